@@ -1,0 +1,1 @@
+//! The SMTP server or UCSPI program behind us: tcp, spawn, maildir.

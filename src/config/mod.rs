@@ -1,0 +1,1 @@
+//! The file as written, and the checked values made from it.

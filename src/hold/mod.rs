@@ -1,0 +1,1 @@
+//! A message kept until it has been ruled on.

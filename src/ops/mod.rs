@@ -1,0 +1,1 @@
+//! Builds and runs everything: the only place that knows all parts.

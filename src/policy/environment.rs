@@ -1,0 +1,101 @@
+//! The environment a backend is started in, as far as policy looks at it: what we inherited, `backend.env`, and the
+//! variables of the client's rule. It must not read the process's environment itself: that is handed in.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
+
+use crate::policy::client::ClientRule;
+
+/// The variables of one client's backend. Cheap to clone: a session holds one.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    base: Arc<Variables>,
+    rule: Option<Arc<ClientRule>>,
+}
+
+/// What every backend gets: the environment we were started in, then `backend.env` over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    all: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    key: u64,
+}
+
+impl Environment {
+    /// `rule`'s variables stand over `base`, as tcpserver puts them.
+    pub fn new(base: Arc<Variables>, rule: Option<Arc<ClientRule>>) -> Self {
+        Self { base, rule }
+    }
+
+    /// The value a backend would see.
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        let set_by_rule = self.rule_variables().iter().rev().find(|(set, _)| **set == *name);
+        match set_by_rule {
+            Some((_, value)) => Some(value),
+            None => self.base.all.get(name).map(|value| &**value),
+        }
+    }
+
+    /// All variables, those of the rule last (a later one replaces an earlier one of the same name).
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let base = self.base.all.iter().map(|(name, value)| (&**name, &**value));
+        base.chain(self.rule_variables().iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    /// What tells one distinct set of variables from another: a backend may offer other things under each.
+    pub fn key(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        self.base.key.hash(&mut hasher);
+        self.rule_variables().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn rule_variables(&self) -> &[(Box<[u8]>, Box<[u8]>)] {
+        self.rule.as_ref().map_or(&[], |rule| &rule.variables)
+    }
+}
+
+impl Variables {
+    /// Later pairs replace earlier ones of the same name.
+    pub fn new(pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
+        let all: BTreeMap<Box<[u8]>, Box<[u8]>> =
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut hasher = SipHasher13::new();
+        all.hash(&mut hasher);
+        let key = hasher.finish();
+        Self { all, key }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::policy::place::Place;
+
+    #[test]
+    fn the_rule_stands_over_what_was_inherited() {
+        let base =
+            Arc::new(Variables::new([(b"DATABYTES".to_vec(), b"5".to_vec()), (b"PATH".to_vec(), b"/bin".to_vec())]));
+        let rule = ClientRule {
+            deny: false,
+            variables: vec![
+                (b"DATABYTES".as_slice().into(), b"0".as_slice().into()),
+                (b"RELAYCLIENT".as_slice().into(), b"".as_slice().into()),
+            ],
+            place: Place { source: "tcp.smtp".into(), line: 1 },
+        };
+        let plain = Environment::new(base.clone(), None);
+        let ruled = Environment::new(base, Some(Arc::new(rule)));
+        assert_eq!(plain.get(b"DATABYTES"), Some(b"5".as_slice()));
+        assert_eq!(plain.get(b"RELAYCLIENT"), None);
+        assert_eq!(ruled.get(b"DATABYTES"), Some(b"0".as_slice()));
+        assert_eq!(ruled.get(b"RELAYCLIENT"), Some(b"".as_slice()));
+        assert_eq!(ruled.get(b"PATH"), Some(b"/bin".as_slice()));
+        assert_ne!(plain.key(), ruled.key());
+        assert_eq!(ruled.iter().last().unwrap().0, b"RELAYCLIENT");
+    }
+}

@@ -1,0 +1,1 @@
+//! qmail's own files.

@@ -1,0 +1,1 @@
+//! The conversation: a state machine without sockets, clock, files or logging.

@@ -1,0 +1,8 @@
+//! The words: octets to values and back. Pure: no I/O, no clock, no logging.
+
+pub mod address;
+pub mod command;
+pub mod data;
+pub mod line;
+pub mod reply;
+pub mod reply_reader;
