@@ -1,1 +1,3 @@
 //! The conversation: a state machine without sockets, clock, files or logging.
+
+pub mod settings;

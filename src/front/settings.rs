@@ -1,0 +1,27 @@
+//! What an operator sets about connections. Values only.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// The settings of the client's side. Addresses are read at start only, the rest also at a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Plain listeners; STARTTLS is offered on them when a certificate is set.
+    pub listen: Vec<SocketAddr>,
+    /// Listeners with TLS from the first octet.
+    pub listen_tls: Vec<SocketAddr>,
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections per IPv4 address or IPv6 /64.
+    pub max_connections_per_client: usize,
+    /// Wait before the banner; who talks first is refused.
+    pub greet_delay: Duration,
+    /// Time limit of a PROXY header and of a TLS handshake.
+    pub handshake: Duration,
+    /// The networks that may, and must, send a PROXY header.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// How long a stop waits for running transactions.
+    pub drain: Duration,
+}
