@@ -1,8 +1,87 @@
-//! The ruling: pure functions from words and lists to a verdict.
+//! The ruling: pure functions from words and lists to a verdict. `serve` and `explain` call the same ones, in the same
+//! order. No I/O, no clock, no logging; counting is the caller's.
 
 pub mod client;
 pub mod environment;
 pub mod list;
 pub mod local;
 pub mod place;
+pub mod size;
 pub mod throttle;
+pub mod verdict;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::policy::client::ClientRules;
+use crate::policy::environment::Environment;
+use crate::policy::environment::Variables;
+use crate::policy::list::AddressList;
+use crate::policy::local::LocalDomains;
+use crate::policy::size::Limit;
+use crate::policy::size::SizeRules;
+use crate::policy::throttle::Throttle;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::smtp::address::Address;
+use crate::smtp::address::ReversePath;
+use crate::smtp::reply::Reply;
+
+/// All lists and limits as they stood at one moment.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Blocked senders: control/badmailfrom and `senders.blocked`.
+    pub senders: Vec<AddressList>,
+    /// Blocked recipients: control/badrcptto and `recipients.blocked`.
+    pub recipients: Vec<AddressList>,
+    /// rcpthosts; `None` leaves the question to the backend.
+    pub local: Option<LocalDomains>,
+    /// tcprules.
+    pub clients: ClientRules,
+    /// What every backend is started with.
+    pub variables: Arc<Variables>,
+    /// The limits of size.
+    pub size: SizeRules,
+    /// The throttles, in the order of the file.
+    pub throttles: Vec<Throttle>,
+}
+
+impl Policy {
+    /// The environment of this client's backend, and the refusal of its connection, if tcprules deny it.
+    pub fn client(&self, client: IpAddr, host: Option<&str>) -> (Environment, Option<Ruling>) {
+        let rule = self.clients.find(client, host, None).map(|(_, rule)| rule.clone());
+        let refusal = rule
+            .as_ref()
+            .filter(|rule| rule.deny)
+            .map(|rule| Ruling::new(Reply::blocked_client(&client), Reason::BlockedClient).by(&rule.place));
+        (Environment::new(self.variables.clone(), rule), refusal)
+    }
+
+    /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).
+    pub fn sender(&self, sender: &ReversePath) -> Option<Ruling> {
+        let address = sender.address()?;
+        let place = self.senders.iter().find_map(|list| list.find(address))?;
+        Some(Ruling::new(Reply::blocked_sender(sender), Reason::BlockedSender).by(place))
+    }
+
+    /// Whether the declared size is over the limit.
+    pub fn declared_size(declared: Option<u64>, limit: Limit) -> Option<Ruling> {
+        let declared = declared?;
+        let limit = limit.announced().filter(|limit| declared > *limit)?;
+        Some(Ruling::new(Reply::oversize(declared, limit), Reason::OversizeDeclared))
+    }
+
+    /// Whether the recipient is on a list, or not local. `relay` exempts from the second only, as in qmail and mailfront.
+    pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
+        if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {
+            return Some(Ruling::new(Reply::blocked_recipient(recipient), Reason::BlockedRecipient).by(place));
+        }
+        let local = self.local.as_ref().filter(|_| !relay)?;
+        // A recipient without a domain is `Postmaster`, or local by definition (qmail's addrallowed).
+        let domain = recipient.domain()?;
+        match local.find(domain) {
+            Some(_) => None,
+            None => Some(Ruling::new(Reply::not_local(recipient), Reason::NotLocal).by("rcpthosts")),
+        }
+    }
+}

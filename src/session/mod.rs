@@ -1,3 +1,324 @@
-//! The conversation: a state machine without sockets, clock, files or logging.
+//! The conversation with one client: a state machine without sockets, clock, files or logging.
+//!
+//! The shell feeds it (`handle_*`) and after each call drains it (`poll_output`, until `None`), then waits until
+//! `deadline` at most. It owns the buffers: the session takes from them what it can use and leaves the rest, so that the
+//! one place where STARTTLS throws away what came too early is in plain sight.
+//!
+//! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
+//! `message` from DATA to the final reply; `ending` every way in which it stops; `relay` the backend's side.
 
+mod ending;
+mod envelope;
+pub mod event;
+mod header;
+mod message;
+mod received;
+pub mod record;
+mod relay;
 pub mod settings;
+mod state;
+mod throttling;
+mod verbs;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::policy::Policy;
+use crate::policy::environment::Environment;
+use crate::policy::throttle::Seed;
+use crate::session::event::Admission;
+use crate::session::event::Answer;
+use crate::session::event::BackendEnd;
+use crate::session::event::Fact;
+use crate::session::event::HoldEnd;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::event::Peer;
+use crate::session::relay::Event;
+use crate::session::relay::Relay;
+use crate::session::relay::Step;
+use crate::session::settings::Settings;
+use crate::session::state::Helo;
+use crate::session::state::Slot;
+use crate::session::state::State;
+use crate::session::state::Transaction;
+use crate::smtp::command::Command;
+use crate::smtp::line::LineReader;
+use crate::smtp::reply::Offer;
+use crate::smtp::reply::Reply;
+
+/// What is in force: one finished value, replaced as a whole at a reload.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The lists and limits.
+    pub policy: Policy,
+    /// The settings of conversations.
+    pub settings: Settings,
+}
+
+/// One client's connection, from the banner to the close.
+#[derive(Debug)]
+pub struct Session {
+    id: Arc<str>,
+    snapshot: Arc<Snapshot>,
+    /// Takes the place of `snapshot` at the next MAIL.
+    next: Option<Arc<Snapshot>>,
+    seed: Seed,
+    peer: Peer,
+    environment: Environment,
+    offer: Offer,
+    offer_is_fresh: bool,
+    state: State,
+    helo: Option<Helo>,
+    tls: Option<&'static str>,
+    authenticated: bool,
+    transaction: Option<Box<Transaction>>,
+    relay: Relay,
+    lines: LineReader,
+    /// A command that has to wait until all replies before it are known.
+    parked: Option<Command>,
+    /// Replies in the order of their commands, while one of them waits for the backend.
+    slots: VecDeque<Slot>,
+    client_out: BytesMut,
+    output: VecDeque<Output>,
+    client_gone: bool,
+    stopping: bool,
+    recorded: bool,
+    errors: u32,
+    idle_commands: u32,
+    began: Instant,
+    /// Since when the present state waits.
+    since: Instant,
+}
+
+impl Session {
+    /// A session that waits for `start`.
+    pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
+        Self {
+            id,
+            snapshot,
+            next: None,
+            seed,
+            peer,
+            environment: Environment::default(),
+            offer: Offer::default(),
+            offer_is_fresh: false,
+            state: State::Start,
+            helo: None,
+            tls: None,
+            authenticated: false,
+            transaction: None,
+            relay: Relay::new(now.monotonic),
+            lines: LineReader::default(),
+            parked: None,
+            slots: VecDeque::new(),
+            client_out: BytesMut::new(),
+            output: VecDeque::new(),
+            client_gone: false,
+            stopping: false,
+            recorded: false,
+            errors: 0,
+            idle_commands: 0,
+            began: now.monotonic,
+            since: now.monotonic,
+        }
+    }
+
+    /// The environment of this client's backend, as its rule in tcprules has it.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// What a backend with this environment was last heard to offer, and whether that is fresh enough to refuse by.
+    pub fn handle_offer(&mut self, offer: Offer, fresh: bool) {
+        self.offer = offer;
+        self.offer_is_fresh = fresh;
+    }
+
+    /// Begins: greets, or refuses the connection. Before the first octet is read.
+    pub fn start(&mut self, admission: Admission, greet_delay: Duration, tls: Option<&'static str>, now: Now) {
+        self.tls = tls;
+        self.since = now.monotonic;
+        self.admit(admission, greet_delay, now);
+    }
+
+    /// Octets from the client; takes what it can use now.
+    pub fn handle_client(&mut self, input: &mut BytesMut, now: Now) {
+        while self.advance(input, now) {}
+    }
+
+    /// The client sends no more; what it sent is served.
+    pub fn handle_client_end(&mut self, input: &mut BytesMut, now: Now) {
+        self.handle_client(input, now);
+        if self.wants_input() {
+            self.client_left(now);
+        }
+    }
+
+    /// The client reset the connection.
+    pub fn handle_client_reset(&mut self, now: Now) {
+        self.client_gone = true;
+        self.client_left(now);
+    }
+
+    /// The TLS handshake is done (its protocol version), or failed (`None`).
+    pub fn handle_tls(&mut self, version: Option<&'static str>, now: Now) {
+        self.since = now.monotonic;
+        self.secured(version, now);
+    }
+
+    /// The answer to `Ask`.
+    pub fn handle_answer(&mut self, answer: Answer, now: Now) {
+        self.answered(answer, now);
+    }
+
+    /// `HoldBegin` succeeded, or keeping the message failed, then or later.
+    pub fn handle_hold(&mut self, result: Result<(), HoldEnd>, now: Now) {
+        self.held(result, now);
+    }
+
+    /// The backend's connection stands.
+    pub fn handle_backend_open(&mut self, now: Now) {
+        self.relay.opened(now.monotonic);
+    }
+
+    /// Octets from the backend.
+    pub fn handle_backend(&mut self, input: &mut BytesMut, now: Now) {
+        while let Some(event) = self.relay.receive(input, now.monotonic, &mut self.output) {
+            self.backend_said(event, now);
+        }
+    }
+
+    /// The backend took octets of the message.
+    pub fn handle_backend_progress(&mut self, now: Now) {
+        self.relay.progress(now.monotonic);
+    }
+
+    /// The held message is written to the backend, its dot not yet.
+    pub fn handle_body_sent(&mut self, now: Now) {
+        self.relay.end_body(now.monotonic, &mut self.output);
+    }
+
+    /// The backend's connection ended, or never stood.
+    pub fn handle_backend_end(&mut self, end: BackendEnd, now: Now) {
+        if !self.relay.is_closed() {
+            self.relay.forget();
+            self.backend_lost(end, now);
+        }
+    }
+
+    /// Another client waits for a backend session.
+    pub fn handle_backend_wanted(&mut self) {
+        if self.may_give_up_backend() && self.relay.idle_since().is_some() {
+            self.relay.close(&mut self.output);
+        }
+    }
+
+    /// A reload: in force from the next MAIL on.
+    pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>) {
+        self.next = Some(snapshot);
+    }
+
+    /// We are stopping: a running transaction may end, another does not begin.
+    pub fn handle_stop(&mut self, now: Now) {
+        self.stopping = true;
+        self.stop_if_idle(now);
+    }
+
+    /// `deadline` has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.check_deadlines(now);
+    }
+
+    /// What the shell has to do next; `None` when there is nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.output.pop_front() {
+            return Some(output);
+        }
+        (!self.client_out.is_empty()).then(|| Output::Client(self.client_out.split().freeze()))
+    }
+
+    /// Whether octets of the client can be used now; otherwise they stay in the buffer.
+    pub fn wants_input(&self) -> bool {
+        match &self.state {
+            State::Auth { waiting } => !waiting,
+            State::Body(_) => true,
+            State::Command => self.parked.is_none() && self.slots.len() < MAX_OUTSTANDING,
+            State::Delay { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The session has ended; its last outputs are drained.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// A transaction is past its final dot to the backend: whatever becomes of the client, the answer is awaited.
+    pub fn outlives_client(&self) -> bool {
+        matches!(self.state, State::Settle(_)) && self.relay.dot_sent()
+    }
+
+    /// One step with what the client sent. False: nothing can be done before something else happens.
+    fn advance(&mut self, input: &mut BytesMut, now: Now) -> bool {
+        match &self.state {
+            State::Auth { waiting: false } => self.auth_line(input, now),
+            State::Body(_) => self.body(input, now),
+            State::Command => self.command(input, now),
+            State::Delay { .. } => self.talks_early(input, now),
+            _ => false,
+        }
+    }
+
+    fn backend_said(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Ready(offer) => self.learn(offer),
+            Event::Reply(Step::Auth, reply) => self.auth_replied(&reply, now),
+            Event::Reply(Step::Data, reply) => self.data_replied(reply, now),
+            Event::Reply(Step::Dot, reply) => self.dot_replied(reply, now),
+            Event::Reply(Step::Mail, reply) => self.mail_replied(reply, now),
+            Event::Reply(Step::Rcpt, reply) => self.rcpt_replied(reply, now),
+            Event::Refused(reply) => {
+                self.relay.close(&mut self.output);
+                self.backend_refused(&reply, now);
+            }
+            Event::Broken | Event::Differs => {
+                self.relay.close(&mut self.output);
+                self.backend_lost(BackendEnd::Lost, now);
+            }
+        }
+    }
+
+    fn learn(&mut self, offer: Offer) {
+        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
+        self.offer = offer;
+        self.offer_is_fresh = true;
+    }
+
+    /// Replies go out in the order of the commands; behind one that waits for the backend they queue.
+    fn reply(&mut self, reply: &Reply) {
+        if self.slots.is_empty() {
+            reply.write(&self.id, &mut self.client_out);
+        } else {
+            let mut line = BytesMut::new();
+            reply.write(&self.id, &mut line);
+            self.slots.push_back(Slot::Ready(line.freeze()));
+        }
+    }
+
+    /// An output that must not overtake what the client is told before it.
+    fn after_replies(&mut self, output: Output) {
+        if !self.client_out.is_empty() {
+            let told = self.client_out.split().freeze();
+            self.output.push_back(Output::Client(told));
+        }
+        self.output.push_back(output);
+    }
+}
+
+/// Commands whose replies may be outstanding at once (RFC 2920): a bound on what a pipelining client can pile up.
+const MAX_OUTSTANDING: usize = 100;

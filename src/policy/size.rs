@@ -1,0 +1,156 @@
+//! How large a message may be. Two measures: wire octets (CRLF line ends, RFC 1870), which `size.limit`, caps and the
+//! backend's SIZE count, and stored octets (LF line ends), which qmail's databytes counts. 0 means no limit in both.
+
+use crate::policy::environment::Environment;
+use crate::policy::list::AddressList;
+use crate::smtp::address::Address;
+use crate::smtp::reply::Offer;
+
+/// `[size]` and control/databytes.
+#[derive(Debug, Default)]
+pub struct SizeRules {
+    /// `size.limit` when it is set: wire octets.
+    pub limit: Option<u64>,
+    /// control/databytes when there is one: stored octets.
+    pub databytes: Option<u64>,
+    /// `[[size.recipients]]` in the order of the file: the first that matches counts.
+    pub caps: Vec<Cap>,
+}
+
+/// One `[[size.recipients]]`.
+#[derive(Debug)]
+pub struct Cap {
+    /// Whom it is for.
+    pub recipients: AddressList,
+    /// Wire octets.
+    pub limit: u64,
+}
+
+/// The limits of one message; the smaller of each measure that is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    wire: Option<u64>,
+    stored: Option<u64>,
+}
+
+impl SizeRules {
+    /// Ours alone, for a client with this environment: a key that is set, then DATABYTES, then control/databytes,
+    /// then the default.
+    pub fn ours(&self, environment: &Environment) -> Limit {
+        if let Some(limit) = self.limit {
+            return Limit { wire: some_limit(limit), stored: None };
+        }
+        let databytes = environment.get(b"DATABYTES").map(leading_digits).or(self.databytes);
+        match databytes {
+            Some(octets) => Limit { wire: None, stored: some_limit(octets) },
+            None => Limit { wire: Some(DEFAULT_LIMIT), stored: None },
+        }
+    }
+
+    /// The cap for this recipient, in wire octets.
+    pub fn cap(&self, recipient: &Address) -> Option<&Cap> {
+        self.caps.iter().find(|cap| cap.recipients.find(recipient).is_some())
+    }
+}
+
+impl Limit {
+    /// With what the backend says of itself. A SIZE that only repeats our databytes is that limit and counts stored
+    /// octets: mailfront announces DATABYTES as SIZE but counts LF line ends (RFC 1870 would count CRLF).
+    #[must_use]
+    pub fn with_backend(self, offer: &Offer) -> Self {
+        match offer.size.and_then(some_limit) {
+            Some(size) if self.stored == Some(size) => self,
+            Some(size) => self.with_cap(size),
+            None => self,
+        }
+    }
+
+    /// With another limit of wire octets.
+    #[must_use]
+    pub fn with_cap(self, wire: u64) -> Self {
+        let wire = some_limit(wire).map_or(self.wire, |cap| Some(self.wire.map_or(cap, |own| own.min(cap))));
+        Self { wire, ..self }
+    }
+
+    /// What EHLO announces and a declared SIZE is held against; `None` is no limit.
+    pub fn announced(self) -> Option<u64> {
+        match (self.wire, self.stored) {
+            (Some(wire), Some(stored)) => Some(wire.min(stored)),
+            (wire, stored) => wire.or(stored),
+        }
+    }
+
+    /// The limit that a message of this size is over, if it is.
+    pub fn exceeded(self, wire: u64, stored: u64) -> Option<u64> {
+        let over = |limit: Option<u64>, size| limit.filter(|limit| size > *limit);
+        over(self.wire, wire).or(over(self.stored, stored))
+    }
+}
+
+fn some_limit(octets: u64) -> Option<u64> {
+    (octets > 0).then_some(octets)
+}
+
+/// As qmail's control_readint and scan_ulong read a number: the digits it begins with, none being 0.
+fn leading_digits(value: &[u8]) -> u64 {
+    value
+        .iter()
+        .take_while(|octet| octet.is_ascii_digit())
+        .fold(0_u64, |number, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+}
+
+/// `size.limit` when neither the key nor databytes is set: 25 MB.
+const DEFAULT_LIMIT: u64 = 25_000_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::policy::environment::Variables;
+
+    fn environment(databytes: Option<&str>) -> Environment {
+        let pairs = databytes.map(|value| (b"DATABYTES".to_vec(), value.as_bytes().to_vec()));
+        Environment::new(Arc::new(Variables::new(pairs)), None)
+    }
+
+    #[test]
+    fn a_key_that_is_set_then_the_environment_then_the_control_file_then_the_default() {
+        let rows = [
+            ("nothing is set", None, None, None, Some(DEFAULT_LIMIT)),
+            ("control/databytes", None, None, Some(1000), Some(1000)),
+            ("control/databytes of 0 is no limit", None, None, Some(0), None),
+            ("the environment rules over the control file", None, Some("2000"), Some(1000), Some(2000)),
+            ("an environment of 0 takes the limit away", None, Some("0"), Some(1000), None),
+            ("an empty one too, as qmail-smtpd has it", None, Some(""), Some(1000), None),
+            ("the key rules over all", Some(3000), Some("2000"), Some(1000), Some(3000)),
+            ("a key of 0 is none of ours", Some(0), Some("2000"), Some(1000), None),
+            ("a number that does not fit saturates", None, Some("99999999999999999999999"), None, Some(u64::MAX)),
+        ];
+        for (what, limit, in_environment, databytes, expected) in rows {
+            let rules = SizeRules { limit, databytes, caps: Vec::new() };
+            assert_eq!(rules.ours(&environment(in_environment)).announced(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn databytes_counts_lf_line_ends_and_the_key_counts_crlf() {
+        let stored = SizeRules { databytes: Some(1000), ..SizeRules::default() }.ours(&environment(None));
+        assert_eq!(stored.exceeded(1010, 1000), None);
+        assert_eq!(stored.exceeded(1011, 1001), Some(1000));
+        let wire = SizeRules { limit: Some(1000), ..SizeRules::default() }.ours(&environment(None));
+        assert_eq!(wire.exceeded(1000, 990), None);
+        assert_eq!(wire.exceeded(1001, 991), Some(1000));
+    }
+
+    #[test]
+    fn the_smallest_counts_and_zero_of_the_backend_is_no_limit() {
+        let offer = |size| Offer { size, ..Offer::default() };
+        let stored = SizeRules { databytes: Some(1000), ..SizeRules::default() }.ours(&environment(None));
+        assert_eq!(stored.with_backend(&offer(Some(0))), stored);
+        assert_eq!(stored.with_backend(&offer(None)), stored);
+        assert_eq!(stored.with_backend(&offer(Some(1000))).exceeded(1010, 1000), None, "the same limit, said again");
+        assert_eq!(stored.with_backend(&offer(Some(900))).exceeded(901, 890), Some(900));
+        assert_eq!(stored.with_backend(&offer(Some(5000))).with_cap(700).announced(), Some(700));
+    }
+}

@@ -1,0 +1,144 @@
+//! What a ruling is: the verdict, the reply the client hears, why, and by which rule. The lists of words are closed;
+//! logs, metrics and `explain` use them as they stand here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::smtp::reply::Reply;
+
+/// How a transaction, a recipient or a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Passed on, and the backend said yes.
+    Accept,
+    /// A 5xx: it must not come again.
+    Reject,
+    /// A 4xx: it may come again.
+    Defer,
+    /// 250 without a delivery: it was delivered before.
+    Absorb,
+    /// 421 and close.
+    Disconnect,
+}
+
+impl Verdict {
+    /// The verdict that a reply code amounts to.
+    pub fn of_code(code: u16) -> Self {
+        match code {
+            421 => Self::Disconnect,
+            400..500 => Self::Defer,
+            500.. => Self::Reject,
+            _ => Self::Accept,
+        }
+    }
+
+    /// The word for logs and output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::Defer => "defer",
+            Self::Absorb => "absorb",
+            Self::Disconnect => "disconnect",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
+        /// Why: a closed list.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Reason {
+            /// The word for logs, metrics and output.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The sender is on a list.
+    BlockedSender "blocked_sender",
+    /// The recipient is on a list.
+    BlockedRecipient "blocked_recipient",
+    /// tcprules deny the client.
+    BlockedClient "blocked_client",
+    /// The recipient's domain is not in rcpthosts.
+    NotLocal "not_local",
+    /// SIZE= is over the limit.
+    OversizeDeclared "oversize_declared",
+    /// The message itself is over the limit.
+    OversizeData "oversize_data",
+    /// A throttle is over its limit.
+    Throttled "throttled",
+    /// A line of the message ends in a bare LF, or holds a bare CR.
+    BareNewline "bare_newline",
+    /// The client does not speak SMTP as it should.
+    Protocol "protocol",
+    /// MAIL before STARTTLS.
+    TlsRequired "tls_required",
+    /// The limit of connections.
+    TooManyConnections "too_many_connections",
+    /// The limit of recipients.
+    TooManyRecipients "too_many_recipients",
+    /// A time limit.
+    Timeout "timeout",
+    /// The client went away, or gave the transaction up.
+    ClientGone "client_gone",
+    /// We are stopping.
+    Shutdown "shutdown",
+    /// The backend said 5xx.
+    BackendRejected "backend_rejected",
+    /// The backend said 4xx.
+    BackendDeferred "backend_deferred",
+    /// The backend is down, hangs, is busy or talks nonsense.
+    BackendUnavailable "backend_unavailable",
+    /// No room to hold the message.
+    NoRoom "no_room",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A verdict against something, with the reply that tells the client and the rule that decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// Reject, defer or disconnect.
+    pub verdict: Verdict,
+    /// What the client hears.
+    pub reply: Reply,
+    /// Why.
+    pub reason: Reason,
+    /// `file:line` of the entry, or the throttle's name.
+    pub rule: Option<Arc<str>>,
+}
+
+impl Ruling {
+    /// The verdict follows from the reply's code.
+    pub fn new(reply: Reply, reason: Reason) -> Self {
+        Self { verdict: Verdict::of_code(reply.code), reply, reason, rule: None }
+    }
+
+    /// Names what decided.
+    #[must_use]
+    pub fn by(mut self, rule: impl fmt::Display) -> Self {
+        self.rule = Some(rule.to_string().into());
+        self
+    }
+}

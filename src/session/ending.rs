@@ -1,0 +1,329 @@
+//! How things begin and end: admission, greeting, answers, errors, time limits, a client that leaves, records, the close.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::policy::throttle::Throttle;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::policy::verdict::Verdict;
+use crate::session::Session;
+use crate::session::event::Admission;
+use crate::session::event::Answer;
+use crate::session::event::BackendEnd;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::record::Kind;
+use crate::session::record::Record;
+use crate::session::state::Arrived;
+use crate::session::state::Final;
+use crate::session::state::Pending;
+use crate::session::state::Slot;
+use crate::session::state::State;
+use crate::session::throttling::Stage;
+use crate::smtp::command::Rcpt;
+use crate::smtp::reply::Reply;
+
+impl Session {
+    /// tcprules, limits, throttles; then the banner, or its delay.
+    pub(super) fn admit(&mut self, admission: Admission, greet_delay: Duration, now: Now) {
+        let (_, refusal) = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
+        let full = |reply, reason| Some(Ruling::new(reply, reason));
+        let ruling = refusal.or_else(|| match admission {
+            Admission::Granted => None,
+            Admission::Full => full(Reply::too_busy(), Reason::TooManyConnections),
+            Admission::FullForClient => full(Reply::too_many_connections(), Reason::TooManyConnections),
+            Admission::Stopping => full(Reply::shutting_down(), Reason::Shutdown),
+        });
+        if let Some(ruling) = ruling {
+            return self.refuse_connection(&ruling, now);
+        }
+        self.state = State::Delay { until: now.monotonic + greet_delay };
+        let snapshot = self.snapshot.clone();
+        let asks = self.asks(&snapshot, Stage::Connect, None, None, 0);
+        if !asks.is_empty() {
+            self.ask(snapshot, asks, None, Pending::Connect { until: now.monotonic + greet_delay });
+        } else if greet_delay.is_zero() {
+            self.greet(now);
+        }
+    }
+
+    fn greet(&mut self, now: Now) {
+        self.reply(&Reply::greeting(&self.snapshot.settings.banner));
+        self.state = State::Command;
+        self.since = now.monotonic;
+    }
+
+    /// Octets before the banner: no SMTP client speaks first (RFC 5321 section 3.1).
+    pub(super) fn talks_early(&mut self, input: &BytesMut, now: Now) -> bool {
+        if !input.is_empty() {
+            self.refuse_connection(&Ruling::new(Reply::early_talker(), Reason::Protocol), now);
+        }
+        false
+    }
+
+    fn refuse_connection(&mut self, ruling: &Ruling, now: Now) {
+        let last = Final::ruled(ruling, &self.id);
+        self.record_connection(Some(&last), now);
+        self.reply(&ruling.reply);
+        self.close(now);
+    }
+
+    pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
+        match std::mem::replace(&mut self.state, State::Command) {
+            State::Asking(Pending::Connect { until }) => match answer.refused {
+                Some((index, wait)) => {
+                    let throttle = &self.snapshot.policy.throttles[index];
+                    let ruling = disconnected(throttle, wait);
+                    self.refuse_connection(&ruling, now);
+                }
+                None if until > now.monotonic => self.state = State::Delay { until },
+                None => self.greet(now),
+            },
+            State::Asking(Pending::Mail(transaction)) => self.mail_answered(transaction, answer, now),
+            State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
+            State::Asking(Pending::Rejected(refused)) => self.rejected(*refused, answer, now),
+            other => self.state = other,
+        }
+    }
+
+    /// A protocol error: counted, and too many of them end the session.
+    pub(super) fn error(&mut self, reply: &Reply, now: Now) {
+        self.errors += 1;
+        if self.errors > self.snapshot.settings.max_errors {
+            return self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
+        }
+        self.reply(reply);
+    }
+
+    /// A command that brings no mail forward. A client that sends nothing else is counted as erring.
+    pub(super) fn idle_command(&mut self, reply: &Reply, now: Now) {
+        if self.count_idle_command(now) {
+            self.reply(reply);
+        }
+    }
+
+    /// False: it was one too many, and the session is over.
+    pub(super) fn count_idle_command(&mut self, now: Now) -> bool {
+        self.idle_commands += 1;
+        if self.idle_commands > MAX_IDLE_COMMANDS {
+            self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
+        }
+        !self.is_over()
+    }
+
+    /// A refusal after which nothing the client sends can be trusted, or borne.
+    pub(super) fn refuse_and_close(&mut self, reply: &Reply, reason: Reason, now: Now) {
+        let last = Final::ours(reply, reason, &self.id);
+        if self.transaction.is_some() {
+            self.record_transaction(&last, None, now);
+            self.transaction = None;
+        } else {
+            self.record_connection(Some(&last), now);
+        }
+        self.reply(reply);
+        self.close(now);
+    }
+
+    /// The transaction in progress, if any, is given up without a reply of its own.
+    pub(super) fn end_transaction(&mut self, reason: Reason, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
+        let last = match (&transaction.last_refusal, transaction.accepted.is_empty()) {
+            (Some(refusal), true) => refusal.clone(),
+            _ => Final { reason: Some(reason), ..Final::default() },
+        };
+        self.record_transaction(&last, None, now);
+        self.transaction = None;
+    }
+
+    /// The client sends no more, or is gone. Before our final dot nothing is delivered: it will come again. After it the
+    /// backend's answer is awaited, whoever hears it.
+    pub(super) fn client_left(&mut self, now: Now) {
+        if self.is_over() || self.outlives_client() {
+            return;
+        }
+        let arrived = match &self.state {
+            State::Body(body) => Some(Arrived { size: body.decoder.size(), id: None }),
+            State::Settle(arrived) => Some(Arrived { size: arrived.size, id: arrived.id.clone() }),
+            _ => None,
+        };
+        match arrived {
+            Some(arrived) => {
+                let gone = Final { reason: Some(Reason::ClientGone), ..Final::default() };
+                self.record_transaction(&gone, Some(&arrived), now);
+                self.transaction = None;
+            }
+            None => self.end_transaction(Reason::ClientGone, now),
+        }
+        let gone = Final { reason: Some(Reason::ClientGone), ..Final::default() };
+        self.record_connection(Some(&gone), now);
+        self.close(now);
+    }
+
+    /// When `handle_timeout` has to be called.
+    pub fn deadline(&self) -> Option<Instant> {
+        let settings = &self.snapshot.settings;
+        let idle = self.idle_backend_deadline();
+        let relay = self.relay.deadline(settings.backend_connect, settings.backend_reply);
+        [self.client_deadline(), idle, relay].into_iter().flatten().min()
+    }
+
+    fn client_deadline(&self) -> Option<Instant> {
+        let timeout = &self.snapshot.settings.timeout;
+        match &self.state {
+            State::Delay { until } => Some(*until),
+            State::Command if !self.slots.is_empty() => None,
+            State::Command | State::Auth { waiting: false } => {
+                let wait = if self.heard { timeout.command } else { timeout.greeting };
+                Some((self.since + wait).min(self.began + timeout.session))
+            }
+            State::Body(body) => {
+                let size = body.decoder.size();
+                let transfer = size.checked_div(self.snapshot.settings.min_rate).unwrap_or(0);
+                Some(body.began + timeout.data + Duration::from_secs(transfer))
+            }
+            _ => None,
+        }
+    }
+
+    /// A backend session that nobody uses is given back; it can be replayed, unless AUTH was part of it: we keep no
+    /// passwords.
+    fn idle_backend_deadline(&self) -> Option<Instant> {
+        self.relay.idle_since().filter(|_| !self.authenticated).map(|since| since + IDLE_BACKEND)
+    }
+
+    pub(super) fn check_deadlines(&mut self, now: Now) {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now.monotonic);
+        let settings = &self.snapshot.settings;
+        if passed(self.relay.deadline(settings.backend_connect, settings.backend_reply)) {
+            self.relay.close(&mut self.output);
+            self.backend_lost(BackendEnd::Lost, now);
+        }
+        if passed(self.idle_backend_deadline()) {
+            self.relay.close(&mut self.output);
+        }
+        if passed(self.client_deadline()) {
+            match self.state {
+                State::Delay { .. } => self.greet(now),
+                _ => self.refuse_and_close(&Reply::timeout(), Reason::Timeout, now),
+            }
+        }
+    }
+
+    /// Between transactions a stop ends the session.
+    pub(super) fn stop_if_idle(&mut self, now: Now) {
+        let idle = matches!(self.state, State::Command | State::Delay { .. }) && self.transaction.is_none();
+        if self.stopping && idle && self.slots.is_empty() {
+            self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
+        }
+    }
+
+    /// The time that a stop allows is up: whatever runs ends here.
+    pub fn handle_kill(&mut self, now: Now) {
+        if !self.is_over() {
+            self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
+        }
+    }
+
+    /// Everything is given back. Replies that are still owed are given, so that each command has one.
+    pub(super) fn close(&mut self, _now: Now) {
+        for slot in std::mem::take(&mut self.slots) {
+            match slot {
+                Slot::Ready(line) => self.client_out.extend_from_slice(&line),
+                Slot::Awaited => Reply::shutting_down().write(&self.id, &mut self.client_out),
+            }
+        }
+        self.parked = None;
+        self.transaction = None;
+        self.relay.close(&mut self.output);
+        self.output.push_back(Output::HoldDrop);
+        self.state = State::Over;
+        self.after_replies(Output::CloseClient);
+    }
+
+    /// A reload: its settings hold from here on.
+    pub(super) fn adopt_snapshot(&mut self) {
+        if self.transaction.is_none()
+            && let Some(next) = self.next.take()
+        {
+            self.snapshot = next;
+        }
+    }
+
+    pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
+        let accepted = transaction.accepted.iter().map(|accepted| accepted.rcpt.recipient.to_string());
+        let record = Record {
+            sender: Some(transaction.mail.sender.to_string()),
+            recipients: accepted.collect(),
+            size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
+            id: arrived.and_then(|arrived| arrived.id.clone()),
+            shadow: transaction.shadow.clone(),
+            elapsed: now.monotonic.saturating_duration_since(transaction.began),
+            ..self.record(Kind::Mail, last, now)
+        };
+        self.recorded = true;
+        self.output.push_back(Output::Record(Box::new(record)));
+    }
+
+    pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
+        let Some(transaction) = &mut self.transaction else { return };
+        transaction.last_refusal = Some(Final { line: bytes::Bytes::new(), ..last.clone() });
+        let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
+        let record = Record {
+            sender: Some(sender),
+            recipients: vec![rcpt.recipient.to_string()],
+            size,
+            elapsed: now.monotonic.saturating_duration_since(began),
+            ..self.record(Kind::Rcpt, last, now)
+        };
+        self.output.push_back(Output::Record(Box::new(record)));
+    }
+
+    /// Only of a connection that had no transaction: one line an event is enough.
+    pub(super) fn record_connection(&mut self, last: Option<&Final>, now: Now) {
+        if !self.recorded {
+            let quit = Final { code: Some(221), ..Final::default() };
+            let record = self.record(Kind::Session, last.unwrap_or(&quit), now);
+            self.recorded = true;
+            self.output.push_back(Output::Record(Box::new(record)));
+        }
+    }
+
+    fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
+        let accepted_but_gone = last.reason.is_none() && self.client_gone;
+        Record {
+            kind,
+            session: self.id.clone(),
+            client: self.peer.client.ip().to_canonical(),
+            helo: self.helo.as_ref().map(|helo| helo.name.to_string()),
+            tls: self.tls,
+            sender: None,
+            recipients: Vec::new(),
+            size: None,
+            id: None,
+            // Given up without a reply: it may come again.
+            verdict: last.code.map_or(Verdict::Defer, Verdict::of_code),
+            code: last.code,
+            reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
+            rule: last.rule.clone(),
+            shadow: Vec::new(),
+            backend: last.backend.clone(),
+            elapsed: now.monotonic.saturating_duration_since(self.began),
+        }
+    }
+}
+
+/// What a throttle says to one that it disconnects.
+pub(super) fn disconnected(throttle: &Throttle, wait: Duration) -> Ruling {
+    Ruling::new(Reply::disconnected(&throttle.name, wait.as_secs().max(1)), Reason::Throttled).by(&throttle.name)
+}
+
+/// How long a backend session may stand unused.
+const IDLE_BACKEND: Duration = Duration::from_secs(20);
+
+/// NOOP, RSET, VRFY, HELP and EHLO between two transactions (Postfix: smtpd_junk_command_limit).
+const MAX_IDLE_COMMANDS: u32 = 100;

@@ -1,0 +1,355 @@
+//! MAIL and RCPT: the rulings in their order, then the backend's word.
+
+use std::sync::Arc;
+
+use crate::policy::Policy;
+use crate::policy::size::Limit;
+use crate::policy::throttle::Count;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::policy::verdict::Verdict;
+use crate::session::Session;
+use crate::session::event::Answer;
+use crate::session::event::Now;
+use crate::session::relay::Request;
+use crate::session::state::Accepted;
+use crate::session::state::Final;
+use crate::session::state::Pending;
+use crate::session::state::Refused;
+use crate::session::state::RefusedWhat;
+use crate::session::state::Slot;
+use crate::session::state::State;
+use crate::session::state::Transaction;
+use crate::session::throttling::Stage;
+use crate::smtp::command::Body;
+use crate::smtp::command::Mail;
+use crate::smtp::command::Parameter;
+use crate::smtp::command::Rcpt;
+use crate::smtp::reply::Reply;
+use crate::smtp::reply_reader::BackendReply;
+
+impl Session {
+    /// MAIL: state, TLS, lists, SIZE, throttles, then the backend.
+    pub(super) fn mail(&mut self, mail: Mail, now: Now) {
+        self.adopt_snapshot();
+        if self.helo.is_none() {
+            return self.error(&Reply::need_hello(), now);
+        }
+        // A nested MAIL goes neither to the lists nor to the backend, or the two would disagree about the sender.
+        if self.transaction.is_some() {
+            return self.error(&Reply::nested_mail(), now);
+        }
+        if let Some(reply) = self.unusable_mail(&mail) {
+            return self.error(&reply, now);
+        }
+        self.idle_commands = 0;
+        let snapshot = self.snapshot.clone();
+        let limit = self.limit(&snapshot);
+        let transaction = Box::new(Transaction::new(snapshot.clone(), mail, limit, now.monotonic));
+        if snapshot.settings.tls_required && self.tls.is_none() {
+            let ruling = Ruling::new(Reply::tls_required(), Reason::TlsRequired);
+            return self.refuse_mail(transaction, &ruling, now);
+        }
+        let mail = transaction.mail.clone();
+        let policy = &snapshot.policy;
+        let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
+        match ruling {
+            Some(ruling) => self.reject(ruling, RefusedWhat::Mail(transaction), now),
+            None => {
+                let size = mail.size.unwrap_or(0);
+                let asks = self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, size);
+                self.ask(snapshot, asks, Some(size), Pending::Mail(transaction));
+            }
+        }
+    }
+
+    /// What we cannot pass on as it is meant, whatever the lists say.
+    fn unusable_mail(&self, mail: &Mail) -> Option<Reply> {
+        let non_ascii = mail.sender.address().is_some_and(|address| !address.is_ascii());
+        if mail.body == Some(Body::BinaryMime) {
+            return Some(Reply::unknown_parameter("BODY=BINARYMIME"));
+        }
+        if non_ascii && !self.offer.smtputf8 {
+            return Some(Reply::non_ascii_address());
+        }
+        unknown_parameter(&mail.others, &["RET", "ENVID"])
+    }
+
+    /// The limit of a message from here: what the backend said counts only while it is fresh, or a limit that was raised
+    /// there would never be noticed here.
+    fn limit(&self, snapshot: &crate::session::Snapshot) -> Limit {
+        let ours = snapshot.policy.size.ours(&self.environment);
+        if self.offer_is_fresh { ours.with_backend(&self.offer) } else { ours }
+    }
+
+    /// The throttles have let MAIL pass, or not.
+    pub(super) fn mail_answered(&mut self, mut transaction: Box<Transaction>, answer: &Answer, now: Now) {
+        transaction.shadow.extend(throttle_names(&transaction, &answer.shadows));
+        if answer.no_room {
+            let ruling = Ruling::new(Reply::no_room(), Reason::NoRoom);
+            return self.refuse_mail(transaction, &ruling, now);
+        }
+        if let Some(ruling) = throttled(&transaction, answer) {
+            let close = ruling.verdict == Verdict::Disconnect;
+            self.refuse_mail(transaction, &ruling, now);
+            return if close { self.close(now) } else { () };
+        }
+        self.state = State::Command;
+        self.slots.push_back(Slot::Awaited);
+        let mail = transaction.mail.clone();
+        self.transaction = Some(transaction);
+        self.open_backend(now);
+        self.relay.send(Request::Mail(mail), now.monotonic, &mut self.output);
+    }
+
+    /// The backend's word on MAIL, relayed as it is.
+    pub(super) fn mail_replied(&mut self, reply: BackendReply, now: Now) {
+        if reply.is_success() {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.mail_code = Some(reply.code);
+                transaction.limit = transaction.limit.with_backend(&self.offer);
+            }
+            self.fill_slot(Final::backend(&reply), now);
+        } else {
+            let close = reply.code == 421;
+            self.mail_failed(Final::backend(&reply), now);
+            if close {
+                self.close(now);
+            }
+        }
+    }
+
+    /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
+    pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
+        self.record_transaction(&last, None, None, now);
+        self.transaction = None;
+        self.fill_slot(last, now);
+        while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
+            self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id), now);
+        }
+    }
+
+    /// RCPT: state, count, lists, cap, throttles, then the backend.
+    pub(super) fn rcpt(&mut self, rcpt: Rcpt, now: Now) {
+        let Some(transaction) = &self.transaction else {
+            return self.error(&Reply::need_mail(), now);
+        };
+        if let Some(reply) = unknown_parameter(&rcpt.parameters, &["NOTIFY", "ORCPT"]) {
+            return self.error(&reply, now);
+        }
+        if !rcpt.recipient.is_ascii() && !transaction.mail.smtputf8 {
+            return self.error(&Reply::non_ascii_address(), now);
+        }
+        let snapshot = transaction.snapshot.clone();
+        let rcpt = Arc::new(rcpt);
+        if transaction.accepted.len() + transaction.asked.len() >= snapshot.settings.max_recipients as usize {
+            let ruling = Ruling::new(Reply::too_many_recipients(), Reason::TooManyRecipients);
+            return self.refuse_rcpt(&rcpt, &ruling, now);
+        }
+        if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.may_relay()) {
+            return self.refuse_rcpt(&rcpt, &ruling, now);
+        }
+        match self.rule_on_cap(&snapshot.policy, transaction, &rcpt) {
+            Err(ruling) if ruling.verdict == Verdict::Reject => self.reject(ruling, RefusedWhat::Rcpt(rcpt), now),
+            Err(ruling) => self.refuse_rcpt(&rcpt, &ruling, now),
+            Ok(cap) => {
+                let mail = transaction.mail.clone();
+                let size = mail.size.unwrap_or(0);
+                let recipient = Some(&rcpt.recipient);
+                let asks = self.asks(&snapshot, Stage::Recipient, Some(&mail.sender), recipient, size);
+                self.ask(snapshot, asks, None, Pending::Rcpt(rcpt, cap));
+            }
+        }
+    }
+
+    /// One recipient's cap never costs another the mail: where caps differ and the size is not known to fit the smaller
+    /// one, the later recipient has to come in a transaction of its own.
+    fn rule_on_cap(&self, policy: &Policy, transaction: &Transaction, rcpt: &Rcpt) -> Result<Option<u64>, Ruling> {
+        let matched = policy.size.cap(&rcpt.recipient);
+        let cap = matched.map(|cap| cap.limit).filter(|limit| *limit > 0);
+        let declared = transaction.mail.size;
+        if let (Some(cap), Some(matched)) = (cap, matched) {
+            let limit = Limit::default().with_cap(cap);
+            if let Some(ruling) = Policy::declared_size(declared, limit) {
+                let place = matched.recipients.find(&rcpt.recipient);
+                return Err(place.map_or(ruling.clone(), |place| ruling.by(place)));
+            }
+        }
+        let asked = transaction.asked.front().map(|(_, cap)| *cap);
+        let first = transaction.accepted.first().map(|accepted| accepted.cap).or(asked);
+        match first {
+            Some(first) if first != cap => {
+                let smaller = first.into_iter().chain(cap).min();
+                let fits = declared.is_some_and(|declared| smaller.is_some_and(|smaller| declared <= smaller));
+                let ruling = || Ruling::new(Reply::different_size_limit(), Reason::TooManyRecipients);
+                if fits { Ok(cap) } else { Err(ruling()) }
+            }
+            _ => Ok(cap),
+        }
+    }
+
+    /// The throttles have let RCPT pass, or not.
+    pub(super) fn rcpt_answered(&mut self, rcpt: Arc<Rcpt>, cap: Option<u64>, answer: &Answer, now: Now) {
+        self.state = State::Command;
+        let Some(transaction) = &mut self.transaction else {
+            return self.reply(&Reply::need_mail());
+        };
+        let shadow = throttle_names(transaction, &answer.shadows);
+        transaction.shadow.extend(shadow);
+        if let Some(ruling) = throttled(transaction, answer) {
+            let close = ruling.verdict == Verdict::Disconnect;
+            self.refuse_rcpt(&rcpt, &ruling, now);
+            return if close { self.disconnect_transaction(&ruling, now) } else { () };
+        }
+        transaction.asked.push_back((rcpt.clone(), cap));
+        self.slots.push_back(Slot::Awaited);
+        self.open_backend(now);
+        self.relay.send(Request::Rcpt(rcpt), now.monotonic, &mut self.output);
+    }
+
+    /// The backend's word on RCPT, relayed as it is.
+    pub(super) fn rcpt_replied(&mut self, reply: BackendReply, now: Now) {
+        let Some((rcpt, cap)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) else {
+            return;
+        };
+        let last = Final::backend(&reply);
+        if reply.is_success() {
+            if let Some(transaction) = &mut self.transaction {
+                transaction.accepted.push(Accepted { rcpt, code: reply.code, cap });
+            }
+        } else {
+            self.record_rcpt(&rcpt, &last, None, now);
+        }
+        let close = reply.code == 421;
+        self.fill_slot(last, now);
+        if close {
+            self.end_transaction(Reason::BackendDeferred, now);
+            self.close(now);
+        }
+    }
+
+    /// A refusal of ours about sender or size: it counts as a rejection, and who has too many of them hears it and is
+    /// disconnected. The 5xx stays a 5xx: a 4xx is what feeds a storm.
+    pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
+        let (mail, snapshot, recipients) = match &what {
+            RefusedWhat::Mail(transaction) => (transaction.mail.clone(), transaction.snapshot.clone(), Vec::new()),
+            RefusedWhat::Rcpt(rcpt) => match &self.transaction {
+                Some(it) => (it.mail.clone(), it.snapshot.clone(), vec![rcpt.clone()]),
+                None => return,
+            },
+            RefusedWhat::Message(_) => match &self.transaction {
+                Some(it) => {
+                    let recipients = it.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect();
+                    (it.mail.clone(), it.snapshot.clone(), recipients)
+                }
+                None => return,
+            },
+        };
+        let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
+        let charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
+        let asks = charges.iter().map(|charge| crate::session::event::Ask { charge: *charge, take: false }).collect();
+        let refused = Refused { ruling, what, charges };
+        if refused.charges.is_empty() {
+            self.rejected(refused, &Answer::default(), now);
+        } else {
+            self.ask(snapshot, asks, None, Pending::Rejected(Box::new(refused)));
+        }
+    }
+
+    /// The throttles know of the rejection.
+    pub(super) fn rejected(&mut self, refused: Refused, answer: &Answer, now: Now) {
+        let Refused { ruling, what, charges } = refused;
+        let snapshot = match (&what, &self.transaction) {
+            (RefusedWhat::Mail(transaction), _) | (_, Some(transaction)) => transaction.snapshot.clone(),
+            _ => self.snapshot.clone(),
+        };
+        let action = answer.refused.map(|(index, _)| snapshot.policy.throttles[index].action);
+        self.charge(&snapshot, charges);
+        match what {
+            RefusedWhat::Mail(transaction) => self.refuse_mail(transaction, &ruling, now),
+            RefusedWhat::Rcpt(rcpt) => {
+                self.state = State::Command;
+                self.refuse_rcpt(&rcpt, &ruling, now);
+            }
+            RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
+        }
+        if action.is_some_and(|action| action != crate::policy::throttle::Action::Defer) {
+            self.end_transaction(Reason::Throttled, now);
+            self.close(now);
+        }
+    }
+
+    fn refuse_mail(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
+        self.transaction = Some(transaction);
+        let last = Final::ours(&ruling.reply, ruling.reason, &self.id);
+        self.record_transaction(&last, ruling.rule.clone(), None, now);
+        self.transaction = None;
+        self.state = State::Command;
+        self.reply(&ruling.reply);
+        self.stop_if_idle(now);
+    }
+
+    fn refuse_rcpt(&mut self, rcpt: &Arc<Rcpt>, ruling: &Ruling, now: Now) {
+        let last = Final::ours(&ruling.reply, ruling.reason, &self.id);
+        self.record_rcpt(rcpt, &last, ruling.rule.clone(), now);
+        self.reply(&ruling.reply);
+    }
+
+    /// A throttle ends the connection in the middle of a transaction.
+    fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
+        let last = Final::ours(&ruling.reply, ruling.reason, &self.id);
+        self.record_transaction(&last, ruling.rule.clone(), None, now);
+        self.transaction = None;
+        self.close(now);
+    }
+
+    /// The reply that the first waiting slot waited for; then all that are ready behind it go out.
+    pub(super) fn fill_slot(&mut self, last: Final, now: Now) {
+        self.since = now.monotonic;
+        if let Some(slot) = self.slots.iter_mut().find(|slot| matches!(slot, Slot::Awaited)) {
+            *slot = Slot::Ready(last.line);
+        }
+        while let Some(Slot::Ready(_)) = self.slots.front() {
+            if let Some(Slot::Ready(line)) = self.slots.pop_front() {
+                self.client_out.extend_from_slice(&line);
+            }
+        }
+        self.resume_parked(now);
+    }
+
+    /// Opens a backend session, unless there is one; a new one hears again what the old one had accepted.
+    pub(super) fn open_backend(&mut self, now: Now) {
+        if !self.relay.is_closed() {
+            return;
+        }
+        let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
+        self.relay.open(&self.environment, helo, now.monotonic, &mut self.output);
+        let Some(transaction) = &self.transaction else { return };
+        if let Some(code) = transaction.mail_code {
+            self.relay.replay(Request::Mail(transaction.mail.clone()), code);
+            for accepted in &transaction.accepted {
+                self.relay.replay(Request::Rcpt(accepted.rcpt.clone()), accepted.code);
+            }
+        }
+    }
+}
+
+fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> {
+    let unknown = parameters.iter().find(|parameter| !known.contains(&parameter.name.as_str()))?;
+    Some(Reply::unknown_parameter(&unknown.name))
+}
+
+/// What a throttle that is over its limit says.
+fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
+    let (index, wait) = answer.refused?;
+    let throttle = &transaction.snapshot.policy.throttles[index];
+    let reply = match throttle.action {
+        crate::policy::throttle::Action::Defer => Reply::throttled(&throttle.name, wait.as_secs().max(1)),
+        _ => Reply::disconnected(&throttle.name, wait.as_secs().max(1)),
+    };
+    Some(Ruling::new(reply, Reason::Throttled).by(&throttle.name))
+}
+
+fn throttle_names(transaction: &Transaction, indices: &[usize]) -> Vec<Arc<str>> {
+    indices.iter().map(|index| transaction.snapshot.policy.throttles[*index].name.clone()).collect()
+}

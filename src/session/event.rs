@@ -1,0 +1,148 @@
+//! What a session asks its shell to do, and what the shell tells it. Values only.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::policy::environment::Environment;
+use crate::policy::throttle::Charge;
+use crate::session::Snapshot;
+use crate::session::record::Record;
+use crate::smtp::reply::Offer;
+
+/// The time, read by the shell. The wall clock is for what people read, the other for time limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Never goes back.
+    pub monotonic: Instant,
+    /// May be set.
+    pub wall: SystemTime,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address, from the socket or the PROXY header.
+    pub client: SocketAddr,
+    /// Ours, as the client sees it.
+    pub local: SocketAddr,
+    /// The client's name, where `qmail.lookup` asks for it.
+    pub host: Option<String>,
+}
+
+/// Whether there is a place for this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There is.
+    Granted,
+    /// `max_connections` is reached.
+    Full,
+    /// `max_connections_per_client` is reached.
+    FullForClient,
+    /// We are stopping.
+    Stopping,
+}
+
+/// Drained after each `handle_*`, obeyed in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Octets for the client.
+    Client(Bytes),
+    /// What is written so far goes out in the clear, then the TLS handshake; `handle_tls` follows.
+    StartTls,
+    /// What is written so far goes out, then the connection is closed, reading on to the client's end.
+    CloseClient,
+    /// Answer with `handle_answer`; one is open at a time.
+    Ask(Question),
+    /// Answer with `handle_backend_open` or `handle_backend_end`.
+    OpenBackend {
+        /// What the backend is started in.
+        environment: Environment,
+        /// The client's own name for itself.
+        helo: String,
+    },
+    /// Octets for the backend.
+    Backend(Bytes),
+    /// The held message for the backend; `handle_body_sent` follows.
+    BackendBody,
+    /// Close it, whatever it is doing; what waits for it is thrown away.
+    DropBackend {
+        /// It is idle: say QUIT first.
+        quit: bool,
+    },
+    /// Keep a message; answer with `handle_hold`.
+    HoldBegin {
+        /// The declared size, 0 when there is none.
+        expected: u64,
+    },
+    /// Octets of the message, judged and canonical.
+    Hold(Bytes),
+    /// The message is not needed any more.
+    HoldDrop,
+    /// For the store and the offers; no answer.
+    Tell(Fact),
+    /// What ended, and how.
+    Record(Box<Record>),
+}
+
+/// A question to the outside.
+#[derive(Debug)]
+pub struct Question {
+    /// Whose throttles are meant.
+    pub snapshot: Arc<Snapshot>,
+    /// In the order in which they are to be asked.
+    pub asks: Vec<Ask>,
+    /// Also ask whether there is room to hold a message of this size.
+    pub room: Option<u64>,
+}
+
+/// One throttle to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The throttle, the key and what it would cost.
+    pub charge: Charge,
+    /// Charge it at once (true), or only test it.
+    pub take: bool,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The first throttle that is over its limit (its index), and for how long.
+    pub refused: Option<(usize, Duration)>,
+    /// Shadow throttles that would have refused.
+    pub shadows: Vec<usize>,
+    /// There is no room to hold the message.
+    pub no_room: bool,
+}
+
+/// What happened, for the counters.
+#[derive(Debug)]
+pub enum Fact {
+    /// Costs that always land.
+    Charge(Arc<Snapshot>, Vec<Charge>),
+    /// What the backend offered to a client with this environment.
+    Learned(Environment, Offer),
+}
+
+/// How the backend's side ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendEnd {
+    /// No free place within the time.
+    Busy,
+    /// It closed, reset, could not be reached or started.
+    Lost,
+}
+
+/// Why a message cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// No room.
+    NoRoom,
+    /// Reading or writing the file failed.
+    Broken,
+}

@@ -1,0 +1,295 @@
+//! From DATA to the final reply. The message is kept (or streamed) while it comes in; only when it is here as a whole and
+//! has passed does the backend hear DATA and, at the very end, the dot. The client is told 250 only after the backend.
+
+use bytes::BytesMut;
+
+use crate::policy::throttle::Count;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::session::Session;
+use crate::session::event::BackendEnd;
+use crate::session::event::HoldEnd;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::header::HeaderReader;
+use crate::session::relay::Request;
+use crate::session::state::Arrived;
+use crate::session::state::Body;
+use crate::session::state::BodyEnd;
+use crate::session::state::Final;
+use crate::session::state::RefusedWhat;
+use crate::session::state::Slot;
+use crate::session::state::State;
+use crate::smtp::data::DataDecoder;
+use crate::smtp::data::DataFault;
+use crate::smtp::data::DataStatus;
+use crate::smtp::reply::Reply;
+use crate::smtp::reply_reader::BackendReply;
+
+impl Session {
+    /// DATA: only with recipients that the backend accepted, whatever it remembers of an earlier transaction.
+    pub(super) fn data(&mut self, now: Now) {
+        let Some(transaction) = &mut self.transaction else {
+            return self.error(&Reply::need_mail(), now);
+        };
+        if transaction.accepted.is_empty() {
+            let reply = match transaction.last_refusal {
+                Some(_) => Reply::no_valid_recipients(),
+                None => Reply::need_rcpt(),
+            };
+            return self.error(&reply, now);
+        }
+        let caps = transaction.accepted.iter().filter_map(|accepted| accepted.cap);
+        transaction.limit = caps.fold(transaction.limit, |limit, cap| limit.with_cap(cap));
+        if transaction.snapshot.settings.hold {
+            let expected = transaction.mail.size.unwrap_or(0);
+            self.state = State::HoldBegin;
+            self.output.push_back(Output::HoldBegin { expected });
+        } else {
+            self.state = State::DataBegin;
+            self.open_backend(now);
+            self.relay.send(Request::Data, now.monotonic, &mut self.output);
+        }
+    }
+
+    /// Whether the message can be kept: at first, and while it comes in or goes out.
+    pub(super) fn held(&mut self, result: Result<(), HoldEnd>, now: Now) {
+        match (&mut self.state, result) {
+            (State::HoldBegin, Ok(())) => self.begin_body(false, now),
+            (State::HoldBegin, Err(end)) => self.finish(hold_failed(end, &self.id), None, now),
+            (State::Body(body), Err(end)) => {
+                body.end.get_or_insert(BodyEnd::Hold(end));
+                self.output.push_back(Output::HoldDrop);
+            }
+            (State::Settle(_), Err(end)) => {
+                self.relay.close(&mut self.output);
+                let last = hold_failed(end, &self.id);
+                self.settle(last, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_body(&mut self, streaming: bool, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
+        let settings = &transaction.snapshot.settings;
+        let exempt = settings.bare_newline_exempt_relay_client && self.is_relay_client();
+        self.state = State::Body(Box::new(Body {
+            decoder: DataDecoder::new(settings.bare_newline, exempt),
+            header: HeaderReader::default(),
+            began: now.monotonic,
+            end: None,
+            streaming,
+        }));
+        self.reply(&Reply::start_mail_input());
+    }
+
+    /// Octets of the message. Past a limit nothing more is kept, but reading goes on to the true end: an answer before it
+    /// would make commands of the rest (RFC 5321 section 4.1.1.4).
+    pub(super) fn body(&mut self, input: &mut BytesMut, now: Now) -> bool {
+        let State::Body(body) = &mut self.state else { return false };
+        if input.is_empty() {
+            return false;
+        }
+        let Body { decoder, header, end, streaming, .. } = &mut **body;
+        let output = &mut self.output;
+        let mut keep = |octets: bytes::Bytes| {
+            if end.is_none() {
+                header.feed(&octets);
+                output.push_back(if *streaming { Output::Backend(octets) } else { Output::Hold(octets) });
+            }
+        };
+        let status = decoder.decode(input, &mut keep);
+        self.judge_body(now);
+        match status {
+            DataStatus::More => false,
+            DataStatus::End => {
+                self.body_ended(now);
+                true
+            }
+            DataStatus::Refused => {
+                self.refuse_and_close(&Reply::bare_newline(), Reason::BareNewline, now);
+                false
+            }
+        }
+    }
+
+    /// Whether what has come so far may still pass.
+    fn judge_body(&mut self, now: Now) {
+        let (State::Body(body), Some(transaction)) = (&mut self.state, &self.transaction) else { return };
+        let size = body.decoder.size();
+        let over = transaction.limit.exceeded(size, size - body.decoder.lines());
+        if body.end.is_none() {
+            body.end = match (body.decoder.fault(), over) {
+                (Some(DataFault::Nul), _) => Some(BodyEnd::Nul),
+                (_, Some(limit)) => Some(BodyEnd::Oversize(limit)),
+                _ => return,
+            };
+            if body.streaming {
+                self.relay.close(&mut self.output);
+            } else {
+                self.output.push_back(Output::HoldDrop);
+            }
+        }
+        // Without an end in sight: nobody sends twenty times what is allowed by mistake.
+        if over.is_some_and(|limit| size / OVERSIZE_FACTOR > limit) {
+            let limit = over.unwrap_or(0);
+            self.refuse_and_close(&Reply::oversize(size, limit), Reason::OversizeData, now);
+        }
+    }
+
+    fn body_ended(&mut self, now: Now) {
+        let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else { return };
+        let Body { decoder, header, end, streaming, .. } = *body;
+        self.since = now.monotonic;
+        let arrived = Box::new(Arrived { size: decoder.size(), id: header.into_message_id() });
+        match end {
+            None => {
+                self.state = State::Settle(arrived);
+                if streaming {
+                    self.relay.end_body(now.monotonic, &mut self.output);
+                } else {
+                    self.open_backend(now);
+                    self.relay.send(Request::Data, now.monotonic, &mut self.output);
+                }
+            }
+            Some(BodyEnd::Oversize(limit)) => {
+                let ruling = Ruling::new(Reply::oversize(arrived.size, limit), Reason::OversizeData);
+                self.reject(ruling, RefusedWhat::Message(arrived), now);
+            }
+            Some(BodyEnd::Nul) => {
+                let ruling = Ruling::new(Reply::nul_in_message(), Reason::Protocol);
+                self.refuse_message(&arrived, &ruling, now);
+            }
+            Some(BodyEnd::Hold(end)) => self.finish(hold_failed(end, &self.id), Some(&arrived), now),
+            Some(BodyEnd::Backend(last)) => self.finish(*last, Some(&arrived), now),
+        }
+    }
+
+    /// The backend's word on DATA.
+    pub(super) fn data_replied(&mut self, reply: BackendReply, now: Now) {
+        let streaming = matches!(self.state, State::DataBegin);
+        if reply.code != 354 {
+            return self.settle(Final::backend(&reply), now);
+        }
+        self.relay.begin_body(now.monotonic);
+        if self.snapshot.settings.add_received {
+            let line = self.received_line(now.wall);
+            self.output.push_back(Output::Backend(line));
+        }
+        if streaming {
+            self.begin_body(true, now);
+        } else {
+            self.output.push_back(Output::BackendBody);
+        }
+    }
+
+    /// The backend's word on the message. Before our dot it can only be a refusal: the rest is not sent.
+    pub(super) fn dot_replied(&mut self, reply: BackendReply, now: Now) {
+        if !self.relay.dot_sent() {
+            self.relay.close(&mut self.output);
+        }
+        self.settle(Final::backend(&reply), now);
+    }
+
+    /// The backend is gone, or busy: 451, and nothing is lost, because nothing was acknowledged.
+    pub(super) fn backend_lost(&mut self, end: BackendEnd, now: Now) {
+        let reply = match end {
+            BackendEnd::Busy => Reply::backend_busy(),
+            BackendEnd::Lost => Reply::backend_unavailable(),
+        };
+        self.without_backend(|id| Final::ours(&reply, Reason::BackendUnavailable, id), now);
+    }
+
+    /// It refused at its greeting. A first MAIL hears that; a replay must not turn into a refusal of what was accepted.
+    pub(super) fn backend_refused(&mut self, reply: &BackendReply, now: Now) {
+        let accepted_before = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_some());
+        if accepted_before {
+            self.backend_lost(BackendEnd::Lost, now);
+        } else {
+            self.without_backend(|_| Final::backend(reply), now);
+        }
+    }
+
+    fn without_backend(&mut self, last: impl Fn(&str) -> Final, now: Now) {
+        let id = self.id.clone();
+        let awaited = self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count();
+        let mail_pending = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_none());
+        match &self.state {
+            State::Auth { .. } => {
+                self.client_out.extend_from_slice(&last(&id).line);
+                self.since = now.monotonic;
+                self.state = State::Command;
+            }
+            State::Body(body) if !body.streaming => {}
+            State::DataBegin | State::Body(_) | State::Settle(_) => self.settle(last(&id), now),
+            _ if awaited > 0 && mail_pending => self.mail_failed(last(&id), now),
+            _ => {
+                for _ in 0..awaited {
+                    self.rcpt_failed(last(&id), now);
+                }
+            }
+        }
+    }
+
+    fn rcpt_failed(&mut self, last: Final, now: Now) {
+        if let Some((rcpt, _)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) {
+            self.record_rcpt(&rcpt, &last, None, now);
+        }
+        self.fill_slot(last, now);
+    }
+
+    /// The last word is known: now, or when the client has sent its message to the true end.
+    fn settle(&mut self, last: Final, now: Now) {
+        match std::mem::replace(&mut self.state, State::Command) {
+            State::Body(mut body) => {
+                body.end.get_or_insert(BodyEnd::Backend(Box::new(last)));
+                self.state = State::Body(body);
+            }
+            State::DataBegin => self.finish(last, None, now),
+            State::Settle(arrived) => self.finish(last, Some(&arrived), now),
+            other => self.state = other,
+        }
+    }
+
+    /// A ruling of ours on a message that is here as a whole.
+    pub(super) fn refuse_message(&mut self, arrived: &Arrived, ruling: &Ruling, now: Now) {
+        let mut last = Final::ours(&ruling.reply, ruling.reason, &self.id);
+        last.rule.clone_from(&ruling.rule);
+        self.finish(last, Some(arrived), now);
+    }
+
+    /// The end of a transaction: its record, its costs, its reply.
+    fn finish(&mut self, last: Final, arrived: Option<&Arrived>, now: Now) {
+        self.record_transaction(&last, arrived, now);
+        if let (Some(transaction), Some(arrived)) = (self.transaction.take(), arrived)
+            && last.code < 400
+        {
+            let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();
+            let sender = &transaction.mail.sender;
+            let snapshot = &transaction.snapshot;
+            let mut charges = self.charges(snapshot, Count::Messages, 1, sender, &recipients);
+            charges.extend(self.charges(snapshot, Count::Bytes, arrived.size, sender, &recipients));
+            self.charge(snapshot, charges);
+        }
+        self.output.push_back(Output::HoldDrop);
+        self.state = State::Command;
+        self.since = now.monotonic;
+        self.client_out.extend_from_slice(&last.line);
+        if last.code == 421 || self.client_gone {
+            self.close(now);
+        } else {
+            self.stop_if_idle(now);
+        }
+    }
+}
+
+fn hold_failed(end: HoldEnd, session: &str) -> Final {
+    match end {
+        HoldEnd::NoRoom => Final::ours(&Reply::no_room(), Reason::NoRoom, session),
+        HoldEnd::Broken => Final::ours(&Reply::local_error(), Reason::NoRoom, session),
+    }
+}
+
+/// How many times the limit a message may go on after it was over it.
+const OVERSIZE_FACTOR: u64 = 20;

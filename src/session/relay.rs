@@ -1,0 +1,346 @@
+//! The backend's side of a conversation: greeting, EHLO, and a queue of commands whose replies are outstanding. It also
+//! replays a transaction into a new backend session after the first was given up. It decides nothing about mail: the
+//! session is told each reply. Replies are matched strictly in order; an octet that no command asked for ends the
+//! link, or every later reply would slip by one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+
+use crate::policy::environment::Environment;
+use crate::session::event::Output;
+use crate::smtp::command::Mail;
+use crate::smtp::command::Rcpt;
+use crate::smtp::reply::Offer;
+use crate::smtp::reply_reader::BackendReply;
+use crate::smtp::reply_reader::ReplyReader;
+
+/// One session with the backend, or none.
+#[derive(Debug)]
+pub(super) struct Relay {
+    link: Link,
+    helo: Arc<str>,
+    offer: Offer,
+    unsent: VecDeque<Queued>,
+    outstanding: VecDeque<Expected>,
+    reader: ReplyReader,
+    /// The backend has seen a MAIL that neither a final dot nor RSET has ended.
+    in_transaction: bool,
+    dot_sent: bool,
+    active: Instant,
+}
+
+/// What can be asked of a backend.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    /// AUTH or one of its lines, without line end.
+    Auth(Bytes),
+    Data,
+    Mail(Arc<Mail>),
+    Rcpt(Arc<Rcpt>),
+    Rset,
+}
+
+/// Which request a reply belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Auth,
+    Data,
+    Dot,
+    Mail,
+    Rcpt,
+}
+
+/// What the session is told.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The backend is greeted and has said what it offers.
+    Ready(Offer),
+    Reply(Step, BackendReply),
+    /// A replayed command was answered by another code than the first time.
+    Differs,
+    /// The greeting, or the answer to HELO, was a refusal.
+    Refused(BackendReply),
+    /// Nonsense, or a reply that nobody asked for.
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Closed,
+    Opening,
+    Greeting,
+    Ehlo,
+    Helo,
+    Ready,
+}
+
+#[derive(Debug)]
+struct Queued {
+    request: Request,
+    /// The code it got the first time, when this is a replay.
+    replayed: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Expected {
+    Reply(Step),
+    Replay(Step, u16),
+    Reset,
+}
+
+impl Relay {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            link: Link::Closed,
+            helo: "".into(),
+            offer: Offer::default(),
+            unsent: VecDeque::new(),
+            outstanding: VecDeque::new(),
+            reader: ReplyReader::default(),
+            in_transaction: false,
+            dot_sent: false,
+            active: now,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.link == Link::Closed
+    }
+
+    /// Our final dot is on its way: from here on only the backend can end the transaction.
+    pub(super) fn dot_sent(&self) -> bool {
+        self.dot_sent
+    }
+
+    /// Nothing is asked and nothing is awaited, since when.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let idle = self.link == Link::Ready && self.unsent.is_empty() && self.outstanding.is_empty();
+        idle.then_some(self.active)
+    }
+
+    /// When waiting has lasted long enough.
+    pub(super) fn deadline(&self, connect: Duration, reply: Duration) -> Option<Instant> {
+        match self.link {
+            Link::Closed => None,
+            Link::Opening | Link::Greeting => Some(self.active + connect),
+            Link::Ehlo | Link::Helo => Some(self.active + reply),
+            Link::Ready if self.outstanding.is_empty() => None,
+            Link::Ready => Some(self.active + reply),
+        }
+    }
+
+    /// Asks the shell for a connection, unless there is one.
+    pub(super) fn open(&mut self, environment: &Environment, helo: &str, now: Instant, out: &mut VecDeque<Output>) {
+        if self.link != Link::Closed {
+            return;
+        }
+        *self = Self { link: Link::Opening, helo: helo.into(), ..Self::new(now) };
+        out.push_back(Output::OpenBackend { environment: environment.clone(), helo: helo.to_owned() });
+    }
+
+    /// The connection stands; its greeting is awaited.
+    pub(super) fn opened(&mut self, now: Instant) {
+        if self.link == Link::Opening {
+            self.link = Link::Greeting;
+            self.active = now;
+        }
+    }
+
+    /// Asks something; it goes out as soon as the backend may hear it. A MAIL after one that was not ended is preceded
+    /// by RSET, because not every server takes a nested MAIL.
+    pub(super) fn send(&mut self, request: Request, now: Instant, out: &mut VecDeque<Output>) {
+        if matches!(request, Request::Mail(_)) && self.in_transaction {
+            self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
+        }
+        self.unsent.push_back(Queued { request, replayed: None });
+        self.flush(now, out);
+    }
+
+    /// Says again, to a new backend session, what the old one had answered by `code`.
+    pub(super) fn replay(&mut self, request: Request, code: u16) {
+        self.unsent.push_back(Queued { request, replayed: Some(code) });
+    }
+
+    /// After 354: the message follows, and the reply to its dot is outstanding from here on, so that an early one is
+    /// known for what it is.
+    pub(super) fn begin_body(&mut self, now: Instant) {
+        self.outstanding.push_back(Expected::Reply(Step::Dot));
+        self.active = now;
+    }
+
+    /// The message is written; the dot ends it (RFC 5321 section 4.1.1.4).
+    pub(super) fn end_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot))) && !self.dot_sent {
+            self.dot_sent = true;
+            self.active = now;
+            out.push_back(Output::Backend(Bytes::from_static(b".\r\n")));
+        }
+    }
+
+    /// The backend takes octets: it is alive.
+    pub(super) fn progress(&mut self, now: Instant) {
+        self.active = now;
+    }
+
+    /// Gives the connection back. With `quit` it is told so first, if it is not busy.
+    pub(super) fn close(&mut self, out: &mut VecDeque<Output>) {
+        if self.link != Link::Closed {
+            let quit = self.idle_since().is_some();
+            out.push_back(Output::DropBackend { quit });
+        }
+        self.forget();
+    }
+
+    /// The connection is gone already.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.active);
+    }
+
+    /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
+    pub(super) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Event> {
+        loop {
+            if self.link == Link::Closed {
+                input.clear();
+                return None;
+            }
+            let Ok(reply) = self.reader.next(input)? else {
+                return Some(Event::Broken);
+            };
+            self.active = now;
+            if let Some(event) = self.take(reply, out) {
+                return Some(event);
+            }
+            self.flush(now, out);
+        }
+    }
+
+    /// `None` when the reply was for ourselves only.
+    fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
+        match self.link {
+            Link::Closed | Link::Opening => Some(Event::Broken),
+            Link::Greeting if reply.code == 220 => {
+                self.link = Link::Ehlo;
+                out.push_back(Output::Backend(format!("EHLO {}\r\n", self.helo).into()));
+                None
+            }
+            Link::Ehlo if reply.code == 250 => {
+                self.offer = reply.offer();
+                self.link = Link::Ready;
+                Some(Event::Ready(self.offer.clone()))
+            }
+            // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
+            Link::Ehlo if reply.is_permanent() => {
+                self.link = Link::Helo;
+                out.push_back(Output::Backend(format!("HELO {}\r\n", self.helo).into()));
+                None
+            }
+            Link::Helo if reply.code == 250 => {
+                self.link = Link::Ready;
+                Some(Event::Ready(Offer::default()))
+            }
+            Link::Greeting | Link::Ehlo | Link::Helo if reply.is_permanent() || reply.is_transient() => {
+                Some(Event::Refused(reply))
+            }
+            Link::Greeting | Link::Ehlo | Link::Helo => Some(Event::Broken),
+            Link::Ready => self.take_answer(reply),
+        }
+    }
+
+    fn take_answer(&mut self, reply: BackendReply) -> Option<Event> {
+        match self.outstanding.pop_front() {
+            None => Some(Event::Broken),
+            Some(Expected::Reset) if reply.is_success() => {
+                self.in_transaction = false;
+                None
+            }
+            Some(Expected::Reset) => Some(Event::Broken),
+            Some(Expected::Replay(_, code)) if reply.code == code => None,
+            Some(Expected::Replay(..)) => Some(Event::Differs),
+            Some(Expected::Reply(step)) if !self.fits(step, &reply) => Some(Event::Broken),
+            Some(Expected::Reply(step)) => {
+                self.in_transaction = match step {
+                    Step::Mail => reply.is_success(),
+                    Step::Dot => false,
+                    _ => self.in_transaction,
+                };
+                Some(Event::Reply(step, reply))
+            }
+        }
+    }
+
+    /// 354 answers DATA and nothing else, 334 only AUTH; a success before our dot is none (RFC 5321 section 4.3.2).
+    fn fits(&self, step: Step, reply: &BackendReply) -> bool {
+        match step {
+            Step::Data => reply.code == 354 || reply.code >= 400,
+            Step::Auth => reply.code != 354,
+            Step::Dot => reply.code >= 400 || (reply.is_success() && self.dot_sent),
+            Step::Mail | Step::Rcpt => !reply.is_intermediate(),
+        }
+    }
+
+    /// Sends what may go out now: one command at a time, or several where the backend offered PIPELINING; DATA and AUTH
+    /// always alone (RFC 2920 section 3.1 has them end a group; a backend that disagrees would slip by one).
+    pub(super) fn flush(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        while self.link == Link::Ready && self.may_send() {
+            let Some(queued) = self.unsent.pop_front() else { return };
+            self.active = now;
+            out.push_back(Output::Backend(self.wire(&queued.request)));
+            let step = match queued.request {
+                Request::Auth(_) => Step::Auth,
+                Request::Data => Step::Data,
+                Request::Mail(_) => {
+                    self.in_transaction = true;
+                    self.dot_sent = false;
+                    Step::Mail
+                }
+                Request::Rcpt(_) => Step::Rcpt,
+                Request::Rset => {
+                    self.outstanding.push_back(Expected::Reset);
+                    continue;
+                }
+            };
+            let expected = queued.replayed.map_or(Expected::Reply(step), |code| Expected::Replay(step, code));
+            self.outstanding.push_back(expected);
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        let alone = |request: &Request| matches!(request, Request::Auth(_) | Request::Data);
+        let Some(next) = self.unsent.front() else { return false };
+        let last_ends_its_group =
+            matches!(self.outstanding.back(), Some(Expected::Reply(Step::Auth | Step::Data | Step::Dot)));
+        self.outstanding.is_empty() || (self.offer.pipelining && !alone(&next.request) && !last_ends_its_group)
+    }
+
+    fn wire(&self, request: &Request) -> Bytes {
+        match request {
+            Request::Auth(line) => [line, b"\r\n".as_slice()].concat().into(),
+            Request::Data => Bytes::from_static(b"DATA\r\n"),
+            Request::Mail(mail) => mail.wire(|name| self.offers(name)),
+            Request::Rcpt(rcpt) => rcpt.wire(|name| self.offers(name)),
+            Request::Rset => Bytes::from_static(b"RSET\r\n"),
+        }
+    }
+
+    /// Whether the live session knows this parameter; what it does not know is dropped, never sent.
+    fn offers(&self, parameter: &str) -> bool {
+        match parameter {
+            "SIZE" => self.offer.size.is_some(),
+            "BODY" => self.offer.eight_bit_mime,
+            "SMTPUTF8" => self.offer.smtputf8,
+            "AUTH" => self.offer.auth.is_some(),
+            "RET" | "ENVID" | "NOTIFY" | "ORCPT" => self.offer.dsn,
+            _ => false,
+        }
+    }
+}

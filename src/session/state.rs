@@ -1,0 +1,182 @@
+//! The states of a session, each with only what is valid in it, and the transaction that lives across them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::policy::size::Limit;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::session::Snapshot;
+use crate::session::event::HoldEnd;
+use crate::session::header::HeaderReader;
+use crate::smtp::command::Mail;
+use crate::smtp::command::Rcpt;
+use crate::smtp::data::DataDecoder;
+use crate::smtp::reply::Reply;
+
+/// What is waited for.
+#[derive(Debug)]
+pub(super) enum State {
+    /// `start`.
+    Start,
+    /// The end of `greet_delay`; who talks now is refused.
+    Delay { until: Instant },
+    /// The answer to a question.
+    Asking(Pending),
+    /// A command.
+    Command,
+    /// A line of AUTH, or (`waiting`) the backend's reply to one.
+    Auth { waiting: bool },
+    /// The TLS handshake.
+    Handshake,
+    /// Whether the message can be held.
+    HoldBegin,
+    /// The backend's 354 (`hold = false`).
+    DataBegin,
+    /// The message.
+    Body(Box<Body>),
+    /// The backend's word on the whole message.
+    Settle(Box<Arrived>),
+    /// Nothing: closed.
+    Over,
+}
+
+/// What the answer to a question decides.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// The banner.
+    Connect,
+    /// MAIL, which our lists let pass.
+    Mail(Box<Transaction>),
+    /// RCPT, which our lists let pass.
+    Rcpt(Arc<Rcpt>, Option<u64>),
+    /// A refusal of ours that counts as a rejection.
+    Rejected(Box<Refused>),
+}
+
+/// A refusal that waits for the throttles.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) ruling: Ruling,
+    pub(super) what: RefusedWhat,
+    pub(super) charges: Vec<crate::policy::throttle::Charge>,
+}
+
+/// What was refused.
+#[derive(Debug)]
+pub(super) enum RefusedWhat {
+    Mail(Box<Transaction>),
+    Rcpt(Arc<Rcpt>),
+    Message(Box<Arrived>),
+}
+
+/// The client's name for itself.
+#[derive(Clone, Debug)]
+pub(super) struct Helo {
+    pub(super) name: Arc<str>,
+    pub(super) extended: bool,
+}
+
+/// One MAIL … to its final reply.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    /// What was in force at its MAIL, and rules it to its end.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) began: Instant,
+    pub(super) mail: Arc<Mail>,
+    pub(super) limit: Limit,
+    /// The code of the backend's 250, once it came.
+    pub(super) mail_code: Option<u16>,
+    pub(super) accepted: Vec<Accepted>,
+    /// RCPTs that wait for the backend.
+    pub(super) asked: std::collections::VecDeque<(Arc<Rcpt>, Option<u64>)>,
+    /// How the last refused recipient was refused.
+    pub(super) last_refusal: Option<(u16, Reason)>,
+    pub(super) shadow: Vec<Arc<str>>,
+}
+
+/// A recipient that the backend accepted.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) rcpt: Arc<Rcpt>,
+    pub(super) code: u16,
+    pub(super) cap: Option<u64>,
+}
+
+/// A message on its way in.
+#[derive(Debug)]
+pub(super) struct Body {
+    pub(super) decoder: DataDecoder,
+    pub(super) header: HeaderReader,
+    pub(super) began: Instant,
+    /// Why nothing is kept any more, though reading goes on to the true end.
+    pub(super) end: Option<BodyEnd>,
+    /// Streamed to the backend as it comes.
+    pub(super) streaming: bool,
+}
+
+/// Why a message is only read, not kept.
+#[derive(Debug)]
+pub(super) enum BodyEnd {
+    /// Over this limit.
+    Oversize(u64),
+    /// The hold failed.
+    Hold(HoldEnd),
+    /// A NUL in it.
+    Nul,
+    /// While streaming, the backend said no, or was lost.
+    Backend(Box<Final>),
+}
+
+/// The last word on a message.
+#[derive(Debug)]
+pub(super) struct Final {
+    /// For the client, whole, as it goes out.
+    pub(super) line: Bytes,
+    pub(super) code: u16,
+    pub(super) reason: Option<Reason>,
+    /// The backend's own words.
+    pub(super) backend: Option<String>,
+}
+
+/// A message that is here as a whole.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) size: u64,
+    pub(super) id: Option<String>,
+}
+
+/// A reply in the queue.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Ready(Bytes),
+    /// The backend's reply to a MAIL or RCPT.
+    Awaited,
+}
+
+impl Transaction {
+    pub(super) fn new(snapshot: Arc<Snapshot>, mail: Mail, limit: Limit, began: Instant) -> Self {
+        Self {
+            snapshot,
+            began,
+            mail: Arc::new(mail),
+            limit,
+            mail_code: None,
+            accepted: Vec::new(),
+            asked: std::collections::VecDeque::new(),
+            last_refusal: None,
+            shadow: Vec::new(),
+        }
+    }
+}
+
+impl Final {
+    /// By one of our own replies.
+    pub(super) fn ours(reply: &Reply, reason: Reason, session: &str) -> Self {
+        let mut line = bytes::BytesMut::new();
+        reply.write(session, &mut line);
+        Self { line: line.freeze(), code: reply.code, reason: Some(reason), backend: None }
+    }
+}

@@ -1,0 +1,117 @@
+//! Which throttles are asked at which stage, with which keys, and what is charged when something happened.
+
+use std::sync::Arc;
+
+use crate::policy::throttle::Charge;
+use crate::policy::throttle::Count;
+use crate::policy::throttle::Subject;
+use crate::policy::throttle::Throttle;
+use crate::session::Session;
+use crate::session::Snapshot;
+use crate::session::event::Ask;
+use crate::session::event::Fact;
+use crate::session::event::Output;
+use crate::session::event::Question;
+use crate::session::state::Pending;
+use crate::session::state::State;
+use crate::smtp::address::Address;
+use crate::smtp::address::ReversePath;
+
+/// Where in the order of rulings we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Connect,
+    Mail,
+    Recipient,
+}
+
+impl Session {
+    /// The throttles to be asked at this stage: what is counted here is taken, what is counted later only tested
+    /// (keys without a recipient at MAIL, keys with one at RCPT).
+    pub(super) fn asks(
+        &self,
+        snapshot: &Snapshot,
+        stage: Stage,
+        sender: Option<&ReversePath>,
+        recipient: Option<&Address>,
+        size: u64,
+    ) -> Vec<Ask> {
+        let subject = self.subject(sender, recipient);
+        let ask = |(index, throttle): (usize, &Throttle)| {
+            let take = taken_at(throttle, stage)?;
+            let cells = if throttle.count == Count::Bytes { size.max(1) } else { 1 };
+            let key = throttle.key(&self.seed, &subject)?;
+            Some(Ask { charge: Charge { throttle: index, key, cells }, take })
+        };
+        snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
+    }
+
+    /// What one event of this kind costs, for each recipient that a key names.
+    pub(super) fn charges(
+        &self,
+        snapshot: &Snapshot,
+        count: Count,
+        cells: u64,
+        sender: &ReversePath,
+        recipients: &[&Address],
+    ) -> Vec<Charge> {
+        let mut charges = Vec::new();
+        let counted = |throttle: &Throttle| throttle.count == count;
+        for (index, throttle) in snapshot.policy.throttles.iter().enumerate().filter(|(_, it)| counted(it)) {
+            let mut charge = |recipient: Option<&Address>| {
+                let key = throttle.key(&self.seed, &self.subject(Some(sender), recipient));
+                charges.extend(key.map(|key| Charge { throttle: index, key, cells }));
+            };
+            if throttle.has_recipient() {
+                recipients.iter().for_each(|recipient| charge(Some(recipient)));
+            } else {
+                charge(None);
+            }
+        }
+        charges
+    }
+
+    /// Asks, and waits for the answer in `pending`.
+    pub(super) fn ask(&mut self, snapshot: Arc<Snapshot>, asks: Vec<Ask>, room: Option<u64>, pending: Pending) {
+        self.state = State::Asking(pending);
+        self.output.push_back(Output::Ask(Question { snapshot, asks, room }));
+    }
+
+    /// Tells the counters.
+    pub(super) fn charge(&mut self, snapshot: &Arc<Snapshot>, charges: Vec<Charge>) {
+        if !charges.is_empty() {
+            self.output.push_back(Output::Tell(Fact::Charge(snapshot.clone(), charges)));
+        }
+    }
+
+    /// The client may send anywhere: RELAYCLIENT is set, even if empty, or AUTH succeeded.
+    pub(super) fn may_relay(&self) -> bool {
+        self.authenticated || self.is_relay_client()
+    }
+
+    pub(super) fn is_relay_client(&self) -> bool {
+        self.environment.get(b"RELAYCLIENT").is_some()
+    }
+
+    fn subject<'a>(&'a self, sender: Option<&'a ReversePath>, recipient: Option<&'a Address>) -> Subject<'a> {
+        Subject {
+            client: self.peer.client.ip(),
+            helo: self.helo.as_ref().map_or(b"", |helo| helo.name.as_bytes()),
+            sender,
+            recipient,
+            relay_client: self.is_relay_client(),
+            authenticated: self.authenticated,
+        }
+    }
+}
+
+/// Whether a throttle is asked at this stage, and if so whether it is charged with it (DESIGN, "Throttles").
+fn taken_at(throttle: &Throttle, stage: Stage) -> Option<bool> {
+    let stage_of_test = if throttle.has_recipient() { Stage::Recipient } else { Stage::Mail };
+    match throttle.count {
+        Count::Connections => (stage == Stage::Connect).then_some(true),
+        Count::Mails => (stage == Stage::Mail).then_some(true),
+        Count::Recipients => (stage == Stage::Recipient).then_some(true),
+        Count::Bytes | Count::Messages | Count::Rejections => (stage == stage_of_test).then_some(false),
+    }
+}

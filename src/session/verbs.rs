@@ -1,0 +1,242 @@
+//! What each command does, but for MAIL, RCPT and DATA. A handler replies through `Session::reply`; counting errors and
+//! closing stay in `ending`.
+
+use bytes::Bytes;
+use bytes::BytesMut;
+
+use crate::policy::verdict::Reason;
+use crate::session::Session;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::relay::Request;
+use crate::session::settings::Auth;
+use crate::session::state::Helo;
+use crate::session::state::State;
+use crate::smtp::command;
+use crate::smtp::command::Command;
+use crate::smtp::command::CommandFault;
+use crate::smtp::data::BareNewline;
+use crate::smtp::line::LineEnd;
+use crate::smtp::line::LineFault;
+use crate::smtp::line::MAX_AUTH_LINE;
+use crate::smtp::line::MAX_COMMAND_LINE;
+use crate::smtp::reply::Extensions;
+use crate::smtp::reply::Reply;
+use crate::smtp::reply_reader::BackendReply;
+
+impl Session {
+    /// One command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for them:
+    /// it could not be ruled on, or its reply would come too early.
+    pub(super) fn command(&mut self, input: &mut BytesMut, now: Now) -> bool {
+        if !self.wants_input() {
+            return false;
+        }
+        let Some(line) = self.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
+        self.since = now.monotonic;
+        match line {
+            Ok(line) => match command::parse(&line) {
+                Ok(command) if self.slots.is_empty() || matches!(command, Command::Rcpt(_)) => {
+                    self.obey(command, now);
+                }
+                Ok(command) => self.parked = Some(command),
+                Err(fault) => self.error(&syntax_reply(&fault), now),
+            },
+            Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
+            Err(LineFault::BareLf) => self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now),
+        }
+        true
+    }
+
+    /// The replies before it are known: the command that waited for them.
+    pub(super) fn resume_parked(&mut self, now: Now) {
+        if self.slots.is_empty()
+            && let Some(command) = self.parked.take()
+        {
+            self.obey(command, now);
+        }
+    }
+
+    fn obey(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Mail(mail) => self.mail(mail, now),
+            Command::Rcpt(rcpt) => self.rcpt(rcpt, now),
+            Command::Data => self.data(now),
+            Command::Ehlo(name) => self.hello(&name, true, now),
+            Command::Helo(name) => self.hello(&name, false, now),
+            Command::Rset => self.reset(now),
+            Command::Noop => self.idle_command(&Reply::ok(), now),
+            Command::Vrfy => self.idle_command(&Reply::cannot_verify(), now),
+            Command::Help => self.idle_command(&Reply::help(), now),
+            Command::Expn => self.error(&Reply::not_implemented(), now),
+            Command::Quit => self.quit(now),
+            Command::StartTls => self.start_tls(now),
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, now),
+            // RFC 3030: the chunk that follows would be read as commands.
+            Command::Bdat => self.refuse_and_close(&Reply::not_implemented(), Reason::Protocol, now),
+            Command::Http | Command::TlsHello | Command::Unsupported("PROXY") => {
+                self.refuse_and_close(&Reply::not_smtp(), Reason::Protocol, now);
+            }
+            Command::Unsupported(_) => self.error(&Reply::not_implemented(), now),
+            Command::Unknown => self.error(&Reply::unrecognized(), now),
+        }
+    }
+
+    fn hello(&mut self, name: &Bytes, extended: bool, now: Now) {
+        self.adopt_snapshot();
+        if !self.count_idle_command(now) {
+            return;
+        }
+        self.end_transaction(Reason::ClientGone, now);
+        let name = String::from_utf8_lossy(name);
+        // The backend was told another name: its next session hears the new one.
+        if self.helo.as_ref().is_some_and(|helo| *helo.name != *name) && !self.authenticated {
+            self.relay.close(&mut self.output);
+        }
+        self.helo = Some(Helo { name: name.as_ref().into(), extended });
+        let hostname = &self.snapshot.settings.hostname;
+        if extended {
+            self.extensions().write(hostname, &mut self.client_out);
+        } else {
+            Reply::hello(hostname).write(&self.id, &mut self.client_out);
+        }
+    }
+
+    /// What we and the backend can both do; before its first answer, what we can do alone.
+    fn extensions(&self) -> Extensions {
+        let settings = &self.snapshot.settings;
+        let limit = self.snapshot.policy.size.ours(&self.environment).with_backend(&self.offer);
+        Extensions {
+            size: limit.announced().unwrap_or(0),
+            eight_bit_mime: self.offer.eight_bit_mime,
+            smtputf8: self.offer.smtputf8,
+            dsn: self.offer.dsn,
+            starttls: settings.starttls && self.tls.is_none(),
+            auth: self.offer.auth.clone().filter(|_| self.may_authenticate() && !self.authenticated),
+        }
+    }
+
+    fn reset(&mut self, now: Now) {
+        if self.transaction.is_some() {
+            self.end_transaction(Reason::ClientGone, now);
+            self.reply(&Reply::ok());
+            self.stop_if_idle(now);
+        } else {
+            self.idle_command(&Reply::ok(), now);
+        }
+    }
+
+    fn quit(&mut self, now: Now) {
+        self.end_transaction(Reason::ClientGone, now);
+        self.reply(&Reply::closing(&self.snapshot.settings.hostname));
+        self.record_session(None, now);
+        self.close(now);
+    }
+
+    fn start_tls(&mut self, now: Now) {
+        if self.tls.is_some() {
+            self.error(&Reply::already_secure(), now);
+        } else if !self.snapshot.settings.starttls {
+            self.error(&Reply::not_implemented(), now);
+        } else {
+            // RFC 3207 section 4.2: what the client sent behind STARTTLS in the clear is not to be trusted
+            // (CVE-2011-0411); the shell, which owns the buffer, throws it away.
+            self.reply(&Reply::ready_for_tls());
+            self.end_transaction(Reason::ClientGone, now);
+            self.relay.close(&mut self.output);
+            self.state = State::Handshake;
+            self.after_replies(Output::StartTls);
+        }
+    }
+
+    /// The session starts anew inside TLS: the client has said nothing yet.
+    pub(super) fn secured(&mut self, version: Option<&'static str>, now: Now) {
+        match version {
+            Some(version) => {
+                self.tls = Some(version);
+                self.helo = None;
+                self.authenticated = false;
+                self.state = State::Command;
+            }
+            None => {
+                self.record_session(Some(Reason::Protocol), now);
+                self.state = State::Over;
+            }
+        }
+    }
+
+    fn may_authenticate(&self) -> bool {
+        match self.snapshot.settings.auth {
+            Auth::Always => true,
+            Auth::Off => false,
+            Auth::Tls => self.tls.is_some(),
+        }
+    }
+
+    /// RFC 4954, relayed: we see the lines but neither keep nor log them.
+    fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
+        if !self.may_authenticate() || self.offer.auth.is_none() {
+            let insecure = self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer.auth.is_some();
+            let reply = if insecure { Reply::encryption_required() } else { Reply::not_implemented() };
+            return self.error(&reply, now);
+        }
+        let Some(helo) = &self.helo else { return self.error(&Reply::need_hello(), now) };
+        if self.transaction.is_some() || self.authenticated {
+            return self.error(&Reply::auth_out_of_order(), now);
+        }
+        let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
+        if let Some(initial) = initial {
+            line.extend_from_slice(b" ");
+            line.extend_from_slice(&initial);
+        }
+        self.relay.open(&self.environment, &helo.name, now.monotonic, &mut self.output);
+        self.relay.send(Request::Auth(line.freeze()), now.monotonic, &mut self.output);
+        self.state = State::Auth { waiting: true };
+    }
+
+    /// An answer to 334: printable octets only, or it could be another command to the backend.
+    pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
+        let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
+        self.since = now.monotonic;
+        match line {
+            Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
+                self.relay.send(Request::Auth(line), now.monotonic, &mut self.output);
+                self.state = State::Auth { waiting: true };
+            }
+            _ => self.refuse_and_close(&Reply::bad_auth_line(), Reason::Protocol, now),
+        }
+        true
+    }
+
+    pub(super) fn auth_replied(&mut self, reply: &BackendReply, now: Now) {
+        reply.write(&mut self.client_out);
+        self.since = now.monotonic;
+        if reply.code == 334 {
+            self.state = State::Auth { waiting: false };
+        } else {
+            self.authenticated = reply.code == 235;
+            self.state = State::Command;
+        }
+    }
+
+    pub(super) fn line_end(&self) -> LineEnd {
+        match self.snapshot.settings.bare_newline {
+            BareNewline::Normalize => LineEnd::AnyLf,
+            BareNewline::Reject => LineEnd::Crlf,
+        }
+    }
+}
+
+/// The reply to each fault of a command.
+fn syntax_reply(fault: &CommandFault) -> Reply {
+    match fault {
+        CommandFault::Argument(form) => Reply::bad_argument(form),
+        CommandFault::BadParameter(name) => Reply::bad_parameter(name),
+        CommandFault::ControlOctet => Reply::control_octet(),
+        CommandFault::NoArgumentAllowed => Reply::no_argument_allowed(),
+        CommandFault::NonAscii => Reply::non_ascii_address(),
+        CommandFault::RecipientSyntax => Reply::bad_recipient(),
+        CommandFault::SenderSyntax => Reply::bad_sender(),
+        CommandFault::Syntax => Reply::unrecognized(),
+        CommandFault::UnknownParameter(name) => Reply::unknown_parameter(name),
+    }
+}
