@@ -1,34 +1,99 @@
-//! Addresses (placeholder, being written).
+//! Envelope addresses: RFC 5321 4.1.2 read with nom, kept twice. The wire form goes to the backend; the folded form is
+//! what lists and throttles compare, so that no spelling of a blocked address slips through. Must not judge anything.
+//!
+//! Deviations from the RFC: `_` and a trailing dot in a domain are tolerated; `\x` outside of quotes (RFC 821) is read,
+//! because qmail unescapes it; a source route may name address literals; the limits of 64 and 256 octets are not
+//! enforced, only qmail's 899. Blanks and comments between the brackets are faults.
 
-/// An envelope address.
+use std::error::Error;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+
+use nom::IResult;
+use nom::Parser;
+use nom::branch::alt;
+use nom::bytes::complete::tag;
+use nom::bytes::complete::tag_no_case;
+use nom::bytes::complete::take_till1;
+use nom::bytes::complete::take_while_m_n;
+use nom::bytes::complete::take_while1;
+use nom::character::complete::char;
+use nom::combinator::all_consuming;
+use nom::combinator::map;
+use nom::combinator::map_opt;
+use nom::combinator::opt;
+use nom::combinator::recognize;
+use nom::combinator::value;
+use nom::combinator::verify;
+use nom::multi::many0_count;
+use nom::multi::many1_count;
+use nom::multi::separated_list1;
+use nom::sequence::delimited;
+use nom::sequence::preceded;
+use nom::sequence::separated_pair;
+use nom::sequence::terminated;
+
+/// A mailbox of the envelope, or `Postmaster` without a domain. Two addresses are equal when they are spelled alike;
+/// to compare mailboxes compare [`Address::folded`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
-    wire: Box<[u8]>,
+    wire: Box<str>,
     folded: Box<[u8]>,
 }
 
 impl Address {
-    /// As it goes to the backend.
+    /// As it goes to the backend, without the brackets: no source route, the local part octet for octet as the client
+    /// wrote it, the domain without its trailing dot.
     pub fn wire(&self) -> &[u8] {
-        &self.wire
+        self.wire.as_bytes()
     }
 
-    /// As it is matched.
+    /// As it is matched: quotes and backslashes removed, ASCII letters in lower case.
     pub fn folded(&self) -> &[u8] {
         &self.folded
     }
 
-    /// The domain of the folded form.
+    /// The domain of the folded form; `None` for `Postmaster`.
     pub fn domain(&self) -> Option<&[u8]> {
         let at = memchr::memrchr(b'@', &self.folded)?;
         Some(&self.folded[at + 1..])
     }
+
+    /// Whether it needs no SMTPUTF8 (RFC 6531).
+    pub fn is_ascii(&self) -> bool {
+        self.wire.is_ascii()
+    }
+
+    /// `None` when it is too long or not UTF-8 (RFC 6531 3.3 knows no other eight-bit text).
+    fn new(local: &[u8], domain: &[u8]) -> Option<Self> {
+        let wire = [local, b"@", domain].concat();
+        if wire.len() > MAX_ADDRESS {
+            return None;
+        }
+        let wire = String::from_utf8(wire).ok()?;
+        let mut folded = unquoted(local);
+        folded.push(b'@');
+        folded.extend_from_slice(domain);
+        folded.make_ascii_lowercase();
+        Some(Self { wire: wire.into(), folded: folded.into() })
+    }
+
+    fn postmaster(spelling: &[u8]) -> Self {
+        Self { wire: String::from_utf8_lossy(spelling).into(), folded: spelling.to_ascii_lowercase().into() }
+    }
 }
 
-/// RFC 5321's reverse-path.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.wire)
+    }
+}
+
+/// RFC 5321's reverse-path: where failure notices go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReversePath {
-    /// `<>`
+    /// `<>`, the sender of failure notices (RFC 5321 4.5.5).
     Null,
     /// `<a@b>`
     Address(Address),
@@ -44,10 +109,417 @@ impl ReversePath {
     }
 }
 
-/// Reads `a@b` (placeholder).
+impl fmt::Display for ReversePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("<>"),
+            Self::Address(address) => write!(f, "<{address}>"),
+        }
+    }
+}
+
+/// Why a text is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFault {
+    /// Not RFC 5321 syntax.
+    Syntax,
+    /// More than [`MAX_ADDRESS`] octets.
+    TooLong,
+}
+
+impl fmt::Display for AddressFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax => f.write_str("not an address: write local@domain"),
+            Self::TooLong => write!(f, "longer than {MAX_ADDRESS} octets"),
+        }
+    }
+}
+
+impl Error for AddressFault {}
+
+/// Reads `a@b` or `Postmaster`, without brackets and source route, as lists and the command line write it.
 ///
 /// # Errors
-/// Never.
-pub fn parse_address(text: &[u8]) -> Result<Address, ()> {
-    Ok(Address { wire: text.into(), folded: text.to_ascii_lowercase().into() })
+/// [`AddressFault`] when the text is anything else.
+pub fn parse_address(text: &[u8]) -> Result<Address, AddressFault> {
+    let (_, address) =
+        all_consuming(alt((mailbox, postmaster))).parse(text).map_err(|_| match text.len() > MAX_ADDRESS {
+            true => AddressFault::TooLong,
+            false => AddressFault::Syntax,
+        })?;
+    Ok(address)
+}
+
+/// `<>` or a [`path`].
+///
+/// # Errors
+/// nom's, when the input does not begin with one.
+pub fn reverse_path(input: &[u8]) -> IResult<&[u8], ReversePath> {
+    alt((value(ReversePath::Null, tag("<>")), map(path, ReversePath::Address))).parse(input)
+}
+
+/// A [`path`] or `<Postmaster>` (RFC 5321 4.1.1.3).
+///
+/// # Errors
+/// nom's, when the input does not begin with one.
+pub fn forward_path(input: &[u8]) -> IResult<&[u8], Address> {
+    alt((path, delimited(char('<'), postmaster, char('>')))).parse(input)
+}
+
+/// `<local@domain>`; a source route is read and dropped (RFC 5321 appendix C).
+///
+/// # Errors
+/// nom's, when the input does not begin with one.
+pub fn path(input: &[u8]) -> IResult<&[u8], Address> {
+    delimited(char('<'), preceded(opt(source_route), mailbox), char('>')).parse(input)
+}
+
+fn source_route(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    recognize(terminated(separated_list1(char(','), preceded(char('@'), host)), char(':'))).parse(input)
+}
+
+fn mailbox(input: &[u8]) -> IResult<&[u8], Address> {
+    let parts = separated_pair(alt((quoted_string, dot_string)), char('@'), host);
+    map_opt(parts, |(local, domain)| Address::new(local, domain)).parse(input)
+}
+
+fn postmaster(input: &[u8]) -> IResult<&[u8], Address> {
+    map(tag_no_case("postmaster"), Address::postmaster).parse(input)
+}
+
+fn dot_string(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    recognize(separated_list1(char('.'), atom)).parse(input)
+}
+
+fn atom(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let quoted_pair = |input| quoted_pair(input, |octet| octet.is_ascii_graphic());
+    recognize(many1_count(alt((take_while1(is_atext), quoted_pair)))).parse(input)
+}
+
+fn quoted_string(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let quoted_pair = |input| quoted_pair(input, |octet| octet == b' ' || octet.is_ascii_graphic());
+    let content = many0_count(alt((take_while1(is_qtext), quoted_pair)));
+    recognize(delimited(char('"'), content, char('"'))).parse(input)
+}
+
+fn quoted_pair(input: &[u8], may_follow: impl Fn(u8) -> bool) -> IResult<&[u8], &[u8]> {
+    recognize(preceded(char('\\'), take_while_m_n(1, 1, may_follow))).parse(input)
+}
+
+/// A domain without its trailing dot, or an address literal.
+fn host(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let domain = recognize(separated_list1(char('.'), label));
+    alt((address_literal, terminated(domain, opt(char('.'))))).parse(input)
+}
+
+fn label(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let has_ends = |label: &[u8]| !label.starts_with(b"-") && !label.ends_with(b"-");
+    verify(take_while1(is_label_octet), has_ends).parse(input)
+}
+
+fn address_literal(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let text = verify(take_till1(|octet| octet == b']'), is_ip);
+    recognize(delimited(char('['), text, char(']'))).parse(input)
+}
+
+/// RFC 5321 4.1.3. The general form, `[tag:text]`, has no registered tag and is not read.
+fn is_ip(text: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(text) else { return false };
+    match text.split_at_checked(IPV6_TAG.len()) {
+        Some((tag, ip)) if tag.eq_ignore_ascii_case(IPV6_TAG) => ip.parse::<Ipv6Addr>().is_ok(),
+        _ => text.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+fn is_atext(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet) || !octet.is_ascii()
+}
+
+fn is_qtext(octet: u8) -> bool {
+    !octet.is_ascii_control() && octet != b'"' && octet != b'\\'
+}
+
+fn is_label_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' || !octet.is_ascii()
+}
+
+/// What a local part means: as qmail's addrparse, quotes go and the octet after a backslash stays.
+fn unquoted(local: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(local.len());
+    let mut octets = local.iter();
+    while let Some(&octet) = octets.next() {
+        match octet {
+            b'"' => {}
+            b'\\' => plain.extend(octets.next()),
+            _ => plain.push(octet),
+        }
+    }
+    plain
+}
+
+/// Octets of the longest address that is read; qmail's addrparse takes as many.
+pub const MAX_ADDRESS: usize = 899;
+
+const IPV6_TAG: &str = "IPv6:";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_blocked_address_fold_alike() {
+        for (sentence, spelling) in SPELLINGS {
+            let address = whole_path(spelling.as_bytes()).unwrap_or_else(|| panic!("{sentence}: {spelling}"));
+            assert_eq!(text(address.folded()), "newsletter@sillyplace.com", "{sentence}: {spelling}");
+            assert_eq!(address.domain(), Some(&b"sillyplace.com"[..]), "{sentence}: {spelling}");
+        }
+        assert!(SPELLINGS.len() >= 40);
+    }
+
+    const SPELLINGS: [(&str, &str); 44] = [
+        ("plain", "<newsletter@sillyplace.com>"),
+        ("upper case domain", "<newsletter@SILLYPLACE.COM>"),
+        ("upper case local part", "<NEWSLETTER@sillyplace.com>"),
+        ("all upper case", "<NEWSLETTER@SILLYPLACE.COM>"),
+        ("first letters", "<Newsletter@Sillyplace.Com>"),
+        ("mixed case", "<nEwSlEtTeR@sIlLyPlAcE.cOm>"),
+        ("trailing dot", "<newsletter@sillyplace.com.>"),
+        ("trailing dot, upper case", "<NEWSLETTER@SILLYPLACE.COM.>"),
+        ("quotes", "<\"newsletter\"@sillyplace.com>"),
+        ("quotes, upper case", "<\"NEWSLETTER\"@sillyplace.com>"),
+        ("quotes, trailing dot", "<\"newsletter\"@sillyplace.com.>"),
+        ("quotes, mixed case, trailing dot", "<\"NewsLetter\"@SillyPlace.com.>"),
+        ("first letter escaped in quotes", "<\"\\newsletter\"@sillyplace.com>"),
+        ("middle letter escaped in quotes", "<\"news\\letter\"@sillyplace.com>"),
+        ("last letter escaped in quotes", "<\"newslette\\r\"@sillyplace.com>"),
+        ("every letter escaped in quotes", "<\"\\n\\e\\w\\s\\l\\e\\t\\t\\e\\r\"@sillyplace.com>"),
+        ("two letters escaped, upper case", "<\"\\NEWS\\LETTER\"@sillyplace.com>"),
+        ("escape in quotes, trailing dot", "<\"news\\letter\"@sillyplace.com.>"),
+        ("escape in quotes, upper case, trailing dot", "<\"NEWS\\LETTER\"@SILLYPLACE.COM.>"),
+        ("first letter escaped without quotes", "<\\newsletter@sillyplace.com>"),
+        ("middle letter escaped without quotes", "<news\\letter@sillyplace.com>"),
+        ("last letter escaped without quotes", "<newslette\\r@sillyplace.com>"),
+        ("every letter escaped without quotes", "<\\n\\e\\w\\s\\l\\e\\t\\t\\e\\r@sillyplace.com>"),
+        ("escape without quotes, upper case", "<NEWS\\LETTER@sillyplace.com>"),
+        ("escape without quotes, trailing dot", "<news\\letter@sillyplace.com.>"),
+        ("route of one host", "<@relay.example:newsletter@sillyplace.com>"),
+        ("route of two hosts", "<@a.example,@b.example:newsletter@sillyplace.com>"),
+        ("route of three hosts", "<@a.example,@b.example,@c.example:newsletter@sillyplace.com>"),
+        ("route through itself", "<@sillyplace.com:newsletter@sillyplace.com>"),
+        ("route with a trailing dot", "<@relay.example.:newsletter@sillyplace.com>"),
+        ("route of one label", "<@localhost:newsletter@sillyplace.com>"),
+        ("route by IPv4 literal", "<@[192.0.2.1]:newsletter@sillyplace.com>"),
+        ("route by IPv6 literal, which has colons", "<@[IPv6:2001:db8::1]:newsletter@sillyplace.com>"),
+        ("route by IPv6 literal, tag in lower case", "<@[ipv6:::1]:newsletter@sillyplace.com>"),
+        ("route by IPv6 literal then host", "<@[IPv6:2001:db8::1],@b.example:newsletter@sillyplace.com>"),
+        ("route by host then IPv6 literal", "<@a.example,@[IPv6:::ffff:192.0.2.1]:newsletter@sillyplace.com>"),
+        ("route, upper case", "<@RELAY.EXAMPLE:NEWSLETTER@SILLYPLACE.COM>"),
+        ("route, quotes", "<@relay.example:\"newsletter\"@sillyplace.com>"),
+        ("route, escape in quotes", "<@relay.example:\"news\\letter\"@sillyplace.com>"),
+        ("route, escape without quotes", "<@relay.example:news\\letter@sillyplace.com>"),
+        ("route, trailing dot", "<@relay.example:newsletter@sillyplace.com.>"),
+        ("IPv6 route, quotes", "<@[IPv6:2001:db8::1]:\"newsletter\"@sillyplace.com>"),
+        ("IPv6 route, quotes, escape", "<@[IPv6:2001:db8::1]:\"\\newsletter\"@sillyplace.com>"),
+        (
+            "all of it",
+            "<@A.example.,@[IPv6:2001:DB8::1],@[192.0.2.1]:\"\\N\\e\\W\\s\\L\\e\\T\\t\\E\\r\"@SillyPlace.COM.>",
+        ),
+    ];
+
+    #[test]
+    fn what_is_no_path() {
+        for (sentence, path) in FAULTS {
+            assert_eq!(whole_path(path), None, "{sentence}");
+        }
+    }
+
+    const FAULTS: [(&str, &[u8]); 51] = [
+        ("nothing", b""),
+        ("no brackets", b"newsletter@sillyplace.com"),
+        ("no closing bracket", b"<newsletter@sillyplace.com"),
+        ("no opening bracket", b"newsletter@sillyplace.com>"),
+        ("double brackets", b"<<newsletter@sillyplace.com>>"),
+        ("a second closing bracket", b"<newsletter@sillyplace.com>>"),
+        ("the null path is not a path", b"<>"),
+        ("a blank only", b"< >"),
+        ("blank in front", b"< newsletter@sillyplace.com>"),
+        ("blank behind", b"<newsletter@sillyplace.com >"),
+        ("blank before the at sign", b"<newsletter @sillyplace.com>"),
+        ("blank after the at sign", b"<newsletter@ sillyplace.com>"),
+        ("blank inside the local part", b"<news letter@sillyplace.com>"),
+        ("blank inside the domain", b"<newsletter@silly place.com>"),
+        ("blank between quotes and at sign", b"<\"newsletter\" @sillyplace.com>"),
+        ("escaped blank without quotes", b"<news\\ letter@sillyplace.com>"),
+        ("tab in front", b"<\tnewsletter@sillyplace.com>"),
+        ("tab behind", b"<newsletter@sillyplace.com\t>"),
+        ("tab in quotes", b"<\"news\tletter\"@sillyplace.com>"),
+        ("escaped tab in quotes", b"<\"news\\\tletter\"@sillyplace.com>"),
+        ("NUL behind", b"<newsletter@sillyplace.com\0>"),
+        ("NUL in the local part", b"<newsletter\0@sillyplace.com>"),
+        ("NUL in quotes", b"<\"newsletter\0\"@sillyplace.com>"),
+        ("CR in quotes", b"<\"news\rletter\"@sillyplace.com>"),
+        ("DEL", b"<newsletter\x7f@sillyplace.com>"),
+        ("comment in front", b"<(c)newsletter@sillyplace.com>"),
+        ("comment before the at sign", b"<newsletter(c)@sillyplace.com>"),
+        ("comment behind", b"<newsletter@sillyplace.com(c)>"),
+        ("a backslash that escapes nothing", b"<newsletter\\@sillyplace.com>"),
+        ("a backslash at the end of quotes", b"<\"newsletter\\\"@sillyplace.com>"),
+        ("quotes around a part", b"<news\"letter\"@sillyplace.com>"),
+        ("quotes around a word", b"<\"news\".letter@sillyplace.com>"),
+        ("an open quote", b"<\"newsletter@sillyplace.com>"),
+        ("quotes around everything", b"<\"newsletter@sillyplace.com\">"),
+        ("no domain", b"<newsletter>"),
+        ("empty domain", b"<newsletter@>"),
+        ("a dot for a domain", b"<newsletter@.>"),
+        ("no local part", b"<@sillyplace.com>"),
+        ("a route to nowhere", b"<@sillyplace.com:>"),
+        ("two routes", b"<@a.example:@b.example:newsletter@sillyplace.com>"),
+        ("a blank in the route", b"<@a.example, @b.example:newsletter@sillyplace.com>"),
+        ("an empty route", b"<:newsletter@sillyplace.com>"),
+        ("two at signs", b"<newsletter@evil@sillyplace.com>"),
+        ("two trailing dots", b"<newsletter@sillyplace.com..>"),
+        ("an empty label", b"<newsletter@sillyplace..com>"),
+        ("a leading dot", b"<.newsletter@sillyplace.com>"),
+        ("a dot before the at sign", b"<newsletter.@sillyplace.com>"),
+        ("a label that ends in a hyphen", b"<newsletter@sillyplace-.com>"),
+        ("a literal that is no address", b"<a@[300.0.2.1]>"),
+        ("IPv6 without its tag", b"<a@[2001:db8::1]>"),
+        ("eight-bit text that is not UTF-8", b"<caf\xe9@sillyplace.com>"),
+    ];
+
+    #[test]
+    fn wire_folded_domain() {
+        let rows = [
+            ("a route is dropped", "<@a.example:B@C.example>", "B@C.example", "b@c.example", "c.example"),
+            ("quotes go on", "<\"a b\"@x.example>", "\"a b\"@x.example", "a b@x.example", "x.example"),
+            ("a colon in quotes", "<\"a:b\"@x.example>", "\"a:b\"@x.example", "a:b@x.example", "x.example"),
+            (
+                "route, colon in quotes",
+                "<@r.example:\"@a:b\"@x.example>",
+                "\"@a:b\"@x.example",
+                "@a:b@x.example",
+                "x.example",
+            ),
+            ("an at sign in quotes", "<\"a@b\"@x.example>", "\"a@b\"@x.example", "a@b@x.example", "x.example"),
+            ("a bracket in quotes", "<\"a>b\"@x.example>", "\"a>b\"@x.example", "a>b@x.example", "x.example"),
+            ("an escaped quote", "<\"a\\\"b\"@x.example>", "\"a\\\"b\"@x.example", "a\"b@x.example", "x.example"),
+            ("an escaped backslash", "<\"a\\\\\"@x.example>", "\"a\\\\\"@x.example", "a\\@x.example", "x.example"),
+            ("an escaped at sign", "<a\\@b@x.example>", "a\\@b@x.example", "a@b@x.example", "x.example"),
+            ("an escaped bracket", "<a\\>b@x.example>", "a\\>b@x.example", "a>b@x.example", "x.example"),
+            ("an escape goes on", "<news\\letter@x>", "news\\letter@x", "newsletter@x", "x"),
+            ("empty quotes", "<\"\"@x.example>", "\"\"@x.example", "@x.example", "x.example"),
+            ("a trailing dot goes", "<a@X.example.>", "a@X.example", "a@x.example", "x.example"),
+            ("an IPv4 literal", "<a@[192.0.2.1]>", "a@[192.0.2.1]", "a@[192.0.2.1]", "[192.0.2.1]"),
+            ("an IPv6 literal", "<a@[IPv6:2001:DB8::1]>", "a@[IPv6:2001:DB8::1]", "a@[ipv6:2001:db8::1]", {
+                "[ipv6:2001:db8::1]"
+            }),
+            ("an underscore", "<a@_x.example>", "a@_x.example", "a@_x.example", "_x.example"),
+            (
+                "every special of an atom",
+                "<!#$%&'*+-/=?^_`{|}~@x>",
+                "!#$%&'*+-/=?^_`{|}~@x",
+                "!#$%&'*+-/=?^_`{|}~@x",
+                "x",
+            ),
+            ("UTF-8 keeps its case", "<CAFÉ@Müll.example>", "CAFÉ@Müll.example", "cafÉ@müll.example", "müll.example"),
+        ];
+        for (sentence, path, wire, folded, domain) in rows {
+            let address = whole_path(path.as_bytes()).unwrap_or_else(|| panic!("{sentence}"));
+            assert_eq!(text(address.wire()), wire, "{sentence}");
+            assert_eq!(address.to_string(), wire, "{sentence}");
+            assert_eq!(text(address.folded()), folded, "{sentence}");
+            assert_eq!(text(address.domain().unwrap()), domain, "{sentence}");
+            assert_eq!(address.is_ascii(), wire.is_ascii(), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn reverse_paths() {
+        let (rest, null) = reverse_path(b"<> SIZE=1").unwrap();
+        assert_eq!((rest, &null, null.address()), (&b" SIZE=1"[..], &ReversePath::Null, None));
+        assert_eq!(null.to_string(), "<>");
+        let (_, sender) = reverse_path(b"<@r.example:a@b.>").unwrap();
+        assert_eq!(sender.to_string(), "<a@b>");
+        assert!(reverse_path(b"<Postmaster>").is_err(), "only a recipient has no domain");
+    }
+
+    #[test]
+    fn postmaster_needs_no_domain() {
+        let (_, address) = forward_path(b"<PostMaster>").unwrap();
+        assert_eq!((address.wire(), address.folded()), (&b"PostMaster"[..], &b"postmaster"[..]));
+        assert_eq!(address.domain(), None);
+        assert_eq!(parse_address(b"Postmaster").unwrap().domain(), None);
+        assert!(forward_path(b"<postmasters>").is_err());
+        assert!(forward_path(b"<\"postmaster\">").is_err());
+        assert!(forward_path(b"<>").is_err());
+    }
+
+    #[test]
+    fn plain_addresses() {
+        let longest = format!("{}@b", "a".repeat(MAX_ADDRESS - 2));
+        let rows = [
+            ("an address", "A@b", Ok("a@b")),
+            ("brackets", "<a@b>", Err(AddressFault::Syntax)),
+            ("a route", "@r:a@b", Err(AddressFault::Syntax)),
+            ("text behind", "a@b c", Err(AddressFault::Syntax)),
+            ("no domain", "a", Err(AddressFault::Syntax)),
+            ("the longest", &longest, Ok(&*longest)),
+            ("too long by one", &format!("a{longest}"), Err(AddressFault::TooLong)),
+        ];
+        for (sentence, text, expected) in rows {
+            let folded = parse_address(text.as_bytes()).map(|address| self::text(address.folded()).to_owned());
+            assert_eq!(folded, expected.map(str::to_owned), "{sentence}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn wire_read_again_is_itself(path in any_path()) {
+            let address = whole_path(path.as_bytes()).unwrap();
+            prop_assert_eq!(parse_address(address.wire()), Ok(address.clone()));
+            let bracketed = format!("<{address}>");
+            prop_assert_eq!(whole_path(bracketed.as_bytes()), Some(address));
+        }
+
+        #[test]
+        fn what_near_misses_give_reads_again(path in "<[@a\"\\\\ .:,>(\\[\\]é]{0,12}@[a.\\[\\]@]{1,4}>") {
+            if let Some(address) = whole_path(path.as_bytes()) {
+                prop_assert_eq!(parse_address(address.wire()), Ok(address));
+            }
+        }
+
+        #[test]
+        fn no_octets_panic(octets in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = (path(&octets), reverse_path(&octets), forward_path(&octets), parse_address(&octets));
+        }
+    }
+
+    fn any_path() -> impl Strategy<Value = String> {
+        let local =
+            prop_oneof!["[a-zA-Z0-9!#$%é+-]{1,8}(\\.[a-z]{1,4}){0,2}", "\"([ !#-\\[\\]-~ü]|\\\\[ -~]){0,8}\"", {
+                "(\\\\[!-~]|[a-z]){1,5}"
+            }];
+        let host = prop_oneof![
+            "[a-z0-9_]{1,5}(\\.[A-Zé]{1,5}){0,2}\\.?",
+            any::<Ipv4Addr>().prop_map(|ip| format!("[{ip}]")),
+            any::<Ipv6Addr>().prop_map(|ip| format!("[IPv6:{ip}]")),
+        ];
+        let route = proptest::collection::vec(host.clone().prop_map(|host| format!("@{host}")), 0..3);
+        (route, local, host).prop_map(|(route, local, host)| match route.join(",") {
+            route if route.is_empty() => format!("<{local}@{host}>"),
+            route => format!("<{route}:{local}@{host}>"),
+        })
+    }
+
+    fn whole_path(octets: &[u8]) -> Option<Address> {
+        all_consuming(path).parse(octets).ok().map(|(_, address)| address)
+    }
+
+    fn text(octets: &[u8]) -> &str {
+        str::from_utf8(octets).unwrap()
+    }
 }
