@@ -10,24 +10,14 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use nom::IResult;
 use nom::Parser;
-use nom::branch::alt;
-use nom::bytes::complete::tag;
 use nom::bytes::complete::tag_no_case;
 use nom::bytes::complete::take_till1;
-use nom::bytes::complete::take_while;
 use nom::bytes::complete::take_while_m_n;
 use nom::bytes::complete::take_while1;
 use nom::character::complete::char;
 use nom::character::complete::space0;
-use nom::character::complete::space1;
 use nom::combinator::all_consuming;
-use nom::combinator::eof;
-use nom::combinator::map;
-use nom::combinator::map_res;
 use nom::combinator::opt;
-use nom::combinator::peek;
-use nom::combinator::recognize;
-use nom::error::Error;
 use nom::sequence::pair;
 use nom::sequence::preceded;
 use nom::sequence::terminated;
@@ -36,6 +26,10 @@ use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 use crate::smtp::address::forward_path;
 use crate::smtp::address::reverse_path;
+pub use crate::smtp::parameter::Parameter;
+use crate::smtp::parameter::before_blank;
+use crate::smtp::parameter::parameters;
+use crate::smtp::parameter::upper_case;
 
 /// Reads one line, without its line end.
 ///
@@ -215,33 +209,6 @@ impl Rcpt {
     }
 }
 
-/// `NAME` or `NAME=value` behind a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parameter {
-    /// In upper case.
-    pub name: String,
-    /// As it was written.
-    pub value: Option<String>,
-}
-
-impl Parameter {
-    fn new(name: &str, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: Some(value.into()) }
-    }
-
-    fn write(&self, line: &mut BytesMut, keep: impl Fn(&str) -> bool) {
-        if !keep(&self.name) {
-            return;
-        }
-        line.put_u8(b' ');
-        line.put_slice(self.name.as_bytes());
-        if let Some(value) = &self.value {
-            line.put_u8(b'=');
-            line.put_slice(value.as_bytes());
-        }
-    }
-}
-
 /// Why a line is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandFault {
@@ -303,7 +270,7 @@ fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
     let (input, _) = behind_colon("FROM:", arguments).map_err(|_| CommandFault::Argument("MAIL FROM:<address>"))?;
     let (input, sender) = before_blank(reverse_path).parse(input).map_err(|_| CommandFault::SenderSyntax)?;
     let mut mail = Mail { sender, size: None, body: None, smtputf8: false, auth: None, others: Vec::new() };
-    for parameter in parameters(input)? {
+    for parameter in parameters(input).map_err(CommandFault::BadParameter)? {
         mail.take(parameter)?;
     }
     if !mail.smtputf8 && !arguments.is_ascii() {
@@ -315,7 +282,7 @@ fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
 fn rcpt(arguments: &[u8]) -> Result<Command, CommandFault> {
     let (input, _) = behind_colon("TO:", arguments).map_err(|_| CommandFault::Argument("RCPT TO:<address>"))?;
     let (input, recipient) = before_blank(forward_path).parse(input).map_err(|_| CommandFault::RecipientSyntax)?;
-    Ok(Command::Rcpt(Rcpt { recipient, parameters: parameters(input)? }))
+    Ok(Command::Rcpt(Rcpt { recipient, parameters: parameters(input).map_err(CommandFault::BadParameter)? }))
 }
 
 fn vrfy(arguments: &[u8]) -> Result<Command, CommandFault> {
@@ -328,49 +295,6 @@ fn alone(command: Command, arguments: &[u8]) -> Result<Command, CommandFault> {
 
 fn behind_colon<'a>(keyword: &str, input: &'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
     terminated(tag_no_case(keyword), space0).parse(input)
-}
-
-fn parameters(input: &[u8]) -> Result<Vec<Parameter>, CommandFault> {
-    let mut one_each: Vec<Parameter> = Vec::new();
-    let mut input = input;
-    while !input.is_empty() {
-        let (rest, parameter) = preceded(space1, before_blank(parameter))
-            .parse(input)
-            .map_err(|_: nom::Err<Error<&[u8]>>| CommandFault::BadParameter(name_of_broken(input)))?;
-        if one_each.len() == MAX_PARAMETERS || one_each.iter().any(|earlier| earlier.name == parameter.name) {
-            return Err(CommandFault::BadParameter(parameter.name));
-        }
-        one_each.push(parameter);
-        input = rest;
-    }
-    Ok(one_each)
-}
-
-/// RFC 5321 4.1.2: esmtp-param, with RFC 6531 3.3's UTF-8 in values.
-fn parameter(input: &[u8]) -> IResult<&[u8], Parameter> {
-    let name = recognize(pair(
-        take_while_m_n(1, 1, |octet: u8| octet.is_ascii_alphanumeric()),
-        take_while(|octet: u8| octet.is_ascii_alphanumeric() || octet == b'-'),
-    ));
-    let text = take_while1(|octet: u8| (octet.is_ascii_graphic() || !octet.is_ascii()) && octet != b'=');
-    let value = opt(preceded(char('='), map_res(text, str::from_utf8)));
-    map(pair(name, value), |(name, value)| Parameter { name: upper_case(name), value: value.map(str::to_owned) })
-        .parse(input)
-}
-
-fn name_of_broken(input: &[u8]) -> String {
-    let word = input.trim_ascii_start().split(|&octet| octet == b' ' || octet == b'=').next();
-    upper_case(word.unwrap_or_default())
-}
-
-fn before_blank<'a, Out>(
-    parser: impl Parser<&'a [u8], Output = Out, Error = Error<&'a [u8]>>,
-) -> impl Parser<&'a [u8], Output = Out, Error = Error<&'a [u8]>> {
-    terminated(parser, peek(alt((eof, tag(" ")))))
-}
-
-fn upper_case(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).to_ascii_uppercase()
 }
 
 /// A request line, or a header line. To go on reading would run a message out of the body of a POST.
@@ -421,9 +345,6 @@ const HTTP_METHODS: [&str; 10] =
 /// Octets of the longest domain (RFC 5321 4.5.3.1.2).
 const MAX_CLIENT_NAME: usize = 255;
 
-/// More than all extensions together have.
-const MAX_PARAMETERS: usize = 32;
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -432,6 +353,7 @@ mod tests {
 
     use super::*;
     use crate::smtp::address::parse_address;
+    use crate::smtp::parameter::MAX_PARAMETERS;
 
     #[test]
     fn words() {

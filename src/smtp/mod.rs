@@ -4,5 +4,6 @@ pub mod address;
 pub mod command;
 pub mod data;
 pub mod line;
+mod parameter;
 pub mod reply;
 pub mod reply_reader;
