@@ -7,6 +7,7 @@
 //! send them); LF.LF ends a message for clients that are exempt (section 4.1.1.4 forbids it, for everybody else it never
 //! does); NUL is refused. Lines are neither folded nor limited (section 4.5.3.1.6): a fold before a dot is a new dot line.
 
+use std::mem;
 use std::ops::ControlFlow;
 
 use bytes::Buf;
@@ -14,12 +15,6 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use nom::IResult;
 use nom::Input;
-use nom::Parser;
-use nom::branch::alt;
-use nom::bytes::streaming::tag;
-use nom::character::streaming::none_of;
-use nom::combinator::peek;
-use nom::combinator::value;
 
 /// Line ends that are not CRLF inside a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +80,7 @@ impl DataDecoder {
     /// [`DataStatus::More`] up to two octets (CR, `.`, `.` CR) wait in there for what follows them.
     pub fn decode(&mut self, input: &mut BytesMut, sink: &mut dyn FnMut(Bytes)) -> DataStatus {
         let muted = self.fault.is_some();
-        let mut output = Output { input, sink, run: 0, rewritten: BytesMut::new(), muted };
+        let mut output = Output { input, sink, run: 0, rewritten: Vec::new(), muted };
         let status = loop {
             let step = match self.at {
                 At::Line => self.begin_line(&mut output),
@@ -117,7 +112,7 @@ impl DataDecoder {
     }
 
     fn begin_line(&mut self, output: &mut Output<'_>) -> ControlFlow<DataStatus> {
-        let Ok((_, start)) = line_start(output.rest()) else {
+        let Some(start) = line_start(output.rest()) else {
             return ControlFlow::Break(DataStatus::More);
         };
         match start {
@@ -154,7 +149,7 @@ impl DataDecoder {
         let text = text(output.rest()).map_or(0, |(_, run)| run.len());
         output.keep(text);
         self.size += text as u64;
-        let Ok((_, stop)) = text_stop(output.rest()) else {
+        let Some(stop) = text_stop(output.rest()) else {
             return ControlFlow::Break(DataStatus::More);
         };
         match stop {
@@ -200,8 +195,8 @@ impl DataDecoder {
     }
 }
 
-/// Where in the message the next octet stands. nom does not resume: what it needs to see whole (a dot and the line end
-/// behind it) stays in the input, what came before is kept here.
+/// Where in the message the next octet stands. What must be seen whole (a dot and the line end behind it) stays in the
+/// input until it is, so there are no states inside of it.
 #[derive(Clone, Copy, Debug)]
 enum At {
     /// Behind a line end, or at the start.
@@ -222,15 +217,16 @@ enum LineStart {
     Text,
 }
 
-fn line_start(input: &[u8]) -> IResult<&[u8], LineStart, ()> {
-    alt((
-        value(LineStart::Text, peek(none_of("."))),
-        value(LineStart::DotDot, tag("..")),
-        value(LineStart::DotCrlf, tag(".\r\n")),
-        value(LineStart::DotLf, tag(".\n")),
-        value(LineStart::Dot, tag(".")),
-    ))
-    .parse(input)
+/// `None` until enough of the line is there.
+fn line_start(input: &[u8]) -> Option<LineStart> {
+    match input {
+        [b'.', b'.', ..] => Some(LineStart::DotDot),
+        [b'.', b'\r', b'\n', ..] => Some(LineStart::DotCrlf),
+        [b'.', b'\n', ..] => Some(LineStart::DotLf),
+        [] | [b'.'] | [b'.', b'\r'] => None,
+        [b'.', ..] => Some(LineStart::Dot),
+        _ => Some(LineStart::Text),
+    }
 }
 
 /// What ends a run of text.
@@ -242,14 +238,15 @@ enum TextStop {
     StrayCr,
 }
 
-fn text_stop(input: &[u8]) -> IResult<&[u8], TextStop, ()> {
-    alt((
-        value(TextStop::Crlf, tag("\r\n")),
-        value(TextStop::StrayCr, tag("\r")),
-        value(TextStop::BareLf, tag("\n")),
-        value(TextStop::Nul, tag("\0")),
-    ))
-    .parse(input)
+/// `None` until it can be told; only called where [`text`] stopped.
+fn text_stop(input: &[u8]) -> Option<TextStop> {
+    match input {
+        [b'\r', b'\n', ..] => Some(TextStop::Crlf),
+        [b'\n', ..] => Some(TextStop::BareLf),
+        [] | [b'\r'] => None,
+        [b'\r', ..] => Some(TextStop::StrayCr),
+        _ => Some(TextStop::Nul),
+    }
 }
 
 /// The octets that need no thought, as many as there are.
@@ -263,7 +260,7 @@ struct Output<'a> {
     input: &'a mut BytesMut,
     sink: &'a mut dyn FnMut(Bytes),
     run: usize,
-    rewritten: BytesMut,
+    rewritten: Vec<u8>,
     muted: bool,
 }
 
@@ -302,21 +299,21 @@ impl Output<'_> {
     /// Short runs between rewritten places are copied: a `Bytes` for each would cost a stranger's `\n\n\n` 32 octets of our
     /// memory for each of his.
     fn end_run(&mut self, copy_short: bool) {
-        let run = self.input.split_to(std::mem::take(&mut self.run));
-        if self.muted || run.is_empty() {
-            return;
+        let run = mem::take(&mut self.run);
+        if self.muted {
+            self.input.advance(run);
+        } else if copy_short && run < SHORT_RUN {
+            self.rewritten.extend_from_slice(&self.input[..run]);
+            self.input.advance(run);
+        } else if run > 0 {
+            self.send_rewritten();
+            (self.sink)(self.input.split_to(run).freeze());
         }
-        if copy_short && run.len() < SHORT_RUN {
-            self.rewritten.extend_from_slice(&run);
-            return;
-        }
-        self.send_rewritten();
-        (self.sink)(run.freeze());
     }
 
     fn send_rewritten(&mut self) {
         if !self.rewritten.is_empty() {
-            (self.sink)(self.rewritten.split().freeze());
+            (self.sink)(Bytes::from(mem::take(&mut self.rewritten)));
         }
     }
 }
