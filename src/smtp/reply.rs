@@ -1,1 +1,422 @@
-//! To be written.
+//! Every reply of ours, declared once: code, enhanced status (RFC 3463) and text.
+//!
+//! A refusal says what was refused and why, and ends with the session's id in brackets, so that an operator finds it in
+//! the log. Nobody else may put a reply together, and no octet that a peer sent gets out of here uncleaned.
+//!
+//! Deviations from RFC 5321: none. What is not ASCII is written as `?`, also to a client that asked for SMTPUTF8 (RFC
+//! 6531 section 3.7.4.2 would allow it).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+/// One line of ours to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The three digits.
+    pub code: u16,
+    /// `5.7.1`, or empty where RFC 2034 wants none (greeting, HELO, 354).
+    pub status: &'static str,
+    /// What people read.
+    pub text: Cow<'static, str>,
+}
+
+impl Reply {
+    fn new(code: u16, status: &'static str, text: fmt::Arguments<'_>) -> Self {
+        let text = text.as_str().map_or_else(|| Cow::from(text.to_string()), Cow::from);
+        Self { code, status, text }
+    }
+
+    /// Whether the client did not get what it asked for, now or for good.
+    pub fn is_refusal(&self) -> bool {
+        self.code >= 400
+    }
+
+    /// Appends the reply as it goes over the wire.
+    pub fn write(&self, session: &str, out: &mut BytesMut) {
+        out.extend_from_slice(self.line(session).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The same without its line end, for the log: at most 510 octets of printable ASCII. A long text is cut, the
+    /// session's id never.
+    pub fn line(&self, session: &str) -> String {
+        let mut line = self.code.to_string();
+        for part in [self.status, &self.text] {
+            if !part.is_empty() {
+                line.push(' ');
+                line.extend(part.chars().map(printable));
+            }
+        }
+        let tail = if self.is_refusal() { format!(" [{session}]") } else { String::new() };
+        let room = (MAX_REPLY_LINE - 2).saturating_sub(tail.len());
+        if line.len() > room {
+            line.truncate(room.saturating_sub(CUT.len()));
+            line.push_str(CUT);
+        }
+        line.extend(tail.chars().map(printable));
+        line
+    }
+}
+
+/// Makes a constructor of each row: code, status, name and arguments, text. A sender brings its `<>` along, a recipient
+/// is the bare address.
+macro_rules! replies {
+    ($(
+        $(#[$doc:meta])*
+        $code:literal $status:literal $name:ident($($argument:ident: $kind:ty),*) $text:literal $(, $value:expr)?;
+    )*) => {
+        impl Reply {
+            $($(#[$doc])* pub fn $name($($argument: $kind),*) -> Self {
+                Self::new($code, $status, format_args!($text $(, $value)?))
+            })*
+        }
+
+        #[cfg(test)]
+        const DECLARED: &[(&str, u16, &str)] = &[$((stringify!($name), $code, $status)),*];
+    };
+}
+
+replies! {
+    // The greeting and what ends a connection.
+    /// `banner` is what follows the code: our name first (RFC 5321 section 4.2).
+    220 "" greeting(banner: &str) "{banner}";
+    /// Instead of the greeting, to a client that is not served.
+    554 "" greeting_blocked_client(client: impl Display) "Client {client} is blocked";
+    /// To a client that did not wait for the greeting.
+    554 "5.5.1" early_talker() "You talked before the greeting";
+    /// The answer to QUIT.
+    221 "2.0.0" goodbye(hostname: &str) "{hostname} closes the connection";
+    /// All connections are taken.
+    421 "4.3.2" too_busy() "Too many connections, try again later";
+    /// This client's share of the connections is taken.
+    421 "4.3.2" too_many_connections(client: impl Display) "Too many connections from {client}, try again later";
+    /// The proxy stops.
+    421 "4.3.2" shutting_down() "Shutting down, try again later";
+    /// The client was silent, or too slow.
+    421 "4.4.2" timeout() "Time limit exceeded";
+    /// More protocol errors than `server.max_errors`.
+    421 "4.7.0" too_many_errors() "Too many errors";
+    /// A verdict `disconnect` when no other reply is due; `what` as for [`Reply::throttled`].
+    421 "4.7.0" disconnected(what: impl Display, wait: Duration)
+        "Too many {what}, come back in {} seconds", seconds(wait);
+    /// A browser: nothing of what it sends may run as a command.
+    421 "4.7.0" http() "This is SMTP, not HTTP";
+    /// A TLS handshake where plain text was due.
+    421 "4.7.0" tls_hello() "TLS begins here only after STARTTLS";
+    /// A reply of the backend that no command asked for, or another breach of the protocol.
+    421 "4.3.0" backend_out_of_step() "The mail server behind this one broke the protocol, try again later";
+
+    // Commands that are done.
+    /// The answer to HELO; EHLO has [`ehlo`].
+    250 "" hello(hostname: &str) "{hostname}";
+    /// The answer to MAIL where no backend gives one.
+    250 "2.1.0" sender_ok(sender: impl Display) "Sender {sender} ok";
+    /// The answer to RCPT where no backend gives one.
+    250 "2.1.5" recipient_ok(recipient: impl Display) "Recipient <{recipient}> ok";
+    /// The answer to DATA.
+    354 "" start_data() "End the message with a dot on a line by itself";
+    /// The verdict `absorb`.
+    250 "2.0.0" absorbed() "This message was already delivered";
+    /// The answer to RSET.
+    250 "2.0.0" reset() "Reset";
+    /// The answer to NOOP.
+    250 "2.0.0" noop() "Ok";
+    /// The answer to VRFY (RFC 5321 section 3.5.3).
+    252 "2.5.2" cannot_verify() "Cannot verify an address, but will try to deliver";
+    /// The answer to HELP.
+    214 "2.0.0" help() "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT, as in RFC 5321";
+    /// The answer to STARTTLS; nothing follows it in the clear.
+    220 "2.0.0" start_tls() "Ready to start TLS";
+
+    // Lines that are no command of ours.
+    /// A control octet in a command.
+    500 "5.5.2" control_octet() "Control character in a command";
+    /// Not even a verb.
+    500 "5.5.2" syntax() "Syntax error";
+    /// A verb that nobody knows.
+    500 "5.5.1" unknown_command() "Unknown command";
+    /// A verb of SMTP that is not offered here.
+    502 "5.5.1" unsupported(verb: &str) "{verb} is not offered";
+    /// A command line over the limit (RFC 5321 section 4.5.3.1.9).
+    500 "5.5.2" line_too_long() "Line too long";
+    /// A command that a bare LF ended, where that is refused.
+    500 "5.5.2" bare_newline_in_command() "Line ends with a bare LF";
+    /// `form` is what should have stood there: `MAIL FROM:<address>`.
+    501 "5.5.4" argument(form: &str) "Syntax: {form}";
+    /// DATA, RSET, QUIT and STARTTLS stand alone.
+    501 "5.5.4" no_argument_allowed() "This command takes no argument";
+    /// Not an address.
+    501 "5.1.7" sender_syntax() "Syntax error in the sender's address";
+    /// Not an address.
+    501 "5.1.3" recipient_syntax() "Syntax error in the recipient's address";
+    /// An address that needs SMTPUTF8 without it (RFC 6531 section 3.5).
+    553 "5.6.7" non_ascii() "An address that is not ASCII needs SMTPUTF8";
+    /// A parameter with a value that it cannot have, or given twice.
+    501 "5.5.4" bad_parameter(name: &str) "Bad value of parameter {name}, or given twice";
+    /// A parameter that was not offered.
+    555 "5.5.4" unknown_parameter(name: &str) "Parameter {name} is not offered";
+    /// A known parameter with a value that is not offered: `BODY=BINARYMIME`.
+    504 "5.5.4" unsupported_value(parameter: &str) "{parameter} is not offered";
+
+    // Commands out of their order (RFC 5321 section 4.1.4).
+    /// Before EHLO or HELO.
+    503 "5.5.1" need_hello() "Send EHLO first";
+    /// MAIL in a transaction.
+    503 "5.5.1" nested_mail() "A sender was already given";
+    /// RCPT or DATA outside of a transaction.
+    503 "5.5.1" need_mail() "Send MAIL first";
+    /// DATA before RCPT.
+    503 "5.5.1" need_recipient() "Send RCPT first";
+    /// DATA after all RCPT were refused.
+    554 "5.5.1" no_valid_recipients() "No valid recipients";
+    /// AUTH or STARTTLS between MAIL and the end of the message.
+    503 "5.5.1" in_transaction(verb: &str) "{verb} is not allowed in a transaction";
+    /// A second STARTTLS.
+    503 "5.5.1" already_tls() "TLS is already active";
+    /// A second AUTH (RFC 4954 section 4).
+    503 "5.5.1" already_authenticated() "Already authenticated";
+    /// Octets behind STARTTLS, from whoever could write into the clear connection (CVE-2011-0411).
+    554 "5.5.1" pipelined_start_tls() "Nothing may follow STARTTLS before TLS is active";
+
+    // TLS and AUTH.
+    /// MAIL in the clear where TLS is required (RFC 3207 section 4).
+    530 "5.7.0" tls_required() "Send STARTTLS first";
+    /// Offered, but not possible now.
+    454 "4.7.0" tls_unavailable() "TLS is not available now";
+    /// MAIL without the AUTH that it needs.
+    530 "5.7.0" authentication_required() "Authentication required";
+    /// Wrong credentials.
+    535 "5.7.8" authentication_failed() "Authentication failed";
+    /// AUTH in the clear where only TLS may carry it.
+    538 "5.7.11" encryption_required() "AUTH is possible only under TLS";
+    /// The client sent `*` (RFC 4954 section 4).
+    501 "5.7.0" authentication_cancelled() "Authentication cancelled";
+    /// A line of an AUTH exchange over its limit (RFC 4954 section 6).
+    500 "5.5.6" authentication_line_too_long() "Authentication line too long";
+    /// A mechanism that was not offered.
+    504 "5.5.4" unsupported_mechanism(mechanism: &str) "AUTH {mechanism} is not offered";
+
+    // Refusals by rule.
+    /// By a list or a block.
+    554 "5.7.1" blocked_sender(sender: impl Display) "{sender} is blocked";
+    /// By a list.
+    554 "5.7.1" blocked_recipient(recipient: impl Display) "Recipient <{recipient}> is blocked";
+    /// By a block that was made while the client was connected; at the door it is [`Reply::greeting_blocked_client`].
+    554 "5.7.1" blocked_client(client: impl Display) "Client {client} is blocked";
+    /// Not in rcpthosts.
+    553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
+    /// More than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest separately.
+    452 "4.5.3" too_many_recipients(limit: u32) "Too many recipients, the limit is {limit}";
+    /// This recipient's size limit is not that of the first one; the client sends it separately.
+    452 "4.5.3" different_limit(recipient: impl Display) "<{recipient}> has another size limit, send separately";
+    /// Declared at MAIL or counted at the final dot; both in octets.
+    552 "5.3.4" oversize(size: u64, limit: u64) "Message of {size} octets exceeds the limit of {limit}";
+    /// The recipient's own limit.
+    552 "5.3.4" oversize_for(recipient: impl Display, size: u64, limit: u64)
+        "Message of {size} octets exceeds the limit of {limit} for <{recipient}>";
+    /// The sender tried before; SIZE proves that this one is smaller.
+    552 "5.3.4" oversize_remembered(recipient: impl Display, limit: u64)
+        "Messages to <{recipient}> exceeded the limit of {limit} octets before, declare SIZE";
+    /// `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
+    450 "4.7.1" throttled(what: impl Display, wait: Duration)
+        "Too many {what}, come back in {} seconds", seconds(wait);
+    /// The n-th `defer` of the same (`escalate`).
+    554 "5.7.1" throttled_for_good(what: impl Display) "Too many {what}";
+    /// A message whose `copies` were acknowledged.
+    554 "5.7.1" repeated(copies: u64) "This message was already delivered {copies} times";
+    /// The same message as before, as far as can be told before its body.
+    554 "5.7.1" already_delivered() "This message was already delivered";
+    /// A copy of a message that the backend has not ruled on yet.
+    450 "4.7.1" copy_in_flight() "The same message is being delivered, try again later";
+    /// `what` was counted: `120 Received fields`.
+    554 "5.4.6" looping(what: impl Display) "Mail loop: {what}";
+    /// A bare newline in a message, where it is refused.
+    554 "5.5.2" bare_newline() "Message has a bare CR or LF; lines end with CRLF";
+    /// NUL in a message.
+    554 "5.6.0" nul() "Message has a NUL character";
+
+    // What is our side's trouble, and passes.
+    /// Down, silent, or talking nonsense.
+    451 "4.3.0" backend_unavailable() "The mail server behind this one is not available, try again later";
+    /// No free place within `backend.timeout.connect`.
+    451 "4.3.2" backend_busy() "The mail server behind this one is busy, try again later";
+    /// A given-up backend session was opened again and ruled differently.
+    451 "4.3.0" backend_changed() "The mail server behind this one changed its answer, try again later";
+    /// No memory, disk or queue to hold the message.
+    452 "4.3.1" no_room() "No room for the message, try again later";
+    /// A fault of our own.
+    451 "4.3.0" internal() "Internal error, try again later";
+}
+
+/// What is offered in the answer to EHLO: by the backend, or by us. The default offers nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// The limit in octets; 0: there is none; `None`: not offered.
+    pub size: Option<u64>,
+    /// 8BITMIME
+    pub eight_bit_mime: bool,
+    /// PIPELINING
+    pub pipelining: bool,
+    /// SMTPUTF8
+    pub smtputf8: bool,
+    /// ENHANCEDSTATUSCODES
+    pub enhanced: bool,
+    /// STARTTLS
+    pub starttls: bool,
+    /// DSN
+    pub dsn: bool,
+    /// The mechanisms of AUTH.
+    pub auth: Option<String>,
+}
+
+impl Offer {
+    /// The keyword lines, each as it stands in the reply.
+    fn keywords(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let flags = [
+            (self.eight_bit_mime, "8BITMIME"),
+            (self.dsn, "DSN"),
+            (self.enhanced, "ENHANCEDSTATUSCODES"),
+            (self.pipelining, "PIPELINING"),
+            (self.smtputf8, "SMTPUTF8"),
+            (self.starttls, "STARTTLS"),
+        ];
+        let auth = self.auth.iter().map(|mechanisms| Cow::from(format!("AUTH {mechanisms}")));
+        let flags = flags.into_iter().filter(|(offered, _)| *offered).map(|(_, keyword)| Cow::from(keyword));
+        let size = self.size.map(|limit| Cow::from(format!("SIZE {limit}")));
+        auth.chain(flags).chain(size)
+    }
+}
+
+/// Appends the answer to EHLO (RFC 5321 section 4.1.1.1): our name, then a line for each keyword.
+pub fn ehlo(hostname: &str, offer: &Offer, out: &mut BytesMut) {
+    let mut lines = std::iter::once(Cow::from(hostname)).chain(offer.keywords()).peekable();
+    while let Some(line) = lines.next() {
+        let separator = if lines.peek().is_some() { '-' } else { ' ' };
+        let text: String = line.chars().map(printable).take(MAX_REPLY_LINE - 6).collect();
+        out.extend_from_slice(format!("250{separator}{text}\r\n").as_bytes());
+    }
+}
+
+/// A part of a second is rounded up: who comes back a moment early is refused once more.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn printable(character: char) -> char {
+    if character == ' ' || character.is_ascii_graphic() { character } else { '?' }
+}
+
+/// Octets with CRLF (RFC 5321 section 4.5.3.1.5).
+const MAX_REPLY_LINE: usize = 512;
+const CUT: &str = "...";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn replies_as_they_are_written() {
+        let rows = [
+            ("no id behind a greeting", Reply::greeting("mx.example.org ESMTP"), "220 mx.example.org ESMTP"),
+            ("no status with 354", Reply::start_data(), "354 End the message with a dot on a line by itself"),
+            ("no id behind a success", Reply::noop(), "250 2.0.0 Ok"),
+            (
+                "a refusal names what it refuses and ends with the id",
+                Reply::blocked_sender("<newsletter@sillyplace.com>"),
+                "554 5.7.1 <newsletter@sillyplace.com> is blocked [s1]",
+            ),
+            (
+                "a size",
+                Reply::oversize(35_651_584, 10_485_760),
+                "552 5.3.4 Message of 35651584 octets exceeds the limit of 10485760 [s1]",
+            ),
+            (
+                "a throttle",
+                Reply::throttled("refused messages from <x@y>", Duration::from_millis(3_599_001)),
+                "450 4.7.1 Too many refused messages from <x@y>, come back in 3600 seconds [s1]",
+            ),
+            (
+                "a greeting that refuses",
+                Reply::greeting_blocked_client("192.0.2.1"),
+                "554 Client 192.0.2.1 is blocked [s1]",
+            ),
+            (
+                "a control octet of a peer",
+                Reply::bad_parameter("A\r\n250 ok\u{9b}é\t"),
+                "501 5.5.4 Bad value of parameter A??250 ok???, or given twice [s1]",
+            ),
+        ];
+        for (sentence, reply, line) in rows {
+            assert_eq!(reply.line("s1"), line, "{sentence}");
+            let mut out = BytesMut::new();
+            reply.write("s1", &mut out);
+            assert_eq!(out, format!("{line}\r\n").as_bytes(), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_but_not_the_id() {
+        let mut out = BytesMut::new();
+        Reply::blocked_sender("é".repeat(899)).write("session-1", &mut out);
+        assert_eq!(out.len(), 512);
+        assert!(out.ends_with(b"?... [session-1]\r\n"));
+    }
+
+    #[test]
+    fn ehlo_lists_what_is_offered() {
+        let all = Offer {
+            size: Some(0),
+            eight_bit_mime: true,
+            pipelining: true,
+            smtputf8: true,
+            enhanced: true,
+            starttls: true,
+            dsn: true,
+            auth: Some("PLAIN LOGIN".to_owned()),
+        };
+        let all_lines = "250-mx\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n\
+                         250-PIPELINING\r\n250-SMTPUTF8\r\n250-STARTTLS\r\n250 SIZE 0\r\n";
+        let rows = [
+            ("nothing", Offer::default(), "250 mx\r\n"),
+            ("a size", Offer { size: Some(1000), ..Offer::default() }, "250-mx\r\n250 SIZE 1000\r\n"),
+            ("everything", all, all_lines),
+        ];
+        for (sentence, offer, lines) in rows {
+            let mut out = BytesMut::new();
+            ehlo("mx", &offer, &mut out);
+            assert_eq!(String::from_utf8(out.to_vec()).unwrap(), lines, "{sentence}");
+        }
+    }
+
+    /// RFC 3463 section 2 and RFC 2034 section 4: the class of the status is the first digit of the code.
+    #[test]
+    fn status_and_code_agree() {
+        for (name, code, status) in DECLARED {
+            if status.is_empty() {
+                assert!(["greeting", "greeting_blocked_client", "hello", "start_data"].contains(name), "{name}");
+            } else {
+                assert_eq!(status.split('.').next(), Some(&code.to_string()[..1]), "{name}");
+                assert_eq!(status.split('.').count(), 3, "{name}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reply_is_one_line_whatever_is_in_it(text in any::<String>(), session in "[a-z0-9]{1,40}") {
+            for reply in [Reply::blocked_sender(&text), Reply::greeting(&text), Reply::argument(&text)] {
+                let line = reply.line(&session);
+                prop_assert!(line.len() <= 510);
+                prop_assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)));
+                prop_assert_eq!(line.ends_with(&format!(" [{session}]")), reply.is_refusal());
+            }
+        }
+    }
+}
