@@ -381,9 +381,9 @@ mod tests {
         encoded
     }
 
-    /// Where mailfront 2.12's `copy_body` sees the end: at a dot alone on its line; lines end with LF, one CR before the
-    /// dot and one before the LF do not count. (It takes LF CR . CRLF for text; here that is an end, so the model is the
-    /// stricter one.)
+    /// Where mailfront 2.12's `copy_body` sees the end: at a dot alone on its line; lines end with LF, one CR before
+    /// the dot and one before the LF do not count. (It takes LF CR . CRLF for text; here that is an end, so the model is
+    /// the stricter one.)
     fn mailfront_end(octets: &[u8]) -> Option<usize> {
         enum Seen {
             Nothing,
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn only_a_dot_between_two_crlf_ends_a_message() {
-        // The variants that were tried on the real qmail-smtpd and smtpfront-qmail 2.12; the second ends at more of them.
+        // Tried on the real qmail-smtpd and smtpfront-qmail 2.12 as well; the latter ends at more of them.
         let rows: [(&str, bool, &str); 15] = [
             ("\r\n.\r\n", true, "a\r\n"),
             ("\n.\n", false, "a\r\n..\r\n"),
