@@ -1,6 +1,25 @@
-//! A message kept until it has been ruled on.
+//! A message kept until it has been ruled on: in memory while it is small, then in a temporary file without a name.
+//!
+//! It knows octets only: what they mean, who sent them and what the ruling is stand elsewhere. It must not keep a
+//! message past the life of its [`Hold`], neither in memory nor on disk.
 
+mod chunks;
+mod file;
+mod message;
+
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::hold::chunks::Chunks;
+pub use crate::hold::message::Hold;
 
 /// `[message]`: where and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +34,206 @@ pub struct Settings {
     pub min_free: u64,
     /// The qmail queue, when it is known.
     pub queue: Option<PathBuf>,
+}
+
+/// All held messages together: what they may take, and the memory they hand on to each other. A clone is the same one.
+#[derive(Clone, Debug)]
+pub struct Holds {
+    shared: Arc<Shared>,
+}
+
+/// Why a message cannot be kept.
+#[derive(Debug)]
+pub enum HoldFault {
+    /// `total` is used up, the disk is full, or less than `min_free` is left on it.
+    NoRoom,
+    /// The spool failed in another way.
+    Io(io::Error),
+}
+
+impl Holds {
+    /// Nothing is held, and nothing on disk is touched yet.
+    pub fn new(settings: Settings) -> Self {
+        let settings = Mutex::new(Arc::new(settings));
+        let shared = Shared { settings, used: AtomicU64::new(0), chunks: Chunks::default(), room: Mutex::new(None) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// New settings for the messages that begin from now on.
+    pub fn update(&self, settings: Settings) {
+        *self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether `min_free` is left on the spool's and the queue's file system. The answer is up to a second old.
+    ///
+    /// # Errors
+    ///
+    /// `NoRoom` when it is not, `Io` when a file system cannot be asked.
+    pub fn room(&self) -> Result<(), HoldFault> {
+        let now = Instant::now();
+        let known = *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let enough = match known {
+            Some((asked, enough)) if now.duration_since(asked) < ROOM_IS_KNOWN_FOR => enough,
+            _ => self.ask_room(now)?,
+        };
+        if enough { Ok(()) } else { Err(HoldFault::NoRoom) }
+    }
+
+    /// An empty hold for a message of about `expected` octets (0: nobody knows). Nothing is reserved yet.
+    ///
+    /// # Errors
+    ///
+    /// `NoRoom` when `expected` octets do not fit into what is left of `total`.
+    pub fn begin(&self, expected: u64) -> Result<Hold, HoldFault> {
+        let settings = self.shared.settings();
+        if self.used().saturating_add(expected) > settings.total {
+            return Err(HoldFault::NoRoom);
+        }
+        Ok(Hold::new(Account { shared: self.shared.clone(), octets: 0 }, settings))
+    }
+
+    /// Octets of all messages held now.
+    pub fn used(&self) -> u64 {
+        self.shared.used.load(Ordering::Relaxed)
+    }
+
+    fn ask_room(&self, now: Instant) -> Result<bool, HoldFault> {
+        let settings = self.shared.settings();
+        let mut enough = file::free_octets(&settings.spool)? >= settings.min_free;
+        if let Some(queue) = &settings.queue {
+            enough &= file::free_octets(queue)? >= settings.min_free;
+        }
+        *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, enough));
+        Ok(enough)
+    }
+}
+
+impl From<io::Error> for HoldFault {
+    /// A full disk and a used-up quota are no room, all else is the error itself.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl std::fmt::Display for HoldFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRoom => f.write_str("no room for held messages"),
+            Self::Io(error) => write!(f, "spool: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for HoldFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NoRoom => None,
+            Self::Io(error) => Some(error),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Mutex<Arc<Settings>>,
+    used: AtomicU64,
+    chunks: Chunks,
+    room: Mutex<Option<(Instant, bool)>>,
+}
+
+impl Shared {
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One message's part of `total`; given back when it is dropped, however that comes about.
+#[derive(Debug)]
+struct Account {
+    shared: Arc<Shared>,
+    octets: u64,
+}
+
+impl Account {
+    fn reserve(&mut self, octets: u64, total: u64) -> Result<(), HoldFault> {
+        let fits = |used: u64| used.checked_add(octets).filter(|sum| *sum <= total);
+        match self.shared.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => {
+                self.octets += octets;
+                Ok(())
+            }
+            Err(_) => Err(HoldFault::NoRoom),
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.shared.used.fetch_sub(self.octets, Ordering::Relaxed);
+    }
+}
+
+/// Asking costs a system call a file system; a second of mail fits into any sensible `min_free`.
+const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn settings(total: u64, min_free: u64) -> Settings {
+        Settings { memory: 1024, total, spool: std::env::temp_dir(), min_free, queue: None }
+    }
+
+    #[tokio::test]
+    async fn the_total_is_counted_to_the_octet() {
+        let holds = Holds::new(settings(10, 0));
+        assert!(matches!(holds.begin(11), Err(HoldFault::NoRoom)));
+        let mut first = holds.begin(10).unwrap();
+        let mut second = holds.begin(0).unwrap();
+        first.push(b"123456").unwrap();
+        assert!(matches!(second.push(b"12345"), Err(HoldFault::NoRoom)));
+        assert_eq!((holds.used(), second.len()), (6, 0), "what does not fit leaves nothing behind");
+        second.push(b"1234").unwrap();
+        assert!(matches!(holds.begin(1), Err(HoldFault::NoRoom)));
+        drop(first);
+        assert_eq!(holds.used(), 4);
+        assert!(holds.begin(6).is_ok());
+        drop(second);
+        assert_eq!(holds.used(), 0);
+    }
+
+    #[test]
+    fn room_is_asked_once_a_second_and_after_an_update() {
+        let holds = Holds::new(settings(10, 0));
+        holds.room().unwrap();
+        holds.update(settings(10, u64::MAX));
+        assert!(matches!(holds.room(), Err(HoldFault::NoRoom)), "an update is seen at once");
+        let missing = Settings { spool: "/nonexistent/spool".into(), ..settings(10, 0) };
+        *holds.shared.settings.lock().unwrap() = Arc::new(missing);
+        assert!(matches!(holds.room(), Err(HoldFault::NoRoom)), "within the second the old answer stands");
+        let (asked, enough) = holds.shared.room.lock().unwrap().unwrap();
+        *holds.shared.room.lock().unwrap() = Some((asked - ROOM_IS_KNOWN_FOR, enough));
+        assert!(matches!(holds.room(), Err(HoldFault::Io(_))));
+    }
+
+    #[test]
+    fn the_queue_must_have_room_too() {
+        let queue = Some(PathBuf::from("/nonexistent/queue"));
+        let holds = Holds::new(Settings { queue, ..settings(10, 0) });
+        assert!(matches!(holds.room(), Err(HoldFault::Io(_))));
+    }
+
+    #[test]
+    fn a_full_disk_is_no_room() {
+        // ENOSPC, EDQUOT, EIO
+        for (errno, no_room) in [(28, true), (122, true), (5, false)] {
+            let fault = HoldFault::from(io::Error::from_raw_os_error(errno));
+            assert_eq!(matches!(fault, HoldFault::NoRoom), no_room, "errno {errno}");
+        }
+    }
 }

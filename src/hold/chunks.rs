@@ -1,0 +1,126 @@
+//! The memory of held messages, used again: a fresh page costs as much as the copy into it. It must not keep more than
+//! [`MOST_FREE`] chunks for later, and it never clears them: a chunk shows only what was written since it was taken.
+
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+
+/// The free chunks. A clone is the same list.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chunks {
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+/// A piece of memory that goes back to its list when it, or the last part of what it was frozen into, is dropped.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    octets: Vec<u8>,
+    home: Chunks,
+}
+
+impl Chunks {
+    /// An empty chunk of [`CHUNK`] octets.
+    pub(super) fn take(&self) -> Chunk {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Chunk { octets: free.unwrap_or_else(|| Vec::with_capacity(CHUNK)), home: self.clone() }
+    }
+
+    /// An empty chunk of [`SMALL`] octets, for the start of a message: most mail is that small, and the allocator
+    /// itself uses such pieces again.
+    pub(super) fn take_small(&self) -> Chunk {
+        Chunk { octets: Vec::with_capacity(SMALL), home: self.clone() }
+    }
+}
+
+impl Chunk {
+    /// Takes as many of `octets` as it has place for, and says how many.
+    pub(super) fn append(&mut self, octets: &[u8]) -> usize {
+        let place = self.octets.capacity() - self.octets.len();
+        let taken = octets.len().min(place);
+        self.octets.extend_from_slice(&octets[..taken]);
+        taken
+    }
+
+    /// Reads from where `file` stands until it has `wanted` octets (at most [`CHUNK`]) or the file ends.
+    pub(super) fn read(&mut self, file: &mut File, wanted: u64) -> io::Result<usize> {
+        file.take(wanted.min(CHUNK as u64)).read_to_end(&mut self.octets)
+    }
+
+    /// Its octets, from now on unchangeable.
+    pub(super) fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if self.octets.capacity() != CHUNK {
+            return;
+        }
+        let mut octets = std::mem::take(&mut self.octets);
+        octets.clear();
+        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < MOST_FREE {
+            free.push(octets);
+        }
+    }
+}
+
+/// Octets of a chunk.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// Octets of the first chunk of a message.
+const SMALL: usize = 8 * 1024;
+
+/// 32 MiB: what 64 messages on their way into files need at a time.
+const MOST_FREE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_comes_back_empty_when_its_last_part_is_gone() {
+        let chunks = Chunks::default();
+        let mut chunk = chunks.take();
+        assert_eq!(chunk.append(b"first"), 5);
+        let whole = chunk.freeze();
+        let part = whole.slice(1..3);
+        drop(whole);
+        assert_eq!(chunks.free.lock().unwrap().len(), 0);
+        drop(part);
+        assert_eq!(chunks.free.lock().unwrap().len(), 1);
+        let again = chunks.take();
+        assert_eq!(again.as_ref(), b"");
+        assert_eq!(chunks.free.lock().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_full_chunk_takes_no_more() {
+        let chunks = Chunks::default();
+        for (mut chunk, size) in [(chunks.take(), CHUNK), (chunks.take_small(), SMALL)] {
+            assert_eq!(chunk.append(&vec![b'x'; size + 1]), size);
+            assert_eq!(chunk.append(b"x"), 0);
+        }
+        assert_eq!(chunks.free.lock().unwrap().len(), 1, "only whole chunks are kept for later");
+    }
+
+    #[test]
+    fn the_free_list_is_bounded() {
+        let chunks = Chunks::default();
+        let taken: Vec<Chunk> = (0..MOST_FREE + 9).map(|_| chunks.take()).collect();
+        drop(taken);
+        assert_eq!(chunks.free.lock().unwrap().len(), MOST_FREE);
+    }
+}

@@ -1,0 +1,366 @@
+//! One held message: pushed whole, then filled into the backend as often as needed. Its octets stand in the file first,
+//! then in `pieces`, then in `open`. It must not lose or double an octet when a caller gives up on a flush or a fill
+//! halfway: work that is under way stays in `job` and is taken up by whoever comes next.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio::task::spawn_blocking;
+
+use crate::hold::Account;
+use crate::hold::HoldFault;
+use crate::hold::Settings;
+use crate::hold::chunks::Chunk;
+use crate::hold::file;
+use crate::hold::file::AT_ONCE;
+use crate::hold::file::Done;
+
+/// A message on hold. Dropping it gives its memory, its file and its part of `total` back.
+#[derive(Debug)]
+pub struct Hold {
+    account: Account,
+    settings: Arc<Settings>,
+    /// Away while a job has it; lost when a job failed, and the message with it.
+    file: Option<File>,
+    /// Octets given to the file: the first of the message.
+    filed: u64,
+    pieces: Vec<Bytes>,
+    open: Option<Chunk>,
+    job: Option<JoinHandle<io::Result<Done>>>,
+    reading: Reading,
+}
+
+/// How far `fill` has come.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Octets of the file that went to `ready`.
+    file: u64,
+    /// From the file, to be handed out next.
+    ready: VecDeque<Bytes>,
+    /// The next of `pieces`.
+    piece: usize,
+}
+
+impl Hold {
+    pub(super) fn new(account: Account, settings: Arc<Settings>) -> Self {
+        let reading = Reading::default();
+        Self { account, settings, file: None, filed: 0, pieces: Vec::new(), open: None, job: None, reading }
+    }
+
+    /// Adds to the end of the message, in memory: call `flush` when `needs_flush` says so. A fill after this starts
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// `NoRoom` when `total` is used up: none of `octets` were taken.
+    pub fn push(&mut self, mut octets: &[u8]) -> Result<(), HoldFault> {
+        self.account.reserve(octets.len() as u64, self.settings.total)?;
+        self.rewind();
+        while !octets.is_empty() {
+            let chunk = match &mut self.open {
+                Some(chunk) => chunk,
+                None if self.filed == 0 && self.pieces.is_empty() => {
+                    self.open.insert(self.account.shared.chunks.take_small())
+                }
+                None => self.open.insert(self.account.shared.chunks.take()),
+            };
+            let taken = chunk.append(octets);
+            octets = &octets[taken..];
+            if !octets.is_empty() {
+                self.close_chunk();
+            }
+        }
+        Ok(())
+    }
+
+    /// Octets of the message so far.
+    pub fn len(&self) -> u64 {
+        self.account.octets
+    }
+
+    /// Whether nothing was pushed yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `flush` has something to do: take no more from the client before it has returned, or memory is not
+    /// bounded.
+    pub fn needs_flush(&self) -> bool {
+        self.job.is_some() || self.is_due()
+    }
+
+    /// Writes what is due to the file, and returns when it was written. The end of a message may stay in memory.
+    /// May be dropped and called again at any time.
+    ///
+    /// # Errors
+    ///
+    /// `NoRoom` when the disk is full, `Io` when it fails; the message is lost then.
+    pub async fn flush(&mut self) -> Result<(), HoldFault> {
+        self.finish().await?;
+        if self.is_due() {
+            self.start_writing()?;
+            self.finish().await?;
+        }
+        Ok(())
+    }
+
+    /// The next `fill` begins at the start of the message again.
+    pub fn rewind(&mut self) {
+        self.reading.file = 0;
+        self.reading.ready.clear();
+        self.reading.piece = 0;
+    }
+
+    /// The next piece of the message; `None` at its end. May be dropped and called again at any time.
+    ///
+    /// # Errors
+    ///
+    /// `Io` when the file cannot be read, `NoRoom` or `Io` when a flush failed that nobody waited for.
+    pub async fn fill(&mut self) -> Result<Option<Bytes>, HoldFault> {
+        while self.reading.ready.is_empty() {
+            self.finish().await?;
+            if !self.reading.ready.is_empty() {
+                break;
+            }
+            if self.reading.file == self.filed {
+                return Ok(self.next_in_memory());
+            }
+            self.start_reading()?;
+        }
+        let piece = self.reading.ready.pop_front();
+        if self.job.is_none() && self.reading.ready.is_empty() && self.reading.file < self.filed {
+            // The disk works while this piece is on its way to the backend.
+            self.start_reading()?;
+        }
+        Ok(piece)
+    }
+
+    fn is_due(&self) -> bool {
+        let waiting = self.len() - self.filed;
+        if self.filed == 0 { waiting > self.settings.memory } else { waiting >= AT_ONCE }
+    }
+
+    fn next_in_memory(&mut self) -> Option<Bytes> {
+        self.close_chunk();
+        let piece = self.pieces.get(self.reading.piece).cloned()?;
+        self.reading.piece += 1;
+        Some(piece)
+    }
+
+    fn close_chunk(&mut self) {
+        self.pieces.extend(self.open.take().map(Chunk::freeze));
+    }
+
+    fn start_writing(&mut self) -> Result<(), HoldFault> {
+        let file = if self.filed == 0 { None } else { Some(self.take_file()?) };
+        self.close_chunk();
+        let (at, pieces, settings) = (self.filed, std::mem::take(&mut self.pieces), self.settings.clone());
+        self.filed = self.len();
+        self.job = Some(spawn_blocking(move || file::write(file, &settings.spool, at, pieces)));
+        Ok(())
+    }
+
+    fn start_reading(&mut self) -> Result<(), HoldFault> {
+        let file = self.take_file()?;
+        let (at, end, chunks) = (self.reading.file, self.filed, self.account.shared.chunks.clone());
+        self.job = Some(spawn_blocking(move || file::read(file, at, end, &chunks)));
+        Ok(())
+    }
+
+    fn take_file(&mut self) -> Result<File, HoldFault> {
+        self.file.take().ok_or_else(|| HoldFault::Io(io::Error::other("the message was lost by an earlier fault")))
+    }
+
+    /// Waits for the work that is under way, if any.
+    async fn finish(&mut self) -> Result<(), HoldFault> {
+        let Some(job) = &mut self.job else { return Ok(()) };
+        let done = job.await;
+        self.job = None;
+        let done = done.map_err(io::Error::other)??;
+        self.file = Some(done.file);
+        // Pieces from elsewhere were asked for before a rewind.
+        if let Some((at, pieces)) = done.pieces.filter(|(at, _)| *at == self.reading.file) {
+            self.reading.file = at + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            self.reading.ready.extend(pieces);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hold::Holds;
+
+    fn holds(spool: &tempfile::TempDir, memory: u64, total: u64) -> Holds {
+        Holds::new(Settings { memory, total, spool: spool.path().into(), min_free: 0, queue: None })
+    }
+
+    fn text(len: usize) -> Vec<u8> {
+        (0..len as u32).flat_map(u32::to_le_bytes).take(len).collect()
+    }
+
+    async fn push_all(hold: &mut Hold, text: &[u8], at_a_time: usize) {
+        for part in text.chunks(at_a_time) {
+            hold.push(part).unwrap();
+            if hold.needs_flush() {
+                hold.flush().await.unwrap();
+            }
+        }
+    }
+
+    async fn read_all(hold: &mut Hold) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(piece) = hold.fill().await.unwrap() {
+            assert!(!piece.is_empty());
+            all.extend_from_slice(&piece);
+        }
+        assert!(hold.fill().await.unwrap().is_none(), "the end stays the end");
+        all
+    }
+
+    /// Polls a future once and drops it.
+    async fn give_up_on<F: Future>(future: F) {
+        tokio::select! { biased; _ = future => {}, () = std::future::ready(()) => {} }
+    }
+
+    #[tokio::test]
+    async fn what_was_pushed_is_filled() {
+        // what, octets, `memory`, octets in the file
+        let rows = [
+            ("nothing", 0, 0, 0),
+            ("a small message", 300, 1000, 0),
+            ("exactly the small chunk", 8192, 1 << 20, 0),
+            ("several chunks of memory", 300_000, 1 << 20, 0),
+            ("exactly `memory`", 100_000, 100_000, 0),
+            ("no memory at all: the first push is filed, the rest waits", 100_000, 0, 1000),
+            ("file only", 262_144 * 3, 262_143, 262_144 * 3),
+            ("file and memory", 1_000_000, 262_144, 789_000),
+        ];
+        for (what, octets, memory, filed) in rows {
+            let spool = tempfile::tempdir().unwrap();
+            let holds = holds(&spool, memory, 1 << 30);
+            let mut hold = holds.begin(octets as u64).unwrap();
+            let text = text(octets);
+            push_all(&mut hold, &text, if octets % 1000 == 0 { 1000 } else { 1024 }).await;
+            assert_eq!(hold.len(), octets as u64, "{what}");
+            assert_eq!(hold.filed, filed, "{what}: octets in the file");
+            assert!(read_all(&mut hold).await == text, "{what}");
+            hold.rewind();
+            assert!(read_all(&mut hold).await == text, "{what}, once more");
+            assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "{what}: no name in the spool");
+            drop(hold);
+            assert_eq!(holds.used(), 0, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rewind_in_the_middle_starts_over() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
+        let text = text(1_500_000);
+        push_all(&mut hold, &text, 300_000).await;
+        for pieces in 0..12 {
+            for _ in 0..pieces {
+                hold.fill().await.unwrap();
+            }
+            give_up_on(hold.fill()).await;
+            hold.rewind();
+            assert!(read_all(&mut hold).await == text, "after {pieces} pieces");
+            hold.rewind();
+        }
+    }
+
+    #[tokio::test]
+    async fn dropped_in_a_flush_it_gives_all_back() {
+        let spool = tempfile::tempdir().unwrap();
+        let holds = holds(&spool, 0, 1 << 30);
+        let mut hold = holds.begin(0).unwrap();
+        hold.push(&text(500_000)).unwrap();
+        give_up_on(hold.flush()).await;
+        assert!(hold.job.is_some(), "the write is under way");
+        drop(hold);
+        assert_eq!(holds.used(), 0);
+        assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_fails_fails_for_good() {
+        let spool = tempfile::tempdir().unwrap();
+        let holds = Holds::new(Settings {
+            memory: 0,
+            total: 1 << 20,
+            spool: spool.path().join("missing"),
+            min_free: 0,
+            queue: None,
+        });
+        let mut hold = holds.begin(0).unwrap();
+        hold.push(b"text").unwrap();
+        assert!(matches!(hold.flush().await, Err(HoldFault::Io(_))));
+        assert!(matches!(hold.fill().await, Err(HoldFault::Io(_))), "a lost message is never filled in part");
+        hold.push(&text(300_000)).unwrap();
+        assert!(matches!(hold.flush().await, Err(HoldFault::Io(_))));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_no_room() {
+        // Every write to /dev/full is ENOSPC.
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 0, 1 << 20).begin(0).unwrap();
+        push_all(&mut hold, b"start", 5).await;
+        hold.file = Some(File::options().write(true).open("/dev/full").unwrap());
+        hold.push(&text(300_000)).unwrap();
+        assert!(matches!(hold.flush().await, Err(HoldFault::NoRoom)));
+        assert!(matches!(hold.fill().await, Err(HoldFault::Io(_))));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whatever the pieces are, and whoever gives up on what when.
+        #[test]
+        fn no_octet_is_lost_or_doubled(
+            pushes in prop::collection::vec((0usize..200_000, any::<bool>()), 0..12),
+            memory in prop_oneof![Just(0u64), 0u64..600_000],
+            impatient in prop::collection::vec(any::<bool>(), 64),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let spool = tempfile::tempdir().unwrap();
+                let holds = holds(&spool, memory, 1 << 30);
+                let mut hold = holds.begin(0).unwrap();
+                let text = text(pushes.iter().map(|(len, _)| len).sum());
+                let mut rest = text.as_slice();
+                for (len, patient) in pushes {
+                    let (part, after) = rest.split_at(len);
+                    rest = after;
+                    hold.push(part).unwrap();
+                    if patient { hold.flush().await.unwrap() } else { give_up_on(hold.flush()).await }
+                }
+                let mut all = Vec::new();
+                for gives_up in impatient.into_iter().chain(std::iter::repeat(false)) {
+                    if gives_up {
+                        // Done at once or given up: only a piece that came out counts.
+                        tokio::select! {
+                            biased;
+                            piece = hold.fill() => all.extend(piece.unwrap().unwrap_or_default()),
+                            () = std::future::ready(()) => {}
+                        }
+                    } else if let Some(piece) = hold.fill().await.unwrap() {
+                        all.extend_from_slice(&piece);
+                    } else {
+                        break;
+                    }
+                }
+                assert!(all == text);
+            });
+        }
+    }
+}
