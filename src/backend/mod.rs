@@ -1,5 +1,7 @@
 //! The SMTP server or UCSPI program behind us: tcp, spawn, maildir.
 
+pub mod maildir;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,13 +11,12 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 
 /// The free chunks. A clone is the same list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Chunks {
     free: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 /// A piece of memory that goes back to its list when it, or the last part of what it was frozen into, is dropped.
-#[derive(Debug)]
 pub(super) struct Chunk {
     octets: Vec<u8>,
     home: Chunks,

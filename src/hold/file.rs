@@ -15,7 +15,6 @@ use crate::hold::chunks::CHUNK;
 use crate::hold::chunks::Chunks;
 
 /// What a piece of work gives back.
-#[derive(Debug)]
 pub(super) struct Done {
     pub(super) file: File,
     /// Where in the file the pieces begin, and the pieces; none for a write.

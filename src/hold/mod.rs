@@ -37,7 +37,7 @@ pub struct Settings {
 }
 
 /// All held messages together: what they may take, and the memory they hand on to each other. A clone is the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Holds {
     shared: Arc<Shared>,
 }
@@ -109,6 +109,12 @@ impl Holds {
     }
 }
 
+impl std::fmt::Debug for Holds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Holds").field("used", &self.used()).finish_non_exhaustive()
+    }
+}
+
 impl From<io::Error> for HoldFault {
     /// A full disk and a used-up quota are no room, all else is the error itself.
     fn from(error: io::Error) -> Self {
@@ -137,7 +143,6 @@ impl std::error::Error for HoldFault {
     }
 }
 
-#[derive(Debug)]
 struct Shared {
     settings: Mutex<Arc<Settings>>,
     used: AtomicU64,
@@ -152,7 +157,6 @@ impl Shared {
 }
 
 /// One message's part of `total`; given back when it is dropped, however that comes about.
-#[derive(Debug)]
 struct Account {
     shared: Arc<Shared>,
     octets: u64,
