@@ -1,4 +1,12 @@
-//! tcprules: what a client's address allows (placeholder, being written).
+//! tcprules: what a client's address allows, and what it puts into the backend's environment.
+//!
+//! The first key found rules alone; nothing is merged. It must not read tcprules files: `qmail` does.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::policy::place::Place;
 
@@ -11,4 +19,126 @@ pub struct ClientRule {
     pub variables: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// Where the rule stands.
     pub place: Place,
+}
+
+/// All rules, by key. Without a rule a client is allowed.
+#[derive(Clone, Default)]
+pub struct ClientRules {
+    rules: HashMap<Box<[u8]>, Arc<ClientRule>>,
+}
+
+impl ClientRules {
+    /// The first rule of a key stays, as in a cdb. False if there was one.
+    pub fn insert(&mut self, key: Box<[u8]>, rule: impl Into<Arc<ClientRule>>) -> bool {
+        match self.rules.entry(key) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(rule.into());
+                true
+            }
+        }
+    }
+
+    /// The rule that tcpserver would obey, and its key. `host` is the client's name if it is known (TCPREMOTEHOST), compared
+    /// octet for octet; `info` what ident said (TCPREMOTEINFO). An IPv4 address written as IPv6 is an IPv4 address.
+    pub fn find(&self, ip: IpAddr, host: Option<&str>, info: Option<&str>) -> Option<(&[u8], &Arc<ClientRule>)> {
+        let ip = ip.to_canonical().to_string();
+        let of_info = info.and_then(|info| {
+            let by_address = || self.rule(&[info, "@", &ip]);
+            by_address().or_else(|| self.rule(&[info, "@=", host?]))
+        });
+        of_info
+            .or_else(|| self.rule(&[&ip]))
+            .or_else(|| self.rule(&["=", host?]))
+            .or_else(|| self.rule_of_prefix(&ip))
+            .or_else(|| self.rule_of_suffix(host?))
+            .or_else(|| self.rule(&[""]))
+    }
+
+    /// How many keys there are; a range has one for each of its addresses.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether every client is allowed with nothing set.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// `192.0.2.`, `192.0.`, `192.`; in IPv6 a prefix of the text that ends in a colon.
+    fn rule_of_prefix(&self, ip: &str) -> Option<(&[u8], &Arc<ClientRule>)> {
+        let ends = (1..=ip.len()).rev();
+        ends.filter(|&end| matches!(ip.as_bytes()[end - 1], b'.' | b':')).find_map(|end| self.rule(&[&ip[..end]]))
+    }
+
+    /// `=.b.example`, `=.example`, then `=` for any name.
+    fn rule_of_suffix(&self, host: &str) -> Option<(&[u8], &Arc<ClientRule>)> {
+        let suffixes = host.match_indices('.').map(|(dot, _)| &host[dot..]);
+        suffixes.chain([""]).find_map(|suffix| self.rule(&["=", suffix]))
+    }
+
+    fn rule(&self, key: &[&str]) -> Option<(&[u8], &Arc<ClientRule>)> {
+        self.rules.get_key_value(key.concat().as_bytes()).map(|(key, rule)| (&**key, rule))
+    }
+}
+
+impl fmt::Debug for ClientRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientRules({} keys)", self.len())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn rules(keys: &[&str]) -> ClientRules {
+        let mut rules = ClientRules::default();
+        for (line, key) in (1..).zip(keys) {
+            let place = Place { source: "tcp.smtp".into(), line };
+            rules.insert(key.as_bytes().into(), ClientRule { deny: false, variables: Vec::new(), place });
+        }
+        rules
+    }
+
+    #[test]
+    fn the_first_key_of_the_order_rules() {
+        let order =
+            ["joe@192.0.2.1", "joe@=a.b.example", "192.0.2.1", "=a.b.example", "192.0.2.", "192.", "=.b.example"];
+        let order: Vec<&str> = order.into_iter().chain(["=.example", "=", ""]).collect();
+        let ip = "192.0.2.1".parse().unwrap();
+        for first in 0..order.len() {
+            let rules = rules(&order[first..]);
+            let (key, _) = rules.find(ip, Some("a.b.example"), Some("joe")).unwrap();
+            assert_eq!(key, order[first].as_bytes());
+        }
+        assert!(rules(&[]).find(ip, Some("a.b.example"), Some("joe")).is_none());
+    }
+
+    #[test]
+    fn addresses_are_matched_as_tcpserver_writes_them() {
+        let all = ["2001:db8::1", "2001:db8::", "192.0.2.1", "fe80:", "=", ""];
+        let cases = [
+            ("an IPv6 address", "2001:DB8:0::1", None, "2001:db8::1"),
+            ("a prefix of the text", "2001:db8::2", None, "2001:db8::"),
+            ("a prefix that ends in a colon", "fe80::2", None, "fe80:"),
+            ("IPv4 in IPv6", "::ffff:192.0.2.1", None, "192.0.2.1"),
+            ("a known name", "198.51.100.1", Some("x.example"), "="),
+            ("an unknown name", "198.51.100.1", None, ""),
+        ];
+        for (what, ip, host, expected) in cases {
+            let rules = rules(&all);
+            let (key, rule) = rules.find(ip.parse().unwrap(), host, None).unwrap();
+            assert_eq!(key, expected.as_bytes(), "{what}");
+            assert_eq!(all[rule.place.line as usize - 1], expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_keys_stays() {
+        let rules = rules(&["10.", "10."]);
+        assert_eq!(rules.len(), 1);
+        assert_eq!(rules.find("10.0.0.1".parse().unwrap(), None, None).unwrap().1.place.line, 1);
+    }
 }

@@ -2,7 +2,10 @@
 //! order. No I/O, no clock, no logging; counting is the caller's.
 
 pub mod client;
+pub mod entries;
 pub mod environment;
+pub mod extended;
+pub mod lint;
 pub mod list;
 pub mod local;
 pub mod place;

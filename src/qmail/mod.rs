@@ -1,1 +1,6 @@
 //! qmail's own files.
+
+pub mod cdb;
+pub mod control;
+pub mod load;
+pub mod tcprules;
