@@ -1,1 +1,582 @@
-//! To be written.
+//! Throttles: what is counted, per what, and how much of it is too much. Only the words and the key live here; the
+//! counting is the store's. It must not know the time, and it must not put octets of a client into a key: a key is a
+//! keyed hash, so that nobody outside can make two keys meet.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use siphasher::sip128::Hasher128;
+use siphasher::sip128::SipHasher13;
+
+use crate::smtp::address::Address;
+use crate::smtp::address::ReversePath;
+
+/// A `[[throttle]]`: at most `cells` of `count` in `period` for each key, `burst` of them at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// The rule that log lines and replies name.
+    pub name: Arc<str>,
+    /// What is counted.
+    pub count: Count,
+    /// What makes up a key; empty means that everybody shares one.
+    pub per: Vec<Part>,
+    /// Applies only to members of one of these, when there are any.
+    pub only: Vec<Group>,
+    /// Applies to no member of these.
+    pub except: Vec<Group>,
+    /// The limit's number: octets for `bytes`, else how many.
+    pub cells: u64,
+    /// The limit's time.
+    pub period: Duration,
+    /// How many cells a key that was idle may spend at once.
+    pub burst: u64,
+    /// What happens to who is over the limit.
+    pub action: Action,
+    /// Only report what would have happened.
+    pub shadow: bool,
+}
+
+/// `count`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Count {
+    /// Octets of messages.
+    Bytes,
+    /// Connections, at the greeting.
+    Connections,
+    /// MAIL commands.
+    Mails,
+    /// Messages that were accepted.
+    Messages,
+    /// RCPT commands.
+    Recipients,
+    /// Our own 5xx verdicts about sender, size, repeat or loop.
+    Rejections,
+}
+
+/// `per`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// An IPv4 address or an IPv6 /64.
+    Client,
+    /// An IPv4 /24 or an IPv6 /48.
+    ClientNet,
+    /// The name in EHLO or HELO.
+    Helo,
+    /// The forward-path.
+    Recipient,
+    /// The forward-path's domain.
+    RecipientDomain,
+    /// The reverse-path.
+    Sender,
+    /// The reverse-path's domain.
+    SenderDomain,
+}
+
+/// `only`, `except`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// The backend said 235 to AUTH.
+    Authenticated,
+    /// The sender is `<>`.
+    NullSender,
+    /// RELAYCLIENT is set.
+    RelayClient,
+}
+
+/// `action`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Refuse for a time that doubles.
+    Block,
+    /// 450.
+    Defer,
+    /// 421, or the reply that is due, and close.
+    Disconnect,
+}
+
+/// What is known of the one who is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The name in EHLO or HELO; empty before it.
+    pub helo: &'a [u8],
+    /// The reverse-path; none before MAIL.
+    pub sender: Option<&'a ReversePath>,
+    /// The forward-path; none before RCPT.
+    pub recipient: Option<&'a Address>,
+    /// RELAYCLIENT is set.
+    pub relay_client: bool,
+    /// The backend said 235 to AUTH.
+    pub authenticated: bool,
+}
+
+/// Cells to be spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Index in the policy's list of throttles.
+    pub throttle: usize,
+    /// From [`Throttle::key`].
+    pub key: u128,
+    /// How many; octets for `bytes`.
+    pub cells: u64,
+}
+
+/// The secret of the keys. Counters survive a restart only when it does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed([u8; 16]);
+
+impl Throttle {
+    /// The key that `subject` is counted under; none when the throttle does not apply to it or a part of the key is not
+    /// known yet. Equal throttles give equal keys, so that a reload keeps the counters; what a throttle *does*
+    /// (`action`, `shadow`) is no part of the key, so that arming a shadow keeps them too.
+    pub fn key(&self, seed: &Seed, subject: &Subject<'_>) -> Option<u128> {
+        let excepted = self.except.iter().any(|group| group.has(subject));
+        let included = self.only.is_empty() || self.only.iter().any(|group| group.has(subject));
+        if excepted || !included {
+            return None;
+        }
+        let mut hash = KeyHash(SipHasher13::new_with_key(&seed.0));
+        self.identify(&mut hash);
+        for part in &self.per {
+            part.add(subject, &mut hash)?;
+        }
+        Some(hash.0.finish128().as_u128())
+    }
+
+    /// Whether the key has a recipient in it: such a throttle is tested at RCPT, any other at MAIL.
+    pub fn has_recipient(&self) -> bool {
+        self.per.iter().any(|part| matches!(part, Part::Recipient | Part::RecipientDomain))
+    }
+
+    /// What makes the throttle impossible, and what to write instead.
+    pub fn faults(&self) -> Option<String> {
+        self.impossible_part().or_else(|| self.impossible_group()).or_else(|| self.impossible_limit())
+    }
+
+    /// How long an exhausted key takes to be idle again.
+    pub fn refill(&self) -> Duration {
+        let nanos = self.period.as_nanos().saturating_mul(self.burst.into()) / u128::from(self.cells.max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// The two throttles of a configuration that sets none.
+    pub fn shipped() -> Vec<Self> {
+        let retrying_sender = Self {
+            name: "retrying-sender".into(),
+            count: Count::Rejections,
+            per: vec![Part::ClientNet, Part::Sender],
+            only: vec![],
+            except: vec![Group::NullSender, Group::RelayClient, Group::Authenticated],
+            cells: 12,
+            period: DAY,
+            burst: 5,
+            action: Action::Disconnect,
+            shadow: false,
+        };
+        let bounces = Self {
+            name: "bounces".into(),
+            count: Count::Messages,
+            per: vec![Part::Recipient],
+            only: vec![Group::NullSender],
+            except: vec![],
+            cells: 100,
+            period: HOUR,
+            burst: 50,
+            action: Action::Defer,
+            shadow: false,
+        };
+        vec![retrying_sender, bounces]
+    }
+
+    fn identify(&self, hash: &mut KeyHash) {
+        hash.add(self.name.as_bytes());
+        hash.add(self.count.name().as_bytes());
+        hash.add_names(self.per.iter().map(|part| part.name()));
+        hash.add_names(self.only.iter().map(|group| group.name()));
+        hash.add_names(self.except.iter().map(|group| group.name()));
+        hash.add(&self.cells.to_le_bytes());
+        hash.add(&self.period.as_nanos().to_le_bytes());
+        hash.add(&self.burst.to_le_bytes());
+    }
+
+    fn impossible_part(&self) -> Option<String> {
+        let count = self.count;
+        let mut seen = BTreeSet::new();
+        for part in &self.per {
+            if !seen.insert(part) {
+                return Some(format!("per names \"{part}\" twice"));
+            }
+            if count == Count::Connections && !matches!(part, Part::Client | Part::ClientNet) {
+                return Some(format!(
+                    "connections are counted before the {part} is known: write per = [\"client\"] or [\"client-net\"]"
+                ));
+            }
+        }
+        (count == Count::Mails && self.has_recipient())
+            .then(|| "mails are counted before a recipient is known: write count = \"recipients\"".to_owned())
+    }
+
+    fn impossible_group(&self) -> Option<String> {
+        if let Some(group) = self.only.iter().find(|group| self.except.contains(group)) {
+            return Some(format!("\"{group}\" stands in only and in except, so the throttle never applies"));
+        }
+        if self.count != Count::Connections {
+            return None;
+        }
+        let unknown = self.only.iter().chain(&self.except).find(|group| **group != Group::RelayClient)?;
+        Some(format!("connections are counted before \"{unknown}\" is known: only \"relayclient\" can be told by then"))
+    }
+
+    fn impossible_limit(&self) -> Option<String> {
+        if self.cells == 0 || self.period.is_zero() {
+            return Some(
+                "a limit of 0 would let nothing pass: write a number per second, minute, hour or day".to_owned(),
+            );
+        }
+        if self.burst == 0 {
+            return Some("a burst of 0 would let nothing pass: write at least \"1\"".to_owned());
+        }
+        (self.refill() > LONGEST_REFILL).then(|| {
+            let days = self.refill().as_secs() / DAY.as_secs();
+            format!("the burst would take {days} days to come back: write a smaller burst or a larger limit")
+        })
+    }
+}
+
+impl Count {
+    /// The word in a configuration and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Connections => "connections",
+            Self::Mails => "mails",
+            Self::Messages => "messages",
+            Self::Recipients => "recipients",
+            Self::Rejections => "rejections",
+        }
+    }
+}
+
+impl Part {
+    /// The word in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::ClientNet => "client-net",
+            Self::Helo => "helo",
+            Self::Recipient => "recipient",
+            Self::RecipientDomain => "recipient-domain",
+            Self::Sender => "sender",
+            Self::SenderDomain => "sender-domain",
+        }
+    }
+
+    fn add(self, subject: &Subject<'_>, hash: &mut KeyHash) -> Option<()> {
+        match self {
+            Self::Client => hash.add_network(subject.client, 32, 64),
+            Self::ClientNet => hash.add_network(subject.client, 24, 48),
+            Self::Helo if subject.helo.is_empty() => return None,
+            Self::Helo => hash.add(&subject.helo.to_ascii_lowercase()),
+            Self::Recipient => hash.add(subject.recipient?.folded()),
+            Self::RecipientDomain => hash.add(subject.recipient?.domain().unwrap_or_default()),
+            // The null sender is somebody too: an empty address, which no other sender has.
+            Self::Sender => hash.add(subject.sender?.address().map(Address::folded).unwrap_or_default()),
+            Self::SenderDomain => hash.add(subject.sender?.address().and_then(Address::domain).unwrap_or_default()),
+        }
+        Some(())
+    }
+}
+
+impl Group {
+    /// The word in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Authenticated => "authenticated",
+            Self::NullSender => "null-sender",
+            Self::RelayClient => "relayclient",
+        }
+    }
+
+    fn has(self, subject: &Subject<'_>) -> bool {
+        match self {
+            Self::Authenticated => subject.authenticated,
+            Self::NullSender => subject.sender == Some(&ReversePath::Null),
+            Self::RelayClient => subject.relay_client,
+        }
+    }
+}
+
+impl Action {
+    /// The word in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Defer => "defer",
+            Self::Disconnect => "disconnect",
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Seed {
+    /// 16 octets that nobody can guess.
+    pub fn new(octets: [u8; 16]) -> Self {
+        Self(octets)
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+/// Explicit octets and lengths instead of `Hash`, whose input is not the same for every build: keys are kept on disk
+/// and shared between hosts.
+struct KeyHash(SipHasher13);
+
+impl KeyHash {
+    fn add(&mut self, octets: &[u8]) {
+        self.0.write(&(octets.len() as u64).to_le_bytes());
+        self.0.write(octets);
+    }
+
+    fn add_names<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) {
+        self.0.write(&(names.len() as u64).to_le_bytes());
+        names.for_each(|name| self.add(name.as_bytes()));
+    }
+
+    fn add_network(&mut self, client: IpAddr, v4_bits: u32, v6_bits: u32) {
+        match client.to_canonical() {
+            IpAddr::V4(address) => self.add(&(address.to_bits() & (u32::MAX << (32 - v4_bits))).to_be_bytes()),
+            IpAddr::V6(address) => self.add(&(address.to_bits() & (u128::MAX << (128 - v6_bits))).to_be_bytes()),
+        }
+    }
+}
+
+/// The longest time that a store has to remember a key for.
+pub const LONGEST_REFILL: Duration = Duration::from_hours(366 * 24);
+const DAY: Duration = Duration::from_hours(24);
+const HOUR: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::smtp::address::parse_address;
+
+    #[test]
+    fn who_shares_a_key() {
+        let table: &[(&str, Part, Who, Who, bool)] = &[
+            ("one IPv4 address is itself", Part::Client, who("192.0.2.1"), who("192.0.2.1"), true),
+            ("two IPv4 addresses are two", Part::Client, who("192.0.2.1"), who("192.0.2.2"), false),
+            ("a mapped address is IPv4", Part::Client, who("::ffff:192.0.2.1"), who("192.0.2.1"), true),
+            ("an IPv6 /64 is one client", Part::Client, who("2001:db8:1:2::3"), who("2001:db8:1:2:f::"), true),
+            ("another /64 is another", Part::Client, who("2001:db8:1:2::3"), who("2001:db8:1:3::3"), false),
+            ("an IPv4 /24 is one network", Part::ClientNet, who("192.0.2.1"), who("192.0.2.200"), true),
+            ("another /24 is another", Part::ClientNet, who("192.0.2.1"), who("192.0.3.1"), false),
+            ("an IPv6 /48 is one network", Part::ClientNet, who("2001:db8:1:2::"), who("2001:db8:1:3::"), true),
+            ("another /48 is another", Part::ClientNet, who("2001:db8:1::"), who("2001:db8:2::"), false),
+            ("letter case of HELO", Part::Helo, who("::1"), Who { helo: "MX.Example", ..who("::1") }, true),
+            ("letter case of a sender", Part::Sender, who("::1"), Who { sender: "A@EXAMPLE.org", ..who("::1") }, true),
+            ("two senders are two", Part::Sender, who("::1"), Who { sender: "b@example.org", ..who("::1") }, false),
+            ("null is not a sender", Part::Sender, who("::1"), Who { sender: "", ..who("::1") }, false),
+            ("of one domain", Part::SenderDomain, who("::1"), Who { sender: "b@example.org", ..who("::1") }, true),
+            ("two recipients", Part::Recipient, who("::1"), Who { recipient: "s@example.net", ..who("::1") }, false),
+            (
+                "of one domain",
+                Part::RecipientDomain,
+                who("::1"),
+                Who { recipient: "s@example.net", ..who("::1") },
+                true,
+            ),
+            ("the client is no part", Part::Sender, who("192.0.2.1"), who("198.51.100.1"), true),
+        ];
+        for (what, part, one, other, same) in table {
+            let throttle = Throttle { per: vec![*part], except: vec![], ..shipped() };
+            assert_eq!(one.key(&throttle).unwrap() == other.key(&throttle).unwrap(), *same, "{what}");
+        }
+    }
+
+    #[test]
+    fn whom_it_applies_to() {
+        let null = Who { sender: "", ..who("::1") };
+        let relay = Who { relay_client: true, ..who("::1") };
+        let login = Who { authenticated: true, ..who("::1") };
+        let (all, none) = (vec![], vec![]);
+        let table = [
+            ("everybody", who("::1"), all.clone(), none.clone(), true),
+            ("only null, and it is", null, vec![Group::NullSender], none.clone(), true),
+            ("only null, and it is not", who("::1"), vec![Group::NullSender], none.clone(), false),
+            ("only one of two", login, vec![Group::NullSender, Group::Authenticated], none, true),
+            ("except null", null, all.clone(), vec![Group::NullSender], false),
+            ("except relay clients", relay, all.clone(), vec![Group::RelayClient], false),
+            ("except who has logged in", login, all.clone(), vec![Group::Authenticated], false),
+            ("except somebody else", relay, all, vec![Group::Authenticated, Group::NullSender], true),
+        ];
+        for (what, who, only, except, applies) in table {
+            let throttle = Throttle { only, except, ..shipped() };
+            assert_eq!(who.key(&throttle).is_some(), applies, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_is_not_known_yet_gives_no_key() {
+        let nobody = Subject {
+            client: "::1".parse().unwrap(),
+            helo: b"",
+            sender: None,
+            recipient: None,
+            relay_client: false,
+            authenticated: false,
+        };
+        for part in [Part::Helo, Part::Sender, Part::SenderDomain, Part::Recipient, Part::RecipientDomain] {
+            let throttle = Throttle { per: vec![Part::Client, part], ..shipped() };
+            assert_eq!(throttle.key(&SEED, &nobody), None, "{part}");
+        }
+        for part in [Part::Client, Part::ClientNet] {
+            assert!(Throttle { per: vec![part], ..shipped() }.key(&SEED, &nobody).is_some(), "{part}");
+        }
+    }
+
+    #[test]
+    fn which_changes_keep_the_counters() {
+        let old = shipped();
+        let table = [
+            ("none", old.clone(), true),
+            ("the action", Throttle { action: Action::Defer, ..old.clone() }, true),
+            ("a shadow that is armed", Throttle { shadow: true, ..old.clone() }, true),
+            ("the name", Throttle { name: "other".into(), ..old.clone() }, false),
+            ("what is counted", Throttle { count: Count::Mails, ..old.clone() }, false),
+            ("the limit", Throttle { cells: 13, ..old.clone() }, false),
+            ("the burst", Throttle { burst: 6, ..old.clone() }, false),
+            ("the period", Throttle { period: HOUR, ..old.clone() }, false),
+            ("the groups", Throttle { except: vec![], ..old.clone() }, false),
+        ];
+        for (what, new, kept) in table {
+            assert_eq!(who("::1").key(&new) == who("::1").key(&old), kept, "{what}");
+        }
+        assert_ne!(who("::1").key(&old), old.key(&Seed::new([8; 16]), &who("::1").subject(&None, &None)), "the seed");
+    }
+
+    #[test]
+    fn a_key_never_changes_between_builds() {
+        // Stored keys would be orphans. To be changed only together with the format of the state.
+        assert_eq!(who("192.0.2.1").key(&shipped()).unwrap(), 0x64a50817835e27c7be27a00aa8b67e7a);
+    }
+
+    #[test]
+    fn impossible_throttles() {
+        let connections = Throttle { count: Count::Connections, per: vec![Part::Client], except: vec![], ..shipped() };
+        let table = [
+            ("the first shipped one", Throttle::shipped()[0].clone(), ""),
+            ("the second shipped one", Throttle::shipped()[1].clone(), ""),
+            ("connections per client", connections.clone(), ""),
+            ("for all", Throttle { per: vec![], ..shipped() }, ""),
+            ("relay clients", Throttle { except: vec![Group::RelayClient], ..connections.clone() }, ""),
+            ("per sender", Throttle { per: vec![Part::Sender], ..connections.clone() }, "before the sender is known"),
+            ("per helo", Throttle { per: vec![Part::Helo], ..connections.clone() }, "before the helo is known"),
+            ("except", Throttle { except: vec![Group::NullSender], ..connections }, "before \"null-sender\" is known"),
+            (
+                "mails per recipient",
+                Throttle { count: Count::Mails, per: vec![Part::Recipient], ..shipped() },
+                "count = \"recipients\"",
+            ),
+            ("one part twice", Throttle { per: vec![Part::Sender; 2], ..shipped() }, "\"sender\" twice"),
+            ("only and except", Throttle { only: vec![Group::NullSender], ..shipped() }, "never applies"),
+            ("no limit", Throttle { cells: 0, ..shipped() }, "limit of 0"),
+            ("no burst", Throttle { burst: 0, ..shipped() }, "burst of 0"),
+            ("no time", Throttle { period: Duration::ZERO, ..shipped() }, "limit of 0"),
+            ("two years", Throttle { cells: 1, burst: 730, ..shipped() }, "730 days"),
+            ("no overflow", Throttle { cells: 1, burst: u64::MAX, period: Duration::MAX, ..shipped() }, "days"),
+        ];
+        for (what, throttle, said) in table {
+            match throttle.faults() {
+                Some(fault) => assert!(!said.is_empty() && fault.contains(said), "{what}: {fault}"),
+                None => assert_eq!("", said, "{what}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_is_not_shown() {
+        assert_eq!(format!("{:?}", Seed::new([7; 16])), "Seed(..)");
+    }
+
+    #[derive(Clone, Copy)]
+    struct Who {
+        client: IpAddr,
+        helo: &'static str,
+        sender: &'static str,
+        recipient: &'static str,
+        relay_client: bool,
+        authenticated: bool,
+    }
+
+    impl Who {
+        fn key(&self, throttle: &Throttle) -> Option<u128> {
+            let sender = match self.sender {
+                "" => ReversePath::Null,
+                sender => ReversePath::Address(parse_address(sender.as_bytes()).unwrap()),
+            };
+            let recipient = parse_address(self.recipient.as_bytes()).unwrap();
+            throttle.key(&SEED, &self.subject(&Some(sender), &Some(recipient)))
+        }
+
+        fn subject<'a>(&self, sender: &'a Option<ReversePath>, recipient: &'a Option<Address>) -> Subject<'a> {
+            Subject {
+                client: self.client,
+                helo: self.helo.as_bytes(),
+                sender: sender.as_ref(),
+                recipient: recipient.as_ref(),
+                relay_client: self.relay_client,
+                authenticated: self.authenticated,
+            }
+        }
+    }
+
+    fn who(client: &str) -> Who {
+        Who {
+            client: client.parse().unwrap(),
+            helo: "mx.example",
+            sender: "a@example.org",
+            recipient: "r@example.net",
+            relay_client: false,
+            authenticated: false,
+        }
+    }
+
+    fn shipped() -> Throttle {
+        Throttle::shipped().remove(0)
+    }
+
+    const SEED: Seed = Seed([7; 16]);
+}
