@@ -1,1 +1,4 @@
 //! Counters that sessions share.
+
+pub mod clock;
+pub mod throttle;

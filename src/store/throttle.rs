@@ -1,0 +1,624 @@
+//! The counters of the throttles: governor's GCRA over a bounded table of our own and our own clock. A key is one time,
+//! the time at which it is idle again, as nanoseconds since the epoch, so that it can be kept over a restart.
+//! It must not grow past its bound, whatever strangers send, and it must not wait.
+//!
+//! Deviates from governor in two ways: a charge that does not fit is not lost but leaves the key at its limit, and more
+//! than the burst counts as the whole burst.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use governor::Quota;
+use governor::RateLimiter;
+use governor::clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use hashbrown::HashTable;
+
+use crate::policy::throttle::Count;
+use crate::policy::throttle::LONGEST_REFILL;
+use crate::policy::throttle::Throttle;
+use crate::store::clock::Clock;
+
+/// The counters of all throttles; a throttle's identity is in its keys.
+pub struct ThrottleTable {
+    clock: Arc<dyn Clock>,
+    shards: Box<[Mutex<HashTable<Slot>>]>,
+    most_per_shard: usize,
+}
+
+impl ThrottleTable {
+    /// Keeps at most `bound` keys. Past it the idle ones go, then those that have the least of their burst spent: a flood
+    /// of forged senders pushes out its own keys, not the storm that is held back.
+    pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
+        let shards = (bound / LEAST_PER_SHARD).clamp(1, MOST_SHARDS);
+        Self { clock, shards: (0..shards).map(|_| Mutex::default()).collect(), most_per_shard: (bound / shards).max(1) }
+    }
+
+    /// Whether `cells` could be spent now. Costs nothing. More than the burst passes only when nothing is spent.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn test(&self, throttle: &Throttle, key: u128, cells: u64) -> Result<(), Duration> {
+        self.check(throttle, key, cells, false)
+    }
+
+    /// [`test`](Self::test), and the charge when it passes.
+    ///
+    /// # Errors
+    /// How long to wait; nothing was charged.
+    pub fn take(&self, throttle: &Throttle, key: u128, cells: u64) -> Result<(), Duration> {
+        self.check(throttle, key, cells, true)
+    }
+
+    /// Spends `cells`, whether they fit or not: what does not fit leaves the key at its limit.
+    pub fn charge(&self, throttle: &Throttle, key: u128, cells: u64) {
+        if self.check(throttle, key, cells, true).is_ok() {
+            return;
+        }
+        let view = View { table: self, now: self.clock.now(), span: Rate::of(throttle).span(), writes: true };
+        let at_limit = Nanos::new(view.now.saturating_add(view.span));
+        let Ok(()) = view.measure_and_replace(&key, |_| Ok::<_, Infallible>(((), at_limit)));
+    }
+
+    /// Drops the keys that are idle. For a timer; the bound holds without it.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        for shard in &self.shards {
+            let mut slots = lock(shard);
+            drop_idle(&mut slots, now);
+            // A flood that is over gives its memory back.
+            if slots.len() < slots.capacity() / 4 {
+                let twice = slots.len() * 2;
+                slots.shrink_to(twice, Slot::hash);
+            }
+        }
+    }
+
+    /// Keys that are kept, idle ones that were not swept yet included.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory of the keys, in octets.
+    pub fn memory(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).allocation_size()).sum()
+    }
+
+    fn check(&self, throttle: &Throttle, key: u128, cells: u64, writes: bool) -> Result<(), Duration> {
+        let rate = Rate::of(throttle);
+        let Some(cells) = rate.cells(cells) else { return Ok(()) };
+        let now = self.clock.now();
+        let view = View { table: self, now, span: rate.span(), writes };
+        // governor stores times since its limiter was made, so the limiter is made at the epoch.
+        let limiter: RateLimiter<u128, View<'_>, Reading, NoOpMiddleware<Nanos>> =
+            RateLimiter::new(rate.quota, view, Reading(Cell::new(0)));
+        limiter.clock().0.set(now);
+        limiter
+            .check_key_n(&key, cells)
+            .expect("never more cells than the burst")
+            .map_err(|until| until.wait_time_from(Nanos::new(now)))
+    }
+
+    fn shard(&self, key: u128) -> MutexGuard<'_, HashTable<Slot>> {
+        // The other half of the key than the one that is looked up by. A key is a keyed hash: no one can aim.
+        let index = (key >> 64) as usize % self.shards.len();
+        lock(&self.shards[index])
+    }
+
+    fn insert(&self, slots: &mut HashTable<Slot>, slot: Slot, now: u64) {
+        if slots.len() >= self.most_per_shard {
+            make_room(slots, self.most_per_shard, now);
+        }
+        slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
+    }
+}
+
+impl fmt::Debug for ThrottleTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThrottleTable").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A throttle in governor's terms.
+struct Rate {
+    quota: Quota,
+    /// Cells of the throttle in one of governor's.
+    grain: u64,
+}
+
+impl Rate {
+    fn of(throttle: &Throttle) -> Self {
+        let grain = grain(throttle);
+        let interval = interval(throttle, grain).clamp(1, LONGEST);
+        // What `Throttle::faults` refuses is cut here, lest it overflow.
+        let burst = throttle.burst.div_ceil(grain).min(LONGEST / interval);
+        let burst = NonZeroU32::new(u32::try_from(burst).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(Duration::from_nanos(interval)).expect("at least a nanosecond");
+        Self { quota: quota.allow_burst(burst), grain }
+    }
+
+    /// None when nothing is spent.
+    fn cells(&self, cells: u64) -> Option<NonZeroU32> {
+        let cells = u32::try_from(cells.div_ceil(self.grain)).unwrap_or(u32::MAX);
+        Some(NonZeroU32::new(cells)?.min(self.quota.burst_size()))
+    }
+
+    /// Nanoseconds that a key at its limit takes to be idle.
+    fn span(&self) -> u64 {
+        u64::try_from(self.quota.burst_size_replenished_in().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// governor counts in 32 bits and in nanoseconds: a burst of 10 GB, or a gigabyte a second, is counted in grains of a
+/// few octets. What comes one by one is never rounded.
+fn grain(throttle: &Throttle) -> u64 {
+    let mut grain = 1;
+    if throttle.count == Count::Bytes {
+        let coarse = |grain| throttle.burst.div_ceil(grain) > u32::MAX.into();
+        let short = |grain| interval(throttle, grain) < SHORTEST_INTERVAL;
+        while grain < LARGEST_GRAIN && (coarse(grain) || short(grain)) {
+            grain *= 2;
+        }
+    }
+    grain
+}
+
+/// Nanoseconds in which one grain comes back.
+fn interval(throttle: &Throttle, grain: u64) -> u64 {
+    let nanos = throttle.period.as_nanos().saturating_mul(grain.into()) / u128::from(throttle.cells.max(1));
+    u64::try_from(nanos).unwrap_or(u64::MAX)
+}
+
+/// The table as governor sees it for one question.
+struct View<'a> {
+    table: &'a ThrottleTable,
+    now: u64,
+    span: u64,
+    /// Without it the question costs nothing.
+    writes: bool,
+}
+
+impl StateStore for View<'_> {
+    type Key = u128;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u128, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut slots = self.table.shard(*key);
+        let found = slots.find_mut(*key as u64, |slot| slot.key == *key);
+        // No key is further from idle than its limit, unless it was written before the clock went back.
+        let limit = self.now.saturating_add(self.span);
+        let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at.min(limit)));
+        let (outcome, next) = decide(idle_at)?;
+        if self.writes {
+            let slot = Slot { key: *key, idle_at: next.as_u64(), span: span_units(self.span) };
+            match found {
+                Some(old) => *old = slot,
+                None => self.table.insert(&mut slots, slot, self.now),
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+/// What governor takes for a clock: the time of one question.
+struct Reading(Cell<u64>);
+
+impl clock::Clock for Reading {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.0.get())
+    }
+}
+
+/// Packed: 28 octets instead of 32, a million times.
+#[derive(Clone, Copy)]
+#[repr(Rust, packed(4))]
+struct Slot {
+    key: u128,
+    /// GCRA's theoretical arrival time.
+    idle_at: u64,
+    /// From the limit to idle, in units of 2^23 ns (8 ms); [`LONGEST`] fits.
+    span: u32,
+}
+
+impl Slot {
+    /// A key is a hash already.
+    fn hash(&self) -> u64 {
+        self.key as u64
+    }
+
+    fn is_idle(&self, now: u64) -> bool {
+        self.idle_at <= now
+    }
+
+    /// How much of its burst the key has spent: 0 is idle, 2^23 at its limit.
+    fn spent(&self, now: u64) -> u64 {
+        self.idle_at.saturating_sub(now) / u64::from(self.span)
+    }
+}
+
+fn span_units(span: u64) -> u32 {
+    u32::try_from(span >> SPAN_SHIFT).unwrap_or(u32::MAX).max(1)
+}
+
+fn drop_idle(slots: &mut HashTable<Slot>, now: u64) {
+    slots.retain(|slot| !slot.is_idle(now));
+}
+
+/// Frees at least one place, and a sixteenth when nothing is idle, so that a flood pays for a scan only now and then.
+fn make_room(slots: &mut HashTable<Slot>, most: usize, now: u64) {
+    drop_idle(slots, now);
+    let room = (most / 16).max(1);
+    let mut excess = (slots.len() + room).saturating_sub(most);
+    if excess == 0 {
+        return;
+    }
+    let mut spent: Vec<u64> = slots.iter().map(|slot| slot.spent(now)).collect();
+    let (_, &mut enough, _) = spent.select_nth_unstable(excess - 1);
+    // Those below first: ties must not be preferred to them.
+    for at_most in [enough.checked_sub(1), Some(enough)].into_iter().flatten() {
+        slots.retain(|slot| {
+            let goes = excess > 0 && slot.spent(now) <= at_most;
+            excess -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+/// A panic elsewhere leaves no slot half written.
+fn lock(shard: &Mutex<HashTable<Slot>>) -> MutexGuard<'_, HashTable<Slot>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keys of a table that nobody sized.
+pub const DEFAULT_BOUND: usize = 1_000_000;
+const LEAST_PER_SHARD: usize = 1024;
+const MOST_SHARDS: usize = 64;
+const SPAN_SHIFT: u32 = 23;
+const LONGEST: u64 = LONGEST_REFILL.as_secs() * 1_000_000_000;
+/// One in a thousand is how exact a rate is at least.
+const SHORTEST_INTERVAL: u64 = 1000;
+const LARGEST_GRAIN: u64 = 1 << 50;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::throttle::Throttle;
+    use crate::store::clock::Virtual;
+
+    #[test]
+    fn three_an_hour_is_seen_by_the_third_hour() {
+        let (table, clock) = table(1000);
+        let throttle = Throttle::shipped().remove(0);
+        let mut first_refusal = None;
+        let mut passed = 0;
+        for attempt in 0..72 {
+            let verdict = table.test(&throttle, KEY, 1);
+            table.charge(&throttle, KEY, 1);
+            match verdict {
+                Ok(()) => passed += 1,
+                Err(_) => _ = first_refusal.get_or_insert(attempt),
+            }
+            clock.advance(minutes(20));
+        }
+        assert!(first_refusal.unwrap() <= 9, "the third hour ends with the ninth: {first_refusal:?}");
+        assert_eq!(passed, 5, "who goes on at this pace never gets out again");
+        assert_eq!(table.test(&throttle, KEY, 1), Err(minutes(100)), "a cell comes back two hours after the last try");
+    }
+
+    #[test]
+    fn what_a_key_may_spend() {
+        enum Do {
+            Take(u64, Result<(), u64>),
+            Test(u64, Result<(), u64>),
+            Charge(u64),
+            Wait(u64),
+        }
+        use Do::{Charge, Take, Test, Wait};
+        // A limit of 60 a minute, a burst of 5; waits in seconds.
+        let cases: &[(&str, &[Do])] = &[
+            ("a burst, then one a second", &[Take(5, Ok(())), Take(1, Err(1)), Wait(1), Take(1, Ok(()))]),
+            ("what was refused costs nothing", &[Take(4, Ok(())), Take(2, Err(1)), Take(1, Ok(()))]),
+            ("a test costs nothing", &[Test(5, Ok(())), Test(5, Ok(())), Take(5, Ok(())), Test(1, Err(1))]),
+            ("nothing is always free", &[Take(5, Ok(())), Take(0, Ok(())), Test(0, Ok(()))]),
+            ("a charge lands on what is left", &[Take(4, Ok(())), Charge(3), Test(1, Err(1)), Test(5, Err(5))]),
+            ("a charge lands at the limit", &[Take(5, Ok(())), Wait(2), Charge(9), Test(1, Err(1)), Test(5, Err(5))]),
+            ("a charge never goes past the limit", &[Charge(5), Charge(5), Charge(u64::MAX), Test(1, Err(1))]),
+            ("more than the burst is the whole burst", &[Take(u64::MAX, Ok(())), Test(1, Err(1)), Test(99, Err(5))]),
+            ("and passes only when nothing is spent", &[Take(1, Ok(())), Take(6, Err(1)), Wait(1), Take(6, Ok(()))]),
+            (
+                "an idle key has no more than its burst",
+                &[Take(1, Ok(())), Wait(9999), Take(5, Ok(())), Test(1, Err(1))],
+            ),
+        ];
+        for (what, steps) in cases {
+            let (table, clock) = table(1000);
+            let throttle = throttle(60, 60, 5);
+            let seconds = |wait: Result<(), Duration>| wait.map_err(|wait| wait.as_secs());
+            for step in *steps {
+                match step {
+                    Take(cells, expected) => {
+                        assert_eq!(seconds(table.take(&throttle, KEY, *cells)), *expected, "{what}")
+                    }
+                    Test(cells, expected) => {
+                        assert_eq!(seconds(table.test(&throttle, KEY, *cells)), *expected, "{what}")
+                    }
+                    Charge(cells) => table.charge(&throttle, KEY, *cells),
+                    Wait(seconds) => clock.advance(Duration::from_secs(*seconds)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn large_numbers_of_octets() {
+        let table_of_limits = [
+            ("200 MB a day", 200_000_000, 86_400),
+            ("34 GB a day", 34_000_000_000, 86_400),
+            ("10 GB a second", 10_000_000_000, 1),
+            ("a petabyte a day", 1_000_000_000_000_000, 86_400),
+            ("all there is", u64::MAX, 1),
+        ];
+        for (what, limit, period) in table_of_limits {
+            let (table, clock) = table(1000);
+            let throttle = Throttle { count: Count::Bytes, ..throttle(limit, period, limit) };
+            assert_eq!(table.take(&throttle, KEY, limit / 2), Ok(()), "{what}");
+            assert_eq!(table.take(&throttle, KEY, limit / 2 - limit / 1000), Ok(()), "{what}");
+            let wait = table.test(&throttle, KEY, limit / 2).unwrap_err().as_secs_f64();
+            let exact = period as f64 * 0.499;
+            assert!((wait - exact).abs() < exact / 100.0, "{what}: {wait} instead of {exact}");
+            clock.advance(Duration::from_secs(period));
+            assert_eq!(table.test(&throttle, KEY, limit), Ok(()), "{what}: idle after its period");
+        }
+    }
+
+    #[test]
+    fn what_faults_refuses_does_no_harm_either() {
+        let worst = [
+            Throttle { cells: 0, burst: 0, period: Duration::ZERO, ..throttle(1, 1, 1) },
+            Throttle { cells: 1, burst: u64::MAX, period: Duration::MAX, ..throttle(1, 1, 1) },
+            Throttle { cells: u64::MAX, burst: u64::MAX, period: Duration::from_nanos(1), ..throttle(1, 1, 1) },
+        ];
+        for throttle in worst.iter().flat_map(|one| [one.clone(), Throttle { count: Count::Bytes, ..one.clone() }]) {
+            let (table, clock) = table(10);
+            for cells in [0, 1, u64::MAX] {
+                _ = table.test(&throttle, KEY, cells);
+                _ = table.take(&throttle, KEY, cells);
+                table.charge(&throttle, KEY, cells);
+                clock.advance(Duration::from_secs(1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_an_hour_does_not_lock_a_key() {
+        let (table, clock) = table(1000);
+        let throttle = throttle(60, 60, 5);
+        table.charge(&throttle, KEY, 5);
+        clock.set(START - 3600 * SECOND);
+        assert_eq!(table.test(&throttle, KEY, 1), Err(Duration::from_secs(1)), "still at its limit, and no further");
+        table.charge(&throttle, KEY, 1);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(table.test(&throttle, KEY, 5), Ok(()));
+    }
+
+    #[test]
+    fn idle_keys_go_first() {
+        let (table, clock) = table(100);
+        for key in 0..50 {
+            table.charge(&throttle(60, 60, 5), spread(key), 5);
+        }
+        clock.advance(Duration::from_secs(5));
+        for key in 50..150 {
+            table.charge(&throttle(60, 60, 5), spread(key), 1);
+        }
+        assert_eq!(table.len(), 100);
+        for key in 50..150 {
+            assert!(table.test(&throttle(60, 60, 5), spread(key), 5).is_err(), "{key} was not idle and is forgotten");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_forged_senders_pushes_out_itself() {
+        let (table, clock) = table(2000);
+        // The victim's storm is over in a minute, one of the flood's keys stays for two hours: the time alone
+        // would throw out the storm.
+        let (storm, flood) = (throttle(60, 60, 60), Throttle::shipped().remove(0));
+        for key in 0..100 {
+            table.charge(&storm, spread(key), 60);
+        }
+        for key in 100..50_000 {
+            table.charge(&flood, spread(key), 1);
+            assert!(table.len() <= 2000);
+            if key % 100 == 0 {
+                clock.advance(Duration::from_millis(10));
+            }
+        }
+        for key in 0..100 {
+            assert!(table.test(&storm, spread(key), 60).is_err(), "{key} was held back and is forgotten");
+        }
+        assert_eq!(table.take(&flood, spread(50_000), 1), Ok(()), "a newcomer is not locked out");
+        assert!(table.test(&flood, spread(50_000), 5).is_err(), "and it is counted");
+    }
+
+    #[test]
+    fn the_smallest_tables_work() {
+        for bound in 0..4 {
+            let (table, _) = table(bound);
+            for key in 0..10 {
+                table.charge(&throttle(60, 60, 5), spread(key), 1);
+                assert!(table.len() <= bound.max(1));
+                assert!(table.test(&throttle(60, 60, 5), spread(key), 5).is_err(), "the newest is kept");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sweep_drops_what_is_idle_and_gives_memory_back() {
+        let (table, clock) = table(100_000);
+        for key in 0..10_000 {
+            table.charge(&throttle(60, 60, 5), spread(key), if key < 10 { 5 } else { 1 });
+        }
+        let full = table.memory();
+        clock.advance(Duration::from_secs(4));
+        table.sweep();
+        assert_eq!(table.len(), 10);
+        assert!(table.memory() < full / 10, "{} of {full}", table.memory());
+        clock.advance(Duration::from_secs(1));
+        table.sweep();
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_million_keys_take_less_than_64_mib() {
+        let (table, _) = table(DEFAULT_BOUND);
+        let throttle = Throttle::shipped().remove(0);
+        for key in 0..DEFAULT_BOUND as u64 + 100_000 {
+            table.charge(&throttle, spread(key), 1);
+        }
+        let (keys, memory) = (table.len(), table.memory());
+        println!("{keys} keys: {} KiB", memory >> 10);
+        assert!((DEFAULT_BOUND * 9 / 10..=DEFAULT_BOUND).contains(&keys), "{keys}");
+        assert!(memory < 64 << 20, "{memory}");
+    }
+
+    #[test]
+    fn two_threads_never_take_more_than_there_is() {
+        let (table, _) = table(1000);
+        let throttle = throttle(1, 60, 1000);
+        let taken: usize = thread::scope(|scope| {
+            let take = || (0..1000).filter(|_| table.take(&throttle, KEY, 1).is_ok()).count();
+            let threads = [scope.spawn(take), scope.spawn(take)];
+            threads.map(|thread| thread.join().unwrap()).iter().sum()
+        });
+        assert_eq!(taken, 1000);
+    }
+
+    proptest! {
+        #[test]
+        fn a_test_never_changes_anything(steps in proptest::collection::vec(step(), 1..60), burst in 1u64..20) {
+            let throttle = throttle(60, 60, burst);
+            let ((tested, tested_clock), (plain, plain_clock)) = (table(8), table(8));
+            for step in steps {
+                _ = tested.test(&throttle, spread(step.key), step.probe);
+                tested_clock.advance(step.wait);
+                plain_clock.advance(step.wait);
+                prop_assert_eq!(
+                    tested.take(&throttle, spread(step.key), step.cells),
+                    plain.take(&throttle, spread(step.key), step.cells)
+                );
+                _ = tested.test(&throttle, spread(step.key), step.probe);
+                prop_assert_eq!(contents(&tested), contents(&plain));
+            }
+        }
+
+        #[test]
+        fn to_take_is_to_test_and_to_charge(steps in proptest::collection::vec(step(), 1..60), burst in 1u64..20) {
+            let throttle = throttle(60, 60, burst);
+            let ((taken, taken_clock), (charged, charged_clock)) = (table(8), table(8));
+            for step in steps {
+                taken_clock.advance(step.wait);
+                charged_clock.advance(step.wait);
+                let verdict = charged.test(&throttle, spread(step.key), step.cells);
+                if verdict.is_ok() {
+                    charged.charge(&throttle, spread(step.key), step.cells);
+                }
+                prop_assert_eq!(taken.take(&throttle, spread(step.key), step.cells), verdict);
+                prop_assert_eq!(contents(&taken), contents(&charged));
+            }
+        }
+
+        #[test]
+        fn the_wait_is_exact(before in 0u64..20, cells in 1u64..20, burst in 1u64..20) {
+            let (table, clock) = table(8);
+            let throttle = throttle(60, 60, burst);
+            table.charge(&throttle, KEY, before);
+            if let Err(wait) = table.test(&throttle, KEY, cells) {
+                clock.advance(wait - Duration::from_nanos(1));
+                prop_assert!(table.test(&throttle, KEY, cells).is_err());
+                clock.advance(Duration::from_nanos(1));
+                prop_assert_eq!(table.test(&throttle, KEY, cells), Ok(()));
+            }
+        }
+    }
+
+    #[derive(Debug)]
+    struct Step {
+        key: u64,
+        cells: u64,
+        probe: u64,
+        wait: Duration,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        (0u64..20, 0u64..30, 0u64..30, 0u64..3000).prop_map(|(key, cells, probe, wait)| Step {
+            key,
+            cells,
+            probe,
+            wait: Duration::from_millis(wait),
+        })
+    }
+
+    fn contents(table: &ThrottleTable) -> Vec<(u128, u64)> {
+        let mut all: Vec<_> = table
+            .shards
+            .iter()
+            .flat_map(|shard| lock(shard).iter().map(|slot| (slot.key, slot.idle_at)).collect::<Vec<_>>())
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    fn table(bound: usize) -> (ThrottleTable, Arc<Virtual>) {
+        let clock = Arc::new(Virtual::new(START));
+        (ThrottleTable::new(bound, clock.clone()), clock)
+    }
+
+    fn throttle(cells: u64, period: u64, burst: u64) -> Throttle {
+        Throttle {
+            count: Count::Mails,
+            cells,
+            period: Duration::from_secs(period),
+            burst,
+            ..Throttle::shipped().remove(0)
+        }
+    }
+
+    /// Spreads small numbers over all bits, as the keyed hash does.
+    fn spread(key: u64) -> u128 {
+        let key = u128::from(key) + 1;
+        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ (key << 7))
+            .rotate_left(64)
+            .wrapping_mul(0xda94_2042_e4dd_58b5_da94_2042_e4dd_58b5)
+    }
+
+    fn minutes(minutes: u64) -> Duration {
+        Duration::from_secs(60 * minutes)
+    }
+
+    const KEY: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+    const SECOND: u64 = 1_000_000_000;
+    const START: u64 = 1_700_000_000 * SECOND;
+}
