@@ -1,5 +1,9 @@
 //! What is left of a transaction: its log line.
 
+pub mod format;
+mod outlet;
+pub mod start;
+
 /// `[log]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -1,0 +1,113 @@
+//! Where log lines go: one write(2) a line. A log that cannot be written is no reason to stop taking mail, so nothing
+//! here fails; what was lost is counted. It must not keep lines for later: it has no buffer that could grow.
+
+use std::io;
+use std::io::Write;
+
+/// A stream that takes lines.
+#[derive(Debug)]
+pub(crate) struct Outlet<W> {
+    stream: W,
+    /// A line went out without its end; the next one must not be glued to it.
+    torn: bool,
+    lost: u64,
+}
+
+impl<W: Write> Outlet<W> {
+    pub(crate) fn new(stream: W) -> Self {
+        Self { stream, torn: false, lost: 0 }
+    }
+
+    /// Writes `line`, which ends in LF, or counts it as lost.
+    pub(crate) fn write(&mut self, line: &[u8]) {
+        if self.torn && self.push(b"\n").0.is_ok() {
+            self.torn = false;
+        }
+        let (outcome, written) = self.push(line);
+        if outcome.is_err() {
+            self.lost += 1;
+            self.torn |= written > 0;
+        }
+    }
+
+    /// Lines that were not written, or not whole.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Like `write_all`, but tells how much went out. EPIPE, EIO and ENOSPC are somebody else's to mend; EAGAIN (stderr
+    /// may be shared with a program that made it non-blocking) is not waited for.
+    fn push(&mut self, octets: &[u8]) -> (io::Result<()>, usize) {
+        let mut written = 0;
+        while written < octets.len() {
+            match self.stream.write(&octets[written..]) {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), written),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), written),
+            }
+        }
+        (Ok(()), written)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    #[test]
+    fn what_a_stream_may_do() {
+        use Answer::Fails;
+        use Answer::Takes;
+        use io::ErrorKind::BrokenPipe;
+        use io::ErrorKind::Interrupted;
+        use io::ErrorKind::WouldBlock;
+        let table: &[(&str, &[Answer], &str, u64)] = &[
+            ("takes all", &[], "one\ntwo\n", 0),
+            ("takes a part", &[Takes(2)], "one\ntwo\n", 0),
+            ("is interrupted", &[Fails(Interrupted), Takes(1), Fails(Interrupted)], "one\ntwo\n", 0),
+            ("is gone for a line", &[Fails(BrokenPipe)], "two\n", 1),
+            ("is gone", &[Fails(BrokenPipe), Fails(BrokenPipe)], "", 2),
+            ("is full in the middle", &[Takes(2), Fails(WouldBlock)], "on\ntwo\n", 1),
+            ("stays full", &[Takes(2), Fails(WouldBlock), Fails(WouldBlock), Fails(WouldBlock)], "on", 2),
+            ("takes nothing", &[Takes(0)], "two\n", 1),
+        ];
+        for (what, answers, expected, lost) in table {
+            let mut outlet = Outlet::new(Stream { answers: answers.iter().copied().collect(), octets: Vec::new() });
+            outlet.write(b"one\n");
+            outlet.write(b"two\n");
+            assert_eq!(String::from_utf8_lossy(&outlet.stream.octets), *expected, "{what}");
+            assert_eq!(outlet.lost(), *lost, "{what}");
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    enum Answer {
+        Takes(usize),
+        Fails(io::ErrorKind),
+    }
+
+    struct Stream {
+        answers: VecDeque<Answer>,
+        octets: Vec<u8>,
+    }
+
+    impl Write for Stream {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let taken = match self.answers.pop_front() {
+                None => octets.len(),
+                Some(Answer::Takes(most)) => most.min(octets.len()),
+                Some(Answer::Fails(kind)) => return Err(kind.into()),
+            };
+            self.octets.extend(&octets[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}
