@@ -1,0 +1,416 @@
+//! Who may name whom in `src/`, what the pure folders must not touch, and the form of every file. It reads tokens, not
+//! text: comments and strings never count, and test modules are left out. It must not know any item of the crate.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// What each folder may name besides itself; `a::b` allows only that module of `a`. Arrows only go down.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("smtp", &[]),
+    ("policy", &["smtp"]),
+    ("session", &["smtp", "policy"]),
+    ("hold", &[]),
+    ("backend", &["smtp", "policy::client", "policy::environment", "policy::place"]),
+    ("store", &["policy"]),
+    ("report", &["session::record"]),
+    ("front", &["session", "policy", "hold", "backend", "store", "report"]),
+    ("qmail", &["smtp", "policy"]),
+    (
+        "config",
+        &[
+            "policy",
+            "qmail",
+            "session::settings",
+            "front::settings",
+            "backend::Settings",
+            "backend::Target",
+            "hold::Settings",
+            "store::Settings",
+            "report::Settings",
+            "report::Format",
+            "report::Level",
+            "report::Time",
+            "smtp::data::BareNewline",
+        ],
+    ),
+    ("ops", &["smtp", "policy", "session", "hold", "backend", "store", "report", "front", "qmail", "config"]),
+    ("cli", &["ops", "config", "policy", "qmail"]),
+    ("main", &["cli"]),
+    ("lib", &[]),
+    ("fuzzing", &["smtp", "policy", "session", "config"]),
+];
+
+/// No I/O, no clock, no logging in these.
+const PURE: &[&str] = &["smtp", "policy", "session"];
+
+/// What would make a pure folder impure. `.elapsed()` reads the clock as much as `now()` does.
+const IMPURE: &[&[&str]] = &[
+    &["async"],
+    &["await"],
+    &["dbg"],
+    &["elapsed"],
+    &["eprintln"],
+    &["println"],
+    &["tokio"],
+    &["tracing"],
+    &["File"],
+    &["Instant", "::", "now"],
+    &["SystemTime"],
+    &["TcpListener"],
+    &["TcpStream"],
+    &["UdpSocket"],
+    &["std", "::", "env"],
+    &["std", "::", "fs"],
+    &["std", "::", "process"],
+    &["std", "::", "thread"],
+];
+
+/// Without test modules.
+const LONGEST_FILE: usize = 400;
+
+#[test]
+fn the_source_holds_the_layering() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(files.len() > 10, "only {} files below {}", files.len(), root.display());
+    let faults: Vec<String> = files
+        .iter()
+        .flat_map(|path| {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+            faults_of(&name, &fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn every_folder_has_a_row() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (folder, allowed) in LAYERS {
+        for named in allowed.iter().filter_map(|path| path.split("::").next()) {
+            assert!(LAYERS.iter().any(|(row, _)| *row == named), "{folder} may name {named}, which has no row");
+        }
+    }
+    for entry in fs::read_dir(root).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let folder = name.trim_end_matches(".rs");
+        assert!(LAYERS.iter().any(|(row, _)| *row == folder), "src/{name} has no row in LAYERS");
+    }
+}
+
+/// Sentence, file, text behind the opening `//!` line, and a part of the fault (empty: none).
+#[test]
+fn what_it_catches_and_what_it_lets_pass() {
+    let table = [
+        ("a lower layer names a higher one", "smtp/line.rs", "use crate::policy::list::List;", "names crate::policy"),
+        ("not only in `use`", "policy/a.rs", "fn f() { crate::store::f() }", "names crate::store"),
+        ("blanks hide nothing", "smtp/a.rs", "use crate :: session :: S;", "names crate::session"),
+        ("nor does a comment between", "smtp/a.rs", "use crate/* x */::session::S;", "names crate::session"),
+        ("nor a macro", "smtp/a.rs", "macro_rules! m { () => { $crate::policy::f() } }", "names crate::policy"),
+        ("nothing on the path names config", "front/a.rs", "use crate::config::Config;", "names crate::config"),
+        ("report sees the record only", "report/a.rs", "use crate::session::Session;", "names crate::session::Session"),
+        ("the record itself is fine", "report/a.rs", "use crate::session::record::Record;", ""),
+        ("a prefix of a name is not the name", "report/a.rs", "use crate::session::recorder::R;", "names crate"),
+        ("a folder names itself", "smtp/a.rs", "use crate::smtp::line::LineReader;", ""),
+        ("a lower folder may be named", "policy/a.rs", "use crate::smtp::address::Address;", ""),
+        ("groups hide folders", "front/a.rs", "use crate::{policy::A, config::B};", "one crate:: path"),
+        ("so do globs", "front/a.rs", "use crate::*;", "one crate:: path"),
+        ("so do other names of the crate", "front/a.rs", "use crate as us;", "one crate:: path"),
+        ("and its own name", "front/a.rs", "extern crate self as us;", "one crate:: path"),
+        ("super twice", "smtp/a.rs", "use super::super::policy::A;", "super::super"),
+        ("super from a folder's mod.rs is the root", "smtp/mod.rs", "use super::policy::A;", "super is the root"),
+        ("super from a file at the top as well", "fuzzing.rs", "use super::ops::A;", "super is the root"),
+        ("super from elsewhere is the own folder", "smtp/a.rs", "use super::line::LineReader;", ""),
+        ("visibility is no path", "smtp/mod.rs", "pub(super) fn f() {} pub(crate) fn g() {}", ""),
+        ("a path in a visibility is no use", "smtp/a.rs", "pub(in crate::smtp) fn f() {}", ""),
+        ("async in a pure folder", "session/a.rs", "async fn f() {}", "async"),
+        ("tokio in a pure folder", "policy/a.rs", "use tokio::sync::Mutex;", "tokio"),
+        ("the clock", "session/a.rs", "fn f() { let now = Instant::now(); }", "Instant::now"),
+        ("the clock by another door", "session/a.rs", "fn f(t: Instant) { t.elapsed(); }", "elapsed"),
+        ("an instant as an argument", "session/a.rs", "fn f(now: Instant) {}", ""),
+        ("the wall clock", "policy/a.rs", "use std::time::SystemTime;", "SystemTime"),
+        ("files", "smtp/a.rs", "use std::fs;", "std::fs"),
+        ("logging", "smtp/a.rs", "use tracing::info;", "tracing"),
+        ("the same elsewhere is fine", "front/a.rs", "async fn f() { std::fs::read(); tracing::info!() }", ""),
+        ("a comment", "smtp/a.rs", "// crate::policy and tokio\n/* async /* await */ tokio */ fn f() {}", ""),
+        ("a doc line", "smtp/a.rs", "/// See [`crate::policy`].\nfn f() {}", ""),
+        ("a string", "smtp/a.rs", r#"const A: &str = "tokio \" async"; const B: &[u8] = b"crate::policy";"#, ""),
+        ("a raw string", "smtp/a.rs", r###"const A: &str = r#"tokio " async"#;"###, ""),
+        ("a quote is no string", "smtp/a.rs", "fn f<'a>(c: char) -> bool { c == '\"' } use tokio::A;", "tokio"),
+        ("an escaped quote neither", "smtp/a.rs", r"const A: u8 = b'\''; const B: char = '\\'; use tokio::A;", "tokio"),
+        ("a raw name", "smtp/a.rs", "fn f() { r#async() }", "async"),
+        (
+            "a test module",
+            "smtp/a.rs",
+            "fn f() {}\n#[cfg(test)]\nmod tests { use crate::policy::A; use super::super::B; }",
+            "",
+        ),
+        (
+            "with attributes between",
+            "smtp/mod.rs",
+            "#[cfg(test)]\n#[allow(x, reason = \"}\")]\nmod tests { use super::*; }",
+            "",
+        ),
+        ("what follows a test module", "smtp/a.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nuse tokio::A;", "tokio"),
+        ("other things of tests count", "smtp/a.rs", "#[cfg(test)]\nuse tokio::A;", "tokio"),
+        ("main stands on cli", "main.rs", "use portcullis::ops::run;", "names portcullis::ops"),
+        ("and only on it", "main.rs", "fn main() { portcullis::cli::main() }", ""),
+        ("a folder that nobody knows", "misc/a.rs", "fn f() {}", "no row"),
+    ];
+    for (sentence, file, text, fault) in table {
+        let found = faults_of(file, &format!("//! A file.\n\n{text}\n")).join("\n");
+        let as_expected = if fault.is_empty() { found.is_empty() } else { found.contains(fault) };
+        assert!(as_expected, "{sentence}: expected {fault:?}, found {found:?}");
+    }
+}
+
+#[test]
+fn files_open_with_their_purpose_and_stay_short() {
+    let table = [
+        ("no first line", "use std::fmt;\n".to_owned(), "//!"),
+        ("a plain comment", "// Lines.\n".to_owned(), "//!"),
+        ("400 lines", format!("//! A file.\n{}", "fn f() {}\n".repeat(399)), ""),
+        ("401 lines", format!("//! A file.\n{}", "fn f() {}\n".repeat(400)), "401 lines"),
+        (
+            "tests do not count",
+            format!("//! A file.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "fn f() {}\n".repeat(900)),
+            "",
+        ),
+    ];
+    for (sentence, text, fault) in table {
+        let found = faults_of("smtp/a.rs", &text).join("\n");
+        let as_expected = if fault.is_empty() { found.is_empty() } else { found.contains(fault) };
+        assert!(as_expected, "{sentence}: expected {fault:?}, found {found:?}");
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Every fault of one file; `name` is its path below `src/`.
+fn faults_of(name: &str, text: &str) -> Vec<String> {
+    let folder = name.split('/').next().unwrap().trim_end_matches(".rs");
+    let Some((_, allowed)) = LAYERS.iter().find(|(row, _)| *row == folder) else {
+        return vec![format!("src/{name}: {folder} has no row in LAYERS")];
+    };
+    let mut faults = Vec::new();
+    if !text.starts_with("//! ") {
+        faults.push("1: begins with `//!` and what the file is for".to_owned());
+    }
+    // A module of tests may stand in a file of its own; nothing of it is in the program.
+    if !name.ends_with("/tests.rs") {
+        let (tokens, test_lines) = without_test_modules(tokens_of(text));
+        let lines = text.lines().count() - test_lines;
+        if lines > LONGEST_FILE {
+            faults.push(format!("1: {lines} lines without tests, more than {LONGEST_FILE}: is it still one thing?"));
+        }
+        for at in 0..tokens.len() {
+            faults.extend(path_fault(name, folder, allowed, &tokens[at..], at.checked_sub(1).map(|at| &tokens[at])));
+            faults.extend(purity_fault(folder, &tokens[at..]));
+        }
+    }
+    faults.into_iter().map(|fault| format!("src/{name}:{fault}")).collect()
+}
+
+fn path_fault(name: &str, folder: &str, allowed: &[&str], rest: &[Token], before: Option<&Token>) -> Option<String> {
+    let line = rest[0].line;
+    let text = |at: usize| rest.get(at).map_or("", |token| token.text.as_str());
+    let in_visibility = before.is_some_and(|token| token.text == "(" || token.text == "in");
+    let fault = match text(0) {
+        "crate" if in_visibility && (text(1) == ")" || before.is_some_and(|token| token.text == "in")) => return None,
+        "crate" if text(1) != "::" || !is_name(text(2)) => "write one crate:: path per `use`".to_owned(),
+        "crate" | "portcullis" if text(1) == "::" => {
+            let path: String = rest.iter().take_while(|token| token.text == "::" || is_name(&token.text)).fold(
+                String::new(),
+                |mut path, token| {
+                    path.push_str(&token.text);
+                    path
+                },
+            );
+            let (root, named) = path.split_once("::").unwrap();
+            let may = |prefix: &str| named == prefix || named.strip_prefix(prefix).is_some_and(|r| r.starts_with("::"));
+            if may(folder) || allowed.iter().any(|prefix| may(prefix)) {
+                return None;
+            }
+            format!("{folder} names {root}::{named}")
+        }
+        "super" if text(1) == "::" && text(2) == "super" => "write crate:: instead of super::super".to_owned(),
+        "super" if text(1) == "::" && (name.ends_with("/mod.rs") || !name.contains('/')) => {
+            "super is the root here: write crate::".to_owned()
+        }
+        _ => return None,
+    };
+    Some(format!("{line}: {fault}"))
+}
+
+fn purity_fault(folder: &str, rest: &[Token]) -> Option<String> {
+    if !PURE.contains(&folder) {
+        return None;
+    }
+    let starts =
+        |words: &[&str]| rest.len() >= words.len() && words.iter().zip(rest).all(|(word, token)| token.text == *word);
+    let words = IMPURE.iter().find(|words| starts(words))?;
+    Some(format!("{}: {folder} is pure, without {}", rest[0].line, words.concat()))
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_alphabetic() || c == '_') && text != "as"
+}
+
+/// A name, `::`, or one other character. Strings, characters and comments are left out.
+struct Token {
+    text: String,
+    line: usize,
+}
+
+/// Leaves out `#[cfg(test)] mod name { ... }` and says how many lines that were.
+fn without_test_modules(tokens: Vec<Token>) -> (Vec<Token>, usize) {
+    let (mut kept, mut lines, mut at) = (Vec::new(), 0, 0);
+    let mut tokens: Vec<Option<Token>> = tokens.into_iter().map(Some).collect();
+    let all: Vec<(String, usize)> = tokens.iter().flatten().map(|token| (token.text.clone(), token.line)).collect();
+    while at < all.len() {
+        match end_of_test_module(&all[at..]) {
+            Some(length) => {
+                lines += all[at + length - 1].1 - all[at].1 + 1;
+                at += length;
+            }
+            None => {
+                kept.extend(tokens[at].take());
+                at += 1;
+            }
+        }
+    }
+    (kept, lines)
+}
+
+/// The number of tokens of the test module that begins here.
+fn end_of_test_module(tokens: &[(String, usize)]) -> Option<usize> {
+    let text = |at: usize| tokens.get(at).map_or("", |(text, _)| text.as_str());
+    let cfg = ["#", "[", "cfg", "(", "test", ")", "]"];
+    if !cfg.iter().enumerate().all(|(at, word)| text(at) == *word) {
+        return None;
+    }
+    let mut at = cfg.len();
+    while text(at) == "#" {
+        at = past_bracket(tokens, at + 1)?;
+    }
+    if text(at) != "mod" {
+        return None;
+    }
+    if text(at + 2) == ";" { Some(at + 3) } else { past_bracket(tokens, at + 2) }
+}
+
+/// Behind the bracket that closes the one at `at`.
+fn past_bracket(tokens: &[(String, usize)], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match tokens.get(at)?.0.as_str() {
+            "(" | "[" | "{" => depth += 1,
+            ")" | "]" | "}" => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
+fn tokens_of(text: &str) -> Vec<Token> {
+    let (mut tokens, mut rest, mut line) = (Vec::new(), text, 1);
+    while let Some(first) = rest.chars().next() {
+        let (length, is_token) = next_token(rest, first);
+        let (taken, left) = rest.split_at(length);
+        if is_token {
+            let text = taken.strip_prefix("r#").unwrap_or(taken).to_owned();
+            tokens.push(Token { text, line });
+        }
+        line += taken.matches('\n').count();
+        rest = left;
+    }
+    tokens
+}
+
+/// Octets of what stands first, and whether it counts.
+fn next_token(rest: &str, first: char) -> (usize, bool) {
+    if rest.starts_with("//") {
+        return (rest.find('\n').unwrap_or(rest.len()), false);
+    }
+    if rest.starts_with("/*") {
+        return (block_comment(rest), false);
+    }
+    if rest.starts_with("::") {
+        return (2, true);
+    }
+    if let Some(length) = literal(rest) {
+        return (length, false);
+    }
+    if first.is_alphabetic() || first == '_' || rest.starts_with("r#") {
+        let from = if rest.starts_with("r#") { 2 } else { 0 };
+        let end = rest[from..].find(|c: char| !c.is_alphanumeric() && c != '_').map_or(rest.len(), |end| from + end);
+        return (end, true);
+    }
+    (first.len_utf8(), !first.is_whitespace())
+}
+
+/// Block comments nest.
+fn block_comment(rest: &str) -> usize {
+    let (mut at, mut depth) = (0, 0_usize);
+    while at < rest.len() {
+        if rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    rest.len()
+}
+
+/// A string, octet string, raw string or character; not a lifetime.
+fn literal(rest: &str) -> Option<usize> {
+    let prefix = rest.find(|c| !matches!(c, 'b' | 'c' | 'r'))?;
+    let (before, quoted) = rest.split_at(prefix);
+    if prefix > 2 {
+        return None;
+    }
+    if before.ends_with('r') {
+        let hashes = quoted.find(|c| c != '#')?;
+        let body = quoted[hashes..].strip_prefix('"')?;
+        let close = format!("\"{}", "#".repeat(hashes));
+        return Some(prefix + hashes + 1 + body.find(&close)? + close.len());
+    }
+    let quote = quoted.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    if quote == '\'' && !quoted.starts_with("'\\") && quoted.chars().nth(2) != Some('\'') {
+        return None;
+    }
+    let mut escaped = false;
+    for (at, c) in quoted.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if c == quote => return Some(prefix + at + 1),
+            _ => {}
+        }
+    }
+    None
+}
