@@ -71,6 +71,65 @@ const IMPURE: &[&[&str]] = &[
 /// Without test modules.
 const LONGEST_FILE: usize = 400;
 
+/// Sentence, file, text behind the opening `//!` line, and a part of the fault (empty: none).
+const SNIPPETS: &[(&str, &str, &str, &str)] = &[
+    ("a lower layer names a higher one", "smtp/line.rs", "use crate::policy::list::List;", "names crate::policy"),
+    ("not only in `use`", "policy/a.rs", "fn f() { crate::store::f() }", "names crate::store"),
+    ("blanks hide nothing", "smtp/a.rs", "use crate :: session :: S;", "names crate::session"),
+    ("nor does a comment between", "smtp/a.rs", "use crate/* x */::session::S;", "names crate::session"),
+    ("nor a macro", "smtp/a.rs", "macro_rules! m { () => { $crate::policy::f() } }", "names crate::policy"),
+    ("nothing on the path names config", "front/a.rs", "use crate::config::Config;", "names crate::config"),
+    ("report sees the record only", "report/a.rs", "use crate::session::Session;", "names crate::session::Session"),
+    ("the record itself is fine", "report/a.rs", "use crate::session::record::Record;", ""),
+    ("a prefix of a name is not the name", "report/a.rs", "use crate::session::recorder::R;", "names crate"),
+    ("a folder names itself", "smtp/a.rs", "use crate::smtp::line::LineReader;", ""),
+    ("a lower folder may be named", "policy/a.rs", "use crate::smtp::address::Address;", ""),
+    ("groups hide folders", "front/a.rs", "use crate::{policy::A, config::B};", "one crate:: path"),
+    ("so do globs", "front/a.rs", "use crate::*;", "one crate:: path"),
+    ("so do other names of the crate", "front/a.rs", "use crate as us;", "one crate:: path"),
+    ("and its own name", "front/a.rs", "extern crate self as us;", "one crate:: path"),
+    ("super twice", "smtp/a.rs", "use super::super::policy::A;", "super::super"),
+    ("super twice, in a group", "smtp/a.rs", "use super::{line::L, super::policy::A};", "super::super"),
+    ("super from a folder's mod.rs is the root", "smtp/mod.rs", "use super::policy::A;", "super is the root"),
+    ("super from a file at the top as well", "fuzzing.rs", "use super::ops::A;", "super is the root"),
+    ("super from elsewhere is the own folder", "smtp/a.rs", "use super::line::LineReader;", ""),
+    ("visibility is no path", "smtp/mod.rs", "pub(super) fn f() {} pub(crate) fn g() {}", ""),
+    ("a path in a visibility is no use", "smtp/a.rs", "pub(in crate::smtp) fn f() {}", ""),
+    ("async in a pure folder", "session/a.rs", "async fn f() {}", "async"),
+    ("tokio in a pure folder", "policy/a.rs", "use tokio::sync::Mutex;", "tokio"),
+    ("the clock", "session/a.rs", "fn f() { let now = Instant::now(); }", "Instant::now"),
+    ("the clock by another door", "session/a.rs", "fn f(t: Instant) { t.elapsed(); }", "elapsed"),
+    ("an instant as an argument", "session/a.rs", "fn f(now: Instant) {}", ""),
+    ("the wall clock", "policy/a.rs", "use std::time::SystemTime;", "SystemTime"),
+    ("files", "smtp/a.rs", "use std::fs;", "std::fs"),
+    ("logging", "smtp/a.rs", "use tracing::info;", "tracing"),
+    ("the same elsewhere is fine", "front/a.rs", "async fn f() { std::fs::read(); tracing::info!() }", ""),
+    ("a comment", "smtp/a.rs", "// crate::policy and tokio\n/* async /* await */ tokio */ fn f() {}", ""),
+    ("a doc line", "smtp/a.rs", "/// See [`crate::policy`].\nfn f() {}", ""),
+    ("a string", "smtp/a.rs", r#"const A: &str = "tokio \" async"; const B: &[u8] = b"crate::policy";"#, ""),
+    ("a raw string", "smtp/a.rs", r###"const A: &str = r#"tokio " async"#;"###, ""),
+    ("a quote is no string", "smtp/a.rs", "fn f<'a>(c: char) -> bool { c == '\"' } use tokio::A;", "tokio"),
+    ("an escaped quote neither", "smtp/a.rs", r"const A: u8 = b'\''; const B: char = '\\'; use tokio::A;", "tokio"),
+    ("a raw name", "smtp/a.rs", "fn f() { r#async() }", "async"),
+    (
+        "a test module",
+        "smtp/a.rs",
+        "fn f() {}\n#[cfg(test)]\nmod tests { use crate::policy::A; use super::super::B; }",
+        "",
+    ),
+    (
+        "with attributes between",
+        "smtp/mod.rs",
+        "#[cfg(test)]\n#[allow(x, reason = \"}\")]\nmod tests { use super::*; }",
+        "",
+    ),
+    ("what follows a test module", "smtp/a.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nuse tokio::A;", "tokio"),
+    ("other things of tests count", "smtp/a.rs", "#[cfg(test)]\nuse tokio::A;", "tokio"),
+    ("main stands on cli", "main.rs", "use portcullis::ops::run;", "names portcullis::ops"),
+    ("and only on it", "main.rs", "fn main() { portcullis::cli::main() }", ""),
+    ("a folder that nobody knows", "misc/a.rs", "fn f() {}", "no row"),
+];
+
 #[test]
 fn the_source_holds_the_layering() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -102,66 +161,9 @@ fn every_folder_has_a_row() {
     }
 }
 
-/// Sentence, file, text behind the opening `//!` line, and a part of the fault (empty: none).
 #[test]
 fn what_it_catches_and_what_it_lets_pass() {
-    let table = [
-        ("a lower layer names a higher one", "smtp/line.rs", "use crate::policy::list::List;", "names crate::policy"),
-        ("not only in `use`", "policy/a.rs", "fn f() { crate::store::f() }", "names crate::store"),
-        ("blanks hide nothing", "smtp/a.rs", "use crate :: session :: S;", "names crate::session"),
-        ("nor does a comment between", "smtp/a.rs", "use crate/* x */::session::S;", "names crate::session"),
-        ("nor a macro", "smtp/a.rs", "macro_rules! m { () => { $crate::policy::f() } }", "names crate::policy"),
-        ("nothing on the path names config", "front/a.rs", "use crate::config::Config;", "names crate::config"),
-        ("report sees the record only", "report/a.rs", "use crate::session::Session;", "names crate::session::Session"),
-        ("the record itself is fine", "report/a.rs", "use crate::session::record::Record;", ""),
-        ("a prefix of a name is not the name", "report/a.rs", "use crate::session::recorder::R;", "names crate"),
-        ("a folder names itself", "smtp/a.rs", "use crate::smtp::line::LineReader;", ""),
-        ("a lower folder may be named", "policy/a.rs", "use crate::smtp::address::Address;", ""),
-        ("groups hide folders", "front/a.rs", "use crate::{policy::A, config::B};", "one crate:: path"),
-        ("so do globs", "front/a.rs", "use crate::*;", "one crate:: path"),
-        ("so do other names of the crate", "front/a.rs", "use crate as us;", "one crate:: path"),
-        ("and its own name", "front/a.rs", "extern crate self as us;", "one crate:: path"),
-        ("super twice", "smtp/a.rs", "use super::super::policy::A;", "super::super"),
-        ("super from a folder's mod.rs is the root", "smtp/mod.rs", "use super::policy::A;", "super is the root"),
-        ("super from a file at the top as well", "fuzzing.rs", "use super::ops::A;", "super is the root"),
-        ("super from elsewhere is the own folder", "smtp/a.rs", "use super::line::LineReader;", ""),
-        ("visibility is no path", "smtp/mod.rs", "pub(super) fn f() {} pub(crate) fn g() {}", ""),
-        ("a path in a visibility is no use", "smtp/a.rs", "pub(in crate::smtp) fn f() {}", ""),
-        ("async in a pure folder", "session/a.rs", "async fn f() {}", "async"),
-        ("tokio in a pure folder", "policy/a.rs", "use tokio::sync::Mutex;", "tokio"),
-        ("the clock", "session/a.rs", "fn f() { let now = Instant::now(); }", "Instant::now"),
-        ("the clock by another door", "session/a.rs", "fn f(t: Instant) { t.elapsed(); }", "elapsed"),
-        ("an instant as an argument", "session/a.rs", "fn f(now: Instant) {}", ""),
-        ("the wall clock", "policy/a.rs", "use std::time::SystemTime;", "SystemTime"),
-        ("files", "smtp/a.rs", "use std::fs;", "std::fs"),
-        ("logging", "smtp/a.rs", "use tracing::info;", "tracing"),
-        ("the same elsewhere is fine", "front/a.rs", "async fn f() { std::fs::read(); tracing::info!() }", ""),
-        ("a comment", "smtp/a.rs", "// crate::policy and tokio\n/* async /* await */ tokio */ fn f() {}", ""),
-        ("a doc line", "smtp/a.rs", "/// See [`crate::policy`].\nfn f() {}", ""),
-        ("a string", "smtp/a.rs", r#"const A: &str = "tokio \" async"; const B: &[u8] = b"crate::policy";"#, ""),
-        ("a raw string", "smtp/a.rs", r###"const A: &str = r#"tokio " async"#;"###, ""),
-        ("a quote is no string", "smtp/a.rs", "fn f<'a>(c: char) -> bool { c == '\"' } use tokio::A;", "tokio"),
-        ("an escaped quote neither", "smtp/a.rs", r"const A: u8 = b'\''; const B: char = '\\'; use tokio::A;", "tokio"),
-        ("a raw name", "smtp/a.rs", "fn f() { r#async() }", "async"),
-        (
-            "a test module",
-            "smtp/a.rs",
-            "fn f() {}\n#[cfg(test)]\nmod tests { use crate::policy::A; use super::super::B; }",
-            "",
-        ),
-        (
-            "with attributes between",
-            "smtp/mod.rs",
-            "#[cfg(test)]\n#[allow(x, reason = \"}\")]\nmod tests { use super::*; }",
-            "",
-        ),
-        ("what follows a test module", "smtp/a.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nuse tokio::A;", "tokio"),
-        ("other things of tests count", "smtp/a.rs", "#[cfg(test)]\nuse tokio::A;", "tokio"),
-        ("main stands on cli", "main.rs", "use portcullis::ops::run;", "names portcullis::ops"),
-        ("and only on it", "main.rs", "fn main() { portcullis::cli::main() }", ""),
-        ("a folder that nobody knows", "misc/a.rs", "fn f() {}", "no row"),
-    ];
-    for (sentence, file, text, fault) in table {
+    for (sentence, file, text, fault) in SNIPPETS {
         let found = faults_of(file, &format!("//! A file.\n\n{text}\n")).join("\n");
         let as_expected = if fault.is_empty() { found.is_empty() } else { found.contains(fault) };
         assert!(as_expected, "{sentence}: expected {fault:?}, found {found:?}");
@@ -247,7 +249,9 @@ fn path_fault(name: &str, folder: &str, allowed: &[&str], rest: &[Token], before
             }
             format!("{folder} names {root}::{named}")
         }
-        "super" if text(1) == "::" && text(2) == "super" => "write crate:: instead of super::super".to_owned(),
+        "super" if text(1) == "::" && matches!(text(2), "super" | "{") => {
+            "write crate:: instead of super::super".to_owned()
+        }
         "super" if text(1) == "::" && (name.ends_with("/mod.rs") || !name.contains('/')) => {
             "super is the root here: write crate::".to_owned()
         }
