@@ -1,0 +1,78 @@
+# The commands of this repository; `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick fuzz cert
+
+FUZZ_TARGETS := command config data reply session
+FUZZ_SECONDS ?= 60
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+run: ## the proxy on 127.0.0.1:2525, mail kept in ./portcullis-mail
+	cargo run --release -- serve
+
+# The tests come last, so that their summary is what one sees.
+test: ## everything that has to pass: form, lints, docs, builds of benches and fuzz targets, tests
+	@$(MAKE) --no-print-directory packages
+	$(MAKE) --no-print-directory fmt clippy doc build-benches build-fuzz doctest
+	$(MAKE) --no-print-directory tests
+
+check: fmt clippy doc ## the fast part of `test`
+
+packages: ## the programs that the tests run against, from Debian's packages
+	@tests/support/packages.sh
+
+fmt:
+	cargo fmt --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+
+# Unoptimised: it shares what the tests need anyway. `make bench` builds the real ones.
+build-benches:
+	cargo bench --locked --no-run --profile dev
+
+build-fuzz:
+	cargo check --locked --manifest-path fuzz/Cargo.toml
+
+doctest:
+	cargo test --locked --doc
+
+# tests/corpus.rs is one of them: it replays the fuzz corpora.
+tests: ## the tests only
+	@if cargo nextest --version >/dev/null 2>&1; then
+		cargo nextest run --locked
+	else
+		cargo test --locked --lib --bins --tests
+	fi
+
+deny: ## licences, banned and doubled crates, sources; advisories where the network allows
+	@cargo deny --version >/dev/null 2>&1 || { echo "make deny needs cargo-deny: cargo install cargo-deny --locked" >&2; exit 1; }
+	cargo deny check licenses bans sources
+	cargo deny check advisories || echo "advisories: not clean, or the database was not reachable; see above"
+
+bench: ## all benches: criterion, then the load through Portcullis and HAProxy
+	cargo bench --locked --bench micro
+	cargo bench --locked --bench load
+
+bench-quick: ## the same in about a minute, for a first look
+	cargo bench --locked --bench micro -- --quick
+	cargo bench --locked --bench load -- --quick
+
+# The sanitizers need a nightly feature; RUSTC_BOOTSTRAP lends it to the pinned compiler.
+fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs cargo-fuzz
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz --locked" >&2; exit 1; }
+	for target in $(FUZZ_TARGETS); do
+		mkdir -p fuzz/work/$$target
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/work/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS)
+	done
+
+cert: ## development certificates in certs/
+	certs/make.sh

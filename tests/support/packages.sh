@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Looks for the programs that the tests run against and installs Debian's packages for the missing ones when it may;
+# otherwise says what to install and fails.
+set -euo pipefail
+
+needed=(
+    "c++ g++"
+    "haproxy haproxy"
+    "multilog daemontools"
+    "openssl openssl"
+    "smtpfront-qmail mailfront"
+    "swaks swaks"
+    "tcpserver ucspi-tcp"
+)
+# Where Debian keeps daemons; an ordinary user's PATH may lack it.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+missing() {
+    for pair in "${needed[@]}"; do
+        command -v "${pair% *}" >/dev/null || echo "${pair#* }"
+    done
+}
+
+mapfile -t packages < <(missing)
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "The tests need programs that are not installed here. On Debian, as root:" >&2
+    echo "    apt-get install --no-install-recommends ${packages[*]}" >&2
+    exit 1
+fi
+
+echo "Installing for the tests: ${packages[*]}"
+install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}"; }
+# A fresh machine has no package lists yet.
+install >/dev/null 2>&1 || { apt-get update -qq && install; }
+
+mapfile -t packages < <(missing)
+[ ${#packages[@]} -eq 0 ] || { echo "still missing: ${packages[*]}" >&2; exit 1; }
