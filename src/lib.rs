@@ -30,3 +30,6 @@ pub mod config;
 pub mod ops;
 
 pub mod qmail;
+
+#[doc(hidden)]
+pub mod fuzzing;

@@ -1,0 +1,5 @@
+//! A whole session: what client and backend say, and the time that passes. What must hold stands in `portcullis::fuzzing::session`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::session(input));
