@@ -56,7 +56,7 @@ impl Policy {
         let refusal = rule
             .as_ref()
             .filter(|rule| rule.deny)
-            .map(|rule| Ruling::new(Reply::blocked_client(&client), Reason::BlockedClient).by(&rule.place));
+            .map(|rule| Ruling::new(Reply::greeting_blocked_client(client), Reason::BlockedClient).by(&rule.place));
         (Environment::new(self.variables.clone(), rule), refusal)
     }
 

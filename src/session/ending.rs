@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
@@ -35,7 +34,7 @@ impl Session {
         let ruling = refusal.or_else(|| match admission {
             Admission::Granted => None,
             Admission::Full => full(Reply::too_busy(), Reason::TooManyConnections),
-            Admission::FullForClient => full(Reply::too_many_connections(), Reason::TooManyConnections),
+            Admission::FullForClient => full(Reply::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections),
             Admission::Stopping => full(Reply::shutting_down(), Reason::Shutdown),
         });
         if let Some(ruling) = ruling {
@@ -76,8 +75,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Asking(Pending::Connect { until }) => match answer.refused {
                 Some((index, wait)) => {
-                    let throttle = &self.snapshot.policy.throttles[index];
-                    let ruling = disconnected(throttle, wait);
+                    let ruling = self.snapshot.policy.throttles[index].disconnects(wait);
                     self.refuse_connection(&ruling, now);
                 }
                 None if until > now.monotonic => self.state = State::Delay { until },
@@ -315,11 +313,6 @@ impl Session {
             elapsed: now.monotonic.saturating_duration_since(self.began),
         }
     }
-}
-
-/// What a throttle says to one that it disconnects.
-pub(super) fn disconnected(throttle: &Throttle, wait: Duration) -> Ruling {
-    Ruling::new(Reply::disconnected(&throttle.name, wait.as_secs().max(1)), Reason::Throttled).by(&throttle.name)
 }
 
 /// How long a backend session may stand unused.

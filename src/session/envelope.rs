@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use crate::policy::Policy;
 use crate::policy::size::Limit;
+use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
+use crate::session::Snapshot;
 use crate::session::event::Answer;
+use crate::session::event::Ask;
 use crate::session::event::Now;
 use crate::session::relay::Request;
 use crate::session::state::Accepted;
@@ -67,17 +70,17 @@ impl Session {
     fn unusable_mail(&self, mail: &Mail) -> Option<Reply> {
         let non_ascii = mail.sender.address().is_some_and(|address| !address.is_ascii());
         if mail.body == Some(Body::BinaryMime) {
-            return Some(Reply::unknown_parameter("BODY=BINARYMIME"));
+            return Some(Reply::unsupported_value("BODY=BINARYMIME"));
         }
         if non_ascii && !self.offer.smtputf8 {
-            return Some(Reply::non_ascii_address());
+            return Some(Reply::non_ascii());
         }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
     }
 
     /// The limit of a message from here: what the backend said counts only while it is fresh, or a limit that was raised
     /// there would never be noticed here.
-    fn limit(&self, snapshot: &crate::session::Snapshot) -> Limit {
+    fn limit(&self, snapshot: &Snapshot) -> Limit {
         let ours = snapshot.policy.size.ours(&self.environment);
         if self.offer_is_fresh { ours.with_backend(&self.offer) } else { ours }
     }
@@ -90,9 +93,11 @@ impl Session {
             return self.refuse_mail(transaction, &ruling, now);
         }
         if let Some(ruling) = throttled(&transaction, answer) {
-            let close = ruling.verdict == Verdict::Disconnect;
             self.refuse_mail(transaction, &ruling, now);
-            return if close { self.close(now) } else { () };
+            if ruling.verdict == Verdict::Disconnect {
+                self.close(now);
+            }
+            return;
         }
         self.state = State::Command;
         self.slots.push_back(Slot::Awaited);
@@ -121,8 +126,12 @@ impl Session {
 
     /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
     pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
-        self.record_transaction(&last, None, None, now);
+        self.record_transaction(&last, None, now);
         self.transaction = None;
+        // Replies to RCPTs that went out behind it would be taken for those of the next transaction.
+        if !self.relay.is_closed() && self.relay.idle_since().is_none() {
+            self.relay.close(&mut self.output);
+        }
         self.fill_slot(last, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
             self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id), now);
@@ -138,12 +147,12 @@ impl Session {
             return self.error(&reply, now);
         }
         if !rcpt.recipient.is_ascii() && !transaction.mail.smtputf8 {
-            return self.error(&Reply::non_ascii_address(), now);
+            return self.error(&Reply::non_ascii(), now);
         }
         let snapshot = transaction.snapshot.clone();
         let rcpt = Arc::new(rcpt);
         if transaction.accepted.len() + transaction.asked.len() >= snapshot.settings.max_recipients as usize {
-            let ruling = Ruling::new(Reply::too_many_recipients(), Reason::TooManyRecipients);
+            let ruling = Ruling::new(Reply::too_many_recipients(snapshot.settings.max_recipients), Reason::TooManyRecipients);
             return self.refuse_rcpt(&rcpt, &ruling, now);
         }
         if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.may_relay()) {
@@ -181,7 +190,7 @@ impl Session {
             Some(first) if first != cap => {
                 let smaller = first.into_iter().chain(cap).min();
                 let fits = declared.is_some_and(|declared| smaller.is_some_and(|smaller| declared <= smaller));
-                let ruling = || Ruling::new(Reply::different_size_limit(), Reason::TooManyRecipients);
+                let ruling = || Ruling::new(Reply::different_limit(&rcpt.recipient), Reason::TooManyRecipients);
                 if fits { Ok(cap) } else { Err(ruling()) }
             }
             _ => Ok(cap),
@@ -197,9 +206,11 @@ impl Session {
         let shadow = throttle_names(transaction, &answer.shadows);
         transaction.shadow.extend(shadow);
         if let Some(ruling) = throttled(transaction, answer) {
-            let close = ruling.verdict == Verdict::Disconnect;
             self.refuse_rcpt(&rcpt, &ruling, now);
-            return if close { self.disconnect_transaction(&ruling, now) } else { () };
+            if ruling.verdict == Verdict::Disconnect {
+                self.disconnect_transaction(&ruling, now);
+            }
+            return;
         }
         transaction.asked.push_back((rcpt.clone(), cap));
         self.slots.push_back(Slot::Awaited);
@@ -218,7 +229,7 @@ impl Session {
                 transaction.accepted.push(Accepted { rcpt, code: reply.code, cap });
             }
         } else {
-            self.record_rcpt(&rcpt, &last, None, now);
+            self.record_rcpt(&rcpt, &last, now);
         }
         let close = reply.code == 421;
         self.fill_slot(last, now);
@@ -247,7 +258,7 @@ impl Session {
         };
         let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
         let charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
-        let asks = charges.iter().map(|charge| crate::session::event::Ask { charge: *charge, take: false }).collect();
+        let asks = charges.iter().map(|charge| Ask { charge: *charge, take: false }).collect();
         let refused = Refused { ruling, what, charges };
         if refused.charges.is_empty() {
             self.rejected(refused, &Answer::default(), now);
@@ -273,7 +284,7 @@ impl Session {
             }
             RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
         }
-        if action.is_some_and(|action| action != crate::policy::throttle::Action::Defer) {
+        if action.is_some_and(|action| action != Action::Defer) {
             self.end_transaction(Reason::Throttled, now);
             self.close(now);
         }
@@ -281,8 +292,7 @@ impl Session {
 
     fn refuse_mail(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
         self.transaction = Some(transaction);
-        let last = Final::ours(&ruling.reply, ruling.reason, &self.id);
-        self.record_transaction(&last, ruling.rule.clone(), None, now);
+        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
         self.transaction = None;
         self.state = State::Command;
         self.reply(&ruling.reply);
@@ -290,15 +300,13 @@ impl Session {
     }
 
     fn refuse_rcpt(&mut self, rcpt: &Arc<Rcpt>, ruling: &Ruling, now: Now) {
-        let last = Final::ours(&ruling.reply, ruling.reason, &self.id);
-        self.record_rcpt(rcpt, &last, ruling.rule.clone(), now);
+        self.record_rcpt(rcpt, &Final::ruled(ruling, &self.id), now);
         self.reply(&ruling.reply);
     }
 
     /// A throttle ends the connection in the middle of a transaction.
     fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
-        let last = Final::ours(&ruling.reply, ruling.reason, &self.id);
-        self.record_transaction(&last, ruling.rule.clone(), None, now);
+        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
         self.transaction = None;
         self.close(now);
     }
@@ -342,12 +350,7 @@ fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> 
 /// What a throttle that is over its limit says.
 fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
     let (index, wait) = answer.refused?;
-    let throttle = &transaction.snapshot.policy.throttles[index];
-    let reply = match throttle.action {
-        crate::policy::throttle::Action::Defer => Reply::throttled(&throttle.name, wait.as_secs().max(1)),
-        _ => Reply::disconnected(&throttle.name, wait.as_secs().max(1)),
-    };
-    Some(Ruling::new(reply, Reason::Throttled).by(&throttle.name))
+    Some(transaction.snapshot.policy.throttles[index].ruling(wait))
 }
 
 fn throttle_names(transaction: &Transaction, indices: &[usize]) -> Vec<Arc<str>> {

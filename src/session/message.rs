@@ -35,7 +35,7 @@ impl Session {
         if transaction.accepted.is_empty() {
             let reply = match transaction.last_refusal {
                 Some(_) => Reply::no_valid_recipients(),
-                None => Reply::need_rcpt(),
+                None => Reply::need_recipient(),
             };
             return self.error(&reply, now);
         }
@@ -81,7 +81,7 @@ impl Session {
             end: None,
             streaming,
         }));
-        self.reply(&Reply::start_mail_input());
+        self.reply(&Reply::start_data());
     }
 
     /// Octets of the message. Past a limit nothing more is kept, but reading goes on to the true end: an answer before it
@@ -158,7 +158,7 @@ impl Session {
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }
             Some(BodyEnd::Nul) => {
-                let ruling = Ruling::new(Reply::nul_in_message(), Reason::Protocol);
+                let ruling = Ruling::new(Reply::nul(), Reason::Protocol);
                 self.refuse_message(&arrived, &ruling, now);
             }
             Some(BodyEnd::Hold(end)) => self.finish(hold_failed(end, &self.id), Some(&arrived), now),
@@ -234,7 +234,7 @@ impl Session {
 
     fn rcpt_failed(&mut self, last: Final, now: Now) {
         if let Some((rcpt, _)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) {
-            self.record_rcpt(&rcpt, &last, None, now);
+            self.record_rcpt(&rcpt, &last, now);
         }
         self.fill_slot(last, now);
     }
@@ -254,8 +254,7 @@ impl Session {
 
     /// A ruling of ours on a message that is here as a whole.
     pub(super) fn refuse_message(&mut self, arrived: &Arrived, ruling: &Ruling, now: Now) {
-        let mut last = Final::ours(&ruling.reply, ruling.reason, &self.id);
-        last.rule.clone_from(&ruling.rule);
+        let last = Final::ruled(ruling, &self.id);
         self.finish(last, Some(arrived), now);
     }
 
@@ -263,7 +262,7 @@ impl Session {
     fn finish(&mut self, last: Final, arrived: Option<&Arrived>, now: Now) {
         self.record_transaction(&last, arrived, now);
         if let (Some(transaction), Some(arrived)) = (self.transaction.take(), arrived)
-            && last.code < 400
+            && last.code.is_some_and(|code| code < 400)
         {
             let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();
             let sender = &transaction.mail.sender;
@@ -276,7 +275,7 @@ impl Session {
         self.state = State::Command;
         self.since = now.monotonic;
         self.client_out.extend_from_slice(&last.line);
-        if last.code == 421 || self.client_gone {
+        if last.code == Some(421) || self.client_gone {
             self.close(now);
         } else {
             self.stop_if_idle(now);
@@ -287,7 +286,7 @@ impl Session {
 fn hold_failed(end: HoldEnd, session: &str) -> Final {
     match end {
         HoldEnd::NoRoom => Final::ours(&Reply::no_room(), Reason::NoRoom, session),
-        HoldEnd::Broken => Final::ours(&Reply::local_error(), Reason::NoRoom, session),
+        HoldEnd::Broken => Final::ours(&Reply::internal(), Reason::NoRoom, session),
     }
 }
 

@@ -47,6 +47,7 @@ use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::smtp::command::Command;
+use crate::smtp::command::CommandFault;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
@@ -80,7 +81,7 @@ pub struct Session {
     relay: Relay,
     lines: LineReader,
     /// A command that has to wait until all replies before it are known.
-    parked: Option<Command>,
+    parked: Option<Result<Command, CommandFault>>,
     /// Replies in the order of their commands, while one of them waits for the backend.
     slots: VecDeque<Slot>,
     client_out: BytesMut,
@@ -88,6 +89,8 @@ pub struct Session {
     client_gone: bool,
     stopping: bool,
     recorded: bool,
+    /// A command has come.
+    heard: bool,
     errors: u32,
     idle_commands: u32,
     began: Instant,
@@ -98,13 +101,14 @@ pub struct Session {
 impl Session {
     /// A session that waits for `start`.
     pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
+        let (environment, _) = snapshot.policy.client(peer.client.ip(), peer.host.as_deref());
         Self {
             id,
             snapshot,
             next: None,
             seed,
             peer,
-            environment: Environment::default(),
+            environment,
             offer: Offer::default(),
             offer_is_fresh: false,
             state: State::Start,
@@ -121,6 +125,7 @@ impl Session {
             client_gone: false,
             stopping: false,
             recorded: false,
+            heard: false,
             errors: 0,
             idle_commands: 0,
             began: now.monotonic,
@@ -154,7 +159,7 @@ impl Session {
     /// The client sends no more; what it sent is served.
     pub fn handle_client_end(&mut self, input: &mut BytesMut, now: Now) {
         self.handle_client(input, now);
-        if self.wants_input() {
+        if self.wants_input() && self.slots.is_empty() {
             self.client_left(now);
         }
     }
@@ -173,7 +178,7 @@ impl Session {
 
     /// The answer to `Ask`.
     pub fn handle_answer(&mut self, answer: Answer, now: Now) {
-        self.answered(answer, now);
+        self.answered(&answer, now);
     }
 
     /// `HoldBegin` succeeded, or keeping the message failed, then or later.
@@ -213,7 +218,7 @@ impl Session {
 
     /// Another client waits for a backend session.
     pub fn handle_backend_wanted(&mut self) {
-        if self.may_give_up_backend() && self.relay.idle_since().is_some() {
+        if !self.authenticated && self.relay.idle_since().is_some() {
             self.relay.close(&mut self.output);
         }
     }

@@ -1,11 +1,14 @@
 //! The states of a session, each with only what is valid in it, and the transaction that lives across them.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::policy::size::Limit;
+use crate::policy::throttle::Charge;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Snapshot;
@@ -15,6 +18,7 @@ use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::reply::Reply;
+use crate::smtp::reply_reader::BackendReply;
 
 /// What is waited for.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) enum Pending {
     /// The banner.
-    Connect,
+    Connect { until: Instant },
     /// MAIL, which our lists let pass.
     Mail(Box<Transaction>),
     /// RCPT, which our lists let pass.
@@ -61,7 +65,7 @@ pub(super) enum Pending {
 pub(super) struct Refused {
     pub(super) ruling: Ruling,
     pub(super) what: RefusedWhat,
-    pub(super) charges: Vec<crate::policy::throttle::Charge>,
+    pub(super) charges: Vec<Charge>,
 }
 
 /// What was refused.
@@ -91,9 +95,9 @@ pub(super) struct Transaction {
     pub(super) mail_code: Option<u16>,
     pub(super) accepted: Vec<Accepted>,
     /// RCPTs that wait for the backend.
-    pub(super) asked: std::collections::VecDeque<(Arc<Rcpt>, Option<u64>)>,
+    pub(super) asked: VecDeque<(Arc<Rcpt>, Option<u64>)>,
     /// How the last refused recipient was refused.
-    pub(super) last_refusal: Option<(u16, Reason)>,
+    pub(super) last_refusal: Option<Final>,
     pub(super) shadow: Vec<Arc<str>>,
 }
 
@@ -130,13 +134,15 @@ pub(super) enum BodyEnd {
     Backend(Box<Final>),
 }
 
-/// The last word on a message.
-#[derive(Debug)]
+/// The last word on a message, a recipient or a connection.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Final {
     /// For the client, whole, as it goes out.
     pub(super) line: Bytes,
-    pub(super) code: u16,
+    /// None: nobody was told anything.
+    pub(super) code: Option<u16>,
     pub(super) reason: Option<Reason>,
+    pub(super) rule: Option<Arc<str>>,
     /// The backend's own words.
     pub(super) backend: Option<String>,
 }
@@ -165,7 +171,7 @@ impl Transaction {
             limit,
             mail_code: None,
             accepted: Vec::new(),
-            asked: std::collections::VecDeque::new(),
+            asked: VecDeque::new(),
             last_refusal: None,
             shadow: Vec::new(),
         }
@@ -175,8 +181,25 @@ impl Transaction {
 impl Final {
     /// By one of our own replies.
     pub(super) fn ours(reply: &Reply, reason: Reason, session: &str) -> Self {
-        let mut line = bytes::BytesMut::new();
+        let mut line = BytesMut::new();
         reply.write(session, &mut line);
-        Self { line: line.freeze(), code: reply.code, reason: Some(reason), backend: None }
+        Self { line: line.freeze(), code: Some(reply.code), reason: Some(reason), ..Self::default() }
+    }
+
+    /// By a ruling.
+    pub(super) fn ruled(ruling: &Ruling, session: &str) -> Self {
+        Self { rule: ruling.rule.clone(), ..Self::ours(&ruling.reply, ruling.reason, session) }
+    }
+
+    /// By the backend, relayed as it is.
+    pub(super) fn backend(reply: &BackendReply) -> Self {
+        let mut line = BytesMut::new();
+        reply.write(&mut line);
+        let reason = match reply.code {
+            400..500 => Some(Reason::BackendDeferred),
+            500.. => Some(Reason::BackendRejected),
+            _ => None,
+        };
+        Self { line: line.freeze(), code: Some(reply.code), reason, rule: None, backend: Some(reply.text()) }
     }
 }

@@ -10,6 +10,7 @@ use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::relay::Request;
 use crate::session::settings::Auth;
+use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::State;
 use crate::smtp::command;
@@ -20,8 +21,9 @@ use crate::smtp::line::LineEnd;
 use crate::smtp::line::LineFault;
 use crate::smtp::line::MAX_AUTH_LINE;
 use crate::smtp::line::MAX_COMMAND_LINE;
-use crate::smtp::reply::Extensions;
+use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
+use crate::smtp::reply::ehlo;
 use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
@@ -33,13 +35,11 @@ impl Session {
         }
         let Some(line) = self.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
         self.since = now.monotonic;
+        self.heard = true;
         match line {
             Ok(line) => match command::parse(&line) {
-                Ok(command) if self.slots.is_empty() || matches!(command, Command::Rcpt(_)) => {
-                    self.obey(command, now);
-                }
-                Ok(command) => self.parked = Some(command),
-                Err(fault) => self.error(&syntax_reply(&fault), now),
+                command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => self.obey(command, now),
+                command => self.parked = Some(command),
             },
             Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
             Err(LineFault::BareLf) => self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now),
@@ -56,7 +56,11 @@ impl Session {
         }
     }
 
-    fn obey(&mut self, command: Command, now: Now) {
+    fn obey(&mut self, command: Result<Command, CommandFault>, now: Now) {
+        let command = match command {
+            Ok(command) => command,
+            Err(fault) => return self.error(&syntax_reply(&fault), now),
+        };
         match command {
             Command::Mail(mail) => self.mail(mail, now),
             Command::Rcpt(rcpt) => self.rcpt(rcpt, now),
@@ -64,20 +68,22 @@ impl Session {
             Command::Ehlo(name) => self.hello(&name, true, now),
             Command::Helo(name) => self.hello(&name, false, now),
             Command::Rset => self.reset(now),
-            Command::Noop => self.idle_command(&Reply::ok(), now),
+            Command::Noop => self.idle_command(&Reply::noop(), now),
             Command::Vrfy => self.idle_command(&Reply::cannot_verify(), now),
             Command::Help => self.idle_command(&Reply::help(), now),
-            Command::Expn => self.error(&Reply::not_implemented(), now),
+            Command::Expn => self.error(&Reply::unsupported("EXPN"), now),
             Command::Quit => self.quit(now),
             Command::StartTls => self.start_tls(now),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, now),
             // RFC 3030: the chunk that follows would be read as commands.
-            Command::Bdat => self.refuse_and_close(&Reply::not_implemented(), Reason::Protocol, now),
-            Command::Http | Command::TlsHello | Command::Unsupported("PROXY") => {
-                self.refuse_and_close(&Reply::not_smtp(), Reason::Protocol, now);
+            Command::Bdat => self.refuse_and_close(&Reply::unsupported("BDAT"), Reason::Protocol, now),
+            Command::Http => self.refuse_and_close(&Reply::http(), Reason::Protocol, now),
+            Command::TlsHello => self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now),
+            Command::Unsupported(verb @ "PROXY") => {
+                self.refuse_and_close(&Reply::unsupported(verb), Reason::Protocol, now);
             }
-            Command::Unsupported(_) => self.error(&Reply::not_implemented(), now),
-            Command::Unknown => self.error(&Reply::unrecognized(), now),
+            Command::Unsupported(verb) => self.error(&Reply::unsupported(verb), now),
+            Command::Unknown => self.error(&Reply::unknown_command(), now),
         }
     }
 
@@ -95,18 +101,20 @@ impl Session {
         self.helo = Some(Helo { name: name.as_ref().into(), extended });
         let hostname = &self.snapshot.settings.hostname;
         if extended {
-            self.extensions().write(hostname, &mut self.client_out);
+            ehlo(hostname, &self.extensions(), &mut self.client_out);
         } else {
             Reply::hello(hostname).write(&self.id, &mut self.client_out);
         }
     }
 
     /// What we and the backend can both do; before its first answer, what we can do alone.
-    fn extensions(&self) -> Extensions {
+    fn extensions(&self) -> Offer {
         let settings = &self.snapshot.settings;
         let limit = self.snapshot.policy.size.ours(&self.environment).with_backend(&self.offer);
-        Extensions {
-            size: limit.announced().unwrap_or(0),
+        Offer {
+            size: Some(limit.announced().unwrap_or(0)),
+            pipelining: true,
+            enhanced: true,
             eight_bit_mime: self.offer.eight_bit_mime,
             smtputf8: self.offer.smtputf8,
             dsn: self.offer.dsn,
@@ -118,29 +126,29 @@ impl Session {
     fn reset(&mut self, now: Now) {
         if self.transaction.is_some() {
             self.end_transaction(Reason::ClientGone, now);
-            self.reply(&Reply::ok());
+            self.reply(&Reply::reset());
             self.stop_if_idle(now);
         } else {
-            self.idle_command(&Reply::ok(), now);
+            self.idle_command(&Reply::reset(), now);
         }
     }
 
     fn quit(&mut self, now: Now) {
         self.end_transaction(Reason::ClientGone, now);
-        self.reply(&Reply::closing(&self.snapshot.settings.hostname));
-        self.record_session(None, now);
+        self.reply(&Reply::goodbye(&self.snapshot.settings.hostname));
+        self.record_connection(None, now);
         self.close(now);
     }
 
     fn start_tls(&mut self, now: Now) {
         if self.tls.is_some() {
-            self.error(&Reply::already_secure(), now);
+            self.error(&Reply::already_tls(), now);
         } else if !self.snapshot.settings.starttls {
-            self.error(&Reply::not_implemented(), now);
+            self.error(&Reply::unsupported("STARTTLS"), now);
         } else {
             // RFC 3207 section 4.2: what the client sent behind STARTTLS in the clear is not to be trusted
             // (CVE-2011-0411); the shell, which owns the buffer, throws it away.
-            self.reply(&Reply::ready_for_tls());
+            self.reply(&Reply::start_tls());
             self.end_transaction(Reason::ClientGone, now);
             self.relay.close(&mut self.output);
             self.state = State::Handshake;
@@ -158,7 +166,7 @@ impl Session {
                 self.state = State::Command;
             }
             None => {
-                self.record_session(Some(Reason::Protocol), now);
+                self.record_connection(Some(&Final { reason: Some(Reason::Protocol), ..Final::default() }), now);
                 self.state = State::Over;
             }
         }
@@ -176,12 +184,15 @@ impl Session {
     fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
         if !self.may_authenticate() || self.offer.auth.is_none() {
             let insecure = self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer.auth.is_some();
-            let reply = if insecure { Reply::encryption_required() } else { Reply::not_implemented() };
+            let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
             return self.error(&reply, now);
         }
         let Some(helo) = &self.helo else { return self.error(&Reply::need_hello(), now) };
-        if self.transaction.is_some() || self.authenticated {
-            return self.error(&Reply::auth_out_of_order(), now);
+        if self.transaction.is_some() {
+            return self.error(&Reply::in_transaction("AUTH"), now);
+        }
+        if self.authenticated {
+            return self.error(&Reply::already_authenticated(), now);
         }
         let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
         if let Some(initial) = initial {
@@ -202,7 +213,7 @@ impl Session {
                 self.relay.send(Request::Auth(line), now.monotonic, &mut self.output);
                 self.state = State::Auth { waiting: true };
             }
-            _ => self.refuse_and_close(&Reply::bad_auth_line(), Reason::Protocol, now),
+            _ => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
         }
         true
     }
@@ -229,14 +240,14 @@ impl Session {
 /// The reply to each fault of a command.
 fn syntax_reply(fault: &CommandFault) -> Reply {
     match fault {
-        CommandFault::Argument(form) => Reply::bad_argument(form),
+        CommandFault::Argument(form) => Reply::argument(form),
         CommandFault::BadParameter(name) => Reply::bad_parameter(name),
         CommandFault::ControlOctet => Reply::control_octet(),
         CommandFault::NoArgumentAllowed => Reply::no_argument_allowed(),
-        CommandFault::NonAscii => Reply::non_ascii_address(),
-        CommandFault::RecipientSyntax => Reply::bad_recipient(),
-        CommandFault::SenderSyntax => Reply::bad_sender(),
-        CommandFault::Syntax => Reply::unrecognized(),
+        CommandFault::NonAscii => Reply::non_ascii(),
+        CommandFault::RecipientSyntax => Reply::recipient_syntax(),
+        CommandFault::SenderSyntax => Reply::sender_syntax(),
+        CommandFault::Syntax => Reply::syntax(),
         CommandFault::UnknownParameter(name) => Reply::unknown_parameter(name),
     }
 }
