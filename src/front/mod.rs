@@ -1,3 +1,20 @@
 //! The client's side of the wire: accept, TLS, and the loop that drives a session.
+//!
+//! `accept` takes a connection, `driver` is THE loop between sockets, clock and session; it is the only place that reads
+//! the clock for a session. What a session needs from outside stands in [`Services`].
 
+pub mod accept;
+mod clock;
+mod counts;
+pub mod driver;
+mod linger;
+mod outbox;
+mod proxy_header;
+mod services;
 pub mod settings;
+mod stream;
+pub mod tls;
+
+pub use crate::front::services::Services;
+pub use crate::front::services::Stop;
+pub use crate::front::stream::ClientStream;

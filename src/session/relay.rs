@@ -89,7 +89,7 @@ struct Queued {
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     Reply(Step),
-    Replay(Step, u16),
+    Replay(u16),
     Reset,
 }
 
@@ -264,8 +264,8 @@ impl Relay {
                 None
             }
             Some(Expected::Reset) => Some(Event::Broken),
-            Some(Expected::Replay(_, code)) if reply.code == code => None,
-            Some(Expected::Replay(..)) => Some(Event::Differs),
+            Some(Expected::Replay(code)) if reply.code == code => None,
+            Some(Expected::Replay(_)) => Some(Event::Differs),
             Some(Expected::Reply(step)) if !self.fits(step, &reply) => Some(Event::Broken),
             Some(Expected::Reply(step)) => {
                 self.in_transaction = match step {
@@ -309,7 +309,7 @@ impl Relay {
                     continue;
                 }
             };
-            let expected = queued.replayed.map_or(Expected::Reply(step), |code| Expected::Replay(step, code));
+            let expected = queued.replayed.map_or(Expected::Reply(step), Expected::Replay);
             self.outstanding.push_back(expected);
         }
     }

@@ -1,0 +1,37 @@
+//! The orderly close: what is owed goes out, our side ends, and reading goes on to the client's end. A close with unread
+//! input would send a reset, the reply would be lost, and the client would try again.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::front::outbox::Outbox;
+use crate::front::stream::ClientStream;
+
+/// Ends a connection, within its limits.
+pub(super) async fn close(mut client: ClientStream, mut owed: Outbox) {
+    let told = timeout(LAST_WORD, async {
+        while !owed.is_empty() {
+            client.write_buf(&mut owed).await?;
+        }
+        client.shutdown().await
+    });
+    if matches!(told.await, Ok(Ok(()))) {
+        // Whoever goes on sending for longer has no interest in the reply.
+        let _ = timeout(LINGER, read_to_end(&mut client)).await;
+    }
+}
+
+async fn read_to_end(client: &mut ClientStream) {
+    let mut thrown_away = vec![0; 16 * 1024];
+    while let Ok(Ok(1..)) = timeout(SILENCE, client.read(&mut thrown_away)).await {}
+}
+
+/// For the last replies to be taken.
+const LAST_WORD: Duration = Duration::from_secs(30);
+/// For all that the client is still sending.
+const LINGER: Duration = Duration::from_secs(60);
+/// For a client that neither sends nor closes.
+const SILENCE: Duration = Duration::from_secs(5);
