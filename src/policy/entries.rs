@@ -4,6 +4,7 @@
 //! octets in a row) none is kept, so the null sender can never be listed.
 
 use hashbrown::HashTable;
+use memchr::memchr_iter;
 use siphasher::sip::SipHasher13;
 
 /// One entry of a control file.
@@ -47,6 +48,13 @@ pub struct Entries {
 }
 
 impl Entries {
+    /// With room for the lines of `text`: growing by doubling would hash each entry twenty times.
+    pub fn with_room_for(text: &[u8]) -> Self {
+        let lines = memchr_iter(b'\n', text).count().min(MAX_ROOM) + 1;
+        let blob = Vec::with_capacity(text.len().min(MAX_ROOM * 32) + lines * 8);
+        Self { blob, table: HashTable::with_capacity(lines) }
+    }
+
     /// The first of equal texts stays. False if the text was there already, or if the table is full (4 GiB).
     pub fn insert(&mut self, line: u32, text: &[u8]) -> bool {
         let (Ok(position), Ok(length)) = (u32::try_from(self.blob.len()), u32::try_from(text.len())) else {
@@ -60,7 +68,7 @@ impl Entries {
         blob.extend_from_slice(&line.to_le_bytes());
         blob.extend_from_slice(&length.to_le_bytes());
         blob.extend_from_slice(text);
-        self.table.insert_unique(hash, position, |&position| crate::policy::entries::hash(record(blob, position).1));
+        self.table.insert_unique(hash, position, |&position| hash_of(blob, position));
         true
     }
 
@@ -83,6 +91,8 @@ impl Entries {
     /// Gives back what growing left over.
     pub fn shrink(&mut self) {
         self.blob.shrink_to_fit();
+        let blob = &self.blob;
+        self.table.shrink_to_fit(|&position| hash_of(blob, position));
     }
 }
 
@@ -93,10 +103,17 @@ fn record(blob: &[u8], position: u32) -> (u32, &[u8]) {
     (u32::from_le_bytes(*line), &rest[..u32::from_le_bytes(*length) as usize])
 }
 
+fn hash_of(blob: &[u8], position: u32) -> u64 {
+    hash(record(blob, position).1)
+}
+
 /// A fixed key will do: what is in the table is the operator's, a stranger only asks.
 fn hash(text: &[u8]) -> u64 {
     SipHasher13::new().hash(text)
 }
+
+/// Lines that room is made for at once; a longer text grows the table as it goes.
+const MAX_ROOM: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

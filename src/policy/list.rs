@@ -56,7 +56,9 @@ impl AddressList {
         if text.len() > MAX_TEXT {
             return Err(vec![ListFault::new(&source, 0, "is over 256 MiB: split it into several lists")]);
         }
-        let mut list = Self { source, listed: Patterns::default(), exceptions: Patterns::default() };
+        let entries = Entries::with_room_for(text);
+        let listed = Patterns { entries, ..Patterns::default() };
+        let mut list = Self { source, listed, exceptions: Patterns::default() };
         match dialect {
             Dialect::Qmail => list.read_qmail(text),
             Dialect::Extended => list.read_extended(text)?,

@@ -25,7 +25,7 @@ pub struct LocalDomains {
 impl LocalDomains {
     /// Reads rcpthosts. `source` is the file's name for messages.
     pub fn parse(source: Arc<str>, text: &[u8]) -> Self {
-        let mut domains = Entries::default();
+        let mut domains = Entries::with_room_for(text);
         for Entry { line, text } in entries(text) {
             domains.insert(line, &text.to_ascii_lowercase());
         }

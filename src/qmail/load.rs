@@ -134,7 +134,7 @@ impl Loader {
         }
     }
 
-    /// Without rcpthosts nobody is local: qmail-smtpd would relay for everybody, mailfront for nobody.
+    /// Without both files nobody is local, as in mailfront; without rcpthosts qmail-smtpd would relay for everybody.
     fn local(&mut self, folder: &Path) -> LocalDomains {
         let path = folder.join("rcpthosts");
         let mut local = match self.checked(control::read(&path)) {

@@ -220,7 +220,7 @@ fn is_named(address: &[u8]) -> bool {
     memchr(b'=', address).is_some() || memchr(b'@', address).is_some()
 }
 
-/// Decimal digits, none of them being 0 as in `scan_ulong`.
+/// Decimal digits; no digit at all is 0, as `scan_ulong` has it.
 fn number(digits: &[u8]) -> Option<u64> {
     let digit = |value: u64, octet: &u8| {
         octet.is_ascii_digit().then(|| value.saturating_mul(10).saturating_add(u64::from(octet - b'0')))
