@@ -1,10 +1,38 @@
 //! The SMTP server or UCSPI program behind us: tcp, spawn, maildir.
+//!
+//! A session asks [`Backends`] for a [`Connection`] and speaks SMTP over it. What is said is no business of this
+//! folder: it opens, limits, and cleans up, and must not read or write a word of SMTP itself (the maildir's own small
+//! server is the exception: it is a backend).
+
+mod connection;
+mod maildir;
+mod offers;
+mod places;
+mod spawn;
+mod tcp;
 
 pub mod maildir;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio::time::timeout;
+
+use crate::backend::offers::Offers;
+use crate::backend::places::Place;
+use crate::backend::places::Places;
+use crate::policy::environment::Environment;
+use crate::smtp::reply::Offer;
+
+pub use crate::backend::connection::Connection;
 
 /// What stands behind us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +54,130 @@ pub struct Settings {
     pub hostname: String,
     /// Sessions with it at a time.
     pub max: usize,
-    /// Time limit of a free place, the connection, and the greeting.
+    /// Time limit of a free place, and again of the connection, and again of the greeting.
     pub connect: Duration,
+}
+
+/// The client on whose behalf a backend is opened.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The address and port that the client connected to.
+    pub local: SocketAddr,
+    /// The client's name, when it was looked up and found: TCPREMOTEHOST.
+    pub host: Option<String>,
+    /// What the client called itself.
+    pub helo: String,
+    /// The variables a program is started with.
+    pub environment: Environment,
+}
+
+/// All sessions with the backend: at most `max` at a time.
+#[derive(Debug)]
+pub struct Backends {
+    settings: Mutex<Arc<Settings>>,
+    places: Places,
+    offers: Offers,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenFault {
+    /// No place became free in time.
+    Busy,
+    /// The backend cannot be reached or started; the text names it and says why.
+    Unavailable(String),
+}
+
+impl Backends {
+    /// Nothing is opened yet.
+    pub fn new(settings: Settings) -> Self {
+        let places = Places::new(settings.max);
+        Self { settings: Mutex::new(Arc::new(settings)), places, offers: Offers::default() }
+    }
+
+    /// Rules from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
+    pub fn update(&self, settings: Settings) {
+        self.places.limit(settings.max);
+        let before = std::mem::replace(&mut *self.lock(), Arc::new(settings));
+        if before.target != self.settings().target {
+            self.offers.forget();
+        }
+    }
+
+    /// Waits at most `connect` for a free place (one client holds at most half of `max`), then connects or starts the
+    /// program within `connect`. Who is dropped while waiting leaves the queue. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// No place in time, or no backend.
+    pub async fn open(&self, visitor: &Visitor) -> Result<Connection, OpenFault> {
+        let waiting = self.places.take(visitor.client.ip());
+        let place = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+        // Read after the wait: a reload may have moved the backend meanwhile.
+        let settings = self.settings();
+        connect(&settings, visitor, place).await.map_err(OpenFault::Unavailable)
+    }
+
+    /// Resolves when `client`'s session should give its place up, because somebody waits whom that would help. Each
+    /// who waits calls on one session only, so the caller must then drop its [`Connection`].
+    pub async fn wanted(&self, client: IpAddr) {
+        self.places.wanted(client).await;
+    }
+
+    /// Whether somebody waits for a place.
+    pub fn crowded(&self) -> bool {
+        self.places.crowded()
+    }
+
+    /// Places taken: connections, and children that have not ended yet.
+    pub fn taken(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// Resolves when no connection is open and every child has ended.
+    pub async fn drained(&self) {
+        self.places.drained().await;
+    }
+
+    /// What the backend offered last under these variables, and whether that was within the last minute.
+    pub fn offer(&self, environment: &Environment) -> Option<(Offer, bool)> {
+        self.offers.find(environment.key(), Instant::now())
+    }
+
+    /// Remembers what the backend offered under these variables.
+    pub fn learn(&self, environment: &Environment, offer: Offer) {
+        self.offers.learn(environment.key(), offer, Instant::now());
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Settings>> {
+        // A value that is only ever replaced whole cannot be left half changed by a panic.
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Display for OpenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("all backend sessions are busy"),
+            Self::Unavailable(why) => write!(f, "backend unavailable: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenFault {}
+
+async fn connect(settings: &Settings, visitor: &Visitor, place: Place) -> Result<Connection, String> {
+    match &settings.target {
+        Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, visitor, place)),
+        Target::Spawn(program) => {
+            let (stream, open) = spawn::start(program, &settings.hostname, visitor, spawn::Grace::default(), place)?;
+            Ok(Connection::spawn(stream, open))
+        }
+        Target::Tcp(server) => Ok(Connection::tcp(tcp::connect(server, settings.connect).await?, place)),
+    }
 }

@@ -42,7 +42,7 @@ impl Environment {
     /// All variables, those of the rule last (a later one replaces an earlier one of the same name).
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let base = self.base.all.iter().map(|(name, value)| (&**name, &**value));
-        base.chain(self.rule_variables().iter().map(|(name, value)| (&**name, &**value)))
+        base.chain(self.of_rule())
     }
 
     /// What tells one distinct set of variables from another: a backend may offer other things under each.
@@ -51,6 +51,11 @@ impl Environment {
         self.base.key.hash(&mut hasher);
         self.rule_variables().hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// The variables of the client's rule, in its order: they also stand over what the connection itself sets.
+    pub fn of_rule(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.rule_variables().iter().map(|(name, value)| (&**name, &**value))
     }
 
     fn rule_variables(&self) -> &[(Box<[u8]>, Box<[u8]>)] {

@@ -1,0 +1,96 @@
+//! What the backend's EHLO offered, per distinct set of variables: DATABYTES and CVM_… change what mailfront offers.
+//! It must not grow with what strangers send: sets come from tcprules, and the oldest of a thousand is thrown out.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::smtp::reply::Offer;
+
+/// Offers by [`Environment::key`](crate::policy::environment::Environment::key).
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    learned: Mutex<HashMap<u64, Learned>>,
+}
+
+#[derive(Debug)]
+struct Learned {
+    offer: Offer,
+    at: Instant,
+}
+
+impl Offers {
+    /// The last offer, and whether it is fresh.
+    pub(super) fn find(&self, key: u64, now: Instant) -> Option<(Offer, bool)> {
+        let learned = self.lock();
+        let found = learned.get(&key)?;
+        Some((found.offer.clone(), now.saturating_duration_since(found.at) < FRESH))
+    }
+
+    pub(super) fn learn(&self, key: u64, offer: Offer, now: Instant) {
+        let mut learned = self.lock();
+        if learned.len() >= MAX_OFFERS && !learned.contains_key(&key) {
+            let oldest = learned.iter().min_by_key(|(_, entry)| entry.at).map(|(key, _)| *key);
+            oldest.and_then(|key| learned.remove(&key));
+        }
+        learned.insert(key, Learned { offer, at: now });
+    }
+
+    /// Another backend: nothing is known of it.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Learned>> {
+        // An entry is inserted or removed whole; a panic elsewhere leaves nothing half done.
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const FRESH: Duration = Duration::from_secs(60);
+const MAX_OFFERS: usize = 1000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_is_fresh_for_a_minute_and_kept_after_it() {
+        let offers = Offers::default();
+        let start = Instant::now();
+        offers.learn(7, sized(1), start);
+        let table = [("at once", 0, true), ("just before", 59, true), ("a minute later", 60, false)];
+        for (what, seconds, fresh) in table {
+            assert_eq!(offers.find(7, start + Duration::from_secs(seconds)), Some((sized(1), fresh)), "{what}");
+        }
+        assert_eq!(offers.find(8, start), None, "another set of variables");
+        offers.learn(7, sized(2), start + FRESH);
+        assert_eq!(offers.find(7, start + FRESH), Some((sized(2), true)), "learned anew");
+        offers.forget();
+        assert_eq!(offers.find(7, start), None);
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_is_thrown_out() {
+        let offers = Offers::default();
+        let start = Instant::now();
+        let at = |key: u64| start + Duration::from_millis(key);
+        for key in 0..1000 {
+            offers.learn(key, sized(key), at(key));
+        }
+        offers.learn(0, sized(0), at(1000));
+        offers.learn(1001, sized(1001), at(1001));
+        assert_eq!(offers.lock().len(), MAX_OFFERS);
+        let known = |key| offers.find(key, at(1001)).is_some();
+        assert_eq!([known(0), known(1), known(2), known(1001)], [true, false, true, true]);
+    }
+
+    fn sized(size: u64) -> Offer {
+        Offer { size: Some(size), ..Offer::default() }
+    }
+}

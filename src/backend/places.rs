@@ -1,0 +1,380 @@
+//! The limit of backend sessions: at most `max` at a time, one client at most half of them, first come first served.
+//!
+//! Who waits calls on one holder to give up an idle place. It must not open anything, and knows no time limits: whoever
+//! waits drops the future when its time is over. The queue needs no bound of its own: a session waits at most once,
+//! and sessions are limited, per client too.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use tokio::sync::Notify;
+use tokio::sync::oneshot;
+
+/// All places.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    shared: Arc<Shared>,
+}
+
+/// One place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    client: IpAddr,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes who waits for anything but a place of its own.
+    changed: Notify,
+}
+
+/// Between two changes nobody waits who could have a place: so who comes and finds one free overtakes nobody.
+#[derive(Debug)]
+struct State {
+    max: usize,
+    taken: usize,
+    /// Only clients that hold a place.
+    per_client: HashMap<IpAddr, usize>,
+    /// In the order of arrival.
+    waiting: BTreeMap<u64, Waiter>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    client: IpAddr,
+    /// A message means: the place is yours, and counted.
+    grant: oneshot::Sender<()>,
+    /// A holder was already asked to give its place up.
+    asked: bool,
+}
+
+impl Places {
+    pub(super) fn new(max: usize) -> Self {
+        let state = State { max, taken: 0, per_client: HashMap::new(), waiting: BTreeMap::new(), next: 0 };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// Another `max` from now on. Taken places stay taken.
+    pub(super) fn limit(&self, max: usize) {
+        self.shared.change(|state| state.max = max);
+    }
+
+    /// Waits for a place, in the order of the calls among those whose client may have one more.
+    pub(super) async fn take(&self, client: IpAddr) -> Place {
+        let client = network(client);
+        let mut waiting = self.shared.enter(client);
+        // The sender stays in the queue until it sends; it cannot be lost.
+        let _ = (&mut waiting.granted).await;
+        waiting.received = true;
+        Place { shared: self.shared.clone(), client }
+    }
+
+    /// Resolves when a place of `client`'s would help somebody who waits and has asked nobody yet.
+    pub(super) async fn wanted(&self, client: IpAddr) {
+        let client = network(client);
+        self.shared.until(|state| state.ask(client)).await;
+    }
+
+    pub(super) async fn drained(&self) {
+        self.shared.until(|state| state.taken == 0).await;
+    }
+
+    pub(super) fn crowded(&self) -> bool {
+        !self.shared.lock().waiting.is_empty()
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.shared.lock().taken
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.change(|state| state.give_back(self.client));
+    }
+}
+
+impl Shared {
+    fn enter(self: &Arc<Self>, client: IpAddr) -> Waiting {
+        let (grant, granted) = oneshot::channel();
+        let number = self.change(|state| state.enter(Waiter { client, grant, asked: false }));
+        Waiting { shared: self.clone(), client, number, granted, received: false }
+    }
+
+    /// Every change gives places to those who may now have one, and wakes who watches.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let changed = change(&mut state);
+        state.settle();
+        drop(state);
+        self.changed.notify_waiters();
+        changed
+    }
+
+    async fn until(&self, mut reached: impl FnMut(&mut State) -> bool) {
+        loop {
+            // Created before the look: notify_waiters reaches every future that exists by then.
+            let changed = self.changed.notified();
+            if reached(&mut self.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way: counts and queue stay in step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, waiter: Waiter) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.waiting.insert(number, waiter);
+        number
+    }
+
+    fn settle(&mut self) {
+        while self.taken < self.max {
+            let free = self.waiting.iter().find(|(_, waiter)| self.may_have_one_more(waiter.client));
+            let Some((&number, _)) = free else { return };
+            let Some(waiter) = self.waiting.remove(&number) else { return };
+            if waiter.grant.send(()).is_ok() {
+                self.taken += 1;
+                *self.per_client.entry(waiter.client).or_default() += 1;
+            }
+        }
+    }
+
+    fn give_back(&mut self, client: IpAddr) {
+        self.taken -= 1;
+        if let Some(held) = self.per_client.get_mut(&client) {
+            *held -= 1;
+            if *held == 0 {
+                self.per_client.remove(&client);
+            }
+        }
+    }
+
+    /// Whether `holder` should give its place up; asks in the name of the first whom that helps.
+    fn ask(&mut self, holder: IpAddr) -> bool {
+        let half = self.half();
+        let per_client = &self.per_client;
+        let helped = self.waiting.values_mut().find(|waiter| {
+            let held = per_client.get(&waiter.client).copied().unwrap_or(0);
+            !waiter.asked && (waiter.client == holder || held < half)
+        });
+        let Some(waiter) = helped else { return false };
+        waiter.asked = true;
+        true
+    }
+
+    fn may_have_one_more(&self, client: IpAddr) -> bool {
+        self.per_client.get(&client).copied().unwrap_or(0) < self.half()
+    }
+
+    fn half(&self) -> usize {
+        (self.max / 2).max(1)
+    }
+}
+
+/// A stand in the queue. Left on every path: also when the future is dropped between the grant and its receipt.
+struct Waiting {
+    shared: Arc<Shared>,
+    client: IpAddr,
+    number: u64,
+    granted: oneshot::Receiver<()>,
+    received: bool,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if self.received {
+            return;
+        }
+        self.shared.change(|state| {
+            let was_granted = state.waiting.remove(&self.number).is_none();
+            if was_granted {
+                state.give_back(self.client);
+            }
+        });
+    }
+}
+
+/// What counts as one client: an IPv4 address, an IPv6 /64.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::Context;
+    use std::task::Poll;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn there_are_max_places_and_half_of_them_for_one_client() {
+        let table = [
+            ("max 0", 0, 0, 0),
+            ("max 1: half would be none", 1, 1, 1),
+            ("max 2", 2, 1, 2),
+            ("max 5", 5, 2, 5),
+            ("max 40", 40, 20, 40),
+        ];
+        for (what, max, one, all) in table {
+            let places = Places::new(max);
+            let held = take_while_free(&places, |_| A);
+            assert_eq!(held.len(), one, "{what}: one client");
+            drop(held);
+            let held = take_while_free(&places, |n| IpAddr::from([10, 0, 0, n]));
+            assert_eq!(held.len(), all, "{what}: many clients");
+            assert_eq!(places.taken(), all, "{what}");
+            drop(held);
+            assert_eq!((places.taken(), places.shared.lock().per_client.len()), (0, 0), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client() {
+        let table = [
+            ("the same /64", "2001:db8::1", "2001:db8::ffff:2", true),
+            ("another /64", "2001:db8::1", "2001:db8:0:1::1", false),
+            ("IPv4 and the same mapped", "192.0.2.1", "::ffff:192.0.2.1", true),
+            ("two mapped ones", "::ffff:192.0.2.2", "::ffff:192.0.2.1", false),
+        ];
+        for (what, one, other, same) in table {
+            let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(network(one) == network(other), same, "{what}");
+        }
+    }
+
+    #[test]
+    fn who_waits_longest_is_next() {
+        let places = Places::new(1);
+        let first = ready(&mut pin!(places.take(A))).unwrap();
+        let mut second = pin!(places.take(B));
+        let mut third = pin!(places.take(C));
+        assert!(ready(&mut second).is_none() && ready(&mut third).is_none());
+        drop(first);
+        assert!(ready(&mut third).is_none(), "the place is the second's, although the third looked first");
+        let place = ready(&mut second).unwrap();
+        assert!(ready(&mut pin!(places.take(A))).is_none(), "who comes now is behind the third");
+        drop(place);
+        assert!(ready(&mut third).is_some());
+    }
+
+    #[test]
+    fn a_client_at_its_half_keeps_nobody_else_waiting() {
+        let places = Places::new(2);
+        let held = ready(&mut pin!(places.take(A))).unwrap();
+        let mut more = pin!(places.take(A));
+        assert!(ready(&mut more).is_none());
+        let other = ready(&mut pin!(places.take(B)));
+        assert!(other.is_some());
+        drop(held);
+        assert!(ready(&mut more).is_some(), "its own place serves it");
+    }
+
+    #[test]
+    fn who_goes_away_leaves_the_queue_and_no_place_is_lost() {
+        let places = Places::new(1);
+        let held = ready(&mut pin!(places.take(A))).unwrap();
+        let mut gone = Box::pin(places.take(B));
+        let mut granted = Box::pin(places.take(B));
+        assert!(ready(&mut gone).is_none() && ready(&mut granted).is_none());
+        drop(gone);
+        assert!(places.crowded());
+        drop(held);
+        assert_eq!((places.taken(), places.crowded()), (1, false), "granted, not yet received");
+        drop(granted);
+        assert_eq!(places.taken(), 0);
+    }
+
+    #[test]
+    fn another_max_rules_at_once_and_takes_nothing_away() {
+        let places = Places::new(1);
+        let held = ready(&mut pin!(places.take(A))).unwrap();
+        let mut waiting = pin!(places.take(B));
+        assert!(ready(&mut waiting).is_none());
+        places.limit(2);
+        let other = ready(&mut waiting).unwrap();
+        places.limit(1);
+        assert_eq!(places.taken(), 2);
+        drop(held);
+        assert!(ready(&mut pin!(places.take(C))).is_none(), "still one too many");
+        drop(other);
+        assert!(ready(&mut pin!(places.take(C))).is_some());
+    }
+
+    #[test]
+    fn each_who_waits_calls_on_one_holder_whose_place_helps() {
+        let places = Places::new(3);
+        let _a = ready(&mut pin!(places.take(A))).unwrap();
+        let mut more = Box::pin(places.take(A));
+        assert!(ready(&mut more).is_none());
+        let mut b_is_wanted = pin!(places.wanted(B));
+        assert!(ready(&mut b_is_wanted).is_none(), "A is at its half: only a place of its own helps");
+        assert!(ready(&mut pin!(places.wanted(A))).is_some());
+        assert!(ready(&mut pin!(places.wanted(A))).is_none(), "one who waits asks one");
+        drop(more);
+
+        let _b = ready(&mut pin!(places.take(B))).unwrap();
+        let _c = ready(&mut pin!(places.take(C))).unwrap();
+        assert!(ready(&mut b_is_wanted).is_none(), "all taken, but nobody waits");
+        let mut waiting = pin!(places.take(D));
+        assert!(ready(&mut waiting).is_none());
+        assert!(ready(&mut b_is_wanted).is_some());
+        assert!(ready(&mut pin!(places.wanted(C))).is_none(), "B gives its place already");
+    }
+
+    #[tokio::test]
+    async fn who_watches_is_woken() {
+        let places = Places::new(1);
+        let held = places.take(A).await;
+        let waiting = tokio::spawn({
+            let places = places.clone();
+            async move { places.take(B).await }
+        });
+        let ((), place) = tokio::join!(places.drained(), async {
+            places.wanted(A).await;
+            drop(held);
+            drop(waiting.await.unwrap());
+        });
+        assert_eq!((place, places.taken()), ((), 0));
+    }
+
+    fn take_while_free(places: &Places, client: impl Fn(u8) -> IpAddr) -> Vec<Place> {
+        (0..100).map_while(|n| ready(&mut pin!(places.take(client(n))))).collect()
+    }
+
+    fn ready<F: Future + ?Sized>(future: &mut std::pin::Pin<impl std::ops::DerefMut<Target = F>>) -> Option<F::Output> {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+    const C: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
+    const D: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 4));
+}

@@ -1,0 +1,94 @@
+//! Connecting to an SMTP server. The name is resolved anew for each session, so that a moved backend is found without
+//! a reload; it must not be cached here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Tries each address of `server` (`host:port`) in turn, all within `limit`.
+///
+/// # Errors
+/// A text that names the server, the addresses that were tried, and why each failed.
+pub(super) async fn connect(server: &str, limit: Duration) -> Result<TcpStream, String> {
+    match timeout(limit, resolve_and_try(server, limit)).await {
+        Ok(done) => done.map_err(|why| format!("{server}: {why}")),
+        Err(_) => Err(format!("{server}: no connection within {limit:?}")),
+    }
+}
+
+async fn resolve_and_try(server: &str, limit: Duration) -> Result<TcpStream, String> {
+    let found = tokio::net::lookup_host(server).await.map_err(|error| error.to_string())?;
+    let addresses: Vec<SocketAddr> = found.take(MAX_ADDRESSES).collect();
+    // An even share each: an address that swallows packets must leave time for the next.
+    let share = limit / u32::try_from(addresses.len().max(1)).expect("at most MAX_ADDRESSES");
+    let mut faults = Vec::new();
+    for address in addresses {
+        match try_one(address, share).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => faults.push(format!("{address}: {error}")),
+        }
+    }
+    if faults.is_empty() { Err("the name has no address".to_owned()) } else { Err(faults.join("; ")) }
+}
+
+async fn try_one(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let stream = timeout(limit, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    // Commands are small and each waits for its reply.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+const MAX_ADDRESSES: usize = 8;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_address_that_answers_is_taken() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Where localhost is ::1 as well, that address refuses and the next is tried.
+        let stream = connect(&format!("localhost:{port}"), LIMIT).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(stream.peer_addr().unwrap().port(), port);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_server_and_why() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let why = connect(&server, LIMIT).await.unwrap_err();
+        assert!(why.starts_with(&server) && why.contains("refused"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_left_in_time() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let server = listener.local_addr().unwrap().to_string();
+        // Nobody accepts: when its queue is full, the kernel drops what comes.
+        let mut queued = Vec::new();
+        let why = loop {
+            match connect(&server, Duration::from_millis(50)).await {
+                Ok(stream) => queued.push(stream),
+                Err(why) => break why,
+            }
+        };
+        assert!(why.contains("timed out") || why.contains("no connection within 50ms"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_port_is_a_fault() {
+        let why = connect("127.0.0.1", LIMIT).await.unwrap_err();
+        assert!(why.starts_with("127.0.0.1: "), "{why}");
+    }
+
+    const LIMIT: Duration = Duration::from_secs(10);
+}

@@ -1,0 +1,201 @@
+//! The backend's sessions as a whole, with real programs and sockets. One test: it counts the children and the open
+//! descriptors of the process, and hears its log.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use portcullis::backend::Backends;
+use portcullis::backend::OpenFault;
+use portcullis::backend::Settings;
+use portcullis::backend::Target;
+use portcullis::backend::Visitor;
+use portcullis::policy::environment::Environment;
+use portcullis::smtp::reply::Offer;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tracing_subscriber::layer::SubscriberExt;
+
+#[tokio::test]
+async fn sessions_come_and_go_and_leave_nothing() {
+    let (told, heard) = mpsc::channel();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Listener(told))).unwrap();
+    // The first session opens what the runtime keeps open for all others.
+    programs_come_and_go(1, &heard).await;
+    let before = descriptors();
+    programs_come_and_go(100, &heard).await;
+    a_program_that_fails_is_logged(&heard).await;
+    timeout(LONG, all_closed(before)).await.expect("descriptors left open");
+    tcp_connections_are_counted().await;
+    timeout(LONG, all_closed(before)).await.expect("descriptors left open");
+    another_backend_has_other_offers();
+}
+
+async fn programs_come_and_go(count: usize, heard: &mpsc::Receiver<String>) {
+    let backends = Backends::new(spawn("echo hello >&2; exec cat", 4));
+    let sessions = (0..count).map(|number| {
+        let backends = &backends;
+        async move {
+            let visitor = visitor(u8::try_from(number % 200).unwrap());
+            let mut connection = backends.open(&visitor).await.unwrap();
+            connection.write_all(b"NOOP\r\n").await.unwrap();
+            let mut echo = [0; 6];
+            connection.read_exact(&mut echo).await.unwrap();
+            assert_eq!(&echo, b"NOOP\r\n");
+            assert!(backends.taken() <= 4);
+        }
+    });
+    for_all(sessions).await;
+    timeout(LONG, backends.drained()).await.unwrap();
+    assert_eq!(children(), 0);
+    for _ in 0..count {
+        assert_eq!(next(heard).await, "INFO backend line=hello");
+    }
+}
+
+async fn a_program_that_fails_is_logged(heard: &mpsc::Receiver<String>) {
+    let backends = Backends::new(spawn("exit 3", 4));
+    drop(backends.open(&visitor(1)).await.unwrap());
+    assert_eq!(next(heard).await, "DEBUG backend ended status=exit status: 3");
+}
+
+async fn tcp_connections_are_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let backends = Backends::new(tcp(&server, 2));
+    let mut connection = backends.open(&visitor(1)).await.unwrap();
+    let (mut accepted, _) = listener.accept().await.unwrap();
+    accepted.write_all(b"220 a\r\n").await.unwrap();
+    let mut greeting = [0; 7];
+    connection.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(&greeting, b"220 a\r\n");
+
+    let other = backends.open(&visitor(2)).await.unwrap();
+    backends.update(Settings { connect: Duration::ZERO, ..tcp(&server, 2) });
+    assert_eq!(backends.open(&visitor(3)).await.unwrap_err(), OpenFault::Busy);
+    assert!(!backends.crowded(), "who gave up does not wait");
+    drop(other);
+    backends.update(tcp(&server, 4));
+    assert!(backends.open(&visitor(3)).await.is_ok());
+    drop(connection);
+    assert_eq!(accepted.read(&mut greeting).await.unwrap(), 0, "the server hears the end");
+    assert_eq!(backends.taken(), 0);
+}
+
+fn another_backend_has_other_offers() {
+    let backends = Backends::new(tcp("127.0.0.1:1", 1));
+    let environment = Environment::default();
+    let offer = Offer { size: Some(5), ..Offer::default() };
+    assert_eq!(backends.offer(&environment), None);
+    backends.learn(&environment, offer.clone());
+    backends.update(tcp("127.0.0.1:1", 2));
+    assert_eq!(backends.offer(&environment), Some((offer, true)));
+    backends.update(tcp("127.0.0.1:2", 2));
+    assert_eq!(backends.offer(&environment), None);
+}
+
+fn spawn(script: &str, max: usize) -> Settings {
+    let program = ["/bin/sh", "-c", script].map(OsString::from);
+    Settings { target: Target::Spawn(program.into()), ..tcp("", max) }
+}
+
+fn tcp(server: &str, max: usize) -> Settings {
+    Settings { target: Target::Tcp(server.to_owned()), hostname: "mx.example.org".to_owned(), max, connect: LONG }
+}
+
+fn visitor(number: u8) -> Visitor {
+    Visitor {
+        client: SocketAddr::from(([192, 0, 2, number], 5)),
+        local: SocketAddr::from(([192, 0, 2, 1], 25)),
+        host: None,
+        helo: "client.example".to_owned(),
+        environment: Environment::default(),
+    }
+}
+
+async fn for_all(sessions: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut sessions: Vec<_> = sessions.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        sessions.retain_mut(|session| session.as_mut().poll(context).is_pending());
+        if sessions.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+async fn next(heard: &mpsc::Receiver<String>) -> String {
+    let next = async {
+        loop {
+            match heard.try_recv() {
+                Ok(line) => return line,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    timeout(LONG, next).await.expect("nothing was logged")
+}
+
+async fn all_closed(before: usize) {
+    while descriptors() > before {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Also those that ended and were not reaped.
+fn children() -> usize {
+    let own = std::process::id().to_string();
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    processes.filter(|process| parent(process).is_some_and(|parent| parent == own)).count()
+}
+
+fn parent(process: &Path) -> Option<String> {
+    let status = fs::read_to_string(process.join("stat")).ok()?;
+    // After the name in parentheses: state, parent.
+    let (_, rest) = status.rsplit_once(") ")?;
+    rest.split(' ').nth(1).map(str::to_owned)
+}
+
+/// Tells events of the target `backend` as text, without the pid.
+struct Listener(mpsc::Sender<String>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Listener {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        let metadata = event.metadata();
+        if metadata.target() != "backend" {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        assert!(fields.0.remove("pid").is_some(), "which child");
+        let message = fields.0.remove("message").map(|text| format!(" {text}")).unwrap_or_default();
+        let rest: String = fields.0.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let _ = self.0.send(format!("{} {}{message}{rest}", metadata.level(), metadata.target()));
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl tracing::field::Visit for Fields {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+/// Longer than any of this takes; the test waits for events.
+const LONG: Duration = Duration::from_secs(30);
