@@ -1,0 +1,172 @@
+//! What the parts of the path cost one by one: command, DATA, reply, list, throttle. No sockets, no files.
+
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::unwrap_used, reason = "a bench")]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use criterion::BatchSize;
+use criterion::Criterion;
+use criterion::Throughput;
+use criterion::criterion_group;
+use criterion::criterion_main;
+use portcullis::policy::list::AddressList;
+use portcullis::policy::list::Dialect;
+use portcullis::policy::throttle::Seed;
+use portcullis::policy::throttle::Subject;
+use portcullis::policy::throttle::Throttle;
+use portcullis::smtp::address::Address;
+use portcullis::smtp::address::parse_address;
+use portcullis::smtp::command;
+use portcullis::smtp::command::Command;
+use portcullis::smtp::command::ReversePath;
+use portcullis::smtp::data::BareNewline;
+use portcullis::smtp::data::DataDecoder;
+use portcullis::smtp::data::DataStatus;
+use portcullis::smtp::line::LineEnd;
+use portcullis::smtp::line::LineReader;
+use portcullis::smtp::line::MAX_COMMAND_LINE;
+use portcullis::smtp::reply_reader::ReplyReader;
+
+fn commands(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("command");
+    let rows: [(&str, &[u8]); 4] = [
+        ("mail", b"MAIL FROM:<newsletter@sillyplace.com> SIZE=35651584 BODY=8BITMIME"),
+        ("mail, quoted", b"MAIL FROM:<\"news\\letter\"@sillyplace.com>"),
+        ("rcpt", b"RCPT TO:<joe@example.org>"),
+        ("ehlo", b"EHLO client.example.net"),
+    ];
+    for (name, line) in rows {
+        group.bench_function(name, |bencher| bencher.iter(|| command::parse(black_box(line))));
+    }
+    let Ok(Command::Mail(mail)) = command::parse(rows[0].1) else { panic!("rows[0] is a MAIL") };
+    group.bench_function("mail, written again", |bencher| bencher.iter(|| black_box(&mail).wire(|_| true)));
+    group.bench_function("a group of lines", |bencher| {
+        let lines = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n";
+        bencher.iter_batched_ref(
+            || BytesMut::from(&lines[..]),
+            |input| {
+                let mut reader = LineReader::default();
+                while let Some(line) = reader.next(input, MAX_COMMAND_LINE, LineEnd::Crlf) {
+                    black_box(command::parse(&line.unwrap()).unwrap());
+                }
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+fn data(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("data");
+    let rows = [
+        ("lines of 76", format!("{}\r\n", "x".repeat(74)).repeat(MEGABYTE / 76)),
+        ("short lines", "ab\r\n".repeat(MEGABYTE / 4)),
+        ("dots to stuff", ".. ab\r\n".repeat(MEGABYTE / 7)),
+        ("bare newlines", format!("{}\n", "x".repeat(75)).repeat(MEGABYTE / 76)),
+    ];
+    for (name, text) in rows {
+        let message = format!("{text}.\r\n");
+        group.throughput(Throughput::Bytes(message.len() as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || message.as_bytes().chunks(READ).map(BytesMut::from).collect::<Vec<_>>(),
+                |reads| {
+                    let mut decoder = DataDecoder::new(BareNewline::Normalize, false);
+                    let mut waiting = BytesMut::new();
+                    let mut status = DataStatus::More;
+                    for read in reads {
+                        // As the loop has it: a read lands behind what the decoder left.
+                        if waiting.is_empty() {
+                            waiting = read
+                        } else {
+                            waiting.extend_from_slice(&read)
+                        }
+                        status = decoder.decode(&mut waiting, &mut |octets| drop(black_box(octets)));
+                    }
+                    assert!(matches!(status, DataStatus::End));
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn replies(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("reply");
+    let rows = [
+        ("one line", "250 2.1.0 Sender accepted.\r\n"),
+        ("ehlo", "250-mx.example.org\r\n250-SIZE 0\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 PIPELINING\r\n"),
+    ];
+    for (name, text) in rows {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched_ref(
+                || BytesMut::from(text),
+                |input| ReplyReader::default().next(input).unwrap().unwrap(),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// The bounds to hold: one million entries in under a second, under 150 ns a probe.
+fn lists(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("list");
+    let mut text = String::new();
+    for number in 0..ENTRIES {
+        writeln!(text, "sender{number}@host{}.example.com", number % 5000).unwrap();
+    }
+    let load = || AddressList::parse(Arc::from("badmailfrom"), Dialect::Qmail, text.as_bytes()).unwrap();
+    group.sample_size(10);
+    group.bench_function("load a million", |bencher| bencher.iter_with_large_drop(load));
+    group.sample_size(100);
+    let list = load();
+    // Many, so that the probes find the caches as cold as a server would.
+    let probe = |suffix: &str| -> Vec<Address> {
+        (0..ENTRIES).step_by(97).map(|n| address(&format!("sender{n}@host{}.example.com{suffix}", n % 5000))).collect()
+    };
+    for (name, addresses, found) in [("hit", probe(""), true), ("miss", probe(".net"), false)] {
+        let mut next = addresses.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| assert_eq!(list.find(next.next().unwrap()).is_some(), found));
+        });
+    }
+    group.finish();
+}
+
+fn throttles(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("throttle");
+    let shipped = Throttle::shipped();
+    let retrying = shipped.iter().find(|throttle| &*throttle.name == "retrying-sender").unwrap();
+    let sender = ReversePath::Address(address("newsletter@sillyplace.com"));
+    let seed = Seed::default();
+    let subject = Subject {
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 25)),
+        helo: b"client.example.net",
+        sender: Some(&sender),
+        recipient: None,
+        relay_client: false,
+        authenticated: false,
+    };
+    group.bench_function("key", |bencher| bencher.iter(|| retrying.key(&seed, black_box(&subject)).unwrap()));
+    group.finish();
+}
+
+fn address(text: &str) -> Address {
+    parse_address(text.as_bytes()).unwrap()
+}
+
+const ENTRIES: usize = 1_000_000;
+const MEGABYTE: usize = 1_000_000;
+/// Octets of one read.
+const READ: usize = 64 * 1024;
+
+criterion_group!(benches, commands, data, replies, lists, throttles);
+criterion_main!(benches);
