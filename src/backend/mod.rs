@@ -11,7 +11,6 @@ mod places;
 mod spawn;
 mod tcp;
 
-pub mod maildir;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -4,14 +4,13 @@
 //! (`tell`). Nothing is awaited anywhere else, so that an early reply of the backend and every time limit reach the
 //! session while octets are on their way in either direction.
 
-use std::io;
-use std::net::IpAddr;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use futures_util::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Sleep;
@@ -21,6 +20,9 @@ use crate::backend::Connection;
 use crate::backend::OpenFault;
 use crate::backend::Visitor;
 use crate::front::clock;
+use crate::front::exchange::Done;
+use crate::front::exchange::Wish;
+use crate::front::exchange::exchange;
 use crate::front::linger;
 use crate::front::outbox::Outbox;
 use crate::front::services::Services;
@@ -30,6 +32,7 @@ use crate::front::tls;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
 use crate::report;
+use crate::policy::environment::Environment;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::BackendEnd;
@@ -69,12 +72,10 @@ enum Backend {
 /// What happened.
 enum Event {
     Alarm,
+    Backend(Done),
     BackendOpen(Result<Connection, OpenFault>),
-    BackendRead(io::Result<usize>),
     BackendWanted,
-    BackendWritten(io::Result<usize>),
-    ClientRead(io::Result<usize>),
-    ClientWritten(io::Result<()>),
+    Client(Done),
     Filled(Result<Option<Bytes>, HoldFault>),
     Flushed(Result<(), HoldFault>),
     Stop,
@@ -143,7 +144,7 @@ impl Driver {
                 Output::BackendBody => self.begin_sending(),
                 Output::Client(octets) => self.owed.push(octets),
                 Output::CloseClient => return false,
-                Output::DropBackend { quit } => self.drop_backend(quit).await,
+                Output::DropBackend { quit } => self.drop_backend(quit),
                 Output::Hold(octets) => self.keep(&octets),
                 Output::HoldBegin { expected } => self.begin_hold(expected),
                 Output::HoldDrop => {
@@ -178,41 +179,243 @@ impl Driver {
             || self.owed.len() >= OWED_LIMIT
     }
 
+    /// Waits for whatever happens first.
     async fn wait(&mut self) -> Event {
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
-        let owes = !self.owed.is_empty() || !self.flushed;
-        let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
-        let writes = !self.outbox.is_empty() && (!fills || self.outbox.len() >= GATHER);
-        let flushes = self.hold.as_ref().is_some_and(Hold::needs_flush) && !self.sending_body;
-        let idle_backend = matches!(self.backend, Backend::Open(_)) && self.session.has_idle_backend();
-        let alarmed = self.set_alarm();
-        let (mut backend_reader, mut backend_writer, opening) = match &mut self.backend {
-            Backend::Closed => (None, None, None),
-            Backend::Opening(opening) => (None, None, Some(opening)),
-            Backend::Open(connection) => {
-                let (reader, writer) = tokio::io::split(&mut **connection);
-                (Some(reader), Some(writer), None)
-            }
-        };
-        let (mut client_reader, mut client_writer) = match &mut self.client {
-            Some(client) => {
-                let (reader, writer) = tokio::io::split(client);
-                (Some(reader), Some(writer))
-            }
-            None => (None, None),
-        };
         let room = if self.hold.is_some() { BODY_READ } else { COMMAND_READ };
+        let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
+        let flushes = !fills && self.hold.as_ref().is_some_and(Hold::needs_flush);
+        let idle = self.session.has_idle_backend();
+        let alarmed = self.set_alarm();
+        let client_wish = Wish {
+            read: reads.then_some((&mut self.input, room)),
+            flush: !self.flushed,
+            write: (!self.owed.is_empty()).then_some(&mut self.owed),
+        };
+        // Small messages leave with their dot, in one piece.
+        let writes = !self.outbox.is_empty() && (!fills || self.outbox.len() >= GATHER);
+        let backend_wish = Wish {
+            read: Some((&mut self.replies, COMMAND_READ)),
+            write: writes.then_some(&mut self.outbox),
+            flush: false,
+        };
         tokio::select! {
-            result = async { opening.expect("checked").await }, if opening.is_some() => Event::BackendOpen(result),
-            result = read(backend_reader.as_mut(), &mut self.replies, COMMAND_READ), if backend_reader.is_some() => Event::BackendRead(result),
-            result = write(backend_writer.as_mut(), &mut self.outbox), if writes && backend_writer.is_some() => Event::BackendWritten(result),
-            result = fill(self.hold.as_mut()), if fills => Event::Filled(result),
-            result = flush(self.hold.as_mut()), if flushes => Event::Flushed(result),
-            result = pay(client_writer.as_mut(), &mut self.owed), if owes && client_writer.is_some() => Event::ClientWritten(result),
-            result = read(client_reader.as_mut(), &mut self.input, room), if reads && client_reader.is_some() => Event::ClientRead(result),
+            event = use_backend(&mut self.backend, backend_wish) => event,
+            event = use_hold(&mut self.hold, fills), if fills || flushes => event,
+            done = use_client(&mut self.client, client_wish) => Event::Client(done),
             () = &mut self.alarm, if alarmed => Event::Alarm,
-            () = self.services.backends.wanted(self.peer.client.ip()), if idle_backend => Event::BackendWanted,
-            _ = self.stop.changed() => Event::Stop,
+            () = self.services.backends.wanted(self.peer.client.ip()), if idle => Event::BackendWanted,
+            () = changed(&mut self.stop) => Event::Stop,
         }
     }
+
+    /// Tells the session what happened.
+    fn tell(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Alarm => self.session.handle_timeout(now),
+            Event::Backend(done) => self.backend_did(done, now),
+            Event::BackendOpen(result) => self.backend_opened(result, now),
+            Event::BackendWanted => self.session.handle_backend_wanted(),
+            Event::Client(done) => self.client_did(done, now),
+            Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
+            Event::Filled(Ok(None)) => {
+                self.sending_body = false;
+                self.session.handle_body_sent(now);
+            }
+            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault, now),
+            Event::Flushed(Ok(())) => {}
+            Event::Stop => match *self.stop.borrow_and_update() {
+                Stop::Run => {}
+                Stop::Drain => self.session.handle_stop(now),
+                Stop::Kill => self.session.handle_kill(now),
+            },
+        }
+    }
+
+    fn client_did(&mut self, done: Done, now: Now) {
+        match done {
+            Done::Read(Ok(0)) => self.client_ended = true,
+            Done::Read(Ok(_)) => {}
+            Done::Written(Ok(_)) => self.flushed = !matches!(self.client, Some(ClientStream::Tls(_))),
+            Done::Flushed(Ok(())) => self.flushed = true,
+            Done::Read(Err(_)) | Done::Written(Err(_)) | Done::Flushed(Err(_)) => {
+                self.client = None;
+                self.client_ended = true;
+                self.owed.clear();
+                self.input.clear();
+                self.session.handle_client_reset(now);
+            }
+        }
+    }
+
+    fn backend_did(&mut self, done: Done, now: Now) {
+        match done {
+            Done::Read(Ok(1..)) => self.session.handle_backend(&mut self.replies, now),
+            Done::Written(Ok(_)) => self.session.handle_backend_progress(now),
+            Done::Flushed(_) => {}
+            Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost, now),
+            // What it had to say before it closed may still be there to be read.
+            Done::Written(Err(_)) => self.outbox.clear(),
+        }
+    }
+
+    fn backend_opened(&mut self, result: Result<Connection, OpenFault>, now: Now) {
+        match result {
+            Ok(connection) => {
+                self.backend = Backend::Open(Box::new(connection));
+                self.session.handle_backend_open(now);
+            }
+            Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy, now),
+            Err(OpenFault::Unavailable(why)) => {
+                tracing::warn!(error = %why, "backend");
+                self.backend_ended(BackendEnd::Lost, now);
+            }
+        }
+    }
+
+    fn backend_ended(&mut self, end: BackendEnd, now: Now) {
+        self.forget_backend();
+        self.session.handle_backend_end(end, now);
+    }
+
+    fn forget_backend(&mut self) {
+        self.backend = Backend::Closed;
+        self.replies.clear();
+        self.outbox.clear();
+        self.sending_body = false;
+    }
+
+    fn open_backend(&mut self, environment: Environment, helo: String) {
+        let visitor = Visitor {
+            client: self.peer.client,
+            local: self.peer.local,
+            host: self.peer.host.clone(),
+            helo,
+            environment,
+        };
+        let services = self.services.clone();
+        self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor).await }));
+    }
+
+    /// QUIT is a courtesy: it goes out at once or not at all.
+    fn drop_backend(&mut self, quit: bool) {
+        if let Backend::Open(connection) = &mut self.backend
+            && quit
+            && self.outbox.is_empty()
+        {
+            let _ = connection.write_all(b"QUIT\r\n").now_or_never();
+        }
+        self.forget_backend();
+    }
+
+    fn begin_sending(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.rewind();
+            self.sending_body = true;
+        }
+    }
+
+    fn begin_hold(&mut self, expected: u64) {
+        let result = self.services.holds.begin(expected);
+        let now = clock::now();
+        match result {
+            Ok(hold) => {
+                self.hold = Some(hold);
+                self.session.handle_hold(Ok(()), now);
+            }
+            Err(fault) => self.hold_failed(&fault, now),
+        }
+    }
+
+    fn keep(&mut self, octets: &[u8]) {
+        let result = self.hold.as_mut().map_or(Ok(()), |hold| hold.push(octets));
+        if let Err(fault) = result {
+            self.hold_failed(&fault, clock::now());
+        }
+    }
+
+    fn hold_failed(&mut self, fault: &HoldFault, now: Now) {
+        self.hold = None;
+        self.sending_body = false;
+        let end = match fault {
+            HoldFault::NoRoom => HoldEnd::NoRoom,
+            HoldFault::Io(_) => HoldEnd::Broken,
+        };
+        tracing::warn!(error = %fault, "hold");
+        self.session.handle_hold(Err(end), now);
+    }
+
+    /// The one place where the stream is swapped. Octets that came before the handshake, in this buffer, are thrown away
+    /// (RFC 3207 section 4.2, CVE-2011-0411).
+    async fn start_tls(&mut self) {
+        self.input.clear();
+        let secured = match (self.client.take(), &self.tls) {
+            (Some(client), Some(acceptor)) => tls::upgrade(client, &mut self.owed, acceptor).await,
+            _ => None,
+        };
+        let version = secured.as_ref().map(tls::version);
+        self.client = secured;
+        self.client_ended = self.client.is_none();
+        self.session.handle_tls(version, clock::now());
+    }
+
+    /// The newest settings and lists, for the next MAIL.
+    fn refresh_snapshot(&mut self) {
+        if self.snapshot.has_changed().unwrap_or(false) {
+            let snapshot = self.snapshot.borrow_and_update().clone();
+            self.session.handle_snapshot(snapshot);
+        }
+    }
+
+    /// False: there is nothing to wait for.
+    fn set_alarm(&mut self) -> bool {
+        let Some(deadline) = self.session.deadline() else { return false };
+        if self.alarm.deadline() != deadline.into() {
+            self.alarm.as_mut().reset(deadline.into());
+        }
+        true
+    }
 }
+
+/// A sender that is gone will not stop us any more.
+async fn changed(stop: &mut watch::Receiver<Stop>) {
+    if stop.changed().await.is_err() {
+        pending().await
+    }
+}
+
+async fn use_backend(backend: &mut Backend, wish: Wish<'_>) -> Event {
+    match backend {
+        Backend::Closed => pending().await,
+        Backend::Opening(opening) => Event::BackendOpen(opening.await),
+        Backend::Open(connection) => Event::Backend(exchange(&mut **connection, wish).await),
+    }
+}
+
+async fn use_client(client: &mut Option<ClientStream>, wish: Wish<'_>) -> Done {
+    match client {
+        Some(client) => exchange(client, wish).await,
+        None => pending().await,
+    }
+}
+
+/// Takes the next piece of the message out, or puts away what came in.
+async fn use_hold(hold: &mut Option<Hold>, take: bool) -> Event {
+    match hold {
+        Some(hold) if take => Event::Filled(hold.fill().await),
+        Some(hold) => Event::Flushed(hold.flush().await),
+        None => pending().await,
+    }
+}
+
+/// Octets read at once where commands come, and where a message comes.
+const COMMAND_READ: usize = 2 * 1024;
+const BODY_READ: usize = 64 * 1024;
+/// Octets that may wait while the session cannot use them: enough to see that the client is gone.
+const READ_AHEAD: usize = 128 * 1024;
+/// Octets that may wait for the backend before a body is read on.
+const OUTBOX_LIMIT: usize = 256 * 1024;
+/// Less than this of a message waits for its dot.
+const GATHER: usize = 64 * 1024;
+/// Replies that a client may leave untaken before its commands wait.
+const OWED_LIMIT: usize = 64 * 1024;

@@ -7,6 +7,7 @@ pub mod accept;
 mod clock;
 mod counts;
 pub mod driver;
+mod exchange;
 mod linger;
 mod outbox;
 mod proxy_header;

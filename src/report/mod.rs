@@ -2,6 +2,7 @@
 
 pub mod format;
 mod outlet;
+pub mod record;
 pub mod start;
 
 /// `[log]`

@@ -218,9 +218,14 @@ impl Session {
 
     /// Another client waits for a backend session.
     pub fn handle_backend_wanted(&mut self) {
-        if !self.authenticated && self.relay.idle_since().is_some() {
+        if self.has_idle_backend() {
             self.relay.close(&mut self.output);
         }
+    }
+
+    /// Whether a backend session stands unused, so that `handle_backend_wanted` would give it back.
+    pub fn has_idle_backend(&self) -> bool {
+        !self.authenticated && self.relay.idle_since().is_some()
     }
 
     /// A reload: in force from the next MAIL on.

@@ -1,0 +1,150 @@
+//! Listeners: one task each, and one a connection. A connection that panics harms no other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::UNIX_EPOCH;
+
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::front::clock;
+use crate::front::counts::Counted;
+use crate::front::counts::Counts;
+use crate::front::driver::Driver;
+use crate::front::proxy_header;
+use crate::front::services::Services;
+use crate::front::services::Stop;
+use crate::front::settings::Settings;
+use crate::front::stream::ClientStream;
+use crate::front::tls;
+use crate::session::Session;
+use crate::session::event::Admission;
+use crate::session::event::Peer;
+
+/// Where connections come in.
+pub struct Door {
+    services: Arc<Services>,
+    settings: watch::Receiver<Arc<Settings>>,
+    tls: watch::Receiver<Option<TlsAcceptor>>,
+    counts: Arc<Counts>,
+    sequence: AtomicU16,
+}
+
+impl Door {
+    /// Nothing is open yet.
+    pub fn new(
+        services: Arc<Services>,
+        settings: watch::Receiver<Arc<Settings>>,
+        tls: watch::Receiver<Option<TlsAcceptor>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { services, settings, tls, counts: Counts::new(), sequence: AtomicU16::new(0) })
+    }
+
+    /// Accepts until a stop begins; then the listener is closed.
+    pub async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool) {
+        let mut stop = self.services.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop > Stop::Run) => return,
+            };
+            match accepted {
+                Ok((stream, client)) => self.receive(stream, client, implicit_tls),
+                Err(error) => {
+                    // Out of descriptors, or a client that was gone before it was accepted: neither ends the listener.
+                    tracing::warn!(%error, "accept");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Resolves when the last connection is closed.
+    pub async fn empty(&self) {
+        self.counts.none_left().await;
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.counts.total()
+    }
+
+    fn receive(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
+        let limit = self.settings.borrow().max_connections + REFUSED_AT_ONCE;
+        if self.counts.total() >= limit {
+            // Not even the refusals can be borne: the kernel's close has to do.
+            return;
+        }
+        let door = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = door.serve(stream, client, implicit_tls).await {
+                tracing::debug!(%client, %error, "connection");
+            }
+        });
+    }
+
+    /// The order of DESIGN: PROXY header, limits, TLS; tcprules are the session's.
+    async fn serve(self: Arc<Self>, mut stream: TcpStream, client: SocketAddr, implicit_tls: bool) -> io::Result<()> {
+        let settings = self.settings.borrow().clone();
+        stream.set_nodelay(true)?;
+        let mut addresses = (client, stream.local_addr()?);
+        if settings.proxy_protocol_from.iter().any(|network| network.contains(&client.ip().to_canonical())) {
+            let header = timeout(settings.handshake, proxy_header::read(&mut stream)).await??;
+            addresses = header.unwrap_or(addresses);
+        }
+        let (client, local) = (canonical(addresses.0), canonical(addresses.1));
+        let (counted, admission) =
+            self.counts.enter(client.ip(), settings.max_connections, settings.max_connections_per_client);
+        let acceptor = self.tls.borrow().clone();
+        let mut stream = ClientStream::Plain(stream);
+        if implicit_tls {
+            let acceptor = acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            stream = tls::accept(stream, acceptor, settings.handshake).await.ok_or(io::ErrorKind::InvalidData)?;
+        }
+        let peer = Peer { client, local, host: None };
+        self.converse(stream, peer, admission, acceptor, settings.greet_delay).await;
+        drop::<Counted>(counted);
+        Ok(())
+    }
+
+    async fn converse(
+        &self,
+        stream: ClientStream,
+        peer: Peer,
+        admission: Admission,
+        acceptor: Option<TlsAcceptor>,
+        greet_delay: Duration,
+    ) {
+        let now = clock::now();
+        let seconds = now.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{seconds:08x}{sequence:04x}").into();
+        let snapshot = self.services.snapshot.borrow().clone();
+        let mut session = Session::new(id, snapshot, self.services.seed.clone(), peer.clone(), now);
+        if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
+            session.handle_offer(offer, fresh);
+        }
+        let stopping = *self.services.stop.borrow() > Stop::Run;
+        let admission = if stopping { Admission::Stopping } else { admission };
+        let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
+        session.start(admission, greet_delay, tls, now);
+        Driver::new(session, stream, peer, acceptor, self.services.clone()).run().await;
+    }
+}
+
+/// A listener on `[::]` sees IPv4 clients as mapped addresses.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Connections over the limit that are still told so.
+const REFUSED_AT_ONCE: usize = 100;
+/// After a failed accept.
+const PAUSE: Duration = Duration::from_millis(50);

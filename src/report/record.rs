@@ -1,0 +1,38 @@
+//! A record as one event, its keys in the order in which DESIGN has them.
+
+use crate::session::record::Kind;
+use crate::session::record::Record;
+
+/// One line of the log.
+pub fn write(record: &Record) {
+    let recipients = (record.kind != Kind::Session).then(|| record.recipients.join(","));
+    let shadow = (!record.shadow.is_empty()).then(|| record.shadow.join(","));
+    let ms = u64::try_from(record.elapsed.as_millis()).unwrap_or(u64::MAX);
+    macro_rules! event {
+        ($word:literal) => {
+            tracing::info!(
+                session = &*record.session,
+                client = %record.client,
+                helo = record.helo.as_deref(),
+                tls = record.tls,
+                sender = record.sender.as_deref(),
+                recipients = recipients.as_deref(),
+                size = record.size,
+                id = record.id.as_deref(),
+                verdict = record.verdict.as_str(),
+                code = record.code,
+                reason = record.reason.map(display),
+                rule = record.rule.as_deref(),
+                shadow = shadow.as_deref(),
+                backend = record.backend.as_deref(),
+                ms,
+                $word
+            )
+        };
+    }
+    match record.kind {
+        Kind::Mail => event!("mail"),
+        Kind::Rcpt => event!("rcpt"),
+        Kind::Session => event!("session"),
+    }
+}
