@@ -217,10 +217,13 @@ impl Relay {
                 return Some(Event::Broken);
             };
             self.active = now;
-            if let Some(event) = self.take(reply, out) {
-                return Some(event);
+            let event = self.take(reply, out);
+            if matches!(event, None | Some(Event::Ready(_) | Event::Reply(..))) {
+                self.flush(now, out);
             }
-            self.flush(now, out);
+            if event.is_some() {
+                return event;
+            }
         }
     }
 

@@ -1,0 +1,522 @@
+//! Dialogs: sessions as text files. The file is the expected transcript; its inputs are replayed and the whole is
+//! compared, so that a change of behaviour is a readable diff.
+//!
+//! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
+//! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
+//! pass, `S` we are to stop, `G` another client wants a backend session.
+//! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
+//! dropped, `h` a message is held, `t` the TLS handshake, `x` the client's connection is closed, `r` the record.
+//! Settings come first, as `= name value`; `#` lines are comments.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use bytes::BytesMut;
+use portcullis::policy::Policy;
+use portcullis::policy::client::ClientRule;
+use portcullis::policy::environment::Variables;
+use portcullis::policy::list::AddressList;
+use portcullis::policy::list::Dialect;
+use portcullis::policy::local::LocalDomains;
+use portcullis::policy::place::Place;
+use portcullis::policy::size::Cap;
+use portcullis::policy::throttle::Action;
+use portcullis::policy::throttle::Seed;
+use portcullis::policy::throttle::Throttle;
+use portcullis::session::Session;
+use portcullis::session::Snapshot;
+use portcullis::session::event::Admission;
+use portcullis::session::event::Answer;
+use portcullis::session::event::BackendEnd;
+use portcullis::session::event::Fact;
+use portcullis::session::event::HoldEnd;
+use portcullis::session::event::Now;
+use portcullis::session::event::Output;
+use portcullis::session::event::Peer;
+use portcullis::session::event::Question;
+use portcullis::session::record::Record;
+use portcullis::session::settings::Auth;
+use portcullis::session::settings::Settings;
+use portcullis::session::settings::Timeouts;
+use portcullis::smtp::data::BareNewline;
+use portcullis::smtp::reply::Offer;
+use portcullis::store::clock::Virtual;
+use portcullis::store::throttle::ThrottleTable;
+
+/// A dialog as it stands in the file.
+#[derive(Clone, Debug)]
+pub struct Dialog {
+    pub head: Vec<String>,
+    pub lines: Vec<String>,
+}
+
+/// What the `=` lines say.
+#[derive(Debug)]
+pub struct Scene {
+    pub snapshot: Arc<Snapshot>,
+    pub client: IpAddr,
+    pub offer: Offer,
+    pub admission: Admission,
+    pub greet_delay: Duration,
+    pub no_room: bool,
+    pub hold: Result<(), HoldEnd>,
+}
+
+impl Dialog {
+    pub fn parse(text: &str) -> Self {
+        let is_head = |line: &&str| line.is_empty() || line.starts_with(['#', '=']);
+        let head: Vec<String> = text.lines().take_while(is_head).map(str::to_owned).collect();
+        let lines = text.lines().skip(head.len()).map(str::to_owned).collect();
+        Self { head, lines }
+    }
+
+    /// Settings with short limits, one blocked sender, and what the head changes of that.
+    pub fn scene(&self) -> Scene {
+        let mut scene = Builder::default();
+        for line in self.head.iter().filter_map(|line| line.strip_prefix("= ")) {
+            let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+            scene.set(name, value);
+        }
+        scene.build()
+    }
+}
+
+struct Builder {
+    policy: Policy,
+    settings: Settings,
+    client: IpAddr,
+    offer: Offer,
+    admission: Admission,
+    greet_delay: Duration,
+    variables: Vec<(Vec<u8>, Vec<u8>)>,
+    no_room: bool,
+    hold: Result<(), HoldEnd>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let list = b"newsletter@sillyplace.com\n@blocked.example\n";
+        let policy = Policy {
+            senders: vec![AddressList::parse("badmailfrom".into(), Dialect::Qmail, list).unwrap()],
+            throttles: Throttle::shipped(),
+            ..Policy::default()
+        };
+        Self {
+            policy,
+            settings: settings(),
+            client: "192.0.2.7".parse().unwrap(),
+            offer: Offer::default(),
+            admission: Admission::Granted,
+            greet_delay: Duration::ZERO,
+            variables: Vec::new(),
+            no_room: false,
+            hold: Ok(()),
+        }
+    }
+}
+
+impl Builder {
+    fn set(&mut self, name: &str, value: &str) {
+        let list = |source: &str| AddressList::parse(source.into(), Dialect::Extended, value.replace(' ', "\n").as_bytes());
+        match name {
+            "add_received" => self.settings.add_received = value == "yes",
+            "admission" => {
+                self.admission = match value {
+                    "full" => Admission::Full,
+                    "full_for_client" => Admission::FullForClient,
+                    "stopping" => Admission::Stopping,
+                    other => panic!("unknown admission {other}"),
+                }
+            }
+            "auth" if value == "always" => self.settings.auth = Auth::Always,
+            "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
+            "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
+            "bare_newline_exempt" => self.settings.bare_newline_exempt_relay_client = true,
+            "cap" => {
+                let (limit, who) = value.split_once(' ').unwrap();
+                let text = who.replace(' ', "\n");
+                let recipients = AddressList::parse("size.recipients".into(), Dialect::Extended, text.as_bytes()).unwrap();
+                self.policy.size.caps.push(Cap { recipients, limit: limit.parse().unwrap() });
+            }
+            "client" => self.client = value.parse().unwrap(),
+            "databytes" => self.policy.size.databytes = Some(value.parse().unwrap()),
+            "deny" => self.policy.clients.insert(
+                value.as_bytes().into(),
+                ClientRule { deny: true, variables: Vec::new(), place: Place { source: "tcp.smtp".into(), line: 3 } },
+            ).then_some(()).unwrap(),
+            "env" => {
+                let (name, value) = value.split_once('=').unwrap();
+                self.variables.push((name.into(), value.into()));
+            }
+            "greet_delay" => self.greet_delay = Duration::from_secs(value.parse().unwrap()),
+            "hold" if value == "off" => self.settings.hold = false,
+            "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
+            "limit" => self.policy.size.limit = Some(value.parse().unwrap()),
+            "max_errors" => self.settings.max_errors = value.parse().unwrap(),
+            "max_recipients" => self.settings.max_recipients = value.parse().unwrap(),
+            "no_room" => self.no_room = true,
+            "offer" => value.split(' ').for_each(|keyword| self.offer(keyword)),
+            "rcpthosts" => self.policy.local = Some(LocalDomains::parse("rcpthosts".into(), value.as_bytes())),
+            "starttls" => self.settings.starttls = true,
+            "throttle" => self.throttle(value),
+            "tls_required" => self.settings.tls_required = true,
+            other => panic!("unknown setting {other} {value}"),
+        }
+    }
+
+    fn offer(&mut self, keyword: &str) {
+        match keyword.split_once('=').unwrap_or((keyword, "")) {
+            ("SIZE", limit) => self.offer.size = Some(limit.parse().unwrap()),
+            ("8BITMIME", _) => self.offer.eight_bit_mime = true,
+            ("SMTPUTF8", _) => self.offer.smtputf8 = true,
+            ("AUTH", mechanisms) => self.offer.auth = Some(mechanisms.to_owned()),
+            other => panic!("unknown keyword {other:?}"),
+        }
+    }
+
+    /// `ACTION BURST`: the shipped retrying-sender, changed.
+    fn throttle(&mut self, value: &str) {
+        let (action, burst) = value.split_once(' ').unwrap();
+        let throttle = &mut self.policy.throttles[0];
+        throttle.burst = burst.parse().unwrap();
+        match action {
+            "defer" => throttle.action = Action::Defer,
+            "disconnect" => throttle.action = Action::Disconnect,
+            "shadow" => throttle.shadow = true,
+            other => panic!("unknown action {other}"),
+        }
+    }
+
+    fn build(mut self) -> Scene {
+        self.policy.variables = Arc::new(Variables::new(self.variables));
+        Scene {
+            snapshot: Arc::new(Snapshot { policy: self.policy, settings: self.settings }),
+            client: self.client,
+            offer: self.offer,
+            admission: self.admission,
+            greet_delay: self.greet_delay,
+            no_room: self.no_room,
+            hold: self.hold,
+        }
+    }
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        hostname: "mx.example.org".into(),
+        banner: "mx.example.org ESMTP".into(),
+        max_recipients: 100,
+        max_errors: 20,
+        auth: Auth::Tls,
+        starttls: false,
+        tls_required: false,
+        timeout: Timeouts {
+            greeting: Duration::from_secs(30),
+            command: Duration::from_secs(300),
+            data: Duration::from_secs(180),
+            session: Duration::from_secs(3600),
+        },
+        min_rate: 500,
+        hold: true,
+        bare_newline: BareNewline::Normalize,
+        bare_newline_exempt_relay_client: false,
+        backend_reply: Duration::from_secs(300),
+        backend_connect: Duration::from_secs(10),
+        add_received: false,
+    }
+}
+
+/// Plays a dialog on a bare session.
+pub struct Player {
+    session: Session,
+    scene: Scene,
+    throttles: ThrottleTable,
+    clock: Arc<Virtual>,
+    began: Instant,
+    elapsed: Duration,
+    input: BytesMut,
+    replies: BytesMut,
+    held: Vec<u8>,
+    holding: bool,
+    ended: bool,
+    /// So many octets of the client at a time.
+    cut: usize,
+    pub transcript: Vec<String>,
+}
+
+impl Player {
+    pub fn new(dialog: &Dialog, cut: usize) -> Self {
+        let scene = dialog.scene();
+        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let began = Instant::now();
+        let now = Now { monotonic: began, wall: SystemTime::UNIX_EPOCH };
+        let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
+        Self {
+            session,
+            scene,
+            throttles: ThrottleTable::new(1000, clock.clone()),
+            clock,
+            began,
+            elapsed: Duration::ZERO,
+            input: BytesMut::new(),
+            replies: BytesMut::new(),
+            held: Vec::new(),
+            holding: false,
+            ended: false,
+            cut,
+            transcript: dialog.head.clone(),
+        }
+    }
+
+    pub fn play(mut self, dialog: &Dialog) -> Vec<String> {
+        self.session.handle_offer(self.scene.offer.clone(), true);
+        let now = self.now();
+        self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
+        self.drain();
+        let mut together = Vec::new();
+        for line in &dialog.lines {
+            let (kind, rest) = line.split_at(line.len().min(1));
+            let rest = rest.strip_prefix(' ').unwrap_or(rest);
+            if is_input(kind) {
+                self.transcript.push(line.clone());
+            }
+            match kind {
+                "P" => together.extend_from_slice(&[rest.as_bytes(), b"\r\n"].concat()),
+                "C" => {
+                    together.extend_from_slice(&[rest.as_bytes(), b"\r\n"].concat());
+                    self.client(&std::mem::take(&mut together));
+                }
+                "W" => {
+                    together.extend(unescape(rest));
+                    self.client(&std::mem::take(&mut together));
+                }
+                "B" => self.backend(&[rest.as_bytes(), b"\r\n"].concat()),
+                "#" | "" => self.transcript.push(line.clone()),
+                _ => self.other(kind, rest),
+            }
+        }
+        self.transcript
+    }
+
+    fn other(&mut self, kind: &str, rest: &str) {
+        let now = self.now();
+        match kind {
+            "@" => self.pass(Duration::from_secs(rest.parse().unwrap())),
+            "F" => self.ended = true,
+            "R" => self.session.handle_client_reset(now),
+            "G" => self.session.handle_backend_wanted(),
+            "S" => self.session.handle_stop(now),
+            "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
+            "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
+            _ => return,
+        }
+        self.drain();
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.began + self.elapsed, wall: SystemTime::UNIX_EPOCH + self.elapsed }
+    }
+
+    fn client(&mut self, octets: &[u8]) {
+        for piece in octets.chunks(self.cut) {
+            self.input.extend_from_slice(piece);
+            self.drain();
+        }
+    }
+
+    fn backend(&mut self, octets: &[u8]) {
+        for piece in octets.chunks(self.cut) {
+            self.replies.extend_from_slice(piece);
+            let now = self.now();
+            self.session.handle_backend(&mut self.replies, now);
+            self.drain();
+        }
+    }
+
+    /// Virtual time: from one deadline to the next.
+    fn pass(&mut self, time: Duration) {
+        let end = self.elapsed + time;
+        while let Some(deadline) = self.session.deadline() {
+            let at = deadline.saturating_duration_since(self.began);
+            if at > end || self.session.is_over() {
+                break;
+            }
+            self.clock.advance(at.saturating_sub(self.elapsed));
+            self.elapsed = self.elapsed.max(at);
+            let now = self.now();
+            self.session.handle_timeout(now);
+            self.drain();
+        }
+        self.clock.advance(end.saturating_sub(self.elapsed));
+        self.elapsed = end;
+    }
+
+    fn drain(&mut self) {
+        let mut outputs = VecDeque::new();
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                outputs.push_back(output);
+                while let Some(output) = outputs.pop_front() {
+                    self.obey(output);
+                }
+            }
+            let before = self.input.len();
+            let now = self.now();
+            if self.session.is_over() {
+                return;
+            }
+            if self.session.wants_input() && before > 0 {
+                self.session.handle_client(&mut self.input, now);
+            }
+            if self.ended {
+                self.session.handle_client_end(&mut self.input, now);
+            }
+            if before == self.input.len() && !(self.ended && self.session.is_over()) {
+                match self.session.poll_output() {
+                    Some(output) => self.obey(output),
+                    None => return,
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, output: Output) {
+        let now = self.now();
+        match output {
+            Output::Ask(question) => {
+                let answer = self.answer(&question);
+                self.session.handle_answer(answer, now);
+            }
+            Output::Backend(octets) => self.say("b", &octets),
+            Output::BackendBody => {
+                let held = std::mem::take(&mut self.held);
+                self.say("b", &held);
+                self.session.handle_body_sent(now);
+            }
+            Output::Client(octets) => self.say("c", &octets),
+            Output::CloseClient => self.transcript.push("x".into()),
+            Output::DropBackend { quit } => self.transcript.push(if quit { "q" } else { "d" }.into()),
+            Output::Hold(octets) => self.held.extend_from_slice(&octets),
+            Output::HoldBegin { expected } => {
+                self.transcript.push(format!("h {expected}"));
+                self.holding = true;
+                self.held.clear();
+                self.session.handle_hold(self.scene.hold, now);
+            }
+            Output::HoldDrop => self.holding = false,
+            Output::OpenBackend { .. } => {
+                self.transcript.push("o".into());
+                self.session.handle_backend_open(now);
+            }
+            Output::Record(record) => self.transcript.push(format!("r {}", describe(&record))),
+            Output::StartTls => {
+                self.input.clear();
+                self.transcript.push("t".into());
+                self.session.handle_tls(Some("TLSv1.3"), now);
+            }
+            Output::Tell(Fact::Charge(snapshot, charges)) => {
+                for charge in charges {
+                    let throttle = &snapshot.policy.throttles[charge.throttle];
+                    self.throttles.charge(throttle, charge.key, charge.cells);
+                }
+            }
+            Output::Tell(Fact::Learned(..)) => {}
+        }
+    }
+
+    fn answer(&self, question: &Question) -> Answer {
+        let mut answer = Answer { no_room: question.room.is_some() && self.scene.no_room, ..Answer::default() };
+        for ask in &question.asks {
+            let throttle = &question.snapshot.policy.throttles[ask.charge.throttle];
+            let (key, cells) = (ask.charge.key, ask.charge.cells);
+            let result = if ask.take {
+                self.throttles.take(throttle, key, cells)
+            } else {
+                self.throttles.test(throttle, key, cells)
+            };
+            match result {
+                Ok(()) => {}
+                Err(_) if throttle.shadow => answer.shadows.push(ask.charge.throttle),
+                Err(wait) => {
+                    answer.refused.get_or_insert((ask.charge.throttle, wait));
+                }
+            }
+        }
+        answer
+    }
+
+    /// One transcript line for each line of octets.
+    fn say(&mut self, who: &str, octets: &[u8]) {
+        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+            let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+            let text = format!("{who} {}", escape(text));
+            self.transcript.push(text.trim_end().to_owned());
+        }
+    }
+}
+
+pub fn is_input(kind: &str) -> bool {
+    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G")
+}
+
+fn describe(record: &Record) -> String {
+    let mut text = format!("{} verdict={}", record.kind.as_str(), record.verdict);
+    let mut add = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!(" {name}={value}"));
+        }
+    };
+    add("code", record.code.map(|code| code.to_string()));
+    add("reason", record.reason.map(|reason| reason.to_string()));
+    add("rule", record.rule.as_ref().map(ToString::to_string));
+    add("sender", record.sender.clone());
+    add("recipients", (!record.recipients.is_empty()).then(|| record.recipients.join(",")));
+    add("size", record.size.map(|size| size.to_string()));
+    add("id", record.id.clone());
+    add("shadow", (!record.shadow.is_empty()).then(|| record.shadow.join(",")));
+    text
+}
+
+pub fn unescape(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'\\' {
+            octets.push(*first);
+            continue;
+        }
+        let (escape, tail) = rest.split_first().unwrap();
+        rest = tail;
+        match escape {
+            b'r' => octets.push(b'\r'),
+            b'n' => octets.push(b'\n'),
+            b'0' => octets.push(0),
+            b't' => octets.push(b'\t'),
+            b'x' => {
+                octets.push(u8::from_str_radix(std::str::from_utf8(&rest[..2]).unwrap(), 16).unwrap());
+                rest = &rest[2..];
+            }
+            other => octets.push(*other),
+        }
+    }
+    octets
+}
+
+pub fn escape(octets: &[u8]) -> String {
+    let mut text = String::new();
+    for octet in octets {
+        match octet {
+            b'\r' => text.push_str("\\r"),
+            b'\n' => text.push_str("\\n"),
+            b' '..=b'~' => text.push(char::from(*octet)),
+            other => text.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    text
+}
