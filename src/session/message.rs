@@ -187,7 +187,7 @@ impl Session {
     /// The backend's word on the message. Before our dot it can only be a refusal: the rest is not sent.
     pub(super) fn dot_replied(&mut self, reply: BackendReply, now: Now) {
         if !self.relay.dot_sent() {
-            self.relay.close(&mut self.output);
+            self.relay.abandon(&mut self.output);
         }
         self.settle(Final::backend(&reply), now);
     }

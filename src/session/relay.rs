@@ -196,6 +196,12 @@ impl Relay {
         self.forget();
     }
 
+    /// Throws the connection away in the middle of a message: whatever was said now would be text of it.
+    pub(super) fn abandon(&mut self, out: &mut VecDeque<Output>) {
+        out.push_back(Output::DropBackend { quit: false });
+        self.forget();
+    }
+
     /// The connection is gone already.
     pub(super) fn forget(&mut self) {
         *self = Self::new(self.active);

@@ -241,7 +241,8 @@ pub struct Player {
     input: BytesMut,
     replies: BytesMut,
     held: Vec<u8>,
-    holding: bool,
+    /// A line to the backend without its end.
+    unfinished: Vec<u8>,
     ended: bool,
     /// So many octets of the client at a time.
     cut: usize,
@@ -266,7 +267,7 @@ impl Player {
             input: BytesMut::new(),
             replies: BytesMut::new(),
             held: Vec::new(),
-            holding: false,
+            unfinished: Vec::new(),
             ended: false,
             cut,
             transcript: dialog.head.clone(),
@@ -400,15 +401,17 @@ impl Player {
             }
             Output::Client(octets) => self.say("c", &octets),
             Output::CloseClient => self.transcript.push("x".into()),
-            Output::DropBackend { quit } => self.transcript.push(if quit { "q" } else { "d" }.into()),
+            Output::DropBackend { quit } => {
+                self.unfinished.clear();
+                self.transcript.push(if quit { "q" } else { "d" }.into());
+            }
             Output::Hold(octets) => self.held.extend_from_slice(&octets),
             Output::HoldBegin { expected } => {
                 self.transcript.push(format!("h {expected}"));
-                self.holding = true;
                 self.held.clear();
                 self.session.handle_hold(self.scene.hold, now);
             }
-            Output::HoldDrop => self.holding = false,
+            Output::HoldDrop | Output::Tell(Fact::Learned(..)) => {}
             Output::OpenBackend { .. } => {
                 self.transcript.push("o".into());
                 self.session.handle_backend_open(now);
@@ -425,7 +428,6 @@ impl Player {
                     self.throttles.charge(throttle, charge.key, charge.cells);
                 }
             }
-            Output::Tell(Fact::Learned(..)) => {}
         }
     }
 
@@ -450,9 +452,13 @@ impl Player {
         answer
     }
 
-    /// One transcript line for each line of octets.
+    /// One transcript line for each line of octets; one that has no end yet waits for it.
     fn say(&mut self, who: &str, octets: &[u8]) {
-        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let unfinished = if who == "b" { &mut self.unfinished } else { &mut Vec::new() };
+        unfinished.extend_from_slice(octets);
+        let end = unfinished.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
+        let whole: Vec<u8> = unfinished.drain(..end).collect();
+        for line in whole.split_inclusive(|octet| *octet == b'\n') {
             let text = line.strip_suffix(b"\r\n").unwrap_or(line);
             let text = format!("{who} {}", escape(text));
             self.transcript.push(text.trim_end().to_owned());
