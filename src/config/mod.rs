@@ -1,1 +1,142 @@
-//! The file as written, and the checked values made from it.
+//! The configuration: the file as written (`file`, `sections`), and the checked values made from it (`checked`).
+//! Every fault is found at once and has its place. Nothing on the path of a session names this module.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::backend::Target;
+use crate::config::checked::Config;
+use crate::config::checked::Draft;
+use crate::config::faults::At;
+use crate::config::faults::Fault;
+use crate::config::faults::Findings;
+use crate::config::file::File;
+use crate::config::file::Overrides;
+
+mod build;
+mod check;
+pub mod checked;
+pub mod faults;
+pub mod file;
+mod needs;
+mod reader;
+mod sections;
+pub mod units;
+pub mod watch;
+
+#[cfg(test)]
+mod tests;
+
+/// A configuration without faults.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its values.
+    pub config: Draft,
+    /// What is probably not as it was meant.
+    pub warnings: Vec<Fault>,
+}
+
+/// The file to read: `explicit`, else `$PORTCULLIS_CONFIG`, `./portcullis.toml`, `/etc/portcullis.toml`. Only the last
+/// two have to exist to be chosen: a file that was named and is missing is a fault, not a reason to look elsewhere.
+pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
+    let named = std::env::var_os("PORTCULLIS_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
+    find_in(explicit, named, &DEFAULT_FILES.map(Path::new))
+}
+
+/// Reads and checks the file and what it names: the backend's program, lists and certificates must be there.
+///
+/// # Errors
+/// All faults, in the file's order.
+pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
+    load_with(path, &Overrides::default())
+}
+
+/// As [`load`], with the command line's word over the file's.
+///
+/// # Errors
+/// All faults, those of the command line first.
+pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
+    let octets = read_bounded(path).map_err(|error| vec![Fault::of_file(path, error.to_string())])?;
+    let text = match str::from_utf8(&octets) {
+        Ok(text) => text,
+        Err(error) => {
+            let readable = str::from_utf8(&octets[..error.valid_up_to()]).expect("valid up to there");
+            let findings = Findings::default();
+            findings.fault(At::Octet(readable.len()), "this is no UTF-8; save the file as UTF-8");
+            return Err(findings.placed(path, readable).0);
+        }
+    };
+    read(&Source { name: path, text, default_backend: false, look_at_files: true }, overrides)
+}
+
+/// Without a file: 127.0.0.1:2525 and the Maildir `./portcullis-mail`, unless the command line says otherwise.
+///
+/// # Errors
+/// All faults of the command line.
+pub fn without_file(overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
+    read(&Source { name: Path::new(""), text: "", default_backend: true, look_at_files: true }, overrides)
+}
+
+/// Checks `text`, which is or would be the file `name`. Looks at no file.
+///
+/// # Errors
+/// All faults, in the text's order.
+pub fn parse(name: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
+    read(&Source { name, text, default_backend: false, look_at_files: false }, &Overrides::default())
+}
+
+impl Config {
+    /// What holds when there is no file at all.
+    pub fn default_without_file() -> Draft {
+        let source = Source { name: Path::new(""), text: "", default_backend: true, look_at_files: false };
+        read(&source, &Overrides::default()).expect("the defaults have no faults").config
+    }
+}
+
+/// The commented default configuration, for `init` and for whoever looks for a key.
+pub const DEFAULT_TEXT: &str = include_str!("../../config/portcullis.toml");
+
+struct Source<'t> {
+    name: &'t Path,
+    text: &'t str,
+    default_backend: bool,
+    look_at_files: bool,
+}
+
+fn read(source: &Source<'_>, overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
+    let findings = Findings::default();
+    let mut file = File::read(source.text, &findings);
+    if source.default_backend {
+        file.set_target(At::Octet(0), Target::Maildir(build::DEFAULT_MAILDIR.into()));
+    }
+    file.override_with(overrides, &findings);
+    check::check(&file, &findings);
+    let folder = source.name.parent().unwrap_or(Path::new(""));
+    if source.look_at_files {
+        needs::check(&file, folder, &findings);
+    }
+    let (faults, warnings) = findings.placed(source.name, source.text);
+    match faults.is_empty() {
+        true => Ok(Loaded { config: build::build(&file, folder), warnings }),
+        false => Err(faults),
+    }
+}
+
+fn find_in(explicit: Option<&Path>, named: Option<PathBuf>, defaults: &[&Path]) -> Option<PathBuf> {
+    let existing = || defaults.iter().find(|path| path.exists()).map(|path| path.to_path_buf());
+    explicit.map(Path::to_owned).or(named).or_else(existing)
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    match metadata.is_file() && metadata.len() <= LARGEST_FILE {
+        true => fs::read(path),
+        false => Err(io::Error::other("no ordinary file of at most 1 MiB; write the path of a configuration")),
+    }
+}
+
+const DEFAULT_FILES: [&str; 2] = ["portcullis.toml", "/etc/portcullis.toml"];
+
+const LARGEST_FILE: u64 = 1 << 20;

@@ -1,0 +1,195 @@
+//! From the file as written to the checked values: defaults that depend on other keys, and the folder that relative
+//! paths are under. Pure; it is also run on a file with faults, whose result nobody sees.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::backend;
+use crate::backend::Target;
+use crate::config::checked::Config;
+use crate::config::checked::Draft;
+use crate::config::checked::Limit;
+use crate::config::checked::Lists;
+use crate::config::checked::Open;
+use crate::config::checked::Pair;
+use crate::config::checked::Qmail;
+use crate::config::checked::Size;
+use crate::config::checked::Tls;
+use crate::config::faults::At;
+use crate::config::faults::Written;
+use crate::config::file::File;
+use crate::config::sections;
+use crate::config::sections::server::Server;
+use crate::front;
+use crate::hold;
+use crate::policy::throttle::Throttle;
+use crate::session;
+use crate::session::settings::Timeouts;
+
+/// `message.hold_memory`
+pub(crate) const HOLD_MEMORY: u64 = 256 << 10;
+
+/// `message.hold_total`
+pub(crate) const HOLD_TOTAL: u64 = 1 << 30;
+
+/// The values of `file`, whose relative paths are under `folder`.
+pub(crate) fn build(file: &File, folder: &Path) -> Draft {
+    let qmail = qmail(file, folder);
+    let written = |value: &Option<Written<u64>>, default| value.as_ref().map_or(default, |size| size.value);
+    let config = Config {
+        front: front(&file.server),
+        session: session(file),
+        hold: hold::Settings {
+            memory: written(&file.message.hold_memory, HOLD_MEMORY),
+            total: written(&file.message.hold_total, HOLD_TOTAL),
+            spool: file.message.spool.as_ref().map_or_else(std::env::temp_dir, |spool| under(folder, spool)),
+            min_free: file.message.min_free,
+            queue: qmail.queue.clone(),
+        },
+        backend: backend(file, folder),
+        backend_environment: environment(file),
+        report: file.log,
+        throttles: throttles(file),
+        qmail,
+        senders: lists(&file.senders, folder),
+        recipients: lists(&file.recipients, folder),
+        size: Size { limit: Limit::None, caps: file.size.caps.clone() },
+        tls: tls(file, folder),
+        user: file.server.user.as_ref().map(|user| user.value.clone()),
+        group: file.server.group.as_ref().map(|group| group.value.clone()),
+    };
+    let open = Open {
+        hostname: file.server.hostname.clone(),
+        command_timeout: file.server.timeout.command,
+        backend_max: file.backend.max.map(number),
+        size_limit: file.size.limit,
+    };
+    Draft { config, open }
+}
+
+/// A path of the file is under the file's folder; one of the command line, where we stand.
+pub(crate) fn under(folder: &Path, path: &Written<PathBuf>) -> PathBuf {
+    match path.at {
+        At::Octet(_) => folder.join(&path.value),
+        At::Option(_) => path.value.clone(),
+    }
+}
+
+/// The backend with its paths resolved; the default when there is none.
+pub(crate) fn target(file: &File, folder: &Path) -> Target {
+    let Some(written) = file.backend.targets.first() else { return Target::Maildir(DEFAULT_MAILDIR.into()) };
+    let under = |path: &Path| under(folder, &Written { value: path.to_owned(), at: written.at });
+    match &written.value {
+        Target::Maildir(path) => Target::Maildir(under(path)),
+        Target::Tcp(address) => Target::Tcp(address.clone()),
+        Target::Spawn(words) => {
+            let mut words = words.clone();
+            if let Some(program) = words.first_mut() {
+                *program = under(Path::new(&*program)).into();
+            }
+            Target::Spawn(words)
+        }
+    }
+}
+
+/// Where accepted mail goes when nobody said.
+pub(crate) const DEFAULT_MAILDIR: &str = "./portcullis-mail";
+
+fn front(server: &Server) -> front::settings::Settings {
+    let addresses = |written: &[Written<SocketAddr>]| written.iter().map(|address| address.value).collect();
+    front::settings::Settings {
+        listen: server.listen.as_deref().map_or_else(|| vec![DEFAULT_LISTEN], addresses),
+        listen_tls: addresses(&server.listen_tls),
+        max_connections: number(server.max_connections),
+        max_connections_per_client: number(server.max_connections_per_client.as_ref().map_or(50, |it| it.value)),
+        greet_delay: server.greet_delay,
+        handshake: server.timeout.greeting,
+        proxy_protocol_from: server.proxy_protocol_from.clone(),
+        drain: server.drain,
+    }
+}
+
+/// The names are filled in by `Draft::complete`.
+fn session(file: &File) -> session::settings::Settings {
+    let (server, message) = (&file.server, &file.message);
+    session::settings::Settings {
+        hostname: String::new(),
+        banner: String::new(),
+        max_recipients: server.max_recipients,
+        max_errors: server.max_errors,
+        auth: server.auth,
+        starttls: file.tls.pair.is_some(),
+        tls_required: file.tls.required.is_some(),
+        timeout: Timeouts {
+            greeting: server.timeout.greeting,
+            command: server.timeout.command.unwrap_or(DEFAULT_COMMAND_TIMEOUT),
+            data: server.timeout.data,
+            session: server.timeout.session,
+        },
+        min_rate: server.min_rate,
+        hold: message.hold,
+        bare_newline: message.bare_newline,
+        bare_newline_exempt_relay_client: message.bare_newline_exempt_relay_client,
+        backend_reply: file.backend.reply,
+        backend_connect: file.backend.connect,
+        // The others write their own.
+        add_received: file.backend.targets.iter().any(|target| matches!(target.value, Target::Tcp(_))),
+    }
+}
+
+fn backend(file: &File, folder: &Path) -> backend::Settings {
+    backend::Settings {
+        target: target(file, folder),
+        hostname: String::new(),
+        max: file.backend.max.map_or(40, number),
+        connect: file.backend.connect,
+    }
+}
+
+fn environment(file: &File) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let pairs = file.backend.environment.iter();
+    pairs.map(|(name, value)| (name.value.clone().into_bytes(), value.clone().into_bytes())).collect()
+}
+
+fn throttles(file: &File) -> Vec<Throttle> {
+    match &file.throttles {
+        Some(written) => written.iter().map(|(throttle, _)| throttle.clone()).collect(),
+        None => Throttle::shipped(),
+    }
+}
+
+fn qmail(file: &File, folder: &Path) -> Qmail {
+    let path = |written: &Option<Written<PathBuf>>| written.as_ref().map(|path| under(folder, path));
+    let control = path(&file.qmail.control);
+    let beside = || control.as_ref()?.parent().map(|qmail| qmail.join("queue"));
+    Qmail {
+        queue: path(&file.qmail.queue).or_else(beside),
+        control,
+        tcprules: path(&file.qmail.tcprules),
+        lookup: file.qmail.lookup,
+    }
+}
+
+fn lists(lists: &sections::lists::Lists, folder: &Path) -> Lists {
+    Lists { blocked: lists.blocked.iter().map(|path| under(folder, path)).collect(), dialect: lists.dialect }
+}
+
+fn tls(file: &File, folder: &Path) -> Option<Tls> {
+    let pair = |pair: &sections::tls::Pair| Pair {
+        certificate: under(folder, &pair.certificate),
+        key: under(folder, &pair.key),
+    };
+    let first = pair(file.tls.pair.as_ref()?);
+    Some(Tls { first, more: file.tls.more.iter().map(|more| pair(&more.value)).collect() })
+}
+
+fn number(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
+
+const DEFAULT_COMMAND_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);

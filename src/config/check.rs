@@ -1,0 +1,118 @@
+//! The faults that several keys make together. Pure; what a key alone can tell is checked where it is read.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::backend::Target;
+use crate::config::build;
+use crate::config::faults::Findings;
+use crate::config::faults::Written;
+use crate::config::file::File;
+use crate::config::sections::message::Message;
+use crate::config::sections::server::Server;
+
+/// Reports what does not fit together.
+pub(crate) fn check(file: &File, findings: &Findings) {
+    listeners(&file.server, findings);
+    limits(&file.server, findings);
+    one_backend(file, findings);
+    open_relay(file, findings);
+    certificates(file, findings);
+    holding(&file.message, findings);
+    throttle_names(file, findings);
+}
+
+fn listeners(server: &Server, findings: &Findings) {
+    let mut seen = HashSet::new();
+    for listener in server.listen.iter().flatten().chain(&server.listen_tls) {
+        // Port 0 is a different one each time.
+        if listener.value.port() != 0 && !seen.insert(listener.value) {
+            findings.fault(listener.at, format!("{} is listened on twice; write it once", listener.value));
+        }
+    }
+    if let (Some(at), true) = (server.empty_listen, server.listen_tls.is_empty()) {
+        findings.missing(at, "nothing is listened on; write listen = [\"127.0.0.1:2525\"]");
+    }
+}
+
+fn limits(server: &Server, findings: &Findings) {
+    let per_client = server.max_connections_per_client.as_ref();
+    if let Some(more) = per_client.filter(|per_client| per_client.value > server.max_connections) {
+        let what = format!("this is more than server.max_connections, {}, which rules", server.max_connections);
+        findings.warn(more.at, what);
+    }
+    if let (Some(group), None) = (&server.group, &server.user) {
+        findings.fault(group.at, "server.group needs a user; write user = \"...\" too");
+    }
+}
+
+fn one_backend(file: &File, findings: &Findings) {
+    let backend = &file.backend;
+    if backend.targets.is_empty() && !backend.target_is_written {
+        let what = "no backend; write one of maildir, tcp and spawn in [backend], such as tcp = \"127.0.0.1:2526\"";
+        findings.missing(backend.at, what);
+    }
+    for second in backend.targets.iter().skip(1) {
+        findings.fault(second.at, "there is another backend above; write exactly one of maildir, tcp and spawn");
+    }
+}
+
+/// A tcp backend sees our address, which it may well relay for. And what a spawned one sees in RELAYCLIENT, it relays.
+fn open_relay(file: &File, findings: &Findings) {
+    let stranger = |listener: &&Written<SocketAddr>| !listener.value.ip().to_canonical().is_loopback();
+    let server = &file.server;
+    let Some(open) = server.listen.iter().flatten().chain(&server.listen_tls).find(stranger) else { return };
+    let tcp = file.backend.targets.iter().find(|target| matches!(target.value, Target::Tcp(_)));
+    if let (Some(tcp), None) = (tcp, &file.qmail.control) {
+        let what = format!(
+            "this backend would see every client of {} as ourselves, an open relay; \
+             write qmail.control = \"...\" with an rcpthosts, or listen on 127.0.0.1 only",
+            open.value
+        );
+        findings.missing(tcp.at, what);
+    }
+    if let Some((name, _)) = file.backend.environment.iter().find(|(name, _)| name.value == "RELAYCLIENT") {
+        let what = format!(
+            "RELAYCLIENT lets every client of {} relay; write it for your own networks in qmail.tcprules",
+            open.value
+        );
+        findings.fault(name.at, what);
+    }
+}
+
+fn certificates(file: &File, findings: &Findings) {
+    let tls = &file.tls;
+    if tls.is_written {
+        return;
+    }
+    let instead = "write certificate = \"...\" and key = \"...\" in [tls]";
+    if let Some(at) = tls.required {
+        findings.missing(at, format!("tls.required without a certificate would refuse all mail; {instead}"));
+    }
+    if let Some(listener) = file.server.listen_tls.first() {
+        findings.missing(listener.at, format!("server.listen_tls needs a certificate; {instead}"));
+    }
+    if let Some(more) = tls.more.first() {
+        findings.missing(more.at, format!("tls.more needs a first certificate; {instead}"));
+    }
+}
+
+fn holding(message: &Message, findings: &Findings) {
+    let value = |written: &Option<Written<u64>>, default| written.as_ref().map_or(default, |size| size.value);
+    let memory = value(&message.hold_memory, build::HOLD_MEMORY);
+    let total = value(&message.hold_total, build::HOLD_TOTAL);
+    if memory > total {
+        let at = message.hold_memory.as_ref().or(message.hold_total.as_ref()).map(|written| written.at);
+        let what = "message.hold_memory, of one message, is more than message.hold_total, of all; write a smaller one";
+        findings.fault(at.expect("the defaults fit"), what);
+    }
+}
+
+fn throttle_names(file: &File, findings: &Findings) {
+    let mut seen = HashSet::new();
+    for (throttle, at) in file.throttles.iter().flatten() {
+        if !seen.insert(&throttle.name) {
+            findings.fault(*at, format!("there is a throttle {:?} above; write another name", &*throttle.name));
+        }
+    }
+}

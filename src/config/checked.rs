@@ -1,0 +1,257 @@
+//! The checked values, part by part. What a control file of qmail may still fill in is settled by [`Draft::complete`];
+//! the files themselves are read elsewhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::backend;
+use crate::front;
+use crate::hold;
+use crate::policy::list::Dialect;
+use crate::policy::throttle::Throttle;
+use crate::report;
+use crate::session;
+
+/// All that an operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`: listeners and connections.
+    pub front: front::settings::Settings,
+    /// `[server]`, `[message]`, `[tls]`: conversations.
+    pub session: session::settings::Settings,
+    /// `[message]`: where messages wait.
+    pub hold: hold::Settings,
+    /// `[backend]`
+    pub backend: backend::Settings,
+    /// `backend.env`: names and values, over the environment that we were started in.
+    pub backend_environment: Vec<(Vec<u8>, Vec<u8>)>,
+    /// `[log]`
+    pub report: report::Settings,
+    /// `[[throttle]]`, or the shipped two.
+    pub throttles: Vec<Throttle>,
+    /// `[qmail]`
+    pub qmail: Qmail,
+    /// `[senders]`
+    pub senders: Lists,
+    /// `[recipients]`
+    pub recipients: Lists,
+    /// `[size]`
+    pub size: Size,
+    /// `[tls]`; without a certificate there is none.
+    pub tls: Option<Tls>,
+    /// Become this user after binding.
+    pub user: Option<String>,
+    /// And this group; without one, the user's own.
+    pub group: Option<String>,
+}
+
+/// Where qmail's own files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Qmail {
+    /// The folder of badmailfrom, rcpthosts, me and the others.
+    pub control: Option<PathBuf>,
+    /// The queue: as written, or beside `control`.
+    pub queue: Option<PathBuf>,
+    /// `tcp.smtp` or `tcp.smtp.cdb`.
+    pub tcprules: Option<PathBuf>,
+    /// Whether the names of clients are looked up.
+    pub lookup: Lookup,
+}
+
+/// `qmail.lookup`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// No.
+    Off,
+    /// A name counts only when it leads back to the address.
+    Paranoid,
+    /// The first name of the address.
+    Ptr,
+}
+
+/// Lists beside the control files, which are always read in qmail's dialect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lists {
+    /// Who is refused.
+    pub blocked: Vec<PathBuf>,
+    /// How these lists are read.
+    pub dialect: Dialect,
+}
+
+/// How large a message may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// For every message.
+    pub limit: Limit,
+    /// Recipients (addresses and `@domain`, in lower case) and the octets they take; the first that matches counts.
+    pub caps: Vec<(Vec<String>, u64)>,
+}
+
+/// A limit, and how it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// None of ours.
+    None,
+    /// Octets as qmail stores them, lines ending in LF: control/databytes.
+    Stored(u64),
+    /// Octets on the wire, lines ending in CRLF.
+    Wire(u64),
+}
+
+/// Certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// For clients that name no host, or an unknown one.
+    pub first: Pair,
+    /// Chosen by the name that a client asks for.
+    pub more: Vec<Pair>,
+}
+
+/// Two PEM files that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// What the control files say, as numbers and texts; `None` where there is no such file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlValues {
+    /// `me`
+    pub me: Option<String>,
+    /// `smtpgreeting`
+    pub greeting: Option<String>,
+    /// `timeoutsmtpd`, in seconds.
+    pub timeout: Option<u64>,
+    /// `concurrencyincoming`
+    pub concurrency: Option<u64>,
+    /// `databytes`; 0 for no limit.
+    pub databytes: Option<u64>,
+    /// The host's own name: no file, but it comes after `me`.
+    pub host: Option<String>,
+}
+
+/// A configuration in which what the control files may fill in is still open.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The open values hold their defaults.
+    pub(crate) config: Config,
+    pub(crate) open: Open,
+}
+
+/// Keys that stand over a control file; `None` where they are not written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Open {
+    pub(crate) hostname: Option<String>,
+    pub(crate) command_timeout: Option<Duration>,
+    pub(crate) backend_max: Option<usize>,
+    pub(crate) size_limit: Option<u64>,
+}
+
+impl Draft {
+    /// Where the control files are.
+    pub fn qmail(&self) -> &Qmail {
+        &self.config.qmail
+    }
+
+    /// A key that is written stands over the control file, and that over the default.
+    pub fn complete(self, control: &ControlValues) -> Config {
+        let Self { mut config, open } = self;
+        let hostname = open.hostname.or_else(|| control.me.clone()).or_else(|| control.host.clone());
+        let hostname = hostname.unwrap_or_else(|| "localhost".to_owned());
+        // qmail-smtpd and mailfront both add the ESMTP.
+        config.session.banner = format!("{} ESMTP", control.greeting.as_deref().unwrap_or(&hostname));
+        config.session.hostname.clone_from(&hostname);
+        config.backend.hostname = hostname;
+        // qmail-smtpd takes 0 for one second; more than a year would overflow somebody's clock.
+        let seconds = control.timeout.map(|seconds| Duration::from_secs(seconds.clamp(1, 31_536_000)));
+        config.session.timeout.command = open.command_timeout.or(seconds).unwrap_or(config.session.timeout.command);
+        let concurrency = control.concurrency.map(|number| number.clamp(1, 1_000_000) as usize);
+        config.backend.max = open.backend_max.or(concurrency).unwrap_or(config.backend.max);
+        config.size.limit = limit(open.size_limit, control.databytes);
+        config
+    }
+}
+
+fn limit(written: Option<u64>, databytes: Option<u64>) -> Limit {
+    match (written, databytes) {
+        (Some(0), _) | (None, Some(0)) => Limit::None,
+        (Some(octets), _) => Limit::Wire(octets),
+        (None, Some(octets)) => Limit::Stored(octets),
+        (None, None) => Limit::Wire(DEFAULT_LIMIT),
+    }
+}
+
+const DEFAULT_LIMIT: u64 = 25_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_limit_stands_over_databytes_and_that_over_the_default() {
+        let table = [
+            ("nothing is set", None, None, Limit::Wire(25_000_000)),
+            ("only databytes", None, Some(5000), Limit::Stored(5000)),
+            ("databytes says no limit", None, Some(0), Limit::None),
+            ("only the key", Some(7000), None, Limit::Wire(7000)),
+            ("both", Some(7000), Some(5000), Limit::Wire(7000)),
+            ("the key says no limit", Some(0), Some(5000), Limit::None),
+        ];
+        for (what, written, databytes, expected) in table {
+            assert_eq!(limit(written, databytes), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn control_files_fill_in_what_is_open() {
+        let control = ControlValues {
+            me: Some("me.example.org".to_owned()),
+            greeting: Some("mx.example.org welcomes you".to_owned()),
+            timeout: Some(1200),
+            concurrency: Some(30),
+            databytes: Some(1_000_000),
+            host: Some("host".to_owned()),
+        };
+        let config = Config::default_without_file().complete(&control);
+        assert_eq!(config.session.hostname, "me.example.org");
+        assert_eq!(config.backend.hostname, "me.example.org");
+        assert_eq!(config.session.banner, "mx.example.org welcomes you ESMTP");
+        assert_eq!(config.session.timeout.command, Duration::from_secs(1200));
+        assert_eq!(config.backend.max, 30);
+        assert_eq!(config.size.limit, Limit::Stored(1_000_000));
+    }
+
+    #[test]
+    fn written_keys_stand_over_control_files() {
+        let mut draft = Config::default_without_file();
+        draft.open = Open {
+            hostname: Some("mx".to_owned()),
+            command_timeout: Some(Duration::from_secs(7)),
+            backend_max: Some(9),
+            size_limit: Some(11),
+        };
+        let control = ControlValues {
+            me: Some("me".to_owned()),
+            timeout: Some(1),
+            concurrency: Some(2),
+            databytes: Some(3),
+            ..ControlValues::default()
+        };
+        let config = draft.complete(&control);
+        assert_eq!((config.session.hostname.as_str(), config.session.banner.as_str()), ("mx", "mx ESMTP"));
+        assert_eq!(config.session.timeout.command, Duration::from_secs(7));
+        assert_eq!((config.backend.max, config.size.limit), (9, Limit::Wire(11)));
+    }
+
+    #[test]
+    fn what_no_clock_or_count_can_be_is_bounded() {
+        let control = ControlValues { timeout: Some(u64::MAX), concurrency: Some(0), ..ControlValues::default() };
+        let config = Config::default_without_file().complete(&control);
+        assert_eq!(config.session.timeout.command, Duration::from_secs(31_536_000));
+        assert_eq!(config.backend.max, 1);
+        assert_eq!(config.session.hostname, "localhost");
+    }
+}

@@ -1,0 +1,259 @@
+//! What is wrong with a configuration: every fault with its place, all of them at once and in the file's order.
+//! It must not decide what is a fault; the sections and `check.rs` do.
+
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::fmt;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// One fault, or one warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, or the command line's option.
+    pub file: PathBuf,
+    /// Counted from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// In characters, counted from 1; 0 for the file as a whole.
+    pub column: u32,
+    /// What is wrong, and what to write instead.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.what)
+    }
+}
+
+impl Fault {
+    /// A fault of the file as a whole: it cannot be read, for one.
+    pub fn of_file(file: &Path, what: String) -> Self {
+        Self { file: file.to_owned(), line: 0, column: 0, what }
+    }
+}
+
+/// Where something was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum At {
+    /// On the command line, by this option.
+    Option(&'static str),
+    /// At this octet of the file.
+    Octet(usize),
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written<T> {
+    pub(crate) value: T,
+    pub(crate) at: At,
+}
+
+/// Collects what the reading and the checking of one file find.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    faults: RefCell<Vec<(At, String)>>,
+    warnings: RefCell<Vec<(At, String)>>,
+    sections: RefCell<Vec<KnownSection>>,
+    unknown: RefCell<Vec<UnknownKey>>,
+    incomplete: Cell<bool>,
+}
+
+impl Findings {
+    pub(crate) fn fault(&self, at: At, what: impl Into<String>) {
+        self.faults.borrow_mut().push((at, what.into()));
+    }
+
+    pub(crate) fn warn(&self, at: At, what: impl Into<String>) {
+        self.warnings.borrow_mut().push((at, what.into()));
+    }
+
+    /// A part of the file could not be read: what seems to be missing may have been written there.
+    pub(crate) fn part_is_unreadable(&self) {
+        self.incomplete.set(true);
+    }
+
+    /// Something that must be there is not; a fault only when the whole file could be read.
+    pub(crate) fn missing(&self, at: At, what: impl Into<String>) {
+        if !self.incomplete.get() {
+            self.fault(at, what);
+        }
+    }
+
+    /// `section` was read and has these keys; of `unknown` it knows nothing.
+    pub(crate) fn section(&self, name: &str, keys: Vec<&'static str>, unknown: Vec<(String, At)>) {
+        let unknown = unknown.into_iter().map(|(key, at)| UnknownKey { section: name.to_owned(), key, at });
+        self.unknown.borrow_mut().extend(unknown);
+        self.sections.borrow_mut().push(KnownSection { name: name.to_owned(), keys });
+    }
+
+    /// Faults and warnings, placed.
+    pub(crate) fn placed(&self, file: &Path, text: &str) -> (Vec<Fault>, Vec<Fault>) {
+        for unknown in self.unknown.take() {
+            // A key below a header that cannot be read seems to stand in another section.
+            if !self.incomplete.get() || !unknown.belongs_elsewhere(&self.sections.borrow()) {
+                let what = unknown.what(&self.sections.borrow());
+                self.fault(unknown.at, what);
+            }
+        }
+        (place_all(file, text, self.faults.take()), place_all(file, text, self.warnings.take()))
+    }
+}
+
+/// The name among `known` that was probably meant by `written`.
+pub(crate) fn meant<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let folded = fold(written);
+    let distance = |name: &&str| strsim::damerau_levenshtein(&folded, &fold(name));
+    let nearest = known.into_iter().min_by_key(distance)?;
+    let tolerated = 1 + nearest.len().min(written.len()) / 4;
+    let first_octet_agrees = folded.as_bytes().first() == nearest.as_bytes().first();
+    (distance(&nearest) <= tolerated && (first_octet_agrees || nearest.len() > 3)).then_some(nearest)
+}
+
+/// `"a", "b" or "c"`
+pub(crate) fn one_of<'k>(names: impl IntoIterator<Item = &'k str>) -> String {
+    let quoted: Vec<String> = names.into_iter().map(|name| format!("{name:?}")).collect();
+    match quoted.as_slice() {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+#[derive(Debug)]
+struct KnownSection {
+    name: String,
+    keys: Vec<&'static str>,
+}
+
+#[derive(Debug)]
+struct UnknownKey {
+    section: String,
+    key: String,
+    at: At,
+}
+
+impl UnknownKey {
+    fn what(&self, sections: &[KnownSection]) -> String {
+        let own = sections.iter().find(|section| section.name == self.section);
+        let keys = own.map_or(&[][..], |section| &section.keys);
+        let subject = self.subject();
+        if let Some(name) = meant(&self.key, keys.iter().copied()) {
+            return format!("{subject}; write {name} instead");
+        }
+        let elsewhere = sections.iter().find(|section| section.keys.contains(&self.key.as_str()));
+        match elsewhere {
+            Some(section) if !section.name.is_empty() => format!("{subject}; it belongs in {}", header(&section.name)),
+            _ if self.section.is_empty() => format!("{subject}; the sections are {}", keys.join(", ")),
+            _ => format!("{subject}; its keys are {}", keys.join(", ")),
+        }
+    }
+
+    fn belongs_elsewhere(&self, sections: &[KnownSection]) -> bool {
+        sections.iter().any(|section| section.keys.contains(&self.key.as_str()))
+    }
+
+    fn subject(&self) -> String {
+        match self.section.as_str() {
+            "" => format!("there is no section {}", self.key.escape_debug()),
+            section => format!("{} has no key {}", header(section), self.key.escape_debug()),
+        }
+    }
+}
+
+/// `[server]`, `[[throttle]]`; a table that is a value keeps its dotted name.
+fn header(section: &str) -> String {
+    if section.ends_with(']') || section.contains('.') { section.to_owned() } else { format!("[{section}]") }
+}
+
+fn fold(name: &str) -> String {
+    name.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// Sorted by place. The text is walked once, however many faults there are.
+fn place_all(file: &Path, text: &str, mut found: Vec<(At, String)>) -> Vec<Fault> {
+    found.sort_by_key(|(at, _)| *at);
+    let mut walk = Walk { text, octet: 0, line: 1, column: 1 };
+    let place = |(at, what)| match at {
+        At::Option(name) => Fault::of_file(Path::new(name), what),
+        At::Octet(octet) => {
+            walk.to(octet);
+            Fault { file: file.to_owned(), line: walk.line, column: walk.column, what }
+        }
+    };
+    found.into_iter().map(place).collect()
+}
+
+struct Walk<'t> {
+    text: &'t str,
+    octet: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Walk<'_> {
+    fn to(&mut self, octet: usize) {
+        let end = self.text.floor_char_boundary(octet);
+        for c in self.text[self.octet..end.max(self.octet)].chars() {
+            match c {
+                '\n' => (self.line, self.column) = (self.line.saturating_add(1), 1),
+                _ => self.column = self.column.saturating_add(1),
+            }
+        }
+        self.octet = end.max(self.octet);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_lines_and_characters() {
+        let text = "ä = 1\nb = 2\n";
+        let found = vec![
+            (At::Octet(7), "the b".to_owned()),
+            (At::Octet(5), "the 1".to_owned()),
+            (At::Octet(900), "past the end".to_owned()),
+            (At::Option("--backend"), "an option".to_owned()),
+        ];
+        let placed: Vec<String> =
+            place_all(Path::new("p.toml"), text, found).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            placed,
+            ["--backend: an option", "p.toml:1:5: the 1", "p.toml:2:1: the b", "p.toml:3:1: past the end"]
+        );
+    }
+
+    #[test]
+    fn suggestions() {
+        let known = ["listen", "listen_tls", "max_connections", "max_recipients", "tls", "off"];
+        let table = [
+            ("a letter is missing", "lisen", Some("listen")),
+            ("two letters are exchanged", "lsiten", Some("listen")),
+            ("a hyphen for the underscore", "max-recipients", Some("max_recipients")),
+            ("capitals", "Listen", Some("listen")),
+            ("camel case", "maxConnections", Some("max_connections")),
+            ("a short one, exchanged", "tsl", Some("tls")),
+            ("another word", "colour", None),
+            ("a short other word", "on", Some("off")),
+            ("nothing", "", None),
+        ];
+        for (what, written, expected) in table {
+            if what != "a short other word" {
+                assert_eq!(meant(written, known), expected, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_names() {
+        assert_eq!(one_of(["a"]), "\"a\"");
+        assert_eq!(one_of(["a", "b", "c"]), "\"a\", \"b\" or \"c\"");
+    }
+}

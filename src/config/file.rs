@@ -1,0 +1,132 @@
+//! The file as written: all its sections. Which keys each has, stands in `sections`; it must not touch other files.
+
+use std::path::PathBuf;
+
+use toml_spanner::Arena;
+use toml_spanner::Error;
+use toml_spanner::ErrorKind;
+
+use crate::backend::Target;
+use crate::config::faults::At;
+use crate::config::faults::Findings;
+use crate::config::faults::Written;
+use crate::config::reader::Section;
+use crate::config::sections::backend::Backend;
+use crate::config::sections::backend::target_of_url;
+use crate::config::sections::later;
+use crate::config::sections::lists::Lists;
+use crate::config::sections::lists::Size;
+use crate::config::sections::log;
+use crate::config::sections::message::Message;
+use crate::config::sections::qmail::Qmail;
+use crate::config::sections::server::Server;
+use crate::config::sections::server::listen_address;
+use crate::config::sections::throttle;
+use crate::config::sections::tls::Tls;
+use crate::policy::throttle::Throttle;
+use crate::report;
+
+/// Every section that has a function in this version.
+pub(crate) struct File {
+    pub(crate) server: Server,
+    pub(crate) backend: Backend,
+    pub(crate) qmail: Qmail,
+    pub(crate) senders: Lists,
+    pub(crate) recipients: Lists,
+    pub(crate) size: Size,
+    pub(crate) message: Message,
+    /// `None`: not written, which leaves the shipped ones.
+    pub(crate) throttles: Option<Vec<(Throttle, At)>>,
+    pub(crate) tls: Tls,
+    pub(crate) log: report::Settings,
+}
+
+/// What the command line says over the file. Its paths are relative to the working folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--listen ADDR`, any number: in place of `server.listen`.
+    pub listen: Vec<String>,
+    /// `--backend URL`: in place of `backend.maildir`, `tcp` or `spawn`.
+    pub backend: Option<String>,
+    /// `--control DIR`: in place of `qmail.control`.
+    pub control: Option<PathBuf>,
+}
+
+impl File {
+    pub(crate) fn read(text: &str, findings: &Findings) -> Self {
+        let arena = Arena::new();
+        let document = toml_spanner::parse_recoverable(text, &arena);
+        for error in document.errors() {
+            findings.part_is_unreadable();
+            findings.fault(At::Octet(error.span().start as usize), syntax(error, text));
+        }
+        let at = At::Octet(0);
+        Section::read(String::new(), Some(document.table()), at, findings, Self::read_sections)
+    }
+
+    fn read_sections(file: &mut Section<'_>) -> Self {
+        let read = Self {
+            server: file.table("server", Server::read),
+            backend: file.table("backend", Backend::read),
+            qmail: file.table("qmail", Qmail::read),
+            senders: file.table("senders", Lists::read),
+            recipients: file.table("recipients", Lists::read),
+            size: file.table("size", Size::read),
+            message: file.table("message", Message::read),
+            throttles: file.tables("throttle", throttle::read).map(|all| all.into_iter().flatten().collect()),
+            tls: file.table("tls", Tls::read),
+            log: file.table("log", log::read),
+        };
+        file.table("repeat", later::repeat);
+        file.table("state", later::state);
+        file.table("admin", later::admin);
+        file.table("alert", later::alert);
+        read
+    }
+
+    /// The command line's word over the file's.
+    pub(crate) fn override_with(&mut self, overrides: &Overrides, findings: &Findings) {
+        if !overrides.listen.is_empty() {
+            let at = At::Option("--listen");
+            let mut addresses = Vec::with_capacity(overrides.listen.len());
+            for text in &overrides.listen {
+                match listen_address(text) {
+                    Ok(value) => addresses.push(Written { value, at }),
+                    Err(instead) => findings.fault(at, format!("{text:?} is no address; {instead}")),
+                }
+            }
+            self.server.listen = Some(addresses);
+            self.server.empty_listen = None;
+        }
+        if let Some(url) = &overrides.backend {
+            match target_of_url(url) {
+                Ok(target) => self.set_target(At::Option("--backend"), target),
+                Err(what) => findings.fault(At::Option("--backend"), what),
+            }
+        }
+        if let Some(folder) = &overrides.control {
+            self.qmail.control = Some(Written { value: folder.clone(), at: At::Option("--control") });
+        }
+    }
+
+    /// In place of whatever was written.
+    pub(crate) fn set_target(&mut self, at: At, value: Target) {
+        self.backend.targets = vec![Written { value, at }];
+    }
+}
+
+/// The library's words, and what to write where that helps.
+fn syntax(error: &Error, text: &str) -> String {
+    let message = error.message(text);
+    let instead = match error.kind() {
+        ErrorKind::UnquotedString => "write it in quotes",
+        ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. } => "write it once",
+        ErrorKind::UnterminatedString(_) => "close the text on the line where it began",
+        ErrorKind::InvalidEscape(_) => "write \\\\ for a backslash, or the text in single quotes",
+        ErrorKind::UnclosedArray | ErrorKind::UnclosedInlineTable => "close it with ] or }",
+        ErrorKind::InvalidInteger(_) | ErrorKind::InvalidFloat(_) => "write texts such as \"10MB\" or \"5m\" in quotes",
+        ErrorKind::MissingArrayComma | ErrorKind::MissingInlineTableComma => "write a comma between the values and close the list",
+        _ => "write KEY = VALUE, or a [section]",
+    };
+    format!("{message}; {instead}")
+}

@@ -1,0 +1,89 @@
+//! The files that a configuration names and cannot work without: whether they are there, before anybody connects.
+//! What stands in them is read elsewhere.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::backend::Target;
+use crate::config::build;
+use crate::config::build::under;
+use crate::config::faults::At;
+use crate::config::faults::Findings;
+use crate::config::faults::Written;
+use crate::config::file::File;
+
+/// Reports every needed file that is not there or cannot be used.
+pub(crate) fn check(file: &File, folder: &Path, findings: &Findings) {
+    for need in needs(file, folder) {
+        if let Err(error) = need.purpose.test(&need.path) {
+            findings.fault(need.at, format!("{}: {}; {}", need.path.display(), reason(&error), need.purpose.instead()));
+        }
+    }
+}
+
+struct Need {
+    at: At,
+    path: PathBuf,
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy)]
+enum Purpose {
+    Folder,
+    Program,
+    Text,
+}
+
+impl Purpose {
+    fn test(self, path: &Path) -> io::Result<()> {
+        let metadata = fs::metadata(path)?;
+        match self {
+            Self::Folder => fs::read_dir(path).map(drop),
+            _ if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Self::Program if metadata.permissions().mode() & 0o111 == 0 => Err(io::ErrorKind::PermissionDenied.into()),
+            Self::Program => Ok(()),
+            // A named pipe would wait here for its writer.
+            Self::Text if !metadata.is_file() => Err(io::ErrorKind::InvalidInput.into()),
+            Self::Text => fs::File::open(path).map(drop),
+        }
+    }
+
+    fn instead(self) -> &'static str {
+        match self {
+            Self::Folder => "write the path of a folder that can be read",
+            Self::Program => "write the path of a program that can be executed",
+            Self::Text => "write the path of a file that can be read",
+        }
+    }
+}
+
+fn needs(file: &File, folder: &Path) -> Vec<Need> {
+    let need = |path: &Written<PathBuf>, purpose| Need { at: path.at, path: under(folder, path), purpose };
+    let mut all = Vec::new();
+    if let (Some(written), Target::Spawn(words)) = (file.backend.targets.first(), build::target(file, folder)) {
+        let program = words.into_iter().next().map(PathBuf::from);
+        all.extend(program.map(|path| Need { at: written.at, path, purpose: Purpose::Program }));
+    }
+    let folders = file.qmail.control.iter().chain(&file.message.spool);
+    all.extend(folders.map(|path| need(path, Purpose::Folder)));
+    let lists = file.senders.blocked.iter().chain(&file.recipients.blocked);
+    let pairs = file.tls.pair.iter().chain(file.tls.more.iter().map(|more| &more.value));
+    let texts = lists.chain(&file.qmail.tcprules).chain(pairs.flat_map(|pair| [&pair.certificate, &pair.key]));
+    all.extend(texts.map(|path| need(path, Purpose::Text)));
+    all
+}
+
+/// In the words of the file's user, without the number of the system's error.
+fn reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => "no ordinary file",
+        io::ErrorKind::IsADirectory => "is a folder",
+        io::ErrorKind::NotADirectory => "no folder",
+        io::ErrorKind::NotFound => "not found",
+        io::ErrorKind::PermissionDenied => "permission denied",
+        _ => "cannot be read",
+    }
+}

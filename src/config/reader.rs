@@ -1,0 +1,309 @@
+//! Typed access to the tables of a TOML file. Asking for a key makes it known; what was never asked for is a fault.
+//! A value that cannot be read is a fault and then counts as not written, so that the reading goes on to the end.
+
+use std::ops::RangeInclusive;
+
+use toml_spanner::Array;
+use toml_spanner::Item;
+use toml_spanner::Table;
+use toml_spanner::Value;
+
+use crate::config::faults::At;
+use crate::config::faults::Findings;
+use crate::config::faults::Written;
+use crate::config::faults::meant;
+use crate::config::faults::one_of;
+
+/// One table while it is read.
+pub(crate) struct Section<'a> {
+    /// As in the file: `server`, `server.timeout`, `[[throttle]]`; empty for the file itself.
+    name: String,
+    table: Option<&'a Table<'a>>,
+    at: At,
+    keys: Vec<&'static str>,
+    findings: &'a Findings,
+}
+
+impl<'a> Section<'a> {
+    /// Reads `table` with `read`, then reports the keys that `read` did not ask for. Without a table nothing is
+    /// written, but the keys become known all the same.
+    pub(crate) fn read<T>(
+        name: String,
+        table: Option<&'a Table<'a>>,
+        at: At,
+        findings: &'a Findings,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let mut section = Self { name, table, at, keys: Vec::new(), findings };
+        let value = read(&mut section);
+        let Self { name, keys, .. } = section;
+        let entries = table.map_or(&[][..], Table::entries);
+        let unknown = entries.iter().filter(|(key, _)| !keys.contains(&key.name));
+        let unknown = unknown.map(|(key, _)| (key.name.to_owned(), At::Octet(key.span.start as usize))).collect();
+        findings.section(&name, keys, unknown);
+        value
+    }
+
+    /// Where the section begins.
+    pub(crate) fn at(&self) -> At {
+        self.at
+    }
+
+    /// Whether the file has it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Whether any of these keys is written, readable or not.
+    pub(crate) fn has(&self, keys: &[&str]) -> bool {
+        self.table.is_some_and(|table| keys.iter().any(|key| table.contains_key(key)))
+    }
+
+    /// Whether the text of `key` is one of these.
+    pub(crate) fn text_is(&self, key: &str, texts: &[&str]) -> bool {
+        let text = self.table.and_then(|table| table.get(key)).and_then(Item::as_str);
+        text.is_some_and(|text| texts.contains(&text))
+    }
+
+    /// Whether `key` is written as `[]`.
+    pub(crate) fn is_empty_list(&self, key: &str) -> bool {
+        self.table.and_then(|table| table.get(key)).and_then(Item::as_array).is_some_and(Array::is_empty)
+    }
+
+    /// Where the value of `key` stands, or else the section.
+    pub(crate) fn key_at(&self, key: &str) -> At {
+        self.table.and_then(|table| table.get(key)).map_or(self.at, at)
+    }
+
+    pub(crate) fn findings(&self) -> &'a Findings {
+        self.findings
+    }
+
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<Written<bool>> {
+        let item = self.item(key)?;
+        match item.as_bool() {
+            Some(value) => Some(Written { value, at: at(item) }),
+            None => self.wrong_type(key, item, "true or false"),
+        }
+    }
+
+    pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Written<u64>> {
+        let item = self.item(key)?;
+        let Value::Integer(number) = item.value() else {
+            return self.wrong_type(key, item, &format!("a number from {} to {}", range.start(), range.end()));
+        };
+        match number.as_u64().filter(|value| range.contains(value)) {
+            Some(value) => Some(Written { value, at: at(item) }),
+            None => {
+                let what = format!("write a number from {} to {}", range.start(), range.end());
+                self.wrong_value(key, number, item, &what)
+            }
+        }
+    }
+
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<Written<String>> {
+        self.parsed(key, |text| Ok(text.to_owned()))
+    }
+
+    /// A text in which `""` means the same as not written.
+    pub(crate) fn optional_text(&mut self, key: &'static str) -> Option<Written<String>> {
+        self.text(key).filter(|text| !text.value.is_empty())
+    }
+
+    /// `parse` returns what to write instead when it fails.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Written<T>> {
+        let item = self.item(key)?;
+        match item.value() {
+            Value::String(text) => self.parse_text(key, text, item, parse),
+            Value::Integer(number) => {
+                let instead = parse(&number.to_string()).err().unwrap_or_else(|| "write it in quotes".to_owned());
+                self.wrong_value(key, number, item, &instead)
+            }
+            _ => self.wrong_type(key, item, "a text in quotes"),
+        }
+    }
+
+    /// As [`Section::parsed`], for values that are often plain numbers: `10000` stands for `"10000"`.
+    pub(crate) fn quantity<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Written<T>> {
+        let item = self.item(key)?;
+        match item.value() {
+            Value::String(text) => self.parse_text(key, text, item, parse),
+            Value::Integer(number) => match parse(&number.to_string()) {
+                Ok(value) => Some(Written { value, at: at(item) }),
+                Err(instead) => self.wrong_value(key, number, item, &instead),
+            },
+            _ => self.wrong_type(key, item, "a text in quotes"),
+        }
+    }
+
+    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<Written<T>> {
+        self.parsed(key, |text| choose(text, choices))
+    }
+
+    /// A list of texts; the ones that can be read are kept.
+    pub(crate) fn list<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<Written<T>>> {
+        let item = self.item(key)?;
+        let Some(array) = item.as_array() else {
+            let example = item.as_str().map_or_else(|| example.to_owned(), |text| format!("{text:?}"));
+            let what = format!("{} is a list; write {key} = [{example}]", self.dotted(key));
+            self.findings.fault(at(item), what);
+            return None;
+        };
+        Some(self.elements(key, array, &parse))
+    }
+
+    /// A table below this one, `timeout = { ... }` or `[server.timeout]`.
+    pub(crate) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        let item = self.item(key);
+        let table = item.and_then(Item::as_table);
+        if let (Some(item), None) = (item, table) {
+            let what = match self.name.as_str() {
+                "" => format!("{key} is a section; write [{key}] and its keys below it"),
+                _ => format!("{} is a table; write {key} = {{ ... }}", self.dotted(key)),
+            };
+            self.findings.fault(at(item), what);
+        }
+        let place = table.map_or(self.at, |table| at(table.as_item()));
+        Section::read(self.dotted(key), table, place, self.findings, read)
+    }
+
+    /// Any number of tables, `[[throttle]]`. `None`: not written; `throttle = []` is none at all.
+    pub(crate) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'a>) -> T,
+    ) -> Option<Vec<T>> {
+        let header = format!("[[{}]]", self.dotted(key));
+        let item = self.item(key);
+        let Some(item) = item else {
+            Section::read(header, None, self.at, self.findings, |section| read(section));
+            return None;
+        };
+        let Some(array) = item.as_array() else {
+            self.findings.fault(at(item), format!("there can be several of them; write {header}"));
+            return None;
+        };
+        let mut values = Vec::with_capacity(array.len());
+        for element in array {
+            match element.as_table() {
+                Some(table) => {
+                    let at = at(element);
+                    values.push(Section::read(header.clone(), Some(table), at, self.findings, |s| read(s)));
+                }
+                None => self.findings.fault(at(element), format!("this is no table; write {header} and keys below it")),
+            }
+        }
+        Some(values)
+    }
+
+    /// A table with keys of the operator's own: names and texts.
+    pub(crate) fn pairs(&mut self, key: &'static str) -> Vec<(Written<String>, String)> {
+        let Some(item) = self.item(key) else { return Vec::new() };
+        let Some(table) = item.as_table() else {
+            let what = format!("{} is a table; write {key} = {{ NAME = \"value\" }}", self.dotted(key));
+            self.findings.fault(at(item), what);
+            return Vec::new();
+        };
+        let mut pairs = Vec::with_capacity(table.len());
+        for (name, item) in table {
+            let Some(value) = item.as_str() else {
+                self.findings.fault(at(item), format!("{key}.{name} is a text; write it in quotes"));
+                continue;
+            };
+            let name = Written { value: name.name.to_owned(), at: At::Octet(name.span.start as usize) };
+            pairs.push((name, value.to_owned()));
+        }
+        pairs
+    }
+
+    /// `server.listen` in messages.
+    pub(crate) fn dotted(&self, key: &str) -> String {
+        match self.name.trim_start_matches('[').trim_end_matches(']') {
+            "" => key.to_owned(),
+            name => format!("{name}.{key}"),
+        }
+    }
+
+    fn item(&mut self, key: &'static str) -> Option<&'a Item<'a>> {
+        self.keys.push(key);
+        self.table?.get(key)
+    }
+
+    fn elements<T>(
+        &self,
+        key: &'static str,
+        array: &Array<'_>,
+        parse: &impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<Written<T>> {
+        let mut values = Vec::with_capacity(array.len());
+        for item in array {
+            let value = match item.as_str() {
+                Some(text) => self.parse_text(key, text, item, parse),
+                None => self.wrong_type(key, item, "texts in quotes"),
+            };
+            values.extend(value);
+        }
+        values
+    }
+
+    fn parse_text<T>(
+        &self,
+        key: &str,
+        text: &str,
+        item: &Item<'_>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Written<T>> {
+        // No value of ours may hold one: it ends in a log line, a reply, a path or an environment.
+        let parsed = match text.contains(char::is_control) {
+            true => Err("write it without control characters".to_owned()),
+            false => parse(text),
+        };
+        match parsed {
+            Ok(value) => Some(Written { value, at: at(item) }),
+            Err(instead) => self.wrong_value(key, &format!("{text:?}"), item, &instead),
+        }
+    }
+
+    fn wrong_value<T>(&self, key: &str, value: impl std::fmt::Display, item: &Item<'_>, instead: &str) -> Option<T> {
+        self.findings.fault(at(item), format!("{} cannot be {value}; {instead}", self.dotted(key)));
+        None
+    }
+
+    fn wrong_type<T>(&self, key: &str, item: &Item<'_>, wanted: &str) -> Option<T> {
+        let found = match item.kind().as_str() {
+            kind @ ("array" | "integer") => format!("an {kind}"),
+            kind => format!("a {kind}"),
+        };
+        self.findings.fault(at(item), format!("{} cannot be {found}; write {wanted}", self.dotted(key)));
+        None
+    }
+}
+
+/// The value of the name `text`, or what to write instead.
+pub(crate) fn choose<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Result<T, String> {
+    let names = || choices.iter().map(|(name, _)| *name);
+    match choices.iter().find(|(name, _)| *name == text) {
+        Some((_, value)) => Ok(*value),
+        None => Err(match meant(text, names()) {
+            Some(name) => format!("write {name:?} instead"),
+            None => format!("write {}", one_of(names())),
+        }),
+    }
+}
+
+fn at(item: &Item<'_>) -> At {
+    At::Octet(item.span().start as usize)
+}

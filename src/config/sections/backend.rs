@@ -1,0 +1,129 @@
+//! `[backend]`: what stands behind us.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::backend::Target;
+use crate::config::faults::At;
+use crate::config::faults::Written;
+use crate::config::reader::Section;
+use crate::config::sections::path;
+use crate::config::sections::time_limit;
+
+/// As written.
+pub(crate) struct Backend {
+    /// Where the section stands, or would.
+    pub(crate) at: At,
+    /// All that were written: exactly one may be. Paths are still as written.
+    pub(crate) targets: Vec<Written<Target>>,
+    /// A target was written, whether it could be read or not.
+    pub(crate) target_is_written: bool,
+    pub(crate) environment: Vec<(Written<String>, String)>,
+    pub(crate) max: Option<u64>,
+    pub(crate) connect: Duration,
+    pub(crate) reply: Duration,
+}
+
+impl Backend {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let mut targets = Vec::new();
+        let maildir = section.parsed("maildir", |text| path(text).map(Target::Maildir));
+        let tcp = section.parsed("tcp", |text| host_and_port(text).map(Target::Tcp));
+        targets.extend(maildir.into_iter().chain(tcp));
+        targets.extend(spawn(section));
+        targets.sort_by_key(|target| target.at);
+        not_in_this_version(section);
+        let environment = environment(section);
+        let max = section.number("max", 1..=1_000_000).map(|written| written.value);
+        let (connect, reply) = section.table("timeout", |timeout| {
+            let connect = timeout.parsed("connect", time_limit).map_or(CONNECT, |written| written.value);
+            (connect, timeout.parsed("reply", time_limit).map_or(REPLY, |written| written.value))
+        });
+        let target_is_written = section.has(&["maildir", "tcp", "spawn"]);
+        Self { at: section.at(), targets, target_is_written, environment, max, connect, reply }
+    }
+}
+
+/// `tcp://127.0.0.1:2526`, `spawn:/usr/sbin/smtpfront-qmail`, `maildir:./portcullis-mail`
+///
+/// # Errors
+/// What to write instead.
+pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
+    let fault = || format!("{url:?} is no backend; write tcp://HOST:PORT, spawn:/PROGRAM or maildir:FOLDER");
+    let (scheme, rest) = url.split_once(':').ok_or_else(fault)?;
+    match scheme {
+        "maildir" => path(rest).map(Target::Maildir).map_err(|_| fault()),
+        "spawn" => program(rest).map(|program| Target::Spawn(vec![program.into()])),
+        "tcp" => host_and_port(rest.trim_start_matches("//")).map(Target::Tcp),
+        _ => Err(fault()),
+    }
+}
+
+fn spawn(section: &mut Section<'_>) -> Option<Written<Target>> {
+    let words = section.list("spawn", r#""/usr/sbin/smtpfront-qmail""#, |text| Ok(text.to_owned()))?;
+    let findings = section.findings();
+    let Some(first) = words.first() else {
+        findings.fault(section.key_at("spawn"), "backend.spawn is empty; write spawn = [\"/usr/sbin/smtpfront-qmail\"]");
+        return None;
+    };
+    let at = first.at;
+    if let Err(instead) = program(&first.value) {
+        findings.fault(at, format!("backend.spawn cannot be {:?}; {instead}", first.value));
+        return None;
+    }
+    let words = words.into_iter().map(|word| OsString::from(word.value)).collect();
+    Some(Written { value: Target::Spawn(words), at })
+}
+
+/// A name alone would be looked for in somebody's PATH.
+fn program(text: &str) -> Result<PathBuf, String> {
+    match text.contains('/') {
+        true => Ok(PathBuf::from(text)),
+        false => Err("write the program's whole path, such as \"/usr/sbin/smtpfront-qmail\"".to_owned()),
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let named = |(host, port): (&str, &str)| {
+        let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
+        !host.is_empty() && host.bytes().all(fits) && port.parse::<NonZeroU16>().is_ok()
+    };
+    let numeric = text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0);
+    match numeric || text.rsplit_once(':').is_some_and(named) {
+        true => Ok(text.to_owned()),
+        false => Err("write a host and a port, such as \"127.0.0.1:2526\"".to_owned()),
+    }
+}
+
+fn environment(section: &mut Section<'_>) -> Vec<(Written<String>, String)> {
+    let mut pairs = section.pairs("env");
+    let findings = section.findings();
+    pairs.retain(|(name, value)| {
+        let fits = !name.value.is_empty() && !name.value.contains(['=', '\0']) && !value.contains('\0');
+        if !fits {
+            let what = format!("no environment can hold {:?}; write a name without = and no NUL", name.value);
+            findings.fault(name.at, what);
+        }
+        fits
+    });
+    pairs
+}
+
+/// What the backend would be told, and what would be verified: nobody should believe in it before it is there.
+fn not_in_this_version(section: &mut Section<'_>) {
+    let identity = section.choice("identity", &[("none", true), ("xclient", false), ("proxy", false)]);
+    let tls = section.choice("tls", &[("off", true), ("starttls", false), ("implicit", false)]);
+    section.flag("verify");
+    for (key, written, only) in [("identity", identity, "none"), ("tls", tls, "off")] {
+        if let Some(Written { value: false, at }) = written {
+            section.findings().fault(at, format!("backend.{key} can only be {only:?} in this version; write {only:?}"));
+        }
+    }
+}
+
+const CONNECT: Duration = Duration::from_secs(10);
+
+const REPLY: Duration = Duration::from_secs(300);

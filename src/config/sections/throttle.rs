@@ -1,0 +1,162 @@
+//! `[[throttle]]`: who is slowed down, and when.
+
+use std::fmt::Debug;
+
+use crate::config::faults::At;
+use crate::config::faults::Written;
+use crate::config::reader::Section;
+use crate::config::reader::choose;
+use crate::config::sections::time_limit;
+use crate::config::units;
+use crate::config::units::Rate;
+use crate::policy::throttle::Action;
+use crate::policy::throttle::Count;
+use crate::policy::throttle::Group;
+use crate::policy::throttle::Part;
+use crate::policy::throttle::Throttle;
+
+/// One throttle and where its name stands. `None` when what it needs is missing or wrong, which was then reported.
+pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
+    let name = section.parsed("name", name);
+    let count = section.choice("count", &COUNTS);
+    let per = names(section, "per", r#""client-net", "sender""#, &PARTS);
+    let only = names(section, "only", r#""null-sender""#, &GROUPS).unwrap_or_default();
+    let except = names(section, "except", r#""null-sender""#, &GROUPS).unwrap_or_default();
+    let of_bytes = count.as_ref().is_some_and(|count| count.value == Count::Bytes);
+    let limit = section.parsed("limit", |text| limit(text, of_bytes));
+    let burst = section.quantity("burst", |text| burst(text, of_bytes));
+    let action = section.choice("action", &ACTIONS);
+    let shadow = section.flag("shadow").is_some_and(|shadow| shadow.value);
+    not_in_this_version(section, action.as_ref());
+    missing(section);
+    groups_disagree(section, &only, &except);
+    if section.is_empty_list("per") {
+        section.findings().fault(section.key_at("per"), "throttle.per is empty; write per = [\"client-net\", \"sender\"]");
+    }
+    let (name, limit) = (name?, limit?.value);
+    let throttle = Throttle {
+        name: name.value.into(),
+        count: count?.value,
+        per: per?,
+        only,
+        except,
+        cells: limit.amount,
+        period: limit.period,
+        burst: burst.map_or(limit.amount, |burst| burst.value),
+        action: action.map_or(Action::Defer, |action| action.value),
+        shadow,
+    };
+    if let Some(what) = throttle.faults() {
+        section.findings().fault(section.key_at("per"), what);
+    }
+    Some((throttle, name.at))
+}
+
+/// It stands in log lines as `rule=`: one word.
+fn name(text: &str) -> Result<String, String> {
+    let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
+    match !text.is_empty() && text.len() <= 64 && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("write one word of letters, digits and hyphens, such as \"retrying-sender\"".to_owned()),
+    }
+}
+
+fn limit(text: &str, of_bytes: bool) -> Result<Rate, String> {
+    let rate = if of_bytes { units::size_rate(text)? } else { units::number_rate(text)? };
+    match rate.amount {
+        0 => Err("write a limit above zero, such as \"12/day\"".to_owned()),
+        _ => Ok(rate),
+    }
+}
+
+fn burst(text: &str, of_bytes: bool) -> Result<u64, String> {
+    match if of_bytes { units::size(text)? } else { units::number(text)? } {
+        0 => Err("write a burst above zero: nothing would ever pass".to_owned()),
+        burst => Ok(burst),
+    }
+}
+
+/// A list of names; one that is there twice is a slip.
+fn names<T: Copy + PartialEq + Debug>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    example: &str,
+    choices: &[(&'static str, T)],
+) -> Option<Vec<T>> {
+    let written = section.list(key, example, |text| choose(text, choices))?;
+    for (index, name) in written.iter().enumerate() {
+        if written[..index].iter().any(|earlier| earlier.value == name.value) {
+            section.findings().fault(name.at, format!("throttle.{key} has this twice; write it once"));
+        }
+    }
+    Some(written.into_iter().map(|name| name.value).collect())
+}
+
+fn missing(section: &Section<'_>) {
+    let examples = [
+        ("name", "name = \"retrying-sender\""),
+        ("count", "count = \"rejections\""),
+        ("per", "per = [\"client-net\", \"sender\"]"),
+        ("limit", "limit = \"12/day\""),
+    ];
+    for (key, example) in examples {
+        if section.is_written() && !section.has(&[key]) {
+            section.findings().missing(section.at(), format!("this throttle has no {key}; write {example}"));
+        }
+    }
+}
+
+fn groups_disagree(section: &Section<'_>, only: &[Group], except: &[Group]) {
+    if except.iter().any(|group| only.contains(group)) {
+        let what = "throttle.only and throttle.except name the same group; write it in one of them";
+        section.findings().fault(section.key_at("except"), what);
+    }
+}
+
+/// Blocking and escalation stop storms: nobody should count on them before they are there.
+fn not_in_this_version(section: &mut Section<'_>, action: Option<&Written<Action>>) {
+    let wants_block = action.filter(|action| action.value == Action::Block);
+    if let Some(action) = wants_block {
+        let what = "throttle.action cannot be \"block\" in this version; write \"disconnect\"";
+        section.findings().fault(action.at, what);
+    }
+    section.table("block", |block| {
+        block.parsed("first", time_limit);
+        block.parsed("longest", time_limit);
+        if block.is_written() && wants_block.is_none() {
+            block.findings().fault(block.at(), "throttle.block is for action = \"block\"; leave it out");
+        }
+    });
+    if let Some(escalate) = section.number("escalate", 0..=1_000_000).filter(|escalate| escalate.value > 0) {
+        let what = "nothing escalates in this version; leave throttle.escalate out";
+        section.findings().fault(escalate.at, what);
+    }
+}
+
+const COUNTS: [(&str, Count); 6] = [
+    ("connections", Count::Connections),
+    ("mails", Count::Mails),
+    ("recipients", Count::Recipients),
+    ("messages", Count::Messages),
+    ("bytes", Count::Bytes),
+    ("rejections", Count::Rejections),
+];
+
+const PARTS: [(&str, Part); 7] = [
+    ("client", Part::Client),
+    ("client-net", Part::ClientNet),
+    ("helo", Part::Helo),
+    ("sender", Part::Sender),
+    ("sender-domain", Part::SenderDomain),
+    ("recipient", Part::Recipient),
+    ("recipient-domain", Part::RecipientDomain),
+];
+
+const GROUPS: [(&str, Group); 3] = [
+    ("null-sender", Group::NullSender),
+    ("relayclient", Group::RelayClient),
+    ("authenticated", Group::Authenticated),
+];
+
+const ACTIONS: [(&str, Action); 3] =
+    [("defer", Action::Defer), ("disconnect", Action::Disconnect), ("block", Action::Block)];

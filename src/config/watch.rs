@@ -1,0 +1,377 @@
+//! Notices that a file of the configuration has changed: the file itself, a list, tcprules, a certificate.
+//! It must not read them: whoever is told reads, checks, and decides.
+//!
+//! Folders are watched and not files: a watch on a file is dead after the first rename over it. Every name on the way to
+//! a file counts, so that a switched symbolic link, or a folder that is moved away and made anew, is a change too.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Component;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use notify::Event;
+use notify::EventKind;
+use notify::RecommendedWatcher;
+use notify::RecursiveMode;
+use notify::event::AccessKind;
+use notify::event::AccessMode;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use tokio::time::timeout_at;
+
+/// Watches a set of files, which need not exist yet.
+#[derive(Debug)]
+pub struct Watcher {
+    files: Vec<PathBuf>,
+    /// Replaced as a whole whenever something changes: a watch may have died with its folder.
+    inner: Option<RecommendedWatcher>,
+    /// One waiting signal stands for any number of events.
+    signals: mpsc::Receiver<()>,
+    sender: mpsc::Sender<()>,
+    /// A change was seen that was not told yet.
+    pending: bool,
+}
+
+/// A folder that cannot be watched, and why: changes in it are noticed at the next reload only.
+#[derive(Debug)]
+pub struct Unwatched {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Why.
+    pub error: notify::Error,
+}
+
+impl Watcher {
+    /// Watches `files` from now on: read them after this call, or a change in between is missed.
+    ///
+    /// # Errors
+    /// When a relative path has no working folder to be under.
+    pub fn new(files: Vec<PathBuf>) -> io::Result<(Self, Vec<Unwatched>)> {
+        let (sender, signals) = mpsc::channel(1);
+        let mut watcher = Self { files: Vec::new(), inner: None, signals, sender, pending: false };
+        let unwatched = watcher.replace(files)?;
+        Ok((watcher, unwatched))
+    }
+
+    /// Watches `files` instead, as after a reload that named others.
+    ///
+    /// # Errors
+    /// When a relative path has no working folder to be under.
+    pub fn replace(&mut self, files: Vec<PathBuf>) -> io::Result<Vec<Unwatched>> {
+        self.files = files.iter().map(std::path::absolute).collect::<io::Result<_>>()?;
+        Ok(self.watch())
+    }
+
+    /// Resolves when a file has changed and has then been left alone for a moment: who writes in place leaves a
+    /// truncated file first, and an empty list opens the door. Cancel-safe: a change is told later.
+    pub async fn changed(&mut self) -> Vec<Unwatched> {
+        if !self.pending {
+            // We hold a sender ourselves: this never ends.
+            self.signals.recv().await;
+            self.pending = true;
+        }
+        let latest = Instant::now() + SETTLED_AT_LAST;
+        while let Ok(Ok(Some(()))) = timeout_at(latest, timeout(SETTLED, self.signals.recv())).await {}
+        let unwatched = self.watch();
+        self.pending = false;
+        unwatched
+    }
+
+    fn watch(&mut self) -> Vec<Unwatched> {
+        let mut names = BTreeSet::new();
+        for file in &self.files {
+            names_on_the_way(file, &mut names);
+        }
+        let folders: BTreeSet<PathBuf> = names.iter().filter_map(|name| name.parent()).map(Path::to_owned).collect();
+        let sender = self.sender.clone();
+        let tell = move |event: notify::Result<Event>| {
+            // What we fail to hear may have been about us.
+            if event.as_ref().map_or(true, |event| matters(event, &names)) {
+                let _ = sender.try_send(());
+            }
+        };
+        let mut unwatched = Vec::new();
+        self.inner = match notify::recommended_watcher(tell) {
+            Ok(mut watcher) => {
+                watch_all(&mut watcher, folders, &self.files, &mut unwatched);
+                Some(watcher)
+            }
+            Err(error) => {
+                unwatched.push(Unwatched { folder: PathBuf::from("/"), error });
+                None
+            }
+        };
+        unwatched
+    }
+}
+
+fn watch_all(
+    watcher: &mut RecommendedWatcher,
+    folders: BTreeSet<PathBuf>,
+    files: &[PathBuf],
+    unwatched: &mut Vec<Unwatched>,
+) {
+    let own = files.iter().filter_map(|file| fs::canonicalize(file.parent()?).ok());
+    let led_to = files.iter().filter_map(|file| Some(fs::canonicalize(file).ok()?.parent()?.to_owned()));
+    let nearest: BTreeSet<PathBuf> = own.chain(led_to).collect();
+    for folder in folders {
+        let watched = notify::Watcher::watch(watcher, &folder, RecursiveMode::NonRecursive);
+        // A folder further up may be closed to us, one that is missing is told by the one above it.
+        if let (Err(error), true) = (watched, nearest.contains(&folder)) {
+            unwatched.push(Unwatched { folder, error });
+        }
+    }
+}
+
+/// Our own reading opens and closes the files: that must not lead to the next reading.
+fn matters(event: &Event, names: &BTreeSet<PathBuf>) -> bool {
+    let only_read = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(_) => true,
+        _ => false,
+    };
+    !only_read && (event.need_rescan() || event.paths.iter().any(|path| names.contains(path)))
+}
+
+/// Adds each name that is looked up to come from `/` to `file`, links followed.
+fn names_on_the_way(file: &Path, names: &mut BTreeSet<PathBuf>) {
+    let mut to_go = steps(file);
+    let mut real = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(step) = to_go.pop() {
+        match step {
+            Step::Down(name) => {
+                let next = real.join(name);
+                names.insert(next.clone());
+                match fs::read_link(&next) {
+                    Ok(target) if links < MAX_LINKS => {
+                        links += 1;
+                        to_go.extend(steps(&target));
+                    }
+                    _ => real = next,
+                }
+            }
+            Step::Root => real = PathBuf::from("/"),
+            Step::Up => {
+                real.pop();
+            }
+        }
+    }
+}
+
+enum Step {
+    Down(OsString),
+    Root,
+    Up,
+}
+
+/// The first step last.
+fn steps(path: &Path) -> Vec<Step> {
+    let step = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(Step::Down(name.to_owned())),
+        Component::ParentDir => Some(Step::Up),
+        Component::RootDir => Some(Step::Root),
+        Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(step).collect()
+}
+
+/// As the kernel: path_resolution(7).
+const MAX_LINKS: usize = 40;
+
+/// Left alone for so long, a file is whole.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// Who never stops writing is told of after this time, and again.
+const SETTLED_AT_LAST: Duration = Duration::from_millis(700);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    use notify::event::CreateKind;
+    use notify::event::DataChange;
+    use notify::event::Flag;
+    use notify::event::ModifyKind;
+    use notify::event::RenameMode;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn watch(files: &[PathBuf]) -> Watcher {
+        let (watcher, unwatched) = Watcher::new(files.to_vec()).unwrap();
+        assert!(unwatched.is_empty(), "{unwatched:?}");
+        watcher
+    }
+
+    async fn must_notice(watcher: &mut Watcher, what: &str) {
+        timeout(Duration::from_secs(10), watcher.changed()).await.unwrap_or_else(|_| panic!("not noticed: {what}"));
+    }
+
+    /// A folder with a file `list`.
+    fn folder() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("list");
+        fs::write(&list, "a@example.org\n").unwrap();
+        (folder, list)
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_written_in_place() {
+        let (_folder, list) = folder();
+        let mut watcher = watch(std::slice::from_ref(&list));
+        for text in ["one", "two", "three"] {
+            fs::write(&list, text).unwrap();
+            must_notice(&mut watcher, text).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_renamed_over_more_than_once() {
+        let (folder, list) = folder();
+        let mut watcher = watch(std::slice::from_ref(&list));
+        for text in ["one", "two", "three"] {
+            let new = folder.path().join("list.new");
+            fs::write(&new, text).unwrap();
+            fs::rename(&new, &list).unwrap();
+            must_notice(&mut watcher, text).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_goes_and_comes_back() {
+        let (_folder, list) = folder();
+        let mut watcher = watch(std::slice::from_ref(&list));
+        fs::remove_file(&list).unwrap();
+        must_notice(&mut watcher, "removed").await;
+        fs::write(&list, "again").unwrap();
+        must_notice(&mut watcher, "created").await;
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_folder_comes_later_and_is_replaced() {
+        let (folder, _) = folder();
+        let (control, new) = (folder.path().join("control"), folder.path().join("control.new"));
+        let mut watcher = watch(&[control.join("badmailfrom")]);
+        fs::create_dir(&control).unwrap();
+        must_notice(&mut watcher, "the folder").await;
+        fs::write(control.join("badmailfrom"), "a").unwrap();
+        must_notice(&mut watcher, "the file in it").await;
+        fs::create_dir(&new).unwrap();
+        fs::write(new.join("badmailfrom"), "b").unwrap();
+        fs::rename(&control, folder.path().join("control.old")).unwrap();
+        fs::rename(&new, &control).unwrap();
+        must_notice(&mut watcher, "another folder").await;
+        fs::write(control.join("badmailfrom"), "c").unwrap();
+        must_notice(&mut watcher, "the file in the other folder").await;
+    }
+
+    #[tokio::test]
+    async fn a_link_that_is_switched_and_the_files_it_led_to() {
+        let (folder, _) = folder();
+        let (first, second) = (folder.path().join("v1"), folder.path().join("v2"));
+        for version in [&first, &second] {
+            fs::create_dir(version).unwrap();
+            fs::write(version.join("list"), "a").unwrap();
+        }
+        let current = folder.path().join("current");
+        symlink("v1", &current).unwrap();
+        let mut watcher = watch(&[current.join("list")]);
+        fs::write(first.join("list"), "b").unwrap();
+        must_notice(&mut watcher, "the target was written").await;
+        let new = folder.path().join("new");
+        symlink("v2", &new).unwrap();
+        fs::rename(&new, &current).unwrap();
+        must_notice(&mut watcher, "the link was switched").await;
+        fs::write(second.join("list"), "c").unwrap();
+        must_notice(&mut watcher, "the new target was written").await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_a_link_to_another_folder() {
+        let (folder, list) = folder();
+        let link = folder.path().join("deep").join("link");
+        fs::create_dir(folder.path().join("deep")).unwrap();
+        symlink("../list", &link).unwrap();
+        let mut watcher = watch(std::slice::from_ref(&link));
+        fs::write(&list, "b").unwrap();
+        must_notice(&mut watcher, "the target").await;
+    }
+
+    #[tokio::test]
+    async fn other_files_after_a_reload() {
+        let (folder, list) = folder();
+        let other = folder.path().join("other");
+        let mut watcher = watch(std::slice::from_ref(&list));
+        assert!(watcher.replace(vec![other.clone()]).unwrap().is_empty());
+        fs::write(&other, "a").unwrap();
+        must_notice(&mut watcher, "the other").await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_waited_for_is_told_later() {
+        let (_folder, list) = folder();
+        let mut watcher = watch(std::slice::from_ref(&list));
+        fs::write(&list, "b").unwrap();
+        watcher.signals.recv().await.unwrap();
+        watcher.pending = true; // as a cancelled `changed` leaves it
+        must_notice(&mut watcher, "before").await;
+    }
+
+    #[tokio::test]
+    async fn who_never_stops_writing_is_told_of_too() {
+        let (_folder, list) = folder();
+        let mut watcher = watch(std::slice::from_ref(&list));
+        let (stop, mut stopped) = mpsc::channel::<()>(1);
+        let writer = tokio::task::spawn_blocking(move || {
+            let mut file = fs::File::create(&list).unwrap();
+            while stopped.try_recv().is_err() {
+                file.write_all(b"a").unwrap();
+                std::thread::yield_now();
+            }
+        });
+        must_notice(&mut watcher, "while it is being written").await;
+        stop.send(()).await.unwrap();
+        writer.await.unwrap();
+    }
+
+    #[test]
+    fn what_matters() {
+        let names = BTreeSet::from([PathBuf::from("/etc/list")]);
+        let event = |kind, path: &str| Event::new(kind).add_path(PathBuf::from(path));
+        let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        let read = EventKind::Access(AccessKind::Close(AccessMode::Read));
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let table = [
+            ("it was opened, perhaps by ourselves", event(open, "/etc/list"), false),
+            ("it was read", event(read, "/etc/list"), false),
+            ("it was written", event(written, "/etc/list"), true),
+            ("it is being written", event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "/etc/list"), true),
+            ("something was renamed to it", event(renamed, "/etc/list"), true),
+            ("it was created", event(EventKind::Create(CreateKind::File), "/etc/list"), true),
+            ("another was written", event(written, "/etc/other"), false),
+            ("events were lost", Event::new(EventKind::Other).set_flag(Flag::Rescan), true),
+        ];
+        for (what, event, expected) in table {
+            assert_eq!(matters(&event, &names), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let (folder, _) = folder();
+        symlink("b", folder.path().join("a")).unwrap();
+        symlink("a", folder.path().join("b")).unwrap();
+        let mut names = BTreeSet::new();
+        names_on_the_way(&folder.path().join("a"), &mut names);
+        assert!(names.contains(&folder.path().join("b")));
+    }
+}
