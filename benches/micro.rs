@@ -21,10 +21,10 @@ use portcullis::policy::throttle::Seed;
 use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
 use portcullis::smtp::address::Address;
+use portcullis::smtp::address::ReversePath;
 use portcullis::smtp::address::parse_address;
 use portcullis::smtp::command;
 use portcullis::smtp::command::Command;
-use portcullis::smtp::command::ReversePath;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::data::DataDecoder;
 use portcullis::smtp::data::DataStatus;
@@ -32,6 +32,8 @@ use portcullis::smtp::line::LineEnd;
 use portcullis::smtp::line::LineReader;
 use portcullis::smtp::line::MAX_COMMAND_LINE;
 use portcullis::smtp::reply_reader::ReplyReader;
+use portcullis::store::clock::Wall;
+use portcullis::store::throttle::ThrottleTable;
 
 fn commands(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("command");
@@ -146,7 +148,7 @@ fn throttles(criterion: &mut Criterion) {
     let shipped = Throttle::shipped();
     let retrying = shipped.iter().find(|throttle| &*throttle.name == "retrying-sender").unwrap();
     let sender = ReversePath::Address(address("newsletter@sillyplace.com"));
-    let seed = Seed::default();
+    let seed = Seed::new([7; 16]);
     let subject = Subject {
         client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 25)),
         helo: b"client.example.net",
@@ -156,6 +158,17 @@ fn throttles(criterion: &mut Criterion) {
         authenticated: false,
     };
     group.bench_function("key", |bencher| bencher.iter(|| retrying.key(&seed, black_box(&subject)).unwrap()));
+    let table = ThrottleTable::new(ENTRIES, Arc::new(Wall::new()));
+    for key in 0..ENTRIES as u128 / 2 {
+        table.charge(retrying, key.wrapping_mul(SPREAD), 1);
+    }
+    let mut key = 0_u128;
+    group.bench_function("take, among half a million keys", |bencher| {
+        bencher.iter(|| {
+            key += 1;
+            black_box(table.take(retrying, (key % ENTRIES as u128).wrapping_mul(SPREAD), 1))
+        });
+    });
     group.finish();
 }
 
@@ -163,6 +176,8 @@ fn address(text: &str) -> Address {
     parse_address(text.as_bytes()).unwrap()
 }
 
+/// Odd: makes distinct keys of distinct numbers, spread as a hash would spread them.
+const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 const ENTRIES: usize = 1_000_000;
 const MEGABYTE: usize = 1_000_000;
 /// Octets of one read.
