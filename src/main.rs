@@ -1,3 +1,7 @@
 //! Parse the command line, run it, turn the result into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portcullis::cli::run()
+}

@@ -1,1 +1,88 @@
-//! One file a command: arguments in, output and exit code out.
+//! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
+//! there are faults, 64 bad usage, 70 internal.
+
+mod check;
+mod explain;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::error::ErrorKind;
+
+use crate::config::file::Overrides;
+use crate::ops::assemble::Origin;
+
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, long_about = LONG_ABOUT, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Explain(explain::Explain),
+}
+
+/// Where the configuration is; the same on every command.
+#[derive(Args, Debug)]
+struct Source {
+    /// The configuration file [default: $PORTCULLIS_CONFIG, ./portcullis.toml, /etc/portcullis.toml, else the embedded
+    /// default]
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// qmail's control folder, in place of qmail.control
+    #[arg(long, value_name = "DIR")]
+    control: Option<PathBuf>,
+}
+
+impl Source {
+    fn origin(&self, listen: &[String], backend: Option<&str>) -> Origin {
+        let overrides = Overrides {
+            listen: listen.to_vec(),
+            backend: backend.map(str::to_owned),
+            control: self.control.clone(),
+        };
+        Origin::find(self.config.as_deref(), overrides)
+    }
+}
+
+/// Runs the command that was asked for.
+pub fn run() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(Arguments { command }) => match command {
+            Command::Serve(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Explain(command) => command.run(),
+        },
+        Err(error) => {
+            // A closed pipe behind --help is nobody's fault.
+            let _ = error.print();
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(BAD_USAGE),
+            }
+        }
+    }
+}
+
+/// Prints to standard output; a reader that went away is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// sysexits.h: EX_USAGE
+const BAD_USAGE: u8 = 64;
+/// sysexits.h: EX_SOFTWARE
+const INTERNAL: u8 = 70;
+
+const LONG_ABOUT: &str = "Portcullis is an SMTP policy proxy. It stands on port 25 in front of smtpfront-qmail, or any SMTP server, and \
+decides about every message before its bytes reach the queue: a blocked sender gets 554, an oversized message 552, and a \
+sender that retries over and over is slowed, then stopped.";

@@ -11,7 +11,6 @@ use crate::backend;
 use crate::backend::Target;
 use crate::config::checked::Config;
 use crate::config::checked::Draft;
-use crate::config::checked::Limit;
 use crate::config::checked::Lists;
 use crate::config::checked::Open;
 use crate::config::checked::Pair;
@@ -56,7 +55,7 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         qmail,
         senders: lists(&file.senders, folder),
         recipients: lists(&file.recipients, folder),
-        size: Size { limit: Limit::None, caps: file.size.caps.clone() },
+        size: Size { limit: file.size.limit, caps: file.size.caps.clone() },
         tls: tls(file, folder),
         user: file.server.user.as_ref().map(|user| user.value.clone()),
         group: file.server.group.as_ref().map(|group| group.value.clone()),
@@ -65,7 +64,6 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         hostname: file.server.hostname.clone(),
         command_timeout: file.server.timeout.command,
         backend_max: file.backend.max.map(number),
-        size_limit: file.size.limit,
     };
     Draft { config, open }
 }

@@ -9,6 +9,7 @@ use crate::front;
 use crate::hold;
 use crate::policy::list::Dialect;
 use crate::policy::throttle::Throttle;
+use crate::qmail::load::Sources;
 use crate::report;
 use crate::session;
 
@@ -81,21 +82,10 @@ pub struct Lists {
 /// How large a message may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// For every message.
-    pub limit: Limit,
+    /// `size.limit` when it is written: octets with CRLF line ends, 0 for none of ours.
+    pub limit: Option<u64>,
     /// Recipients (addresses and `@domain`, in lower case) and the octets they take; the first that matches counts.
     pub caps: Vec<(Vec<String>, u64)>,
-}
-
-/// A limit, and how it counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// None of ours.
-    None,
-    /// Octets as qmail stores them, lines ending in LF: control/databytes.
-    Stored(u64),
-    /// Octets on the wire, lines ending in CRLF.
-    Wire(u64),
 }
 
 /// Certificates.
@@ -127,8 +117,6 @@ pub struct ControlValues {
     pub timeout: Option<u64>,
     /// `concurrencyincoming`
     pub concurrency: Option<u64>,
-    /// `databytes`; 0 for no limit.
-    pub databytes: Option<u64>,
     /// The host's own name: no file, but it comes after `me`.
     pub host: Option<String>,
 }
@@ -147,13 +135,18 @@ pub(crate) struct Open {
     pub(crate) hostname: Option<String>,
     pub(crate) command_timeout: Option<Duration>,
     pub(crate) backend_max: Option<usize>,
-    pub(crate) size_limit: Option<u64>,
 }
 
 impl Draft {
-    /// Where the control files are.
-    pub fn qmail(&self) -> &Qmail {
-        &self.config.qmail
+    /// What has to be read beside the configuration.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            control: self.config.qmail.control.clone(),
+            dialect: self.config.senders.dialect,
+            recipients: self.config.recipients.blocked.clone(),
+            senders: self.config.senders.blocked.clone(),
+            tcprules: self.config.qmail.tcprules.clone(),
+        }
     }
 
     /// A key that is written stands over the control file, and that over the default.
@@ -170,40 +163,13 @@ impl Draft {
         config.session.timeout.command = open.command_timeout.or(seconds).unwrap_or(config.session.timeout.command);
         let concurrency = control.concurrency.map(|number| number.clamp(1, 1_000_000) as usize);
         config.backend.max = open.backend_max.or(concurrency).unwrap_or(config.backend.max);
-        config.size.limit = limit(open.size_limit, control.databytes);
         config
     }
 }
 
-fn limit(written: Option<u64>, databytes: Option<u64>) -> Limit {
-    match (written, databytes) {
-        (Some(0), _) | (None, Some(0)) => Limit::None,
-        (Some(octets), _) => Limit::Wire(octets),
-        (None, Some(octets)) => Limit::Stored(octets),
-        (None, None) => Limit::Wire(DEFAULT_LIMIT),
-    }
-}
-
-const DEFAULT_LIMIT: u64 = 25_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_written_limit_stands_over_databytes_and_that_over_the_default() {
-        let table = [
-            ("nothing is set", None, None, Limit::Wire(25_000_000)),
-            ("only databytes", None, Some(5000), Limit::Stored(5000)),
-            ("databytes says no limit", None, Some(0), Limit::None),
-            ("only the key", Some(7000), None, Limit::Wire(7000)),
-            ("both", Some(7000), Some(5000), Limit::Wire(7000)),
-            ("the key says no limit", Some(0), Some(5000), Limit::None),
-        ];
-        for (what, written, databytes, expected) in table {
-            assert_eq!(limit(written, databytes), expected, "{what}");
-        }
-    }
 
     #[test]
     fn control_files_fill_in_what_is_open() {
@@ -212,7 +178,6 @@ mod tests {
             greeting: Some("mx.example.org welcomes you".to_owned()),
             timeout: Some(1200),
             concurrency: Some(30),
-            databytes: Some(1_000_000),
             host: Some("host".to_owned()),
         };
         let config = Config::default_without_file().complete(&control);
@@ -221,7 +186,6 @@ mod tests {
         assert_eq!(config.session.banner, "mx.example.org welcomes you ESMTP");
         assert_eq!(config.session.timeout.command, Duration::from_secs(1200));
         assert_eq!(config.backend.max, 30);
-        assert_eq!(config.size.limit, Limit::Stored(1_000_000));
     }
 
     #[test]
@@ -231,19 +195,17 @@ mod tests {
             hostname: Some("mx".to_owned()),
             command_timeout: Some(Duration::from_secs(7)),
             backend_max: Some(9),
-            size_limit: Some(11),
         };
         let control = ControlValues {
             me: Some("me".to_owned()),
             timeout: Some(1),
             concurrency: Some(2),
-            databytes: Some(3),
             ..ControlValues::default()
         };
         let config = draft.complete(&control);
         assert_eq!((config.session.hostname.as_str(), config.session.banner.as_str()), ("mx", "mx ESMTP"));
         assert_eq!(config.session.timeout.command, Duration::from_secs(7));
-        assert_eq!((config.backend.max, config.size.limit), (9, Limit::Wire(11)));
+        assert_eq!(config.backend.max, 9);
     }
 
     #[test]

@@ -1,1 +1,8 @@
-//! Builds and runs everything: the only place that knows all parts.
+//! Builds and runs everything: the only place that knows all parts. `assemble` makes the values from the files, `serve`
+//! runs them, `reload` replaces them, `privileges` and `signals` are the daemon's manners.
+
+pub mod assemble;
+mod privileges;
+mod reload;
+pub mod serve;
+mod signals;

@@ -74,6 +74,21 @@ impl Policy {
         Some(Ruling::new(Reply::oversize(declared, limit), Reason::OversizeDeclared))
     }
 
+    /// The recipient's cap in wire octets, or the refusal of a declared size that is over it.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn capped_size(&self, recipient: &Address, declared: Option<u64>) -> Result<Option<u64>, Ruling> {
+        let Some(cap) = self.size.cap(recipient).filter(|cap| cap.limit > 0) else { return Ok(None) };
+        match declared.filter(|declared| *declared > cap.limit) {
+            None => Ok(Some(cap.limit)),
+            Some(declared) => {
+                let reply = Reply::oversize_for(recipient, declared, cap.limit);
+                Err(Ruling::new(reply, Reason::OversizeDeclared).by("size.recipients"))
+            }
+        }
+    }
+
     /// Whether the recipient is on a list, or not local. `relay` exempts from the second only, as in qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {

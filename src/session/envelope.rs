@@ -174,16 +174,8 @@ impl Session {
     /// One recipient's cap never costs another the mail: where caps differ and the size is not known to fit the smaller
     /// one, the later recipient has to come in a transaction of its own.
     fn rule_on_cap(&self, policy: &Policy, transaction: &Transaction, rcpt: &Rcpt) -> Result<Option<u64>, Ruling> {
-        let matched = policy.size.cap(&rcpt.recipient);
-        let cap = matched.map(|cap| cap.limit).filter(|limit| *limit > 0);
         let declared = transaction.mail.size;
-        if let (Some(cap), Some(matched)) = (cap, matched) {
-            let limit = Limit::default().with_cap(cap);
-            if let Some(ruling) = Policy::declared_size(declared, limit) {
-                let place = matched.recipients.find(&rcpt.recipient);
-                return Err(place.map_or(ruling.clone(), |place| ruling.by(place)));
-            }
-        }
+        let cap = policy.capped_size(&rcpt.recipient, declared)?;
         let asked = transaction.asked.front().map(|(_, cap)| *cap);
         let first = transaction.accepted.first().map(|accepted| accepted.cap).or(asked);
         match first {

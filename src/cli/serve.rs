@@ -1,0 +1,42 @@
+//! `serve`: the proxy.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::cli::INTERNAL;
+use crate::cli::Source;
+use crate::ops::serve;
+use crate::ops::serve::StartFault;
+
+/// Run the proxy
+///
+/// Without a configuration it listens on 127.0.0.1:2525 and keeps accepted mail in the Maildir ./portcullis-mail. TERM
+/// stops it when running transactions have ended, a second TERM at once; HUP reads the configuration and all lists again,
+/// which also happens by itself within a second of a change.
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    source: Source,
+    /// Listen here, in place of server.listen; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// The backend: tcp://127.0.0.1:2526, spawn:/usr/sbin/smtpfront-qmail, or maildir:./portcullis-mail
+    #[arg(long, value_name = "URL")]
+    backend: Option<String>,
+}
+
+impl Serve {
+    pub(super) fn run(&self) -> ExitCode {
+        match serve::serve(self.source.origin(&self.listen, self.backend.as_deref())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => {
+                eprintln!("{fault}");
+                match fault {
+                    StartFault::System(..) => ExitCode::from(INTERNAL),
+                    StartFault::Bind(..) | StartFault::Files(_) | StartFault::User(_) => ExitCode::FAILURE,
+                }
+            }
+        }
+    }
+}

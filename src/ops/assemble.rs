@@ -1,0 +1,200 @@
+//! From files to one finished value: the configuration, the control files and the lists, all faults of all of them at
+//! once. `serve`, `check`, `explain` and every reload go through here. Nothing is changed by it.
+
+use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+
+use crate::config;
+use crate::config::Loaded;
+use crate::config::checked::Config;
+use crate::config::checked::ControlValues;
+use crate::config::faults::Fault;
+use crate::config::file::Overrides;
+use crate::front::tls;
+use crate::policy::Policy;
+use crate::policy::environment::Variables;
+use crate::policy::list::AddressList;
+use crate::policy::list::Dialect;
+use crate::policy::size::Cap;
+use crate::policy::size::SizeRules;
+use crate::qmail::load;
+use crate::qmail::load::Lists;
+use crate::session::Snapshot;
+
+/// Where a configuration comes from: the same for every reload.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `None`: the embedded default.
+    pub file: Option<PathBuf>,
+    /// The command line's word over it.
+    pub overrides: Overrides,
+}
+
+/// Everything that is in force, or would be.
+pub struct Assembly {
+    /// The checked values.
+    pub config: Config,
+    /// What sessions go by.
+    pub snapshot: Arc<Snapshot>,
+    /// The certificates.
+    pub tls: Option<TlsAcceptor>,
+    /// All files that were read, or would be if they were there: a change of one is a reason to reload.
+    pub files: Vec<PathBuf>,
+    /// What is probably not as it was meant.
+    pub warnings: Vec<Finding>,
+}
+
+/// A fault or a warning: `file:line:column: what is wrong, and what to write instead`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The file; empty for the command line and the embedded default.
+    pub file: String,
+    /// From 1; 0 means the whole file.
+    pub line: u32,
+    /// From 1; 0 where columns mean nothing.
+    pub column: u32,
+    /// What is wrong, and what to write instead.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, what } = self;
+        match (line, column) {
+            (0, _) if file.is_empty() => write!(f, "{what}"),
+            (0, _) => write!(f, "{file}: {what}"),
+            (_, 0) => write!(f, "{file}:{line}: {what}"),
+            _ => write!(f, "{file}:{line}:{column}: {what}"),
+        }
+    }
+}
+
+impl Origin {
+    /// The file by DESIGN's order of search; the embedded default when there is none.
+    pub fn find(explicit: Option<&Path>, overrides: Overrides) -> Self {
+        Self { file: config::find(explicit), overrides }
+    }
+
+    /// Reads it all.
+    ///
+    /// # Errors
+    /// Every fault of every file.
+    pub fn assemble(&self) -> Result<Assembly, Vec<Finding>> {
+        let loaded = match &self.file {
+            Some(file) => config::load_with(file, &self.overrides),
+            None => config::without_file(&self.overrides),
+        };
+        let Loaded { config: draft, warnings } =
+            loaded.map_err(|faults| faults.into_iter().map(Finding::from).collect::<Vec<_>>())?;
+        let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
+        let outcome = load::load(&draft.sources());
+        warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+        let mut faults = Vec::new();
+        let lists = outcome.lists.unwrap_or_else(|found| {
+            faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+            Lists::default()
+        });
+        let config = draft.complete(&control_values(&lists));
+        let tls = tls::acceptor(&pairs(&config)).unwrap_or_else(|fault| {
+            let file = fault.file.display().to_string();
+            faults.push(Finding { file, line: 0, column: 0, what: fault.what });
+            None
+        });
+        let files = self.files(&config);
+        let size = size_rules(&config, lists.databytes, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let snapshot = Arc::new(snapshot(&config, lists, size));
+        Ok(Assembly { config, snapshot, tls, files, warnings })
+    }
+
+    fn files(&self, config: &Config) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.file.iter().cloned().collect();
+        if let Some(control) = &config.qmail.control {
+            files.extend(CONTROL_FILES.map(|name| control.join(name)));
+        }
+        files.extend(config.qmail.tcprules.clone());
+        files.extend(config.senders.blocked.iter().chain(&config.recipients.blocked).cloned());
+        files.extend(pairs(config).into_iter().flat_map(|pair| [pair.certificate, pair.key]));
+        files
+    }
+}
+
+impl From<Fault> for Finding {
+    fn from(fault: Fault) -> Self {
+        let Fault { file, line, column, what } = fault;
+        Self { file: file.display().to_string(), line, column, what }
+    }
+}
+
+impl Finding {
+    fn of_list(place: &crate::policy::place::Place, what: &str) -> Self {
+        Self { file: place.source.to_string(), line: place.line, column: 0, what: what.to_owned() }
+    }
+}
+
+fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
+    let inherited = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
+    let variables = Variables::new(inherited.chain(config.backend_environment.iter().cloned()));
+    let policy = Policy {
+        senders: lists.senders,
+        recipients: lists.recipients,
+        local: lists.local,
+        clients: lists.clients,
+        variables: Arc::new(variables),
+        size,
+        throttles: config.throttles.clone(),
+    };
+    Snapshot { policy, settings: config.session.clone() }
+}
+
+fn size_rules(
+    config: &Config,
+    databytes: Option<u64>,
+    faults: &mut Vec<Finding>,
+) -> SizeRules {
+    let mut caps = Vec::new();
+    for (recipients, limit) in &config.size.caps {
+        match AddressList::parse("size.recipients".into(), Dialect::Qmail, recipients.join("\n").as_bytes()) {
+            Ok(recipients) => caps.push(Cap { recipients, limit: *limit }),
+            Err(found) => faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what))),
+        }
+    }
+    SizeRules { limit: config.size.limit, databytes, caps }
+}
+
+fn control_values(lists: &Lists) -> ControlValues {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    ControlValues {
+        me: lists.me.clone(),
+        greeting: lists.greeting.clone(),
+        timeout: lists.timeout,
+        concurrency: lists.concurrency,
+        host,
+    }
+}
+
+fn pairs(config: &Config) -> Vec<tls::Pair> {
+    let Some(tls) = &config.tls else { return Vec::new() };
+    let all = std::iter::once(&tls.first).chain(&tls.more);
+    all.map(|pair| tls::Pair { certificate: pair.certificate.clone(), key: pair.key.clone() }).collect()
+}
+
+/// All that are read in qmail's control folder.
+const CONTROL_FILES: [&str; 9] = [
+    "badmailfrom",
+    "badrcptto",
+    "concurrencyincoming",
+    "databytes",
+    "me",
+    "morercpthosts.cdb",
+    "rcpthosts",
+    "smtpgreeting",
+    "timeoutsmtpd",
+];

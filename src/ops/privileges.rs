@@ -1,0 +1,54 @@
+//! Bind as root, then become somebody who may do less. Before any thread is started, for all threads of the process.
+
+use std::ffi::CString;
+
+use nix::sys::resource::Resource;
+use nix::sys::resource::getrlimit;
+use nix::sys::resource::setrlimit;
+use nix::unistd::Gid;
+use nix::unistd::Group;
+use nix::unistd::Uid;
+use nix::unistd::User;
+use nix::unistd::initgroups;
+use nix::unistd::setgid;
+use nix::unistd::setuid;
+
+/// Becomes `user` and `group`; without a group, the user's own.
+///
+/// # Errors
+/// Which of them there is not, or what was not allowed, and what to do.
+pub(super) fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
+    let Some(name) = user else {
+        return match group {
+            Some(_) => Err("server.group is set without server.user; set both".to_owned()),
+            None => Ok(()),
+        };
+    };
+    let user = User::from_name(name).map_err(|error| format!("server.user {name:?}: {error}"))?;
+    let user = user.ok_or_else(|| format!("server.user: there is no user {name:?} on this host"))?;
+    let gid = match group {
+        Some(name) => group_id(name)?,
+        None => user.gid,
+    };
+    if Uid::effective() == user.uid && Gid::effective() == gid {
+        return Ok(());
+    }
+    let c_name = CString::new(name).map_err(|_| "server.user: NUL in the name".to_owned())?;
+    let steps = initgroups(&c_name, gid).and_then(|()| setgid(gid)).and_then(|()| setuid(user.uid));
+    steps.map_err(|error| format!("cannot become user {name:?}: {error}; start as root, or leave server.user out"))
+}
+
+fn group_id(name: &str) -> Result<Gid, String> {
+    let group = Group::from_name(name).map_err(|error| format!("server.group {name:?}: {error}"))?;
+    group.map(|group| group.gid).ok_or_else(|| format!("server.group: there is no group {name:?} on this host"))
+}
+
+/// As many descriptors as the system allows: each session needs one or two, and more while it holds a large message.
+pub(super) fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, hard, "descriptors");
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading everything again while it runs: on a changed file, within a second, and on SIGHUP. A finished value takes the
+//! place of the old one; anything that has a fault changes nothing and is reported.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::checked::Config;
+use crate::config::watch::Unwatched;
+use crate::config::watch::Watcher;
+use crate::front;
+use crate::front::Services;
+use crate::ops::assemble::Assembly;
+use crate::ops::assemble::Origin;
+use crate::report;
+use crate::session::Snapshot;
+
+/// Where new values are published.
+pub(super) struct Reload {
+    pub(super) origin: Origin,
+    pub(super) config: Config,
+    pub(super) services: Arc<Services>,
+    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) front: watch::Sender<Arc<front::settings::Settings>>,
+    pub(super) tls: watch::Sender<Option<TlsAcceptor>>,
+    pub(super) log: report::start::Handle,
+}
+
+impl Reload {
+    /// Reads it all again.
+    pub(super) async fn run(&mut self, watcher: &mut Option<Watcher>) {
+        let origin = self.origin.clone();
+        // A task that panics has read nothing.
+        let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
+        match result {
+            Ok(assembly) => {
+                if let Some(watcher) = watcher {
+                    match watcher.replace(assembly.files.clone()) {
+                        Ok(unwatched) => report_unwatched(&unwatched),
+                        Err(error) => tracing::warn!(%error, "watch"),
+                    }
+                }
+                self.publish(assembly);
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!(fault = %fault, "reload");
+                }
+                tracing::error!(faults = faults.len(), kept = "the values of the last good reading", "reload");
+            }
+        }
+    }
+
+    fn publish(&mut self, assembly: Assembly) {
+        let Assembly { config, snapshot, tls, warnings, .. } = assembly;
+        for warning in &warnings {
+            tracing::warn!(warning = %warning, "reload");
+        }
+        for key in fixed_at_start(&self.config, &config) {
+            tracing::warn!(key, needs = "a restart", "reload");
+        }
+        self.services.backends.update(config.backend.clone());
+        self.services.holds.update(config.hold.clone());
+        self.log.update(config.report);
+        self.tls.send_replace(tls);
+        self.front.send_replace(Arc::new(config.front.clone()));
+        let policy = &snapshot.policy;
+        let senders: usize = policy.senders.iter().map(crate::policy::list::AddressList::len).sum();
+        let recipients: usize = policy.recipients.iter().map(crate::policy::list::AddressList::len).sum();
+        tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules = policy.clients.len(), "reloaded");
+        self.snapshot.send_replace(snapshot);
+        self.config = config;
+    }
+}
+
+/// What is only read at the start, and has changed.
+fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("server.listen", old.front.listen != new.front.listen),
+        ("server.listen_tls", old.front.listen_tls != new.front.listen_tls),
+        ("server.user", old.user != new.user),
+        ("server.group", old.group != new.group),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+pub(super) fn report_unwatched(unwatched: &[Unwatched]) {
+    for Unwatched { folder, error } in unwatched {
+        let folder = folder.display();
+        tracing::warn!(%folder, %error, remedy = "send HUP after a change", "watch");
+    }
+}

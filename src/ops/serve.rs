@@ -1,0 +1,236 @@
+//! The daemon's life, in phases: assemble, bind, become the user, run, drain, end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::backend::Backends;
+use crate::config::watch::Watcher;
+use crate::front::Services;
+use crate::front::Stop;
+use crate::front::accept::Door;
+use crate::hold::Holds;
+use crate::ops::assemble::Assembly;
+use crate::ops::assemble::Finding;
+use crate::ops::assemble::Origin;
+use crate::ops::privileges;
+use crate::ops::reload::Reload;
+use crate::ops::reload::report_unwatched;
+use crate::ops::signals::Signals;
+use crate::ops::signals::Word;
+use crate::policy::throttle::Seed;
+use crate::report;
+use crate::store::clock::Wall;
+use crate::store::throttle::DEFAULT_BOUND;
+use crate::store::throttle::ThrottleTable;
+
+/// Why the proxy did not start.
+#[derive(Debug)]
+pub enum StartFault {
+    /// The configuration, or a file that it names.
+    Files(Vec<Finding>),
+    /// A listener.
+    Bind(SocketAddr, io::Error),
+    /// `server.user`
+    User(String),
+    /// The system refused something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(faults) => {
+                let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Self::Bind(address, error) => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or set another server.listen"),
+                    io::ErrorKind::PermissionDenied => write!(f, "; start as root and set server.user"),
+                    _ => Ok(()),
+                }
+            }
+            Self::User(what) => f.write_str(what),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+/// Runs the proxy until it is told to stop.
+///
+/// # Errors
+/// What kept it from starting; nothing was changed then.
+pub fn serve(origin: Origin) -> Result<(), StartFault> {
+    let assembly = origin.assemble().map_err(StartFault::Files)?;
+    let log = report::start::start(assembly.config.report);
+    log_panics();
+    for warning in &assembly.warnings {
+        tracing::warn!(warning = %warning, "configuration");
+    }
+    privileges::raise_descriptor_limit();
+    let listeners = bind(&assembly)?;
+    let config = &assembly.config;
+    privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartFault::System("cannot start threads", error))?;
+    let result = runtime.block_on(run(origin, assembly, listeners, log));
+    runtime.shutdown_timeout(LAST_BREATH);
+    result
+}
+
+type Listener = (TcpListener, bool);
+
+fn bind(assembly: &Assembly) -> Result<Vec<Listener>, StartFault> {
+    let front = &assembly.config.front;
+    let plain = front.listen.iter().map(|address| (*address, false));
+    let implicit = front.listen_tls.iter().map(|address| (*address, true));
+    let mut listeners = Vec::new();
+    for (address, implicit_tls) in plain.chain(implicit) {
+        let listener = listen(address).map_err(|error| StartFault::Bind(address, error))?;
+        listeners.push((listener, implicit_tls));
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    // The standard backlog of 128 is short for a storm.
+    let backlog = socket::Backlog::new(1024).unwrap_or(socket::Backlog::MAXCONN);
+    socket::listen(&listener, backlog)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn run(
+    origin: Origin,
+    assembly: Assembly,
+    listeners: Vec<Listener>,
+    log: report::start::Handle,
+) -> Result<(), StartFault> {
+    // Signals and watches first: nothing that happens from here on is missed.
+    let system = |what| move |error| StartFault::System(what, error);
+    let mut signals = Signals::new().map_err(system("cannot listen to signals"))?;
+    let mut watcher = watch_files(&assembly);
+    let (snapshot, snapshot_receiver) = watch::channel(assembly.snapshot.clone());
+    let (front, front_receiver) = watch::channel(Arc::new(assembly.config.front.clone()));
+    let (tls, tls_receiver) = watch::channel(assembly.tls.clone());
+    let (stop, stop_receiver) = watch::channel(Stop::Run);
+    let services = Arc::new(Services {
+        backends: Backends::new(assembly.config.backend.clone()),
+        holds: Holds::new(assembly.config.hold.clone()),
+        throttles: ThrottleTable::new(DEFAULT_BOUND, Arc::new(Wall::new())),
+        seed: seed().map_err(system("cannot read randomness"))?,
+        snapshot: snapshot_receiver,
+        stop: stop_receiver,
+    });
+    let door = Door::new(services.clone(), front_receiver, tls_receiver);
+    open(&door, listeners)?;
+    tokio::spawn(sweep(services.clone()));
+    let config = assembly.config;
+    let mut reload = Reload { origin, config, services, snapshot, front, tls, log };
+    loop {
+        tokio::select! {
+            word = signals.next() => match word {
+                Word::Reload => reload.run(&mut watcher).await,
+                Word::Stop => break,
+            },
+            unwatched = changed(&mut watcher) => {
+                report_unwatched(&unwatched);
+                reload.run(&mut watcher).await;
+            }
+        }
+    }
+    end(&stop, &door, &reload, &mut signals).await;
+    Ok(())
+}
+
+/// Ready: signal handlers and listeners exist.
+fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
+    for (listener, implicit_tls) in listeners {
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(|error| StartFault::System("cannot use a listener", error))?;
+        if let Ok(address) = listener.local_addr() {
+            let tls = implicit_tls.then_some("implicit");
+            tracing::info!(%address, tls, "listening");
+        }
+        tokio::spawn(door.clone().listen(listener, implicit_tls));
+    }
+    Ok(())
+}
+
+/// Transactions that run may end within `drain`; a second word ends them at once.
+async fn end(stop: &watch::Sender<Stop>, door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
+    let drain = reload.config.front.drain;
+    tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
+    stop.send_replace(Stop::Drain);
+    tokio::select! {
+        () = door.empty() => {}
+        () = tokio::time::sleep(drain) => {}
+        () = second_stop(signals) => {}
+    }
+    stop.send_replace(Stop::Kill);
+    // Time for records, and for children to be ended.
+    let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
+    tracing::info!(connections = door.connections(), "stopped");
+}
+
+async fn second_stop(signals: &mut Signals) {
+    while signals.next().await != Word::Stop {}
+}
+
+fn watch_files(assembly: &Assembly) -> Option<Watcher> {
+    match Watcher::new(assembly.files.clone()) {
+        Ok((watcher, unwatched)) => {
+            report_unwatched(&unwatched);
+            Some(watcher)
+        }
+        Err(error) => {
+            tracing::warn!(%error, remedy = "send HUP after a change", "watch");
+            None
+        }
+    }
+}
+
+async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unwatched> {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Keys that are idle again are forgotten.
+async fn sweep(services: Arc<Services>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        services.throttles.sweep();
+    }
+}
+
+fn seed() -> io::Result<Seed> {
+    let mut octets = [0; 16];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut octets)?;
+    Ok(Seed::new(octets))
+}
+
+/// A session that panics ends alone; the operator hears of it.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!(panic = %panic, "panic")));
+}
+
+/// After the drain, for what has to be tidied up.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+const SWEEP: Duration = Duration::from_secs(60);
