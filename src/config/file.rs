@@ -125,7 +125,9 @@ fn syntax(error: &Error, text: &str) -> String {
         ErrorKind::InvalidEscape(_) => "write \\\\ for a backslash, or the text in single quotes",
         ErrorKind::UnclosedArray | ErrorKind::UnclosedInlineTable => "close it with ] or }",
         ErrorKind::InvalidInteger(_) | ErrorKind::InvalidFloat(_) => "write texts such as \"10MB\" or \"5m\" in quotes",
-        ErrorKind::MissingArrayComma | ErrorKind::MissingInlineTableComma => "write a comma between the values and close the list",
+        ErrorKind::MissingArrayComma | ErrorKind::MissingInlineTableComma => {
+            "write a comma between the values and close the list"
+        }
         _ => "write KEY = VALUE, or a [section]",
     };
     format!("{message}; {instead}")

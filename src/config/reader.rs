@@ -166,7 +166,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table below this one, `timeout = { ... }` or `[server.timeout]`.
-    pub(crate) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+    pub(crate) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let item = self.item(key);
         let table = item.and_then(Item::as_table);
         if let (Some(item), None) = (item, table) {
@@ -181,11 +181,7 @@ impl<'a> Section<'a> {
     }
 
     /// Any number of tables, `[[throttle]]`. `None`: not written; `throttle = []` is none at all.
-    pub(crate) fn tables<T>(
-        &mut self,
-        key: &'static str,
-        mut read: impl FnMut(&mut Section<'a>) -> T,
-    ) -> Option<Vec<T>> {
+    pub(crate) fn tables<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> T) -> Option<Vec<T>> {
         let header = format!("[[{}]]", self.dotted(key));
         let item = self.item(key);
         let Some(item) = item else {
@@ -273,7 +269,7 @@ impl<'a> Section<'a> {
         };
         match parsed {
             Ok(value) => Some(Written { value, at: at(item) }),
-            Err(instead) => self.wrong_value(key, &format!("{text:?}"), item, &instead),
+            Err(instead) => self.wrong_value(key, format!("{text:?}"), item, &instead),
         }
     }
 

@@ -26,7 +26,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let (number, after) = split_number(rest);
         let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let unit = DURATIONS.iter().find(|(name, _)| *name == &after[..end]).map(|(_, unit)| *unit).ok_or_else(fault)?;
+        let unit =
+            DURATIONS.iter().find(|(name, _)| *name == &after[..end]).map(|(_, unit)| *unit).ok_or_else(fault)?;
         if unit >= last {
             return Err(fault()); // "5m1h", "5m5m": more likely a slip than meant
         }

@@ -66,7 +66,8 @@ fn spawn(section: &mut Section<'_>) -> Option<Written<Target>> {
     let words = section.list("spawn", r#""/usr/sbin/smtpfront-qmail""#, |text| Ok(text.to_owned()))?;
     let findings = section.findings();
     let Some(first) = words.first() else {
-        findings.fault(section.key_at("spawn"), "backend.spawn is empty; write spawn = [\"/usr/sbin/smtpfront-qmail\"]");
+        findings
+            .fault(section.key_at("spawn"), "backend.spawn is empty; write spawn = [\"/usr/sbin/smtpfront-qmail\"]");
         return None;
     };
     let at = first.at;

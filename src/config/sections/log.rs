@@ -17,8 +17,7 @@ pub(crate) fn read(section: &mut Section<'_>) -> Settings {
     }
 }
 
-const FORMATS: [(&str, Format); 3] =
-    [("logfmt", Format::Logfmt), ("json", Format::Json), ("pretty", Format::Pretty)];
+const FORMATS: [(&str, Format); 3] = [("logfmt", Format::Logfmt), ("json", Format::Json), ("pretty", Format::Pretty)];
 
 const TIMES: [(&str, Time); 3] = [("auto", Time::Auto), ("none", Time::None), ("rfc3339", Time::Rfc3339)];
 

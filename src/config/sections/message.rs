@@ -54,5 +54,4 @@ fn hops(section: &mut Section<'_>) {
     }
 }
 
-const BARE_NEWLINE: [(&str, BareNewline); 2] =
-    [("normalize", BareNewline::Normalize), ("reject", BareNewline::Reject)];
+const BARE_NEWLINE: [(&str, BareNewline); 2] = [("normalize", BareNewline::Normalize), ("reject", BareNewline::Reject)];

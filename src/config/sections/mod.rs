@@ -2,6 +2,9 @@
 //! here; what several tell together, in `check.rs`.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::units;
 
 pub(crate) mod backend;
 pub(crate) mod later;
@@ -22,9 +25,9 @@ fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A duration that limits something: not zero.
-fn time_limit(text: &str) -> Result<std::time::Duration, String> {
-    match crate::config::units::duration(text)? {
-        std::time::Duration::ZERO => Err("write a time above zero, such as \"30s\"".to_owned()),
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        Duration::ZERO => Err("write a time above zero, such as \"30s\"".to_owned()),
         duration => Ok(duration),
     }
 }

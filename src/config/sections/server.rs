@@ -1,5 +1,6 @@
 //! `[server]`: the client's side.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -114,7 +115,7 @@ fn min_rate(text: &str) -> Result<u64, String> {
 
 /// `192.0.2.0/24`, or one address.
 fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()));
+    let network = text.parse::<IpNet>().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
     network.map_err(|_| "write a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"".to_owned())
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
     missing(section);
     groups_disagree(section, &only, &except);
     if section.is_empty_list("per") {
-        section.findings().fault(section.key_at("per"), "throttle.per is empty; write per = [\"client-net\", \"sender\"]");
+        section
+            .findings()
+            .fault(section.key_at("per"), "throttle.per is empty; write per = [\"client-net\", \"sender\"]");
     }
     let (name, limit) = (name?, limit?.value);
     let throttle = Throttle {
@@ -152,11 +154,8 @@ const PARTS: [(&str, Part); 7] = [
     ("recipient-domain", Part::RecipientDomain),
 ];
 
-const GROUPS: [(&str, Group); 3] = [
-    ("null-sender", Group::NullSender),
-    ("relayclient", Group::RelayClient),
-    ("authenticated", Group::Authenticated),
-];
+const GROUPS: [(&str, Group); 3] =
+    [("null-sender", Group::NullSender), ("relayclient", Group::RelayClient), ("authenticated", Group::Authenticated)];
 
 const ACTIONS: [(&str, Action); 3] =
     [("defer", Action::Defer), ("disconnect", Action::Disconnect), ("block", Action::Block)];

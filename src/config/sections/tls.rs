@@ -45,11 +45,7 @@ fn file(section: &mut Section<'_>, key: &'static str) -> Option<Written<PathBuf>
     Some(Written { value: text.value.into(), at: text.at })
 }
 
-fn pair(
-    section: &Section<'_>,
-    certificate: Option<Written<PathBuf>>,
-    key: Option<Written<PathBuf>>,
-) -> Option<Pair> {
+fn pair(section: &Section<'_>, certificate: Option<Written<PathBuf>>, key: Option<Written<PathBuf>>) -> Option<Pair> {
     match (certificate, key) {
         (Some(certificate), Some(key)) => Some(Pair { certificate, key }),
         (Some(certificate), None) => {
