@@ -81,6 +81,10 @@ const SNIPPETS: &[(&str, &str, &str, &str)] = &[
     ("nothing on the path names config", "front/a.rs", "use crate::config::Config;", "names crate::config"),
     ("report sees the record only", "report/a.rs", "use crate::session::Session;", "names crate::session::Session"),
     ("the record itself is fine", "report/a.rs", "use crate::session::record::Record;", ""),
+    ("a part by way of its folder", "config/a.rs", "use crate::hold; fn f(s: hold::Settings) {}", ""),
+    ("another part that way", "config/a.rs", "use crate::hold; fn f(s: hold::Holds) {}", "names crate::hold::Holds"),
+    ("a folder under another name", "config/a.rs", "use crate::hold as h; fn f(s: h::Holds) {}", "names crate::hold"),
+    ("an own module of the same name", "config/a.rs", "use crate::config::hold; fn f() { hold::read() }", ""),
     ("a prefix of a name is not the name", "report/a.rs", "use crate::session::recorder::R;", "names crate"),
     ("a folder names itself", "smtp/a.rs", "use crate::smtp::line::LineReader;", ""),
     ("a lower folder may be named", "policy/a.rs", "use crate::smtp::address::Address;", ""),
@@ -221,6 +225,7 @@ fn faults_of(name: &str, text: &str) -> Vec<String> {
         }
         for at in 0..tokens.len() {
             faults.extend(path_fault(name, folder, allowed, &tokens[at..], at.checked_sub(1).map(|at| &tokens[at])));
+            faults.extend(parts_fault(folder, allowed, &tokens, at));
             faults.extend(purity_fault(folder, &tokens[at..]));
         }
     }
@@ -235,16 +240,10 @@ fn path_fault(name: &str, folder: &str, allowed: &[&str], rest: &[Token], before
         "crate" if in_visibility && (text(1) == ")" || before.is_some_and(|token| token.text == "in")) => return None,
         "crate" if text(1) != "::" || !is_name(text(2)) => "write one crate:: path per `use`".to_owned(),
         "crate" | "portcullis" if text(1) == "::" => {
-            let path: String = rest.iter().take_while(|token| token.text == "::" || is_name(&token.text)).fold(
-                String::new(),
-                |mut path, token| {
-                    path.push_str(&token.text);
-                    path
-                },
-            );
+            let path = path_of(rest);
             let (root, named) = path.split_once("::").unwrap();
-            let may = |prefix: &str| named == prefix || named.strip_prefix(prefix).is_some_and(|r| r.starts_with("::"));
-            if may(folder) || allowed.iter().any(|prefix| may(prefix)) {
+            let followed = before.is_some_and(|token| token.text == "use") && only_parts_of(named, allowed);
+            if may_name(folder, allowed, named) || followed && text(3) == ";" {
                 return None;
             }
             format!("{folder} names {root}::{named}")
@@ -258,6 +257,36 @@ fn path_fault(name: &str, folder: &str, allowed: &[&str], rest: &[Token], before
         _ => return None,
     };
     Some(format!("{line}: {fault}"))
+}
+
+/// `use crate::backend;` where only parts of `backend` may be named: what is named through it counts.
+fn parts_fault(folder: &str, allowed: &[&str], tokens: &[Token], at: usize) -> Option<String> {
+    let (first, rest) = tokens[at..].split_first()?;
+    let is_path = rest.first().is_some_and(|token| token.text == "::");
+    let begins = at == 0 || tokens[at - 1].text != "::";
+    if !is_path || !begins || !only_parts_of(&first.text, allowed) {
+        return None;
+    }
+    let import = ["use", "crate", "::", &first.text, ";"];
+    let imported =
+        tokens.windows(import.len()).any(|five| five.iter().zip(import).all(|(token, word)| token.text == word));
+    let named = path_of(&tokens[at..]);
+    (imported && !may_name(folder, allowed, &named)).then(|| format!("{}: {folder} names crate::{named}", first.line))
+}
+
+fn may_name(folder: &str, allowed: &[&str], named: &str) -> bool {
+    let within =
+        |prefix: &str| named.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    within(folder) || allowed.iter().any(|prefix| within(prefix))
+}
+
+fn only_parts_of(named: &str, allowed: &[&str]) -> bool {
+    allowed.iter().any(|prefix| prefix.strip_prefix(named).is_some_and(|rest| rest.starts_with("::")))
+}
+
+/// The names and `::` that stand first.
+fn path_of(tokens: &[Token]) -> String {
+    tokens.iter().map(|token| token.text.as_str()).take_while(|text| *text == "::" || is_name(text)).collect()
 }
 
 fn purity_fault(folder: &str, rest: &[Token]) -> Option<String> {
