@@ -70,8 +70,8 @@ bench-quick: ## the same in about a minute, for a first look
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs cargo-fuzz
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz --locked" >&2; exit 1; }
 	for target in $(FUZZ_TARGETS); do
-		mkdir -p fuzz/work/$$target
-		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/work/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS)
+		mkdir -p fuzz/found/$$target
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS)
 	done
 
 cert: ## development certificates in certs/
