@@ -1,7 +1,7 @@
 //! The backend's sessions as a whole, with real programs and sockets. One test: it counts the children and the open
 //! descriptors of the process, and hears its log.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -29,7 +29,7 @@ use crate::backend::maildir::delivery::Delivery;
 ///
 /// `client`, `host` (its name by DNS, when it was looked up) and `helo` go into the Received line, with `hostname` as
 /// our own name.
-pub async fn serve(
+pub(super) async fn serve(
     stream: DuplexStream,
     maildir: PathBuf,
     hostname: String,
@@ -245,7 +245,7 @@ const MAX_RECIPIENTS: usize = 100_000;
 const READ: usize = 64 * 1024;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 mod tests {
     use std::path::Path;
 

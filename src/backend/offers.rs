@@ -55,7 +55,7 @@ const FRESH: Duration = Duration::from_secs(60);
 const MAX_OFFERS: usize = 1000;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -99,7 +99,10 @@ impl Explain {
         let line = format!("MAIL FROM:{}{size}{utf8}", bracketed(&self.sender));
         match command::parse(line.as_bytes()) {
             Ok(Command::Mail(mail)) => Ok(mail),
-            _ => Err(format!("--sender {:?} is no address; write user@example.org, or <> for the null sender", self.sender)),
+            _ => Err(format!(
+                "--sender {:?} is no address; write user@example.org, or <> for the null sender",
+                self.sender
+            )),
         }
     }
 

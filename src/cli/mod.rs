@@ -44,11 +44,8 @@ struct Source {
 
 impl Source {
     fn origin(&self, listen: &[String], backend: Option<&str>) -> Origin {
-        let overrides = Overrides {
-            listen: listen.to_vec(),
-            backend: backend.map(str::to_owned),
-            control: self.control.clone(),
-        };
+        let overrides =
+            Overrides { listen: listen.to_vec(), backend: backend.map(str::to_owned), control: self.control.clone() };
         Origin::find(self.config.as_deref(), overrides)
     }
 }

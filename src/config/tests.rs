@@ -9,7 +9,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::checked::ControlValues;
-use crate::config::checked::Limit;
 use crate::config::checked::Lookup;
 use crate::config::checked::Pair;
 use crate::policy::list::Dialect;
@@ -190,7 +189,7 @@ fn message_and_list_keys_take_effect() {
     assert_eq!((config.senders.blocked, config.senders.dialect), (vec!["/etc/p/s".into()], Dialect::Extended));
     assert_eq!(config.recipients.blocked, [PathBuf::from("/etc/p/r"), PathBuf::from("/r2")]);
     assert_eq!(config.recipients.dialect, Dialect::Qmail);
-    assert_eq!(config.size.limit, Limit::Wire(1000));
+    assert_eq!(config.size.limit, Some(1000));
     assert_eq!(config.size.caps, [(vec!["fred@example.org".to_owned()], 1000)]);
     assert_eq!((config.hold.memory, config.hold.total, config.hold.min_free), (5, 6, 1024));
     assert_eq!(config.hold.spool, Path::new("/etc/p/spool"));

@@ -69,6 +69,7 @@ impl Watcher {
 
     /// Resolves when a file has changed and has then been left alone for a moment: who writes in place leaves a
     /// truncated file first, and an empty list opens the door. Cancel-safe: a change is told later.
+    #[expect(clippy::disallowed_methods, reason = "files settle in real time")]
     pub async fn changed(&mut self) -> Vec<Unwatched> {
         if !self.pending {
             // We hold a sender ourselves: this never ends.

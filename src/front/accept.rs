@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::UNIX_EPOCH;
 
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -123,7 +122,7 @@ impl Door {
         greet_delay: Duration,
     ) {
         let now = clock::now();
-        let seconds = now.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = now.wall.as_second();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let id = format!("{seconds:08x}{sequence:04x}").into();
         let snapshot = self.services.snapshot.borrow().clone();

@@ -93,12 +93,10 @@ mod tests {
         let (b, second) = counts.enter(ip("2001:db8::2"), 3, 2);
         let (c, third) = counts.enter(ip("2001:db8::3"), 3, 2);
         let (d, fourth) = counts.enter(ip("192.0.2.1"), 3, 2);
-        assert_eq!([first, second, third, fourth], [
-            Admission::Granted,
-            Admission::Granted,
-            Admission::FullForClient,
-            Admission::Full
-        ]);
+        assert_eq!(
+            [first, second, third, fourth],
+            [Admission::Granted, Admission::Granted, Admission::FullForClient, Admission::Full]
+        );
         drop((b, c, d));
         assert_eq!(counts.total(), 1);
         assert_eq!(counts.clients.len(), 1);

@@ -72,7 +72,9 @@ mod tests {
     fn what_goes_in_comes_out_whatever_the_socket_takes() {
         for step in 1..12 {
             let mut outbox = Outbox::default();
-            ["abc", "", "defgh", "i"].map(|piece| outbox.push(Bytes::from_static(piece.as_bytes())));
+            for piece in ["abc", "", "defgh", "i"] {
+                outbox.push(Bytes::from_static(piece.as_bytes()));
+            }
             let mut seen = Vec::new();
             while !outbox.is_empty() {
                 let mut slices = [IoSlice::new(&[]); 8];

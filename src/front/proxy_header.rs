@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
     let mut header = vec![0; SHORTEST];
     stream.read_exact(&mut header).await?;
-    if header.starts_with(&v2::PROTOCOL_PREFIX) {
+    if header.starts_with(v2::PROTOCOL_PREFIX) {
         header.push(stream.read_u8().await?);
         let length = usize::from(u16::from_be_bytes([header[14], header[15]]));
         if length > LONGEST_V2 {

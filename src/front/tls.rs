@@ -129,7 +129,10 @@ fn load(pair: &Pair) -> Result<Arc<CertifiedKey>, TlsFault> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| unreadable(&pair.certificate, &error))?;
     if chain.is_empty() {
-        return Err(TlsFault { file: pair.certificate.clone(), what: "no certificate in it, write a PEM chain".into() });
+        return Err(TlsFault {
+            file: pair.certificate.clone(),
+            what: "no certificate in it, write a PEM chain".into(),
+        });
     }
     let key = PrivateKeyDer::from_pem_file(&pair.key).map_err(|error| unreadable(&pair.key, &error))?;
     let certified = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| TlsFault {

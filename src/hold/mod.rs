@@ -70,6 +70,7 @@ impl Holds {
     /// # Errors
     ///
     /// `NoRoom` when it is not, `Io` when a file system cannot be asked.
+    #[expect(clippy::disallowed_methods, reason = "how old the last look at the disk is")]
     pub fn room(&self) -> Result<(), HoldFault> {
         let now = Instant::now();
         let known = *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);

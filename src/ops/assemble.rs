@@ -154,11 +154,7 @@ fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
     Snapshot { policy, settings: config.session.clone() }
 }
 
-fn size_rules(
-    config: &Config,
-    databytes: Option<u64>,
-    faults: &mut Vec<Finding>,
-) -> SizeRules {
+fn size_rules(config: &Config, databytes: Option<u64>, faults: &mut Vec<Finding>) -> SizeRules {
     let mut caps = Vec::new();
     for (recipients, limit) in &config.size.caps {
         match AddressList::parse("size.recipients".into(), Dialect::Qmail, recipients.join("\n").as_bytes()) {

@@ -68,7 +68,12 @@ impl Reload {
         let policy = &snapshot.policy;
         let senders: usize = policy.senders.iter().map(crate::policy::list::AddressList::len).sum();
         let recipients: usize = policy.recipients.iter().map(crate::policy::list::AddressList::len).sum();
-        tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules = policy.clients.len(), "reloaded");
+        tracing::info!(
+            blocked_senders = senders,
+            blocked_recipients = recipients,
+            rules = policy.clients.len(),
+            "reloaded"
+        );
         self.snapshot.send_replace(snapshot);
         self.config = config;
     }

@@ -12,11 +12,8 @@ use std::time::Duration;
 use siphasher::sip128::Hasher128;
 use siphasher::sip128::SipHasher13;
 
-use crate::policy::verdict::Reason;
-use crate::policy::verdict::Ruling;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
-use crate::smtp::reply::Reply;
 
 /// A `[[throttle]]`: at most `cells` of `count` in `period` for each key, `burst` of them at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,19 +162,6 @@ impl Throttle {
     pub fn refill(&self) -> Duration {
         let nanos = self.period.as_nanos().saturating_mul(self.burst.into()) / u128::from(self.cells.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    /// What one that is over the limit hears, where no other reply is due.
-    pub fn ruling(&self, wait: Duration) -> Ruling {
-        match self.action {
-            Action::Defer => Ruling::new(Reply::throttled(self.count.name(), wait), Reason::Throttled).by(&self.name),
-            Action::Block | Action::Disconnect => self.disconnects(wait),
-        }
-    }
-
-    /// The same before the greeting, where only 421 can be said (RFC 5321 section 3.1).
-    pub fn disconnects(&self, wait: Duration) -> Ruling {
-        Ruling::new(Reply::disconnected(self.count.name(), wait), Reason::Throttled).by(&self.name)
     }
 
     /// The two throttles of a configuration that sets none.

@@ -3,7 +3,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::policy::throttle::Action;
+use crate::policy::throttle::Throttle;
 use crate::smtp::reply::Reply;
 
 /// How a transaction, a recipient or a connection ended.
@@ -133,6 +136,19 @@ impl Ruling {
     /// The verdict follows from the reply's code.
     pub fn new(reply: Reply, reason: Reason) -> Self {
         Self { verdict: Verdict::of_code(reply.code), reply, reason, rule: None }
+    }
+
+    /// What one that is over a throttle's limit hears, where no other reply is due.
+    pub fn throttled(throttle: &Throttle, wait: Duration) -> Self {
+        match throttle.action {
+            Action::Defer => Self::new(Reply::throttled(throttle.count, wait), Reason::Throttled).by(&throttle.name),
+            Action::Block | Action::Disconnect => Self::disconnected(throttle, wait),
+        }
+    }
+
+    /// The same before the greeting, where only 421 can be said (RFC 5321 section 3.1).
+    pub fn disconnected(throttle: &Throttle, wait: Duration) -> Self {
+        Self::new(Reply::disconnected(throttle.count, wait), Reason::Throttled).by(&throttle.name)
     }
 
     /// Names what decided.

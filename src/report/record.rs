@@ -7,7 +7,7 @@ use crate::session::record::Record;
 pub fn write(record: &Record) {
     let recipients = (record.kind != Kind::Session).then(|| record.recipients.join(","));
     let shadow = (!record.shadow.is_empty()).then(|| record.shadow.join(","));
-    let ms = u64::try_from(record.elapsed.as_millis()).unwrap_or(u64::MAX);
+    let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
     macro_rules! event {
         ($word:literal) => {
             tracing::info!(

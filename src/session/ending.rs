@@ -34,7 +34,9 @@ impl Session {
         let ruling = refusal.or_else(|| match admission {
             Admission::Granted => None,
             Admission::Full => full(Reply::too_busy(), Reason::TooManyConnections),
-            Admission::FullForClient => full(Reply::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections),
+            Admission::FullForClient => {
+                full(Reply::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections)
+            }
             Admission::Stopping => full(Reply::shutting_down(), Reason::Shutdown),
         });
         if let Some(ruling) = ruling {
@@ -75,7 +77,7 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Asking(Pending::Connect { until }) => match answer.refused {
                 Some((index, wait)) => {
-                    let ruling = self.snapshot.policy.throttles[index].disconnects(wait);
+                    let ruling = Ruling::disconnected(&self.snapshot.policy.throttles[index], wait);
                     self.refuse_connection(&ruling, now);
                 }
                 None if until > now.monotonic => self.state = State::Delay { until },
@@ -260,7 +262,7 @@ impl Session {
             size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
             id: arrived.and_then(|arrived| arrived.id.clone()),
             shadow: transaction.shadow.clone(),
-            elapsed: now.monotonic.saturating_duration_since(transaction.began),
+            took: now.monotonic.saturating_duration_since(transaction.began),
             ..self.record(Kind::Mail, last, now)
         };
         self.recorded = true;
@@ -275,7 +277,7 @@ impl Session {
             sender: Some(sender),
             recipients: vec![rcpt.recipient.to_string()],
             size,
-            elapsed: now.monotonic.saturating_duration_since(began),
+            took: now.monotonic.saturating_duration_since(began),
             ..self.record(Kind::Rcpt, last, now)
         };
         self.output.push_back(Output::Record(Box::new(record)));
@@ -310,7 +312,7 @@ impl Session {
             rule: last.rule.clone(),
             shadow: Vec::new(),
             backend: last.backend.clone(),
-            elapsed: now.monotonic.saturating_duration_since(self.began),
+            took: now.monotonic.saturating_duration_since(self.began),
         }
     }
 }

@@ -152,7 +152,8 @@ impl Session {
         let snapshot = transaction.snapshot.clone();
         let rcpt = Arc::new(rcpt);
         if transaction.accepted.len() + transaction.asked.len() >= snapshot.settings.max_recipients as usize {
-            let ruling = Ruling::new(Reply::too_many_recipients(snapshot.settings.max_recipients), Reason::TooManyRecipients);
+            let ruling =
+                Ruling::new(Reply::too_many_recipients(snapshot.settings.max_recipients), Reason::TooManyRecipients);
             return self.refuse_rcpt(&rcpt, &ruling, now);
         }
         if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.may_relay()) {
@@ -342,7 +343,7 @@ fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> 
 /// What a throttle that is over its limit says.
 fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
     let (index, wait) = answer.refused?;
-    Some(transaction.snapshot.policy.throttles[index].ruling(wait))
+    Some(Ruling::throttled(&transaction.snapshot.policy.throttles[index], wait))
 }
 
 fn throttle_names(transaction: &Transaction, indices: &[usize]) -> Vec<Arc<str>> {

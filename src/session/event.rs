@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
-use std::time::SystemTime;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use crate::policy::environment::Environment;
 use crate::policy::throttle::Charge;
@@ -20,7 +20,7 @@ pub struct Now {
     /// Never goes back.
     pub monotonic: Instant,
     /// May be set.
-    pub wall: SystemTime,
+    pub wall: Timestamp,
 }
 
 /// Who is at the other end.

@@ -1,7 +1,6 @@
 //! The Received line (RFC 5321 section 4.4) for a backend that cannot know the client: tcp with identity `none`.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use crate::session::Session;
 
 impl Session {
     /// One folded line, with CRLF.
-    pub(super) fn received_line(&self, wall: SystemTime) -> Bytes {
+    pub(super) fn received_line(&self, wall: Timestamp) -> Bytes {
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let host = self.peer.host.as_deref().map(|host| format!("{host} ")).unwrap_or_default();
         let hostname = &self.snapshot.settings.hostname;
@@ -19,10 +18,8 @@ impl Session {
         let protocol = self.protocol();
         let id = &self.id;
         let date = date(wall);
-        format!(
-            "Received: from {helo} ({host}{client})\r\n  by {hostname}\r\n  with {protocol} id {id}; {date}\r\n"
-        )
-        .into()
+        format!("Received: from {helo} ({host}{client})\r\n  by {hostname}\r\n  with {protocol} id {id}; {date}\r\n")
+            .into()
     }
 
     /// RFC 3848's names.
@@ -46,9 +43,8 @@ fn literal(address: IpAddr) -> String {
     }
 }
 
-fn date(wall: SystemTime) -> String {
-    let stamp = Timestamp::try_from(wall).unwrap_or(Timestamp::UNIX_EPOCH);
-    let zoned = stamp.to_zoned(jiff::tz::TimeZone::UTC);
+fn date(wall: Timestamp) -> String {
+    let zoned = wall.to_zoned(jiff::tz::TimeZone::UTC);
     rfc2822::to_string(&zoned).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned())
 }
 
@@ -58,7 +54,7 @@ mod tests {
 
     #[test]
     fn dates_and_literals_are_as_rfc_5322_and_5321_have_them() {
-        let wall = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_395_525);
+        let wall = Timestamp::from_second(1_795_395_525).expect("in range");
         assert_eq!(date(wall), "Mon, 23 Nov 2026 00:58:45 +0000");
         assert_eq!(literal("::ffff:192.0.2.1".parse().expect("an address")), "[192.0.2.1]");
         assert_eq!(literal("2001:db8::1".parse().expect("an address")), "[IPv6:2001:db8::1]");

@@ -42,7 +42,7 @@ pub struct Record {
     /// The backend's own words.
     pub backend: Option<String>,
     /// From MAIL (or the connection) to the end.
-    pub elapsed: Duration,
+    pub took: Duration,
 }
 
 /// What a record is about.

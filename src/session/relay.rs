@@ -208,12 +208,7 @@ impl Relay {
     }
 
     /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
-    pub(super) fn receive(
-        &mut self,
-        input: &mut BytesMut,
-        now: Instant,
-        out: &mut VecDeque<Output>,
-    ) -> Option<Event> {
+    pub(super) fn receive(&mut self, input: &mut BytesMut, now: Instant, out: &mut VecDeque<Output>) -> Option<Event> {
         loop {
             if self.link == Link::Closed {
                 input.clear();

@@ -42,7 +42,9 @@ impl Session {
                 command => self.parked = Some(command),
             },
             Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
-            Err(LineFault::BareLf) => self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now),
+            Err(LineFault::BareLf) => {
+                self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now)
+            }
         }
         true
     }

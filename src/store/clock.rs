@@ -30,6 +30,7 @@ pub struct Virtual(AtomicU64);
 
 impl Wall {
     /// Reads the time.
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
     #[expect(clippy::new_without_default, reason = "a clock is not a value that has a default")]
     pub fn new() -> Self {
         Self { started: Instant::now(), epoch: AtomicU64::new(wall()) }
@@ -37,6 +38,7 @@ impl Wall {
 }
 
 impl Clock for Wall {
+    #[expect(clippy::disallowed_methods, reason = "the one place")]
     fn now(&self) -> u64 {
         let since = nanos(self.started.elapsed());
         let epoch = wall().saturating_sub(since);
@@ -71,6 +73,7 @@ impl Clock for Virtual {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one place")]
 fn wall() -> u64 {
     nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

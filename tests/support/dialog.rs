@@ -13,9 +13,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
-use std::time::SystemTime;
 
 use bytes::BytesMut;
+use jiff::Timestamp;
 use portcullis::policy::Policy;
 use portcullis::policy::client::ClientRule;
 use portcullis::policy::environment::Variables;
@@ -120,8 +120,10 @@ impl Default for Builder {
 }
 
 impl Builder {
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn set(&mut self, name: &str, value: &str) {
-        let list = |source: &str| AddressList::parse(source.into(), Dialect::Extended, value.replace(' ', "\n").as_bytes());
+        let list =
+            |source: &str| AddressList::parse(source.into(), Dialect::Extended, value.replace(' ', "\n").as_bytes());
         match name {
             "add_received" => self.settings.add_received = value == "yes",
             "admission" => {
@@ -139,15 +141,25 @@ impl Builder {
             "cap" => {
                 let (limit, who) = value.split_once(' ').unwrap();
                 let text = who.replace(' ', "\n");
-                let recipients = AddressList::parse("size.recipients".into(), Dialect::Extended, text.as_bytes()).unwrap();
+                let recipients =
+                    AddressList::parse("size.recipients".into(), Dialect::Extended, text.as_bytes()).unwrap();
                 self.policy.size.caps.push(Cap { recipients, limit: limit.parse().unwrap() });
             }
             "client" => self.client = value.parse().unwrap(),
             "databytes" => self.policy.size.databytes = Some(value.parse().unwrap()),
-            "deny" => self.policy.clients.insert(
-                value.as_bytes().into(),
-                ClientRule { deny: true, variables: Vec::new(), place: Place { source: "tcp.smtp".into(), line: 3 } },
-            ).then_some(()).unwrap(),
+            "deny" => self
+                .policy
+                .clients
+                .insert(
+                    value.as_bytes().into(),
+                    ClientRule {
+                        deny: true,
+                        variables: Vec::new(),
+                        place: Place { source: "tcp.smtp".into(), line: 3 },
+                    },
+                )
+                .then_some(())
+                .unwrap(),
             "env" => {
                 let (name, value) = value.split_once('=').unwrap();
                 self.variables.push((name.into(), value.into()));
@@ -254,7 +266,7 @@ impl Player {
         let scene = dialog.scene();
         let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
         let began = Instant::now();
-        let now = Now { monotonic: began, wall: SystemTime::UNIX_EPOCH };
+        let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
         let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
         let session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         Self {
@@ -320,7 +332,7 @@ impl Player {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic: self.began + self.elapsed, wall: SystemTime::UNIX_EPOCH + self.elapsed }
+        Now { monotonic: self.began + self.elapsed, wall: Timestamp::UNIX_EPOCH + self.elapsed }
     }
 
     fn client(&mut self, octets: &[u8]) {

@@ -1,4 +1,4 @@
 //! What several test programs share.
-#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 pub mod dialog;

@@ -1,6 +1,6 @@
 //! Real programs: their environment, their log, and every way to their end.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

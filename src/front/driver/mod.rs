@@ -4,21 +4,21 @@
 //! (`tell`). Nothing is awaited anywhere else, so that an early reply of the backend and every time limit reach the
 //! session while octets are on their way in either direction.
 
+mod obey;
+mod tell;
+
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytes::BytesMut;
-use futures_util::FutureExt;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Connection;
 use crate::backend::OpenFault;
-use crate::backend::Visitor;
 use crate::front::clock;
 use crate::front::exchange::Done;
 use crate::front::exchange::Wish;
@@ -28,16 +28,11 @@ use crate::front::outbox::Outbox;
 use crate::front::services::Services;
 use crate::front::services::Stop;
 use crate::front::stream::ClientStream;
-use crate::front::tls;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
 use crate::report;
-use crate::policy::environment::Environment;
 use crate::session::Session;
 use crate::session::Snapshot;
-use crate::session::event::BackendEnd;
-use crate::session::event::HoldEnd;
-use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
 
@@ -207,156 +202,6 @@ impl Driver {
             () = self.services.backends.wanted(self.peer.client.ip()), if idle => Event::BackendWanted,
             () = changed(&mut self.stop) => Event::Stop,
         }
-    }
-
-    /// Tells the session what happened.
-    fn tell(&mut self, event: Event, now: Now) {
-        match event {
-            Event::Alarm => self.session.handle_timeout(now),
-            Event::Backend(done) => self.backend_did(done, now),
-            Event::BackendOpen(result) => self.backend_opened(result, now),
-            Event::BackendWanted => self.session.handle_backend_wanted(),
-            Event::Client(done) => self.client_did(done, now),
-            Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
-            Event::Filled(Ok(None)) => {
-                self.sending_body = false;
-                self.session.handle_body_sent(now);
-            }
-            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault, now),
-            Event::Flushed(Ok(())) => {}
-            Event::Stop => match *self.stop.borrow_and_update() {
-                Stop::Run => {}
-                Stop::Drain => self.session.handle_stop(now),
-                Stop::Kill => self.session.handle_kill(now),
-            },
-        }
-    }
-
-    fn client_did(&mut self, done: Done, now: Now) {
-        match done {
-            Done::Read(Ok(0)) => self.client_ended = true,
-            Done::Read(Ok(_)) => {}
-            Done::Written(Ok(_)) => self.flushed = !matches!(self.client, Some(ClientStream::Tls(_))),
-            Done::Flushed(Ok(())) => self.flushed = true,
-            Done::Read(Err(_)) | Done::Written(Err(_)) | Done::Flushed(Err(_)) => {
-                self.client = None;
-                self.client_ended = true;
-                self.owed.clear();
-                self.input.clear();
-                self.session.handle_client_reset(now);
-            }
-        }
-    }
-
-    fn backend_did(&mut self, done: Done, now: Now) {
-        match done {
-            Done::Read(Ok(1..)) => self.session.handle_backend(&mut self.replies, now),
-            Done::Written(Ok(_)) => self.session.handle_backend_progress(now),
-            Done::Flushed(_) => {}
-            Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost, now),
-            // What it had to say before it closed may still be there to be read.
-            Done::Written(Err(_)) => self.outbox.clear(),
-        }
-    }
-
-    fn backend_opened(&mut self, result: Result<Connection, OpenFault>, now: Now) {
-        match result {
-            Ok(connection) => {
-                self.backend = Backend::Open(Box::new(connection));
-                self.session.handle_backend_open(now);
-            }
-            Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy, now),
-            Err(OpenFault::Unavailable(why)) => {
-                tracing::warn!(error = %why, "backend");
-                self.backend_ended(BackendEnd::Lost, now);
-            }
-        }
-    }
-
-    fn backend_ended(&mut self, end: BackendEnd, now: Now) {
-        self.forget_backend();
-        self.session.handle_backend_end(end, now);
-    }
-
-    fn forget_backend(&mut self) {
-        self.backend = Backend::Closed;
-        self.replies.clear();
-        self.outbox.clear();
-        self.sending_body = false;
-    }
-
-    fn open_backend(&mut self, environment: Environment, helo: String) {
-        let visitor = Visitor {
-            client: self.peer.client,
-            local: self.peer.local,
-            host: self.peer.host.clone(),
-            helo,
-            environment,
-        };
-        let services = self.services.clone();
-        self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor).await }));
-    }
-
-    /// QUIT is a courtesy: it goes out at once or not at all.
-    fn drop_backend(&mut self, quit: bool) {
-        if let Backend::Open(connection) = &mut self.backend
-            && quit
-            && self.outbox.is_empty()
-        {
-            let _ = connection.write_all(b"QUIT\r\n").now_or_never();
-        }
-        self.forget_backend();
-    }
-
-    fn begin_sending(&mut self) {
-        if let Some(hold) = &mut self.hold {
-            hold.rewind();
-            self.sending_body = true;
-        }
-    }
-
-    fn begin_hold(&mut self, expected: u64) {
-        let result = self.services.holds.begin(expected);
-        let now = clock::now();
-        match result {
-            Ok(hold) => {
-                self.hold = Some(hold);
-                self.session.handle_hold(Ok(()), now);
-            }
-            Err(fault) => self.hold_failed(&fault, now),
-        }
-    }
-
-    fn keep(&mut self, octets: &[u8]) {
-        let result = self.hold.as_mut().map_or(Ok(()), |hold| hold.push(octets));
-        if let Err(fault) = result {
-            self.hold_failed(&fault, clock::now());
-        }
-    }
-
-    fn hold_failed(&mut self, fault: &HoldFault, now: Now) {
-        self.hold = None;
-        self.sending_body = false;
-        let end = match fault {
-            HoldFault::NoRoom => HoldEnd::NoRoom,
-            HoldFault::Io(_) => HoldEnd::Broken,
-        };
-        tracing::warn!(error = %fault, "hold");
-        self.session.handle_hold(Err(end), now);
-    }
-
-    /// The one place where the stream is swapped. Octets that came before the handshake, in this buffer, are thrown away
-    /// (RFC 3207 section 4.2, CVE-2011-0411).
-    async fn start_tls(&mut self) {
-        self.input.clear();
-        let secured = match (self.client.take(), &self.tls) {
-            (Some(client), Some(acceptor)) => tls::upgrade(client, &mut self.owed, acceptor).await,
-            _ => None,
-        };
-        let version = secured.as_ref().map(tls::version);
-        self.client = secured;
-        self.client_ended = self.client.is_none();
-        self.session.handle_tls(version, clock::now());
     }
 
     /// The newest settings and lists, for the next MAIL.

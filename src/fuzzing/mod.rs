@@ -1,9 +1,16 @@
 //! What must hold for any input: the bodies of the fuzz targets, which `tests/corpus.rs` runs over the committed corpora
 //! too. They panic where it does not hold; nothing of the program calls them.
 
+mod stage;
+
+use std::path::Path;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::config;
+use crate::config::checked::ControlValues;
+use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::data::BareNewline;
@@ -76,11 +83,35 @@ pub fn reply(input: &[u8]) {
     }
 }
 
-/// A configuration file.
-pub fn config(_input: &[u8]) {}
+/// A configuration file: faults with a place, or values; nothing else.
+pub fn config(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else { return };
+    match config::parse(Path::new("fuzz.toml"), text) {
+        Ok(loaded) => drop(loaded.config.complete(&ControlValues::default())),
+        Err(faults) => assert!(!faults.is_empty(), "refused without a fault"),
+    }
+}
 
-/// A whole session: lines of what client (`C`) and backend (`B`) say, and of seconds that pass (`@`).
-pub fn session(_input: &[u8]) {}
+/// A whole session: lines of what client (`C`) and backend (`B`) say, and of seconds that pass (`@`). Whatever they say,
+/// no 2xx for a message without the backend's, one record a transaction, and nothing after the close.
+pub fn session(input: &[u8]) {
+    let mut stage = Stage::new();
+    for line in input.split(|octet| *octet == b'\n') {
+        let (kind, rest) = line.split_at(line.len().min(1));
+        let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+        match kind {
+            b"C" => stage.client(&[rest, b"\r\n"].concat()),
+            b"W" => stage.client(rest),
+            b"B" => stage.backend(&[rest, b"\r\n"].concat()),
+            b"@" => stage.pass(rest.len() as u64 * 30),
+            b"R" => stage.reset(),
+            b"F" => stage.end(),
+            _ => {}
+        }
+    }
+    stage.reset();
+    assert!(stage.is_over(), "a client that is gone ends the session, or the backend's time limit does");
+}
 
 /// Lengths of the pieces that the same input is cut into.
 const CUTS: [usize; 5] = [1, 2, 3, 7, 64];

@@ -1,0 +1,97 @@
+//! What the session wants, done.
+
+use futures_util::FutureExt;
+use tokio::io::AsyncWriteExt;
+
+use crate::backend::Visitor;
+use crate::front::clock;
+use crate::front::driver::Backend;
+use crate::front::driver::Driver;
+use crate::front::tls;
+use crate::hold::HoldFault;
+use crate::policy::environment::Environment;
+use crate::session::event::HoldEnd;
+use crate::session::event::Now;
+
+impl Driver {
+    pub(super) fn forget_backend(&mut self) {
+        self.backend = Backend::Closed;
+        self.replies.clear();
+        self.outbox.clear();
+        self.sending_body = false;
+    }
+
+    pub(super) fn open_backend(&mut self, environment: Environment, helo: String) {
+        let visitor = Visitor {
+            client: self.peer.client,
+            local: self.peer.local,
+            host: self.peer.host.clone(),
+            helo,
+            environment,
+        };
+        let services = self.services.clone();
+        self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor).await }));
+    }
+
+    /// QUIT is a courtesy: it goes out at once or not at all.
+    pub(super) fn drop_backend(&mut self, quit: bool) {
+        if let Backend::Open(connection) = &mut self.backend
+            && quit
+            && self.outbox.is_empty()
+        {
+            let _ = connection.write_all(b"QUIT\r\n").now_or_never();
+        }
+        self.forget_backend();
+    }
+
+    pub(super) fn begin_sending(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.rewind();
+            self.sending_body = true;
+        }
+    }
+
+    pub(super) fn begin_hold(&mut self, expected: u64) {
+        let result = self.services.holds.begin(expected);
+        let now = clock::now();
+        match result {
+            Ok(hold) => {
+                self.hold = Some(hold);
+                self.session.handle_hold(Ok(()), now);
+            }
+            Err(fault) => self.hold_failed(&fault, now),
+        }
+    }
+
+    pub(super) fn keep(&mut self, octets: &[u8]) {
+        let result = self.hold.as_mut().map_or(Ok(()), |hold| hold.push(octets));
+        if let Err(fault) = result {
+            self.hold_failed(&fault, clock::now());
+        }
+    }
+
+    pub(super) fn hold_failed(&mut self, fault: &HoldFault, now: Now) {
+        self.hold = None;
+        self.sending_body = false;
+        let end = match fault {
+            HoldFault::NoRoom => HoldEnd::NoRoom,
+            HoldFault::Io(_) => HoldEnd::Broken,
+        };
+        tracing::warn!(error = %fault, "hold");
+        self.session.handle_hold(Err(end), now);
+    }
+
+    /// The one place where the stream is swapped. Octets that came before the handshake, in this buffer, are thrown away
+    /// (RFC 3207 section 4.2, CVE-2011-0411).
+    pub(super) async fn start_tls(&mut self) {
+        self.input.clear();
+        let secured = match (self.client.take(), &self.tls) {
+            (Some(client), Some(acceptor)) => tls::upgrade(client, &mut self.owed, acceptor).await,
+            _ => None,
+        };
+        let version = secured.as_ref().map(tls::version);
+        self.client = secured;
+        self.client_ended = self.client.is_none();
+        self.session.handle_tls(version, clock::now());
+    }
+}

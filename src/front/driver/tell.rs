@@ -1,0 +1,83 @@
+//! What happened, told to the session.
+
+use crate::backend::Connection;
+use crate::backend::OpenFault;
+use crate::front::driver::Backend;
+use crate::front::driver::Driver;
+use crate::front::driver::Event;
+use crate::front::exchange::Done;
+use crate::front::services::Stop;
+use crate::front::stream::ClientStream;
+use crate::session::event::BackendEnd;
+use crate::session::event::Now;
+
+impl Driver {
+    /// Tells the session what happened.
+    pub(super) fn tell(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Alarm => self.session.handle_timeout(now),
+            Event::Backend(done) => self.backend_did(done, now),
+            Event::BackendOpen(result) => self.backend_opened(result, now),
+            Event::BackendWanted => self.session.handle_backend_wanted(),
+            Event::Client(done) => self.client_did(done, now),
+            Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
+            Event::Filled(Ok(None)) => {
+                self.sending_body = false;
+                self.session.handle_body_sent(now);
+            }
+            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault, now),
+            Event::Flushed(Ok(())) => {}
+            Event::Stop => match *self.stop.borrow_and_update() {
+                Stop::Run => {}
+                Stop::Drain => self.session.handle_stop(now),
+                Stop::Kill => self.session.handle_kill(now),
+            },
+        }
+    }
+
+    fn client_did(&mut self, done: Done, now: Now) {
+        match done {
+            Done::Read(Ok(0)) => self.client_ended = true,
+            Done::Read(Ok(_)) => {}
+            Done::Written(Ok(_)) => self.flushed = !matches!(self.client, Some(ClientStream::Tls(_))),
+            Done::Flushed(Ok(())) => self.flushed = true,
+            Done::Read(Err(_)) | Done::Written(Err(_)) | Done::Flushed(Err(_)) => {
+                self.client = None;
+                self.client_ended = true;
+                self.owed.clear();
+                self.input.clear();
+                self.session.handle_client_reset(now);
+            }
+        }
+    }
+
+    fn backend_did(&mut self, done: Done, now: Now) {
+        match done {
+            Done::Read(Ok(1..)) => self.session.handle_backend(&mut self.replies, now),
+            Done::Written(Ok(_)) => self.session.handle_backend_progress(now),
+            Done::Flushed(_) => {}
+            Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost, now),
+            // What it had to say before it closed may still be there to be read.
+            Done::Written(Err(_)) => self.outbox.clear(),
+        }
+    }
+
+    fn backend_opened(&mut self, result: Result<Connection, OpenFault>, now: Now) {
+        match result {
+            Ok(connection) => {
+                self.backend = Backend::Open(Box::new(connection));
+                self.session.handle_backend_open(now);
+            }
+            Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy, now),
+            Err(OpenFault::Unavailable(why)) => {
+                tracing::warn!(error = %why, "backend");
+                self.backend_ended(BackendEnd::Lost, now);
+            }
+        }
+    }
+
+    fn backend_ended(&mut self, end: BackendEnd, now: Now) {
+        self.forget_backend();
+        self.session.handle_backend_end(end, now);
+    }
+}
