@@ -2,6 +2,7 @@
 //! runs them, `reload` replaces them, `privileges` and `signals` are the daemon's manners.
 
 pub mod assemble;
+pub mod explain;
 mod privileges;
 mod reload;
 pub mod serve;

@@ -2,7 +2,6 @@
 //! counting is the store's. It must not know the time, and it must not put octets of a client into a key: a key is a
 //! keyed hash, so that nobody outside can make two keys meet.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -206,11 +205,7 @@ impl Throttle {
 
     fn impossible_part(&self) -> Option<String> {
         let count = self.count;
-        let mut seen = BTreeSet::new();
         for part in &self.per {
-            if !seen.insert(part) {
-                return Some(format!("per names \"{part}\" twice"));
-            }
             if count == Count::Connections && !matches!(part, Part::Client | Part::ClientNet) {
                 return Some(format!(
                     "connections are counted before the {part} is known: write per = [\"client\"] or [\"client-net\"]"
@@ -510,7 +505,6 @@ mod tests {
                 Throttle { count: Count::Mails, per: vec![Part::Recipient], ..shipped() },
                 "count = \"recipients\"",
             ),
-            ("one part twice", Throttle { per: vec![Part::Sender; 2], ..shipped() }, "\"sender\" twice"),
             ("only and except", Throttle { only: vec![Group::NullSender], ..shipped() }, "never applies"),
             ("no limit", Throttle { cells: 0, ..shipped() }, "limit of 0"),
             ("no burst", Throttle { burst: 0, ..shipped() }, "burst of 0"),

@@ -1,0 +1,120 @@
+//! What would happen to a message: the rulings of a session, in the same order, by the functions that `serve` calls.
+//! Counters of a running proxy are not asked.
+
+use std::net::IpAddr;
+
+use crate::ops::assemble::Assembly;
+use crate::policy::Policy;
+use crate::policy::verdict::Ruling;
+use crate::policy::verdict::Verdict;
+use crate::smtp::command;
+use crate::smtp::command::Command;
+use crate::smtp::command::Mail;
+use crate::smtp::command::Rcpt;
+
+/// A message that has not come.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The client's address.
+    pub client: IpAddr,
+    /// Its name, as TCPREMOTEHOST has it.
+    pub host: Option<String>,
+    /// With or without its angle brackets; empty is the null sender.
+    pub sender: String,
+    /// Likewise.
+    pub recipients: Vec<String>,
+    /// The declared size in octets.
+    pub size: Option<u64>,
+}
+
+/// What would be said to it.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The rule of tcprules that counts for the client.
+    pub rule: Option<String>,
+    /// Our limit of its size in octets, before the backend has said its own.
+    pub limit: Option<u64>,
+    /// One for each command, up to the one that ends it.
+    pub steps: Vec<Step>,
+}
+
+/// What is ruled at one command.
+#[derive(Debug)]
+pub struct Step {
+    /// As the client would say it.
+    pub command: String,
+    /// `None`: it passes.
+    pub ruling: Option<Ruling>,
+}
+
+impl Explanation {
+    /// Accept only if every command passes: who asks about several recipients wants to hear of the refused one.
+    pub fn verdict(&self) -> Verdict {
+        let refusals = self.steps.iter().filter_map(|step| step.ruling.as_ref());
+        refusals
+            .map(|ruling| ruling.verdict)
+            .max_by_key(|verdict| *verdict == Verdict::Reject)
+            .unwrap_or(Verdict::Accept)
+    }
+}
+
+/// Rules on it.
+///
+/// # Errors
+/// An address that is none.
+pub fn explain(assembly: &Assembly, message: &Message) -> Result<Explanation, String> {
+    let mail = message.mail()?;
+    let recipients = message.recipients.iter().map(|recipient| rcpt(recipient)).collect::<Result<Vec<_>, _>>()?;
+    let policy = &assembly.snapshot.policy;
+    let (environment, refusal) = policy.client(message.client, message.host.as_deref());
+    let rule = policy.clients.find(message.client, message.host.as_deref(), None);
+    let rule = rule.map(|(key, rule)| format!("{}, key {:?}", rule.place, String::from_utf8_lossy(key)));
+    let limit = policy.size.ours(&environment);
+    let mut steps = vec![Step { command: format!("connect from {}", message.client), ruling: refusal }];
+    if steps[0].ruling.is_none() {
+        let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
+        let passes = ruling.is_none();
+        steps.push(Step { command: text(&mail.wire(|_| true)), ruling });
+        let relay = environment.get(b"RELAYCLIENT").is_some();
+        let ruled = recipients.iter().filter(|_| passes).map(|rcpt| {
+            let recipient = &rcpt.recipient;
+            let capped = || policy.capped_size(recipient, mail.size).err();
+            Step { command: text(&rcpt.wire(|_| true)), ruling: policy.recipient(recipient, relay).or_else(capped) }
+        });
+        steps.extend(ruled);
+    }
+    Ok(Explanation { rule, limit: limit.announced(), steps })
+}
+
+impl Message {
+    /// By the grammar of the wire, so that what passes here passes there.
+    fn mail(&self) -> Result<Mail, String> {
+        let size = self.size.map(|size| format!(" SIZE={size}")).unwrap_or_default();
+        let utf8 = if self.sender.is_ascii() { "" } else { " SMTPUTF8" };
+        match command::parse(format!("MAIL FROM:{}{size}{utf8}", bracketed(&self.sender)).as_bytes()) {
+            Ok(Command::Mail(mail)) => Ok(mail),
+            _ => Err(format!(
+                "sender {:?} is no address; write user@example.org, or <> for the null sender",
+                self.sender
+            )),
+        }
+    }
+}
+
+fn rcpt(recipient: &str) -> Result<Rcpt, String> {
+    match command::parse(format!("RCPT TO:{}", bracketed(recipient)).as_bytes()) {
+        Ok(Command::Rcpt(rcpt)) => Ok(rcpt),
+        _ => Err(format!("recipient {recipient:?} is no address; write user@example.org")),
+    }
+}
+
+fn bracketed(address: &str) -> String {
+    match address.starts_with('<') {
+        true => address.to_owned(),
+        false => format!("<{address}>"),
+    }
+}
+
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
+}
