@@ -70,12 +70,12 @@ pub enum Lookup {
     Ptr,
 }
 
-/// Lists beside the control files, which are always read in qmail's dialect.
+/// Lists, and how they and the control file that they stand beside are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists {
     /// Who is refused.
     pub blocked: Vec<PathBuf>,
-    /// How these lists are read.
+    /// How all of them are read.
     pub dialect: Dialect,
 }
 
@@ -142,9 +142,10 @@ impl Draft {
     pub fn sources(&self) -> Sources {
         Sources {
             control: self.config.qmail.control.clone(),
-            dialect: self.config.senders.dialect,
             recipients: self.config.recipients.blocked.clone(),
+            recipients_dialect: self.config.recipients.dialect,
             senders: self.config.senders.blocked.clone(),
+            senders_dialect: self.config.senders.dialect,
             tcprules: self.config.qmail.tcprules.clone(),
         }
     }

@@ -217,9 +217,6 @@ impl Throttle {
     }
 
     fn impossible_group(&self) -> Option<String> {
-        if let Some(group) = self.only.iter().find(|group| self.except.contains(group)) {
-            return Some(format!("\"{group}\" stands in only and in except, so the throttle never applies"));
-        }
         if self.count != Count::Connections {
             return None;
         }

@@ -21,12 +21,14 @@ use crate::qmail::tcprules;
 pub struct Sources {
     /// qmail's control folder, if there is one.
     pub control: Option<PathBuf>,
-    /// How all lists are read.
-    pub dialect: Dialect,
     /// More lists of recipients, beside badrcptto.
     pub recipients: Vec<PathBuf>,
+    /// How all lists of recipients are read.
+    pub recipients_dialect: Dialect,
     /// More lists of senders, beside badmailfrom.
     pub senders: Vec<PathBuf>,
+    /// How all lists of senders are read.
+    pub senders_dialect: Dialect,
     /// tcprules: compiled if the name ends in `.cdb`, else its text.
     pub tcprules: Option<PathBuf>,
 }
@@ -65,16 +67,16 @@ pub struct Outcome {
 
 /// Reads all files of `sources`.
 pub fn load(sources: &Sources) -> Outcome {
-    let mut loader = Loader { dialect: sources.dialect, faults: Vec::new(), warnings: Vec::new() };
+    let mut loader = Loader { sources, faults: Vec::new(), warnings: Vec::new() };
     let mut lists = Lists::default();
     if let Some(control) = &sources.control {
         loader.control(control, &mut lists);
     }
     for path in &sources.senders {
-        lists.senders.extend(loader.named_list(path));
+        lists.senders.extend(loader.named_list(path, sources.senders_dialect));
     }
     for path in &sources.recipients {
-        lists.recipients.extend(loader.named_list(path));
+        lists.recipients.extend(loader.named_list(path, sources.recipients_dialect));
     }
     if let Some(path) = &sources.tcprules {
         lists.clients = loader.clients(path);
@@ -83,21 +85,21 @@ pub fn load(sources: &Sources) -> Outcome {
     Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, warnings }
 }
 
-struct Loader {
-    dialect: Dialect,
+struct Loader<'s> {
+    sources: &'s Sources,
     faults: Vec<ListFault>,
     warnings: Vec<ListFault>,
 }
 
-impl Loader {
+impl Loader<'_> {
     fn control(&mut self, folder: &Path, lists: &mut Lists) {
         // A misspelled folder is not one in which every file is absent.
         if !folder.is_dir() {
             self.fault(folder, "is no folder that can be entered: name qmail's control folder");
             return;
         }
-        lists.senders.extend(self.list(&folder.join("badmailfrom")));
-        lists.recipients.extend(self.list(&folder.join("badrcptto")));
+        lists.senders.extend(self.list(&folder.join("badmailfrom"), self.sources.senders_dialect));
+        lists.recipients.extend(self.list(&folder.join("badrcptto"), self.sources.recipients_dialect));
         lists.local = Some(self.local(folder));
         lists.me = self.first_line(&folder.join("me"));
         lists.greeting = self.first_line(&folder.join("smtpgreeting"));
@@ -108,24 +110,24 @@ impl Loader {
     }
 
     /// A list that the configuration names must be there.
-    fn named_list(&mut self, path: &Path) -> Option<AddressList> {
+    fn named_list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
         let text = self.named(path)?;
-        self.parse_list(path, &text)
+        self.parse_list(path, dialect, &text)
     }
 
-    fn list(&mut self, path: &Path) -> Option<AddressList> {
+    fn list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
         let text = self.checked(control::read(path))?;
-        self.parse_list(path, &text)
+        self.parse_list(path, dialect, &text)
     }
 
-    fn parse_list(&mut self, path: &Path, text: &[u8]) -> Option<AddressList> {
+    fn parse_list(&mut self, path: &Path, dialect: Dialect, text: &[u8]) -> Option<AddressList> {
         if is_cdb(path) {
             self.fault(path, "is a cdb: a list of addresses is a text, name that");
             return None;
         }
         let source = name(path);
-        self.warnings.extend(AddressList::warnings(&source, self.dialect, text));
-        match AddressList::parse(source, self.dialect, text) {
+        self.warnings.extend(AddressList::warnings(&source, dialect, text));
+        match AddressList::parse(source, dialect, text) {
             Ok(list) => Some(list),
             Err(faults) => {
                 self.faults.extend(faults);
@@ -292,7 +294,8 @@ mod tests {
         ]);
         fs::create_dir(folder.path().join("rcpthosts")).unwrap();
         let sources = Sources {
-            dialect: Dialect::Extended,
+            senders_dialect: Dialect::Extended,
+            recipients_dialect: Dialect::Extended,
             senders: vec![folder.path().join("absent")],
             recipients: vec![folder.path().join("morercpthosts.cdb")],
             tcprules: Some(folder.path().join("tcp.smtp")),
