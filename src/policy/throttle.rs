@@ -502,7 +502,6 @@ mod tests {
                 Throttle { count: Count::Mails, per: vec![Part::Recipient], ..shipped() },
                 "count = \"recipients\"",
             ),
-            ("only and except", Throttle { only: vec![Group::NullSender], ..shipped() }, "never applies"),
             ("no limit", Throttle { cells: 0, ..shipped() }, "limit of 0"),
             ("no burst", Throttle { burst: 0, ..shipped() }, "burst of 0"),
             ("no time", Throttle { period: Duration::ZERO, ..shipped() }, "limit of 0"),
