@@ -43,6 +43,20 @@ pub enum Target {
     Tcp(String),
 }
 
+impl fmt::Display for Target {
+    /// As `--backend` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
+            Self::Spawn(words) => {
+                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+                write!(f, "spawn:{}", words.join(" "))
+            }
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
 /// `[backend]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {

@@ -99,7 +99,7 @@ impl Explain {
             "client": self.client.to_string(),
             "helo": self.helo,
             "tcprules": explanation.rule,
-            "size_limit": explanation.limit,
+            "size_limit": explanation.limit.map(|limit| limit.octets),
             "steps": explanation.steps.iter().map(step).collect::<Vec<_>>(),
         })
     }
@@ -107,14 +107,14 @@ impl Explain {
 
 fn print_table(explanation: &Explanation) {
     print(&format!("tcprules   {}", explanation.rule.as_deref().unwrap_or("no rule for this client")));
-    let limit = explanation.limit.map_or("no limit".to_owned(), |limit| format!("{limit} octets"));
-    print(&format!("size       {limit}, unless the backend says less"));
+    let limit = explanation.limit.map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
+    print(&format!("size       {}, unless the backend says less", limit.as_deref().unwrap_or("no limit")));
     for Step { command, ruling } in &explanation.steps {
         print(&format!("{:<10} {command}", ruling.as_ref().map_or(Verdict::Accept, |ruling| ruling.verdict).as_str()));
         if let Some(ruling) = ruling {
             print(&format!("  reply    {}", ruling.reply.line("session")));
             print(&format!("  reason   {}", ruling.reason));
-            print(&format!("  rule     {}", ruling.rule.as_deref().unwrap_or("the size limit")));
+            print(&format!("  rule     {}", ruling.rule.as_deref().unwrap_or("none")));
         }
     }
 }

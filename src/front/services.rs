@@ -62,7 +62,11 @@ impl Services {
             }
         }
         if let Some(expected) = question.room {
-            answer.no_room = self.holds.room().is_err() || self.holds.begin(expected).is_err();
+            let room = self.holds.room().and_then(|()| self.holds.begin(expected).map(drop));
+            answer.no_room = room.is_err();
+            if let Err(fault) = room {
+                tracing::warn!(error = %fault, expected, "no room");
+            }
         }
         answer
     }

@@ -99,7 +99,9 @@ impl Origin {
             faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
             Lists::default()
         });
-        let config = draft.complete(&control_values(&lists));
+        let mut config = draft.complete(&control_values(&lists));
+        // A control folder without a queue beside it is no qmail of this host: there is no second disk to look at.
+        config.hold.queue = config.hold.queue.filter(|queue| queue.exists());
         let tls = tls::acceptor(&pairs(&config)).unwrap_or_else(|fault| {
             let file = fault.file.display().to_string();
             faults.push(Finding { file, line: 0, column: 0, what: fault.what });

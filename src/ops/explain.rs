@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::ops::assemble::Assembly;
 use crate::policy::Policy;
+use crate::policy::size::Bound;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::smtp::command;
@@ -33,7 +34,7 @@ pub struct Explanation {
     /// The rule of tcprules that counts for the client.
     pub rule: Option<String>,
     /// Our limit of its size in octets, before the backend has said its own.
-    pub limit: Option<u64>,
+    pub limit: Option<Bound>,
     /// One for each command, up to the one that ends it.
     pub steps: Vec<Step>,
 }

@@ -13,6 +13,7 @@ use crate::front;
 use crate::front::Services;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
+use crate::policy::list::AddressList;
 use crate::report;
 use crate::session::Snapshot;
 
@@ -66,8 +67,8 @@ impl Reload {
         self.tls.send_replace(tls);
         self.front.send_replace(Arc::new(config.front.clone()));
         let policy = &snapshot.policy;
-        let senders: usize = policy.senders.iter().map(crate::policy::list::AddressList::len).sum();
-        let recipients: usize = policy.recipients.iter().map(crate::policy::list::AddressList::len).sum();
+        let senders: usize = policy.senders.iter().map(AddressList::len).sum();
+        let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();
         tracing::info!(
             blocked_senders = senders,
             blocked_recipients = recipients,

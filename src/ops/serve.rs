@@ -25,6 +25,7 @@ use crate::ops::reload::Reload;
 use crate::ops::reload::report_unwatched;
 use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
+use crate::policy::list::AddressList;
 use crate::policy::throttle::Seed;
 use crate::report;
 use crate::store::clock::Wall;
@@ -138,6 +139,7 @@ async fn run(
     });
     let door = Door::new(services.clone(), front_receiver, tls_receiver);
     open(&door, listeners)?;
+    log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
     let config = assembly.config;
     let mut reload = Reload { origin, config, services, snapshot, front, tls, log };
@@ -155,6 +157,19 @@ async fn run(
     }
     end(&stop, &door, &reload, &mut signals).await;
     Ok(())
+}
+
+fn log_start(origin: &Origin, assembly: &Assembly) {
+    let file = origin.file.as_ref().map(|file| file.display().to_string());
+    let policy = &assembly.snapshot.policy;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = file.as_deref().unwrap_or("embedded default"),
+        backend = %assembly.config.backend.target,
+        blocked_senders = policy.senders.iter().map(AddressList::len).sum::<usize>(),
+        rules = policy.clients.len(),
+        "started"
+    );
 }
 
 /// Ready: signal handlers and listeners exist.

@@ -70,8 +70,8 @@ impl Policy {
     /// Whether the declared size is over the limit.
     pub fn declared_size(declared: Option<u64>, limit: Limit) -> Option<Ruling> {
         let declared = declared?;
-        let limit = limit.announced().filter(|limit| declared > *limit)?;
-        Some(Ruling::new(Reply::oversize(declared, limit), Reason::OversizeDeclared))
+        let limit = limit.announced().filter(|limit| declared > limit.octets)?;
+        Some(Ruling::new(Reply::oversize(declared, limit.octets), Reason::OversizeDeclared).by(limit.rule))
     }
 
     /// The recipient's cap in wire octets, or the refusal of a declared size that is over it.

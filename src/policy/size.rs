@@ -29,8 +29,17 @@ pub struct Cap {
 /// The limits of one message; the smaller of each measure that is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
-    wire: Option<u64>,
-    stored: Option<u64>,
+    wire: Option<Bound>,
+    stored: Option<Bound>,
+}
+
+/// A number of octets and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Never 0.
+    pub octets: u64,
+    /// The key, control file or variable that says so.
+    pub rule: &'static str,
 }
 
 impl SizeRules {
@@ -38,12 +47,12 @@ impl SizeRules {
     /// then the default.
     pub fn ours(&self, environment: &Environment) -> Limit {
         if let Some(limit) = self.limit {
-            return Limit { wire: some_limit(limit), stored: None };
+            return Limit { wire: bound(limit, "size.limit"), stored: None };
         }
-        let databytes = environment.get(b"DATABYTES").map(leading_digits).or(self.databytes);
-        match databytes {
-            Some(octets) => Limit { wire: None, stored: some_limit(octets) },
-            None => Limit { wire: Some(DEFAULT_LIMIT), stored: None },
+        let of_environment = environment.get(b"DATABYTES").map(|value| (leading_digits(value), "DATABYTES"));
+        match of_environment.or(self.databytes.map(|octets| (octets, "control/databytes"))) {
+            Some((octets, rule)) => Limit { wire: None, stored: bound(octets, rule) },
+            None => Limit { wire: bound(DEFAULT_LIMIT, "size.limit (default)"), stored: None },
         }
     }
 
@@ -58,37 +67,38 @@ impl Limit {
     /// octets: mailfront announces DATABYTES as SIZE but counts LF line ends (RFC 1870 would count CRLF).
     #[must_use]
     pub fn with_backend(self, offer: &Offer) -> Self {
-        match offer.size.and_then(some_limit) {
-            Some(size) if self.stored == Some(size) => self,
-            Some(size) => self.with_cap(size),
+        match offer.size.and_then(|size| bound(size, "the backend's SIZE")) {
+            Some(size) if self.stored.is_some_and(|stored| stored.octets == size.octets) => self,
+            Some(size) => self.with(size),
             None => self,
         }
     }
 
-    /// With another limit of wire octets.
+    /// With a recipient's cap in wire octets; 0 is none.
     #[must_use]
-    pub fn with_cap(self, wire: u64) -> Self {
-        let wire = some_limit(wire).map_or(self.wire, |cap| Some(self.wire.map_or(cap, |own| own.min(cap))));
+    pub fn with_cap(self, octets: u64) -> Self {
+        bound(octets, "size.recipients").map_or(self, |cap| self.with(cap))
+    }
+
+    fn with(self, other: Bound) -> Self {
+        let wire = self.wire.filter(|own| own.octets <= other.octets).or(Some(other));
         Self { wire, ..self }
     }
 
     /// What EHLO announces and a declared SIZE is held against; `None` is no limit.
-    pub fn announced(self) -> Option<u64> {
-        match (self.wire, self.stored) {
-            (Some(wire), Some(stored)) => Some(wire.min(stored)),
-            (wire, stored) => wire.or(stored),
-        }
+    pub fn announced(self) -> Option<Bound> {
+        self.wire.into_iter().chain(self.stored).min_by_key(|bound| bound.octets)
     }
 
     /// The limit that a message of this size is over, if it is.
-    pub fn exceeded(self, wire: u64, stored: u64) -> Option<u64> {
-        let over = |limit: Option<u64>, size| limit.filter(|limit| size > *limit);
+    pub fn exceeded(self, wire: u64, stored: u64) -> Option<Bound> {
+        let over = |limit: Option<Bound>, size| limit.filter(|limit| size > limit.octets);
         over(self.wire, wire).or(over(self.stored, stored))
     }
 }
 
-fn some_limit(octets: u64) -> Option<u64> {
-    (octets > 0).then_some(octets)
+fn bound(octets: u64, rule: &'static str) -> Option<Bound> {
+    (octets > 0).then_some(Bound { octets, rule })
 }
 
 /// As qmail's control_readint and scan_ulong read a number: the digits it begins with, none being 0.
@@ -108,6 +118,10 @@ mod tests {
 
     use super::*;
     use crate::policy::environment::Variables;
+
+    fn octets(bound: Option<Bound>) -> Option<u64> {
+        bound.map(|bound| bound.octets)
+    }
 
     fn environment(databytes: Option<&str>) -> Environment {
         let pairs = databytes.map(|value| (b"DATABYTES".to_vec(), value.as_bytes().to_vec()));
@@ -129,18 +143,18 @@ mod tests {
         ];
         for (what, limit, in_environment, databytes, expected) in rows {
             let rules = SizeRules { limit, databytes, caps: Vec::new() };
-            assert_eq!(rules.ours(&environment(in_environment)).announced(), expected, "{what}");
+            assert_eq!(octets(rules.ours(&environment(in_environment)).announced()), expected, "{what}");
         }
     }
 
     #[test]
     fn databytes_counts_lf_line_ends_and_the_key_counts_crlf() {
         let stored = SizeRules { databytes: Some(1000), ..SizeRules::default() }.ours(&environment(None));
-        assert_eq!(stored.exceeded(1010, 1000), None);
-        assert_eq!(stored.exceeded(1011, 1001), Some(1000));
+        assert_eq!(octets(stored.exceeded(1010, 1000)), None);
+        assert_eq!(octets(stored.exceeded(1011, 1001)), Some(1000));
         let wire = SizeRules { limit: Some(1000), ..SizeRules::default() }.ours(&environment(None));
-        assert_eq!(wire.exceeded(1000, 990), None);
-        assert_eq!(wire.exceeded(1001, 991), Some(1000));
+        assert_eq!(octets(wire.exceeded(1000, 990)), None);
+        assert_eq!(octets(wire.exceeded(1001, 991)), Some(1000));
     }
 
     #[test]
@@ -149,8 +163,12 @@ mod tests {
         let stored = SizeRules { databytes: Some(1000), ..SizeRules::default() }.ours(&environment(None));
         assert_eq!(stored.with_backend(&offer(Some(0))), stored);
         assert_eq!(stored.with_backend(&offer(None)), stored);
-        assert_eq!(stored.with_backend(&offer(Some(1000))).exceeded(1010, 1000), None, "the same limit, said again");
-        assert_eq!(stored.with_backend(&offer(Some(900))).exceeded(901, 890), Some(900));
-        assert_eq!(stored.with_backend(&offer(Some(5000))).with_cap(700).announced(), Some(700));
+        assert_eq!(
+            octets(stored.with_backend(&offer(Some(1000))).exceeded(1010, 1000)),
+            None,
+            "the same limit, said again"
+        );
+        assert_eq!(octets(stored.with_backend(&offer(Some(900))).exceeded(901, 890)), Some(900));
+        assert_eq!(octets(stored.with_backend(&offer(Some(5000))).with_cap(700).announced()), Some(700));
     }
 }

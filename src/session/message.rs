@@ -132,9 +132,8 @@ impl Session {
             }
         }
         // Without an end in sight: nobody sends twenty times what is allowed by mistake.
-        if over.is_some_and(|limit| size / OVERSIZE_FACTOR > limit) {
-            let limit = over.unwrap_or(0);
-            self.refuse_and_close(&Reply::oversize(size, limit), Reason::OversizeData, now);
+        if let Some(limit) = over.filter(|limit| size / OVERSIZE_FACTOR > limit.octets) {
+            self.refuse_and_close(&Reply::oversize(size, limit.octets), Reason::OversizeData, now);
         }
     }
 
@@ -154,7 +153,8 @@ impl Session {
                 }
             }
             Some(BodyEnd::Oversize(limit)) => {
-                let ruling = Ruling::new(Reply::oversize(arrived.size, limit), Reason::OversizeData);
+                let reply = Reply::oversize(arrived.size, limit.octets);
+                let ruling = Ruling::new(reply, Reason::OversizeData).by(limit.rule);
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }
             Some(BodyEnd::Nul) => {

@@ -252,6 +252,11 @@ impl Session {
         (!self.client_out.is_empty()).then(|| Output::Client(self.client_out.split().freeze()))
     }
 
+    /// Whether `poll_output` has something.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty() || !self.client_out.is_empty()
+    }
+
     /// Whether octets of the client can be used now; otherwise they stay in the buffer.
     pub fn wants_input(&self) -> bool {
         match &self.state {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::policy::size::Bound;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Charge;
 use crate::policy::verdict::Reason;
@@ -125,7 +126,7 @@ pub(super) struct Body {
 #[derive(Debug)]
 pub(super) enum BodyEnd {
     /// Over this limit.
-    Oversize(u64),
+    Oversize(Bound),
     /// The hold failed.
     Hold(HoldEnd),
     /// A NUL in it.

@@ -33,6 +33,11 @@ impl Session {
         if !self.wants_input() {
             return false;
         }
+        // A TLS hello may have no line end at all.
+        if command::is_tls_hello(input) {
+            self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now);
+            return false;
+        }
         let Some(line) = self.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
         self.since = now.monotonic;
         self.heard = true;
@@ -114,7 +119,7 @@ impl Session {
         let settings = &self.snapshot.settings;
         let limit = self.snapshot.policy.size.ours(&self.environment).with_backend(&self.offer);
         Offer {
-            size: Some(limit.announced().unwrap_or(0)),
+            size: Some(limit.announced().map_or(0, |limit| limit.octets)),
             pipelining: true,
             enhanced: true,
             eight_bit_mime: self.offer.eight_bit_mime,

@@ -121,50 +121,56 @@ impl Driver {
     /// Obeys the session until it wants nothing more. False: it is over.
     async fn obey(&mut self) -> bool {
         loop {
-            let Some(output) = self.session.poll_output() else {
-                if self.session.is_over() {
+            while let Some(output) = self.session.poll_output() {
+                if matches!(output, Output::CloseClient) {
                     return false;
                 }
-                if !self.advance() {
-                    return true;
-                }
-                continue;
-            };
-            match output {
-                Output::Ask(question) => {
-                    let answer = self.services.answer(&question);
-                    self.session.handle_answer(answer, clock::now());
-                }
-                Output::Backend(octets) => self.outbox.push(octets),
-                Output::BackendBody => self.begin_sending(),
-                Output::Client(octets) => self.owed.push(octets),
-                Output::CloseClient => return false,
-                Output::DropBackend { quit } => self.drop_backend(quit),
-                Output::Hold(octets) => self.keep(&octets),
-                Output::HoldBegin { expected } => self.begin_hold(expected),
-                Output::HoldDrop => {
-                    self.hold = None;
-                    self.sending_body = false;
-                }
-                Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
-                Output::Record(record) => report::record::write(&record),
-                Output::StartTls => self.start_tls().await,
-                Output::Tell(fact) => self.services.tell(fact),
+                self.obey_one(output).await;
+            }
+            if self.session.is_over() {
+                return false;
+            }
+            let before = self.input.len();
+            self.advance();
+            if before == self.input.len() && !self.session.has_output() && !self.session.is_over() {
+                return true;
             }
         }
     }
 
-    /// Lets the session use what is in the buffer. True: it had something to do.
-    fn advance(&mut self) -> bool {
-        let before = self.input.len();
-        if self.session.wants_input() && before > 0 && !self.is_congested() {
+    async fn obey_one(&mut self, output: Output) {
+        match output {
+            Output::Ask(question) => {
+                let answer = self.services.answer(&question);
+                self.session.handle_answer(answer, clock::now());
+            }
+            Output::Backend(octets) => self.outbox.push(octets),
+            Output::BackendBody => self.begin_sending(),
+            Output::Client(octets) => self.owed.push(octets),
+            Output::CloseClient => {}
+            Output::DropBackend { quit } => self.drop_backend(quit),
+            Output::Hold(octets) => self.keep(&octets),
+            Output::HoldBegin { expected } => self.begin_hold(expected),
+            Output::HoldDrop => {
+                self.hold = None;
+                self.sending_body = false;
+            }
+            Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
+            Output::Record(record) => report::record::write(&record),
+            Output::StartTls => self.start_tls().await,
+            Output::Tell(fact) => self.services.tell(fact),
+        }
+    }
+
+    /// Lets the session use what is in the buffer.
+    fn advance(&mut self) {
+        if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
             self.refresh_snapshot();
             self.session.handle_client(&mut self.input, clock::now());
         }
-        if self.client_ended {
+        if self.client_ended && !self.is_congested() {
             self.session.handle_client_end(&mut self.input, clock::now());
         }
-        before != self.input.len() || self.session.is_over()
     }
 
     /// The message comes in faster than it can be put away.
