@@ -48,12 +48,12 @@ fn limits(server: &Server, findings: &Findings) {
 
 fn one_backend(file: &File, findings: &Findings) {
     let backend = &file.backend;
-    if backend.targets.is_empty() && !backend.target_is_written {
+    if backend.written.is_empty() {
         let what = "no backend; write one of maildir, tcp and spawn in [backend], such as tcp = \"127.0.0.1:2526\"";
         findings.missing(backend.at, what);
     }
-    for second in backend.targets.iter().skip(1) {
-        findings.fault(second.at, "there is another backend above; write exactly one of maildir, tcp and spawn");
+    for second in backend.written.iter().skip(1) {
+        findings.fault(*second, "there is another backend above; write exactly one of maildir, tcp and spawn");
     }
 }
 

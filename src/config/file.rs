@@ -112,6 +112,7 @@ impl File {
     /// In place of whatever was written.
     pub(crate) fn set_target(&mut self, at: At, value: Target) {
         self.backend.targets = vec![Written { value, at }];
+        self.backend.written = vec![at];
     }
 }
 

@@ -38,6 +38,15 @@ pub struct Loaded {
     pub warnings: Vec<Fault>,
 }
 
+/// A configuration with faults.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// All of them, in the file's order.
+    pub faults: Vec<Fault>,
+    /// What could be read all the same: good enough to look for faults in the files that it names, for nothing else.
+    pub readable: Option<Box<Draft>>,
+}
+
 /// The file to read: `explicit`, else `$PORTCULLIS_CONFIG`, `./portcullis.toml`, `/etc/portcullis.toml`. Only the last
 /// two have to exist to be chosen: a file that was named and is missing is a fault, not a reason to look elsewhere.
 pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
@@ -50,22 +59,23 @@ pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
 /// # Errors
 /// All faults, in the file's order.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
-    load_with(path, &Overrides::default())
+    load_with(path, &Overrides::default()).map_err(|refused| refused.faults)
 }
 
 /// As [`load`], with the command line's word over the file's.
 ///
 /// # Errors
 /// All faults, those of the command line first.
-pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
-    let octets = read_bounded(path).map_err(|error| vec![Fault::of_file(path, error.to_string())])?;
+pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> {
+    let unreadable = |faults| Refused { faults, readable: None };
+    let octets = read_bounded(path).map_err(|error| unreadable(vec![Fault::of_file(path, error.to_string())]))?;
     let text = match str::from_utf8(&octets) {
         Ok(text) => text,
         Err(error) => {
             let readable = str::from_utf8(&octets[..error.valid_up_to()]).expect("valid up to there");
             let findings = Findings::default();
             findings.fault(At::Octet(readable.len()), "this is no UTF-8; save the file as UTF-8");
-            return Err(findings.placed(path, readable).0);
+            return Err(unreadable(findings.placed(path, readable).0));
         }
     };
     read(&Source { name: path, text, default_backend: false, look_at_files: true }, overrides)
@@ -75,7 +85,7 @@ pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Vec<Fault
 ///
 /// # Errors
 /// All faults of the command line.
-pub fn without_file(overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
+pub fn without_file(overrides: &Overrides) -> Result<Loaded, Refused> {
     read(&Source { name: Path::new(""), text: "", default_backend: true, look_at_files: true }, overrides)
 }
 
@@ -84,7 +94,8 @@ pub fn without_file(overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
 /// # Errors
 /// All faults, in the text's order.
 pub fn parse(name: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
-    read(&Source { name, text, default_backend: false, look_at_files: false }, &Overrides::default())
+    let source = Source { name, text, default_backend: false, look_at_files: false };
+    read(&source, &Overrides::default()).map_err(|refused| refused.faults)
 }
 
 impl Config {
@@ -105,7 +116,7 @@ struct Source<'t> {
     look_at_files: bool,
 }
 
-fn read(source: &Source<'_>, overrides: &Overrides) -> Result<Loaded, Vec<Fault>> {
+fn read(source: &Source<'_>, overrides: &Overrides) -> Result<Loaded, Refused> {
     let findings = Findings::default();
     let mut file = File::read(source.text, &findings);
     if source.default_backend {
@@ -118,9 +129,10 @@ fn read(source: &Source<'_>, overrides: &Overrides) -> Result<Loaded, Vec<Fault>
         needs::check(&file, folder, &findings);
     }
     let (faults, warnings) = findings.placed(source.name, source.text);
+    let config = build::build(&file, folder);
     match faults.is_empty() {
-        true => Ok(Loaded { config: build::build(&file, folder), warnings }),
-        false => Err(faults),
+        true => Ok(Loaded { config, warnings }),
+        false => Err(Refused { faults, readable: Some(Box::new(config)) }),
     }
 }
 

@@ -255,12 +255,12 @@ fn the_command_line_stands_over_the_file() {
     assert_eq!(config.backend.target, Target::Maildir("./mail".into()));
     let wrong =
         Overrides { listen: vec!["x".to_owned()], backend: Some("ftp:x".to_owned()), control: Some("/none".into()) };
-    let faults: Vec<String> = load_with(&path, &wrong).unwrap_err().iter().map(ToString::to_string).collect();
+    let faults: Vec<String> = load_with(&path, &wrong).unwrap_err().faults.iter().map(ToString::to_string).collect();
     assert_eq!(faults.len(), 3, "{faults:?}");
     for (fault, option) in faults.iter().zip(["--backend: ", "--control: /none: not found", "--listen: "]) {
         assert!(fault.starts_with(option), "{fault}");
     }
-    assert_eq!(without_file(&wrong).unwrap_err().len(), 3);
+    assert_eq!(without_file(&wrong).unwrap_err().faults.len(), 3);
 }
 
 #[test]

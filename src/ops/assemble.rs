@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config;
 use crate::config::Loaded;
+use crate::config::Refused;
 use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
 use crate::config::faults::Fault;
@@ -89,8 +90,7 @@ impl Origin {
             Some(file) => config::load_with(file, &self.overrides),
             None => config::without_file(&self.overrides),
         };
-        let Loaded { config: draft, warnings } =
-            loaded.map_err(|faults| faults.into_iter().map(Finding::from).collect::<Vec<_>>())?;
+        let Loaded { config: draft, warnings } = loaded.map_err(all_faults)?;
         let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
         let outcome = load::load(&draft.sources());
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
@@ -139,6 +139,17 @@ impl Finding {
     fn of_list(place: &crate::policy::place::Place, what: &str) -> Self {
         Self { file: place.source.to_string(), line: place.line, column: 0, what: what.to_owned() }
     }
+}
+
+/// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the
+/// second only after the first are mended. A file that is not there was reported with its place already.
+fn all_faults(refused: Refused) -> Vec<Finding> {
+    let mut faults: Vec<Finding> = refused.faults.into_iter().map(Finding::from).collect();
+    let outcome = refused.readable.map(|draft| load::load(&draft.sources()).lists);
+    let of_lists = outcome.and_then(Result::err).unwrap_or_default();
+    let inside = of_lists.iter().filter(|fault| fault.place.line > 0);
+    faults.extend(inside.map(|fault| Finding::of_list(&fault.place, &fault.what)));
+    faults
 }
 
 fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {

@@ -19,8 +19,8 @@ pub(crate) struct Backend {
     pub(crate) at: At,
     /// All that were written: exactly one may be. Paths are still as written.
     pub(crate) targets: Vec<Written<Target>>,
-    /// A target was written, whether it could be read or not.
-    pub(crate) target_is_written: bool,
+    /// Where they stand, those included that cannot be read.
+    pub(crate) written: Vec<At>,
     pub(crate) environment: Vec<(Written<String>, String)>,
     pub(crate) max: Option<u64>,
     pub(crate) connect: Duration,
@@ -42,8 +42,10 @@ impl Backend {
             let connect = timeout.parsed("connect", time_limit).map_or(CONNECT, |written| written.value);
             (connect, timeout.parsed("reply", time_limit).map_or(REPLY, |written| written.value))
         });
-        let target_is_written = section.has(&["maildir", "tcp", "spawn"]);
-        Self { at: section.at(), targets, target_is_written, environment, max, connect, reply }
+        let keys = ["maildir", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
+        let mut written: Vec<At> = keys.map(|key| section.key_at(key)).collect();
+        written.sort();
+        Self { at: section.at(), targets, written, environment, max, connect, reply }
     }
 }
 

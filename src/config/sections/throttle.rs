@@ -1,6 +1,7 @@
 //! `[[throttle]]`: who is slowed down, and when.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use crate::config::faults::At;
 use crate::config::faults::Written;
@@ -35,11 +36,14 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
             .findings()
             .fault(section.key_at("per"), "throttle.per is empty; write per = [\"client-net\", \"sender\"]");
     }
-    let (name, limit) = (name?, limit?.value);
+    let (name, count, per) = (name?, count?.value, per?);
+    // A limit that cannot be read must not hide what else is wrong.
+    let readable = limit.is_some();
+    let limit = limit.map_or(Rate { amount: 1, period: DAY }, |limit| limit.value);
     let throttle = Throttle {
         name: name.value.into(),
-        count: count?.value,
-        per: per?,
+        count,
+        per,
         only,
         except,
         cells: limit.amount,
@@ -51,8 +55,10 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
     if let Some(what) = throttle.faults() {
         section.findings().fault(section.key_at("per"), what);
     }
-    Some((throttle, name.at))
+    readable.then_some((throttle, name.at))
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// It stands in log lines as `rule=`: one word.
 fn name(text: &str) -> Result<String, String> {
