@@ -17,6 +17,7 @@ use crate::config::checked::ControlValues;
 use crate::config::faults::Fault;
 use crate::config::file::Overrides;
 use crate::front::tls;
+use crate::ops::readable;
 use crate::policy::Policy;
 use crate::policy::environment::Variables;
 use crate::policy::list::AddressList;
@@ -108,6 +109,9 @@ impl Origin {
             None
         });
         let files = self.files(&config);
+        if let Some(user) = &config.user {
+            faults.extend(unreadable_for(user, &files));
+        }
         let size = size_rules(&config, lists.databytes, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
@@ -176,6 +180,17 @@ fn size_rules(config: &Config, databytes: Option<u64>, faults: &mut Vec<Finding>
         }
     }
     SizeRules { limit: config.size.limit, databytes, caps }
+}
+
+fn unreadable_for(user: &str, files: &[PathBuf]) -> Vec<Finding> {
+    let finding = |(file, why): (PathBuf, String)| {
+        let what = format!("a reload as user {user} will fail: {why}; let {user} read it, or its group");
+        Finding { file: file.display().to_string(), line: 0, column: 0, what }
+    };
+    match readable::unreadable(user, files) {
+        Ok(files) => files.into_iter().map(finding).collect(),
+        Err(what) => vec![Finding { file: String::new(), line: 0, column: 0, what }],
+    }
 }
 
 fn control_values(lists: &Lists) -> ControlValues {

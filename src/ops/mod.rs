@@ -4,6 +4,7 @@
 pub mod assemble;
 pub mod explain;
 mod privileges;
+mod readable;
 mod reload;
 pub mod serve;
 mod signals;

@@ -102,6 +102,7 @@ impl Session {
         let status = decoder.decode(input, &mut keep);
         self.judge_body(now);
         match status {
+            _ if self.is_over() => false,
             DataStatus::More => false,
             DataStatus::End => {
                 self.body_ended(now);
