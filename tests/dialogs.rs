@@ -32,6 +32,10 @@ fn every_dialog_goes_as_it_stands() {
 fn single_octets_make_no_difference() {
     let mut wrong = Vec::new();
     for (path, text) in dialogs() {
+        // What comes behind STARTTLS in the same write is thrown away; what comes later is inside TLS.
+        if text.contains("\nP STARTTLS\n") {
+            continue;
+        }
         let dialog = Dialog::parse(&text);
         let whole = Player::new(&dialog, usize::MAX).play(&dialog);
         let cut = Player::new(&dialog, 1).play(&dialog);

@@ -3,7 +3,7 @@
 //!
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
-//! pass, `S` we are to stop, `G` another client wants a backend session.
+//! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks.
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
 //! dropped, `h` a message is held, `t` the TLS handshake, `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
@@ -63,6 +63,7 @@ pub struct Scene {
     pub admission: Admission,
     pub greet_delay: Duration,
     pub no_room: bool,
+    pub handshake_fails: bool,
     pub hold: Result<(), HoldEnd>,
 }
 
@@ -94,6 +95,7 @@ struct Builder {
     greet_delay: Duration,
     variables: Vec<(Vec<u8>, Vec<u8>)>,
     no_room: bool,
+    handshake_fails: bool,
     hold: Result<(), HoldEnd>,
 }
 
@@ -114,6 +116,7 @@ impl Default for Builder {
             greet_delay: Duration::ZERO,
             variables: Vec::new(),
             no_room: false,
+            handshake_fails: false,
             hold: Ok(()),
         }
     }
@@ -135,6 +138,7 @@ impl Builder {
                 }
             }
             "auth" if value == "always" => self.settings.auth = Auth::Always,
+            "auth" if value == "off" => self.settings.auth = Auth::Off,
             "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
             "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
             "bare_newline_exempt" => self.settings.bare_newline_exempt_relay_client = true,
@@ -165,6 +169,7 @@ impl Builder {
                 self.variables.push((name.into(), value.into()));
             }
             "greet_delay" => self.greet_delay = Duration::from_secs(value.parse().unwrap()),
+            "handshake" if value == "fails" => self.handshake_fails = true,
             "hold" if value == "off" => self.settings.hold = false,
             "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
             "limit" => self.policy.size.limit = Some(value.parse().unwrap()),
@@ -185,7 +190,7 @@ impl Builder {
             ("SIZE", limit) => self.offer.size = Some(limit.parse().unwrap()),
             ("8BITMIME", _) => self.offer.eight_bit_mime = true,
             ("SMTPUTF8", _) => self.offer.smtputf8 = true,
-            ("AUTH", mechanisms) => self.offer.auth = Some(mechanisms.to_owned()),
+            ("AUTH", mechanisms) => self.offer.auth = Some(mechanisms.replace(',', " ")),
             other => panic!("unknown keyword {other:?}"),
         }
     }
@@ -212,6 +217,7 @@ impl Builder {
             admission: self.admission,
             greet_delay: self.greet_delay,
             no_room: self.no_room,
+            handshake_fails: self.handshake_fails,
             hold: self.hold,
         }
     }
@@ -323,6 +329,8 @@ impl Player {
             "F" => self.ended = true,
             "R" => self.session.handle_client_reset(now),
             "G" => self.session.handle_backend_wanted(),
+            "H" => self.session.handle_hold(Err(HoldEnd::Broken), now),
+            "K" => self.session.handle_kill(now),
             "S" => self.session.handle_stop(now),
             "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
             "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
@@ -432,7 +440,8 @@ impl Player {
             Output::StartTls => {
                 self.input.clear();
                 self.transcript.push("t".into());
-                self.session.handle_tls(Some("TLSv1.3"), now);
+                let version = (!self.scene.handshake_fails).then_some("TLSv1.3");
+                self.session.handle_tls(version, now);
             }
             Output::Tell(Fact::Charge(snapshot, charges)) => {
                 for charge in charges {
@@ -479,7 +488,7 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G")
+    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K")
 }
 
 fn describe(record: &Record) -> String {
