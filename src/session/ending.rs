@@ -192,7 +192,14 @@ impl Session {
     /// A backend session that nobody uses is given back; it can be replayed, unless AUTH was part of it: we keep no
     /// passwords.
     fn idle_backend_deadline(&self) -> Option<Instant> {
-        self.relay.idle_since().filter(|_| !self.authenticated).map(|since| since + IDLE_BACKEND)
+        self.idle_backend_since().map(|since| since + IDLE_BACKEND)
+    }
+
+    /// Since when a backend session stands that can be given back. In the middle of an AUTH exchange it is the client
+    /// that is waited for: another backend session would not know what was said.
+    pub(super) fn idle_backend_since(&self) -> Option<Instant> {
+        let bound = self.authenticated || matches!(self.state, State::Auth { .. });
+        self.relay.idle_since().filter(|_| !bound)
     }
 
     pub(super) fn check_deadlines(&mut self, now: Now) {
@@ -230,6 +237,9 @@ impl Session {
 
     /// Everything is given back. Replies that are still owed are given, so that each command has one.
     pub(super) fn close(&mut self, _now: Now) {
+        if self.is_over() {
+            return;
+        }
         for slot in std::mem::take(&mut self.slots) {
             match slot {
                 Slot::Ready(line) => self.client_out.extend_from_slice(&line),

@@ -13,6 +13,7 @@ use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
 use crate::session::event::Ask;
+use crate::session::event::BackendEnd;
 use crate::session::event::Now;
 use crate::session::relay::Request;
 use crate::session::state::Accepted;
@@ -37,6 +38,9 @@ impl Session {
         self.adopt_snapshot();
         if self.helo.is_none() {
             return self.error(&Reply::need_hello(), now);
+        }
+        if self.stopping && self.transaction.is_none() {
+            return self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
         }
         // A nested MAIL goes neither to the lists nor to the backend, or the two would disagree about the sender.
         if self.transaction.is_some() {
@@ -103,8 +107,7 @@ impl Session {
         self.slots.push_back(Slot::Awaited);
         let mail = transaction.mail.clone();
         self.transaction = Some(transaction);
-        self.open_backend(now);
-        self.relay.send(Request::Mail(mail), now.monotonic, &mut self.output);
+        self.ask_backend(Request::Mail(mail), now);
     }
 
     /// The backend's word on MAIL, relayed as it is.
@@ -117,6 +120,9 @@ impl Session {
             self.fill_slot(Final::backend(&reply), now);
         } else {
             let close = reply.code == 421;
+            if close {
+                self.parked = None;
+            }
             self.mail_failed(Final::backend(&reply), now);
             if close {
                 self.close(now);
@@ -136,6 +142,7 @@ impl Session {
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
             self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id), now);
         }
+        self.stop_if_idle(now);
     }
 
     /// RCPT: state, count, lists, cap, throttles, then the backend.
@@ -207,8 +214,7 @@ impl Session {
         }
         transaction.asked.push_back((rcpt.clone(), cap));
         self.slots.push_back(Slot::Awaited);
-        self.open_backend(now);
-        self.relay.send(Request::Rcpt(rcpt), now.monotonic, &mut self.output);
+        self.ask_backend(Request::Rcpt(rcpt), now);
     }
 
     /// The backend's word on RCPT, relayed as it is.
@@ -225,6 +231,9 @@ impl Session {
             self.record_rcpt(&rcpt, &last, now);
         }
         let close = reply.code == 421;
+        if close {
+            self.parked = None;
+        }
         self.fill_slot(last, now);
         if close {
             self.end_transaction(Reason::BackendDeferred, now);
@@ -318,8 +327,18 @@ impl Session {
         self.resume_parked(now);
     }
 
+    /// Asks the backend, opening a session with it first where there is none. One that was authenticated and is lost
+    /// cannot be replaced: the new one would not know who the client is.
+    pub(super) fn ask_backend(&mut self, request: Request, now: Now) {
+        if self.authenticated && self.relay.is_closed() {
+            return self.backend_lost(BackendEnd::Lost, now);
+        }
+        self.open_backend(now);
+        self.relay.send(request, now.monotonic, &mut self.output);
+    }
+
     /// Opens a backend session, unless there is one; a new one hears again what the old one had accepted.
-    pub(super) fn open_backend(&mut self, now: Now) {
+    fn open_backend(&mut self, now: Now) {
         if !self.relay.is_closed() {
             return;
         }

@@ -47,8 +47,7 @@ impl Session {
             self.output.push_back(Output::HoldBegin { expected });
         } else {
             self.state = State::DataBegin;
-            self.open_backend(now);
-            self.relay.send(Request::Data, now.monotonic, &mut self.output);
+            self.ask_backend(Request::Data, now);
         }
     }
 
@@ -149,8 +148,7 @@ impl Session {
                 if streaming {
                     self.relay.end_body(now.monotonic, &mut self.output);
                 } else {
-                    self.open_backend(now);
-                    self.relay.send(Request::Data, now.monotonic, &mut self.output);
+                    self.ask_backend(Request::Data, now);
                 }
             }
             Some(BodyEnd::Oversize(limit)) => {
@@ -209,6 +207,9 @@ impl Session {
             self.backend_lost(BackendEnd::Lost, now);
         } else {
             self.without_backend(|_| Final::backend(reply), now);
+            if reply.code == 421 {
+                self.close(now);
+            }
         }
     }
 
@@ -217,7 +218,9 @@ impl Session {
         let awaited = self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count();
         let mail_pending = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_none());
         match &self.state {
-            State::Auth { .. } => {
+            // The client has the floor: its next line hears of it (`auth_line`), and is no command.
+            State::Auth { waiting: false } => {}
+            State::Auth { waiting: true } => {
                 self.client_out.extend_from_slice(&last(&id).line);
                 self.since = now.monotonic;
                 self.state = State::Command;

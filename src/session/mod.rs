@@ -225,7 +225,7 @@ impl Session {
 
     /// Whether a backend session stands unused, so that `handle_backend_wanted` would give it back.
     pub fn has_idle_backend(&self) -> bool {
-        !self.authenticated && self.relay.idle_since().is_some()
+        self.idle_backend_since().is_some()
     }
 
     /// A reload: in force from the next MAIL on.

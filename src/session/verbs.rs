@@ -112,6 +112,7 @@ impl Session {
         } else {
             Reply::hello(hostname).write(&self.id, &mut self.client_out);
         }
+        self.stop_if_idle(now);
     }
 
     /// What we and the backend can both do; before its first answer, what we can do alone.
@@ -215,6 +216,11 @@ impl Session {
     pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.since = now.monotonic;
+        if self.relay.is_closed() {
+            self.reply(&Reply::backend_unavailable());
+            self.state = State::Command;
+            return true;
+        }
         match line {
             Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
                 self.relay.send(Request::Auth(line), now.monotonic, &mut self.output);
@@ -233,6 +239,11 @@ impl Session {
         } else {
             self.authenticated = reply.code == 235;
             self.state = State::Command;
+            if reply.code == 421 {
+                self.record_connection(Some(&Final::backend(reply)), now);
+                self.close(now);
+            }
+            self.stop_if_idle(now);
         }
     }
 
