@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::ops::assemble::Assembly;
 use crate::policy::Policy;
+use crate::policy::environment::Environment;
 use crate::policy::size::Bound;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
@@ -76,15 +77,30 @@ pub fn explain(assembly: &Assembly, message: &Message) -> Result<Explanation, St
         let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
         let passes = ruling.is_none();
         steps.push(Step { command: text(&mail.wire(|_| true)), ruling });
-        let relay = environment.get(b"RELAYCLIENT").is_some();
-        let ruled = recipients.iter().filter(|_| passes).map(|rcpt| {
-            let recipient = &rcpt.recipient;
-            let capped = || policy.capped_size(recipient, mail.size).err();
-            Step { command: text(&rcpt.wire(|_| true)), ruling: policy.recipient(recipient, relay).or_else(capped) }
-        });
-        steps.extend(ruled);
+        if passes {
+            steps.extend(recipient_steps(assembly, &environment, mail.size, &recipients));
+        }
     }
     Ok(Explanation { rule, limit: limit.announced(), steps })
+}
+
+fn recipient_steps(
+    assembly: &Assembly,
+    environment: &Environment,
+    declared: Option<u64>,
+    recipients: &[Rcpt],
+) -> Vec<Step> {
+    let policy = &assembly.snapshot.policy;
+    let relay = environment.get(b"RELAYCLIENT").is_some();
+    let mut caps = Vec::new();
+    let step = |rcpt: &Rcpt| {
+        let recipient = &rcpt.recipient;
+        let ruling = Policy::recipient_count(caps.len(), assembly.snapshot.settings.max_recipients)
+            .or_else(|| policy.recipient(recipient, relay))
+            .or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()).map(|cap| caps.push(cap)).err());
+        Step { command: text(&rcpt.wire(|_| true)), ruling }
+    };
+    recipients.iter().map(step).collect()
 }
 
 impl Message {

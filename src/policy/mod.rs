@@ -89,6 +89,32 @@ impl Policy {
         }
     }
 
+    /// Whether one more recipient than `accepted` is too many.
+    pub fn recipient_count(accepted: usize, limit: u32) -> Option<Ruling> {
+        let full = accepted >= usize::try_from(limit).unwrap_or(usize::MAX);
+        full.then(|| Ruling::new(Reply::too_many_recipients(limit), Reason::TooManyRecipients).by("server.max_recipients"))
+    }
+
+    /// The cap of a recipient after those whose `first` has this cap. One recipient's cap never costs another the mail:
+    /// where caps differ and the size is not known to fit the smaller one, the later recipient has to come in a
+    /// transaction of its own.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn cap_beside(
+        &self,
+        recipient: &Address,
+        declared: Option<u64>,
+        first: Option<Option<u64>>,
+    ) -> Result<Option<u64>, Ruling> {
+        let cap = self.capped_size(recipient, declared)?;
+        let Some(first) = first.filter(|first| *first != cap) else { return Ok(cap) };
+        let smaller = first.into_iter().chain(cap).min();
+        let fits = declared.is_some_and(|declared| smaller.is_some_and(|smaller| declared <= smaller));
+        let ruling = || Ruling::new(Reply::different_limit(recipient), Reason::TooManyRecipients).by("size.recipients");
+        if fits { Ok(cap) } else { Err(ruling()) }
+    }
+
     /// Whether the recipient is on a list, or not local. `relay` exempts from the second only, as in qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {

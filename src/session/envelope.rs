@@ -158,15 +158,16 @@ impl Session {
         }
         let snapshot = transaction.snapshot.clone();
         let rcpt = Arc::new(rcpt);
-        if transaction.accepted.len() + transaction.asked.len() >= snapshot.settings.max_recipients as usize {
-            let ruling =
-                Ruling::new(Reply::too_many_recipients(snapshot.settings.max_recipients), Reason::TooManyRecipients);
+        let known = transaction.accepted.len() + transaction.asked.len();
+        if let Some(ruling) = Policy::recipient_count(known, snapshot.settings.max_recipients) {
             return self.refuse_rcpt(&rcpt, &ruling, now);
         }
         if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.may_relay()) {
             return self.refuse_rcpt(&rcpt, &ruling, now);
         }
-        match self.rule_on_cap(&snapshot.policy, transaction, &rcpt) {
+        let asked = transaction.asked.front().map(|(_, cap)| *cap);
+        let first = transaction.accepted.first().map(|accepted| accepted.cap).or(asked);
+        match snapshot.policy.cap_beside(&rcpt.recipient, transaction.mail.size, first) {
             Err(ruling) if ruling.verdict == Verdict::Reject => self.reject(ruling, RefusedWhat::Rcpt(rcpt), now),
             Err(ruling) => self.refuse_rcpt(&rcpt, &ruling, now),
             Ok(cap) => {
@@ -176,24 +177,6 @@ impl Session {
                 let asks = self.asks(&snapshot, Stage::Recipient, Some(&mail.sender), recipient, size);
                 self.ask(snapshot, asks, None, Pending::Rcpt(rcpt, cap));
             }
-        }
-    }
-
-    /// One recipient's cap never costs another the mail: where caps differ and the size is not known to fit the smaller
-    /// one, the later recipient has to come in a transaction of its own.
-    fn rule_on_cap(&self, policy: &Policy, transaction: &Transaction, rcpt: &Rcpt) -> Result<Option<u64>, Ruling> {
-        let declared = transaction.mail.size;
-        let cap = policy.capped_size(&rcpt.recipient, declared)?;
-        let asked = transaction.asked.front().map(|(_, cap)| *cap);
-        let first = transaction.accepted.first().map(|accepted| accepted.cap).or(asked);
-        match first {
-            Some(first) if first != cap => {
-                let smaller = first.into_iter().chain(cap).min();
-                let fits = declared.is_some_and(|declared| smaller.is_some_and(|smaller| declared <= smaller));
-                let ruling = || Ruling::new(Reply::different_limit(&rcpt.recipient), Reason::TooManyRecipients);
-                if fits { Ok(cap) } else { Err(ruling()) }
-            }
-            _ => Ok(cap),
         }
     }
 
