@@ -67,7 +67,7 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
         let program = words.into_iter().next().map(PathBuf::from);
         all.extend(program.map(|path| Need { at: written.at, path, purpose: Purpose::Program }));
     }
-    let folders = file.qmail.control.iter().chain(&file.message.spool);
+    let folders = file.qmail.control.iter().chain(&file.qmail.queue).chain(&file.message.spool);
     all.extend(folders.map(|path| need(path, Purpose::Folder)));
     let lists = file.senders.blocked.iter().chain(&file.recipients.blocked);
     let pairs = file.tls.pair.iter().chain(file.tls.more.iter().map(|more| &more.value));

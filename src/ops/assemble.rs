@@ -101,8 +101,7 @@ impl Origin {
             Lists::default()
         });
         let mut config = draft.complete(&control_values(&lists));
-        // A control folder without a queue beside it is no qmail of this host: there is no second disk to look at.
-        config.hold.queue = config.hold.queue.filter(|queue| queue.exists());
+        warnings.extend(forget_missing_queue(&mut config));
         let tls = tls::acceptor(&pairs(&config)).unwrap_or_else(|fault| {
             let file = fault.file.display().to_string();
             faults.push(Finding { file, line: 0, column: 0, what: fault.what });
@@ -154,6 +153,13 @@ fn all_faults(refused: Refused) -> Vec<Finding> {
     let inside = of_lists.iter().filter(|fault| fault.place.line > 0);
     faults.extend(inside.map(|fault| Finding::of_list(&fault.place, &fault.what)));
     faults
+}
+
+/// A queue that was only supposed to be beside the control folder: asking for its free space would refuse all mail.
+fn forget_missing_queue(config: &mut Config) -> Option<Finding> {
+    let queue = config.hold.queue.take_if(|queue| !queue.is_dir())?;
+    let what = "is not there, so its free space is not watched; write qmail.queue = \"...\"".to_owned();
+    Some(Finding { file: queue.display().to_string(), line: 0, column: 0, what })
 }
 
 fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
