@@ -1,0 +1,458 @@
+//! The daemon as a supervisor and strangers see it: signals, limits, time limits, PROXY, TLS, its log, what it leaves.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Linger;
+use proxy::Client;
+use proxy::LONG;
+use proxy::Proxy;
+use proxy::Site;
+use proxy::configuration;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::ClientConnection;
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::StreamOwned;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+
+#[test]
+fn term_drains() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    let mut idle = proxy.client().hello();
+    let mut fresh = proxy.client();
+    assert!(fresh.reply().starts_with("220 "));
+    let mut sending = in_its_body(proxy.client());
+    proxy.signal(Signal::SIGTERM);
+    for client in [&mut idle, &mut fresh] {
+        assert!(client.reply().starts_with("421 4.3.2 "));
+        assert_eq!(client.rest(), "");
+    }
+    drop((idle, fresh));
+    until("the port is closed", || TcpStream::connect(proxy.addresses[0]).is_err());
+    sending.send("second half\r\n.\r\n");
+    assert!(sending.reply().starts_with("250 "));
+    assert!(sending.reply().starts_with("421 4.3.2 "), "and another does not begin");
+    drop(sending);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert_eq!(site.mails(), 1);
+    assert!(proxy.seen.last().unwrap().starts_with("stopped connections=0"), "{:?}", proxy.seen);
+}
+
+#[test]
+fn a_drain_has_its_limit() {
+    let site = Site::new("drain = \"1s\"", "");
+    let mut proxy = Proxy::start(&site);
+    let mut sending = in_its_body(proxy.client());
+    let began = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    assert!(sending.reply().starts_with("421 4.3.2 "));
+    assert!(began.elapsed().as_millis() >= 990, "not before");
+    drop(sending);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert_eq!(site.mails(), 0);
+    assert_eq!(count(&proxy.seen, "mail session="), 1);
+}
+
+#[test]
+fn a_second_term_ends_at_once() {
+    let mut proxy = Proxy::start(&Site::new("drain = \"10m\"", ""));
+    // This one keeps its connection open, whatever it is told.
+    let mut sending = in_its_body(proxy.client());
+    proxy.signal(Signal::SIGTERM);
+    proxy.wait_for("stopping");
+    proxy.signal(Signal::SIGTERM);
+    assert!(sending.reply().starts_with("421 4.3.2 "));
+    let began = Instant::now();
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
+}
+
+#[test]
+fn connections_are_limited_in_all_and_per_client() {
+    let server = "max_connections = 3\nmax_connections_per_client = 2\nproxy_protocol_from = [\"127.0.0.0/8\"]";
+    let proxy = Proxy::start(&Site::new(server, ""));
+    let from = |client: &str| {
+        let mut session = Client::connect(proxy.addresses[0]);
+        session.send(&format!("PROXY TCP4 {client} 127.0.0.1 4000 25\r\n"));
+        let greeting = session.reply();
+        (session, greeting)
+    };
+    let (_first, greeting) = from("192.0.2.1");
+    assert!(greeting.starts_with("220 "));
+    let (second, greeting) = from("192.0.2.1");
+    assert!(greeting.starts_with("220 "));
+    let (mut refused, greeting) = from("192.0.2.1");
+    assert_eq!(greeting, "421 4.3.2 Too many connections from 192.0.2.1, try again later");
+    assert_eq!(refused.rest(), "");
+    drop(refused);
+    until("another client has a place", || from("192.0.2.2").1.starts_with("220 "));
+    let (_third, greeting) = from("192.0.2.3");
+    assert!(greeting.starts_with("220 "), "{greeting}");
+    let (_, greeting) = from("192.0.2.4");
+    assert_eq!(greeting, "421 4.3.2 Too many connections, try again later");
+    drop(second);
+    until("a place that is given back is used", || from("192.0.2.1").1.starts_with("220 "));
+}
+
+#[test]
+fn silent_clients_are_told_so() {
+    let site = Site::new("timeout = { greeting = \"1s\", command = \"1s\", data = \"1s\" }\nmin_rate = \"1MB/s\"", "");
+    let mut proxy = Proxy::start(&site);
+    let mut greeted = proxy.client();
+    greeted.reply();
+    let mut idle = proxy.client().hello();
+    let mut half = proxy.client().hello();
+    half.send("NOO");
+    let mut sending = in_its_body(proxy.client());
+    for (what, client) in [("greeting", &mut greeted), ("command", &mut idle), ("half", &mut half), ("data", &mut sending)] {
+        assert_eq!(client.reply(), "421 4.4.2 Time limit exceeded", "{what}");
+        assert_eq!(client.rest(), "", "{what}");
+    }
+    proxy.wait_for("reason=timeout");
+}
+
+#[test]
+fn a_proxy_header_brings_the_client_and_is_demanded() {
+    let site = Site::new("proxy_protocol_from = [\"127.0.0.0/8\"]\ntimeout = { greeting = \"1s\" }", "");
+    let mut proxy = Proxy::start(&site);
+    let v2 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[192, 0, 2, 8, 127, 0, 0, 1, 9, 9, 0, 25]].concat();
+    for (header, client) in [(&b"PROXY TCP4 192.0.2.7 127.0.0.1 4000 25\r\n"[..], "192.0.2.7"), (&v2, "192.0.2.8")] {
+        let mut session = proxy.client();
+        std::io::Write::write_all(&mut session.stream(), header).unwrap();
+        session = session.hello();
+        session.mail("a@b.example", "Subject: proxy");
+        let line = proxy.wait_for("mail session=");
+        assert!(line.contains(&format!(" client={client} ")), "{line}");
+    }
+    for header in ["EHLO client.example\r\n", "PROXY TCP4 nonsense\r\n", ""] {
+        let mut session = proxy.client();
+        session.send(header);
+        assert_eq!(session.rest(), "", "{header:?}");
+    }
+}
+
+#[test]
+fn starttls_throws_away_what_came_before() {
+    let site = tls_site();
+    let mut proxy = Proxy::start_with(&site, 2, &[]);
+    let mut plain = proxy.client().hello();
+    assert!(plain.say("EHLO client.example").contains("STARTTLS"));
+    assert!(plain.say("STARTTLS").starts_with("220 "));
+    let (mut secured, _) = secure(&site, plain.into_stream());
+    let offered = secured.say("EHLO client.example");
+    assert!(!offered.contains("STARTTLS"), "{offered}");
+    secured.mail("a@b.example", "Subject: tls");
+    let line = proxy.wait_for("mail session=");
+    assert!(line.contains(" tls=TLSv1.3 "), "{line}");
+
+    let mut injected = proxy.client().hello();
+    injected.send("STARTTLS\r\nMAIL FROM:<evil@b.example>\r\nRCPT TO:<r@example.org>\r\n");
+    let reply = injected.reply();
+    if reply.starts_with("220 ") {
+        let (mut secured, _) = secure(&site, injected.into_stream());
+        secured.dialog(&[("EHLO client.example", "250"), ("RCPT TO:<r@example.org>", "503")]);
+    } else {
+        assert!(reply.starts_with("554 5.5.1 "), "{reply}");
+    }
+    let log = proxy.stop();
+    assert_eq!(count(&log, "evil@b.example"), 0, "{log:?}");
+}
+
+#[test]
+fn tls_from_the_first_octet() {
+    let site = tls_site();
+    let mut proxy = Proxy::start_with(&site, 2, &[]);
+    let (secured, _) = secure(&site, TcpStream::connect(proxy.addresses[1]).unwrap());
+    secured.hello().mail("a@b.example", "Subject: implicit");
+    assert!(proxy.wait_for("mail session=").contains(" tls=TLSv1.3 "));
+    let mut plain = Client::connect(proxy.addresses[1]);
+    plain.send("EHLO client.example\r\n");
+    assert!(!plain.rest().contains("220 "), "no greeting in the clear");
+}
+
+#[test]
+fn a_new_certificate_is_served_and_a_bad_pair_is_not() {
+    let site = tls_site();
+    let mut proxy = Proxy::start_with(&site, 2, &[]);
+    let implicit = proxy.addresses[1];
+    let served = || secure(&site, TcpStream::connect(implicit).unwrap()).1;
+    let first = served();
+    make_certificate(&site);
+    // The key comes before its certificate: the reading between the two is refused, and nothing is lost by it.
+    let certificate = CertificateDer::from_pem_file(site.path("tls/certificate.pem")).unwrap();
+    assert_ne!(certificate, first);
+    proxy.wait_for("reloaded");
+    until("the new one is served", || served() == certificate);
+    let good = fs::read_to_string(site.path("tls/key.pem")).unwrap();
+    site.rename_over("tls/key.pem", "no key\n");
+    assert!(proxy.wait_for("key.pem").contains("level=error"));
+    assert_eq!(served(), certificate, "the last good one stays");
+    site.rename_over("tls/key.pem", &good);
+    proxy.wait_for("reloaded");
+    assert_eq!(served(), certificate);
+}
+
+#[test]
+fn no_client_forges_a_line() {
+    for format in ["logfmt", "json", "pretty"] {
+        let site = Site::new("", &format!("[log]\nformat = \"{format}\""));
+        let proxy = Proxy::start(&site);
+        let mut client = proxy.client();
+        client.reply();
+        client.dialog(&[("EHLO a\"code=999", "")]);
+        client.dialog(&[("EHLO [a]verdict=reject", "")]);
+        client.dialog(&[("HELO client.example", "250")]);
+        let header = "Message-ID: <x\x1b[31m\" verdict=reject code=999\u{202e}\x07@h>\r\n\tmail session=forged";
+        client.mail("\"a verdict=reject\\\" code=999 \\\\\"@b.example", header);
+        client.mail("plain@b.example", "Message-ID: <one\rmail session=forged verdict=reject@h>");
+        client.dialog(&[("MAIL FROM:<a\x0bmail@b.example>", "5"), ("QUIT", "221")]);
+        drop(client);
+        let log = proxy.stop();
+        let mails: Vec<&String> = log.iter().filter(|line| line.contains("b.example")).collect();
+        assert_eq!(mails.len(), 2, "{format}: {log:#?}");
+        for line in &log {
+            assert!(!line.contains(|it: char| it.is_control() || it == '\u{202e}'), "{format}: {line:?}");
+        }
+        assert!(!log.iter().any(|line| line.starts_with("mail session=forged")), "{log:#?}");
+        match format {
+            "json" => {
+                for line in &log {
+                    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                    assert!(value["verdict"].is_null() || value["verdict"] == "accept", "{line}");
+                }
+            }
+            "logfmt" => mails.iter().for_each(|line| {
+                let words = words(line);
+                let verdicts: Vec<&String> = words.iter().filter(|word| word.starts_with("verdict=")).collect();
+                assert_eq!(verdicts, ["verdict=accept"], "{line}");
+                assert_eq!(words.iter().filter(|word| word.starts_with("code=")).count(), 1, "{line}");
+            }),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn under_multilog_there_is_one_stamp() {
+    let site = Site::new("", "");
+    let mut multilog = Command::new("multilog");
+    multilog.args(["t", "./log"]).current_dir(site.path("")).stdin(Stdio::piped());
+    let mut multilog = Ended(multilog.spawn().expect("multilog, of Debian's package daemontools"));
+    let mut command = site.command();
+    command.arg("serve").stderr(Stdio::from(multilog.0.stdin.take().unwrap()));
+    let mut serve = Ended(command.spawn().unwrap());
+    drop(command);
+    let current = || fs::read_to_string(site.path("log/current")).unwrap_or_default();
+    until("it listens", || current().contains("listening address=") && current().ends_with('\n'));
+    let line = current().lines().find(|line| line.contains("listening")).unwrap().to_owned();
+    let address: SocketAddr = line.rsplit_once("address=").unwrap().1.trim_matches('"').parse().unwrap();
+    let mut client = Client::connect(address).hello();
+    client.mail("a@b.example", "Subject: multilog");
+    drop(client);
+    let pid = i32::try_from(serve.0.id()).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    assert_eq!(serve.0.wait().unwrap().code(), Some(0));
+    multilog.0.wait().unwrap();
+    let current = current();
+    assert!(current.contains(" mail session="), "{current}");
+    for line in current.lines() {
+        let (stamp, rest) = line.split_once(' ').unwrap();
+        assert!(stamp.len() == 25 && stamp.starts_with("@4"), "{line}");
+        assert!(rest.starts_with(|it: char| it.is_ascii_lowercase()), "{line}");
+    }
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let relay = "[server]\nlisten = [\"0.0.0.0:0\"]\n[backend]\ntcp = \"127.0.0.1:25\"\n";
+    let good = configuration("", "maildir = \"mail\"", "");
+    let rows = [
+        ("taken", good.replace("127.0.0.1:0", &address.to_string()), format!("cannot listen on {address}: ")),
+        ("user", configuration("user = \"no-such-user\"", "maildir = \"mail\"", ""), "no user \"no-such-user\"".into()),
+        ("group", configuration("user = \"root\"\ngroup = \"no-such-group\"", "maildir = \"mail\"", ""), "no-such-group".into()),
+        ("open relay", relay.to_owned(), "portcullis.toml:4:".into()),
+    ];
+    for (what, text, told) in rows {
+        let site = Site::new("", "");
+        site.write("portcullis.toml", &text);
+        let outcome = site.run(&["serve"]);
+        assert_eq!(outcome.code, 1, "{what}: {outcome:?}");
+        assert!(outcome.err.contains(&told), "{what}: {outcome:?}");
+    }
+}
+
+#[test]
+fn two_hundred_sessions_leave_nothing() {
+    let site = Site::new("max_connections_per_client = 500", "");
+    site.write("control/badmailfrom", "bad@b.example\n");
+    site.write("backend", BACKEND);
+    site.write("portcullis.toml", &configuration("", "spawn = [\"/bin/sh\", \"backend\"]", ""));
+    let mut command = site.command();
+    command.arg("check");
+    let proxy = Proxy::start(&site);
+    let pid = proxy.pid();
+    let session = |way: usize| {
+        let mut client = proxy.client().hello();
+        match way {
+            0 => client.dialog(&[("QUIT", "221")]),
+            1 => client.send("MAIL FR"),
+            2 => client.dialog(&[("MAIL FROM:<bad@b.example>", "554"), ("QUIT", "221")]),
+            3 => client.dialog(&[("MAIL FROM:<a@b.example>", "250")]),
+            4 => client.mail("a@b.example", "Subject: whole"),
+            5 => return drop(in_its_body(proxy.client())),
+            6 => reset(in_its_body(proxy.client()).into_stream()),
+            7 => client.send("MAIL FROM:<a@b.example>\r\nRCPT TO:<r@example.org>\r\nDATA\r\n"),
+            8 => reset(client.into_stream()),
+            _ => client.send("GET / HTTP/1.0\r\n\r\n"),
+        }
+    };
+    (0..10).for_each(session);
+    until("the first children are gone", || children(pid) == 0);
+    until("the first connections are closed", || sockets(pid) == 1);
+    let before = descriptors(pid);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..50).for_each(|number| session(number % 10)));
+        }
+    });
+    until("no children", || children(pid) == 0);
+    until("no connections", || sockets(pid) == 1);
+    until("as many descriptors as before", || descriptors(pid) <= before);
+    let log = proxy.stop();
+    assert_eq!(count(&log, "panic"), 0, "{log:#?}");
+    assert_eq!(count(&log, "verdict=accept") - count(&log, "session session="), 21, "whole messages");
+}
+
+/// A server that takes everything.
+const BACKEND: &str = r"printf '220 backend\r\n'
+while read -r line; do
+    case $line in
+        DATA*) printf '354 go on\r\n'; while read -r line; do case $line in .?) break ;; esac; done; printf '250 taken\r\n' ;;
+        QUIT*) printf '221 bye\r\n'; exit ;;
+        *) printf '250 ok\r\n' ;;
+    esac
+done
+";
+
+/// A transaction half of whose body was sent.
+fn in_its_body(client: Client) -> Client {
+    let mut client = client.hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<r@example.org>", "250"), ("DATA", "354")]);
+    client.send("Subject: half\r\n\r\nfirst half\r\n");
+    client
+}
+
+fn reset(stream: TcpStream) {
+    setsockopt(&stream, Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+}
+
+fn tls_site() -> Site {
+    let site = Site::new("listen_tls = [\"127.0.0.1:0\"]", "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"");
+    make_certificate(&site);
+    site
+}
+
+fn make_certificate(site: &Site) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
+    let output = Command::new(script).arg("-o").arg(site.path("tls")).arg("localhost").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// TLS over `stream`, and the certificate that was served.
+fn secure(site: &Site, stream: TcpStream) -> (Client<StreamOwned<ClientConnection, TcpStream>>, CertificateDer<'static>) {
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(site.path("tls/ca.pem")).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut stream = StreamOwned::new(connection, stream);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    let certificate = stream.conn.peer_certificates().unwrap()[0].clone().into_owned();
+    (Client::over(stream), certificate)
+}
+
+/// For what has no event of its own.
+fn until(what: &str, mut happens: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !happens() {
+        assert!(began.elapsed() < LONG, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn count(log: &[String], what: &str) -> usize {
+    log.iter().filter(|line| line.contains(what)).count()
+}
+
+/// The words of a logfmt line; blanks between quotes do not separate.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quoted, mut escaped) = (vec![String::new()], false, false);
+    for character in line.chars() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        if character == ' ' && !quoted {
+            words.push(String::new());
+        } else {
+            words.last_mut().unwrap().push(character);
+        }
+    }
+    words
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Open TCP sockets: what the kernel has of this process.
+fn sockets(pid: u32) -> usize {
+    let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
+    let inodes: Vec<&str> = tables.iter().flat_map(|table| table.lines()).filter_map(|line| line.split_whitespace().nth(9)).collect();
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let own = links.filter_map(|link| {
+        let text = link.to_string_lossy().into_owned();
+        text.strip_prefix("socket:[").and_then(|text| text.strip_suffix(']')).map(str::to_owned)
+    });
+    own.filter(|inode| inodes.contains(&inode.as_str())).count()
+}
+
+fn children(pid: u32) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let children = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
+    children.map(|children| children.split_whitespace().count()).sum()
+}
+
+/// Ended with the value.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

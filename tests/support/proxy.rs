@@ -1,0 +1,295 @@
+//! The built program under test: a folder with its configuration, the running proxy with its log, clients.
+//! Everything that is started here is ended here, by its own id. It must not sleep: whoever waits, waits for an event.
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; each uses its part")]
+
+use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::ExitStatus;
+use std::process::Output;
+use std::process::Stdio;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// The program.
+pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// Longer than any of this takes.
+pub(crate) const LONG: Duration = Duration::from_secs(30);
+
+/// A folder with `portcullis.toml`, qmail's `control` and `tcp.smtp`.
+pub(crate) struct Site(TempDir);
+
+impl Site {
+    /// `example.org` is local; mail is kept in `mail`. `server` and `rest` are lines of the configuration.
+    pub(crate) fn new(server: &str, rest: &str) -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(site.path("control")).unwrap();
+        site.write("control/me", "mx.example.org\n");
+        site.write("control/rcpthosts", "example.org\n");
+        site.write("control/badmailfrom", "");
+        site.write("tcp.smtp", "");
+        site.configure(server, rest);
+        site
+    }
+
+    pub(crate) fn configure(&self, server: &str, rest: &str) {
+        self.write("portcullis.toml", &configuration(server, "maildir = \"mail\"", rest));
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// In place, as an editor that keeps the file does.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A new file takes the old one's name.
+    pub(crate) fn rename_over(&self, name: &str, text: &str) {
+        let new = self.path("new");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
+    }
+
+    /// A command of the program, in this folder.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(PORTCULLIS);
+        command.current_dir(self.0.path()).stdin(Stdio::null());
+        command.env_remove("PORTCULLIS_CONFIG").env_remove("RELAYCLIENT").env_remove("DATABYTES");
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(&self.command().args(arguments).output().unwrap())
+    }
+
+    pub(crate) fn mails(&self) -> usize {
+        fs::read_dir(self.path("mail/new")).map_or(0, Iterator::count)
+    }
+}
+
+pub(crate) fn configuration(server: &str, backend: &str, rest: &str) -> String {
+    format!(
+        "throttle = []\n[server]\nlisten = [\"127.0.0.1:0\"]\n{server}\n[backend]\n{backend}\n\
+         [qmail]\ncontrol = \"control\"\ntcprules = \"tcp.smtp\"\n{rest}\n"
+    )
+}
+
+/// What a command printed, and its exit code.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Outcome {
+    fn of(output: &Output) -> Self {
+        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+}
+
+/// The running `serve`; ended with the value.
+pub(crate) struct Proxy {
+    child: Child,
+    lines: Receiver<String>,
+    /// The log up to here.
+    pub(crate) seen: Vec<String>,
+    /// In the order of the configuration.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl Proxy {
+    pub(crate) fn start(site: &Site) -> Self {
+        Self::start_with(site, 1, &[])
+    }
+
+    /// Waits for `listeners` of them.
+    pub(crate) fn start_with(site: &Site, listeners: usize, environment: &[(&str, &str)]) -> Self {
+        let mut command = site.command();
+        command.args(["serve", "-c", "portcullis.toml"]).envs(environment.iter().copied()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = lines_of(child.stderr.take().unwrap());
+        let mut proxy = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
+        for _ in 0..listeners {
+            let line = proxy.wait_for("listening");
+            let address = line.split("address").nth(1).unwrap().trim_start_matches(['=', '"', ':']);
+            let end = address.find(['"', ' ']).unwrap_or(address.len());
+            proxy.addresses.push(address[..end].parse().unwrap());
+        }
+        proxy
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.addresses[0])
+    }
+
+    /// The next line of the log in which `what` stands.
+    pub(crate) fn wait_for(&mut self, what: &str) -> String {
+        let latest = Instant::now() + LONG;
+        loop {
+            let left = latest.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {what:?} came after\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// The log to its end, which is the program's.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let latest = Instant::now() + LONG;
+        while let Ok(line) = self.lines.recv_timeout(latest.saturating_duration_since(Instant::now())) {
+            self.seen.push(line);
+        }
+        assert!(Instant::now() < latest, "it does not end:\n{}", self.seen.join("\n"));
+        self.child.wait().unwrap()
+    }
+
+    /// TERM, and the exit code must be 0. All lines of the log.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        self.signal(Signal::SIGTERM);
+        let status = self.wait();
+        assert_eq!(status.code(), Some(0), "{:?}", self.seen);
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines as they come; the channel closes at the end.
+pub(crate) fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(100_000);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { break };
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// An SMTP client that waits for each reply.
+pub(crate) struct Client<S: Read + Write = TcpStream> {
+    stream: BufReader<S>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        Self::over(stream)
+    }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    pub(crate) fn send(&mut self, octets: &str) {
+        self.stream.get_mut().write_all(octets.as_bytes()).unwrap();
+        self.stream.get_mut().flush().unwrap();
+    }
+
+    /// One reply, all of its lines, without the session's id.
+    pub(crate) fn reply(&mut self) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        while lines.last().is_none_or(|line| line.as_bytes()[3] == b'-') {
+            let mut line = String::new();
+            assert!(self.stream.read_line(&mut line).unwrap() > 4, "closed after {lines:?}");
+            lines.push(without_session(line.trim_end()).to_owned());
+        }
+        lines.join("\n")
+    }
+
+    pub(crate) fn say(&mut self, line: &str) -> String {
+        self.send(&format!("{line}\r\n"));
+        self.reply()
+    }
+
+    /// Each line must be answered by this code.
+    pub(crate) fn dialog(&mut self, rows: &[(&str, &str)]) {
+        for (line, code) in rows {
+            let reply = self.say(line);
+            assert!(reply.starts_with(code), "{line}: {reply}");
+        }
+    }
+
+    /// Greeting and EHLO.
+    pub(crate) fn hello(mut self) -> Self {
+        let greeting = self.reply();
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        self.dialog(&[("EHLO client.example", "250")]);
+        self
+    }
+
+    /// To the proxy's end of the connection.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut text = Vec::new();
+        // A reset is an end too.
+        let _ = self.stream.read_to_end(&mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    /// A whole message of this sender to `<r@example.org>`.
+    pub(crate) fn mail(&mut self, sender: &str, header: &str) {
+        self.dialog(&[
+            (&format!("MAIL FROM:<{sender}>"), "250"),
+            ("RCPT TO:<r@example.org>", "250"),
+            ("DATA", "354"),
+            (&format!("{header}\r\n\r\ntext\r\n."), "250"),
+        ]);
+    }
+}
+
+/// A refusal ends with the session in brackets.
+pub(crate) fn without_session(line: &str) -> &str {
+    match (line.as_bytes()[0], line.rsplit_once(" [")) {
+        (b'4' | b'5', Some((text, id))) if id.ends_with(']') => text,
+        _ => line,
+    }
+}
