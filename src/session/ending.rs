@@ -260,7 +260,20 @@ impl Session {
             && let Some(next) = self.next.take()
         {
             self.snapshot = next;
+            self.adopt_environment();
         }
+    }
+
+    /// The client's rule may be another now: RELAYCLIENT or DATABYTES come and go with it. A backend session that was
+    /// begun under the old one is given back, unless AUTH was part of it: that one goes on as it began.
+    fn adopt_environment(&mut self) {
+        let (environment, _) = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
+        if environment.key() == self.environment.key() || self.authenticated {
+            return;
+        }
+        self.environment = environment;
+        self.offer_is_fresh = false;
+        self.relay.close(&mut self.output);
     }
 
     pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
