@@ -120,12 +120,42 @@ fn faults_of_lists_and_rules_have_their_line() {
 fn explain_says_who_decides() {
     let site = table_site();
     let rows: [(&str, &[&str], i32, &[&str]); 9] = [
-        ("accepted", &["--sender", "a@b.example", "--recipient", "r@example.org"], 0, &["accept     RCPT TO:<r@example.org>"]),
-        ("a blocked sender", &["--sender", "NEWS@Silly.example"], 1, &["554 5.7.1", "blocked_sender", "control/badmailfrom:2"]),
-        ("oversize", &["--sender", "a@b.example", "--size", "20000"], 1, &["552 5.3.4", "oversize_declared", "size.limit"]),
-        ("not local", &["--sender", "a@b.example", "--recipient", "r@else.example"], 1, &["553 5.7.1", "not_local", "rcpthosts"]),
-        ("badrcptto", &["--sender", "a@b.example", "--recipient", "trap@example.org"], 1, &["blocked_recipient", "control/badrcptto:1"]),
-        ("denied", &["--sender", "a@b.example", "--client", "192.0.2.66"], 1, &["554 Client", "blocked_client", "tcp.smtp:1"]),
+        (
+            "accepted",
+            &["--sender", "a@b.example", "--recipient", "r@example.org"],
+            0,
+            &["accept     RCPT TO:<r@example.org>"],
+        ),
+        (
+            "a blocked sender",
+            &["--sender", "NEWS@Silly.example"],
+            1,
+            &["554 5.7.1", "blocked_sender", "control/badmailfrom:2"],
+        ),
+        (
+            "oversize",
+            &["--sender", "a@b.example", "--size", "20000"],
+            1,
+            &["552 5.3.4", "oversize_declared", "size.limit"],
+        ),
+        (
+            "not local",
+            &["--sender", "a@b.example", "--recipient", "r@else.example"],
+            1,
+            &["553 5.7.1", "not_local", "rcpthosts"],
+        ),
+        (
+            "badrcptto",
+            &["--sender", "a@b.example", "--recipient", "trap@example.org"],
+            1,
+            &["blocked_recipient", "control/badrcptto:1"],
+        ),
+        (
+            "denied",
+            &["--sender", "a@b.example", "--client", "192.0.2.66"],
+            1,
+            &["554 Client", "blocked_client", "tcp.smtp:1"],
+        ),
         (
             "may relay",
             &["--sender", "a@b.example", "--recipient", "r@else.example", "--client", "10.1.2.3"],
@@ -196,7 +226,8 @@ fn explain_and_serve_give_the_same_replies() {
         let explained = explained(&site, case);
         let served = served(&proxy, case);
         let agrees = |(explained, served): (&(String, Option<String>), &(String, String))| {
-            explained.0 == served.0 && explained.1.as_ref().map_or(served.1.starts_with('2'), |reply| *reply == served.1)
+            explained.0 == served.0
+                && explained.1.as_ref().map_or(served.1.starts_with('2'), |reply| *reply == served.1)
         };
         if explained.len() != served.len() || !explained.iter().zip(&served).all(agrees) {
             writeln!(differences, "{case:?}\n  explain {explained:?}\n  serve   {served:?}").unwrap();

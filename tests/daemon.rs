@@ -124,7 +124,9 @@ fn silent_clients_are_told_so() {
     let mut half = proxy.client().hello();
     half.send("NOO");
     let mut sending = in_its_body(proxy.client());
-    for (what, client) in [("greeting", &mut greeted), ("command", &mut idle), ("half", &mut half), ("data", &mut sending)] {
+    for (what, client) in
+        [("greeting", &mut greeted), ("command", &mut idle), ("half", &mut half), ("data", &mut sending)]
+    {
         assert_eq!(client.reply(), "421 4.4.2 Time limit exceeded", "{what}");
         assert_eq!(client.rest(), "", "{what}");
     }
@@ -291,7 +293,11 @@ fn what_keeps_it_from_starting_is_said() {
     let rows = [
         ("taken", good.replace("127.0.0.1:0", &address.to_string()), format!("cannot listen on {address}: ")),
         ("user", configuration("user = \"no-such-user\"", "maildir = \"mail\"", ""), "no user \"no-such-user\"".into()),
-        ("group", configuration("user = \"root\"\ngroup = \"no-such-group\"", "maildir = \"mail\"", ""), "no-such-group".into()),
+        (
+            "group",
+            configuration("user = \"root\"\ngroup = \"no-such-group\"", "maildir = \"mail\"", ""),
+            "no-such-group".into(),
+        ),
         ("open relay", relay.to_owned(), "portcullis.toml:4:".into()),
     ];
     for (what, text, told) in rows {
@@ -369,7 +375,10 @@ fn reset(stream: TcpStream) {
 }
 
 fn tls_site() -> Site {
-    let site = Site::new("listen_tls = [\"127.0.0.1:0\"]", "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"");
+    let site = Site::new(
+        "listen_tls = [\"127.0.0.1:0\"]",
+        "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"",
+    );
     make_certificate(&site);
     site
 }
@@ -381,12 +390,16 @@ fn make_certificate(site: &Site) {
 }
 
 /// TLS over `stream`, and the certificate that was served.
-fn secure(site: &Site, stream: TcpStream) -> (Client<StreamOwned<ClientConnection, TcpStream>>, CertificateDer<'static>) {
+fn secure(
+    site: &Site,
+    stream: TcpStream,
+) -> (Client<StreamOwned<ClientConnection, TcpStream>>, CertificateDer<'static>) {
     stream.set_read_timeout(Some(LONG)).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(site.path("tls/ca.pem")).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    let config =
+        builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
     let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
     while stream.conn.is_handshaking() {
@@ -435,8 +448,10 @@ fn descriptors(pid: u32) -> usize {
 /// Open TCP sockets: what the kernel has of this process.
 fn sockets(pid: u32) -> usize {
     let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
-    let inodes: Vec<&str> = tables.iter().flat_map(|table| table.lines()).filter_map(|line| line.split_whitespace().nth(9)).collect();
-    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    let inodes: Vec<&str> =
+        tables.iter().flat_map(|table| table.lines()).filter_map(|line| line.split_whitespace().nth(9)).collect();
+    let links =
+        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     let own = links.filter_map(|link| {
         let text = link.to_string_lossy().into_owned();
         text.strip_prefix("socket:[").and_then(|text| text.strip_suffix(']')).map(str::to_owned)

@@ -69,13 +69,10 @@ impl Reload {
         let policy = &snapshot.policy;
         let senders: usize = policy.senders.iter().map(AddressList::len).sum();
         let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();
-        tracing::info!(
-            blocked_senders = senders,
-            blocked_recipients = recipients,
-            rules = policy.clients.len(),
-            "reloaded"
-        );
+        let rules = policy.clients.len();
         self.snapshot.send_replace(snapshot);
+        // Whoever reads this may rely on it.
+        tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
         self.config = config;
     }
 }
