@@ -1,5 +1,5 @@
 //! The commands of the built program: what they print, and with which code they end.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::too_many_lines, reason = "tests")]
 
 #[path = "support/proxy.rs"]
 mod proxy;

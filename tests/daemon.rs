@@ -326,7 +326,7 @@ fn two_hundred_sessions_leave_nothing() {
             2 => client.dialog(&[("MAIL FROM:<bad@b.example>", "554"), ("QUIT", "221")]),
             3 => client.dialog(&[("MAIL FROM:<a@b.example>", "250")]),
             4 => client.mail("a@b.example", "Subject: whole"),
-            5 => return drop(in_its_body(Client::connect(address))),
+            5 => drop(in_its_body(Client::connect(address))),
             6 => reset(in_its_body(Client::connect(address)).into_stream()),
             7 => client.send("MAIL FROM:<a@b.example>\r\nRCPT TO:<r@example.org>\r\nDATA\r\n"),
             8 => reset(client.into_stream()),

@@ -212,7 +212,12 @@ fn a_backend_session_is_opened_anew_when_the_rule_of_its_client_has_changed() {
     let mut proxy = Proxy::start(&site);
     let mut client = proxy.client().hello();
     let mail = "MAIL FROM:<a@b.example>";
-    client.dialog(&[(mail, "250 bytes 1000 number 1"), ("RSET", "250"), (mail, "250 bytes 1000 number 2"), ("RSET", "250")]);
+    client.dialog(&[
+        (mail, "250 bytes 1000 number 1"),
+        ("RSET", "250"),
+        (mail, "250 bytes 1000 number 2"),
+        ("RSET", "250"),
+    ]);
     // A change that is not about this client does not cost it the session.
     site.rename_over("tcp.smtp", "192.0.2.1:deny\n:allow,DATABYTES=\"1000\"\n");
     proxy.wait_for("rules=2");

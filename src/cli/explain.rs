@@ -66,7 +66,8 @@ impl Explain {
         let explanation = match explain::explain(&assembly, &message) {
             Ok(explanation) => explanation,
             Err(what) => {
-                eprintln!("{what}");
+                // It begins with the option's name.
+                eprintln!("--{what}");
                 return ExitCode::from(BAD_USAGE);
             }
         };

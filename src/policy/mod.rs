@@ -92,7 +92,9 @@ impl Policy {
     /// Whether one more recipient than `accepted` is too many.
     pub fn recipient_count(accepted: usize, limit: u32) -> Option<Ruling> {
         let full = accepted >= usize::try_from(limit).unwrap_or(usize::MAX);
-        full.then(|| Ruling::new(Reply::too_many_recipients(limit), Reason::TooManyRecipients).by("server.max_recipients"))
+        full.then(|| {
+            Ruling::new(Reply::too_many_recipients(limit), Reason::TooManyRecipients).by("server.max_recipients")
+        })
     }
 
     /// The cap of a recipient after those whose `first` has this cap. One recipient's cap never costs another the mail:
