@@ -193,6 +193,20 @@ fn tls_from_the_first_octet() {
 }
 
 #[test]
+fn a_handshake_that_does_not_come_holds_up_no_stop() {
+    let site = tls_site();
+    let mut proxy = Proxy::start_with(&site, 2, &[]);
+    let _implicit = TcpStream::connect(proxy.addresses[1]).unwrap();
+    let mut plain = proxy.client().hello();
+    plain.dialog(&[("STARTTLS", "220")]);
+    until("both are accepted", || sockets(proxy.pid()) == 4);
+    let began = Instant::now();
+    proxy.signal(Signal::SIGTERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_new_certificate_is_served_and_a_bad_pair_is_not() {
     let site = tls_site();
     let mut proxy = Proxy::start_with(&site, 2, &[]);

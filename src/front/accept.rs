@@ -105,7 +105,13 @@ impl Door {
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-            stream = tls::accept(stream, acceptor, settings.handshake).await.ok_or(io::ErrorKind::InvalidData)?;
+            let mut stop = self.services.stop.clone();
+            let secured = tokio::select! {
+                secured = tls::accept(stream, acceptor, settings.handshake) => secured,
+                // Who is silent in the handshake does not hold up a stop.
+                _ = stop.wait_for(|stop| *stop > Stop::Run) => return Ok(()),
+            };
+            stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None };
         self.converse(stream, peer, admission, acceptor, settings.greet_delay).await;

@@ -7,6 +7,7 @@ use crate::backend::Visitor;
 use crate::front::clock;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
+use crate::front::services::Stop;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
@@ -85,8 +86,13 @@ impl Driver {
     /// (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
+        let mut stop = self.services.stop.clone();
         let secured = match (self.client.take(), &self.tls) {
-            (Some(client), Some(acceptor)) => tls::upgrade(client, &mut self.owed, acceptor).await,
+            (Some(client), Some(acceptor)) => tokio::select! {
+                secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
+                // Who is silent in the handshake does not hold up a stop.
+                _ = stop.wait_for(|stop| *stop > Stop::Run) => None,
+            },
             _ => None,
         };
         let version = secured.as_ref().map(tls::version);
