@@ -119,58 +119,7 @@ fn faults_of_lists_and_rules_have_their_line() {
 #[test]
 fn explain_says_who_decides() {
     let site = table_site();
-    let rows: [(&str, &[&str], i32, &[&str]); 9] = [
-        (
-            "accepted",
-            &["--sender", "a@b.example", "--recipient", "r@example.org"],
-            0,
-            &["accept     RCPT TO:<r@example.org>"],
-        ),
-        (
-            "a blocked sender",
-            &["--sender", "NEWS@Silly.example"],
-            1,
-            &["554 5.7.1", "blocked_sender", "control/badmailfrom:2"],
-        ),
-        (
-            "oversize",
-            &["--sender", "a@b.example", "--size", "20000"],
-            1,
-            &["552 5.3.4", "oversize_declared", "size.limit"],
-        ),
-        (
-            "not local",
-            &["--sender", "a@b.example", "--recipient", "r@else.example"],
-            1,
-            &["553 5.7.1", "not_local", "rcpthosts"],
-        ),
-        (
-            "badrcptto",
-            &["--sender", "a@b.example", "--recipient", "trap@example.org"],
-            1,
-            &["blocked_recipient", "control/badrcptto:1"],
-        ),
-        (
-            "denied",
-            &["--sender", "a@b.example", "--client", "192.0.2.66"],
-            1,
-            &["554 Client", "blocked_client", "tcp.smtp:1"],
-        ),
-        (
-            "may relay",
-            &["--sender", "a@b.example", "--recipient", "r@else.example", "--client", "10.1.2.3"],
-            0,
-            &["tcp.smtp:2", "accept     RCPT TO:<r@else.example>"],
-        ),
-        ("the null sender", &["--sender", "<>", "--recipient", "r@example.org"], 0, &["MAIL FROM:<>"]),
-        (
-            "several recipients, caps differ",
-            &["--sender", "a@b.example", "--recipient", "r@example.org", "--recipient", "fred@example.org"],
-            2,
-            &["accept     RCPT TO:<r@example.org>", "452 4.5.3", "too_many_recipients"],
-        ),
-    ];
-    for (what, arguments, code, told) in rows {
+    for (what, arguments, code, told) in EXPLAINED {
         let outcome = site.run(&[&["explain"], arguments].concat());
         assert_eq!(outcome.code, code, "{what}: {outcome:?}");
         told.iter().for_each(|told| assert!(outcome.out.contains(told), "{what}: {told}: {}", outcome.out));
@@ -180,6 +129,54 @@ fn explain_says_who_decides() {
         assert_eq!(verdict, ["accept", "reject", "defer"][usize::try_from(code).unwrap()], "{what}");
     }
 }
+
+/// What it is, the arguments, the exit code, what is told.
+const EXPLAINED: [(&str, &[&str], i32, &[&str]); 9] = [
+    (
+        "accepted",
+        &["--sender", "a@b.example", "--recipient", "r@example.org"],
+        0,
+        &["accept     RCPT TO:<r@example.org>"],
+    ),
+    (
+        "a blocked sender",
+        &["--sender", "NEWS@Silly.example"],
+        1,
+        &["554 5.7.1", "blocked_sender", "control/badmailfrom:2"],
+    ),
+    ("oversize", &["--sender", "a@b.example", "--size", "20000"], 1, &["552 5.3.4", "oversize_declared", "size.limit"]),
+    (
+        "not local",
+        &["--sender", "a@b.example", "--recipient", "r@else.example"],
+        1,
+        &["553 5.7.1", "not_local", "rcpthosts"],
+    ),
+    (
+        "badrcptto",
+        &["--sender", "a@b.example", "--recipient", "trap@example.org"],
+        1,
+        &["blocked_recipient", "control/badrcptto:1"],
+    ),
+    (
+        "denied",
+        &["--sender", "a@b.example", "--client", "192.0.2.66"],
+        1,
+        &["554 Client", "blocked_client", "tcp.smtp:1"],
+    ),
+    (
+        "may relay",
+        &["--sender", "a@b.example", "--recipient", "r@else.example", "--client", "10.1.2.3"],
+        0,
+        &["tcp.smtp:2", "accept     RCPT TO:<r@else.example>"],
+    ),
+    ("the null sender", &["--sender", "<>", "--recipient", "r@example.org"], 0, &["MAIL FROM:<>"]),
+    (
+        "several recipients, caps differ",
+        &["--sender", "a@b.example", "--recipient", "r@example.org", "--recipient", "fred@example.org"],
+        2,
+        &["accept     RCPT TO:<r@example.org>", "452 4.5.3", "too_many_recipients"],
+    ),
+];
 
 /// Client, sender, recipients, SIZE.
 const CASES: [(&str, &str, &[&str], Option<u64>); 32] = [

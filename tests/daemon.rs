@@ -104,6 +104,8 @@ fn connections_are_limited_in_all_and_per_client() {
     drop(refused);
     let mut third = None;
     until("another client has the place", || {
+        // One that was refused has a place until it is closed.
+        drop(third.take());
         let (session, greeting) = from("192.0.2.2");
         third = Some(session);
         greeting.starts_with("220 ")
