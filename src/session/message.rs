@@ -206,8 +206,12 @@ impl Session {
         if accepted_before {
             self.backend_lost(BackendEnd::Lost, now);
         } else {
+            let close = reply.code == 421;
+            if close {
+                self.parked = None;
+            }
             self.without_backend(|_| Final::backend(reply), now);
-            if reply.code == 421 {
+            if close {
                 self.close(now);
             }
         }
