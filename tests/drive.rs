@@ -1,0 +1,199 @@
+//! The dialogs once more, through the real loop: the client at one end of a pipe, the backend behind a loopback socket.
+//! What needs virtual time, TLS or a fault that neither can make is left to the bare session.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use portcullis::backend;
+use portcullis::backend::Backends;
+use portcullis::backend::Target;
+use portcullis::front::driver::Driver;
+use portcullis::front::Services;
+use portcullis::front::Stop;
+use portcullis::front::ClientStream;
+use portcullis::hold;
+use portcullis::hold::Holds;
+use portcullis::policy::throttle::Seed;
+use portcullis::session::Session;
+use portcullis::session::event::Now;
+use portcullis::session::event::Peer;
+use portcullis::store::clock::Virtual;
+use portcullis::store::throttle::ThrottleTable;
+use support::dialog::Dialog;
+use support::dialog::escape;
+use support::dialog::unescape;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::timeout;
+
+#[tokio::test]
+async fn dialogs_go_the_same_through_the_loop() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
+    let mut played = 0;
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let dialog = Dialog::parse(&fs::read_to_string(&path).unwrap());
+        if !is_playable(&dialog) {
+            continue;
+        }
+        played += 1;
+        if let Err(fault) = play(&dialog).await {
+            wrong.push(format!("{}: {fault}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(played > 100, "only {played} dialogs were played");
+}
+
+/// Neither time nor faults from outside, nor what the scene alone can make.
+fn is_playable(dialog: &Dialog) -> bool {
+    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H']);
+    let scene_only = ["greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
+    let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));
+    // How much of a message that is too large has been streamed when that shows is a matter of cuts.
+    let has = |setting: &str| dialog.head.iter().any(|line| line.starts_with(setting));
+    let streamed_oversize = has("= hold off") && has("= limit");
+    !dialog.lines.iter().any(from_outside) && !dialog.head.iter().any(needs_scene) && !streamed_oversize
+}
+
+/// Time stands still until nobody has anything to do: over pipes only, a socket's octets would be overtaken.
+#[tokio::test(start_paused = true)]
+async fn time_limits_hold_in_the_loop() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
+    let mut played = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let dialog = Dialog::parse(&fs::read_to_string(&path).unwrap());
+        let is_playable = |line: &String| line.is_empty() || line.starts_with(['C', 'P', 'W', 'c', '@', 'r', 'x', '#']);
+        let has_time = dialog.lines.iter().any(|line| line.starts_with('@'));
+        let needs_scene = dialog.head.iter().any(|line| line.starts_with("= no_room") || line.starts_with("= starttls"));
+        if has_time && dialog.lines.iter().all(is_playable) && !needs_scene {
+            played += 1;
+            play(&dialog).await.map_err(|fault| format!("{}: {fault}", path.display())).unwrap();
+        }
+    }
+    assert!(played >= 5, "only {played} dialogs were played");
+}
+
+struct Stage {
+    client: BufReader<DuplexStream>,
+    listener: TcpListener,
+    backend: Option<BufReader<TcpStream>>,
+    together: Vec<u8>,
+    _stop: watch::Sender<Stop>,
+}
+
+async fn play(dialog: &Dialog) -> Result<(), String> {
+    let mut stage = Stage::new(dialog).await;
+    for line in &dialog.lines {
+        if let Some(seconds) = line.strip_prefix("@ ") {
+            tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap())).await;
+            continue;
+        }
+        let step = timeout(PATIENCE, stage.step(line)).await;
+        step.map_err(|_| "nothing came".to_owned()).and_then(|result| result).map_err(|fault| format!("{line}: {fault}"))?;
+    }
+    Ok(())
+}
+
+impl Stage {
+    async fn new(dialog: &Dialog) -> Self {
+        let scene = dialog.scene();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::Tcp(listener.local_addr().unwrap().to_string());
+        let connect = Duration::from_secs(10);
+        let backends = backend::Settings { target, hostname: "mx.example.org".into(), max: 4, connect };
+        let holds =
+            hold::Settings { memory: 65536, total: 1 << 20, spool: std::env::temp_dir(), min_free: 0, queue: None };
+        let (stop, stopping) = watch::channel(Stop::Run);
+        let seed = Seed::new([7; 16]);
+        let services = Arc::new(Services {
+            backends: Backends::new(backends),
+            holds: Holds::new(holds),
+            throttles: ThrottleTable::new(1000, Arc::new(Virtual::new(1_795_395_525_000_000_000))),
+            seed: seed.clone(),
+            snapshot: watch::channel(scene.snapshot.clone()).1,
+            stop: stopping,
+        });
+        let now = Now { monotonic: Instant::now().into_std(), wall: SystemTime::now() };
+        let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let mut session = Session::new("S".into(), scene.snapshot, seed, peer.clone(), now);
+        session.handle_offer(scene.offer, true);
+        session.start(scene.admission, scene.greet_delay, None, now);
+        let (client, ours) = tokio::io::duplex(4096);
+        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), peer, None, services).run());
+        Self { client: BufReader::new(client), listener, backend: None, together: Vec::new(), _stop: stop }
+    }
+
+    async fn step(&mut self, line: &str) -> Result<(), String> {
+        let (kind, rest) = line.split_at(line.len().min(1));
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        match kind {
+            "P" => self.together.extend([rest.as_bytes(), b"\r\n"].concat()),
+            "C" => self.send([rest.as_bytes(), b"\r\n"].concat()).await,
+            "W" => self.send(unescape(rest)).await,
+            "F" => self.client.shutdown().await.unwrap(),
+            "c" => return same(rest, &read_line(&mut self.client).await),
+            "x" => return same("", &rest_of(&mut self.client).await),
+            "o" => {
+                let accepted = self.listener.accept().await.unwrap();
+                self.backend = Some(BufReader::new(accepted.0));
+            }
+            "b" => return same(rest, &read_line(self.backend.as_mut().ok_or("no backend")?).await),
+            "B" => {
+                // One that was hung up on goes on talking to nobody.
+                if let Some(backend) = &mut self.backend {
+                    let _ = backend.write_all(&[rest.as_bytes(), b"\r\n"].concat()).await;
+                }
+            }
+            "q" | "d" => {
+                let mut backend = self.backend.take().ok_or("no backend")?;
+                let said = rest_of(&mut backend).await;
+                // QUIT is a courtesy, and a reset may overtake it.
+                let allowed = said.is_empty() || (kind == "q" && said == "QUIT\\r\\n");
+                return if allowed { Ok(()) } else { Err(format!("{said} before the end")) };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A client that is hung up on while it writes has to bear that.
+    async fn send(&mut self, octets: Vec<u8>) {
+        self.together.extend(octets);
+        let _ = self.client.write_all(&std::mem::take(&mut self.together)).await;
+    }
+}
+
+fn same(expected: &str, got: &str) -> Result<(), String> {
+    if expected.trim_end() == got { Ok(()) } else { Err(format!("got {got:?}")) }
+}
+
+async fn read_line(stream: &mut (impl AsyncBufReadExt + Unpin)) -> String {
+    let mut line = Vec::new();
+    let _ = stream.read_until(b'\n', &mut line).await;
+    escape(line.strip_suffix(b"\r\n").unwrap_or(&line)).trim_end().to_owned()
+}
+
+async fn rest_of(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    escape(&rest)
+}
+
+/// Far more than anything takes; a dialog that waits for what does not come ends by it.
+const PATIENCE: Duration = Duration::from_secs(3);
