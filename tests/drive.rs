@@ -13,10 +13,10 @@ use std::time::SystemTime;
 use portcullis::backend;
 use portcullis::backend::Backends;
 use portcullis::backend::Target;
-use portcullis::front::driver::Driver;
+use portcullis::front::ClientStream;
 use portcullis::front::Services;
 use portcullis::front::Stop;
-use portcullis::front::ClientStream;
+use portcullis::front::driver::Driver;
 use portcullis::hold;
 use portcullis::hold::Holds;
 use portcullis::policy::throttle::Seed;
@@ -80,7 +80,8 @@ async fn time_limits_hold_in_the_loop() {
         let dialog = Dialog::parse(&fs::read_to_string(&path).unwrap());
         let is_playable = |line: &String| line.is_empty() || line.starts_with(['C', 'P', 'W', 'c', '@', 'r', 'x', '#']);
         let has_time = dialog.lines.iter().any(|line| line.starts_with('@'));
-        let needs_scene = dialog.head.iter().any(|line| line.starts_with("= no_room") || line.starts_with("= starttls"));
+        let needs_scene =
+            dialog.head.iter().any(|line| line.starts_with("= no_room") || line.starts_with("= starttls"));
         if has_time && dialog.lines.iter().all(is_playable) && !needs_scene {
             played += 1;
             play(&dialog).await.map_err(|fault| format!("{}: {fault}", path.display())).unwrap();
@@ -105,7 +106,9 @@ async fn play(dialog: &Dialog) -> Result<(), String> {
             continue;
         }
         let step = timeout(PATIENCE, stage.step(line)).await;
-        step.map_err(|_| "nothing came".to_owned()).and_then(|result| result).map_err(|fault| format!("{line}: {fault}"))?;
+        step.map_err(|_| "nothing came".to_owned())
+            .and_then(|result| result)
+            .map_err(|fault| format!("{line}: {fault}"))?;
     }
     Ok(())
 }

@@ -115,8 +115,17 @@ fn client() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn backend() -> impl Strategy<Value = Vec<u8>> {
-    let good = select(vec!["220 b\r\n", "250 ok\r\n", "250-b\r\n250 PIPELINING\r\n", "354 go\r\n", "250 ok\r\n250 ok\r\n"]);
-    let bad = select(vec!["450 no\r\n", "550 no\r\n", "421 bye\r\n", "334 x\r\n", "500 what\r\n", "garbage\r\n", "250-x\r\n550 y\r\n"]);
+    let good =
+        select(vec!["220 b\r\n", "250 ok\r\n", "250-b\r\n250 PIPELINING\r\n", "354 go\r\n", "250 ok\r\n250 ok\r\n"]);
+    let bad = select(vec![
+        "450 no\r\n",
+        "550 no\r\n",
+        "421 bye\r\n",
+        "334 x\r\n",
+        "500 what\r\n",
+        "garbage\r\n",
+        "250-x\r\n550 y\r\n",
+    ]);
     prop_oneof![
         8 => good.prop_map(|text| text.as_bytes().to_vec()),
         1 => bad.prop_map(|text| text.as_bytes().to_vec()),
@@ -320,12 +329,14 @@ impl World {
 }
 
 /// A transaction of a client that waits for nothing.
-const WHOLE: &[u8] = b"MAIL FROM:<alice@good.example>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\nSubject: x\r\n\r\n..text\r\n.\r\n";
+const WHOLE: &[u8] =
+    b"MAIL FROM:<alice@good.example>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\nSubject: x\r\n\r\n..text\r\n.\r\n";
 
 /// Rulings on MAIL that need no answer from outside are told by their replies.
 fn refused_by_lists(octets: &[u8]) -> usize {
     let text = String::from_utf8_lossy(octets).to_lowercase();
-    let ours = |line: &&str| line.starts_with("554 5.7.1 <newsletter@") || line.starts_with("552 5.3.4 message of 99999999 ");
+    let ours =
+        |line: &&str| line.starts_with("554 5.7.1 <newsletter@") || line.starts_with("552 5.3.4 message of 99999999 ");
     text.lines().filter(ours).count()
 }
 
