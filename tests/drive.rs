@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::SystemTime;
 
+use jiff::Timestamp;
 use portcullis::backend;
 use portcullis::backend::Backends;
 use portcullis::backend::Target;
@@ -132,7 +132,7 @@ impl Stage {
             snapshot: watch::channel(scene.snapshot.clone()).1,
             stop: stopping,
         });
-        let now = Now { monotonic: Instant::now().into_std(), wall: SystemTime::now() };
+        let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
         let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
         let mut session = Session::new("S".into(), scene.snapshot, seed, peer.clone(), now);
         session.handle_offer(scene.offer, true);

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 use std::time::Instant;
-use std::time::SystemTime;
 
 use bytes::BytesMut;
+use jiff::Timestamp;
 use portcullis::policy::throttle::Seed;
 use portcullis::session::Session;
 use portcullis::session::event::Answer;
@@ -161,7 +161,7 @@ impl World {
         let scene = Dialog::parse(head).scene();
         let began = Instant::now();
         let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
-        let now = Now { monotonic: began, wall: SystemTime::UNIX_EPOCH };
+        let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
         let mut session = Session::new("S".into(), scene.snapshot, Seed::new([7; 16]), peer, now);
         session.start(scene.admission, scene.greet_delay, None, now);
         Self {
@@ -185,7 +185,7 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic: self.began + self.elapsed, wall: SystemTime::UNIX_EPOCH }
+        Now { monotonic: self.began + self.elapsed, wall: Timestamp::UNIX_EPOCH }
     }
 
     fn operate(&mut self, operation: &Operation) {

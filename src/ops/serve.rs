@@ -4,9 +4,12 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::sys::socket;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,6 +31,7 @@ use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
 use crate::policy::throttle::Seed;
 use crate::report;
+use crate::store::clock::Clock;
 use crate::store::clock::Wall;
 use crate::store::throttle::DEFAULT_BOUND;
 use crate::store::throttle::ThrottleTable;
@@ -73,6 +77,7 @@ impl std::error::Error for StartFault {}
 /// # Errors
 /// What kept it from starting; nothing was changed then.
 pub fn serve(origin: Origin) -> Result<(), StartFault> {
+    let began = Timestamp::from_nanosecond(Wall::new().now().into()).unwrap_or(Timestamp::UNIX_EPOCH);
     let assembly = origin.assemble().map_err(StartFault::Files)?;
     let log = report::start::start(assembly.config.report);
     log_panics();
@@ -87,7 +92,7 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
         .enable_all()
         .build()
         .map_err(|error| StartFault::System("cannot start threads", error))?;
-    let result = runtime.block_on(run(origin, assembly, listeners, log));
+    let result = runtime.block_on(run(origin, assembly, listeners, log, began));
     runtime.shutdown_timeout(LAST_BREATH);
     result
 }
@@ -120,6 +125,7 @@ async fn run(
     assembly: Assembly,
     listeners: Vec<Listener>,
     log: report::start::Handle,
+    began: Timestamp,
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -141,8 +147,12 @@ async fn run(
     open(&door, listeners)?;
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
-    let config = assembly.config;
+    let config = assembly.config.clone();
+    let changed_meanwhile = changed_since(&assembly.files, began);
     let mut reload = Reload { origin, config, services, snapshot, front, tls, log };
+    if changed_meanwhile {
+        reload.run(&mut watcher).await;
+    }
     loop {
         tokio::select! {
             word = signals.next() => match word {
@@ -217,6 +227,13 @@ fn watch_files(assembly: &Assembly) -> Option<Watcher> {
             None
         }
     }
+}
+
+/// A file that was changed after it was read and before it was watched. Seconds are as fine as it needs to be: reading
+/// once too often harms nobody.
+fn changed_since(files: &[PathBuf], began: Timestamp) -> bool {
+    let changed = |file: &PathBuf| file.metadata().is_ok_and(|metadata| metadata.ctime() >= began.as_second());
+    files.iter().any(changed)
 }
 
 async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unwatched> {

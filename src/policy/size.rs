@@ -40,6 +40,8 @@ pub struct Bound {
     pub octets: u64,
     /// The key, control file or variable that says so.
     pub rule: &'static str,
+    /// Counts stored octets.
+    pub stored: bool,
 }
 
 impl SizeRules {
@@ -51,7 +53,9 @@ impl SizeRules {
         }
         let of_environment = environment.get(b"DATABYTES").map(|value| (leading_digits(value), "DATABYTES"));
         match of_environment.or(self.databytes.map(|octets| (octets, "control/databytes"))) {
-            Some((octets, rule)) => Limit { wire: None, stored: bound(octets, rule) },
+            Some((octets, rule)) => {
+                Limit { wire: None, stored: bound(octets, rule).map(|bound| Bound { stored: true, ..bound }) }
+            }
             None => Limit { wire: bound(DEFAULT_LIMIT, "size.limit (default)"), stored: None },
         }
     }
@@ -98,7 +102,7 @@ impl Limit {
 }
 
 fn bound(octets: u64, rule: &'static str) -> Option<Bound> {
-    (octets > 0).then_some(Bound { octets, rule })
+    (octets > 0).then_some(Bound { octets, rule, stored: false })
 }
 
 /// As qmail's control_readint and scan_ulong read a number: the digits it begins with, none being 0.

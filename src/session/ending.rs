@@ -146,8 +146,8 @@ impl Session {
             return;
         }
         let arrived = match &self.state {
-            State::Body(body) => Some(Arrived { size: body.decoder.size(), id: None }),
-            State::Settle(arrived) => Some(Arrived { size: arrived.size, id: arrived.id.clone() }),
+            State::Body(body) => Some(Arrived { size: body.decoder.size(), lines: 0, id: None }),
+            State::Settle(arrived) => Some(Arrived { size: arrived.size, lines: 0, id: arrived.id.clone() }),
             _ => None,
         };
         match arrived {

@@ -14,7 +14,9 @@ use crate::session::Snapshot;
 use crate::session::event::Answer;
 use crate::session::event::Ask;
 use crate::session::event::BackendEnd;
+use crate::session::event::Fact;
 use crate::session::event::Now;
+use crate::session::event::Output;
 use crate::session::relay::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
@@ -25,10 +27,12 @@ use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::session::throttling::Stage;
+use crate::smtp::address::Address;
 use crate::smtp::command::Body;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Parameter;
 use crate::smtp::command::Rcpt;
+use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
 use crate::smtp::reply_reader::BackendReply;
 
@@ -153,7 +157,7 @@ impl Session {
         if let Some(reply) = unknown_parameter(&rcpt.parameters, &["NOTIFY", "ORCPT"]) {
             return self.error(&reply, now);
         }
-        if !rcpt.recipient.is_ascii() && !transaction.mail.smtputf8 {
+        if !rcpt.is_ascii() && !(transaction.mail.smtputf8 && self.offer.smtputf8) {
             return self.error(&Reply::non_ascii(), now);
         }
         let snapshot = transaction.snapshot.clone();
@@ -318,6 +322,24 @@ impl Session {
         }
         self.open_backend(now);
         self.relay.send(request, now.monotonic, &mut self.output);
+    }
+
+    /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it
+    /// needs (RFC 6531 section 3.5), whatever was offered at EHLO.
+    pub(super) fn backend_ready(&mut self, offer: Offer, now: Now) {
+        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
+        self.offer = offer;
+        self.offer_is_fresh = true;
+        let sender = self.transaction.as_ref().and_then(|transaction| transaction.mail.sender.address());
+        if self.offer.smtputf8 || sender.is_none_or(Address::is_ascii) {
+            return self.relay.flush(now.monotonic, &mut self.output);
+        }
+        let begun = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_some());
+        self.relay.close(&mut self.output);
+        match begun {
+            true => self.backend_lost(BackendEnd::Lost, now),
+            false => self.mail_failed(Final::ours(&Reply::non_ascii(), Reason::Protocol, &self.id), now),
+        }
     }
 
     /// Opens a backend session, unless there is one; a new one hears again what the old one had accepted.

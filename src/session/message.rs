@@ -141,7 +141,7 @@ impl Session {
         let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else { return };
         let Body { decoder, header, end, streaming, .. } = *body;
         self.since = now.monotonic;
-        let arrived = Box::new(Arrived { size: decoder.size(), id: header.into_message_id() });
+        let arrived = Box::new(Arrived { size: decoder.size(), lines: decoder.lines(), id: header.into_message_id() });
         match end {
             None => {
                 self.state = State::Settle(arrived);
@@ -152,7 +152,8 @@ impl Session {
                 }
             }
             Some(BodyEnd::Oversize(limit)) => {
-                let reply = Reply::oversize(arrived.size, limit.octets);
+                let counted = if limit.stored { arrived.size - arrived.lines } else { arrived.size };
+                let reply = Reply::oversize(counted, limit.octets);
                 let ruling = Ruling::new(reply, Reason::OversizeData).by(limit.rule);
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }

@@ -291,7 +291,7 @@ impl Session {
 
     fn backend_said(&mut self, event: Event, now: Now) {
         match event {
-            Event::Ready(offer) => self.learn(offer),
+            Event::Ready(offer) => self.backend_ready(offer, now),
             Event::Reply(Step::Auth, reply) => self.auth_replied(&reply, now),
             Event::Reply(Step::Data, reply) => self.data_replied(reply, now),
             Event::Reply(Step::Dot, reply) => self.dot_replied(reply, now),
@@ -306,12 +306,6 @@ impl Session {
                 self.backend_lost(BackendEnd::Lost, now);
             }
         }
-    }
-
-    fn learn(&mut self, offer: Offer) {
-        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
-        self.offer = offer;
-        self.offer_is_fresh = true;
     }
 
     /// Replies go out in the order of the commands; behind one that waits for the backend they queue.

@@ -58,7 +58,7 @@ pub(super) enum Step {
 /// What the session is told.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The backend is greeted and has said what it offers.
+    /// The backend is greeted and has said what it offers; nothing is sent before `flush`.
     Ready(Offer),
     Reply(Step, BackendReply),
     /// A replayed command was answered by another code than the first time.
@@ -219,7 +219,7 @@ impl Relay {
             };
             self.active = now;
             let event = self.take(reply, out);
-            if matches!(event, None | Some(Event::Ready(_) | Event::Reply(..))) {
+            if matches!(event, None | Some(Event::Reply(..))) {
                 self.flush(now, out);
             }
             if event.is_some() {

@@ -151,7 +151,10 @@ pub(super) struct Final {
 /// A message that is here as a whole.
 #[derive(Debug)]
 pub(super) struct Arrived {
+    /// Wire octets.
     pub(super) size: u64,
+    /// Of them line ends, which count one octet less where messages are stored.
+    pub(super) lines: u64,
     pub(super) id: Option<String>,
 }
 

@@ -226,7 +226,8 @@ impl Session {
                 self.relay.send(Request::Auth(line), now.monotonic, &mut self.output);
                 self.state = State::Auth { waiting: true };
             }
-            _ => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
+            Ok(_) => self.refuse_and_close(&Reply::control_octet(), Reason::Protocol, now),
+            Err(_) => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
         }
         true
     }
