@@ -33,7 +33,6 @@ use crate::policy::throttle::Seed;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
-use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;

@@ -1,0 +1,93 @@
+//! An SMTP client that says exactly what it is told, from any loopback address.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+
+use tokio::net::TcpSocket;
+
+use crate::support::house::LONG;
+
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    /// Connects from 127.0.0.1, hears the greeting and says EHLO.
+    pub fn new(to: SocketAddr) -> Self {
+        Self::from(Ipv4Addr::LOCALHOST, to)
+    }
+
+    /// The same from another address.
+    pub fn from(ip: Ipv4Addr, to: SocketAddr) -> Self {
+        let mut client = Self::silent(ip, to);
+        expect("220", &client.reply());
+        expect("250", &client.command("EHLO client.example.net"));
+        client
+    }
+
+    /// Only connects.
+    pub fn silent(ip: Ipv4Addr, to: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((ip, 0).into()).unwrap();
+            socket.connect(to).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.stream.get_ref().local_addr().unwrap().port()
+    }
+
+    pub fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(octets.as_ref()).unwrap();
+    }
+
+    /// One reply; its lines joined by `|`. Empty: the connection was closed.
+    pub fn reply(&mut self) -> String {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line).unwrap();
+            let more = line.as_bytes().get(3) == Some(&b'-');
+            lines.push(line.trim_end().to_owned());
+            if !more {
+                return lines.join("|");
+            }
+        }
+    }
+
+    pub fn command(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n"));
+        self.reply()
+    }
+
+    /// MAIL, RCPT and DATA up to the 354.
+    pub fn begin(&mut self, sender: &str, recipient: &str) {
+        expect("250", &self.command(&format!("MAIL FROM:<{sender}>")));
+        expect("250", &self.command(&format!("RCPT TO:<{recipient}>")));
+        expect("354", &self.command("DATA"));
+    }
+
+    /// A whole message; returns the reply to its dot.
+    pub fn deliver(&mut self, sender: &str, recipient: &str, message: &str) -> String {
+        self.begin(sender, recipient);
+        self.send(message);
+        self.command(".")
+    }
+}
+
+#[track_caller]
+pub fn expect(code: &str, reply: &str) {
+    assert!(reply.starts_with(code), "expected {code}, got: {reply}");
+}
