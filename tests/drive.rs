@@ -138,7 +138,7 @@ impl Stage {
         session.handle_offer(scene.offer, true);
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
-        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), peer, None, services).run());
+        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), peer, watch::channel(None).1, services).run());
         Self { client: BufReader::new(client), listener, backend: None, together: Vec::new(), _stop: stop }
     }
 

@@ -232,7 +232,7 @@ impl World {
         }
         self.replies.extend_from_slice(octets);
         let now = self.now();
-        self.session.handle_backend(&mut self.replies, now);
+        self.session.handle_backend(&mut self.replies, true, now);
     }
 
     fn drain(&mut self) {

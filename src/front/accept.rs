@@ -76,11 +76,6 @@ impl Door {
     }
 
     fn receive(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
-        let limit = self.settings.borrow().max_connections + REFUSED_AT_ONCE;
-        if self.counts.total() >= limit {
-            // Not even the refusals can be borne: the kernel's close has to do.
-            return;
-        }
         let door = self.clone();
         tokio::spawn(async move {
             if let Err(error) = door.serve(stream, client, implicit_tls).await {
@@ -99,34 +94,26 @@ impl Door {
             addresses = header.unwrap_or(addresses);
         }
         let (client, local) = (canonical(addresses.0), canonical(addresses.1));
-        let (counted, admission) =
-            self.counts.enter(client.ip(), settings.max_connections, settings.max_connections_per_client);
-        let acceptor = self.tls.borrow().clone();
+        let limits = (settings.max_connections, settings.max_connections_per_client);
+        let Some((counted, admission)) = self.counts.enter(client.ip(), limits.0, limits.1) else { return Ok(()) };
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
-            let acceptor = acceptor.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+            let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
             let mut stop = self.services.stop.clone();
             let secured = tokio::select! {
-                secured = tls::accept(stream, acceptor, settings.handshake) => secured,
+                secured = tls::accept(stream, &acceptor, settings.handshake) => secured,
                 // Who is silent in the handshake does not hold up a stop.
                 _ = stop.wait_for(|stop| *stop > Stop::Run) => return Ok(()),
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None };
-        self.converse(stream, peer, admission, acceptor, settings.greet_delay).await;
+        self.converse(stream, peer, admission, settings.greet_delay).await;
         drop::<Counted>(counted);
         Ok(())
     }
 
-    async fn converse(
-        &self,
-        stream: ClientStream,
-        peer: Peer,
-        admission: Admission,
-        acceptor: Option<TlsAcceptor>,
-        greet_delay: Duration,
-    ) {
+    async fn converse(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) {
         let now = clock::now();
         let seconds = now.wall.as_second();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +127,7 @@ impl Door {
         let admission = if stopping { Admission::Stopping } else { admission };
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);
-        Driver::new(session, stream, peer, acceptor, self.services.clone()).run().await;
+        Driver::new(session, stream, peer, self.tls.clone(), self.services.clone()).run().await;
     }
 }
 
@@ -149,7 +136,5 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Connections over the limit that are still told so.
-const REFUSED_AT_ONCE: usize = 100;
 /// After a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -11,8 +11,10 @@ use crate::front::outbox::Outbox;
 use crate::front::stream::ClientStream;
 
 /// Ends a connection, within its limits.
-pub(super) async fn close(mut client: ClientStream, mut owed: Outbox) {
-    let told = timeout(LAST_WORD, async {
+/// One that was refused at the door has had all that it will get, and no other may want for its place.
+pub(super) async fn close(mut client: ClientStream, mut owed: Outbox, refused: bool) {
+    let (last_word, linger) = if refused { (SILENCE, SILENCE) } else { (LAST_WORD, LINGER) };
+    let told = timeout(last_word, async {
         while !owed.is_empty() {
             client.write_buf(&mut owed).await?;
         }
@@ -20,7 +22,7 @@ pub(super) async fn close(mut client: ClientStream, mut owed: Outbox) {
     });
     if matches!(told.await, Ok(Ok(()))) {
         // Whoever goes on sending for longer has no interest in the reply.
-        let _ = timeout(LINGER, read_to_end(&mut client)).await;
+        let _ = timeout(linger, read_to_end(&mut client)).await;
     }
 }
 

@@ -59,7 +59,7 @@ impl Stage {
 
     pub(super) fn backend(&mut self, octets: &[u8]) {
         self.replies.extend_from_slice(octets);
-        self.session.handle_backend(&mut self.replies, self.now);
+        self.session.handle_backend(&mut self.replies, true, self.now);
         self.drain();
     }
 

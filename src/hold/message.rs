@@ -138,7 +138,12 @@ impl Hold {
         Ok(piece)
     }
 
+    /// Not while it is read: what was handed out already would be handed out again from the file.
     fn is_due(&self) -> bool {
+        let Reading { file, piece, ready } = &self.reading;
+        if *file > 0 || *piece > 0 || !ready.is_empty() {
+            return false;
+        }
         let waiting = self.len() - self.filed;
         if self.filed == 0 { waiting > self.settings.memory } else { waiting >= AT_ONCE }
     }

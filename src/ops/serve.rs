@@ -229,11 +229,14 @@ fn watch_files(assembly: &Assembly) -> Option<Watcher> {
     }
 }
 
-/// A file that was changed after it was read and before it was watched. Seconds are as fine as it needs to be: reading
-/// once too often harms nobody.
+/// A file that was changed after it was read and before it was watched.
 fn changed_since(files: &[PathBuf], began: Timestamp) -> bool {
-    let changed = |file: &PathBuf| file.metadata().is_ok_and(|metadata| metadata.ctime() >= began.as_second());
-    files.iter().any(changed)
+    let changed = |file: &PathBuf| {
+        let metadata = file.metadata().ok()?;
+        let nanoseconds = i32::try_from(metadata.ctime_nsec()).ok()?;
+        Timestamp::new(metadata.ctime(), nanoseconds).ok()
+    };
+    files.iter().filter_map(changed).any(|changed| changed >= began)
 }
 
 async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unwatched> {

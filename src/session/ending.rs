@@ -92,11 +92,18 @@ impl Session {
 
     /// A protocol error: counted, and too many of them end the session.
     pub(super) fn error(&mut self, reply: &Reply, now: Now) {
+        if self.count_error(now) {
+            self.reply(reply);
+        }
+    }
+
+    /// False: it was one too many, and the session is over.
+    pub(super) fn count_error(&mut self, now: Now) -> bool {
         self.errors += 1;
         if self.errors > self.snapshot.settings.max_errors {
-            return self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
+            self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
         }
-        self.reply(reply);
+        !self.is_over()
     }
 
     /// A command that brings no mail forward. A client that sends nothing else is counted as erring.
@@ -117,14 +124,19 @@ impl Session {
 
     /// A refusal after which nothing the client sends can be trusted, or borne.
     pub(super) fn refuse_and_close(&mut self, reply: &Reply, reason: Reason, now: Now) {
-        let last = Final::ours(reply, reason, &self.id);
+        self.rule_and_close(&Ruling::new(reply.clone(), reason), now);
+    }
+
+    /// The same, by a rule that has a name.
+    pub(super) fn rule_and_close(&mut self, ruling: &Ruling, now: Now) {
+        let last = Final::ruled(ruling, &self.id);
         if self.transaction.is_some() {
             self.record_transaction(&last, None, now);
             self.transaction = None;
         } else {
             self.record_connection(Some(&last), now);
         }
-        self.reply(reply);
+        self.reply(&ruling.reply);
         self.close(now);
     }
 

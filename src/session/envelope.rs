@@ -95,7 +95,7 @@ impl Session {
 
     /// The throttles have let MAIL pass, or not.
     pub(super) fn mail_answered(&mut self, mut transaction: Box<Transaction>, answer: &Answer, now: Now) {
-        transaction.shadow.extend(throttle_names(&transaction, &answer.shadows));
+        transaction.note_shadows(&answer.shadows);
         if answer.no_room {
             let ruling = Ruling::new(Reply::no_room(), Reason::NoRoom);
             return self.refuse_mail(transaction, &ruling, now);
@@ -138,10 +138,8 @@ impl Session {
     pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
         self.record_transaction(&last, None, now);
         self.transaction = None;
-        // Replies to RCPTs that went out behind it would be taken for those of the next transaction.
-        if !self.relay.is_closed() && self.relay.idle_since().is_none() {
-            self.relay.close(&mut self.output);
-        }
+        // Replies to RCPTs that went out behind it are not those of the next transaction.
+        self.relay.ignore_outstanding();
         self.fill_slot(last, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
             self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id), now);
@@ -157,7 +155,8 @@ impl Session {
         if let Some(reply) = unknown_parameter(&rcpt.parameters, &["NOTIFY", "ORCPT"]) {
             return self.error(&reply, now);
         }
-        if !rcpt.is_ascii() && !(transaction.mail.smtputf8 && self.offer.smtputf8) {
+        let takes_utf8 = transaction.mail.smtputf8 && self.offer.smtputf8;
+        if !takes_utf8 && !rcpt.is_ascii() {
             return self.error(&Reply::non_ascii(), now);
         }
         let snapshot = transaction.snapshot.clone();
@@ -190,8 +189,7 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.reply(&Reply::need_mail());
         };
-        let shadow = throttle_names(transaction, &answer.shadows);
-        transaction.shadow.extend(shadow);
+        transaction.note_shadows(&answer.shadows);
         if let Some(ruling) = throttled(transaction, answer) {
             self.refuse_rcpt(&rcpt, &ruling, now);
             if ruling.verdict == Verdict::Disconnect {
@@ -368,8 +366,4 @@ fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> 
 fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
     let (index, wait) = answer.refused?;
     Some(Ruling::throttled(&transaction.snapshot.policy.throttles[index], wait))
-}
-
-fn throttle_names(transaction: &Transaction, indices: &[usize]) -> Vec<Arc<str>> {
-    indices.iter().map(|index| transaction.snapshot.policy.throttles[*index].name.clone()).collect()
 }

@@ -131,9 +131,14 @@ impl Session {
                 self.output.push_back(Output::HoldDrop);
             }
         }
-        // Without an end in sight: nobody sends twenty times what is allowed by mistake.
-        if let Some(limit) = over.filter(|limit| size / OVERSIZE_FACTOR > limit.octets) {
-            self.refuse_and_close(&Reply::oversize(size, limit.octets), Reason::OversizeData, now);
+        // Without an end in sight: the time limits grow with the size, so there has to be another.
+        if let Some(limit) = over.filter(|limit| size > ENDLESS.max(limit.octets.saturating_mul(2))) {
+            let accepted = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
+            let (snapshot, recipients) = (transaction.snapshot.clone(), accepted.collect::<Vec<_>>());
+            let charges = self.charges(&snapshot, Count::Rejections, 1, &transaction.mail.sender, &recipients);
+            self.charge(&snapshot, charges);
+            let ruling = Ruling::new(Reply::oversize(size, limit.octets), Reason::OversizeData).by(limit.rule);
+            self.rule_and_close(&ruling, now);
         }
     }
 
@@ -186,7 +191,7 @@ impl Session {
 
     /// The backend's word on the message. Before our dot it can only be a refusal: the rest is not sent.
     pub(super) fn dot_replied(&mut self, reply: BackendReply, now: Now) {
-        if !self.relay.dot_sent() {
+        if !self.relay.dot_written() {
             self.relay.abandon(&mut self.output);
         }
         self.settle(Final::backend(&reply), now);
@@ -213,6 +218,7 @@ impl Session {
             }
             self.without_backend(|_| Final::backend(reply), now);
             if close {
+                self.record_connection(Some(&Final::backend(reply)), now);
                 self.close(now);
             }
         }
@@ -299,5 +305,5 @@ fn hold_failed(end: HoldEnd, session: &str) -> Final {
     }
 }
 
-/// How many times the limit a message may go on after it was over it.
-const OVERSIZE_FACTOR: u64 = 20;
+/// A message over its limit is read on to its true end, but not for ever.
+const ENDLESS: u64 = 1 << 30;

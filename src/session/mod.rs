@@ -190,9 +190,10 @@ impl Session {
         self.relay.opened(now.monotonic);
     }
 
-    /// Octets from the backend.
-    pub fn handle_backend(&mut self, input: &mut BytesMut, now: Now) {
-        while let Some(event) = self.relay.receive(input, now.monotonic, &mut self.output) {
+    /// Octets from the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was said, is
+    /// on its way.
+    pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) {
+        while let Some(event) = self.relay.receive(input, written, now.monotonic, &mut self.output) {
             self.backend_said(event, now);
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Relay {
     /// The backend has seen a MAIL that neither a final dot nor RSET has ended.
     in_transaction: bool,
     dot_sent: bool,
+    /// It has left us: only now can a reply be about the whole message.
+    dot_written: bool,
     active: Instant,
 }
 
@@ -90,6 +92,8 @@ struct Queued {
 enum Expected {
     Reply(Step),
     Replay(u16),
+    /// Whoever asked does not want to know any more.
+    Ignored,
     Reset,
 }
 
@@ -104,6 +108,7 @@ impl Relay {
             reader: ReplyReader::default(),
             in_transaction: false,
             dot_sent: false,
+            dot_written: false,
             active: now,
         }
     }
@@ -117,6 +122,11 @@ impl Relay {
         self.dot_sent
     }
 
+    /// And it has left us.
+    pub(super) fn dot_written(&self) -> bool {
+        self.dot_written
+    }
+
     /// Nothing is asked and nothing is awaited, since when.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let idle = self.link == Link::Ready && self.unsent.is_empty() && self.outstanding.is_empty();
@@ -127,7 +137,9 @@ impl Relay {
     pub(super) fn deadline(&self, connect: Duration, reply: Duration) -> Option<Instant> {
         match self.link {
             Link::Closed => None,
-            Link::Opening | Link::Greeting => Some(self.active + connect),
+            // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
+            Link::Opening => Some(self.active + 2 * connect + BACKSTOP),
+            Link::Greeting => Some(self.active + connect),
             Link::Ehlo | Link::Helo => Some(self.active + reply),
             Link::Ready if self.outstanding.is_empty() => None,
             Link::Ready => Some(self.active + reply),
@@ -151,10 +163,10 @@ impl Relay {
         }
     }
 
-    /// Asks something; it goes out as soon as the backend may hear it. A MAIL after one that was not ended is preceded
-    /// by RSET, because not every server takes a nested MAIL.
+    /// Asks something; it goes out as soon as the backend may hear it. MAIL and AUTH after a MAIL that was not ended are
+    /// preceded by RSET: not every server takes a nested MAIL, and none takes AUTH in a transaction (RFC 4954 section 4).
     pub(super) fn send(&mut self, request: Request, now: Instant, out: &mut VecDeque<Output>) {
-        if matches!(request, Request::Mail(_)) && self.in_transaction {
+        if matches!(request, Request::Auth(_) | Request::Mail(_)) && self.in_transaction {
             self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
         }
         self.unsent.push_back(Queued { request, replayed: None });
@@ -202,13 +214,25 @@ impl Relay {
         self.forget();
     }
 
+    /// MAIL was refused: the RCPTs that went out behind it get replies that nobody waits for.
+    pub(super) fn ignore_outstanding(&mut self) {
+        self.unsent.clear();
+        self.outstanding.iter_mut().for_each(|expected| *expected = Expected::Ignored);
+    }
+
     /// The connection is gone already.
     pub(super) fn forget(&mut self) {
         *self = Self::new(self.active);
     }
 
     /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
-    pub(super) fn receive(&mut self, input: &mut BytesMut, now: Instant, out: &mut VecDeque<Output>) -> Option<Event> {
+    pub(super) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        written: bool,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Event> {
         loop {
             if self.link == Link::Closed {
                 input.clear();
@@ -218,6 +242,7 @@ impl Relay {
                 return Some(Event::Broken);
             };
             self.active = now;
+            self.dot_written = self.dot_sent && written;
             let event = self.take(reply, out);
             if matches!(event, None | Some(Event::Reply(..))) {
                 self.flush(now, out);
@@ -268,6 +293,7 @@ impl Relay {
                 None
             }
             Some(Expected::Reset) => Some(Event::Broken),
+            Some(Expected::Ignored) => None,
             Some(Expected::Replay(code)) if reply.code == code => None,
             Some(Expected::Replay(_)) => Some(Event::Differs),
             Some(Expected::Reply(step)) if !self.fits(step, &reply) => Some(Event::Broken),
@@ -287,7 +313,7 @@ impl Relay {
         match step {
             Step::Data => reply.code == 354 || reply.code >= 400,
             Step::Auth => reply.code != 354,
-            Step::Dot => reply.code >= 400 || (reply.is_success() && self.dot_sent),
+            Step::Dot => reply.code >= 400 || (reply.is_success() && self.dot_written),
             Step::Mail | Step::Rcpt => !reply.is_intermediate(),
         }
     }
@@ -305,6 +331,7 @@ impl Relay {
                 Request::Mail(_) => {
                     self.in_transaction = true;
                     self.dot_sent = false;
+                    self.dot_written = false;
                     Step::Mail
                 }
                 Request::Rcpt(_) => Step::Rcpt,
@@ -348,3 +375,6 @@ impl Relay {
         }
     }
 }
+
+/// More than the shell's own limits together.
+const BACKSTOP: Duration = Duration::from_secs(1);

@@ -182,6 +182,18 @@ impl Transaction {
     }
 }
 
+impl Transaction {
+    /// Shadow throttles that would have refused, each once.
+    pub(super) fn note_shadows(&mut self, indices: &[usize]) {
+        for index in indices {
+            let name = &self.snapshot.policy.throttles[*index].name;
+            if !self.shadow.contains(name) {
+                self.shadow.push(name.clone());
+            }
+        }
+    }
+}
+
 impl Final {
     /// By one of our own replies.
     pub(super) fn ours(reply: &Reply, reason: Reason, session: &str) -> Self {

@@ -244,6 +244,10 @@ impl Session {
                 self.record_connection(Some(&Final::backend(reply)), now);
                 self.close(now);
             }
+            // A guess that failed (RFC 4954 section 4 has no limit of its own).
+            if reply.is_permanent() {
+                self.count_error(now);
+            }
             self.stop_if_idle(now);
         }
     }

@@ -354,7 +354,7 @@ impl Player {
         for piece in octets.chunks(self.cut) {
             self.replies.extend_from_slice(piece);
             let now = self.now();
-            self.session.handle_backend(&mut self.replies, now);
+            self.session.handle_backend(&mut self.replies, true, now);
             self.drain();
         }
     }

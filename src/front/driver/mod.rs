@@ -41,7 +41,9 @@ pub struct Driver {
     session: Session,
     services: Arc<Services>,
     peer: Peer,
-    tls: Option<TlsAcceptor>,
+    tls: watch::Receiver<Option<TlsAcceptor>>,
+    /// Refused at the door: not worth a long farewell.
+    unwelcome: bool,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     stop: watch::Receiver<Stop>,
     client: Option<ClientStream>,
@@ -82,13 +84,15 @@ impl Driver {
         session: Session,
         client: ClientStream,
         peer: Peer,
-        tls: Option<TlsAcceptor>,
+        tls: watch::Receiver<Option<TlsAcceptor>>,
         services: Arc<Services>,
     ) -> Self {
+        let unwelcome = session.is_over();
         Self {
             session,
             peer,
             tls,
+            unwelcome,
             snapshot: services.snapshot.clone(),
             stop: services.stop.clone(),
             services,
@@ -114,7 +118,7 @@ impl Driver {
         }
         drop((self.hold, self.backend));
         if let Some(client) = self.client {
-            linger::close(client, self.owed).await;
+            linger::close(client, self.owed, self.unwelcome).await;
         }
     }
 
@@ -185,7 +189,7 @@ impl Driver {
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
         let room = if self.hold.is_some() { BODY_READ } else { COMMAND_READ };
         let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
-        let flushes = !fills && self.hold.as_ref().is_some_and(Hold::needs_flush);
+        let flushes = !self.sending_body && self.hold.as_ref().is_some_and(Hold::needs_flush);
         let idle = self.session.has_idle_backend();
         let alarmed = self.set_alarm();
         let client_wish = Wish {

@@ -87,7 +87,9 @@ impl Driver {
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
         let mut stop = self.services.stop.clone();
-        let secured = match (self.client.take(), &self.tls) {
+        // The newest: a reload may have brought it.
+        let acceptor = self.tls.borrow().clone();
+        let secured = match (self.client.take(), &acceptor) {
             (Some(client), Some(acceptor)) => tokio::select! {
                 secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
                 // Who is silent in the handshake does not hold up a stop.

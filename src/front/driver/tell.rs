@@ -53,7 +53,10 @@ impl Driver {
 
     fn backend_did(&mut self, done: Done, now: Now) {
         match done {
-            Done::Read(Ok(1..)) => self.session.handle_backend(&mut self.replies, now),
+            Done::Read(Ok(1..)) => {
+                let written = self.outbox.is_empty() && !self.sending_body;
+                self.session.handle_backend(&mut self.replies, written, now);
+            }
             Done::Written(Ok(_)) => self.session.handle_backend_progress(now),
             Done::Flushed(_) => {}
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost, now),
