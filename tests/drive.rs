@@ -61,7 +61,7 @@ async fn dialogs_go_the_same_through_the_loop() {
 
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
-    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H']);
+    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V']);
     let scene_only = ["greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
     let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));
     // How much of a message that is too large has been streamed when that shows is a matter of cuts.

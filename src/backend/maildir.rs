@@ -23,6 +23,12 @@ use tokio::io::DuplexStream;
 
 use crate::backend::maildir::body::BodyDecoder;
 use crate::backend::maildir::delivery::Delivery;
+use crate::smtp::reply::Offer;
+
+/// What the answer to EHLO below offers.
+pub(super) fn offer() -> Offer {
+    Offer { size: Some(0), eight_bit_mime: true, pipelining: true, smtputf8: true, enhanced: true, ..Offer::default() }
+}
 
 /// Serves one session on `stream` until it quits or hangs up. A message that was not ended with its final dot, or not
 /// answered with 250, leaves no file behind.

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::Source;
 use crate::cli::print;
 
-/// Report every fault of the configuration and of the lists, as file:line:column: message
+/// Report every fault of the configuration and of the lists, with file, line and column
 ///
 /// Exit code 0 when there is none, else 1. Warnings do not count. Nothing is changed, nothing is started.
 #[derive(Args, Debug)]
@@ -25,7 +25,7 @@ impl Check {
         let origin = self.source.origin(&[], None);
         let (faults, warnings) = match origin.assemble() {
             Ok(assembly) => (Vec::new(), assembly.warnings),
-            Err(faults) => (faults, Vec::new()),
+            Err(refused) => (refused.faults, refused.warnings),
         };
         let file = origin.file.as_ref().map(|file| file.display().to_string());
         if self.json {

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::print;
+use crate::config::units;
 use crate::ops::explain;
 use crate::ops::explain::Explanation;
 use crate::ops::explain::Message;
@@ -39,8 +40,8 @@ pub(super) struct Explain {
     /// The client's name for itself
     #[arg(long, value_name = "NAME", default_value = "client.example")]
     helo: String,
-    /// The declared size in octets
-    #[arg(long, value_name = "OCTETS")]
+    /// The declared size: octets, or 10MB, 10MiB
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
     size: Option<u64>,
     /// Print JSON
     #[arg(long)]
@@ -51,8 +52,8 @@ impl Explain {
     pub(super) fn run(&self) -> ExitCode {
         let assembly = match self.source.origin(&[], None).assemble() {
             Ok(assembly) => assembly,
-            Err(faults) => {
-                faults.iter().for_each(|fault| eprintln!("{fault}"));
+            Err(refused) => {
+                refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
                 return ExitCode::FAILURE;
             }
         };
@@ -101,6 +102,7 @@ impl Explain {
             "helo": self.helo,
             "tcprules": explanation.rule,
             "size_limit": explanation.limit.map(|limit| limit.octets),
+            "size_rule": explanation.limit.map(|limit| limit.rule),
             "steps": explanation.steps.iter().map(step).collect::<Vec<_>>(),
         })
     }

@@ -43,6 +43,8 @@ pub struct Loaded {
 pub struct Refused {
     /// All of them, in the file's order.
     pub faults: Vec<Fault>,
+    /// What is probably not as it was meant.
+    pub warnings: Vec<Fault>,
     /// What could be read all the same: good enough to look for faults in the files that it names, for nothing else.
     pub readable: Option<Box<Draft>>,
 }
@@ -67,7 +69,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
 /// # Errors
 /// All faults, those of the command line first.
 pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> {
-    let unreadable = |faults| Refused { faults, readable: None };
+    let unreadable = |faults| Refused { faults, warnings: Vec::new(), readable: None };
     let octets = read_bounded(path).map_err(|error| unreadable(vec![Fault::of_file(path, error.to_string())]))?;
     let text = match str::from_utf8(&octets) {
         Ok(text) => text,
@@ -132,7 +134,7 @@ fn read(source: &Source<'_>, overrides: &Overrides) -> Result<Loaded, Refused> {
     let config = build::build(&file, folder);
     match faults.is_empty() {
         true => Ok(Loaded { config, warnings }),
-        false => Err(Refused { faults, readable: Some(Box::new(config)) }),
+        false => Err(Refused { faults, warnings, readable: Some(Box::new(config)) }),
     }
 }
 

@@ -273,6 +273,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flush_between_two_fills_changes_nothing() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 262_144, 1 << 30).begin(0).unwrap();
+        let text = text(300_000);
+        hold.push(&text).unwrap();
+        let mut all = hold.fill().await.unwrap().unwrap().to_vec();
+        assert!(!hold.needs_flush());
+        hold.flush().await.unwrap();
+        all.extend(read_all(&mut hold).await);
+        assert!(all == text);
+    }
+
+    #[tokio::test]
     async fn a_rewind_in_the_middle_starts_over() {
         let spool = tempfile::tempdir().unwrap();
         let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();

@@ -11,7 +11,6 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config;
 use crate::config::Loaded;
-use crate::config::Refused;
 use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
 use crate::config::faults::Fault;
@@ -22,6 +21,7 @@ use crate::policy::Policy;
 use crate::policy::environment::Variables;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
+use crate::policy::list::ListFault;
 use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
 use crate::qmail::load;
@@ -48,6 +48,15 @@ pub struct Assembly {
     /// All files that were read, or would be if they were there: a change of one is a reason to reload.
     pub files: Vec<PathBuf>,
     /// What is probably not as it was meant.
+    pub warnings: Vec<Finding>,
+}
+
+/// Why nothing is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    /// Never empty.
+    pub faults: Vec<Finding>,
+    /// What else is probably not as it was meant.
     pub warnings: Vec<Finding>,
 }
 
@@ -86,12 +95,12 @@ impl Origin {
     ///
     /// # Errors
     /// Every fault of every file.
-    pub fn assemble(&self) -> Result<Assembly, Vec<Finding>> {
+    pub fn assemble(&self) -> Result<Assembly, Refused> {
         let loaded = match &self.file {
             Some(file) => config::load_with(file, &self.overrides),
             None => config::without_file(&self.overrides),
         };
-        let Loaded { config: draft, warnings } = loaded.map_err(all_faults)?;
+        let Loaded { config: draft, warnings } = loaded.map_err(refused)?;
         let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
         let outcome = load::load(&draft.sources());
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
@@ -113,7 +122,7 @@ impl Origin {
         }
         let size = size_rules(&config, lists.databytes, &mut faults);
         if !faults.is_empty() {
-            return Err(faults);
+            return Err(Refused { faults, warnings });
         }
         let snapshot = Arc::new(snapshot(&config, lists, size));
         Ok(Assembly { config, snapshot, tls, files, warnings })
@@ -145,14 +154,23 @@ impl Finding {
 }
 
 /// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the
-/// second only after the first are mended. A file that is not there was reported with its place already.
-fn all_faults(refused: Refused) -> Vec<Finding> {
+/// second only after the first are mended. A file that the configuration itself names was looked for already, and is
+/// reported with the place of its name.
+fn refused(refused: config::Refused) -> Refused {
     let mut faults: Vec<Finding> = refused.faults.into_iter().map(Finding::from).collect();
-    let outcome = refused.readable.map(|draft| load::load(&draft.sources()).lists);
-    let of_lists = outcome.and_then(Result::err).unwrap_or_default();
-    let inside = of_lists.iter().filter(|fault| fault.place.line > 0);
-    faults.extend(inside.map(|fault| Finding::of_list(&fault.place, &fault.what)));
-    faults
+    let mut warnings: Vec<Finding> = refused.warnings.into_iter().map(Finding::from).collect();
+    if let Some(sources) = refused.readable.map(|draft| draft.sources()) {
+        let outcome = load::load(&sources);
+        let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
+        let mut named: Vec<String> = named.map(|path| path.display().to_string()).collect();
+        named.extend(sources.control.iter().map(|path| path.display().to_string()));
+        let told = |fault: &ListFault| fault.place.line == 0 && named.iter().any(|name| *name == *fault.place.source);
+        let of_lists = outcome.lists.err().unwrap_or_default();
+        let untold = of_lists.iter().filter(|fault| !told(fault));
+        faults.extend(untold.map(|fault| Finding::of_list(&fault.place, &fault.what)));
+        warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+    }
+    Refused { faults, warnings }
 }
 
 /// A queue that was only supposed to be beside the control folder: asking for its free space would refuse all mail.

@@ -13,6 +13,7 @@ use crate::front;
 use crate::front::Services;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
+use crate::ops::assemble::Refused;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::session::Snapshot;
@@ -20,6 +21,8 @@ use crate::session::Snapshot;
 /// Where new values are published.
 pub(super) struct Reload {
     pub(super) origin: Origin,
+    /// What was in force at the start, and is still bound.
+    pub(super) bound: Config,
     pub(super) config: Config,
     pub(super) services: Arc<Services>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
@@ -44,7 +47,7 @@ impl Reload {
                 }
                 self.publish(assembly);
             }
-            Err(faults) => {
+            Err(Refused { faults, .. }) => {
                 for fault in &faults {
                     tracing::error!(fault = %fault, "reload");
                 }
@@ -58,7 +61,7 @@ impl Reload {
         for warning in &warnings {
             tracing::warn!(warning = %warning, "reload");
         }
-        for key in fixed_at_start(&self.config, &config) {
+        for key in fixed_at_start(&self.bound, &config) {
             tracing::warn!(key, needs = "a restart", "reload");
         }
         self.services.backends.update(config.backend.clone());
@@ -70,6 +73,10 @@ impl Reload {
         let senders: usize = policy.senders.iter().map(AddressList::len).sum();
         let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();
         let rules = policy.clients.len();
+        let before = self.snapshot.borrow().policy.senders.iter().map(AddressList::len).sum::<usize>();
+        if before > 0 && senders == 0 {
+            tracing::warn!(lifted = before, "no sender is blocked any more");
+        }
         self.snapshot.send_replace(snapshot);
         // Whoever reads this may rely on it.
         tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");

@@ -78,7 +78,7 @@ impl std::error::Error for StartFault {}
 /// What kept it from starting; nothing was changed then.
 pub fn serve(origin: Origin) -> Result<(), StartFault> {
     let began = Timestamp::from_nanosecond(Wall::new().now().into()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let assembly = origin.assemble().map_err(StartFault::Files)?;
+    let assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::start::start(assembly.config.report);
     log_panics();
     for warning in &assembly.warnings {
@@ -149,7 +149,8 @@ async fn run(
     tokio::spawn(sweep(services.clone()));
     let config = assembly.config.clone();
     let changed_meanwhile = changed_since(&assembly.files, began);
-    let mut reload = Reload { origin, config, services, snapshot, front, tls, log };
+    let bound = config.clone();
+    let mut reload = Reload { origin, bound, config, services, snapshot, front, tls, log };
     if changed_meanwhile {
         reload.run(&mut watcher).await;
     }

@@ -151,6 +151,15 @@ impl Ruling {
         Self::new(Reply::disconnected(throttle.count, wait), Reason::Throttled).by(&throttle.name)
     }
 
+    /// Names what decided beside the first: the throttle that ends the connection.
+    #[must_use]
+    pub fn and_by(self, rule: impl fmt::Display) -> Self {
+        match self.rule.clone() {
+            Some(first) => self.by(format_args!("{first},{rule}")),
+            None => self.by(rule),
+        }
+    }
+
     /// Names what decided.
     #[must_use]
     pub fn by(mut self, rule: impl fmt::Display) -> Self {

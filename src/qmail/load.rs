@@ -144,7 +144,12 @@ impl Loader<'_> {
                 self.warnings.extend(LocalDomains::warnings(&name(&path), &text));
                 LocalDomains::parse(name(&path), &text)
             }
-            None => LocalDomains::default(),
+            None => {
+                let what = "is not there: nobody is local, so every recipient is refused to whom RELAYCLIENT is not set; \
+                            is this qmail's control folder?";
+                self.warnings.push(ListFault::new(&name(&path), 0, what));
+                LocalDomains::default()
+            }
         };
         let path = folder.join("morercpthosts.cdb");
         if let Some(bytes) = self.checked(control::read(&path)) {

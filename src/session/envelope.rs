@@ -261,7 +261,10 @@ impl Session {
             (RefusedWhat::Mail(transaction), _) | (_, Some(transaction)) => transaction.snapshot.clone(),
             _ => self.snapshot.clone(),
         };
-        let action = answer.refused.map(|(index, _)| snapshot.policy.throttles[index].action);
+        let over = answer.refused.map(|(index, _)| &snapshot.policy.throttles[index]);
+        let over = over.filter(|throttle| throttle.action != Action::Defer);
+        let ruling = over.map_or(ruling.clone(), |throttle| ruling.and_by(&throttle.name));
+        let disconnects = over.is_some();
         self.charge(&snapshot, charges);
         match what {
             RefusedWhat::Mail(transaction) => self.refuse_mail(transaction, &ruling, now),
@@ -271,7 +274,7 @@ impl Session {
             }
             RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
         }
-        if action.is_some_and(|action| action != Action::Defer) {
+        if disconnects {
             self.end_transaction(Reason::Throttled, now);
             self.close(now);
         }

@@ -302,7 +302,7 @@ impl Session {
                 self.backend_refused(&reply, now);
             }
             Event::Broken | Event::Differs => {
-                self.relay.close(&mut self.output);
+                self.relay.abandon(&mut self.output);
                 self.backend_lost(BackendEnd::Lost, now);
             }
         }

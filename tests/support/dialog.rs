@@ -4,6 +4,7 @@
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks.
+//! `V` is `B` before what is meant for the backend was written to it.
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
 //! dropped, `h` a message is held, `t` the TLS handshake, `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
@@ -314,7 +315,8 @@ impl Player {
                     together.extend(unescape(rest));
                     self.client(&std::mem::take(&mut together));
                 }
-                "B" => self.backend(&[rest.as_bytes(), b"\r\n"].concat()),
+                "B" => self.backend(&[rest.as_bytes(), b"\r\n"].concat(), true),
+                "V" => self.backend(&[rest.as_bytes(), b"\r\n"].concat(), false),
                 "#" | "" => self.transcript.push(line.clone()),
                 _ => self.other(kind, rest),
             }
@@ -350,11 +352,11 @@ impl Player {
         }
     }
 
-    fn backend(&mut self, octets: &[u8]) {
+    fn backend(&mut self, octets: &[u8], written: bool) {
         for piece in octets.chunks(self.cut) {
             self.replies.extend_from_slice(piece);
             let now = self.now();
-            self.session.handle_backend(&mut self.replies, true, now);
+            self.session.handle_backend(&mut self.replies, written, now);
             self.drain();
         }
     }
@@ -488,7 +490,7 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K")
+    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V")
 }
 
 fn describe(record: &Record) -> String {
