@@ -153,6 +153,11 @@ impl State {
             if waiter.grant.send(()).is_ok() {
                 self.taken += 1;
                 *self.per_client.entry(waiter.client).or_default() += 1;
+                // The place may be one that somebody gave up for another who waits still: that one may ask again.
+                let robbed = self.waiting.values_mut().find(|other| !waiter.asked && other.asked);
+                if let Some(robbed) = robbed {
+                    robbed.asked = false;
+                }
             }
         }
     }
