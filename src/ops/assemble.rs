@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
 
+use crate::backend::Target;
 use crate::config;
 use crate::config::Loaded;
 use crate::config::checked::Config;
@@ -176,8 +177,14 @@ fn refused(refused: config::Refused) -> Refused {
 /// A queue that was only supposed to be beside the control folder: asking for its free space would refuse all mail.
 fn forget_missing_queue(config: &mut Config) -> Option<Finding> {
     let queue = config.hold.queue.take_if(|queue| !queue.is_dir())?;
-    let what = "is not there, so its free space is not watched; write qmail.queue = \"...\"".to_owned();
-    Some(Finding { file: queue.display().to_string(), line: 0, column: 0, what })
+    let file = config.qmail.control.as_ref().map(|control| control.display().to_string()).unwrap_or_default();
+    let what = format!(
+        "there is no queue beside it ({}), so its free space is not watched; write qmail.queue = \"...\"",
+        queue.display()
+    );
+    // Our own Maildir needs no queue.
+    let matters = !matches!(config.backend.target, Target::Maildir(_));
+    matters.then_some(Finding { file, line: 0, column: 0, what })
 }
 
 fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
