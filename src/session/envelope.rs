@@ -266,8 +266,14 @@ impl Session {
         let ruling = over.map_or(ruling.clone(), |throttle| ruling.and_by(&throttle.name));
         let disconnects = over.is_some();
         self.charge(&snapshot, charges);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.note_shadows(&answer.shadows);
+        }
         match what {
-            RefusedWhat::Mail(transaction) => self.refuse_mail(transaction, &ruling, now),
+            RefusedWhat::Mail(mut transaction) => {
+                transaction.note_shadows(&answer.shadows);
+                self.refuse_mail(transaction, &ruling, now);
+            }
             RefusedWhat::Rcpt(rcpt) => {
                 self.state = State::Command;
                 self.refuse_rcpt(&rcpt, &ruling, now);
