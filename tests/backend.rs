@@ -166,13 +166,13 @@ fn parent(process: &Path) -> Option<String> {
     rest.split(' ').nth(1).map(str::to_owned)
 }
 
-/// Tells events of the target `backend` as text, without the pid.
+/// Tells what the backends log as text, without the pid.
 struct Listener(mpsc::Sender<String>);
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Listener {
     fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         let metadata = event.metadata();
-        if metadata.target() != "backend" {
+        if !metadata.target().starts_with("portcullis::backend") {
             return;
         }
         let mut fields = Fields::default();
@@ -180,7 +180,7 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Listener {
         assert!(fields.0.remove("pid").is_some(), "which child");
         let message = fields.0.remove("message").map(|text| format!(" {text}")).unwrap_or_default();
         let rest: String = fields.0.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        let _ = self.0.send(format!("{} {}{message}{rest}", metadata.level(), metadata.target()));
+        let _ = self.0.send(format!("{}{message}{rest}", metadata.level()));
     }
 }
 

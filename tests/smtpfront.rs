@@ -46,6 +46,9 @@ fn a_mail_comes_through_with_the_clients_true_address() {
     for part in ["client=127.0.0.5 ", "sender=<Alice@example.net> ", "recipients=Fred@example.org ", " code=250 "] {
         assert!(line.contains(part), "{part} in {line}");
     }
+    // What smtpfront-qmail says on its stderr is in our log.
+    let said = proxy.line("MAIL FROM:<Alice@example.net>");
+    assert!(said.contains("backend pid=") && said.contains("line=\"mailfront["), "{said}");
     proxy.until_childless();
 }
 

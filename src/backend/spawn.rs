@@ -97,8 +97,8 @@ impl Keeper {
         let pid = self.pid.as_raw();
         match ended {
             Ok(status) if status.success() => {}
-            Ok(status) => tracing::debug!(target: "backend", pid, %status, "ended"),
-            Err(error) => tracing::error!(target: "backend", pid, %error, "cannot be waited for"),
+            Ok(status) => tracing::debug!(pid, %status, "backend ended"),
+            Err(error) => tracing::error!(pid, %error, "backend cannot be waited for"),
         }
         if timeout(self.grace.log, self.log_ended()).await.is_err() {
             self.log.abort();
@@ -136,9 +136,9 @@ impl Keeper {
 
     fn signal(&self, signal: Signal) {
         if let Err(error) = killpg(self.pid, signal) {
-            tracing::debug!(target: "backend", pid = self.pid.as_raw(), %signal, %error, "cannot be signalled");
+            tracing::debug!(pid = self.pid.as_raw(), %signal, %error, "backend cannot be signalled");
         } else {
-            tracing::debug!(target: "backend", pid = self.pid.as_raw(), %signal, "did not end by itself");
+            tracing::debug!(pid = self.pid.as_raw(), %signal, "backend did not end by itself");
         }
     }
 }

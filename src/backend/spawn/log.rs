@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 
 /// Ends with the output.
 pub(super) async fn relay(output: impl AsyncRead + Unpin, pid: i32) {
-    lines(output, |line| tracing::info!(target: "backend", pid, line)).await;
+    lines(output, |line| tracing::info!(pid, line, "backend")).await;
 }
 
 async fn lines(mut output: impl AsyncRead + Unpin, mut tell: impl FnMut(&str)) {
