@@ -84,6 +84,18 @@ fn rules_of_clients() {
 }
 
 #[test]
+fn a_list_that_is_named_before_it_is_there_is_read_when_it_comes() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    let text = proxy::configuration("", "maildir = \"mail\"", "[senders]\nblocked = [\"later\"]");
+    site.rename_over("portcullis.toml", &text);
+    assert!(proxy.wait_for("reload level=error fault").contains("later"));
+    site.write("later", "bad@b.example\n");
+    proxy.wait_for("blocked_senders=1");
+    proxy.client().hello().dialog(&[("MAIL FROM:<bad@b.example>", "554")]);
+}
+
+#[test]
 fn limits_of_the_configuration_hold_from_the_next_mail_on() {
     let site = Site::new("", "[size]\nlimit = \"1000\"");
     let mut proxy = Proxy::start(&site);

@@ -59,6 +59,8 @@ pub struct Refused {
     pub faults: Vec<Finding>,
     /// What else is probably not as it was meant.
     pub warnings: Vec<Finding>,
+    /// The files whose change may mend it, as far as they are known.
+    pub files: Vec<PathBuf>,
 }
 
 /// A fault or a warning: `file:line:column: what is wrong, and what to write instead`.
@@ -101,7 +103,7 @@ impl Origin {
             Some(file) => config::load_with(file, &self.overrides),
             None => config::without_file(&self.overrides),
         };
-        let Loaded { config: draft, warnings } = loaded.map_err(refused)?;
+        let Loaded { config: draft, warnings } = loaded.map_err(|refused| self.refused(refused))?;
         let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
         let outcome = load::load(&draft.sources());
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
@@ -123,10 +125,34 @@ impl Origin {
         }
         let size = size_rules(&config, lists.databytes, &mut faults);
         if !faults.is_empty() {
-            return Err(Refused { faults, warnings });
+            return Err(Refused { faults, warnings, files });
         }
         let snapshot = Arc::new(snapshot(&config, lists, size));
         Ok(Assembly { config, snapshot, tls, files, warnings })
+    }
+
+    /// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the
+    /// second only after the first are mended. A file that the configuration itself names was looked for already, and is
+    /// reported with the place of its name.
+    fn refused(&self, refused: config::Refused) -> Refused {
+        let mut faults: Vec<Finding> = refused.faults.into_iter().map(Finding::from).collect();
+        let mut warnings: Vec<Finding> = refused.warnings.into_iter().map(Finding::from).collect();
+        let mut files = Vec::new();
+        if let Some(draft) = refused.readable {
+            files = self.files(&draft.config);
+            let sources = draft.sources();
+            let outcome = load::load(&sources);
+            let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
+            let mut named: Vec<String> = named.map(|path| path.display().to_string()).collect();
+            named.extend(sources.control.iter().map(|path| path.display().to_string()));
+            let told =
+                |fault: &ListFault| fault.place.line == 0 && named.iter().any(|name| *name == *fault.place.source);
+            let of_lists = outcome.lists.err().unwrap_or_default();
+            let untold = of_lists.iter().filter(|fault| !told(fault));
+            faults.extend(untold.map(|fault| Finding::of_list(&fault.place, &fault.what)));
+            warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+        }
+        Refused { faults, warnings, files }
     }
 
     fn files(&self, config: &Config) -> Vec<PathBuf> {
@@ -152,26 +178,6 @@ impl Finding {
     fn of_list(place: &crate::policy::place::Place, what: &str) -> Self {
         Self { file: place.source.to_string(), line: place.line, column: 0, what: what.to_owned() }
     }
-}
-
-/// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the
-/// second only after the first are mended. A file that the configuration itself names was looked for already, and is
-/// reported with the place of its name.
-fn refused(refused: config::Refused) -> Refused {
-    let mut faults: Vec<Finding> = refused.faults.into_iter().map(Finding::from).collect();
-    let mut warnings: Vec<Finding> = refused.warnings.into_iter().map(Finding::from).collect();
-    if let Some(sources) = refused.readable.map(|draft| draft.sources()) {
-        let outcome = load::load(&sources);
-        let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
-        let mut named: Vec<String> = named.map(|path| path.display().to_string()).collect();
-        named.extend(sources.control.iter().map(|path| path.display().to_string()));
-        let told = |fault: &ListFault| fault.place.line == 0 && named.iter().any(|name| *name == *fault.place.source);
-        let of_lists = outcome.lists.err().unwrap_or_default();
-        let untold = of_lists.iter().filter(|fault| !told(fault));
-        faults.extend(untold.map(|fault| Finding::of_list(&fault.place, &fault.what)));
-        warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
-    }
-    Refused { faults, warnings }
 }
 
 /// A queue that was only supposed to be beside the control folder: asking for its free space would refuse all mail.

@@ -1,6 +1,7 @@
 //! Reading everything again while it runs: on a changed file, within a second, and on SIGHUP. A finished value takes the
 //! place of the old one; anything that has a fault changes nothing and is reported.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ pub(super) struct Reload {
     pub(super) origin: Origin,
     /// What was in force at the start, and is still bound.
     pub(super) bound: Config,
+    /// What was read.
+    pub(super) files: Vec<PathBuf>,
     pub(super) config: Config,
     pub(super) services: Arc<Services>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
@@ -39,20 +42,28 @@ impl Reload {
         let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
         match result {
             Ok(assembly) => {
-                if let Some(watcher) = watcher {
-                    match watcher.replace(assembly.files.clone()) {
-                        Ok(unwatched) => report_unwatched(&unwatched),
-                        Err(error) => tracing::warn!(%error, "watch"),
-                    }
-                }
+                self.files.clone_from(&assembly.files);
+                self.watch(watcher, Vec::new());
                 self.publish(assembly);
             }
-            Err(Refused { faults, .. }) => {
+            Err(Refused { faults, files, .. }) => {
+                // A list that is named but not there yet: when it comes, all may be well.
+                self.watch(watcher, files);
                 for fault in &faults {
                     tracing::error!(fault = %fault, "reload");
                 }
                 tracing::error!(faults = faults.len(), kept = "the values of the last good reading", "reload");
             }
+        }
+    }
+
+    /// Watches what is in force, and `more`.
+    fn watch(&self, watcher: &mut Option<Watcher>, more: Vec<PathBuf>) {
+        let Some(watcher) = watcher else { return };
+        let files = self.files.iter().cloned().chain(more).collect();
+        match watcher.replace(files) {
+            Ok(unwatched) => report_unwatched(&unwatched),
+            Err(error) => tracing::warn!(%error, "watch"),
         }
     }
 

@@ -150,7 +150,8 @@ async fn run(
     let config = assembly.config.clone();
     let changed_meanwhile = changed_since(&assembly.files, began);
     let bound = config.clone();
-    let mut reload = Reload { origin, bound, config, services, snapshot, front, tls, log };
+    let mut reload =
+        Reload { origin, bound, files: assembly.files.clone(), config, services, snapshot, front, tls, log };
     if changed_meanwhile {
         reload.run(&mut watcher).await;
     }
