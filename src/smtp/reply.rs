@@ -107,20 +107,12 @@ replies! {
     421 "4.7.0" http() "This is SMTP, not HTTP";
     /// A TLS handshake where plain text was due.
     421 "4.7.0" tls_hello() "TLS begins here only after STARTTLS";
-    /// A reply of the backend that no command asked for, or another breach of the protocol.
-    421 "4.3.0" backend_out_of_step() "The mail server behind this one broke the protocol, try again later";
 
     // Commands that are done.
     /// The answer to HELO; EHLO has [`ehlo`].
     250 "" hello(hostname: &str) "{hostname}";
-    /// The answer to MAIL where no backend gives one.
-    250 "2.1.0" sender_ok(sender: impl Display) "Sender {sender} ok";
-    /// The answer to RCPT where no backend gives one.
-    250 "2.1.5" recipient_ok(recipient: impl Display) "Recipient <{recipient}> ok";
     /// The answer to DATA.
     354 "" start_data() "End the message with a dot on a line by itself";
-    /// The verdict `absorb`.
-    250 "2.0.0" absorbed() "This message was already delivered";
     /// The answer to RSET.
     250 "2.0.0" reset() "Reset";
     /// The answer to NOOP.
@@ -179,34 +171,20 @@ replies! {
     503 "5.5.1" already_tls() "TLS is already active";
     /// A second AUTH (RFC 4954 section 4).
     503 "5.5.1" already_authenticated() "Already authenticated";
-    /// Octets behind STARTTLS, from whoever could write into the clear connection (CVE-2011-0411).
-    554 "5.5.1" pipelined_start_tls() "Nothing may follow STARTTLS before TLS is active";
 
     // TLS and AUTH.
     /// MAIL in the clear where TLS is required (RFC 3207 section 4).
     530 "5.7.0" tls_required() "Send STARTTLS first";
-    /// Offered, but not possible now.
-    454 "4.7.0" tls_unavailable() "TLS is not available now";
-    /// MAIL without the AUTH that it needs.
-    530 "5.7.0" authentication_required() "Authentication required";
-    /// Wrong credentials.
-    535 "5.7.8" authentication_failed() "Authentication failed";
     /// AUTH in the clear where only TLS may carry it.
     538 "5.7.11" encryption_required() "AUTH is possible only under TLS";
-    /// The client sent `*` (RFC 4954 section 4).
-    501 "5.7.0" authentication_cancelled() "Authentication cancelled";
     /// A line of an AUTH exchange over its limit (RFC 4954 section 6).
     500 "5.5.6" authentication_line_too_long() "Authentication line too long";
-    /// A mechanism that was not offered.
-    504 "5.5.4" unsupported_mechanism(mechanism: &str) "AUTH {mechanism} is not offered";
 
     // Refusals by rule.
     /// By a list or a block.
     554 "5.7.1" blocked_sender(sender: impl Display) "{sender} is blocked";
     /// By a list.
     554 "5.7.1" blocked_recipient(recipient: impl Display) "Recipient <{recipient}> is blocked";
-    /// By a block that was made while the client was connected; at the door it is [`Reply::greeting_blocked_client`].
-    554 "5.7.1" blocked_client(client: impl Display) "Client {client} is blocked";
     /// Not in rcpthosts.
     553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
     /// More than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest separately.
@@ -218,22 +196,9 @@ replies! {
     /// The recipient's own limit.
     552 "5.3.4" oversize_for(recipient: impl Display, size: u64, limit: u64)
         "Message of {size} octets exceeds the limit of {limit} for <{recipient}>";
-    /// The sender tried before; SIZE proves that this one is smaller.
-    552 "5.3.4" oversize_remembered(recipient: impl Display, limit: u64)
-        "Messages to <{recipient}> exceeded the limit of {limit} octets before, declare SIZE";
     /// `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
     450 "4.7.1" throttled(what: impl Display, wait: Duration)
         "Too many {what}, come back in {} seconds", seconds(wait);
-    /// The n-th `defer` of the same (`escalate`).
-    554 "5.7.1" throttled_for_good(what: impl Display) "Too many {what}";
-    /// A message whose `copies` were acknowledged.
-    554 "5.7.1" repeated(copies: u64) "This message was already delivered {copies} times";
-    /// The same message as before, as far as can be told before its body.
-    554 "5.7.1" already_delivered() "This message was already delivered";
-    /// A copy of a message that the backend has not ruled on yet.
-    450 "4.7.1" copy_in_flight() "The same message is being delivered, try again later";
-    /// `what` was counted: `120 Received fields`.
-    554 "5.4.6" looping(what: impl Display) "Mail loop: {what}";
     /// A bare newline in a message, where it is refused.
     554 "5.5.2" bare_newline() "Message has a bare CR or LF; lines end with CRLF";
     /// NUL in a message.
@@ -244,8 +209,6 @@ replies! {
     451 "4.3.0" backend_unavailable() "The mail server behind this one is not available, try again later";
     /// No free place within `backend.timeout.connect`.
     451 "4.3.2" backend_busy() "The mail server behind this one is busy, try again later";
-    /// A given-up backend session was opened again and ruled differently.
-    451 "4.3.0" backend_changed() "The mail server behind this one changed its answer, try again later";
     /// No memory, disk or queue to hold the message.
     452 "4.3.1" no_room() "No room for the message, try again later";
     /// A fault of our own.
