@@ -85,8 +85,14 @@ reasons! {
     OversizeDeclared "oversize_declared",
     /// The message itself is over the limit.
     OversizeData "oversize_data",
+    /// Messages without a declared size were over the limit twice; refused before the third one's body.
+    OversizeRemembered "oversize_remembered",
     /// A throttle is over its limit.
     Throttled "throttled",
+    /// The same message was delivered before.
+    Repeat "repeat",
+    /// The message went round in a circle.
+    Loop "loop",
     /// A line of the message ends in a bare LF, or holds a bare CR.
     BareNewline "bare_newline",
     /// The client does not speak SMTP as it should.

@@ -295,6 +295,7 @@ impl Session {
             sender: Some(transaction.mail.sender.to_string()),
             recipients: accepted.collect(),
             size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
+            received: arrived.map_or(0, |arrived| arrived.size),
             id: arrived.and_then(|arrived| arrived.id.clone()),
             shadow: transaction.shadow.clone(),
             took: now.monotonic.saturating_duration_since(transaction.began),
@@ -339,6 +340,7 @@ impl Session {
             sender: None,
             recipients: Vec::new(),
             size: None,
+            received: 0,
             id: None,
             // Given up without a reply: it may come again.
             verdict: last.code.map_or(Verdict::Defer, Verdict::of_code),

@@ -27,6 +27,8 @@ pub struct Record {
     pub recipients: Vec<String>,
     /// Octets of the message with CRLF line ends; before the message, the declared ones.
     pub size: Option<u64>,
+    /// Octets of the message that crossed the wire; of one that was refused before its body, 0.
+    pub received: u64,
     /// The Message-ID.
     pub id: Option<String>,
     /// How it ended.
