@@ -17,7 +17,7 @@ use criterion::criterion_group;
 use criterion::criterion_main;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
-use portcullis::policy::throttle::Seed;
+use portcullis::policy::key::Seed;
 use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
 use portcullis::smtp::address::Address;

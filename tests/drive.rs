@@ -19,7 +19,7 @@ use portcullis::front::Stop;
 use portcullis::front::driver::Driver;
 use portcullis::hold;
 use portcullis::hold::Holds;
-use portcullis::policy::throttle::Seed;
+use portcullis::policy::key::Seed;
 use portcullis::session::Session;
 use portcullis::session::event::Now;
 use portcullis::session::event::Peer;

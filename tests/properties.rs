@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use jiff::Timestamp;
-use portcullis::policy::throttle::Seed;
+use portcullis::policy::key::Seed;
 use portcullis::session::Session;
 use portcullis::session::event::Answer;
 use portcullis::session::event::BackendEnd;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::backend::Backends;
 use crate::hold::Holds;
-use crate::policy::throttle::Seed;
+use crate::policy::key::Seed;
 use crate::policy::throttle::Throttle;
 use crate::session::Snapshot;
 use crate::session::event::Answer;

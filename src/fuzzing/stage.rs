@@ -11,7 +11,7 @@ use crate::config::checked::ControlValues;
 use crate::policy::Policy;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
-use crate::policy::throttle::Seed;
+use crate::policy::key::Seed;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Admission;

@@ -29,7 +29,7 @@ use crate::ops::reload::report_unwatched;
 use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
-use crate::policy::throttle::Seed;
+use crate::policy::key::Seed;
 use crate::report;
 use crate::store::clock::Clock;
 use crate::store::clock::Wall;

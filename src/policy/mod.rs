@@ -1,14 +1,17 @@
 //! The ruling: pure functions from words and lists to a verdict. `serve` and `explain` call the same ones, in the same
 //! order. No I/O, no clock, no logging; counting is the caller's.
 
+pub mod block;
 pub mod client;
 pub mod entries;
 pub mod environment;
 pub mod extended;
+pub mod key;
 pub mod lint;
 pub mod list;
 pub mod local;
 pub mod place;
+pub mod repeat;
 pub mod size;
 pub mod throttle;
 pub mod verdict;

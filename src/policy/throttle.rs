@@ -1,16 +1,15 @@
 //! Throttles: what is counted, per what, and how much of it is too much. Only the words and the key live here; the
-//! counting is the store's. It must not know the time, and it must not put octets of a client into a key: a key is a
-//! keyed hash, so that nobody outside can make two keys meet.
+//! counting is the store's. It must not know the time, and it must not put octets of a client into a key.
 
 use std::fmt;
-use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use siphasher::sip128::Hasher128;
-use siphasher::sip128::SipHasher13;
+use ipnet::IpNet;
 
+use crate::policy::key::KeyHash;
+use crate::policy::key::Seed;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 
@@ -35,6 +34,10 @@ pub struct Throttle {
     pub burst: u64,
     /// What happens to who is over the limit.
     pub action: Action,
+    /// How long a block of `action = "block"` lasts.
+    pub block: BlockLength,
+    /// The so-manieth defer of the same key, recipient and SIZE becomes 554; 0 for never.
+    pub escalate: u32,
     /// Only report what would have happened.
     pub shadow: bool,
 }
@@ -97,6 +100,15 @@ pub enum Action {
     Disconnect,
 }
 
+/// `block`: how long a block lasts, and how long at most when it is made again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockLength {
+    /// The first one; each one that follows before `longest` of quiet has passed lasts twice as long as the one before.
+    pub first: Duration,
+    /// No longer than this.
+    pub longest: Duration,
+}
+
 /// What is known of the one who is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -125,10 +137,6 @@ pub struct Charge {
     pub cells: u64,
 }
 
-/// The secret of the keys. Counters survive a restart only when it does.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Seed([u8; 16]);
-
 impl Throttle {
     /// The key that `subject` is counted under; none when the throttle does not apply to it or a part of the key is not
     /// known yet. Equal throttles give equal keys, so that a reload keeps the counters; what a throttle *does*
@@ -139,12 +147,18 @@ impl Throttle {
         if excepted || !included {
             return None;
         }
-        let mut hash = KeyHash(SipHasher13::new_with_key(&seed.0));
+        let mut hash = KeyHash::new(seed);
         self.identify(&mut hash);
         for part in &self.per {
             part.add(subject, &mut hash)?;
         }
-        Some(hash.0.finish128().as_u128())
+        Some(hash.finish())
+    }
+
+    /// What the key is made of, for people: `192.0.2.0/24,a@example.org`. `None` where there is no key.
+    pub fn label(&self, subject: &Subject<'_>) -> Option<String> {
+        let parts: Option<Vec<String>> = self.per.iter().map(|part| part.label(subject)).collect();
+        Some(parts?.join(","))
     }
 
     /// Whether the key has a recipient in it: such a throttle is tested at RCPT, any other at MAIL.
@@ -175,6 +189,8 @@ impl Throttle {
             period: DAY,
             burst: 5,
             action: Action::Disconnect,
+            block: BlockLength::default(),
+            escalate: 0,
             shadow: false,
         };
         let bounces = Self {
@@ -187,6 +203,8 @@ impl Throttle {
             period: HOUR,
             burst: 50,
             action: Action::Defer,
+            block: BlockLength::default(),
+            escalate: 0,
             shadow: false,
         };
         vec![retrying_sender, bounces]
@@ -271,7 +289,7 @@ impl Part {
     fn add(self, subject: &Subject<'_>, hash: &mut KeyHash) -> Option<()> {
         match self {
             Self::Client => hash.add_network(subject.client, 32, 64),
-            Self::ClientNet => hash.add_network(subject.client, 24, 48),
+            Self::ClientNet => hash.add_client_net(subject.client),
             Self::Helo if subject.helo.is_empty() => return None,
             Self::Helo => hash.add(&subject.helo.to_ascii_lowercase()),
             Self::Recipient => hash.add(subject.recipient?.folded()),
@@ -281,6 +299,34 @@ impl Part {
             Self::SenderDomain => hash.add(subject.sender?.address().and_then(Address::domain).unwrap_or_default()),
         }
         Some(())
+    }
+}
+
+impl Part {
+    fn label(self, subject: &Subject<'_>) -> Option<String> {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        Some(match self {
+            Self::Client => client_network(subject.client, 32, 64),
+            Self::ClientNet => client_network(subject.client, 24, 48),
+            Self::Helo => text(&subject.helo.to_ascii_lowercase()),
+            Self::Recipient => text(subject.recipient?.folded()),
+            Self::RecipientDomain => format!("@{}", text(subject.recipient?.domain().unwrap_or_default())),
+            Self::Sender => subject.sender?.address().map_or("<>".to_owned(), |address| text(address.folded())),
+            Self::SenderDomain => {
+                let domain = subject.sender?.address().and_then(Address::domain);
+                domain.map_or("<>".to_owned(), |domain| format!("@{}", text(domain)))
+            }
+        })
+    }
+}
+
+/// A client's network as people write it; a single IPv4 address without its length.
+fn client_network(client: IpAddr, v4_bits: u8, v6_bits: u8) -> String {
+    let client = client.to_canonical();
+    let bits = if client.is_ipv4() { v4_bits } else { v6_bits };
+    match IpNet::new(client, bits) {
+        Ok(network) if bits < 32 || client.is_ipv6() => network.trunc().to_string(),
+        _ => client.to_string(),
     }
 }
 
@@ -314,6 +360,12 @@ impl Action {
     }
 }
 
+impl Default for BlockLength {
+    fn default() -> Self {
+        Self { first: Duration::from_mins(15), longest: DAY }
+    }
+}
+
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -335,42 +387,6 @@ impl fmt::Display for Group {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl Seed {
-    /// 16 octets that nobody can guess.
-    pub fn new(octets: [u8; 16]) -> Self {
-        Self(octets)
-    }
-}
-
-impl fmt::Debug for Seed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seed(..)")
-    }
-}
-
-/// Explicit octets and lengths instead of `Hash`, whose input is not the same for every build: keys are kept on disk
-/// and shared between hosts.
-struct KeyHash(SipHasher13);
-
-impl KeyHash {
-    fn add(&mut self, octets: &[u8]) {
-        self.0.write(&(octets.len() as u64).to_le_bytes());
-        self.0.write(octets);
-    }
-
-    fn add_names<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) {
-        self.0.write(&(names.len() as u64).to_le_bytes());
-        names.for_each(|name| self.add(name.as_bytes()));
-    }
-
-    fn add_network(&mut self, client: IpAddr, v4_bits: u32, v6_bits: u32) {
-        match client.to_canonical() {
-            IpAddr::V4(address) => self.add(&(address.to_bits() & (u32::MAX << (32 - v4_bits))).to_be_bytes()),
-            IpAddr::V6(address) => self.add(&(address.to_bits() & (u128::MAX << (128 - v6_bits))).to_be_bytes()),
-        }
     }
 }
 
@@ -452,10 +468,10 @@ mod tests {
         };
         for part in [Part::Helo, Part::Sender, Part::SenderDomain, Part::Recipient, Part::RecipientDomain] {
             let throttle = Throttle { per: vec![Part::Client, part], ..shipped() };
-            assert_eq!(throttle.key(&SEED, &nobody), None, "{part}");
+            assert_eq!(throttle.key(&seed(), &nobody), None, "{part}");
         }
         for part in [Part::Client, Part::ClientNet] {
-            assert!(Throttle { per: vec![part], ..shipped() }.key(&SEED, &nobody).is_some(), "{part}");
+            assert!(Throttle { per: vec![part], ..shipped() }.key(&seed(), &nobody).is_some(), "{part}");
         }
     }
 
@@ -516,11 +532,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_seed_is_not_shown() {
-        assert_eq!(format!("{:?}", Seed::new([7; 16])), "Seed(..)");
-    }
-
     #[derive(Clone, Copy)]
     struct Who {
         client: IpAddr,
@@ -538,7 +549,7 @@ mod tests {
                 sender => ReversePath::Address(parse_address(sender.as_bytes()).unwrap()),
             };
             let recipient = parse_address(self.recipient.as_bytes()).unwrap();
-            throttle.key(&SEED, &self.subject(&Some(sender), &Some(recipient)))
+            throttle.key(&seed(), &self.subject(&Some(sender), &Some(recipient)))
         }
 
         fn subject<'a>(&self, sender: &'a Option<ReversePath>, recipient: &'a Option<Address>) -> Subject<'a> {
@@ -568,5 +579,7 @@ mod tests {
         Throttle::shipped().remove(0)
     }
 
-    const SEED: Seed = Seed([7; 16]);
+    fn seed() -> Seed {
+        Seed::new([7; 16])
+    }
 }

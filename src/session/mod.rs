@@ -29,7 +29,7 @@ use bytes::BytesMut;
 
 use crate::policy::Policy;
 use crate::policy::environment::Environment;
-use crate::policy::throttle::Seed;
+use crate::policy::key::Seed;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;

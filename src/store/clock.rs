@@ -73,6 +73,11 @@ impl Clock for Virtual {
     }
 }
 
+/// Whole seconds of a clock's time. Enough until the year 2106.
+pub fn seconds(nanoseconds: u64) -> u32 {
+    u32::try_from(nanoseconds / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 fn wall() -> u64 {
     nanos(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())

@@ -1,4 +1,11 @@
-//! Counters that sessions share.
+//! What sessions share, and what survives them: the counters of the throttles, the ledger of what was delivered, blocks.
+//! All of it stands in memory and is asked there; one thread writes what has changed to the disk.
 
+pub mod blocks;
+pub mod changes;
 pub mod clock;
+pub mod ledger;
+pub mod state;
+pub mod table;
 pub mod throttle;
+mod writer;

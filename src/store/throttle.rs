@@ -26,13 +26,22 @@ use hashbrown::HashTable;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::LONGEST_REFILL;
 use crate::policy::throttle::Throttle;
+use crate::store::changes::Batch;
+use crate::store::changes::Changes;
+use crate::store::changes::Octets;
 use crate::store::clock::Clock;
 
 /// The counters of all throttles; a throttle's identity is in its keys.
 pub struct ThrottleTable {
     clock: Arc<dyn Clock>,
-    shards: Box<[Mutex<HashTable<Slot>>]>,
+    shards: Box<[Mutex<Shard>]>,
     most_per_shard: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    slots: HashTable<Slot>,
+    changes: Changes,
 }
 
 impl ThrottleTable {
@@ -73,8 +82,9 @@ impl ThrottleTable {
     pub fn sweep(&self) {
         let now = self.clock.now();
         for shard in &self.shards {
-            let mut slots = lock(shard);
-            drop_idle(&mut slots, now);
+            let mut shard = lock(shard);
+            let Shard { slots, changes } = &mut *shard;
+            drop_idle(slots, changes, now);
             // A flood that is over gives its memory back.
             if slots.len() < slots.capacity() / 4 {
                 let twice = slots.len() * 2;
@@ -85,7 +95,7 @@ impl ThrottleTable {
 
     /// Keys that are kept, idle ones that were not swept yet included.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| lock(shard).slots.len()).sum()
     }
 
     /// Whether there is none.
@@ -95,7 +105,48 @@ impl ThrottleTable {
 
     /// Memory of the keys, in octets.
     pub fn memory(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).allocation_size()).sum()
+        self.shards.iter().map(|shard| lock(shard).slots.allocation_size()).sum()
+    }
+
+    /// What has changed since the last time.
+    pub fn take_changes(&self) -> Batch {
+        let mut batch = Batch::default();
+        let lists: Vec<_> = self.shards.iter().map(|shard| lock(shard).changes.take()).collect();
+        // One shard that lost count makes all of them be written: on the disk they are one table.
+        batch.anew = lists.iter().any(Option::is_none);
+        for (shard, keys) in self.shards.iter().zip(lists) {
+            let mut shard = lock(shard);
+            let mut write = |slot: &mut Slot| {
+                slot.span &= !UNWRITTEN;
+                (slot.key, Some(slot.octets()))
+            };
+            if batch.anew {
+                batch.rows.extend(shard.slots.iter_mut().map(&mut write));
+                continue;
+            }
+            for key in keys.into_iter().flatten() {
+                let found = shard.slots.find_mut(key as u64, |slot| slot.key == key);
+                batch.rows.push(found.map_or((key, None), &mut write));
+            }
+        }
+        batch
+    }
+
+    /// What was taken did not get to the disk: all of it next time.
+    pub fn write_anew(&self) {
+        self.shards.iter().for_each(|shard| lock(shard).changes.all());
+    }
+
+    /// A key from the disk.
+    pub fn load(&self, key: u128, octets: Octets) {
+        let slot = Slot::from_octets(key, octets);
+        let now = self.clock.now();
+        let mut shard = self.shard(key);
+        if !slot.is_idle(now) && shard.slots.len() < self.most_per_shard {
+            shard.slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
+        } else {
+            shard.changes.note(key);
+        }
     }
 
     fn check(&self, throttle: &Throttle, key: u128, cells: u64, writes: bool) -> Result<(), Duration> {
@@ -113,15 +164,15 @@ impl ThrottleTable {
             .map_err(|until| until.wait_time_from(Nanos::new(now)))
     }
 
-    fn shard(&self, key: u128) -> MutexGuard<'_, HashTable<Slot>> {
+    fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
         // The other half of the key than the one that is looked up by. A key is a keyed hash: no one can aim.
         let index = (key >> 64) as usize % self.shards.len();
         lock(&self.shards[index])
     }
 
-    fn insert(&self, slots: &mut HashTable<Slot>, slot: Slot, now: u64) {
+    fn insert(&self, slots: &mut HashTable<Slot>, changes: &mut Changes, slot: Slot, now: u64) {
         if slots.len() >= self.most_per_shard {
-            make_room(slots, self.most_per_shard, now);
+            make_room(slots, changes, self.most_per_shard, now);
         }
         slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
     }
@@ -199,17 +250,26 @@ impl StateStore for View<'_> {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mut slots = self.table.shard(*key);
+        let mut shard = self.table.shard(*key);
+        let Shard { slots, changes } = &mut *shard;
         let found = slots.find_mut(*key as u64, |slot| slot.key == *key);
         // No key is further from idle than its limit, unless it was written before the clock went back.
         let limit = self.now.saturating_add(self.span);
         let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at.min(limit)));
         let (outcome, next) = decide(idle_at)?;
         if self.writes {
-            let slot = Slot { key: *key, idle_at: next.as_u64(), span: span_units(self.span) };
+            let slot = Slot { key: *key, idle_at: next.as_u64(), span: span_units(self.span) | UNWRITTEN };
             match found {
-                Some(old) => *old = slot,
-                None => self.table.insert(&mut slots, slot, self.now),
+                Some(old) => {
+                    if !old.is_unwritten() {
+                        changes.note(*key);
+                    }
+                    *old = slot;
+                }
+                None => {
+                    changes.note(*key);
+                    self.table.insert(slots, changes, slot, self.now);
+                }
             }
         }
         Ok(outcome)
@@ -234,7 +294,8 @@ struct Slot {
     key: u128,
     /// GCRA's theoretical arrival time.
     idle_at: u64,
-    /// From the limit to idle, in units of 2^23 ns (8 ms); [`LONGEST`] fits.
+    /// From the limit to idle, in units of 2^24 ns (17 ms), in 31 bits; [`LONGEST`] fits. The highest bit: changed since
+    /// it was last written to the disk.
     span: u32,
 }
 
@@ -248,23 +309,46 @@ impl Slot {
         self.idle_at <= now
     }
 
-    /// How much of its burst the key has spent: 0 is idle, 2^23 at its limit.
+    /// How much of its burst the key has spent: 0 is idle, 2^24 at its limit.
     fn spent(&self, now: u64) -> u64 {
-        self.idle_at.saturating_sub(now) / u64::from(self.span)
+        self.idle_at.saturating_sub(now) / u64::from(self.span & !UNWRITTEN).max(1)
+    }
+
+    fn is_unwritten(&self) -> bool {
+        self.span & UNWRITTEN != 0
+    }
+
+    fn octets(&self) -> Octets {
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&{ self.idle_at }.to_le_bytes());
+        octets[8..12].copy_from_slice(&(self.span & !UNWRITTEN).to_le_bytes());
+        octets
+    }
+
+    fn from_octets(key: u128, octets: Octets) -> Self {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = octets;
+        let [i, j, k, l, ..] = rest;
+        Self { key, idle_at: u64::from_le_bytes([a, b, c, d, e, f, g, h]), span: u32::from_le_bytes([i, j, k, l]) }
     }
 }
 
 fn span_units(span: u64) -> u32 {
-    u32::try_from(span >> SPAN_SHIFT).unwrap_or(u32::MAX).max(1)
+    u32::try_from(span >> SPAN_SHIFT).unwrap_or(u32::MAX).clamp(1, !UNWRITTEN)
 }
 
-fn drop_idle(slots: &mut HashTable<Slot>, now: u64) {
-    slots.retain(|slot| !slot.is_idle(now));
+fn drop_idle(slots: &mut HashTable<Slot>, changes: &mut Changes, now: u64) {
+    slots.retain(|slot| {
+        let stays = !slot.is_idle(now);
+        if !stays {
+            changes.note(slot.key);
+        }
+        stays
+    });
 }
 
 /// Frees at least one place, and a sixteenth when nothing is idle, so that a flood pays for a scan only now and then.
-fn make_room(slots: &mut HashTable<Slot>, most: usize, now: u64) {
-    drop_idle(slots, now);
+fn make_room(slots: &mut HashTable<Slot>, changes: &mut Changes, most: usize, now: u64) {
+    drop_idle(slots, changes, now);
     let room = (most / 16).max(1);
     let mut excess = (slots.len() + room).saturating_sub(most);
     if excess == 0 {
@@ -276,14 +360,17 @@ fn make_room(slots: &mut HashTable<Slot>, most: usize, now: u64) {
     for at_most in [enough.checked_sub(1), Some(enough)].into_iter().flatten() {
         slots.retain(|slot| {
             let goes = excess > 0 && slot.spent(now) <= at_most;
-            excess -= usize::from(goes);
+            if goes {
+                excess -= 1;
+                changes.note(slot.key);
+            }
             !goes
         });
     }
 }
 
 /// A panic elsewhere leaves no slot half written.
-fn lock(shard: &Mutex<HashTable<Slot>>) -> MutexGuard<'_, HashTable<Slot>> {
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -291,7 +378,8 @@ fn lock(shard: &Mutex<HashTable<Slot>>) -> MutexGuard<'_, HashTable<Slot>> {
 pub const DEFAULT_BOUND: usize = 1_000_000;
 const LEAST_PER_SHARD: usize = 1024;
 const MOST_SHARDS: usize = 64;
-const SPAN_SHIFT: u32 = 23;
+const SPAN_SHIFT: u32 = 24;
+const UNWRITTEN: u32 = 1 << 31;
 const LONGEST: u64 = LONGEST_REFILL.as_secs() * 1_000_000_000;
 /// One in a thousand is how exact a rate is at least.
 const SHORTEST_INTERVAL: u64 = 1000;
@@ -585,7 +673,7 @@ mod tests {
         let mut all: Vec<_> = table
             .shards
             .iter()
-            .flat_map(|shard| lock(shard).iter().map(|slot| (slot.key, slot.idle_at)).collect::<Vec<_>>())
+            .flat_map(|shard| lock(shard).slots.iter().map(|slot| (slot.key, slot.idle_at)).collect::<Vec<_>>())
             .collect();
         all.sort_unstable();
         all

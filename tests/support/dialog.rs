@@ -26,7 +26,7 @@ use portcullis::policy::local::LocalDomains;
 use portcullis::policy::place::Place;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
-use portcullis::policy::throttle::Seed;
+use portcullis::policy::key::Seed;
 use portcullis::policy::throttle::Throttle;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;

@@ -1,0 +1,113 @@
+//! What an operator may block: an address, a domain, or the network of a client. Matching is badmailfrom's: letter case
+//! and spelling are folded, a domain is that domain and none below it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::smtp::address::ReversePath;
+use crate::smtp::address::parse_address;
+
+/// A key of a block, in its one spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockKey {
+    /// `a@example.org`
+    Sender(String),
+    /// `@example.org`
+    Domain(String),
+    /// `192.0.2.1/32`, `2001:db8::/32`
+    Client(IpNet),
+}
+
+/// Whom a block could be about.
+#[derive(Clone, Copy, Debug)]
+pub struct Suspect<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The reverse-path; none before MAIL.
+    pub sender: Option<&'a ReversePath>,
+}
+
+impl Suspect<'_> {
+    /// The keys that the sender could be blocked under. The null sender has none: bounces are everybody's.
+    pub fn sender_keys(&self) -> Option<[String; 2]> {
+        let address = self.sender?.address()?;
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        Some([text(address.folded()), format!("@{}", address.domain().map(text).unwrap_or_default())])
+    }
+}
+
+impl BlockKey {
+    /// The spelling of a block's key that `unblock` was given; what is no key of an operator's is left as it is.
+    pub fn spelling(text: &str) -> String {
+        text.parse().map_or_else(|_| text.to_owned(), |key: Self| key.to_string())
+    }
+}
+
+impl FromStr for BlockKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+        let network = bare.parse::<IpNet>().or_else(|_| bare.parse::<IpAddr>().map(IpNet::from));
+        if let Ok(network) = network {
+            return Ok(Self::Client(network.trunc()));
+        }
+        if let Some(domain) = bare.strip_prefix('@') {
+            let address = parse_address(format!("x@{domain}").as_bytes());
+            let domain = address.ok().and_then(|address| address.domain().map(|it| String::from_utf8_lossy(it).into()));
+            return domain.map(Self::Domain).ok_or_else(|| FORMS.to_owned());
+        }
+        match parse_address(bare.as_bytes()) {
+            Ok(address) if bare.contains('@') => Ok(Self::Sender(String::from_utf8_lossy(address.folded()).into())),
+            _ => Err(FORMS.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for BlockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sender(address) => f.write_str(address),
+            Self::Domain(domain) => write!(f, "@{domain}"),
+            Self::Client(network) => write!(f, "{network}"),
+        }
+    }
+}
+
+const FORMS: &str = "write an address (user@example.org), a domain (@example.org) or a client (192.0.2.1, 192.0.2.0/24)";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_blocked() {
+        let table = [
+            ("an address", "Newsletter@SillyPlace.com", Some("newsletter@sillyplace.com")),
+            ("in brackets", "<a@b.example>", Some("a@b.example")),
+            ("with a trailing dot", "a@b.example.", Some("a@b.example")),
+            ("quoted", "\"a\"@b.example", Some("a@b.example")),
+            ("a domain", "@SillyPlace.com", Some("@sillyplace.com")),
+            ("an address of a client", "192.0.2.1", Some("192.0.2.1/32")),
+            ("a network", "192.0.2.77/24", Some("192.0.2.0/24")),
+            ("IPv6", "2001:DB8::1", Some("2001:db8::1/128")),
+            ("a bare domain", "sillyplace.com", None),
+            ("postmaster", "postmaster", None),
+            ("nothing", "", None),
+            ("the null sender", "<>", None),
+            ("an at sign", "@", None),
+            ("a long mask", "192.0.2.0/33", None),
+            ("two addresses", "a@b c@d", None),
+        ];
+        for (what, text, expected) in table {
+            assert_eq!(text.parse::<BlockKey>().ok().map(|key| key.to_string()).as_deref(), expected, "{what}");
+        }
+        assert_eq!(BlockKey::spelling("192.0.2.1"), "192.0.2.1/32");
+        assert_eq!(BlockKey::spelling("bounces:joe@x"), "bounces:joe@x");
+    }
+}

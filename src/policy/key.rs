@@ -1,0 +1,104 @@
+//! Keys under which something is counted or remembered: keyed hashes, so that nobody outside can make two of them meet,
+//! and no octets of a client are kept. They must be the same for every build: keys stand on disk.
+
+use std::fmt;
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use siphasher::sip128::Hasher128;
+use siphasher::sip128::SipHasher13;
+
+/// The secret of the keys. What is remembered survives a restart only when it does.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Seed([u8; 16]);
+
+/// A key that is being made. Explicit octets and lengths instead of `Hash`, whose input is not the same for every build.
+pub struct KeyHash(SipHasher13);
+
+impl Seed {
+    /// 16 octets that nobody can guess.
+    pub fn new(octets: [u8; 16]) -> Self {
+        Self(octets)
+    }
+
+    /// To be kept beside what was counted with it.
+    pub fn octets(&self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The key of fingerprints: a collision that fits it cannot be looked for without it.
+    pub fn fingerprint_key(&self) -> [u8; 32] {
+        blake3::derive_key("portcullis 2026 fingerprints of messages", &self.0)
+    }
+}
+
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed(..)")
+    }
+}
+
+impl KeyHash {
+    /// A key with nothing in it yet.
+    pub fn new(seed: &Seed) -> Self {
+        Self(SipHasher13::new_with_key(&seed.0))
+    }
+
+    /// One part; its length goes with it.
+    pub fn add(&mut self, octets: &[u8]) {
+        self.0.write(&(octets.len() as u64).to_le_bytes());
+        self.0.write(octets);
+    }
+
+    /// A list of words.
+    pub fn add_names<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) {
+        self.0.write(&(names.len() as u64).to_le_bytes());
+        names.for_each(|name| self.add(name.as_bytes()));
+    }
+
+    /// The network of a client.
+    pub fn add_network(&mut self, client: IpAddr, v4_bits: u32, v6_bits: u32) {
+        match client.to_canonical() {
+            IpAddr::V4(address) => self.add(&(address.to_bits() & (u32::MAX << (32 - v4_bits))).to_be_bytes()),
+            IpAddr::V6(address) => self.add(&(address.to_bits() & (u128::MAX << (128 - v6_bits))).to_be_bytes()),
+        }
+    }
+
+    /// An IPv4 /24 or an IPv6 /48: what `client-net` means.
+    pub fn add_client_net(&mut self, client: IpAddr) {
+        self.add_network(client, 24, 48);
+    }
+
+    /// The key.
+    pub fn finish(self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_is_not_shown() {
+        assert_eq!(format!("{:?}", Seed::new([7; 16])), "Seed(..)");
+        assert_ne!(Seed::new([7; 16]).fingerprint_key(), Seed::new([8; 16]).fingerprint_key());
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let key = |parts: &[&str]| {
+            let mut hash = KeyHash::new(&Seed::new([0; 16]));
+            parts.iter().for_each(|part| hash.add(part.as_bytes()));
+            hash.finish()
+        };
+        assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
+        assert_ne!(key(&["a", ""]), key(&["", "a"]));
+    }
+}

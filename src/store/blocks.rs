@@ -1,0 +1,405 @@
+//! Blocks: keys that are refused until a time, made by an operator or by a throttle. A block that a throttle makes
+//! again before `longest` of quiet has passed lasts twice as long as the one before. It must not wait for the disk:
+//! who needs a block to be durable asks [`State::flush`](crate::store::state::State::flush).
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::RwLock;
+use std::sync::RwLockReadGuard;
+use std::sync::RwLockWriteGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::policy::block::BlockKey;
+use crate::policy::block::Suspect;
+use crate::policy::throttle::BlockLength;
+use crate::store::clock::Clock;
+use crate::store::clock::seconds;
+
+/// One entry. Times are seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// As `unblock` takes it: `a@example.org`, `@example.org`, `192.0.2.0/24`, or a throttle's name and its key.
+    pub key: String,
+    /// Why, in an operator's words.
+    pub why: String,
+    /// Who made it.
+    pub by: By,
+    /// When it was made, or made again.
+    pub since: u32,
+    /// When it ends.
+    pub until: u32,
+    /// How long it lasts in seconds; the next one of a throttle twice as long.
+    pub length: u32,
+    /// When an ended one is forgotten, and the next one short again.
+    pub forgotten: u32,
+    /// The key of the throttle that made it.
+    pub throttled: Option<u128>,
+}
+
+/// Who made a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// By `portcullis block`.
+    Operator,
+    /// By `action = "block"`.
+    Throttle,
+}
+
+/// There are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// All blocks.
+pub struct Blocks {
+    clock: Arc<dyn Clock>,
+    bound: usize,
+    /// Nobody pays for what is not there.
+    count: AtomicUsize,
+    entries: RwLock<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_key: HashMap<String, Block>,
+    /// Keys of blocks by throttles.
+    throttled: HashMap<u128, String>,
+    networks: BTreeSet<IpNet>,
+    changed: BTreeSet<String>,
+}
+
+impl Blocks {
+    /// At most `bound` of them.
+    pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, bound, count: AtomicUsize::new(0), entries: RwLock::default() }
+    }
+
+    /// The block of this client, or of this sender, if there is one now.
+    pub fn find(&self, suspect: Suspect<'_>) -> Option<Block> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let now = self.now();
+        let entries = self.read();
+        let keys = suspect.sender_keys().into_iter().flatten();
+        let of_sender = keys.filter_map(|key| entries.by_key.get(&key)).find(|block| block.until > now);
+        let client = suspect.client.to_canonical();
+        let of_client = || {
+            let networks = entries.networks.iter().filter(|network| network.contains(&client));
+            networks.filter_map(|network| entries.by_key.get(&network.to_string())).find(|block| block.until > now)
+        };
+        of_sender.or_else(of_client).cloned()
+    }
+
+    /// How much longer the key of a throttle is blocked.
+    pub fn find_throttled(&self, key: u128) -> Option<Duration> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let now = self.now();
+        let entries = self.read();
+        let block = entries.throttled.get(&key).and_then(|key| entries.by_key.get(key))?;
+        block.until.checked_sub(now).filter(|left| *left > 0).map(|left| Duration::from_secs(left.into()))
+    }
+
+    /// An operator's block; it takes the place of one with the same key.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn add(&self, key: &BlockKey, length: Duration, why: &str) -> Result<Block, Full> {
+        let (now, length) = (self.now(), whole(length));
+        let until = now.saturating_add(length);
+        let block = Block {
+            key: key.to_string(),
+            why: why.to_owned(),
+            by: By::Operator,
+            since: now,
+            until,
+            length,
+            forgotten: until,
+            throttled: None,
+        };
+        let mut entries = self.write();
+        if entries.by_key.len() >= self.bound && !entries.by_key.contains_key(&block.key) {
+            entries.forget_past(now);
+            if entries.by_key.len() >= self.bound {
+                return Err(Full);
+            }
+        }
+        entries.insert(block.clone());
+        self.counted(&entries);
+        Ok(block)
+    }
+
+    /// A throttle's block of what `key` stands for, which `label` names for people. Gives back how long it lasts.
+    pub fn add_throttled(&self, name: &str, label: &str, key: u128, lengths: BlockLength) -> Duration {
+        let now = self.now();
+        let text = format!("{name}:{label}");
+        let mut entries = self.write();
+        let (first, longest) = (whole(lengths.first), whole(lengths.longest));
+        let before = entries.by_key.get(&text).filter(|block| block.forgotten > now).map(|block| block.length);
+        let length = before.map_or(first, |length| length.saturating_mul(2)).min(longest).max(1);
+        let until = now.saturating_add(length);
+        if entries.by_key.len() >= self.bound && !entries.by_key.contains_key(&text) {
+            entries.make_room(self.bound, now);
+        }
+        entries.insert(Block {
+            key: text,
+            why: String::new(),
+            by: By::Throttle,
+            since: now,
+            until,
+            length,
+            forgotten: until.saturating_add(longest),
+            throttled: Some(key),
+        });
+        self.counted(&entries);
+        Duration::from_secs(length.into())
+    }
+
+    /// Ends a block at once. `None` if there is none.
+    pub fn remove(&self, key: &str) -> Option<Block> {
+        let now = self.now();
+        let mut entries = self.write();
+        let removed = entries.remove(key).filter(|block| block.until > now);
+        self.counted(&entries);
+        removed
+    }
+
+    /// Those that hold now, the one that ends first in front.
+    pub fn list(&self) -> Vec<Block> {
+        let now = self.now();
+        let mut blocks: Vec<Block> = self.read().by_key.values().filter(|block| block.until > now).cloned().collect();
+        blocks.sort_by(|a, b| (a.until, &a.key).cmp(&(b.until, &b.key)));
+        blocks
+    }
+
+    /// How many there are, ended ones that are not forgotten included.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets what has ended and been quiet.
+    pub fn sweep(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let mut entries = self.write();
+        entries.forget_past(now);
+        self.counted(&entries);
+    }
+
+    /// What has changed since the last time: a key, and its block unless that is gone.
+    pub(super) fn take_changes(&self) -> Vec<(String, Option<Block>)> {
+        if self.read().changed.is_empty() {
+            return Vec::new();
+        }
+        let mut entries = self.write();
+        let changed = std::mem::take(&mut entries.changed);
+        changed.into_iter().map(|key| (key.clone(), entries.by_key.get(&key).cloned())).collect()
+    }
+
+    /// What was taken did not get to the disk.
+    pub(super) fn put_back(&self, keys: impl Iterator<Item = String>) {
+        self.write().changed.extend(keys);
+    }
+
+    /// One from the disk.
+    pub(super) fn load(&self, block: Block) {
+        let mut entries = self.write();
+        if block.forgotten > self.now() && entries.by_key.len() < self.bound {
+            entries.place(block);
+        } else {
+            entries.changed.insert(block.key);
+        }
+        self.counted(&entries);
+    }
+
+    fn now(&self) -> u32 {
+        seconds(self.clock.now())
+    }
+
+    fn counted(&self, entries: &Entries) {
+        self.count.store(entries.by_key.len(), Ordering::Relaxed);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Entries> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Entries> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn insert(&mut self, block: Block) {
+        self.changed.insert(block.key.clone());
+        self.place(block);
+    }
+
+    fn place(&mut self, block: Block) {
+        if let Ok(network) = block.key.parse() {
+            self.networks.insert(network);
+        }
+        if let Some(key) = block.throttled {
+            self.throttled.insert(key, block.key.clone());
+        }
+        self.by_key.insert(block.key.clone(), block);
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Block> {
+        let block = self.by_key.remove(key)?;
+        if let Ok(network) = key.parse() {
+            self.networks.remove(&network);
+        }
+        if let Some(key) = block.throttled {
+            self.throttled.remove(&key);
+        }
+        self.changed.insert(block.key.clone());
+        Some(block)
+    }
+
+    fn forget_past(&mut self, now: u32) {
+        let past = self.by_key.values().filter(|block| block.forgotten <= now).map(|block| block.key.clone());
+        for key in past.collect::<Vec<_>>() {
+            self.remove(&key);
+        }
+    }
+
+    /// What strangers can make goes first when there is too much of it: throttles' blocks, those that end first. A
+    /// sixteenth of them at once, so that a flood pays for a scan only now and then.
+    fn make_room(&mut self, bound: usize, now: u32) {
+        self.forget_past(now);
+        if self.by_key.len() < bound {
+            return;
+        }
+        let of_throttles = self.by_key.values().filter(|block| block.by == By::Throttle);
+        let mut ends: Vec<(u32, String)> = of_throttles.map(|block| (block.until, block.key.clone())).collect();
+        ends.sort_unstable();
+        for (_, key) in ends.into_iter().take((bound / 16).max(1)) {
+            self.remove(&key);
+        }
+    }
+}
+
+impl fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+fn whole(length: Duration) -> u32 {
+    u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::smtp::address::ReversePath;
+    use crate::smtp::address::parse_address;
+    use crate::store::clock::Virtual;
+
+    fn blocks(bound: usize) -> (Blocks, Arc<Virtual>) {
+        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        (Blocks::new(bound, clock.clone()), clock)
+    }
+
+    fn minutes(minutes: u64) -> Duration {
+        Duration::from_secs(60 * minutes)
+    }
+
+    #[test]
+    fn who_is_blocked() {
+        let table = [
+            ("an address", "newsletter@sillyplace.com", "192.0.2.1", "Newsletter@SillyPlace.com", true),
+            ("another of its domain", "newsletter@sillyplace.com", "192.0.2.1", "joe@sillyplace.com", false),
+            ("a domain", "@sillyplace.com", "192.0.2.1", "joe@SILLYPLACE.com", true),
+            ("a subdomain is another", "@sillyplace.com", "192.0.2.1", "joe@mail.sillyplace.com", false),
+            ("an address of a client", "192.0.2.1", "192.0.2.1", "a@b", true),
+            ("its neighbour", "192.0.2.1", "192.0.2.2", "a@b", false),
+            ("a network", "192.0.2.0/24", "192.0.2.200", "a@b", true),
+            ("a network by way of IPv6", "192.0.2.0/24", "::ffff:192.0.2.200", "a@b", true),
+            ("an IPv6 network", "2001:db8::/32", "2001:db8:1::1", "a@b", true),
+            ("the null sender is nobody", "@sillyplace.com", "192.0.2.1", "", false),
+        ];
+        for (what, key, client, sender, blocked) in table {
+            let (blocks, _) = blocks(10);
+            blocks.add(&key.parse().unwrap(), minutes(1), "").unwrap();
+            let sender = match sender {
+                "" => ReversePath::Null,
+                sender => ReversePath::Address(parse_address(sender.as_bytes()).unwrap()),
+            };
+            assert_eq!(blocks.find(Suspect { client: client.parse().unwrap(), sender: Some(&sender) }).is_some(), blocked, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_block_ends_and_can_be_ended() {
+        let (blocks, clock) = blocks(10);
+        let client = Suspect { client: "192.0.2.1".parse().unwrap(), sender: None };
+        blocks.add(&"192.0.2.1".parse().unwrap(), minutes(60), "storm").unwrap();
+        clock.advance(minutes(59));
+        assert_eq!(blocks.find(client).unwrap().why, "storm");
+        clock.advance(minutes(1));
+        assert_eq!(blocks.find(client), None);
+        assert!(blocks.list().is_empty());
+        assert_eq!(blocks.remove("192.0.2.1"), None, "it is over");
+        blocks.add(&"192.0.2.1".parse().unwrap(), minutes(60), "").unwrap();
+        assert!(blocks.remove("192.0.2.1").is_some());
+        assert_eq!(blocks.find(client), None);
+    }
+
+    #[test]
+    fn a_throttles_blocks_double_and_are_forgotten_after_quiet() {
+        let (blocks, clock) = blocks(10);
+        let lengths = BlockLength { first: minutes(15), longest: minutes(24 * 60) };
+        let mut seen = Vec::new();
+        for _ in 0..9 {
+            let length = blocks.add_throttled("storm", "192.0.2.0/24,a@b", 7, lengths);
+            assert_eq!(blocks.find_throttled(7), Some(length));
+            seen.push(length.as_secs() / 60);
+            clock.advance(length);
+            assert_eq!(blocks.find_throttled(7), None);
+        }
+        assert_eq!(seen, [15, 30, 60, 120, 240, 480, 960, 1440, 1440]);
+        clock.advance(minutes(24 * 60));
+        blocks.sweep();
+        assert!(blocks.is_empty());
+        assert_eq!(blocks.add_throttled("storm", "192.0.2.0/24,a@b", 7, lengths), minutes(15));
+        assert!(blocks.remove("storm:192.0.2.0/24,a@b").is_some(), "an operator can end it");
+        assert_eq!(blocks.find_throttled(7), None);
+    }
+
+    #[test]
+    fn strangers_push_out_their_own_only() {
+        let (blocks, _) = blocks(100);
+        blocks.add(&"@sillyplace.com".parse().unwrap(), minutes(1), "").unwrap();
+        for key in 0..10_000u128 {
+            blocks.add_throttled("t", &key.to_string(), key, BlockLength::default());
+            assert!(blocks.len() <= 100);
+        }
+        assert!(blocks.list().iter().any(|block| block.key == "@sillyplace.com"));
+        assert!(blocks.find_throttled(9_999).is_some(), "the newest is there");
+        let (operators, _) = self::blocks(2);
+        for (key, fits) in [("@a.example", true), ("@b.example", true), ("@c.example", false), ("@a.example", true)] {
+            assert_eq!(operators.add(&key.parse().unwrap(), minutes(1), "").is_ok(), fits, "{key}");
+        }
+    }
+}

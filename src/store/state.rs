@@ -1,0 +1,226 @@
+//! All that sessions share and that survives a restart, as one value: it is read once, at the start, and written once a
+//! second by a thread of its own. A path that answers a session must not touch the disk.
+
+use std::fmt;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::policy::key::Seed;
+use crate::store::blocks::Blocks;
+use crate::store::clock::Clock;
+use crate::store::clock::seconds;
+use crate::store::ledger::Ledger;
+use crate::store::table::Table;
+use crate::store::throttle::DEFAULT_BOUND;
+use crate::store::throttle::ThrottleTable;
+use crate::store::writer::Changed;
+use crate::store::writer::File;
+use crate::store::writer::Health;
+use crate::store::writer::Writer;
+
+/// `[state]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// In memory only: a restart forgets all.
+    Memory,
+    /// In this file.
+    File(PathBuf),
+}
+
+/// The memory of the proxy.
+#[derive(Debug)]
+pub struct State {
+    rooms: Arc<Rooms>,
+    disk: Option<(Writer, Arc<Health>)>,
+}
+
+/// What it consists of.
+#[derive(Debug)]
+pub struct Rooms {
+    /// The time of all of it.
+    pub clock: Arc<dyn Clock>,
+    /// The secret of the keys.
+    pub seed: Seed,
+    /// The counters.
+    pub throttles: ThrottleTable,
+    /// What was delivered.
+    pub ledger: Arc<Ledger>,
+    /// Who is blocked.
+    pub blocks: Blocks,
+    /// Refused oversizes, by `oversize_key`.
+    pub oversizes: Table,
+    /// Defers of one message, by `escalation_key`.
+    pub escalations: Table,
+}
+
+/// Why there is no state.
+#[derive(Debug)]
+pub struct StateFault {
+    /// Its file.
+    pub path: PathBuf,
+    /// What is wrong, and what to do.
+    pub what: String,
+}
+
+impl State {
+    /// Reads what there is, and begins to write.
+    ///
+    /// # Errors
+    /// The file cannot be made, or another process has it.
+    pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StateFault> {
+        match settings {
+            Settings::Memory => Ok(Self { rooms: Arc::new(Rooms::new(new_seed(Path::new("memory:"))?, clock)), disk: None }),
+            Settings::File(path) => Self::open_file(path, clock),
+        }
+    }
+
+    /// With a seed that is known: for tests and drills.
+    pub fn in_memory(seed: Seed, clock: Arc<dyn Clock>) -> Self {
+        Self { rooms: Arc::new(Rooms::new(seed, clock)), disk: None }
+    }
+
+    /// Resolves when all that has changed up to now is on the disk. False: it could not be written.
+    pub async fn flush(&self) -> bool {
+        match &self.disk {
+            None => true,
+            Some((writer, _)) => writer.flush().await.unwrap_or(false),
+        }
+    }
+
+    /// How the disk does; `None` where there is none.
+    pub fn health(&self) -> Option<&Health> {
+        self.disk.as_ref().map(|(_, health)| &**health)
+    }
+
+    fn open_file(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StateFault> {
+        let fault = |error: &dyn fmt::Display, remedy: &str| StateFault {
+            path: path.to_owned(),
+            what: format!("{error}; {remedy}"),
+        };
+        let file = File::open(path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => {
+                fault(&"another process has it", "stop that one, or set another state.url")
+            }
+            error => fault(&error, "let server.user write there, or set state.url"),
+        })?;
+        let everything = file.read().map_err(|error| fault(&error, "move it away to begin anew"))?;
+        let seed = match everything.seed {
+            Some(octets) => Seed::new(octets),
+            None => {
+                let seed = new_seed(path)?;
+                file.write_seed(seed.octets()).map_err(|error| fault(&error, "make room on the disk"))?;
+                seed
+            }
+        };
+        let rooms = Arc::new(Rooms::new(seed, clock));
+        rooms.load(everything);
+        let health = Arc::new(Health::default());
+        health.wrote(rooms.clock.now());
+        let write = rooms.clone().writes_to(file, health.clone());
+        let writer = Writer::start(write).map_err(|error| fault(&error, "allow one thread more"))?;
+        Ok(Self { rooms, disk: Some((writer, health)) })
+    }
+}
+
+impl std::ops::Deref for State {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.rooms
+    }
+}
+
+impl Rooms {
+    fn new(seed: Seed, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            throttles: ThrottleTable::new(DEFAULT_BOUND, clock.clone()),
+            ledger: Arc::new(Ledger::new(DEFAULT_BOUND, clock.clone())),
+            blocks: Blocks::new(MOST_BLOCKS, clock.clone()),
+            oversizes: Table::new(MOST_MEMORIES),
+            escalations: Table::new(MOST_MEMORIES),
+            seed,
+            clock,
+        }
+    }
+
+    /// Forgets what is idle or has expired. For a timer; the bounds hold without it.
+    pub fn sweep(&self) {
+        let now = seconds(self.clock.now());
+        self.throttles.sweep();
+        self.ledger.sweep();
+        self.blocks.sweep();
+        self.oversizes.sweep(now);
+        self.escalations.sweep(now);
+    }
+
+    /// In the order of `writer::TABLES`, behind the throttles.
+    fn tables(&self) -> [&Table; 5] {
+        let Ledger { unacknowledged, delivered, envelopes, .. } = &*self.ledger;
+        [unacknowledged, delivered, envelopes, &self.oversizes, &self.escalations]
+    }
+
+    fn load(&self, everything: crate::store::writer::Everything) {
+        let now = seconds(self.clock.now());
+        let mut tables = everything.tables.into_iter();
+        for (key, octets) in tables.next().into_iter().flatten() {
+            self.throttles.load(key, octets);
+        }
+        for (table, rows) in self.tables().into_iter().zip(tables) {
+            rows.into_iter().for_each(|(key, octets)| table.load(key, octets, now));
+        }
+        everything.blocks.into_iter().for_each(|block| self.blocks.load(block));
+    }
+
+    fn take_changes(&self) -> Changed {
+        let rest = self.tables().map(Table::take_changes);
+        let tables = std::iter::once(self.throttles.take_changes()).chain(rest).collect();
+        Changed { tables, blocks: self.blocks.take_changes() }
+    }
+
+    fn put_back(&self, changed: Changed) {
+        self.throttles.write_anew();
+        self.tables().iter().for_each(|table| table.write_anew());
+        self.blocks.put_back(changed.blocks.into_iter().map(|(key, _)| key));
+    }
+
+    fn writes_to(self: Arc<Self>, file: File, health: Arc<Health>) -> impl FnMut() -> bool {
+        move || {
+            let now = self.clock.now();
+            let changed = self.take_changes();
+            let written = if changed.is_empty() { Ok(()) } else { file.write(&changed) };
+            match &written {
+                Ok(()) => health.wrote(now),
+                Err(error) => {
+                    health.failed(error);
+                    self.put_back(changed);
+                }
+            }
+            written.is_ok()
+        }
+    }
+}
+
+impl fmt::Display for StateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+impl std::error::Error for StateFault {}
+
+fn new_seed(path: &Path) -> Result<Seed, StateFault> {
+    let mut octets = [0; 16];
+    let read = |octets: &mut [u8]| -> io::Result<()> { std::fs::File::open("/dev/urandom")?.read_exact(octets) };
+    match read(&mut octets) {
+        Ok(()) => Ok(Seed::new(octets)),
+        Err(error) => Err(StateFault { path: path.to_owned(), what: format!("cannot read randomness: {error}") }),
+    }
+}
+
+/// Blocks of operators and throttles together.
+const MOST_BLOCKS: usize = 100_000;
+/// Oversizes, and escalations.
+const MOST_MEMORIES: usize = 250_000;
