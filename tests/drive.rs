@@ -24,7 +24,7 @@ use portcullis::session::Session;
 use portcullis::session::event::Now;
 use portcullis::session::event::Peer;
 use portcullis::store::clock::Virtual;
-use portcullis::store::throttle::ThrottleTable;
+use portcullis::store::state::State;
 use support::dialog::Dialog;
 use support::dialog::escape;
 use support::dialog::unescape;
@@ -61,12 +61,12 @@ async fn dialogs_go_the_same_through_the_loop() {
 
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
-    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V']);
+    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'U']);
     let scene_only = ["greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
     let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));
     // How much of a message that is too large has been streamed when that shows is a matter of cuts.
     let has = |setting: &str| dialog.head.iter().any(|line| line.starts_with(setting));
-    let streamed_oversize = has("= hold off") && has("= limit");
+    let streamed_oversize = has("= hold off") && (has("= limit") || has("= max_hops"));
     !dialog.lines.iter().any(from_outside) && !dialog.head.iter().any(needs_scene) && !streamed_oversize
 }
 
@@ -127,8 +127,7 @@ impl Stage {
         let services = Arc::new(Services {
             backends: Backends::new(backends),
             holds: Holds::new(holds),
-            throttles: ThrottleTable::new(1000, Arc::new(Virtual::new(1_795_395_525_000_000_000))),
-            seed: seed.clone(),
+            state: Arc::new(State::in_memory(seed.clone(), Arc::new(Virtual::new(1_795_395_525_000_000_000)))),
             snapshot: watch::channel(scene.snapshot.clone()).1,
             stop: stopping,
         });

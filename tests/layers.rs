@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backend::Settings",
             "backend::Target",
             "hold::Settings",
-            "store::Settings",
+            "store::state::Settings",
             "report::Settings",
             "report::Format",
             "report::Level",

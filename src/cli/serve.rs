@@ -34,7 +34,9 @@ impl Serve {
                 eprintln!("{fault}");
                 match fault {
                     StartFault::System(..) => ExitCode::from(INTERNAL),
-                    StartFault::Bind(..) | StartFault::Files(_) | StartFault::User(_) => ExitCode::FAILURE,
+                    StartFault::Bind(..) | StartFault::Files(_) | StartFault::State(_) | StartFault::User(_) => {
+                        ExitCode::FAILURE
+                    }
                 }
             }
         }

@@ -28,6 +28,7 @@ use crate::hold;
 use crate::policy::throttle::Throttle;
 use crate::session;
 use crate::session::settings::Timeouts;
+use crate::store;
 
 /// `message.hold_memory`
 pub(crate) const HOLD_MEMORY: u64 = 256 << 10;
@@ -53,6 +54,12 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         backend_environment: environment(file),
         report: file.log,
         throttles: throttles(file),
+        repeat: file.repeat,
+        hops: file.message.hops,
+        state: match &file.state {
+            store::state::Settings::File(path) => store::state::Settings::File(folder.join(path)),
+            memory => memory.clone(),
+        },
         qmail,
         senders: lists(&file.senders, folder),
         recipients: lists(&file.recipients, folder),

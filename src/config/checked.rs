@@ -7,11 +7,14 @@ use std::time::Duration;
 use crate::backend;
 use crate::front;
 use crate::hold;
+use crate::policy::hops::HopRules;
 use crate::policy::list::Dialect;
+use crate::policy::repeat::RepeatRules;
 use crate::policy::throttle::Throttle;
 use crate::qmail::load::Sources;
 use crate::report;
 use crate::session;
+use crate::store;
 
 /// All that an operator decides.
 #[derive(Clone, Debug)]
@@ -30,6 +33,12 @@ pub struct Config {
     pub report: report::Settings,
     /// `[[throttle]]`, or the shipped two.
     pub throttles: Vec<Throttle>,
+    /// `[repeat]`
+    pub repeat: RepeatRules,
+    /// `message.max_hops`, `message.own_hops`
+    pub hops: HopRules,
+    /// `[state]`
+    pub state: store::state::Settings,
     /// `[qmail]`
     pub qmail: Qmail,
     /// `[senders]`

@@ -21,10 +21,13 @@ use crate::config::sections::message::Message;
 use crate::config::sections::qmail::Qmail;
 use crate::config::sections::server::Server;
 use crate::config::sections::server::listen_address;
+use crate::config::sections::state;
 use crate::config::sections::throttle;
 use crate::config::sections::tls::Tls;
+use crate::policy::repeat::RepeatRules;
 use crate::policy::throttle::Throttle;
 use crate::report;
+use crate::store;
 
 /// Every section that has a function in this version.
 pub(crate) struct File {
@@ -38,6 +41,8 @@ pub(crate) struct File {
     /// `None`: not written, which leaves the shipped ones.
     pub(crate) throttles: Option<Vec<(Throttle, At)>>,
     pub(crate) tls: Tls,
+    pub(crate) repeat: RepeatRules,
+    pub(crate) state: store::state::Settings,
     pub(crate) log: report::Settings,
 }
 
@@ -76,9 +81,9 @@ impl File {
             throttles: file.tables("throttle", throttle::read).map(|all| all.into_iter().flatten().collect()),
             tls: file.table("tls", Tls::read),
             log: file.table("log", log::read),
+            repeat: file.table("repeat", state::repeat),
+            state: file.table("state", state::state),
         };
-        file.table("repeat", later::repeat);
-        file.table("state", later::state);
         file.table("admin", later::admin);
         file.table("alert", later::alert);
         read

@@ -96,8 +96,8 @@ fn an_impossible_pair_has_the_place_of_per() {
 fn warnings() {
     let table = [
         ("nothing", "", None),
-        ("a state that is not kept", "[state]\nurl = \"redb:other.redb\"", Some("4:7")),
-        ("the state that there is", "[state]\nurl = \"memory:\"", None),
+        ("a state in a file", "[state]\nurl = \"redb:other.redb\"", None),
+        ("a state in memory", "[state]\nurl = \"memory:\"", None),
         ("an admin port", "[admin]\nlisten = \"127.0.0.1:1\"", Some("4:10")),
         ("no admin port", "[admin]\nlisten = \"\"", None),
         ("an alert", "[alert]\nwebhook = \"https://example.org/\"", Some("4:11")),
@@ -125,7 +125,7 @@ fn the_default_file_says_what_holds_without_it() {
 fn the_default_file_names_every_key_of_this_version() {
     let findings = Findings::default();
     File::read(DEFAULT_TEXT, &findings);
-    let later = ["verify", "block", "first", "longest", "escalate"];
+    let later = ["verify", "escalate"];
     for (section, key) in findings.keys() {
         let named =
             ["\n", "# ", "{ ", ", ", "and "].iter().any(|before| DEFAULT_TEXT.contains(&format!("{before}{key} = ")));

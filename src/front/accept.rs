@@ -119,7 +119,7 @@ impl Door {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let id = format!("{seconds:08x}{sequence:04x}").into();
         let snapshot = self.services.snapshot.borrow().clone();
-        let mut session = Session::new(id, snapshot, self.services.seed.clone(), peer.clone(), now);
+        let mut session = Session::new(id, snapshot, self.services.state.seed.clone(), peer.clone(), now);
         if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
             session.handle_offer(offer, fresh);
         }

@@ -4,6 +4,7 @@
 //! the clock for a session. What a session needs from outside stands in [`Services`].
 
 pub mod accept;
+pub mod answers;
 mod clock;
 mod counts;
 pub mod driver;

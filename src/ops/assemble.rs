@@ -204,6 +204,8 @@ fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
         variables: Arc::new(variables),
         size,
         throttles: config.throttles.clone(),
+        repeat: config.repeat,
+        hops: config.hops,
     };
     Snapshot { policy, settings: config.session.clone() }
 }

@@ -29,12 +29,11 @@ use crate::ops::reload::report_unwatched;
 use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
-use crate::policy::key::Seed;
 use crate::report;
 use crate::store::clock::Clock;
 use crate::store::clock::Wall;
-use crate::store::throttle::DEFAULT_BOUND;
-use crate::store::throttle::ThrottleTable;
+use crate::store::state::State;
+use crate::store::state::StateFault;
 
 /// Why the proxy did not start.
 #[derive(Debug)]
@@ -43,6 +42,8 @@ pub enum StartFault {
     Files(Vec<Finding>),
     /// A listener.
     Bind(SocketAddr, io::Error),
+    /// `state.url`
+    State(StateFault),
     /// `server.user`
     User(String),
     /// The system refused something else.
@@ -64,6 +65,7 @@ impl fmt::Display for StartFault {
                     _ => Ok(()),
                 }
             }
+            Self::State(fault) => write!(f, "state {fault}"),
             Self::User(what) => f.write_str(what),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -88,11 +90,12 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
     let listeners = bind(&assembly)?;
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
+    let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartFault::System("cannot start threads", error))?;
-    let result = runtime.block_on(run(origin, assembly, listeners, log, began));
+    let result = runtime.block_on(run(origin, assembly, listeners, log, began, Arc::new(state)));
     runtime.shutdown_timeout(LAST_BREATH);
     result
 }
@@ -126,6 +129,7 @@ async fn run(
     listeners: Vec<Listener>,
     log: report::start::Handle,
     began: Timestamp,
+    state: Arc<State>,
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -138,8 +142,7 @@ async fn run(
     let services = Arc::new(Services {
         backends: Backends::new(assembly.config.backend.clone()),
         holds: Holds::new(assembly.config.hold.clone()),
-        throttles: ThrottleTable::new(DEFAULT_BOUND, Arc::new(Wall::new())),
-        seed: seed().map_err(system("cannot read randomness"))?,
+        state,
         snapshot: snapshot_receiver,
         stop: stop_receiver,
     });
@@ -253,14 +256,8 @@ async fn sweep(services: Arc<Services>) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
         interval.tick().await;
-        services.throttles.sweep();
+        services.state.sweep();
     }
-}
-
-fn seed() -> io::Result<Seed> {
-    let mut octets = [0; 16];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut octets)?;
-    Ok(Seed::new(octets))
 }
 
 /// A session that panics ends alone; the operator hears of it.

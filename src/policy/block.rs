@@ -78,7 +78,8 @@ impl fmt::Display for BlockKey {
     }
 }
 
-const FORMS: &str = "write an address (user@example.org), a domain (@example.org) or a client (192.0.2.1, 192.0.2.0/24)";
+const FORMS: &str =
+    "write an address (user@example.org), a domain (@example.org) or a client (192.0.2.1, 192.0.2.0/24)";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

@@ -6,10 +6,13 @@ pub mod client;
 pub mod entries;
 pub mod environment;
 pub mod extended;
+pub mod fingerprint;
+pub mod hops;
 pub mod key;
 pub mod lint;
 pub mod list;
 pub mod local;
+pub mod message;
 pub mod place;
 pub mod repeat;
 pub mod size;
@@ -22,8 +25,10 @@ use std::sync::Arc;
 use crate::policy::client::ClientRules;
 use crate::policy::environment::Environment;
 use crate::policy::environment::Variables;
+use crate::policy::hops::HopRules;
 use crate::policy::list::AddressList;
 use crate::policy::local::LocalDomains;
+use crate::policy::repeat::RepeatRules;
 use crate::policy::size::Limit;
 use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
@@ -50,6 +55,10 @@ pub struct Policy {
     pub size: SizeRules,
     /// The throttles, in the order of the file.
     pub throttles: Vec<Throttle>,
+    /// What may be done about repeats.
+    pub repeat: RepeatRules,
+    /// When a message has been round too often.
+    pub hops: HopRules,
 }
 
 impl Policy {

@@ -45,6 +45,19 @@ pub struct CopyKeys {
     pub weak: u128,
 }
 
+/// A message that is here as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dot {
+    /// What may be done about it.
+    pub rules: RepeatRules,
+    /// What it says about itself.
+    pub marks: Marks,
+    /// One for each recipient.
+    pub copies: Vec<CopyKeys>,
+    /// Its envelope, when its size was declared and is large enough.
+    pub envelope: Option<u128>,
+}
+
 impl RepeatRules {
     /// Whether a message with these marks may be answered 250 without being delivered, or 450 while its twin is on its
     /// way.
@@ -114,16 +127,6 @@ pub fn oversize_key(seed: &Seed, client: IpAddr, sender: &ReversePath, recipient
     hash.finish()
 }
 
-/// What the defers of one message by one throttle are counted under.
-pub fn escalation_key(seed: &Seed, throttle: u128, recipient: &Address, size: Option<u64>) -> u128 {
-    let mut hash = KeyHash::new(seed);
-    hash.add(b"escalation");
-    hash.add(&throttle.to_le_bytes());
-    add_mailbox(&mut hash, Some(recipient));
-    hash.add(&size.map_or([0xff; 8], u64::to_le_bytes));
-    hash.finish()
-}
-
 /// RFC 5321 section 2.4: a local part's letters may differ, a domain's do not. Two mailboxes are never taken for one.
 fn add_mailbox(hash: &mut KeyHash, mailbox: Option<&Address>) {
     let (local, domain) = mailbox.map(exact).unwrap_or_default();
@@ -153,9 +156,6 @@ pub const OVERSIZE_MEMORY: Duration = Duration::from_hours(4);
 
 /// An entry that copies renew lives no longer than this.
 pub const LONGEST_RENEWAL: Duration = Duration::from_hours(7 * 24);
-
-/// How long the defers of one message are counted.
-pub const ESCALATION_MEMORY: Duration = Duration::from_hours(7 * 24);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

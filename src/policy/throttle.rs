@@ -36,8 +36,6 @@ pub struct Throttle {
     pub action: Action,
     /// How long a block of `action = "block"` lasts.
     pub block: BlockLength,
-    /// The so-manieth defer of the same key, recipient and SIZE becomes 554; 0 for never.
-    pub escalate: u32,
     /// Only report what would have happened.
     pub shadow: bool,
 }
@@ -190,7 +188,6 @@ impl Throttle {
             burst: 5,
             action: Action::Disconnect,
             block: BlockLength::default(),
-            escalate: 0,
             shadow: false,
         };
         let bounces = Self {
@@ -204,7 +201,6 @@ impl Throttle {
             burst: 50,
             action: Action::Defer,
             block: BlockLength::default(),
-            escalate: 0,
             shadow: false,
         };
         vec![retrying_sender, bounces]

@@ -77,7 +77,12 @@ impl Session {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Asking(Pending::Connect { until }) => match answer.refused {
                 Some((index, wait)) => {
-                    let ruling = Ruling::disconnected(&self.snapshot.policy.throttles[index], wait);
+                    let throttle = &self.snapshot.policy.throttles[index];
+                    let ruling = match answer.blocked {
+                        true => Ruling::new(Reply::greeting_blocked_client(self.peer.client.ip()), Reason::Throttled)
+                            .by(&throttle.name),
+                        false => Ruling::disconnected(throttle, wait),
+                    };
                     self.refuse_connection(&ruling, now);
                 }
                 None if until > now.monotonic => self.state = State::Delay { until },
@@ -85,6 +90,8 @@ impl Session {
             },
             State::Asking(Pending::Mail(transaction)) => self.mail_answered(transaction, answer, now),
             State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
+            State::Asking(Pending::Data) => self.data_answered(answer, now),
+            State::Asking(Pending::Dot(arrived, streaming)) => self.dot_answered(arrived, streaming, answer, now),
             State::Asking(Pending::Rejected(refused)) => self.rejected(*refused, answer, now),
             other => self.state = other,
         }
@@ -157,6 +164,7 @@ impl Session {
         if self.is_over() || self.outlives_client() {
             return;
         }
+        self.unacknowledged();
         let arrived = match &self.state {
             State::Body(body) => Some(Arrived { size: body.decoder.size(), lines: 0, id: None }),
             State::Settle(arrived) => Some(Arrived { size: arrived.size, lines: 0, id: arrived.id.clone() }),
@@ -290,7 +298,8 @@ impl Session {
 
     pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
         let Some(transaction) = &self.transaction else { return };
-        let accepted = transaction.accepted.iter().map(|accepted| accepted.rcpt.recipient.to_string());
+        let accepted = transaction.accepted.iter().chain(&transaction.served);
+        let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
         let record = Record {
             sender: Some(transaction.mail.sender.to_string()),
             recipients: accepted.collect(),
@@ -343,7 +352,7 @@ impl Session {
             received: 0,
             id: None,
             // Given up without a reply: it may come again.
-            verdict: last.code.map_or(Verdict::Defer, Verdict::of_code),
+            verdict: last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer),
             code: last.code,
             reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
             rule: last.rule.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::policy::Policy;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Action;
+use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -174,11 +175,12 @@ impl Session {
             Err(ruling) if ruling.verdict == Verdict::Reject => self.reject(ruling, RefusedWhat::Rcpt(rcpt), now),
             Err(ruling) => self.refuse_rcpt(&rcpt, &ruling, now),
             Ok(cap) => {
+                let known = self.remembered(&rcpt.recipient);
                 let mail = transaction.mail.clone();
                 let size = mail.size.unwrap_or(0);
                 let recipient = Some(&rcpt.recipient);
                 let asks = self.asks(&snapshot, Stage::Recipient, Some(&mail.sender), recipient, size);
-                self.ask(snapshot, asks, None, Pending::Rcpt(rcpt, cap));
+                self.ask_known(snapshot, asks, known, Pending::Rcpt(rcpt, cap));
             }
         }
     }
@@ -190,6 +192,10 @@ impl Session {
             return self.reply(&Reply::need_mail());
         };
         transaction.note_shadows(&answer.shadows);
+        if answer.repeated.is_some() {
+            let reply = Reply::oversize_remembered(&rcpt.recipient);
+            return self.reject(Ruling::new(reply, Reason::OversizeRemembered), RefusedWhat::Rcpt(rcpt), now);
+        }
         if let Some(ruling) = throttled(transaction, answer) {
             self.refuse_rcpt(&rcpt, &ruling, now);
             if ruling.verdict == Verdict::Disconnect {
@@ -235,7 +241,7 @@ impl Session {
                 Some(it) => (it.mail.clone(), it.snapshot.clone(), vec![rcpt.clone()]),
                 None => return,
             },
-            RefusedWhat::Message(_) => match &self.transaction {
+            RefusedWhat::Data | RefusedWhat::Message(_) => match &self.transaction {
                 Some(it) => {
                     let recipients = it.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect();
                     (it.mail.clone(), it.snapshot.clone(), recipients)
@@ -245,7 +251,12 @@ impl Session {
         };
         let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
         let charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
-        let asks = charges.iter().map(|charge| Ask { charge: *charge, take: false }).collect();
+        let label = |charge: &Charge| {
+            let throttle = &snapshot.policy.throttles[charge.throttle];
+            let subject = self.subject(Some(&mail.sender), recipients.first().copied());
+            (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
+        };
+        let asks = charges.iter().map(|charge| Ask { charge: *charge, take: false, label: label(charge) }).collect();
         let refused = Refused { ruling, what, charges };
         if refused.charges.is_empty() {
             self.rejected(refused, &Answer::default(), now);
@@ -278,6 +289,7 @@ impl Session {
                 self.state = State::Command;
                 self.refuse_rcpt(&rcpt, &ruling, now);
             }
+            RefusedWhat::Data => self.finish(Final::ruled(&ruling, &self.id), None, now),
             RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
         }
         if disconnects {
@@ -374,5 +386,9 @@ fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> 
 /// What a throttle that is over its limit says.
 fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
     let (index, wait) = answer.refused?;
-    Some(Ruling::throttled(&transaction.snapshot.policy.throttles[index], wait))
+    let throttle = &transaction.snapshot.policy.throttles[index];
+    Some(match answer.blocked {
+        true => Ruling::new(Reply::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name),
+        false => Ruling::throttled(throttle, wait),
+    })
 }

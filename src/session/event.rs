@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::policy::environment::Environment;
+use crate::policy::repeat::Dot;
 use crate::policy::throttle::Charge;
 use crate::session::Snapshot;
 use crate::session::record::Record;
@@ -98,15 +99,41 @@ pub struct Question {
     pub asks: Vec<Ask>,
     /// Also ask whether there is room to hold a message of this size.
     pub room: Option<u64>,
+    /// Also ask what is known.
+    pub known: Option<Known>,
+}
+
+/// What may be known of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// At RCPT: whether messages under this key were too large.
+    Oversize(u128),
+    /// At DATA: whether this envelope was proven to be a repeat.
+    Envelope(u128),
+    /// At the final dot: whether it was delivered.
+    Dot(Dot),
+}
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeated {
+    /// Delivered, and the sender does not know.
+    Absorb,
+    /// Being delivered.
+    Busy,
+    /// Refused without another look.
+    Refuse,
 }
 
 /// One throttle to be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
     /// The throttle, the key and what it would cost.
     pub charge: Charge,
     /// Charge it at once (true), or only test it.
     pub take: bool,
+    /// The key for people, where a block would name it.
+    pub label: Option<String>,
 }
 
 /// The answer to a question.
@@ -116,8 +143,14 @@ pub struct Answer {
     pub refused: Option<(usize, Duration)>,
     /// Shadow throttles that would have refused.
     pub shadows: Vec<usize>,
+    /// The refusal is a block, and lasts for so long.
+    pub blocked: bool,
     /// There is no room to hold the message.
     pub no_room: bool,
+    /// The message is known.
+    pub repeated: Option<Repeated>,
+    /// Recipients (their indices) that have it already.
+    pub served: Vec<usize>,
 }
 
 /// What happened, for the counters.
@@ -125,6 +158,14 @@ pub struct Answer {
 pub enum Fact {
     /// Costs that always land.
     Charge(Arc<Snapshot>, Vec<Charge>),
+    /// Undeclared messages under these keys were too large.
+    Oversize(Vec<u128>),
+    /// The backend accepted the message that was asked about last.
+    Accepted,
+    /// The client took the acknowledgement of what was accepted.
+    Took,
+    /// It did not.
+    Unacknowledged,
     /// What the backend offered to a client with this environment.
     Learned(Environment, Offer),
 }
@@ -135,6 +176,17 @@ pub enum BackendEnd {
     /// No free place within the time.
     Busy,
     /// It closed, reset, could not be reached or started.
+    Lost,
+}
+
+/// How the client's side ended after our close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Everything was written, and an octet came after that.
+    Heard,
+    /// Everything was written, and the client ended in order.
+    Ended,
+    /// Neither.
     Lost,
 }
 

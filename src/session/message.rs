@@ -8,15 +8,18 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
 use crate::session::event::BackendEnd;
+use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
+use crate::session::event::Known;
 use crate::session::event::Now;
 use crate::session::event::Output;
-use crate::session::header::HeaderReader;
 use crate::session::relay::Request;
+use crate::session::state::Acknowledgement;
 use crate::session::state::Arrived;
 use crate::session::state::Body;
 use crate::session::state::BodyEnd;
 use crate::session::state::Final;
+use crate::session::state::Pending;
 use crate::session::state::RefusedWhat;
 use crate::session::state::Slot;
 use crate::session::state::State;
@@ -41,6 +44,18 @@ impl Session {
         }
         let caps = transaction.accepted.iter().filter_map(|accepted| accepted.cap);
         transaction.limit = caps.fold(transaction.limit, |limit, cap| limit.with_cap(cap));
+        match self.envelope() {
+            Some(key) => {
+                let snapshot = self.snapshot_of_transaction();
+                self.ask_known(snapshot, Vec::new(), Some(Known::Envelope(key)), Pending::Data);
+            }
+            None => self.begin_data(now),
+        }
+    }
+
+    /// DATA passes.
+    pub(super) fn begin_data(&mut self, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
         if transaction.snapshot.settings.hold {
             let expected = transaction.mail.size.unwrap_or(0);
             self.state = State::HoldBegin;
@@ -73,9 +88,10 @@ impl Session {
         let Some(transaction) = &self.transaction else { return };
         let settings = &transaction.snapshot.settings;
         let exempt = settings.bare_newline_exempt_relay_client && self.is_relay_client();
+        let message = self.message_reader(transaction);
         self.state = State::Body(Box::new(Body {
             decoder: DataDecoder::new(settings.bare_newline, exempt),
-            header: HeaderReader::default(),
+            message,
             began: now.monotonic,
             end: None,
             streaming,
@@ -90,11 +106,11 @@ impl Session {
         if input.is_empty() {
             return false;
         }
-        let Body { decoder, header, end, streaming, .. } = &mut **body;
+        let Body { decoder, message, end, streaming, .. } = &mut **body;
         let output = &mut self.output;
         let mut keep = |octets: bytes::Bytes| {
             if end.is_none() {
-                header.feed(&octets);
+                message.feed(&octets);
                 output.push_back(if *streaming { Output::Backend(octets) } else { Output::Hold(octets) });
             }
         };
@@ -137,6 +153,7 @@ impl Session {
             let (snapshot, recipients) = (transaction.snapshot.clone(), accepted.collect::<Vec<_>>());
             let charges = self.charges(&snapshot, Count::Rejections, 1, &transaction.mail.sender, &recipients);
             self.charge(&snapshot, charges);
+            self.remember_oversize();
             let ruling = Ruling::new(Reply::oversize(size, limit.octets), Reason::OversizeData).by(limit.rule);
             self.rule_and_close(&ruling, now);
         }
@@ -144,22 +161,18 @@ impl Session {
 
     fn body_ended(&mut self, now: Now) {
         let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else { return };
-        let Body { decoder, header, end, streaming, .. } = *body;
+        let Body { decoder, message, end, streaming, .. } = *body;
         self.since = now.monotonic;
-        let arrived = Box::new(Arrived { size: decoder.size(), lines: decoder.lines(), id: header.into_message_id() });
+        let mut facts = message.finish();
+        let id = facts.message_id.take();
+        let arrived = Box::new(Arrived { size: decoder.size(), lines: decoder.lines(), id });
         match end {
-            None => {
-                self.state = State::Settle(arrived);
-                if streaming {
-                    self.relay.end_body(now.monotonic, &mut self.output);
-                } else {
-                    self.ask_backend(Request::Data, now);
-                }
-            }
+            None => self.rule_on_message(arrived, &facts, streaming, now),
             Some(BodyEnd::Oversize(limit)) => {
                 let counted = if limit.stored { arrived.size - arrived.lines } else { arrived.size };
                 let reply = Reply::oversize(counted, limit.octets);
                 let ruling = Ruling::new(reply, Reason::OversizeData).by(limit.rule);
+                self.remember_oversize();
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }
             Some(BodyEnd::Nul) => {
@@ -274,10 +287,15 @@ impl Session {
     }
 
     /// The end of a transaction: its record, its costs, its reply.
-    fn finish(&mut self, last: Final, arrived: Option<&Arrived>, now: Now) {
+    pub(super) fn finish(&mut self, last: Final, arrived: Option<&Arrived>, now: Now) {
+        let passed_on = last.code.is_some_and(|code| code < 400) && last.verdict.is_none();
+        if passed_on {
+            self.output.push_back(Output::Tell(Fact::Accepted));
+            self.acknowledgement = Acknowledgement::Owed;
+        }
         self.record_transaction(&last, arrived, now);
         if let (Some(transaction), Some(arrived)) = (self.transaction.take(), arrived)
-            && last.code.is_some_and(|code| code < 400)
+            && passed_on
         {
             let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();
             let sender = &transaction.mail.sender;

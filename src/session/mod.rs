@@ -10,11 +10,11 @@
 mod ending;
 mod envelope;
 pub mod event;
-mod header;
 mod message;
 mod received;
 pub mod record;
 mod relay;
+mod repeating;
 pub mod settings;
 mod state;
 mod throttling;
@@ -41,6 +41,7 @@ use crate::session::relay::Event;
 use crate::session::relay::Relay;
 use crate::session::relay::Step;
 use crate::session::settings::Settings;
+use crate::session::state::Acknowledgement;
 use crate::session::state::Helo;
 use crate::session::state::Slot;
 use crate::session::state::State;
@@ -93,6 +94,9 @@ pub struct Session {
     errors: u32,
     idle_commands: u32,
     began: Instant,
+    acknowledgement: Acknowledgement,
+    /// QUIT was heard.
+    quit: bool,
     /// Since when the present state waits.
     since: Instant,
 }
@@ -128,6 +132,8 @@ impl Session {
             errors: 0,
             idle_commands: 0,
             began: now.monotonic,
+            acknowledgement: Acknowledgement::Settled,
+            quit: false,
             since: now.monotonic,
         }
     }

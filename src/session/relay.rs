@@ -178,6 +178,15 @@ impl Relay {
         self.unsent.push_back(Queued { request, replayed: Some(code) });
     }
 
+    /// The transaction is given up: the backend hears RSET, if it is there.
+    pub(super) fn reset(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if self.link == Link::Ready && self.in_transaction {
+            self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
+            self.in_transaction = false;
+            self.flush(now, out);
+        }
+    }
+
     /// After 354: the message follows, and the reply to its dot is outstanding from here on, so that an early one is
     /// known for what it is.
     pub(super) fn begin_body(&mut self, now: Instant) {

@@ -7,14 +7,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::policy::message::MessageReader;
 use crate::policy::size::Bound;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Charge;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
+use crate::policy::verdict::Verdict;
 use crate::session::Snapshot;
 use crate::session::event::HoldEnd;
-use crate::session::header::HeaderReader;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
@@ -57,6 +58,10 @@ pub(super) enum Pending {
     Mail(Box<Transaction>),
     /// RCPT, which our lists let pass.
     Rcpt(Arc<Rcpt>, Option<u64>),
+    /// DATA, whose recipients are known.
+    Data,
+    /// A message that is here as a whole.
+    Dot(Box<Arrived>, bool),
     /// A refusal of ours that counts as a rejection.
     Rejected(Box<Refused>),
 }
@@ -74,6 +79,7 @@ pub(super) struct Refused {
 pub(super) enum RefusedWhat {
     Mail(Box<Transaction>),
     Rcpt(Arc<Rcpt>),
+    Data,
     Message(Box<Arrived>),
 }
 
@@ -95,6 +101,8 @@ pub(super) struct Transaction {
     /// The code of the backend's 250, once it came.
     pub(super) mail_code: Option<u16>,
     pub(super) accepted: Vec<Accepted>,
+    /// Recipients that have the message already.
+    pub(super) served: Vec<Accepted>,
     /// RCPTs that wait for the backend.
     pub(super) asked: VecDeque<(Arc<Rcpt>, Option<u64>)>,
     /// How the last refused recipient was refused.
@@ -114,7 +122,7 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) decoder: DataDecoder,
-    pub(super) header: HeaderReader,
+    pub(super) message: MessageReader,
     pub(super) began: Instant,
     /// Why nothing is kept any more, though reading goes on to the true end.
     pub(super) end: Option<BodyEnd>,
@@ -142,10 +150,22 @@ pub(super) struct Final {
     pub(super) line: Bytes,
     /// None: nobody was told anything.
     pub(super) code: Option<u16>,
+    pub(super) verdict: Option<Verdict>,
     pub(super) reason: Option<Reason>,
     pub(super) rule: Option<Arc<str>>,
     /// The backend's own words.
     pub(super) backend: Option<String>,
+}
+
+/// Whether the client took the 250 of what was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acknowledgement {
+    /// Nothing is owed.
+    Settled,
+    /// Said, but not written yet.
+    Owed,
+    /// Written; the next octet shows that it was taken.
+    Written,
 }
 
 /// A message that is here as a whole.
@@ -175,6 +195,7 @@ impl Transaction {
             limit,
             mail_code: None,
             accepted: Vec::new(),
+            served: Vec::new(),
             asked: VecDeque::new(),
             last_refusal: None,
             shadow: Vec::new(),
@@ -216,6 +237,7 @@ impl Final {
             500.. => Some(Reason::BackendRejected),
             _ => None,
         };
-        Self { line: line.freeze(), code: Some(reply.code), reason, rule: None, backend: Some(reply.text()) }
+        let (line, code, backend) = (line.freeze(), Some(reply.code), Some(reply.text()));
+        Self { line, code, reason, backend, ..Self::default() }
     }
 }

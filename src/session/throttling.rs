@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::throttle::Action;
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Subject;
@@ -41,7 +42,9 @@ impl Session {
             let take = taken_at(throttle, stage)?;
             let cells = if throttle.count == Count::Bytes { size.max(1) } else { 1 };
             let key = throttle.key(&self.seed, &subject)?;
-            Some(Ask { charge: Charge { throttle: index, key, cells }, take })
+            let label = || throttle.label(&subject).unwrap_or_default();
+            let label = (throttle.action == Action::Block).then(label);
+            Some(Ask { charge: Charge { throttle: index, key, cells }, take, label })
         };
         snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
     }
@@ -74,7 +77,7 @@ impl Session {
     /// Asks, and waits for the answer in `pending`.
     pub(super) fn ask(&mut self, snapshot: Arc<Snapshot>, asks: Vec<Ask>, room: Option<u64>, pending: Pending) {
         self.state = State::Asking(pending);
-        self.output.push_back(Output::Ask(Question { snapshot, asks, room }));
+        self.output.push_back(Output::Ask(Question { snapshot, asks, room, known: None }));
     }
 
     /// Tells the counters.
@@ -93,7 +96,11 @@ impl Session {
         self.environment.get(b"RELAYCLIENT").is_some()
     }
 
-    fn subject<'a>(&'a self, sender: Option<&'a ReversePath>, recipient: Option<&'a Address>) -> Subject<'a> {
+    pub(super) fn subject<'a>(
+        &'a self,
+        sender: Option<&'a ReversePath>,
+        recipient: Option<&'a Address>,
+    ) -> Subject<'a> {
         Subject {
             client: self.peer.client.ip(),
             helo: self.helo.as_ref().map_or(b"", |helo| helo.name.as_bytes()),

@@ -142,6 +142,7 @@ impl Session {
     }
 
     fn quit(&mut self, now: Now) {
+        self.quit = true;
         self.end_transaction(Reason::ClientGone, now);
         self.reply(&Reply::goodbye(&self.snapshot.settings.hostname));
         self.record_connection(None, now);

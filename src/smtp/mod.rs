@@ -3,6 +3,7 @@
 pub mod address;
 pub mod command;
 pub mod data;
+pub mod header;
 pub mod line;
 mod parameter;
 pub mod reply;

@@ -113,6 +113,8 @@ replies! {
     250 "" hello(hostname: &str) "{hostname}";
     /// The answer to DATA.
     354 "" start_data() "End the message with a dot on a line by itself";
+    /// Delivered before, and not again.
+    250 "2.0.0" absorbed() "Already delivered";
     /// The answer to RSET.
     250 "2.0.0" reset() "Reset";
     /// The answer to NOOP.
@@ -199,6 +201,21 @@ replies! {
     /// `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
     450 "4.7.1" throttled(what: impl Display, wait: Duration)
         "Too many {what}, come back in {} seconds", seconds(wait);
+    /// A throttle's block; `what` as for [`Reply::throttled`].
+    554 "5.7.1" blocked_for(what: impl Display, wait: Duration) "Too many {what}, blocked for {} seconds", seconds(wait);
+    /// Two messages without SIZE were too large.
+    552 "5.3.4" oversize_remembered(recipient: impl Display)
+        "Messages for <{recipient}> were too large before, declare SIZE";
+    /// Delivered often enough; `times` counts copies that were acknowledged.
+    554 "5.7.1" repeated(times: u32) "This message was already delivered {times} times";
+    /// The same before its body.
+    554 "5.7.1" already_delivered() "This message was already delivered";
+    /// The same message is on its way to the backend.
+    450 "4.7.1" in_flight() "This message is being delivered, come back later";
+    /// More Received or Delivered-To fields than `message.max_hops`.
+    554 "5.4.6" too_many_hops(hops: u32, limit: u32) "Mail loop: {hops} hops, the limit is {limit}";
+    /// More of them our own than `message.own_hops`.
+    554 "5.4.6" mail_loop(hops: u32, limit: u32) "Mail loop: was here {hops} times, the limit is {limit}";
     /// A bare newline in a message, where it is refused.
     554 "5.5.2" bare_newline() "Message has a bare CR or LF; lines end with CRLF";
     /// NUL in a message.

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 use std::sync::RwLockWriteGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -346,7 +346,11 @@ mod tests {
                 "" => ReversePath::Null,
                 sender => ReversePath::Address(parse_address(sender.as_bytes()).unwrap()),
             };
-            assert_eq!(blocks.find(Suspect { client: client.parse().unwrap(), sender: Some(&sender) }).is_some(), blocked, "{what}");
+            assert_eq!(
+                blocks.find(Suspect { client: client.parse().unwrap(), sender: Some(&sender) }).is_some(),
+                blocked,
+                "{what}"
+            );
         }
     }
 
@@ -360,9 +364,9 @@ mod tests {
         clock.advance(minutes(1));
         assert_eq!(blocks.find(client), None);
         assert!(blocks.list().is_empty());
-        assert_eq!(blocks.remove("192.0.2.1"), None, "it is over");
+        assert_eq!(blocks.remove("192.0.2.1/32"), None, "it is over");
         blocks.add(&"192.0.2.1".parse().unwrap(), minutes(60), "").unwrap();
-        assert!(blocks.remove("192.0.2.1").is_some());
+        assert!(blocks.remove("192.0.2.1/32").is_some());
         assert_eq!(blocks.find(client), None);
     }
 

@@ -14,6 +14,7 @@ use dashmap::Entry;
 
 use crate::policy::repeat::ABSORBED_BEFORE_REFUSAL;
 use crate::policy::repeat::CopyKeys;
+use crate::policy::repeat::Dot;
 use crate::policy::repeat::LONGEST_RENEWAL;
 use crate::policy::repeat::Marks;
 use crate::policy::repeat::RepeatRules;
@@ -35,19 +36,6 @@ pub struct Ledger {
     pub(super) delivered: Table,
     /// By envelope: absorbed copies (or enough of them, once one was refused), and in `other` the tries since.
     pub(super) envelopes: Table,
-}
-
-/// A message that is here as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dot {
-    /// What may be done about it.
-    pub rules: RepeatRules,
-    /// What it says about itself.
-    pub marks: Marks,
-    /// One for each recipient.
-    pub copies: Vec<CopyKeys>,
-    /// Its envelope, when its size was declared and is large enough.
-    pub envelope: Option<u128>,
 }
 
 /// What is to be done with it.

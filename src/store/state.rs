@@ -52,8 +52,6 @@ pub struct Rooms {
     pub blocks: Blocks,
     /// Refused oversizes, by `oversize_key`.
     pub oversizes: Table,
-    /// Defers of one message, by `escalation_key`.
-    pub escalations: Table,
 }
 
 /// Why there is no state.
@@ -72,7 +70,9 @@ impl State {
     /// The file cannot be made, or another process has it.
     pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StateFault> {
         match settings {
-            Settings::Memory => Ok(Self { rooms: Arc::new(Rooms::new(new_seed(Path::new("memory:"))?, clock)), disk: None }),
+            Settings::Memory => {
+                Ok(Self { rooms: Arc::new(Rooms::new(new_seed(Path::new("memory:"))?, clock)), disk: None })
+            }
             Settings::File(path) => Self::open_file(path, clock),
         }
     }
@@ -140,7 +140,6 @@ impl Rooms {
             ledger: Arc::new(Ledger::new(DEFAULT_BOUND, clock.clone())),
             blocks: Blocks::new(MOST_BLOCKS, clock.clone()),
             oversizes: Table::new(MOST_MEMORIES),
-            escalations: Table::new(MOST_MEMORIES),
             seed,
             clock,
         }
@@ -153,13 +152,12 @@ impl Rooms {
         self.ledger.sweep();
         self.blocks.sweep();
         self.oversizes.sweep(now);
-        self.escalations.sweep(now);
     }
 
     /// In the order of `writer::TABLES`, behind the throttles.
-    fn tables(&self) -> [&Table; 5] {
+    fn tables(&self) -> [&Table; 4] {
         let Ledger { unacknowledged, delivered, envelopes, .. } = &*self.ledger;
-        [unacknowledged, delivered, envelopes, &self.oversizes, &self.escalations]
+        [unacknowledged, delivered, envelopes, &self.oversizes]
     }
 
     fn load(&self, everything: crate::store::writer::Everything) {
@@ -222,5 +220,5 @@ fn new_seed(path: &Path) -> Result<Seed, StateFault> {
 
 /// Blocks of operators and throttles together.
 const MOST_BLOCKS: usize = 100_000;
-/// Oversizes, and escalations.
+/// Oversizes.
 const MOST_MEMORIES: usize = 250_000;

@@ -4,9 +4,10 @@
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks.
-//! `V` is `B` before what is meant for the backend was written to it.
+//! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
+//! more (`U no`: again), `L` how the client's side ended after our close, `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped, `h` a message is held, `t` the TLS handshake, `x` the client's connection is closed, `r` the record.
+//! dropped, `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake, `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
 
 use std::collections::VecDeque;
@@ -17,28 +18,28 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use jiff::Timestamp;
+use portcullis::front::answers;
 use portcullis::policy::Policy;
 use portcullis::policy::client::ClientRule;
 use portcullis::policy::environment::Variables;
+use portcullis::policy::key::Seed;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::local::LocalDomains;
 use portcullis::policy::place::Place;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
-use portcullis::policy::key::Seed;
 use portcullis::policy::throttle::Throttle;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
 use portcullis::session::event::Admission;
-use portcullis::session::event::Answer;
 use portcullis::session::event::BackendEnd;
 use portcullis::session::event::Fact;
+use portcullis::session::event::Farewell;
 use portcullis::session::event::HoldEnd;
 use portcullis::session::event::Now;
 use portcullis::session::event::Output;
 use portcullis::session::event::Peer;
-use portcullis::session::event::Question;
 use portcullis::session::record::Record;
 use portcullis::session::settings::Auth;
 use portcullis::session::settings::Settings;
@@ -46,7 +47,8 @@ use portcullis::session::settings::Timeouts;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::reply::Offer;
 use portcullis::store::clock::Virtual;
-use portcullis::store::throttle::ThrottleTable;
+use portcullis::store::ledger::Claim;
+use portcullis::store::state::State;
 
 /// A dialog as it stands in the file.
 #[derive(Clone, Debug)]
@@ -175,9 +177,15 @@ impl Builder {
             "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
             "limit" => self.policy.size.limit = Some(value.parse().unwrap()),
             "max_errors" => self.settings.max_errors = value.parse().unwrap(),
+            "max_hops" => self.policy.hops.max = value.parse().unwrap(),
             "max_recipients" => self.settings.max_recipients = value.parse().unwrap(),
             "no_room" => self.no_room = true,
             "offer" => value.split(' ').for_each(|keyword| self.offer(keyword)),
+            "repeat" => {
+                let (limit, min_size) = value.split_once(' ').unwrap();
+                self.policy.repeat.limit = limit.parse().unwrap();
+                self.policy.repeat.min_size = min_size.parse().unwrap();
+            }
             "rcpthosts" => self.policy.local = Some(LocalDomains::parse("rcpthosts".into(), value.as_bytes())),
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
@@ -203,6 +211,7 @@ impl Builder {
         throttle.burst = burst.parse().unwrap();
         match action {
             "defer" => throttle.action = Action::Defer,
+            "block" => throttle.action = Action::Block,
             "disconnect" => throttle.action = Action::Disconnect,
             "shadow" => throttle.shadow = true,
             other => panic!("unknown action {other}"),
@@ -253,7 +262,11 @@ pub fn settings() -> Settings {
 pub struct Player {
     session: Session,
     scene: Scene,
-    throttles: ThrottleTable,
+    state: State,
+    claim: Option<Claim>,
+    accepted: Vec<Claim>,
+    /// What is said to the client does not get there.
+    unwritten: bool,
     clock: Arc<Virtual>,
     began: Instant,
     elapsed: Duration,
@@ -279,7 +292,10 @@ impl Player {
         Self {
             session,
             scene,
-            throttles: ThrottleTable::new(1000, clock.clone()),
+            state: State::in_memory(Seed::new([7; 16]), clock.clone()),
+            claim: None,
+            accepted: Vec::new(),
+            unwritten: false,
             clock,
             began,
             elapsed: Duration::ZERO,
@@ -333,11 +349,35 @@ impl Player {
             "G" => self.session.handle_backend_wanted(),
             "H" => self.session.handle_hold(Err(HoldEnd::Broken), now),
             "K" => self.session.handle_kill(now),
+            "L" => {
+                self.session.handle_farewell(match rest {
+                    "heard" => Farewell::Heard,
+                    "ended" => Farewell::Ended,
+                    _ => Farewell::Lost,
+                });
+            }
+            "N" => return self.reconnect(rest),
+            "U" => self.unwritten = rest != "no",
             "S" => self.session.handle_stop(now),
             "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
             "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
             _ => return,
         }
+        self.drain();
+    }
+
+    /// Another connection, from this client or another.
+    fn reconnect(&mut self, client: &str) {
+        let client = if client.is_empty() { self.scene.client } else { client.parse().unwrap() };
+        let peer = Peer { client: (client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let now = self.now();
+        self.session = Session::new("S".into(), self.scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
+        (self.ended, self.unwritten, self.claim) = (false, false, None);
+        self.input.clear();
+        self.replies.clear();
+        self.accepted.clear();
+        self.session.handle_offer(self.scene.offer.clone(), true);
+        self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
     }
 
@@ -347,6 +387,7 @@ impl Player {
 
     fn client(&mut self, octets: &[u8]) {
         for piece in octets.chunks(self.cut) {
+            self.session.handle_client_heard();
             self.input.extend_from_slice(piece);
             self.drain();
         }
@@ -380,6 +421,13 @@ impl Player {
     }
 
     fn drain(&mut self) {
+        self.obey_all();
+        if !self.unwritten {
+            self.session.handle_client_written();
+        }
+    }
+
+    fn obey_all(&mut self) {
         let mut outputs = VecDeque::new();
         loop {
             while let Some(output) = self.session.poll_output() {
@@ -412,7 +460,9 @@ impl Player {
         let now = self.now();
         match output {
             Output::Ask(question) => {
-                let answer = self.answer(&question);
+                let (mut answer, claim) = answers::answer(&self.state, &question);
+                answer.no_room = question.room.is_some() && self.scene.no_room;
+                self.claim = claim;
                 self.session.handle_answer(answer, now);
             }
             Output::Backend(octets) => self.say("b", &octets),
@@ -433,7 +483,7 @@ impl Player {
                 self.held.clear();
                 self.session.handle_hold(self.scene.hold, now);
             }
-            Output::HoldDrop | Output::Tell(Fact::Learned(..)) => {}
+            Output::HoldDrop => self.claim = None,
             Output::OpenBackend { .. } => {
                 self.transcript.push("o".into());
                 self.session.handle_backend_open(now);
@@ -445,34 +495,28 @@ impl Player {
                 let version = (!self.scene.handshake_fails).then_some("TLSv1.3");
                 self.session.handle_tls(version, now);
             }
-            Output::Tell(Fact::Charge(snapshot, charges)) => {
-                for charge in charges {
-                    let throttle = &snapshot.policy.throttles[charge.throttle];
-                    self.throttles.charge(throttle, charge.key, charge.cells);
+            Output::Tell(Fact::Accepted) => {
+                if let Some(mut claim) = self.claim.take() {
+                    claim.accepted();
+                    self.accepted.push(claim);
                 }
             }
+            Output::Tell(Fact::Took) => {
+                self.acknowledged("k taken");
+                self.accepted.drain(..).for_each(Claim::took);
+            }
+            Output::Tell(Fact::Unacknowledged) => {
+                self.acknowledged("k lost");
+                self.accepted.drain(..).for_each(Claim::unacknowledged);
+            }
+            Output::Tell(fact) => answers::tell(&self.state, &fact),
         }
     }
 
-    fn answer(&self, question: &Question) -> Answer {
-        let mut answer = Answer { no_room: question.room.is_some() && self.scene.no_room, ..Answer::default() };
-        for ask in &question.asks {
-            let throttle = &question.snapshot.policy.throttles[ask.charge.throttle];
-            let (key, cells) = (ask.charge.key, ask.charge.cells);
-            let result = if ask.take {
-                self.throttles.take(throttle, key, cells)
-            } else {
-                self.throttles.test(throttle, key, cells)
-            };
-            match result {
-                Ok(()) => {}
-                Err(_) if throttle.shadow => answer.shadows.push(ask.charge.throttle),
-                Err(wait) => {
-                    answer.refused.get_or_insert((ask.charge.throttle, wait));
-                }
-            }
+    fn acknowledged(&mut self, line: &str) {
+        if !self.accepted.is_empty() {
+            self.transcript.push(line.into());
         }
-        answer
     }
 
     /// One transcript line for each line of octets; one that has no end yet waits for it.
@@ -490,7 +534,7 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V")
+    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U")
 }
 
 fn describe(record: &Record) -> String {

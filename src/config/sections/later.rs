@@ -1,48 +1,9 @@
-//! `[repeat]`, `[state]`, `[admin]` and `[alert]`: read and checked, but without a function in this version. A value that
+//! `[admin]` and `[alert]`: read and checked, but without a function in this version. A value that
 //! asks for more protection than there is, is a fault; one that asks for a convenience, a warning; what this version
 //! does anyway, silent.
 
-use std::time::Duration;
-
 use crate::config::reader::Section;
 use crate::config::sections::server::listen_address;
-use crate::config::sections::time_limit;
-use crate::config::units;
-
-/// `[repeat]`: no copy is recognised yet.
-pub(crate) fn repeat(section: &mut Section<'_>) {
-    let day = Duration::from_secs(86_400);
-    let window = section.parsed("window", time_limit).filter(|window| window.value != day).map(|window| window.at);
-    section.choice("unacknowledged", &[("absorb", ()), ("deliver", ())]);
-    let limit = section.number("limit", 0..=1_000_000).filter(|limit| ![0, 3].contains(&limit.value));
-    let min_size = section.quantity("min_size", units::size).filter(|size| size.value != 64 << 10);
-    for (key, at) in [("window", window), ("limit", limit.map(|it| it.at)), ("min_size", min_size.map(|it| it.at))] {
-        if let Some(at) = at {
-            let what = format!("repeats are not recognised in this version; leave repeat.{key} out");
-            section.findings().fault(at, what);
-        }
-    }
-}
-
-/// `[state]`: counters live in memory.
-pub(crate) fn state(section: &mut Section<'_>) {
-    let url = |text: &str| match text.split_once(':') {
-        Some(("redb", file)) if !file.is_empty() => Ok(Store::File),
-        Some(("redis" | "rediss", host)) if host.starts_with("//") => Ok(Store::Shared),
-        Some(("memory", "")) => Ok(Store::Memory),
-        _ => Err("write \"memory:\", \"redb:FILE\" or \"redis://HOST\"".to_owned()),
-    };
-    let Some(url) = section.parsed("url", |text| url(text).map(|store| (store, text == DEFAULT_STATE))) else { return };
-    match url.value {
-        (Store::Shared, _) => {
-            section.findings().fault(url.at, "no state is shared in this version; write url = \"memory:\"");
-        }
-        (Store::File, false) => {
-            section.findings().warn(url.at, "state.url has no effect in this version: counters live in memory");
-        }
-        (Store::File | Store::Memory, _) => {}
-    }
-}
 
 /// `[admin]`: nothing listens.
 pub(crate) fn admin(section: &mut Section<'_>) {
@@ -74,12 +35,3 @@ pub(crate) fn alert(section: &mut Section<'_>) {
         section.findings().warn(at, "[alert] has no effect in this version");
     }
 }
-
-#[derive(Clone, Copy)]
-enum Store {
-    File,
-    Memory,
-    Shared,
-}
-
-const DEFAULT_STATE: &str = "redb:portcullis-state.redb";

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use crate::config::faults::Written;
 use crate::config::reader::Section;
 use crate::config::units;
+use crate::policy::hops::HopRules;
 use crate::smtp::data::BareNewline;
 
 /// As written.
 pub(crate) struct Message {
+    pub(crate) hops: HopRules,
     pub(crate) hold: bool,
     pub(crate) hold_memory: Option<Written<u64>>,
     pub(crate) hold_total: Option<Written<u64>>,
@@ -20,7 +22,9 @@ pub(crate) struct Message {
 
 impl Message {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
-        let message = Self {
+        let hops = hops(section);
+        Self {
+            hops,
             hold: section.flag("hold").is_none_or(|written| written.value),
             hold_memory: section.quantity("hold_memory", units::size),
             hold_total: section.quantity("hold_total", units::size),
@@ -30,9 +34,7 @@ impl Message {
                 .choice("bare_newline", &BARE_NEWLINE)
                 .map_or(BareNewline::Normalize, |written| written.value),
             bare_newline_exempt_relay_client: exempt(section),
-        };
-        hops(section);
-        message
+        }
     }
 }
 
@@ -44,14 +46,12 @@ fn exempt(section: &mut Section<'_>) -> bool {
     section.list("bare_newline_exempt", "\"relayclient\"", relay_client).is_some_and(|groups| !groups.is_empty())
 }
 
-/// Hops are not counted in this version: a bound of one's own must not seem to hold.
-fn hops(section: &mut Section<'_>) {
-    for (key, default) in [("max_hops", 50), ("own_hops", 3)] {
-        if let Some(hops) = section.number(key, 1..=10_000).filter(|hops| hops.value != default) {
-            let what = format!("hops are not counted in this version; leave message.{key} out");
-            section.findings().fault(hops.at, what);
-        }
-    }
+fn hops(section: &mut Section<'_>) -> HopRules {
+    let mut number = |key, default| {
+        section.number(key, 1..=10_000).map_or(default, |hops| u32::try_from(hops.value).unwrap_or(default))
+    };
+    let default = HopRules::default();
+    HopRules { max: number("max_hops", default.max), own: number("own_hops", default.own) }
 }
 
 const BARE_NEWLINE: [(&str, BareNewline); 2] = [("normalize", BareNewline::Normalize), ("reject", BareNewline::Reject)];

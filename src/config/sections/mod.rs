@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod qmail;
 pub(crate) mod server;
+pub(crate) mod state;
 pub(crate) mod throttle;
 pub(crate) mod tls;
 

@@ -29,7 +29,7 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
     let action = section.choice("action", &ACTIONS);
     let shadow = section.flag("shadow").is_some_and(|shadow| shadow.value);
     let block = block(section, action.as_ref().map(|action| action.value));
-    let escalate = escalate(section, action.as_ref().map(|action| action.value));
+    escalate(section);
     missing(section);
     groups_disagree(section, &only, &except);
     if section.is_empty_list("per") {
@@ -52,7 +52,6 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
         burst: burst.map_or(limit.amount, |burst| burst.value),
         action: action.map_or(Action::Defer, |action| action.value),
         block,
-        escalate,
         shadow,
     };
     if let Some(what) = throttle.faults() {
@@ -127,30 +126,28 @@ fn groups_disagree(section: &Section<'_>, only: &[Group], except: &[Group]) {
 /// `block = { first, longest }`, which only means something where something is blocked.
 fn block(section: &mut Section<'_>, action: Option<Action>) -> BlockLength {
     let default = BlockLength::default();
-    section
-        .table("block", |block| {
-            let first = block.parsed("first", time_limit);
-            let longest = block.parsed("longest", time_limit);
-            if block.is_written() && action != Some(Action::Block) {
-                block.findings().fault(block.at(), "throttle.block is for action = \"block\"; leave it out");
-            }
-            let at = longest.as_ref().or(first.as_ref()).map(|written| written.at);
-            let longest = longest.map_or(default.longest, |longest| longest.value);
-            let first = first.map_or(default.first.min(longest), |first| first.value);
-            if let Some(at) = at.filter(|_| first > longest) {
-                block.findings().fault(at, "the first block is longer than the longest; write a shorter first");
-            }
-            BlockLength { first, longest }
-        })
+    section.table("block", |block| {
+        let first = block.parsed("first", time_limit);
+        let longest = block.parsed("longest", time_limit);
+        if block.is_written() && action != Some(Action::Block) {
+            block.findings().fault(block.at(), "throttle.block is for action = \"block\"; leave it out");
+        }
+        let at = longest.as_ref().or(first.as_ref()).map(|written| written.at);
+        let longest = longest.map_or(default.longest, |longest| longest.value);
+        let first = first.map_or(default.first.min(longest), |first| first.value);
+        if let Some(at) = at.filter(|_| first > longest) {
+            block.findings().fault(at, "the first block is longer than the longest; write a shorter first");
+        }
+        BlockLength { first, longest }
+    })
 }
 
-/// `escalate`, which only means something where something is deferred.
-fn escalate(section: &mut Section<'_>, action: Option<Action>) -> u32 {
-    let Some(escalate) = section.number("escalate", 0..=1_000_000) else { return 0 };
-    if escalate.value > 0 && action.is_some_and(|action| action != Action::Defer) {
-        section.findings().fault(escalate.at, "throttle.escalate is for action = \"defer\"; leave it out");
+/// Escalation stops storms: nobody should count on it before it is there.
+fn escalate(section: &mut Section<'_>) {
+    if let Some(escalate) = section.number("escalate", 0..=1_000_000).filter(|escalate| escalate.value > 0) {
+        let what = "nothing escalates in this version; leave throttle.escalate out";
+        section.findings().fault(escalate.at, what);
     }
-    u32::try_from(escalate.value).unwrap_or(u32::MAX)
 }
 
 const COUNTS: [(&str, Count); 6] = [

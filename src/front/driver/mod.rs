@@ -33,8 +33,10 @@ use crate::hold::HoldFault;
 use crate::report;
 use crate::session::Session;
 use crate::session::Snapshot;
+use crate::session::event::Farewell;
 use crate::session::event::Output;
 use crate::session::event::Peer;
+use crate::store::ledger::Claim;
 
 /// One session and all that belongs to it.
 pub struct Driver {
@@ -57,6 +59,10 @@ pub struct Driver {
     /// The held message is on its way to the backend.
     sending_body: bool,
     hold: Option<Hold>,
+    /// The message that is on its way to the backend.
+    claim: Option<Claim>,
+    /// Messages that were accepted, and whose acknowledgement the client has not shown to have taken.
+    accepted: Vec<Claim>,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -106,6 +112,8 @@ impl Driver {
             outbox: Outbox::default(),
             sending_body: false,
             hold: None,
+            claim: None,
+            accepted: Vec::new(),
             alarm: Box::pin(tokio::time::sleep_until(clock::now().monotonic.into())),
         }
     }
@@ -116,9 +124,19 @@ impl Driver {
             let event = self.wait().await;
             self.tell(event, clock::now());
         }
-        drop((self.hold, self.backend));
-        if let Some(client) = self.client {
-            linger::close(client, self.owed, self.unwelcome).await;
+        (self.hold, self.backend) = (None, Backend::Closed);
+        let farewell = match self.client.take() {
+            Some(client) => {
+                let owed = std::mem::take(&mut self.owed);
+                linger::close(client, owed, self.client_ended, self.unwelcome).await
+            }
+            None => Farewell::Lost,
+        };
+        self.session.handle_farewell(farewell);
+        while let Some(output) = self.session.poll_output() {
+            if let Output::Tell(fact) = output {
+                self.tell_outside(fact);
+            }
         }
     }
 
@@ -145,7 +163,8 @@ impl Driver {
     async fn obey_one(&mut self, output: Output) {
         match output {
             Output::Ask(question) => {
-                let answer = self.services.answer(&question);
+                let (answer, claim) = self.services.answer(&question);
+                self.claim = claim;
                 self.session.handle_answer(answer, clock::now());
             }
             Output::Backend(octets) => self.outbox.push(octets),
@@ -158,11 +177,12 @@ impl Driver {
             Output::HoldDrop => {
                 self.hold = None;
                 self.sending_body = false;
+                self.claim = None;
             }
             Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
             Output::Record(record) => report::record::write(&record),
             Output::StartTls => self.start_tls().await,
-            Output::Tell(fact) => self.services.tell(fact),
+            Output::Tell(fact) => self.tell_outside(fact),
         }
     }
 

@@ -11,8 +11,10 @@ use crate::front::services::Stop;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
+use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
 use crate::session::event::Now;
+use crate::store::ledger::Claim;
 
 impl Driver {
     pub(super) fn forget_backend(&mut self) {
@@ -32,6 +34,27 @@ impl Driver {
         };
         let services = self.services.clone();
         self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor).await }));
+    }
+
+    /// What is said of a message is for the one who has its claim.
+    pub(super) fn tell_outside(&mut self, fact: Fact) {
+        match fact {
+            Fact::Accepted => {
+                let accepted = self.claim.take().map(|mut claim| {
+                    claim.accepted();
+                    claim
+                });
+                self.accepted.extend(accepted);
+            }
+            Fact::Took => self.accepted.drain(..).for_each(Claim::took),
+            Fact::Unacknowledged => {
+                if !self.accepted.is_empty() {
+                    tracing::info!(session = self.session.id(), "unacknowledged");
+                }
+                self.accepted.drain(..).for_each(Claim::unacknowledged);
+            }
+            fact => self.services.tell(fact),
+        }
     }
 
     /// QUIT is a courtesy: it goes out at once or not at all.

@@ -38,9 +38,15 @@ impl Driver {
     fn client_did(&mut self, done: Done, now: Now) {
         match done {
             Done::Read(Ok(0)) => self.client_ended = true,
-            Done::Read(Ok(_)) => {}
-            Done::Written(Ok(_)) => self.flushed = !matches!(self.client, Some(ClientStream::Tls(_))),
-            Done::Flushed(Ok(())) => self.flushed = true,
+            Done::Read(Ok(_)) => self.session.handle_client_heard(),
+            Done::Written(Ok(_)) => {
+                self.flushed = !matches!(self.client, Some(ClientStream::Tls(_)));
+                self.written();
+            }
+            Done::Flushed(Ok(())) => {
+                self.flushed = true;
+                self.written();
+            }
             Done::Read(Err(_)) | Done::Written(Err(_)) | Done::Flushed(Err(_)) => {
                 self.client = None;
                 self.client_ended = true;
@@ -48,6 +54,13 @@ impl Driver {
                 self.input.clear();
                 self.session.handle_client_reset(now);
             }
+        }
+    }
+
+    /// What the client is owed is in the system's hands, whole.
+    fn written(&mut self) {
+        if self.flushed && self.owed.is_empty() && !self.client_ended {
+            self.session.handle_client_written();
         }
     }
 

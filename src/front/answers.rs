@@ -1,0 +1,96 @@
+//! The answers to a session's questions, from the state. The first throttle that refuses decides, shadows only report;
+//! a throttle that blocks makes its block here. It must not wait for anything.
+
+use crate::policy::repeat::OVERSIZE_MEMORY;
+use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
+use crate::policy::throttle::Action;
+use crate::policy::throttle::Throttle;
+use crate::session::event::Answer;
+use crate::session::event::Ask;
+use crate::session::event::Fact;
+use crate::session::event::Known;
+use crate::session::event::Question;
+use crate::session::event::Repeated;
+use crate::store::clock::seconds;
+use crate::store::ledger::Claim;
+use crate::store::ledger::Decision;
+use crate::store::state::Rooms;
+use crate::store::table::Row;
+
+/// The answer, but for the room to hold a message, and the claim of a message that may go to the backend: whoever
+/// drops it gives the message free.
+pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
+    let mut answer = Answer::default();
+    for ask in &question.asks {
+        ask_throttle(state, &question.snapshot.policy.throttles[ask.charge.throttle], ask, &mut answer);
+    }
+    let mut claim = None;
+    match &question.known {
+        None => {}
+        Some(Known::Oversize(key)) => {
+            let row = state.oversizes.get(*key, seconds(state.clock.now()));
+            let often = row.is_some_and(|row| row.count >= OVERSIZES_BEFORE_REFUSAL);
+            answer.repeated = often.then_some(Repeated::Refuse);
+        }
+        Some(Known::Envelope(key)) => {
+            answer.repeated = state.ledger.is_proven(*key).then_some(Repeated::Refuse);
+        }
+        Some(Known::Dot(dot)) => match state.ledger.decide(dot) {
+            Decision::Absorb => answer.repeated = Some(Repeated::Absorb),
+            Decision::Busy => answer.repeated = Some(Repeated::Busy),
+            Decision::Deliver(held, served) => (claim, answer.served) = (held, served),
+            Decision::Refuse => answer.repeated = Some(Repeated::Refuse),
+        },
+    }
+    (answer, claim)
+}
+
+/// Counts what happened. What is said of a claim is its holder's to do.
+pub fn tell(state: &Rooms, fact: &Fact) {
+    match fact {
+        Fact::Charge(snapshot, charges) => {
+            for charge in charges {
+                let throttle: &Throttle = &snapshot.policy.throttles[charge.throttle];
+                state.throttles.charge(throttle, charge.key, charge.cells);
+            }
+        }
+        Fact::Oversize(keys) => {
+            let now = seconds(state.clock.now());
+            let until = now.saturating_add(u32::try_from(OVERSIZE_MEMORY.as_secs()).unwrap_or(u32::MAX));
+            for key in keys {
+                state.oversizes.update(*key, now, |row| {
+                    let row = row.unwrap_or(Row { first: now, ..Row::default() });
+                    Some(Row { count: row.count.saturating_add(1), until, ..row })
+                });
+            }
+        }
+        Fact::Accepted | Fact::Learned(..) | Fact::Took | Fact::Unacknowledged => {}
+    }
+}
+
+fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answer) {
+    let (index, key, cells) = (ask.charge.throttle, ask.charge.key, ask.charge.cells);
+    let blocks = throttle.action == Action::Block && !throttle.shadow;
+    if let Some(left) = state.blocks.find_throttled(key).filter(|_| blocks) {
+        if answer.refused.is_none() {
+            (answer.refused, answer.blocked) = (Some((index, left)), true);
+        }
+        return;
+    }
+    let result = match ask.take {
+        true => state.throttles.take(throttle, key, cells),
+        false => state.throttles.test(throttle, key, cells),
+    };
+    match result {
+        Ok(()) => {}
+        Err(_) if throttle.shadow => answer.shadows.push(index),
+        Err(_) if answer.refused.is_some() => {}
+        Err(wait) if !blocks => answer.refused = Some((index, wait)),
+        Err(_) => {
+            let label = ask.label.as_deref().unwrap_or_default();
+            let length = state.blocks.add_throttled(&throttle.name, label, key, throttle.block);
+            tracing::warn!(throttle = &*throttle.name, key = label, seconds = length.as_secs(), "blocked");
+            (answer.refused, answer.blocked) = (Some((index, length)), true);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Loops: how often a message has been somewhere, told by its Received and Delivered-To fields. Own hops are those that
+//! were written here, for the same recipient.
+//!
+//! mailfront writes no `for` clause into Received, so behind it our own hops are told by Delivered-To alone.
+
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::smtp::address::Address;
+use crate::smtp::reply::Reply;
+
+/// `message.max_hops`, `message.own_hops`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HopRules {
+    /// Received fields, and Delivered-To fields, of one message.
+    pub max: u32,
+    /// Of them our own for the recipient.
+    pub own: u32,
+}
+
+/// What was counted in one header.
+#[derive(Debug)]
+pub struct Hops {
+    received: u32,
+    delivered_to: u32,
+    hostname: Vec<u8>,
+    own: Vec<OwnHops>,
+}
+
+#[derive(Debug)]
+struct OwnHops {
+    recipient: Vec<u8>,
+    received: u32,
+    delivered_to: u32,
+}
+
+impl Hops {
+    /// Nothing is counted yet.
+    pub fn new<'a>(hostname: &str, recipients: impl Iterator<Item = &'a Address>) -> Self {
+        let own =
+            |recipient: &Address| OwnHops { recipient: recipient.folded().to_vec(), received: 0, delivered_to: 0 };
+        let hostname = hostname.to_ascii_lowercase().into_bytes();
+        Self { received: 0, delivered_to: 0, hostname, own: recipients.map(own).collect() }
+    }
+
+    /// A Delivered-To field; qmail writes a prefix before the address of a virtual domain.
+    pub(super) fn delivered_to(&mut self, value: &[u8]) {
+        self.delivered_to = self.delivered_to.saturating_add(1);
+        if self.delivered_to > MOST_COMPARED {
+            return;
+        }
+        let value = value.trim_ascii().to_ascii_lowercase();
+        for own in &mut self.own {
+            let before = value.strip_suffix(&own.recipient[..]);
+            if before.is_some_and(|before| before.is_empty() || before.ends_with(b"-")) {
+                own.delivered_to += 1;
+            }
+        }
+    }
+
+    /// A Received field (RFC 5321 section 4.4): ours when it has our name behind `by`, and the recipient behind `for`.
+    pub(super) fn received(&mut self, value: &[u8]) {
+        self.received = self.received.saturating_add(1);
+        if self.received > MOST_COMPARED {
+            return;
+        }
+        let value = value.to_ascii_lowercase();
+        let words = value.split(|octet| octet.is_ascii_whitespace() || b";()<>".contains(octet));
+        let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
+        let behind = |keyword: &[u8], word: &[u8]| words.windows(2).any(|pair| pair == [keyword, word]);
+        if !behind(b"by", &self.hostname) {
+            return;
+        }
+        for own in &mut self.own {
+            own.received += u32::from(behind(b"for", &own.recipient));
+        }
+    }
+
+    /// The refusal of a message that goes round in a circle: for all of its recipients, or it is delivered.
+    pub fn ruling(&self, rules: HopRules) -> Option<Ruling> {
+        let ruling = |reply, rule| Some(Ruling::new(reply, Reason::Loop).by(rule));
+        let hops = self.received.max(self.delivered_to);
+        if hops > rules.max {
+            return ruling(Reply::too_many_hops(hops, rules.max), "message.max_hops");
+        }
+        // One delivery may have written both.
+        let least = self.own.iter().map(|own| own.received.max(own.delivered_to)).min()?;
+        if least > rules.own {
+            return ruling(Reply::mail_loop(least, rules.own), "message.own_hops");
+        }
+        None
+    }
+}
+
+impl Default for HopRules {
+    fn default() -> Self {
+        Self { max: 50, own: 3 }
+    }
+}
+
+/// Fields of one kind; a loop is seen long before.
+const MOST_COMPARED: u32 = 1000;

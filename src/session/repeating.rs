@@ -1,0 +1,216 @@
+//! Repeats, loops and remembered oversizes: what is asked before the body and when it is here, what becomes of the
+//! answer, and whether the client took our 250 (RFC 1047).
+
+use std::sync::Arc;
+
+use crate::policy::hops::Hops;
+use crate::policy::message::MessageFacts;
+use crate::policy::message::MessageReader;
+use crate::policy::repeat;
+use crate::policy::repeat::CopyKeys;
+use crate::policy::repeat::Dot;
+use crate::policy::repeat::Marks;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::policy::verdict::Verdict;
+use crate::session::Session;
+use crate::session::Snapshot;
+use crate::session::event::Answer;
+use crate::session::event::Ask;
+use crate::session::event::Fact;
+use crate::session::event::Farewell;
+use crate::session::event::Known;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::event::Question;
+use crate::session::event::Repeated;
+use crate::session::relay::Request;
+use crate::session::state::Acknowledgement;
+use crate::session::state::Arrived;
+use crate::session::state::Final;
+use crate::session::state::Pending;
+use crate::session::state::RefusedWhat;
+use crate::session::state::State;
+use crate::session::state::Transaction;
+use crate::smtp::address::Address;
+use crate::smtp::reply::Reply;
+
+impl Session {
+    /// Asks, and waits for the answer in `pending`.
+    pub(super) fn ask_known(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        asks: Vec<Ask>,
+        known: Option<Known>,
+        pending: Pending,
+    ) {
+        self.state = State::Asking(pending);
+        self.output.push_back(Output::Ask(Question { snapshot, asks, room: None, known }));
+    }
+
+    pub(super) fn snapshot_of_transaction(&self) -> Arc<Snapshot> {
+        self.transaction.as_ref().map_or_else(|| self.snapshot.clone(), |transaction| transaction.snapshot.clone())
+    }
+
+    /// A declared size always gets its chance.
+    pub(super) fn remembered(&self, recipient: &Address) -> Option<Known> {
+        let mail = &self.transaction.as_ref()?.mail;
+        let key = || repeat::oversize_key(&self.seed, self.peer.client.ip(), &mail.sender, recipient);
+        mail.size.is_none().then(|| Known::Oversize(key()))
+    }
+
+    pub(super) fn remember_oversize(&mut self) {
+        let Some(transaction) = self.transaction.as_ref().filter(|transaction| transaction.mail.size.is_none()) else {
+            return;
+        };
+        let (client, sender) = (self.peer.client.ip(), &transaction.mail.sender);
+        let key = |recipient| repeat::oversize_key(&self.seed, client, sender, recipient);
+        let keys = transaction.accepted.iter().map(|accepted| key(&accepted.rcpt.recipient)).collect();
+        self.output.push_back(Output::Tell(Fact::Oversize(keys)));
+    }
+
+    /// What the tries of one large message are known by; only where copies are looked for.
+    pub(super) fn envelope(&self) -> Option<u128> {
+        let transaction = self.transaction.as_ref()?;
+        let rules = transaction.snapshot.policy.repeat;
+        let wanted = rules.absorb || rules.limit > 0;
+        let size = transaction.mail.size.filter(|size| wanted && *size >= rules.min_size)?;
+        let recipients = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
+        Some(repeat::envelope_key(&self.seed, self.peer.client.ip(), &transaction.mail.sender, recipients, size))
+    }
+
+    pub(super) fn data_answered(&mut self, answer: &Answer, now: Now) {
+        match answer.repeated {
+            None => self.begin_data(now),
+            Some(_) => {
+                let ruling = Ruling::new(Reply::already_delivered(), Reason::Repeat).by("repeat");
+                self.reject(ruling, RefusedWhat::Data, now);
+            }
+        }
+    }
+
+    pub(super) fn message_reader(&self, transaction: &Transaction) -> MessageReader {
+        let recipients = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
+        let hops = Hops::new(&transaction.snapshot.settings.hostname, recipients);
+        let rules = transaction.snapshot.policy.repeat;
+        let key = (rules.absorb || rules.limit > 0).then(|| self.seed.fingerprint_key());
+        MessageReader::new(hops, key.as_ref())
+    }
+
+    /// The message is here as a whole and no larger than it may be: hops, then the ledger.
+    pub(super) fn rule_on_message(&mut self, arrived: Box<Arrived>, facts: &MessageFacts, streaming: bool, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
+        let snapshot = transaction.snapshot.clone();
+        if let Some(ruling) = facts.hops.ruling(snapshot.policy.hops) {
+            self.withdraw(streaming, now);
+            return self.reject(ruling, RefusedWhat::Message(arrived), now);
+        }
+        let Some(fingerprints) = facts.fingerprints else { return self.deliver(arrived, streaming, now) };
+        let keys = |recipient: &Address| {
+            let sender = &transaction.mail.sender;
+            CopyKeys::new(&self.seed, sender, recipient, &fingerprints.strong, &fingerprints.weak)
+        };
+        let marks = Marks { message_id: arrived.id.is_some(), date: facts.has_date, size: arrived.size };
+        let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
+        let dot = Dot { rules: snapshot.policy.repeat, marks, copies, envelope: self.envelope() };
+        self.ask_known(snapshot, Vec::new(), Some(Known::Dot(dot)), Pending::Dot(arrived, streaming));
+    }
+
+    pub(super) fn dot_answered(&mut self, arrived: Box<Arrived>, streaming: bool, answer: &Answer, now: Now) {
+        let limit = self.snapshot_of_transaction().policy.repeat.limit;
+        match answer.repeated {
+            None => {
+                if !streaming {
+                    self.leave_out(&answer.served);
+                }
+                self.deliver(arrived, streaming, now);
+            }
+            Some(Repeated::Absorb) => {
+                self.withdraw(streaming, now);
+                let absorbed = Final::ours(&Reply::absorbed(), Reason::Repeat, &self.id);
+                let rule = Some("repeat.unacknowledged".into());
+                self.finish(Final { verdict: Some(Verdict::Absorb), rule, ..absorbed }, Some(&arrived), now);
+            }
+            Some(Repeated::Busy) => {
+                self.withdraw(streaming, now);
+                let ruling = Ruling::new(Reply::in_flight(), Reason::Repeat).by("repeat");
+                self.refuse_message(&arrived, &ruling, now);
+            }
+            Some(Repeated::Refuse) => {
+                self.withdraw(streaming, now);
+                let ruling = Ruling::new(Reply::repeated(limit), Reason::Repeat).by("repeat.limit");
+                self.reject(ruling, RefusedWhat::Message(arrived), now);
+            }
+        }
+    }
+
+    fn deliver(&mut self, arrived: Box<Arrived>, streaming: bool, now: Now) {
+        self.state = State::Settle(arrived);
+        if streaming {
+            self.relay.end_body(now.monotonic, &mut self.output);
+        } else {
+            self.ask_backend(Request::Data, now);
+        }
+    }
+
+    /// Nothing of it goes to the backend: RSET, or before the dot of a streamed one the end of the connection.
+    fn withdraw(&mut self, streaming: bool, now: Now) {
+        if streaming {
+            self.relay.close(&mut self.output);
+        } else {
+            self.relay.reset(now.monotonic, &mut self.output);
+        }
+    }
+
+    /// A repeat of which only some recipients were served goes to the others: a new backend session hears of these
+    /// alone. One that was authenticated cannot be replaced, so there it goes to all.
+    fn leave_out(&mut self, served: &[usize]) {
+        let Some(transaction) = self.transaction.as_mut().filter(|_| !served.is_empty() && !self.authenticated) else {
+            return;
+        };
+        for index in served.iter().rev() {
+            transaction.served.push(transaction.accepted.remove(*index));
+        }
+        self.relay.close(&mut self.output);
+    }
+
+    /// All that the session has said to the client is written.
+    pub fn handle_client_written(&mut self) {
+        if self.acknowledgement == Acknowledgement::Owed && !self.has_output() {
+            self.acknowledgement = Acknowledgement::Written;
+        }
+    }
+
+    /// Octets came from the client just now: whoever speaks has heard what was written before.
+    pub fn handle_client_heard(&mut self) {
+        if self.acknowledgement == Acknowledgement::Written {
+            self.acknowledged(Fact::Took);
+        }
+    }
+
+    /// After the close: how the client took it. Postfix pipelines its QUIT behind the dot and closes when it has heard.
+    pub fn handle_farewell(&mut self, farewell: Farewell) {
+        match (farewell, self.acknowledgement) {
+            (_, Acknowledgement::Settled) => {}
+            (Farewell::Heard, _) => self.acknowledged(Fact::Took),
+            (Farewell::Ended, _) if self.quit => self.acknowledged(Fact::Took),
+            (Farewell::Ended | Farewell::Lost, _) => self.unacknowledged(),
+        }
+    }
+
+    /// The session's id, as replies show it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn unacknowledged(&mut self) {
+        if self.acknowledgement != Acknowledgement::Settled {
+            self.acknowledged(Fact::Unacknowledged);
+        }
+    }
+
+    fn acknowledged(&mut self, fact: Fact) {
+        self.acknowledgement = Acknowledgement::Settled;
+        self.output.push_back(Output::Tell(fact));
+    }
+}
