@@ -214,6 +214,8 @@ async fn end(stop: &watch::Sender<Stop>, door: &Arc<Door>, reload: &Reload, sign
     stop.send_replace(Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
+    // What has happened since the last second.
+    reload.services.state.flush().await;
     tracing::info!(connections = door.connections(), "stopped");
 }
 

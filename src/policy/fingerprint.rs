@@ -62,7 +62,7 @@ impl Kind {
     pub(super) fn of(name: &[u8]) -> Self {
         let is = |field: &&str| name.eq_ignore_ascii_case(field.as_bytes());
         match () {
-            () if WRITTEN_ANEW.iter().any(|field| is(&field)) => Self::Neither,
+            () if WRITTEN_ANEW.iter().any(&is) => Self::Neither,
             () if name.len() > 4 && name[..4].eq_ignore_ascii_case(b"arc-") => Self::Neither,
             () if is(&"date") || is(&"message-id") => Self::StrongOnly,
             () => Self::Both,

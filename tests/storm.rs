@@ -1,0 +1,128 @@
+//! The incident against the built program: the same message again and again, with the acknowledgement lost or taken, and
+//! restarts in between.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use nix::sys::signal::Signal;
+use proxy::LONG;
+use proxy::Proxy;
+use proxy::Site;
+
+const REST: &str = "[repeat]\nmin_size = \"100B\"\n";
+
+/// How one try ended, and whether the body crossed the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Try {
+    Accepted,
+    RefusedAtDot,
+    RefusedAtData,
+}
+
+/// One copy. A client that does not take its acknowledgement closes without a word.
+fn send(proxy: &mut Proxy, takes: bool, before: usize, site: &Site) -> Try {
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com> SIZE=300", "250"), ("RCPT TO:<joe@example.org>", "250")]);
+    let reply = client.say("DATA");
+    if reply.starts_with("554") {
+        return Try::RefusedAtData;
+    }
+    let text = "x".repeat(200);
+    let reply = client.say(&format!("Message-ID: <1@sillyplace.com>\r\nSubject: news\r\n\r\n{text}\r\n."));
+    if takes {
+        client.dialog(&[("QUIT", "221")]);
+        client.rest();
+    } else {
+        drop(client);
+        if site.mails() > before {
+            proxy.wait_for("unacknowledged");
+        }
+    }
+    if reply.starts_with("250") { Try::Accepted } else { Try::RefusedAtDot }
+}
+
+/// The state has been written, and nothing more of it is being written.
+fn until_written(site: &Site) {
+    let never = (Mutex::new(()), Condvar::new());
+    let (latest, mut quiet, mut last) = (Instant::now() + LONG, 0, SystemTime::UNIX_EPOCH);
+    // The thread writes once a second what has changed.
+    while quiet < 75 {
+        assert!(Instant::now() < latest, "the state goes on changing");
+        let now = site.path("portcullis-state.redb").metadata().unwrap().modified().unwrap();
+        quiet = if now == last { quiet + 1 } else { 0 };
+        last = now;
+        drop(never.1.wait_timeout(never.0.lock().unwrap(), Duration::from_millis(20)).unwrap());
+    }
+}
+
+/// 72 copies through a TERM and a kill -9: deliveries, and bodies that crossed the wire.
+fn storm(takes: bool, heeds: bool) -> (usize, usize) {
+    let site = Site::new("", REST);
+    let mut proxy = Proxy::start(&site);
+    let mut bodies = 0;
+    for copy in 0..72 {
+        if copy == 2 {
+            proxy.stop();
+            proxy = Proxy::start(&site);
+        }
+        if copy == 4 || copy == 40 {
+            until_written(&site);
+            proxy.signal(Signal::SIGKILL);
+            proxy.wait();
+            proxy = Proxy::start(&site);
+        }
+        let before = site.mails();
+        let outcome = send(&mut proxy, takes, before, &site);
+        bodies += usize::from(outcome != Try::RefusedAtData);
+        if heeds && outcome != Try::Accepted {
+            break;
+        }
+    }
+    (site.mails(), bodies)
+}
+
+#[test]
+fn seventy_two_copies_whose_acknowledgement_is_lost() {
+    let (delivered, bodies) = storm(false, false);
+    assert_eq!(delivered, 1);
+    assert!(bodies <= 20, "{bodies} bodies");
+}
+
+#[test]
+fn seventy_two_copies_that_are_acknowledged() {
+    let (delivered, bodies) = storm(true, false);
+    assert_eq!(delivered, 3);
+    assert!(bodies <= 20, "{bodies} bodies");
+}
+
+#[test]
+fn a_sender_that_heeds_a_refusal() {
+    for takes in [false, true] {
+        let (_, bodies) = storm(takes, true);
+        assert!(bodies <= 7, "{bodies} bodies");
+    }
+}
+
+#[test]
+fn a_second_process_cannot_have_the_same_state() {
+    let site = Site::new("", REST);
+    let _first = Proxy::start(&site);
+    let second = site.run(&["serve", "-c", "portcullis.toml"]);
+    assert_eq!(second.code, 1);
+    assert!(second.err.contains("portcullis-state.redb: another process has it"), "{}", second.err);
+}
+
+#[test]
+fn a_state_that_is_none_is_a_clear_fault() {
+    let site = Site::new("", "[state]\nurl = \"redb:missing/state.redb\"\n");
+    let outcome = site.run(&["serve", "-c", "portcullis.toml"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.err.contains("missing/state.redb") && outcome.err.contains("set state.url"), "{}", outcome.err);
+}
