@@ -169,4 +169,6 @@ tcp = \"{sink}\"
 max = 10000
 [size]
 limit = \"1GB\"
+[admin]
+listen = \"\"
 ";

@@ -1,6 +1,7 @@
 //! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
 //! there are faults, 64 bad usage, 70 internal.
 
+mod blocks;
 mod check;
 mod explain;
 mod serve;
@@ -28,6 +29,10 @@ enum Command {
     Serve(serve::Serve),
     Check(check::Check),
     Explain(explain::Explain),
+    Block(blocks::Block),
+    Unblock(blocks::Unblock),
+    Blocks(blocks::Blocks),
+    Status(blocks::Status),
 }
 
 /// Where the configuration is; the same on every command.
@@ -57,6 +62,10 @@ pub fn run() -> ExitCode {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Explain(command) => command.run(),
+            Command::Block(command) => command.run(),
+            Command::Unblock(command) => command.run(),
+            Command::Blocks(command) => command.run(),
+            Command::Status(command) => command.run(),
         },
         Err(error) => {
             // A closed pipe behind --help is nobody's fault.

@@ -34,9 +34,11 @@ impl Serve {
                 eprintln!("{fault}");
                 match fault {
                     StartFault::System(..) => ExitCode::from(INTERNAL),
-                    StartFault::Bind(..) | StartFault::Files(_) | StartFault::State(_) | StartFault::User(_) => {
-                        ExitCode::FAILURE
-                    }
+                    StartFault::Bind(..)
+                    | StartFault::Admin(_)
+                    | StartFault::Files(_)
+                    | StartFault::State(_)
+                    | StartFault::User(_) => ExitCode::FAILURE,
                 }
             }
         }

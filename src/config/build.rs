@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::backend;
 use crate::backend::Target;
+use crate::config::checked::Admin;
+use crate::config::checked::AdminListen;
 use crate::config::checked::Config;
 use crate::config::checked::Draft;
 use crate::config::checked::Lists;
@@ -59,6 +61,13 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         state: match &file.state {
             store::state::Settings::File(path) => store::state::Settings::File(folder.join(path)),
             memory => memory.clone(),
+        },
+        admin: Admin {
+            listen: match &file.admin.listen {
+                AdminListen::Unix(path) => AdminListen::Unix(folder.join(path)),
+                other => other.clone(),
+            },
+            token_file: folder.join(&file.admin.token_file),
         },
         qmail,
         senders: lists(&file.senders, folder),

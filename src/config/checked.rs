@@ -1,6 +1,7 @@
 //! The checked values, part by part. What a control file of qmail may still fill in is settled by [`Draft::complete`];
 //! the files themselves are read elsewhere.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub hops: HopRules,
     /// `[state]`
     pub state: store::state::Settings,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[qmail]`
     pub qmail: Qmail,
     /// `[senders]`
@@ -53,6 +56,26 @@ pub struct Config {
     pub user: Option<String>,
     /// And this group; without one, the user's own.
     pub group: Option<String>,
+}
+
+/// Where the running proxy answers its operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `admin.listen`
+    pub listen: AdminListen,
+    /// Made at the first start; whoever can read it may change things.
+    pub token_file: PathBuf,
+}
+
+/// `admin.listen`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// Nobody is answered.
+    Off,
+    /// On this address, with a token.
+    Tcp(SocketAddr),
+    /// On this socket; who may open it needs no token.
+    Unix(PathBuf),
 }
 
 /// Where qmail's own files are.

@@ -7,10 +7,12 @@ use toml_spanner::Error;
 use toml_spanner::ErrorKind;
 
 use crate::backend::Target;
+use crate::config::checked::Admin;
 use crate::config::faults::At;
 use crate::config::faults::Findings;
 use crate::config::faults::Written;
 use crate::config::reader::Section;
+use crate::config::sections::admin;
 use crate::config::sections::backend::Backend;
 use crate::config::sections::backend::target_of_url;
 use crate::config::sections::later;
@@ -43,6 +45,7 @@ pub(crate) struct File {
     pub(crate) tls: Tls,
     pub(crate) repeat: RepeatRules,
     pub(crate) state: store::state::Settings,
+    pub(crate) admin: Admin,
     pub(crate) log: report::Settings,
 }
 
@@ -83,8 +86,8 @@ impl File {
             log: file.table("log", log::read),
             repeat: file.table("repeat", state::repeat),
             state: file.table("state", state::state),
+            admin: file.table("admin", admin::read),
         };
-        file.table("admin", later::admin);
         file.table("alert", later::alert);
         read
     }

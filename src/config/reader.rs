@@ -59,12 +59,6 @@ impl<'a> Section<'a> {
         self.table.is_some_and(|table| keys.iter().any(|key| table.contains_key(key)))
     }
 
-    /// Whether the text of `key` is one of these.
-    pub(crate) fn text_is(&self, key: &str, texts: &[&str]) -> bool {
-        let text = self.table.and_then(|table| table.get(key)).and_then(Item::as_str);
-        text.is_some_and(|text| texts.contains(&text))
-    }
-
     /// Whether `key` is written as `[]`.
     pub(crate) fn is_empty_list(&self, key: &str) -> bool {
         self.table.and_then(|table| table.get(key)).and_then(Item::as_array).is_some_and(Array::is_empty)

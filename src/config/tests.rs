@@ -98,7 +98,7 @@ fn warnings() {
         ("nothing", "", None),
         ("a state in a file", "[state]\nurl = \"redb:other.redb\"", None),
         ("a state in memory", "[state]\nurl = \"memory:\"", None),
-        ("an admin port", "[admin]\nlisten = \"127.0.0.1:1\"", Some("4:10")),
+        ("an admin port", "[admin]\nlisten = \"127.0.0.1:1\"", None),
         ("no admin port", "[admin]\nlisten = \"\"", None),
         ("an alert", "[alert]\nwebhook = \"https://example.org/\"", Some("4:11")),
         ("an alert's command", "[alert]\ncommand = [\"/bin/page\"]", Some("4:12")),

@@ -1,6 +1,7 @@
 //! The answers to a session's questions, from the state. The first throttle that refuses decides, shadows only report;
 //! a throttle that blocks makes its block here. It must not wait for anything.
 
+use crate::policy::block::Suspect;
 use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
 use crate::policy::throttle::Action;
@@ -23,6 +24,10 @@ pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
     let mut answer = Answer::default();
     for ask in &question.asks {
         ask_throttle(state, &question.snapshot.policy.throttles[ask.charge.throttle], ask, &mut answer);
+    }
+    if let Some((client, mail)) = &question.suspect {
+        let suspect = Suspect { client: *client, sender: mail.as_ref().map(|mail| &mail.sender) };
+        answer.block = state.blocks.find(suspect).map(|block| block.key);
     }
     let mut claim = None;
     match &question.known {

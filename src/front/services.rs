@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use crate::backend::Backends;
 use crate::front::answers;
 use crate::hold::Holds;
+use crate::report::metrics::Metrics;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
 use crate::session::event::Fact;
@@ -21,6 +22,8 @@ pub struct Services {
     pub backends: Backends,
     /// Held messages.
     pub holds: Holds,
+    /// What ended, and how often.
+    pub metrics: Metrics,
     /// Counters, ledger and blocks.
     pub state: Arc<State>,
     /// What is in force.

@@ -1,6 +1,7 @@
 //! Builds and runs everything: the only place that knows all parts. `assemble` makes the values from the files, `serve`
 //! runs them, `reload` replaces them, `privileges` and `signals` are the daemon's manners.
 
+pub mod admin;
 pub mod assemble;
 pub mod explain;
 mod privileges;

@@ -20,6 +20,8 @@ use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
 use crate::hold::Holds;
+use crate::ops::admin;
+use crate::ops::admin::AdminFault;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Finding;
 use crate::ops::assemble::Origin;
@@ -30,6 +32,7 @@ use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
 use crate::report;
+use crate::report::metrics::Metrics;
 use crate::store::clock::Clock;
 use crate::store::clock::Wall;
 use crate::store::state::State;
@@ -42,6 +45,8 @@ pub enum StartFault {
     Files(Vec<Finding>),
     /// A listener.
     Bind(SocketAddr, io::Error),
+    /// `[admin]`
+    Admin(AdminFault),
     /// `state.url`
     State(StateFault),
     /// `server.user`
@@ -65,6 +70,7 @@ impl fmt::Display for StartFault {
                     _ => Ok(()),
                 }
             }
+            Self::Admin(fault) => write!(f, "{fault}"),
             Self::State(fault) => write!(f, "state {fault}"),
             Self::User(what) => f.write_str(what),
             Self::System(what, error) => write!(f, "{what}: {error}"),
@@ -91,11 +97,12 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
+    let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartFault::System("cannot start threads", error))?;
-    let result = runtime.block_on(run(origin, assembly, listeners, log, began, Arc::new(state)));
+    let result = runtime.block_on(run(origin, assembly, listeners, log, began, (Arc::new(state), admin)));
     runtime.shutdown_timeout(LAST_BREATH);
     result
 }
@@ -129,7 +136,7 @@ async fn run(
     listeners: Vec<Listener>,
     log: report::start::Handle,
     began: Timestamp,
-    state: Arc<State>,
+    (state, admin): (Arc<State>, Option<admin::Bound>),
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -142,11 +149,16 @@ async fn run(
     let services = Arc::new(Services {
         backends: Backends::new(assembly.config.backend.clone()),
         holds: Holds::new(assembly.config.hold.clone()),
+        metrics: Metrics::default(),
         state,
         snapshot: snapshot_receiver,
         stop: stop_receiver,
     });
     let door = Door::new(services.clone(), front_receiver, tls_receiver);
+    if let Some(bound) = admin {
+        let parts = admin::Parts { services: services.clone(), door: door.clone() };
+        admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
+    }
     open(&door, listeners)?;
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));

@@ -25,6 +25,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them, in the order of their declaration.
+    pub const ALL: &[Self] = &[Self::Accept, Self::Reject, Self::Defer, Self::Absorb, Self::Disconnect];
+
     /// The verdict that a reply code amounts to.
     pub fn of_code(code: u16) -> Self {
         match code {
@@ -62,6 +65,9 @@ macro_rules! reasons {
         }
 
         impl Reason {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
             /// The word for logs, metrics and output.
             pub fn as_str(self) -> &'static str {
                 match self {

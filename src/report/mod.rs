@@ -1,6 +1,7 @@
 //! What is left of a transaction: its log line.
 
 pub mod format;
+pub mod metrics;
 mod outlet;
 pub mod record;
 pub mod start;

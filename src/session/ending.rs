@@ -45,11 +45,7 @@ impl Session {
         self.state = State::Delay { until: now.monotonic + greet_delay };
         let snapshot = self.snapshot.clone();
         let asks = self.asks(&snapshot, Stage::Connect, None, None, 0);
-        if !asks.is_empty() {
-            self.ask(snapshot, asks, None, Pending::Connect { until: now.monotonic + greet_delay });
-        } else if greet_delay.is_zero() {
-            self.greet(now);
-        }
+        self.ask(snapshot, asks, None, Pending::Connect { until: now.monotonic + greet_delay });
     }
 
     fn greet(&mut self, now: Now) {
@@ -75,6 +71,14 @@ impl Session {
 
     pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
         match std::mem::replace(&mut self.state, State::Command) {
+            State::Asking(Pending::Connect { .. }) if answer.block.is_some() => {
+                let reply = Reply::greeting_blocked_client(self.peer.client.ip());
+                let rule = answer.block.as_deref().unwrap_or_default();
+                self.refuse_connection(
+                    &Ruling::new(reply, Reason::BlockedClient).by(format_args!("block:{rule}")),
+                    now,
+                );
+            }
             State::Asking(Pending::Connect { until }) => match answer.refused {
                 Some((index, wait)) => {
                     let throttle = &self.snapshot.policy.throttles[index];
@@ -88,7 +92,7 @@ impl Session {
                 None if until > now.monotonic => self.state = State::Delay { until },
                 None => self.greet(now),
             },
-            State::Asking(Pending::Mail(transaction)) => self.mail_answered(transaction, answer, now),
+            State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
             State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
             State::Asking(Pending::Data) => self.data_answered(answer, now),
             State::Asking(Pending::Dot(arrived, streaming)) => self.dot_answered(arrived, streaming, answer, now),

@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use crate::policy::Policy;
 use crate::policy::size::Limit;
-use crate::policy::throttle::Action;
-use crate::policy::throttle::Charge;
-use crate::policy::throttle::Count;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
-use crate::session::event::Ask;
 use crate::session::event::BackendEnd;
 use crate::session::event::Fact;
 use crate::session::event::Now;
@@ -22,7 +18,6 @@ use crate::session::relay::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
 use crate::session::state::Pending;
-use crate::session::state::Refused;
 use crate::session::state::RefusedWhat;
 use crate::session::state::Slot;
 use crate::session::state::State;
@@ -65,14 +60,12 @@ impl Session {
         let mail = transaction.mail.clone();
         let policy = &snapshot.policy;
         let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
-        match ruling {
-            Some(ruling) => self.reject(ruling, RefusedWhat::Mail(transaction), now),
-            None => {
-                let size = mail.size.unwrap_or(0);
-                let asks = self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, size);
-                self.ask(snapshot, asks, Some(size), Pending::Mail(transaction));
-            }
-        }
+        let size = mail.size.unwrap_or(0);
+        let (asks, room) = match ruling {
+            Some(_) => (Vec::new(), None),
+            None => (self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, size), Some(size)),
+        };
+        self.ask(snapshot, asks, room, Pending::Mail(transaction, ruling));
     }
 
     /// What we cannot pass on as it is meant, whatever the lists say.
@@ -95,7 +88,20 @@ impl Session {
     }
 
     /// The throttles have let MAIL pass, or not.
-    pub(super) fn mail_answered(&mut self, mut transaction: Box<Transaction>, answer: &Answer, now: Now) {
+    pub(super) fn mail_answered(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        ruling: Option<Ruling>,
+        answer: &Answer,
+        now: Now,
+    ) {
+        let block = answer.block.as_ref().map(|key| {
+            let reply = Reply::blocked_sender(&transaction.mail.sender);
+            Ruling::new(reply, Reason::BlockedSender).by(format_args!("block:{key}"))
+        });
+        if let Some(ruling) = block.or(ruling) {
+            return self.reject(ruling, RefusedWhat::Mail(transaction), now);
+        }
         transaction.note_shadows(&answer.shadows);
         if answer.no_room {
             let ruling = Ruling::new(Reply::no_room(), Reason::NoRoom);
@@ -230,93 +236,6 @@ impl Session {
             self.end_transaction(Reason::BackendDeferred, now);
             self.close(now);
         }
-    }
-
-    /// A refusal of ours about sender or size: it counts as a rejection, and who has too many of them hears it and is
-    /// disconnected. The 5xx stays a 5xx: a 4xx is what feeds a storm.
-    pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
-        let (mail, snapshot, recipients) = match &what {
-            RefusedWhat::Mail(transaction) => (transaction.mail.clone(), transaction.snapshot.clone(), Vec::new()),
-            RefusedWhat::Rcpt(rcpt) => match &self.transaction {
-                Some(it) => (it.mail.clone(), it.snapshot.clone(), vec![rcpt.clone()]),
-                None => return,
-            },
-            RefusedWhat::Data | RefusedWhat::Message(_) => match &self.transaction {
-                Some(it) => {
-                    let recipients = it.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect();
-                    (it.mail.clone(), it.snapshot.clone(), recipients)
-                }
-                None => return,
-            },
-        };
-        let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
-        let charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
-        let label = |charge: &Charge| {
-            let throttle = &snapshot.policy.throttles[charge.throttle];
-            let subject = self.subject(Some(&mail.sender), recipients.first().copied());
-            (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
-        };
-        let asks = charges.iter().map(|charge| Ask { charge: *charge, take: false, label: label(charge) }).collect();
-        let refused = Refused { ruling, what, charges };
-        if refused.charges.is_empty() {
-            self.rejected(refused, &Answer::default(), now);
-        } else {
-            self.ask(snapshot, asks, None, Pending::Rejected(Box::new(refused)));
-        }
-    }
-
-    /// The throttles know of the rejection.
-    pub(super) fn rejected(&mut self, refused: Refused, answer: &Answer, now: Now) {
-        let Refused { ruling, what, charges } = refused;
-        let snapshot = match (&what, &self.transaction) {
-            (RefusedWhat::Mail(transaction), _) | (_, Some(transaction)) => transaction.snapshot.clone(),
-            _ => self.snapshot.clone(),
-        };
-        let over = answer.refused.map(|(index, _)| &snapshot.policy.throttles[index]);
-        let over = over.filter(|throttle| throttle.action != Action::Defer);
-        let ruling = over.map_or(ruling.clone(), |throttle| ruling.and_by(&throttle.name));
-        let disconnects = over.is_some();
-        self.charge(&snapshot, charges);
-        if let Some(transaction) = &mut self.transaction {
-            transaction.note_shadows(&answer.shadows);
-        }
-        match what {
-            RefusedWhat::Mail(mut transaction) => {
-                transaction.note_shadows(&answer.shadows);
-                self.refuse_mail(transaction, &ruling, now);
-            }
-            RefusedWhat::Rcpt(rcpt) => {
-                self.state = State::Command;
-                self.refuse_rcpt(&rcpt, &ruling, now);
-            }
-            RefusedWhat::Data => self.finish(Final::ruled(&ruling, &self.id), None, now),
-            RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
-        }
-        if disconnects {
-            self.end_transaction(Reason::Throttled, now);
-            self.close(now);
-        }
-    }
-
-    fn refuse_mail(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
-        self.transaction = Some(transaction);
-        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
-        self.transaction = None;
-        self.state = State::Command;
-        self.reply(&ruling.reply);
-        self.stop_if_idle(now);
-    }
-
-    fn refuse_rcpt(&mut self, rcpt: &Arc<Rcpt>, ruling: &Ruling, now: Now) {
-        self.record_rcpt(rcpt, &Final::ruled(ruling, &self.id), now);
-        self.reply(&ruling.reply);
-    }
-
-    /// A throttle ends the connection in the middle of a transaction.
-    fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
-        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
-        self.transaction = None;
-        self.close(now);
     }
 
     /// The reply that the first waiting slot waited for; then all that are ready behind it go out.

@@ -1,5 +1,6 @@
 //! What a session asks its shell to do, and what the shell tells it. Values only.
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::policy::repeat::Dot;
 use crate::policy::throttle::Charge;
 use crate::session::Snapshot;
 use crate::session::record::Record;
+use crate::smtp::command::Mail;
 use crate::smtp::reply::Offer;
 
 /// The time, read by the shell. The wall clock is for what people read, the other for time limits.
@@ -99,6 +101,8 @@ pub struct Question {
     pub asks: Vec<Ask>,
     /// Also ask whether there is room to hold a message of this size.
     pub room: Option<u64>,
+    /// Also ask whether this client, or this sender, is blocked.
+    pub suspect: Option<(IpAddr, Option<Arc<Mail>>)>,
     /// Also ask what is known.
     pub known: Option<Known>,
 }
@@ -145,6 +149,8 @@ pub struct Answer {
     pub shadows: Vec<usize>,
     /// The refusal is a block, and lasts for so long.
     pub blocked: bool,
+    /// The key of the operator's block that refuses it.
+    pub block: Option<String>,
     /// There is no room to hold the message.
     pub no_room: bool,
     /// The message is known.

@@ -5,7 +5,7 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `message` from DATA to the final reply; `ending` every way in which it stops; `relay` the backend's side.
+//! `refusing` our refusals; `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops; `relay` the backend's side.
 
 mod ending;
 mod envelope;
@@ -13,6 +13,7 @@ pub mod event;
 mod message;
 mod received;
 pub mod record;
+mod refusing;
 mod relay;
 mod repeating;
 pub mod settings;

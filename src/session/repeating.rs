@@ -45,7 +45,7 @@ impl Session {
         pending: Pending,
     ) {
         self.state = State::Asking(pending);
-        self.output.push_back(Output::Ask(Question { snapshot, asks, room: None, known }));
+        self.output.push_back(Output::Ask(Question { snapshot, asks, room: None, suspect: None, known }));
     }
 
     pub(super) fn snapshot_of_transaction(&self) -> Arc<Snapshot> {

@@ -54,8 +54,8 @@ pub(super) enum State {
 pub(super) enum Pending {
     /// The banner.
     Connect { until: Instant },
-    /// MAIL, which our lists let pass.
-    Mail(Box<Transaction>),
+    /// MAIL, and what our lists say of it.
+    Mail(Box<Transaction>, Option<Ruling>),
     /// RCPT, which our lists let pass.
     Rcpt(Arc<Rcpt>, Option<u64>),
     /// DATA, whose recipients are known.

@@ -77,7 +77,13 @@ impl Session {
     /// Asks, and waits for the answer in `pending`.
     pub(super) fn ask(&mut self, snapshot: Arc<Snapshot>, asks: Vec<Ask>, room: Option<u64>, pending: Pending) {
         self.state = State::Asking(pending);
-        self.output.push_back(Output::Ask(Question { snapshot, asks, room, known: None }));
+        let client = self.peer.client.ip();
+        let suspect = match &self.state {
+            State::Asking(Pending::Connect { .. }) => Some((client, None)),
+            State::Asking(Pending::Mail(transaction, _)) => Some((client, Some(transaction.mail.clone()))),
+            _ => None,
+        };
+        self.output.push_back(Output::Ask(Question { snapshot, asks, room, suspect, known: None }));
     }
 
     /// Tells the counters.

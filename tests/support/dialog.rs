@@ -495,21 +495,27 @@ impl Player {
                 let version = (!self.scene.handshake_fails).then_some("TLSv1.3");
                 self.session.handle_tls(version, now);
             }
-            Output::Tell(Fact::Accepted) => {
+            Output::Tell(fact) => self.tell(&fact),
+        }
+    }
+
+    fn tell(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Accepted => {
                 if let Some(mut claim) = self.claim.take() {
                     claim.accepted();
                     self.accepted.push(claim);
                 }
             }
-            Output::Tell(Fact::Took) => {
+            Fact::Took => {
                 self.acknowledged("k taken");
                 self.accepted.drain(..).for_each(Claim::took);
             }
-            Output::Tell(Fact::Unacknowledged) => {
+            Fact::Unacknowledged => {
                 self.acknowledged("k lost");
                 self.accepted.drain(..).for_each(Claim::unacknowledged);
             }
-            Output::Tell(fact) => answers::tell(&self.state, &fact),
+            fact => answers::tell(&self.state, fact),
         }
     }
 

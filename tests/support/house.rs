@@ -178,7 +178,7 @@ impl House {
             String::new()
         };
         let text = format!(
-            "throttle = []\n[server]\nlisten = [\"127.0.0.1:0\"]\n{}\n[backend]\n{backend}{env}\n{}\n[qmail]\ncontrol = {:?}\n{}\n\
+            "throttle = []\n[admin]\nlisten = \"\"\n[server]\nlisten = [\"127.0.0.1:0\"]\n{}\n[backend]\n{backend}{env}\n{}\n[qmail]\ncontrol = {:?}\n{}\n\
              [message]\nmin_free = \"16MiB\"\nspool = {home:?}\n{}\n",
             lines.server,
             lines.backend,

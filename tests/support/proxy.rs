@@ -87,7 +87,7 @@ impl Site {
 pub(crate) fn configuration(server: &str, backend: &str, rest: &str) -> String {
     format!(
         "throttle = []\n[server]\nlisten = [\"127.0.0.1:0\"]\n{server}\n[backend]\n{backend}\n\
-         [qmail]\ncontrol = \"control\"\ntcprules = \"tcp.smtp\"\n{rest}\n"
+         [qmail]\ncontrol = \"control\"\ntcprules = \"tcp.smtp\"\n{rest}\n[admin]\nlisten = \"unix:admin.sock\"\n"
     )
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::units;
 
+pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod later;
 pub(crate) mod lists;

@@ -180,7 +180,10 @@ impl Driver {
                 self.claim = None;
             }
             Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
-            Output::Record(record) => report::record::write(&record),
+            Output::Record(record) => {
+                self.services.metrics.count(&record);
+                report::record::write(&record);
+            }
             Output::StartTls => self.start_tls().await,
             Output::Tell(fact) => self.tell_outside(fact),
         }

@@ -1,0 +1,145 @@
+//! `block`, `unblock`, `blocks` and `status`: asked of the running proxy, printed.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::BAD_USAGE;
+use crate::cli::Source;
+use crate::cli::print;
+use crate::config::units;
+use crate::ops::admin::client;
+use crate::ops::admin::client::Wish;
+use crate::policy::block::BlockKey;
+
+/// Refuse a sender, a domain or a client for a time
+///
+/// The running proxy obeys at once, also on open connections, and remembers it over a restart.
+#[derive(Args, Debug)]
+pub(super) struct Block {
+    #[command(flatten)]
+    source: Source,
+    /// user@example.org, @example.org, 192.0.2.1 or 192.0.2.0/24
+    key: String,
+    /// For how long
+    #[arg(long = "for", value_name = "TIME", default_value = "7d", value_parser = units::duration)]
+    length: std::time::Duration,
+    /// Why, for whoever reads `blocks`
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    why: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// End a block
+#[derive(Args, Debug)]
+pub(super) struct Unblock {
+    #[command(flatten)]
+    source: Source,
+    /// As `blocks` shows it
+    key: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// List the blocks, the one that ends first in front
+#[derive(Args, Debug)]
+pub(super) struct Blocks {
+    #[command(flatten)]
+    source: Source,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Say what happens now in the running proxy
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    #[command(flatten)]
+    source: Source,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Block {
+    pub(super) fn run(&self) -> ExitCode {
+        let key: BlockKey = match self.key.parse() {
+            Ok(key) => key,
+            Err(what) => {
+                eprintln!("{:?}: {what}", self.key);
+                return ExitCode::from(BAD_USAGE);
+            }
+        };
+        if self.length.as_secs() == 0 {
+            eprintln!("--for: write a time of at least a second, such as 24h");
+            return ExitCode::from(BAD_USAGE);
+        }
+        let wish = Wish::Block(key.to_string(), self.length.as_secs(), self.why.clone());
+        ask(&self.source, &wish, self.json, |_| {
+            print(&format!("{key} is blocked for {}", units::write_duration(self.length)))
+        })
+    }
+}
+
+impl Unblock {
+    pub(super) fn run(&self) -> ExitCode {
+        let wish = Wish::Unblock(self.key.clone());
+        ask(&self.source, &wish, self.json, |block| print(&format!("{} is not blocked any more", word(&block["key"]))))
+    }
+}
+
+impl Blocks {
+    pub(super) fn run(&self) -> ExitCode {
+        ask(&self.source, &Wish::Blocks, self.json, |blocks| {
+            let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
+            if blocks.is_empty() {
+                return print("nobody is blocked");
+            }
+            for block in blocks {
+                let until = jiff::Timestamp::from_second(block["until"].as_i64().unwrap_or(0)).unwrap_or_default();
+                let until = until.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+                let (key, by, why) = (word(&block["key"]), word(&block["by"]), word(&block["why"]));
+                print(format!("{key:<40} until {until}  by {by:<8} {why}").trim_end());
+            }
+        })
+    }
+}
+
+impl Status {
+    pub(super) fn run(&self) -> ExitCode {
+        ask(&self.source, &Wish::Status, self.json, |status| {
+            for (name, value) in status.as_object().into_iter().flatten() {
+                print(&format!("{:<16} {}", name.replace('_', " "), word(value)));
+            }
+        })
+    }
+}
+
+fn ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
+    let assembly = match source.origin(&[], None).assemble() {
+        Ok(assembly) => assembly,
+        Err(refused) => {
+            refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match client::ask(&assembly.config.admin, wish) {
+        Ok(text) if json => print(&text),
+        Ok(text) => show(&serde_json::from_str(&text).unwrap_or_default()),
+        Err(what) => {
+            eprintln!("{what}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Without quotes; a stranger's octets may be in a throttle's key.
+fn word(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+}

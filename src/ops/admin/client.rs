@@ -1,0 +1,104 @@
+//! Asking the running proxy, for the commands: one request over its socket or port.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::config::checked::Admin;
+use crate::config::checked::AdminListen;
+use crate::ops::admin::routes;
+
+/// What is wanted of the running proxy.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// A block of this key for so many seconds.
+    Block(String, u64, String),
+    /// All blocks.
+    Blocks,
+    /// What happens now.
+    Status,
+    /// An end of the block of this key.
+    Unblock(String),
+}
+
+/// Its answer: a JSON text.
+///
+/// # Errors
+/// It is not there, or says no: in its own words.
+pub fn ask(admin: &Admin, wish: &Wish) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        timeout(PATIENCE, exchange(admin, wish)).await.map_err(|_| "no answer within 10 s".to_owned())?
+    })
+}
+
+async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
+    let absent = |place: &dyn std::fmt::Display, error: std::io::Error| {
+        format!("the proxy does not answer on {place}: {error}; is it running with this configuration?")
+    };
+    match &admin.listen {
+        AdminListen::Off => Err("admin.listen is \"\", so the running proxy cannot be asked; set it".to_owned()),
+        AdminListen::Tcp(address) => {
+            let token = std::fs::read_to_string(&admin.token_file).unwrap_or_default();
+            let stream = TcpStream::connect(address).await.map_err(|error| absent(address, error))?;
+            request(stream, &address.to_string(), token.trim(), wish).await
+        }
+        AdminListen::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| absent(&path.display(), error))?;
+            request(stream, "localhost", "", wish).await
+        }
+    }
+}
+
+async fn request<S>(stream: S, host: &str, token: &str, wish: &Wish) -> Result<String, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let fault = |error: &dyn std::fmt::Display| format!("the proxy's answer: {error}");
+    let (method, path, body) = wish.parts();
+    let request =
+        Request::builder().method(method).uri(path).header("host", host).header("content-type", "application/json");
+    let request = request.header("authorization", format!("Bearer {token}")).body(Full::new(Bytes::from(body)));
+    let request = request.map_err(|error| fault(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| fault(&error))?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    if status.is_success() { Ok(text) } else { Err(text.trim_end().to_owned()) }
+}
+
+impl Wish {
+    fn parts(&self) -> (&'static str, String, String) {
+        match self {
+            Self::Block(key, seconds, why) => ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why)),
+            Self::Blocks => ("GET", "/api/blocks".to_owned(), String::new()),
+            Self::Status => ("GET", "/api/status".to_owned(), String::new()),
+            Self::Unblock(key) => ("DELETE", format!("/api/blocks?key={}", encoded(key)), String::new()),
+        }
+    }
+}
+
+/// RFC 3986 section 2.1.
+fn encoded(text: &str) -> String {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+    text.bytes()
+        .map(|octet| if plain(octet) { char::from(octet).to_string() } else { format!("%{octet:02X}") })
+        .collect()
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const LARGEST_ANSWER: usize = 64 << 20;

@@ -1,0 +1,154 @@
+//! The admin interface: HTTP on a thread and runtime of its own, so that neither a storm nor a slow reader of it holds
+//! up the other. What is answered stands in `routes`. It must not be reachable from another host.
+
+pub mod client;
+mod routes;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpListener;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::config::checked::Admin;
+use crate::config::checked::AdminListen;
+use crate::ops::admin::routes::Desk;
+
+pub(super) use crate::ops::admin::routes::Parts;
+
+/// Bound, but not answering yet.
+pub(super) enum Bound {
+    Tcp(std::net::TcpListener, String),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Why there is no admin interface.
+#[derive(Debug)]
+pub struct AdminFault(String);
+
+impl fmt::Display for AdminFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Binds, after the user was changed; makes the token when there is none.
+pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
+    let fault = |what: &dyn fmt::Display, error: io::Error, remedy: &str| {
+        AdminFault(format!("admin: {what}: {error}; {remedy}"))
+    };
+    match &admin.listen {
+        AdminListen::Off => Ok(None),
+        AdminListen::Tcp(address) => {
+            let listener = std::net::TcpListener::bind(address);
+            let listener = listener.and_then(|it| it.set_nonblocking(true).map(|()| it));
+            let listener =
+                listener.map_err(|error| fault(address, error, "set another admin.listen, or \"\" for none"))?;
+            let file = &admin.token_file;
+            let token = read_or_make_token(file);
+            let token = token.map_err(|error| {
+                fault(&file.display(), error, "let server.user write there, or set admin.token_file")
+            })?;
+            Ok(Some(Bound::Tcp(listener, token)))
+        }
+        AdminListen::Unix(path) => {
+            let listener = listen_unix(path);
+            Ok(Some(Bound::Unix(listener.map_err(|error| fault(&path.display(), error, "set another admin.listen"))?)))
+        }
+    }
+}
+
+/// Answers, until the process ends.
+pub(super) fn start(bound: Bound, parts: Parts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());
+    thread.spawn(move || runtime.block_on(listen(bound, parts)))?;
+    Ok(())
+}
+
+async fn listen(bound: Bound, parts: Parts) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    match bound {
+        Bound::Tcp(listener, token) => {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
+            let router = routes::router(Desk { parts, token: Some(token) });
+            loop {
+                accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
+            }
+        }
+        Bound::Unix(listener) => {
+            let Ok(listener) = UnixListener::from_std(listener) else { return };
+            let router = routes::router(Desk { parts, token: None });
+            loop {
+                accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
+            }
+        }
+    }
+}
+
+async fn accept<S>(accepted: io::Result<S>, router: &Router, places: &Arc<Semaphore>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (Ok(stream), Ok(place)) = (accepted, places.clone().acquire_owned().await) else {
+        return tokio::time::sleep(PAUSE).await;
+    };
+    let service = TowerToHyperService::new(router.clone());
+    tokio::spawn(async move {
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(HEADER).keep_alive(false);
+        let _ = timeout(WHOLE, server.serve_connection(TokioIo::new(stream), service)).await;
+        drop(place);
+    });
+}
+
+/// One that a killed process left behind is taken over, one that answers is not.
+fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn read_or_make_token(file: &Path) -> io::Result<String> {
+    match fs::read_to_string(file) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut octets = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
+    let token = blake3::hash(&octets).to_hex().to_string();
+    let mut made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    made.write_all(format!("{token}\n").as_bytes())?;
+    Ok(token)
+}
+
+const MOST_CONNECTIONS: usize = 64;
+const HEADER: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,109 @@
+//! Refusals of ours: of a sender, a recipient or a message, with what they cost the one who is refused.
+
+use std::sync::Arc;
+
+use crate::policy::throttle::Action;
+use crate::policy::throttle::Charge;
+use crate::policy::throttle::Count;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::session::Session;
+use crate::session::event::Answer;
+use crate::session::event::Ask;
+use crate::session::event::Now;
+use crate::session::state::Final;
+use crate::session::state::Pending;
+use crate::session::state::Refused;
+use crate::session::state::RefusedWhat;
+use crate::session::state::State;
+use crate::session::state::Transaction;
+use crate::smtp::command::Rcpt;
+
+impl Session {
+    /// A refusal of ours about sender or size: it counts as a rejection, and who has too many of them hears it and is
+    /// disconnected. The 5xx stays a 5xx: a 4xx is what feeds a storm.
+    pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
+        let (mail, snapshot, recipients) = match &what {
+            RefusedWhat::Mail(transaction) => (transaction.mail.clone(), transaction.snapshot.clone(), Vec::new()),
+            RefusedWhat::Rcpt(rcpt) => match &self.transaction {
+                Some(it) => (it.mail.clone(), it.snapshot.clone(), vec![rcpt.clone()]),
+                None => return,
+            },
+            RefusedWhat::Data | RefusedWhat::Message(_) => match &self.transaction {
+                Some(it) => {
+                    let recipients = it.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect();
+                    (it.mail.clone(), it.snapshot.clone(), recipients)
+                }
+                None => return,
+            },
+        };
+        let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
+        let charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
+        let label = |charge: &Charge| {
+            let throttle = &snapshot.policy.throttles[charge.throttle];
+            let subject = self.subject(Some(&mail.sender), recipients.first().copied());
+            (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
+        };
+        let asks = charges.iter().map(|charge| Ask { charge: *charge, take: false, label: label(charge) }).collect();
+        let refused = Refused { ruling, what, charges };
+        if refused.charges.is_empty() {
+            self.rejected(refused, &Answer::default(), now);
+        } else {
+            self.ask(snapshot, asks, None, Pending::Rejected(Box::new(refused)));
+        }
+    }
+
+    /// The throttles know of the rejection.
+    pub(super) fn rejected(&mut self, refused: Refused, answer: &Answer, now: Now) {
+        let Refused { ruling, what, charges } = refused;
+        let snapshot = match (&what, &self.transaction) {
+            (RefusedWhat::Mail(transaction), _) | (_, Some(transaction)) => transaction.snapshot.clone(),
+            _ => self.snapshot.clone(),
+        };
+        let over = answer.refused.map(|(index, _)| &snapshot.policy.throttles[index]);
+        let over = over.filter(|throttle| throttle.action != Action::Defer);
+        let ruling = over.map_or(ruling.clone(), |throttle| ruling.and_by(&throttle.name));
+        let disconnects = over.is_some();
+        self.charge(&snapshot, charges);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.note_shadows(&answer.shadows);
+        }
+        match what {
+            RefusedWhat::Mail(mut transaction) => {
+                transaction.note_shadows(&answer.shadows);
+                self.refuse_mail(transaction, &ruling, now);
+            }
+            RefusedWhat::Rcpt(rcpt) => {
+                self.state = State::Command;
+                self.refuse_rcpt(&rcpt, &ruling, now);
+            }
+            RefusedWhat::Data => self.finish(Final::ruled(&ruling, &self.id), None, now),
+            RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
+        }
+        if disconnects {
+            self.end_transaction(Reason::Throttled, now);
+            self.close(now);
+        }
+    }
+
+    pub(super) fn refuse_mail(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
+        self.transaction = Some(transaction);
+        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
+        self.transaction = None;
+        self.state = State::Command;
+        self.reply(&ruling.reply);
+        self.stop_if_idle(now);
+    }
+
+    pub(super) fn refuse_rcpt(&mut self, rcpt: &Arc<Rcpt>, ruling: &Ruling, now: Now) {
+        self.record_rcpt(rcpt, &Final::ruled(ruling, &self.id), now);
+        self.reply(&ruling.reply);
+    }
+
+    /// A throttle ends the connection in the middle of a transaction.
+    pub(super) fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
+        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
+        self.transaction = None;
+        self.close(now);
+    }
+}
