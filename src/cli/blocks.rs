@@ -112,7 +112,14 @@ impl Blocks {
 impl Status {
     pub(super) fn run(&self) -> ExitCode {
         ask(&self.source, &Wish::Status, self.json, |status| {
-            for (name, value) in status.as_object().into_iter().flatten() {
+            for storm in status["storms"].as_array().into_iter().flatten() {
+                let spared = storm["bytes_spared"].as_u64().unwrap_or(0) / 1_000_000;
+                let (key, copies, reason) = (word(&storm["key"]), &storm["copies"], word(&storm["reason"]));
+                print(&format!(
+                    "STORM            {key}: {copies} copies, {spared} MB kept from the queue, last {reason}"
+                ));
+            }
+            for (name, value) in status.as_object().into_iter().flatten().filter(|(name, _)| *name != "storms") {
                 print(&format!("{:<16} {}", name.replace('_', " "), word(value)));
             }
         })

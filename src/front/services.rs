@@ -8,6 +8,7 @@ use crate::backend::Backends;
 use crate::front::answers;
 use crate::hold::Holds;
 use crate::report::metrics::Metrics;
+use crate::report::storms::Storms;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
 use crate::session::event::Fact;
@@ -24,6 +25,8 @@ pub struct Services {
     pub holds: Holds,
     /// What ended, and how often.
     pub metrics: Metrics,
+    /// Storms that run.
+    pub storms: Storms,
     /// Counters, ledger and blocks.
     pub state: Arc<State>,
     /// What is in force.

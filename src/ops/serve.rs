@@ -33,6 +33,7 @@ use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::report::metrics::Metrics;
+use crate::report::storms::Storms;
 use crate::store::clock::Clock;
 use crate::store::clock::Wall;
 use crate::store::state::State;
@@ -150,6 +151,7 @@ async fn run(
         backends: Backends::new(assembly.config.backend.clone()),
         holds: Holds::new(assembly.config.hold.clone()),
         metrics: Metrics::default(),
+        storms: Storms::new(MOST_STORMS),
         state,
         snapshot: snapshot_receiver,
         stop: stop_receiver,
@@ -271,6 +273,7 @@ async fn sweep(services: Arc<Services>) {
     loop {
         interval.tick().await;
         services.state.sweep();
+        services.storms.sweep(services.state.clock.now());
     }
 }
 
@@ -281,4 +284,6 @@ fn log_panics() {
 
 /// After the drain, for what has to be tidied up.
 const LAST_BREATH: Duration = Duration::from_secs(2);
+/// Senders at a client network that are counted at a time.
+const MOST_STORMS: usize = 10_000;
 const SWEEP: Duration = Duration::from_secs(60);

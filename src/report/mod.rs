@@ -1,10 +1,11 @@
-//! What is left of a transaction: its log line.
+//! What is left of a transaction: its log line, its counters, and the storm that it may be part of.
 
 pub mod format;
 pub mod metrics;
 mod outlet;
 pub mod record;
 pub mod start;
+pub mod storms;
 
 /// `[log]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

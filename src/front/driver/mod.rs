@@ -183,6 +183,7 @@ impl Driver {
             Output::Record(record) => {
                 self.services.metrics.count(&record);
                 report::record::write(&record);
+                self.services.storms.count(&record, self.services.state.clock.now());
             }
             Output::StartTls => self.start_tls().await,
             Output::Tell(fact) => self.tell_outside(fact),

@@ -29,6 +29,7 @@ use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
 use crate::policy::block::BlockKey;
+use crate::report::storms::Storm;
 
 /// What is looked at.
 #[derive(Clone)]
@@ -58,6 +59,7 @@ struct Status {
     /// `ok`, `degraded` when the last write failed, `memory`.
     state: &'static str,
     stopping: bool,
+    storms: Vec<Storm>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,6 +180,7 @@ async fn metrics(State(desk): State<Desk>) -> Response {
         ("throttle_keys", "Keys of throttles.", status.throttle_keys as u64),
         ("ledger_entries", "Entries of the ledger.", status.ledger_entries as u64),
         ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
+        ("storms", "Storms that run.", status.storms.len() as u64),
         ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
     ];
     for (name, help, value) in gauges {
@@ -207,6 +210,7 @@ impl Desk {
                 Some(_) => "ok",
             },
             stopping: *services.stop.borrow() > Stop::Run,
+            storms: services.storms.running(),
         }
     }
 }
