@@ -1,0 +1,107 @@
+//! kill -9 at random moments: every message that a client was told 250 for has been delivered, and one that was only
+//! tried again where no 250 came was delivered once, but for what a kill between the backend's 250 and the next write of
+//! the state may double.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use proxy::LONG;
+use proxy::Proxy;
+use proxy::Site;
+
+const MESSAGES: usize = 1000;
+
+/// The code of the last reply; an error when the connection broke before it.
+fn send(address: SocketAddr, id: usize) -> io::Result<bool> {
+    let mut stream = BufReader::new(TcpStream::connect(address)?);
+    stream.get_ref().set_read_timeout(Some(LONG))?;
+    let message = format!("Message-ID: <{id}@kills.example>\r\n\r\ntext of {id}\r\n.\r\n");
+    let steps = [
+        "",
+        "EHLO c.example\r\n",
+        "MAIL FROM:<a@kills.example>\r\n",
+        "RCPT TO:<r@example.org>\r\n",
+        "DATA\r\n",
+        &message,
+    ];
+    let mut accepted = false;
+    for step in steps {
+        stream.get_mut().write_all(step.as_bytes())?;
+        let mut line = String::new();
+        while !line.ends_with('\n') || line.as_bytes()[3] == b'-' {
+            line.clear();
+            if stream.read_line(&mut line)? < 5 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        accepted = line.starts_with("250");
+        if line.starts_with(['4', '5']) {
+            return Ok(false);
+        }
+    }
+    // The next word shows that it was taken; nobody waits for what is said to it.
+    let _ = stream.get_mut().write_all(b"QUIT\r\n");
+    Ok(accepted)
+}
+
+#[test]
+fn nothing_is_lost() {
+    let site = Site::new("", "");
+    let random = RandomState::new();
+    let (mut next, mut kills) = (0, 0);
+    while next < MESSAGES {
+        let mut proxy = Proxy::start(&site);
+        let (address, pid) = (proxy.addresses[0], Pid::from_raw(i32::try_from(proxy.pid()).unwrap()));
+        let delay = Duration::from_micros(1_000 + random.hash_one(kills) % 60_000);
+        let (done, over) = (Mutex::new(false), Condvar::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // A moment, and no event: that is the point.
+                let (ended, _) = over.wait_timeout_while(done.lock().unwrap(), delay, |done| !*done).unwrap();
+                if !*ended {
+                    kill(pid, Signal::SIGKILL).unwrap();
+                }
+            });
+            while next < MESSAGES {
+                match send(address, next) {
+                    Ok(true) => next += 1,
+                    Ok(false) => {}
+                    Err(_) => break,
+                }
+            }
+            *done.lock().unwrap() = true;
+            over.notify_all();
+        });
+        kills += 1;
+        let _ = kill(pid, Signal::SIGKILL);
+        proxy.wait();
+    }
+    let mut copies: HashMap<String, usize> = HashMap::new();
+    for entry in fs::read_dir(site.path("mail/new")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let id = text.lines().find(|line| line.starts_with("Message-ID")).unwrap().to_owned();
+        *copies.entry(id).or_default() += 1;
+    }
+    assert_eq!(copies.len(), MESSAGES, "after {kills} kills");
+    let extra: usize = copies.values().map(|count| count - 1).sum();
+    assert!(extra <= kills, "{extra} extra copies after {kills} kills");
+    assert!(kills >= 10, "only {kills} kills");
+}
