@@ -3,6 +3,7 @@
 
 mod blocks;
 mod check;
+mod drill;
 mod explain;
 mod serve;
 
@@ -33,6 +34,7 @@ enum Command {
     Unblock(blocks::Unblock),
     Blocks(blocks::Blocks),
     Status(blocks::Status),
+    Drill(drill::Drill),
 }
 
 /// Where the configuration is; the same on every command.
@@ -66,6 +68,7 @@ pub fn run() -> ExitCode {
             Command::Unblock(command) => command.run(),
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Drill(command) => command.run(),
         },
         Err(error) => {
             // A closed pipe behind --help is nobody's fault.

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod assemble;
+pub mod drill;
 pub mod explain;
 mod privileges;
 mod readable;

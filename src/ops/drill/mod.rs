@@ -1,0 +1,204 @@
+//! The incident, played against a throwaway instance of a configuration: its own port, state in memory, a clock that is
+//! moved on by hand, and a backend that counts what it gets and forgets it. Nothing of the running proxy is touched.
+
+mod client;
+mod sink;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::backend::Backends;
+use crate::backend::Target;
+use crate::front::Services;
+use crate::front::Stop;
+use crate::front::accept::Door;
+use crate::hold::Holds;
+use crate::ops::assemble::Assembly;
+use crate::ops::drill::client::Copy;
+use crate::ops::drill::client::Outcome;
+use crate::ops::drill::sink::Sink;
+use crate::policy::client::ClientRules;
+use crate::policy::key::Seed;
+use crate::report::metrics::Metrics;
+use crate::report::storms::Storms;
+use crate::session::Snapshot;
+use crate::store::clock::Virtual;
+use crate::store::state::State;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Copies, twenty minutes apart.
+    pub copies: u32,
+    /// Octets of the newsletter.
+    pub size: usize,
+}
+
+/// One row of the table.
+#[derive(Debug, Default, Serialize)]
+pub struct Row {
+    /// What the sender does.
+    pub scenario: &'static str,
+    /// Tries.
+    pub copies: u32,
+    /// 250 and passed on; only known of our own instance.
+    pub delivered: Option<u32>,
+    /// 250 to the dot.
+    pub accepted: u32,
+    /// 5xx.
+    pub rejected: u32,
+    /// 4xx, and connections that broke.
+    pub deferred: u32,
+    /// Octets of bodies that crossed the wire.
+    pub wire_bytes: u64,
+    /// Octets that reached the queue.
+    pub queue_bytes: u64,
+    /// Backend sessions: with `spawn`, processes.
+    pub backend_sessions: Option<u32>,
+    /// Of the instance's threads.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// How the sender takes the answer.
+const SCENARIOS: [&str; 3] = ["acknowledgement lost", "acknowledged", "forward loop"];
+
+/// Plays all scenarios against a throwaway instance. `progress` is told after each copy.
+///
+/// # Errors
+/// The instance cannot be started, or does not answer.
+pub fn against_ourselves(
+    assembly: impl Fn() -> Option<Assembly>,
+    plan: Plan,
+    progress: &dyn Fn(),
+) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for scenario in SCENARIOS {
+        let assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
+        let instance = Instance::start(assembly)?;
+        let mut row = play(scenario, instance.address, plan, progress, &|| instance.clock.advance(BETWEEN))?;
+        let (messages, octets, sessions) = instance.sink.counts();
+        (row.delivered, row.queue_bytes, row.backend_sessions) = (Some(messages), octets, Some(sessions));
+        row.cpu_seconds = cpu_seconds();
+        rows.push(row);
+        instance.stop();
+    }
+    Ok(rows)
+}
+
+/// Plays them against another server: what it did with what it accepted cannot be seen from here.
+///
+/// # Errors
+/// It does not answer.
+pub fn against(address: SocketAddr, plan: Plan, progress: &dyn Fn()) -> Result<Vec<Row>, String> {
+    SCENARIOS.iter().map(|scenario| play(scenario, address, plan, progress, &|| {})).collect()
+}
+
+/// Scenarios and copies of a plan, for whoever shows progress.
+pub fn steps(plan: Plan) -> u64 {
+    SCENARIOS.len() as u64 * u64::from(plan.copies)
+}
+
+fn play(
+    scenario: &'static str,
+    address: SocketAddr,
+    plan: Plan,
+    progress: &dyn Fn(),
+    pass: &dyn Fn(),
+) -> Result<Row, String> {
+    let mut row = Row { scenario, ..Row::default() };
+    let mut hops = 0;
+    for _ in 0..plan.copies {
+        let copy = Copy { size: plan.size, hops, takes: scenario != SCENARIOS[0] };
+        let (outcome, wire) = client::send(address, copy).map_err(|error| format!("{address}: {error}"))?;
+        row.copies += 1;
+        row.wire_bytes += wire;
+        match outcome {
+            Outcome::Accepted => {
+                row.accepted += 1;
+                row.queue_bytes += plan.size as u64;
+                // What was delivered is forwarded, and comes back with one hop more.
+                hops += usize::from(scenario == SCENARIOS[2]);
+            }
+            Outcome::Rejected => row.rejected += 1,
+            Outcome::Deferred => row.deferred += 1,
+        }
+        pass();
+        progress();
+    }
+    Ok(row)
+}
+
+struct Instance {
+    address: SocketAddr,
+    clock: Arc<Virtual>,
+    sink: Sink,
+    runtime: Runtime,
+    _senders: (watch::Sender<Stop>, watch::Sender<Arc<Snapshot>>),
+}
+
+impl Instance {
+    fn start(assembly: Assembly) -> Result<Self, String> {
+        let fault = |error: std::io::Error| format!("the throwaway instance: {error}");
+        let sink = Sink::start().map_err(fault)?;
+        let mut config = assembly.config;
+        let mut snapshot = Arc::try_unwrap(assembly.snapshot).map_err(|_| "the configuration is in use".to_owned())?;
+        // The drill's sender is on this host and knows neither TLS nor your domains: it stands for a stranger.
+        snapshot.policy.clients = ClientRules::default();
+        snapshot.policy.local = None;
+        snapshot.settings.tls_required = false;
+        config.front.proxy_protocol_from.clear();
+        config.front.greet_delay = Duration::ZERO;
+        config.backend.target = Target::Tcp(sink.address.to_string());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(THREADS).enable_all().build();
+        let runtime = runtime.map_err(fault)?;
+        let clock = Arc::new(Virtual::new(START));
+        let (stop, stopping) = watch::channel(Stop::Run);
+        let (publish, snapshot) = watch::channel(Arc::new(snapshot));
+        let address = runtime.block_on(async {
+            let services = Arc::new(Services {
+                backends: Backends::new(config.backend),
+                holds: Holds::new(config.hold),
+                metrics: Metrics::default(),
+                storms: Storms::new(1000),
+                state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
+                snapshot,
+                stop: stopping,
+            });
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+            let address = listener.local_addr()?;
+            let door = Door::new(services, watch::channel(Arc::new(config.front)).1, watch::channel(None).1);
+            tokio::spawn(door.listen(listener, false));
+            Ok(address)
+        });
+        let address = address.map_err(fault)?;
+        Ok(Self { address, clock, sink, runtime, _senders: (stop, publish) })
+    }
+
+    fn stop(self) {
+        self.runtime.shutdown_timeout(Duration::from_secs(2));
+        self.sink.stop();
+    }
+}
+
+/// What the instance's threads have used: their names tell them apart from sender and sink.
+fn cpu_seconds() -> Option<f64> {
+    let mut nanoseconds: u64 = 0;
+    for task in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let used = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        if name.trim() == THREADS {
+            nanoseconds += used.split(' ').next().and_then(|used| used.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    (nanoseconds > 0).then(|| nanoseconds as f64 / 1e9)
+}
+
+const THREADS: &str = "drill-proxy";
+const BETWEEN: Duration = Duration::from_mins(20);
+const START: u64 = 1_795_395_525_000_000_000;

@@ -1,0 +1,105 @@
+//! A backend that counts what it is given and forgets it. It speaks just enough SMTP for our own sessions.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Buf;
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+
+pub(super) struct Sink {
+    pub(super) address: SocketAddr,
+    counts: Arc<Counts>,
+    runtime: Runtime,
+}
+
+#[derive(Default)]
+struct Counts {
+    messages: AtomicU32,
+    octets: AtomicU64,
+    sessions: AtomicU32,
+}
+
+impl Sink {
+    pub(super) fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(1).thread_name("drill-sink").enable_all().build()?;
+        let counts = Arc::new(Counts::default());
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        runtime.spawn(accept(listener, counts.clone()));
+        Ok(Self { address, counts, runtime })
+    }
+
+    /// Messages, their octets, sessions.
+    pub(super) fn counts(&self) -> (u32, u64, u32) {
+        let Counts { messages, octets, sessions } = &*self.counts;
+        (messages.load(Ordering::Relaxed), octets.load(Ordering::Relaxed), sessions.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn stop(self) {
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+async fn accept(listener: TcpListener, counts: Arc<Counts>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        counts.sessions.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(serve(stream, counts.clone()));
+    }
+}
+
+async fn serve(mut stream: TcpStream, counts: Arc<Counts>) -> io::Result<()> {
+    stream.write_all(b"220 drill ESMTP\r\n").await?;
+    let mut input = BytesMut::new();
+    loop {
+        let Some(end) = memchr::memchr(b'\n', &input) else {
+            if stream.read_buf(&mut input).await? == 0 {
+                return Ok(());
+            }
+            continue;
+        };
+        let line = input.split_to(end + 1);
+        let reply: &[u8] = match &line[..line.len().min(4)] {
+            b"EHLO" => b"250-drill\r\n250-8BITMIME\r\n250 SIZE 0\r\n",
+            b"DATA" => {
+                stream.write_all(b"354 go\r\n").await?;
+                let octets = body(&mut stream, &mut input).await?;
+                counts.messages.fetch_add(1, Ordering::Relaxed);
+                counts.octets.fetch_add(octets, Ordering::Relaxed);
+                b"250 counted\r\n"
+            }
+            _ => b"250 ok\r\n",
+        };
+        stream.write_all(reply).await?;
+    }
+}
+
+/// To the dot; the octets before it.
+async fn body(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<u64> {
+    let mut octets = 0;
+    loop {
+        if let Some(end) = memchr::memmem::find(input, b"\r\n.\r\n") {
+            input.advance(end + 5);
+            return Ok(octets + end as u64 + 2);
+        }
+        let judged = input.len().saturating_sub(4);
+        input.advance(judged);
+        octets += judged as u64;
+        input.reserve(AT_ONCE);
+        if stream.read_buf(input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+const AT_ONCE: usize = 256 * 1024;
