@@ -346,7 +346,7 @@ fn the_drill_tells_what_the_incident_would_do() {
     let site = Site::new("", "[repeat]\nmin_size = \"10kB\"\n");
     let outcome = site.run(&["drill", "--copies", "12", "--size", "100kB", "--json"]);
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    let rows: serde_json::Value = serde_json::from_str(&outcome.out).unwrap();
+    let rows: Value = serde_json::from_str(&outcome.out).unwrap();
     // Delivered, and refused, of twelve copies.
     for (index, scenario, delivered, rejected) in
         [(0, "acknowledgement lost", 1, 5), (1, "acknowledged", 3, 9), (2, "forward loop", 4, 8)]
