@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::report::storms;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 
@@ -31,8 +32,8 @@ impl Metrics {
             Kind::Mail => {
                 add(&self.transactions[record.verdict as usize].0[at], 1);
                 add(&self.received, record.received);
-                if record.verdict != Verdict::Accept {
-                    add(&self.spared, record.size.unwrap_or(0));
+                if record.reason.is_some_and(storms::is_spared) {
+                    add(&self.spared, storms::believable(record));
                 }
             }
             Kind::Rcpt => add(&self.recipients.0[at], 1),
@@ -63,7 +64,11 @@ impl Metrics {
         }
         for (name, help, counter) in [
             ("received_bytes", "Octets of messages that crossed the wire.", &self.received),
-            ("spared_bytes", "Octets of messages, as far as known, that did not reach the queue.", &self.spared),
+            (
+                "spared_bytes",
+                "Octets of messages, as far as known, that our own policy kept from the queue.",
+                &self.spared,
+            ),
         ] {
             let count = counter.load(Ordering::Relaxed);
             let _ = write!(text, "# HELP portcullis_{name}_total {help}\n# TYPE portcullis_{name}_total counter\n");

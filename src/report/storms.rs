@@ -61,8 +61,8 @@ impl Storms {
         let (now, net) = (now / 1_000_000_000, network(record.client));
         let mut storms = self.lock();
         let key = (net, sender.to_ascii_lowercase());
-        if !storms.contains_key(&key) && storms.len() >= self.bound {
-            make_room(&mut storms, self.bound);
+        if !storms.contains_key(&key) && storms.len() >= self.bound && !make_room(&mut storms, self.bound) {
+            return;
         }
         let label = format!("{net} {}", key.1);
         let storm = storms.entry(key).or_insert_with(|| Storm::new(label, now));
@@ -103,7 +103,7 @@ impl Storm {
     }
 
     fn add(&mut self, record: &Record, reason: Reason, now: u64) {
-        let size = record.size.unwrap_or(0);
+        let size = believable(record);
         self.copies += 1;
         self.absorbed += u64::from(record.verdict == Verdict::Absorb);
         self.bytes_spared = self.bytes_spared.saturating_add(size);
@@ -129,7 +129,13 @@ impl Storm {
 
 /// By our own policy: what a backend refuses, or who does not speak SMTP, is no storm.
 fn is_stormy(record: &Record, reason: Reason) -> bool {
-    let ours = matches!(
+    // A message whose recipients were all refused by memory has a record of its own besides.
+    is_spared(reason) && ((record.kind == Kind::Mail) != (reason == Reason::OversizeRemembered))
+}
+
+/// Kept out by our own policy.
+pub(super) fn is_spared(reason: Reason) -> bool {
+    matches!(
         reason,
         Reason::BlockedSender
             | Reason::Loop
@@ -138,8 +144,12 @@ fn is_stormy(record: &Record, reason: Reason) -> bool {
             | Reason::OversizeRemembered
             | Reason::Repeat
             | Reason::Throttled
-    );
-    ours && (record.kind == Kind::Mail || reason == Reason::OversizeRemembered)
+    )
+}
+
+/// A declared size may be any number: one that nobody could send must not ruin a sum.
+pub(super) fn believable(record: &Record) -> u64 {
+    record.size.unwrap_or(0).min(LARGEST).max(record.received)
 }
 
 /// What `client-net` means.
@@ -149,26 +159,28 @@ fn network(client: IpAddr) -> IpNet {
     IpNet::new(client, bits).map_or_else(|_| client.into(), |network| network.trunc())
 }
 
-/// Forged senders push out their own: those that do not run, the quietest first, a sixteenth at once.
-fn make_room(storms: &mut HashMap<(IpNet, String), Storm>, bound: usize) {
-    let mut lasts: Vec<(bool, u64)> = storms.values().map(|storm| (storm.running, storm.last)).collect();
-    let mut excess = (bound / 16).max(1).min(lasts.len());
+/// Forged senders push out their own: those with the fewest copies, the quietest first, a sixteenth at once. One that
+/// runs stays; false when all do.
+fn make_room(storms: &mut HashMap<(IpNet, String), Storm>, bound: usize) -> bool {
+    let quiet = storms.values().filter(|storm| !storm.running);
+    let mut ranks: Vec<(u64, u64)> = quiet.map(|storm| (storm.copies, storm.last)).collect();
+    let mut excess = (bound / 16).max(1).min(ranks.len());
     if excess == 0 {
-        return;
+        return false;
     }
-    let (_, &mut enough, _) = lasts.select_nth_unstable(excess - 1);
+    let (_, &mut enough, _) = ranks.select_nth_unstable(excess - 1);
     storms.retain(|_, storm| {
-        let goes = excess > 0 && (storm.running, storm.last) <= enough;
+        let goes = excess > 0 && !storm.running && (storm.copies, storm.last) <= enough;
         excess -= usize::from(goes);
-        if goes {
-            storm.end();
-        }
         !goes
     });
+    true
 }
 
 /// Copies with which a storm begins: three an hour are seen in the second hour.
 const THRESHOLD: u64 = 5;
+/// Octets of one message.
+const LARGEST: u64 = 1 << 30;
 /// Seconds without a copy after which it has ended.
 const QUIET: u64 = 2 * 3600;
 
@@ -252,5 +264,29 @@ mod tests {
             assert!(storms.lock().len() <= 100);
         }
         assert_eq!(storms.running().len(), 1);
+    }
+
+    #[test]
+    fn strangers_neither_end_storms_nor_ruin_sums() {
+        let storms = Storms::new(32);
+        for sender in 0..40 {
+            let forged = record(&format!("<{sender}@x>"), Verdict::Reject, Some(Reason::BlockedSender));
+            (0..5).for_each(|_| storms.count(&forged, START * SECOND));
+        }
+        assert_eq!(storms.running().len(), 32, "those that run stay");
+        let storms = Storms::new(10);
+        let endless =
+            Record { size: Some(u64::MAX), ..record("<a@b>", Verdict::Reject, Some(Reason::OversizeDeclared)) };
+        (0..5).for_each(|_| storms.count(&endless, START * SECOND));
+        assert_eq!(storms.running()[0].bytes_spared, 5 * LARGEST);
+    }
+
+    #[test]
+    fn a_try_that_is_refused_by_memory_counts_once() {
+        let storms = Storms::new(10);
+        let mail = record("<a@b>", Verdict::Reject, Some(Reason::OversizeRemembered));
+        let rcpt = Record { kind: Kind::Rcpt, ..mail.clone() };
+        (0..4).for_each(|_| [&rcpt, &mail].iter().for_each(|record| storms.count(record, START * SECOND)));
+        assert!(storms.running().is_empty(), "four tries");
     }
 }
