@@ -13,6 +13,7 @@ pub mod lint;
 pub mod list;
 pub mod local;
 pub mod message;
+pub mod part;
 pub mod place;
 pub mod repeat;
 pub mod size;

@@ -6,10 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::policy::key::KeyHash;
 use crate::policy::key::Seed;
+use crate::policy::part::Part;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 
@@ -55,25 +54,6 @@ pub enum Count {
     Recipients,
     /// Our own 5xx verdicts about sender, size, repeat or loop.
     Rejections,
-}
-
-/// `per`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    /// An IPv4 address or an IPv6 /64.
-    Client,
-    /// An IPv4 /24 or an IPv6 /48.
-    ClientNet,
-    /// The name in EHLO or HELO.
-    Helo,
-    /// The forward-path.
-    Recipient,
-    /// The forward-path's domain.
-    RecipientDomain,
-    /// The reverse-path.
-    Sender,
-    /// The reverse-path's domain.
-    SenderDomain,
 }
 
 /// `only`, `except`
@@ -268,64 +248,6 @@ impl Count {
     }
 }
 
-impl Part {
-    /// The word in a configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::ClientNet => "client-net",
-            Self::Helo => "helo",
-            Self::Recipient => "recipient",
-            Self::RecipientDomain => "recipient-domain",
-            Self::Sender => "sender",
-            Self::SenderDomain => "sender-domain",
-        }
-    }
-
-    fn add(self, subject: &Subject<'_>, hash: &mut KeyHash) -> Option<()> {
-        match self {
-            Self::Client => hash.add_network(subject.client, 32, 64),
-            Self::ClientNet => hash.add_client_net(subject.client),
-            Self::Helo if subject.helo.is_empty() => return None,
-            Self::Helo => hash.add(&subject.helo.to_ascii_lowercase()),
-            Self::Recipient => hash.add(subject.recipient?.folded()),
-            Self::RecipientDomain => hash.add(subject.recipient?.domain().unwrap_or_default()),
-            // The null sender is somebody too: an empty address, which no other sender has.
-            Self::Sender => hash.add(subject.sender?.address().map(Address::folded).unwrap_or_default()),
-            Self::SenderDomain => hash.add(subject.sender?.address().and_then(Address::domain).unwrap_or_default()),
-        }
-        Some(())
-    }
-}
-
-impl Part {
-    fn label(self, subject: &Subject<'_>) -> Option<String> {
-        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-        Some(match self {
-            Self::Client => client_network(subject.client, 32, 64),
-            Self::ClientNet => client_network(subject.client, 24, 48),
-            Self::Helo => text(&subject.helo.to_ascii_lowercase()),
-            Self::Recipient => text(subject.recipient?.folded()),
-            Self::RecipientDomain => format!("@{}", text(subject.recipient?.domain().unwrap_or_default())),
-            Self::Sender => subject.sender?.address().map_or("<>".to_owned(), |address| text(address.folded())),
-            Self::SenderDomain => {
-                let domain = subject.sender?.address().and_then(Address::domain);
-                domain.map_or("<>".to_owned(), |domain| format!("@{}", text(domain)))
-            }
-        })
-    }
-}
-
-/// A client's network as people write it; a single IPv4 address without its length.
-fn client_network(client: IpAddr, v4_bits: u8, v6_bits: u8) -> String {
-    let client = client.to_canonical();
-    let bits = if client.is_ipv4() { v4_bits } else { v6_bits };
-    match IpNet::new(client, bits) {
-        Ok(network) if bits < 32 || client.is_ipv6() => network.trunc().to_string(),
-        _ => client.to_string(),
-    }
-}
-
 impl Group {
     /// The word in a configuration.
     pub fn name(self) -> &'static str {
@@ -363,12 +285,6 @@ impl Default for BlockLength {
 }
 
 impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
