@@ -76,7 +76,7 @@ pub fn tell(state: &Rooms, fact: &Fact) {
 fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answer) {
     let (index, key, cells) = (ask.charge.throttle, ask.charge.key, ask.charge.cells);
     let blocks = throttle.action == Action::Block && !throttle.shadow;
-    if let Some(left) = state.blocks.find_throttled(key).filter(|_| blocks) {
+    if let Some(left) = state.blocks.find_throttled(key.exact).filter(|_| blocks) {
         if answer.refused.is_none() {
             (answer.refused, answer.blocked) = (Some((index, left)), true);
         }
@@ -93,7 +93,7 @@ fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answ
         Err(wait) if !blocks => answer.refused = Some((index, wait)),
         Err(_) => {
             let label = ask.label.as_deref().unwrap_or_default();
-            let length = state.blocks.add_throttled(&throttle.name, label, key, throttle.block);
+            let length = state.blocks.add_throttled(&throttle.name, label, key.exact, throttle.block);
             tracing::warn!(throttle = &*throttle.name, key = label, seconds = length.as_secs(), "blocked");
             (answer.refused, answer.blocked) = (Some((index, length)), true);
         }

@@ -12,7 +12,8 @@ use siphasher::sip128::SipHasher13;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed([u8; 16]);
 
-/// A key that is being made. Explicit octets and lengths instead of `Hash`, whose input is not the same for every build.
+/// A key that is being made, to be gone on with in several ways. Explicit octets and lengths instead of `Hash`, whose input is not the same for every build.
+#[derive(Clone)]
 pub struct KeyHash(SipHasher13);
 
 impl Seed {

@@ -104,13 +104,23 @@ pub struct Subject<'a> {
     pub authenticated: bool,
 }
 
+/// What somebody is counted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ThrottleKey {
+    /// All parts of `per`.
+    pub exact: u128,
+    /// The throttle and the client's network alone: where newcomers are counted when there is no room for more keys. Who
+    /// forges addresses to fill the table shares it with nobody but his own network.
+    pub coarse: u128,
+}
+
 /// Cells to be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// Index in the policy's list of throttles.
     pub throttle: usize,
     /// From [`Throttle::key`].
-    pub key: u128,
+    pub key: ThrottleKey,
     /// How many; octets for `bytes`.
     pub cells: u64,
 }
@@ -119,7 +129,7 @@ impl Throttle {
     /// The key that `subject` is counted under; none when the throttle does not apply to it or a part of the key is not
     /// known yet. Equal throttles give equal keys, so that a reload keeps the counters; what a throttle *does*
     /// (`action`, `shadow`) is no part of the key, so that arming a shadow keeps them too.
-    pub fn key(&self, seed: &Seed, subject: &Subject<'_>) -> Option<u128> {
+    pub fn key(&self, seed: &Seed, subject: &Subject<'_>) -> Option<ThrottleKey> {
         let excepted = self.except.iter().any(|group| group.has(subject));
         let included = self.only.is_empty() || self.only.iter().any(|group| group.has(subject));
         if excepted || !included {
@@ -127,10 +137,13 @@ impl Throttle {
         }
         let mut hash = KeyHash::new(seed);
         self.identify(&mut hash);
+        let mut coarse = hash.clone();
         for part in &self.per {
             part.add(subject, &mut hash)?;
         }
-        Some(hash.finish())
+        coarse.add(b"at the bound");
+        coarse.add_client_net(subject.client);
+        Some(ThrottleKey { exact: hash.finish(), coarse: coarse.finish() })
     }
 
     /// What the key is made of, for people: `192.0.2.0/24,a@example.org`. `None` where there is no key.
@@ -342,7 +355,7 @@ mod tests {
         ];
         for (what, part, one, other, same) in table {
             let throttle = Throttle { per: vec![*part], except: vec![], ..shipped() };
-            assert_eq!(one.key(&throttle).unwrap() == other.key(&throttle).unwrap(), *same, "{what}");
+            assert_eq!(one.key(&throttle).unwrap().exact == other.key(&throttle).unwrap().exact, *same, "{what}");
         }
     }
 
@@ -408,9 +421,21 @@ mod tests {
     }
 
     #[test]
+    fn the_coarse_key_is_the_client_network() {
+        let here = who("192.0.2.1").key(&shipped()).unwrap();
+        let forged = Who { sender: "b@example.org", ..who("192.0.2.9") }.key(&shipped()).unwrap();
+        let elsewhere = who("198.51.100.1").key(&shipped()).unwrap();
+        assert_eq!(here.coarse, forged.coarse);
+        assert_ne!(here.coarse, elsewhere.coarse);
+        let per_net = Throttle { per: vec![Part::ClientNet], ..shipped() };
+        let key = who("192.0.2.1").key(&per_net).unwrap();
+        assert_ne!(key.exact, key.coarse);
+    }
+
+    #[test]
     fn a_key_never_changes_between_builds() {
         // Stored keys would be orphans. To be changed only together with the format of the state.
-        assert_eq!(who("192.0.2.1").key(&shipped()).unwrap(), 0x64a50817835e27c7be27a00aa8b67e7a);
+        assert_eq!(who("192.0.2.1").key(&shipped()).unwrap().exact, 0x64a50817835e27c7be27a00aa8b67e7a);
     }
 
     #[test]
@@ -455,7 +480,7 @@ mod tests {
     }
 
     impl Who {
-        fn key(&self, throttle: &Throttle) -> Option<u128> {
+        fn key(&self, throttle: &Throttle) -> Option<ThrottleKey> {
             let sender = match self.sender {
                 "" => ReversePath::Null,
                 sender => ReversePath::Address(parse_address(sender.as_bytes()).unwrap()),

@@ -5,6 +5,7 @@ pub mod blocks;
 pub mod changes;
 pub mod clock;
 pub mod ledger;
+mod rate;
 pub mod state;
 pub mod table;
 pub mod throttle;

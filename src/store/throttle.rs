@@ -8,14 +8,12 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use governor::Quota;
 use governor::RateLimiter;
 use governor::clock;
 use governor::middleware::NoOpMiddleware;
@@ -23,13 +21,13 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use hashbrown::HashTable;
 
-use crate::policy::throttle::Count;
-use crate::policy::throttle::LONGEST_REFILL;
 use crate::policy::throttle::Throttle;
+use crate::policy::throttle::ThrottleKey;
 use crate::store::changes::Batch;
 use crate::store::changes::Changes;
 use crate::store::changes::Octets;
 use crate::store::clock::Clock;
+use crate::store::rate::Rate;
 
 /// The counters of all throttles; a throttle's identity is in its keys.
 pub struct ThrottleTable {
@@ -42,11 +40,14 @@ pub struct ThrottleTable {
 struct Shard {
     slots: HashTable<Slot>,
     changes: Changes,
+    /// When idle keys were looked for last, at the bound.
+    searched: u64,
 }
 
 impl ThrottleTable {
-    /// Keeps at most `bound` keys. Past it the idle ones go, then those that have the least of their burst spent: a flood
-    /// of forged senders pushes out its own keys, not the storm that is held back.
+    /// Keeps at most `bound` keys. Past it the idle ones go; then newcomers are counted under their coarse key, so that a
+    /// flood of forged senders fills no memory, pushes out nobody and is held back as one. Where not even that has a
+    /// place, those go that have the least of their burst spent.
     pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
         let shards = (bound / LEAST_PER_SHARD).clamp(1, MOST_SHARDS);
         Self { clock, shards: (0..shards).map(|_| Mutex::default()).collect(), most_per_shard: (bound / shards).max(1) }
@@ -56,7 +57,7 @@ impl ThrottleTable {
     ///
     /// # Errors
     /// How long to wait.
-    pub fn test(&self, throttle: &Throttle, key: u128, cells: u64) -> Result<(), Duration> {
+    pub fn test(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) -> Result<(), Duration> {
         self.check(throttle, key, cells, false)
     }
 
@@ -64,12 +65,12 @@ impl ThrottleTable {
     ///
     /// # Errors
     /// How long to wait; nothing was charged.
-    pub fn take(&self, throttle: &Throttle, key: u128, cells: u64) -> Result<(), Duration> {
+    pub fn take(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) -> Result<(), Duration> {
         self.check(throttle, key, cells, true)
     }
 
     /// Spends `cells`, whether they fit or not: what does not fit leaves the key at its limit.
-    pub fn charge(&self, throttle: &Throttle, key: u128, cells: u64) {
+    pub fn charge(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) {
         if self.check(throttle, key, cells, true).is_ok() {
             return;
         }
@@ -83,7 +84,7 @@ impl ThrottleTable {
         let now = self.clock.now();
         for shard in &self.shards {
             let mut shard = lock(shard);
-            let Shard { slots, changes } = &mut *shard;
+            let Shard { slots, changes, .. } = &mut *shard;
             drop_idle(slots, changes, now);
             // A flood that is over gives its memory back.
             if slots.len() < slots.capacity() / 4 {
@@ -149,13 +150,13 @@ impl ThrottleTable {
         }
     }
 
-    fn check(&self, throttle: &Throttle, key: u128, cells: u64, writes: bool) -> Result<(), Duration> {
+    fn check(&self, throttle: &Throttle, key: ThrottleKey, cells: u64, writes: bool) -> Result<(), Duration> {
         let rate = Rate::of(throttle);
         let Some(cells) = rate.cells(cells) else { return Ok(()) };
         let now = self.clock.now();
         let view = View { table: self, now, span: rate.span(), writes };
         // governor stores times since its limiter was made, so the limiter is made at the epoch.
-        let limiter: RateLimiter<u128, View<'_>, Reading, NoOpMiddleware<Nanos>> =
+        let limiter: RateLimiter<ThrottleKey, View<'_>, Reading, NoOpMiddleware<Nanos>> =
             RateLimiter::new(rate.quota, view, Reading(Cell::new(0)));
         limiter.clock().0.set(now);
         limiter
@@ -170,6 +171,25 @@ impl ThrottleTable {
         lock(&self.shards[index])
     }
 
+    /// Where a key is counted: under its exact self, or at the bound, where nothing is idle, under its coarse one.
+    /// What is left for coarse ones is as much as is freed at once when they fill it.
+    fn place(&self, key: ThrottleKey, now: u64, writes: bool) -> (MutexGuard<'_, Shard>, u128) {
+        let mut shard = self.shard(key.exact);
+        let most = self.most_per_shard - room(self.most_per_shard);
+        let known = |shard: &Shard| shard.slots.find(key.exact as u64, |slot| slot.key == key.exact).is_some();
+        if shard.slots.len() < most || known(&shard) {
+            return (shard, key.exact);
+        }
+        if writes {
+            shard.search_idle(now);
+        }
+        if shard.slots.len() < most {
+            return (shard, key.exact);
+        }
+        drop(shard);
+        (self.shard(key.coarse), key.coarse)
+    }
+
     fn insert(&self, slots: &mut HashTable<Slot>, changes: &mut Changes, slot: Slot, now: u64) {
         if slots.len() >= self.most_per_shard {
             make_room(slots, changes, self.most_per_shard, now);
@@ -178,60 +198,20 @@ impl ThrottleTable {
     }
 }
 
+impl Shard {
+    /// Drops the idle keys, but looks at all of them only now and then: a flood must not pay for a scan with each key.
+    fn search_idle(&mut self, now: u64) {
+        if now.abs_diff(self.searched) >= SEARCH_EVERY {
+            self.searched = now;
+            drop_idle(&mut self.slots, &mut self.changes, now);
+        }
+    }
+}
+
 impl fmt::Debug for ThrottleTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThrottleTable").field("len", &self.len()).finish_non_exhaustive()
     }
-}
-
-/// A throttle in governor's terms.
-struct Rate {
-    quota: Quota,
-    /// Cells of the throttle in one of governor's.
-    grain: u64,
-}
-
-impl Rate {
-    fn of(throttle: &Throttle) -> Self {
-        let grain = grain(throttle);
-        let interval = interval(throttle, grain).clamp(1, LONGEST);
-        // What `Throttle::faults` refuses is cut here, lest it overflow.
-        let burst = throttle.burst.div_ceil(grain).min(LONGEST / interval);
-        let burst = NonZeroU32::new(u32::try_from(burst).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(Duration::from_nanos(interval)).expect("at least a nanosecond");
-        Self { quota: quota.allow_burst(burst), grain }
-    }
-
-    /// None when nothing is spent.
-    fn cells(&self, cells: u64) -> Option<NonZeroU32> {
-        let cells = u32::try_from(cells.div_ceil(self.grain)).unwrap_or(u32::MAX);
-        Some(NonZeroU32::new(cells)?.min(self.quota.burst_size()))
-    }
-
-    /// Nanoseconds that a key at its limit takes to be idle.
-    fn span(&self) -> u64 {
-        u64::try_from(self.quota.burst_size_replenished_in().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-/// governor counts in 32 bits and in nanoseconds: a burst of 10 GB, or a gigabyte a second, is counted in grains of a
-/// few octets. What comes one by one is never rounded.
-fn grain(throttle: &Throttle) -> u64 {
-    let mut grain = 1;
-    if throttle.count == Count::Bytes {
-        let coarse = |grain| throttle.burst.div_ceil(grain) > u32::MAX.into();
-        let short = |grain| interval(throttle, grain) < SHORTEST_INTERVAL;
-        while grain < LARGEST_GRAIN && (coarse(grain) || short(grain)) {
-            grain *= 2;
-        }
-    }
-    grain
-}
-
-/// Nanoseconds in which one grain comes back.
-fn interval(throttle: &Throttle, grain: u64) -> u64 {
-    let nanos = throttle.period.as_nanos().saturating_mul(grain.into()) / u128::from(throttle.cells.max(1));
-    u64::try_from(nanos).unwrap_or(u64::MAX)
 }
 
 /// The table as governor sees it for one question.
@@ -244,30 +224,30 @@ struct View<'a> {
 }
 
 impl StateStore for View<'_> {
-    type Key = u128;
+    type Key = ThrottleKey;
 
-    fn measure_and_replace<T, F, E>(&self, key: &u128, decide: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, key: &ThrottleKey, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let mut shard = self.table.shard(*key);
-        let Shard { slots, changes } = &mut *shard;
-        let found = slots.find_mut(*key as u64, |slot| slot.key == *key);
+        let (mut shard, key) = self.table.place(*key, self.now, self.writes);
+        let Shard { slots, changes, .. } = &mut *shard;
+        let found = slots.find_mut(key as u64, |slot| slot.key == key);
         // No key is further from idle than its limit, unless it was written before the clock went back.
         let limit = self.now.saturating_add(self.span);
         let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at.min(limit)));
         let (outcome, next) = decide(idle_at)?;
         if self.writes {
-            let slot = Slot { key: *key, idle_at: next.as_u64(), span: span_units(self.span) | UNWRITTEN };
+            let slot = Slot { key, idle_at: next.as_u64(), span: span_units(self.span) | UNWRITTEN };
             match found {
                 Some(old) => {
                     if !old.is_unwritten() {
-                        changes.note(*key);
+                        changes.note(key);
                     }
                     *old = slot;
                 }
                 None => {
-                    changes.note(*key);
+                    changes.note(key);
                     self.table.insert(slots, changes, slot, self.now);
                 }
             }
@@ -294,7 +274,7 @@ struct Slot {
     key: u128,
     /// GCRA's theoretical arrival time.
     idle_at: u64,
-    /// From the limit to idle, in units of 2^24 ns (17 ms), in 31 bits; [`LONGEST`] fits. The highest bit: changed since
+    /// From the limit to idle, in units of 2^24 ns (17 ms), in 31 bits; the longest refill fits. The highest bit: changed since
     /// it was last written to the disk.
     span: u32,
 }
@@ -349,8 +329,7 @@ fn drop_idle(slots: &mut HashTable<Slot>, changes: &mut Changes, now: u64) {
 /// Frees at least one place, and a sixteenth when nothing is idle, so that a flood pays for a scan only now and then.
 fn make_room(slots: &mut HashTable<Slot>, changes: &mut Changes, most: usize, now: u64) {
     drop_idle(slots, changes, now);
-    let room = (most / 16).max(1);
-    let mut excess = (slots.len() + room).saturating_sub(most);
+    let mut excess = (slots.len() + room(most)).saturating_sub(most);
     if excess == 0 {
         return;
     }
@@ -369,6 +348,11 @@ fn make_room(slots: &mut HashTable<Slot>, changes: &mut Changes, most: usize, no
     }
 }
 
+/// Places that are freed at once.
+fn room(most: usize) -> usize {
+    (most / 16).max(1)
+}
+
 /// A panic elsewhere leaves no slot half written.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -378,12 +362,10 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 pub const DEFAULT_BOUND: usize = 1_000_000;
 const LEAST_PER_SHARD: usize = 1024;
 const MOST_SHARDS: usize = 64;
+/// Nanoseconds.
+const SEARCH_EVERY: u64 = 100_000_000;
 const SPAN_SHIFT: u32 = 24;
 const UNWRITTEN: u32 = 1 << 31;
-const LONGEST: u64 = LONGEST_REFILL.as_secs() * 1_000_000_000;
-/// One in a thousand is how exact a rate is at least.
-const SHORTEST_INTERVAL: u64 = 1000;
-const LARGEST_GRAIN: u64 = 1 << 50;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -393,6 +375,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::throttle::Count;
     use crate::policy::throttle::Throttle;
     use crate::store::clock::Virtual;
 
@@ -552,6 +535,29 @@ mod tests {
     }
 
     #[test]
+    fn at_the_bound_newcomers_are_counted_by_their_network() {
+        let (table, clock) = table(1000);
+        let throttle = Throttle::shipped().remove(0);
+        let from = |net: u64, sender: u64| ThrottleKey {
+            exact: spread(net << 32 | sender).exact,
+            coarse: spread(1 << 62 | net).exact,
+        };
+        let victim = from(1, 7);
+        table.charge(&throttle, victim, 4);
+        for sender in 0..100_000 {
+            table.charge(&throttle, from(2, sender), 1);
+            assert!(table.len() <= 1000);
+        }
+        assert_eq!(table.test(&throttle, victim, 1), Ok(()), "one of five is left");
+        assert!(table.test(&throttle, victim, 2).is_err(), "and it is not forgotten");
+        assert!(table.test(&throttle, from(2, 200_000), 1).is_err(), "who floods is held back, whatever the sender");
+        assert_eq!(table.take(&throttle, from(3, 1), 1), Ok(()), "a newcomer from elsewhere is not");
+        assert!(table.test(&throttle, from(3, 1), 5).is_err(), "but is counted");
+        clock.advance(minutes(11 * 60));
+        assert_eq!(table.test(&throttle, from(2, 200_000), 5), Ok(()), "when the flood is over, all is as before");
+    }
+
+    #[test]
     fn the_smallest_tables_work() {
         for bound in 0..4 {
             let (table, _) = table(bound);
@@ -695,18 +701,19 @@ mod tests {
     }
 
     /// Spreads small numbers over all bits, as the keyed hash does.
-    fn spread(key: u64) -> u128 {
+    fn spread(key: u64) -> ThrottleKey {
         let key = u128::from(key) + 1;
-        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ (key << 7))
+        let exact = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835) ^ (key << 7))
             .rotate_left(64)
-            .wrapping_mul(0xda94_2042_e4dd_58b5_da94_2042_e4dd_58b5)
+            .wrapping_mul(0xda94_2042_e4dd_58b5_da94_2042_e4dd_58b5);
+        ThrottleKey { exact, coarse: exact }
     }
 
     fn minutes(minutes: u64) -> Duration {
         Duration::from_secs(60 * minutes)
     }
 
-    const KEY: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+    const KEY: ThrottleKey = ThrottleKey { exact: 0x0123 << 64 | 0x4567, coarse: 0x0123 << 64 | 0x4567 };
     const SECOND: u64 = 1_000_000_000;
     const START: u64 = 1_700_000_000 * SECOND;
 }
