@@ -1,7 +1,10 @@
 //! The answers to a session's questions, from the state. The first throttle that refuses decides, shadows only report;
 //! a throttle that blocks makes its block here. It must not wait for anything.
 
+use std::time::Duration;
+
 use crate::policy::block::Suspect;
+use crate::policy::escalation::ESCALATION_MEMORY;
 use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
 use crate::policy::throttle::Action;
@@ -17,6 +20,7 @@ use crate::store::ledger::Claim;
 use crate::store::ledger::Decision;
 use crate::store::state::Rooms;
 use crate::store::table::Row;
+use crate::store::table::Table;
 
 /// The answer, but for the room to hold a message, and the claim of a message that may go to the backend: whoever
 /// drops it gives the message free.
@@ -47,6 +51,9 @@ pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
             Decision::Refuse => answer.repeated = Some(Repeated::Refuse),
         },
     }
+    if let Some(key) = question.deferred {
+        answer.tries = count_try(state, key);
+    }
     (answer, claim)
 }
 
@@ -61,16 +68,28 @@ pub fn tell(state: &Rooms, fact: &Fact) {
         }
         Fact::Oversize(keys) => {
             let now = seconds(state.clock.now());
-            let until = now.saturating_add(u32::try_from(OVERSIZE_MEMORY.as_secs()).unwrap_or(u32::MAX));
             for key in keys {
-                state.oversizes.update(*key, now, |row| {
-                    let row = row.unwrap_or(Row { first: now, ..Row::default() });
-                    Some(Row { count: row.count.saturating_add(1), until, ..row })
-                });
+                count(&state.oversizes, *key, OVERSIZE_MEMORY, now);
             }
         }
+        Fact::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, seconds(state.clock.now()))),
         Fact::Accepted | Fact::Learned(..) | Fact::Took | Fact::Unacknowledged => {}
     }
+}
+
+/// One more try of a message that is deferred; tells how many there were.
+fn count_try(state: &Rooms, key: u128) -> u32 {
+    count(&state.escalations, key, ESCALATION_MEMORY, seconds(state.clock.now()))
+}
+
+/// Once more under this key, which is remembered from now on.
+fn count(table: &Table, key: u128, memory: Duration, now: u32) -> u32 {
+    let until = now.saturating_add(u32::try_from(memory.as_secs()).unwrap_or(u32::MAX));
+    let row = table.update(key, now, |row| {
+        let row = row.unwrap_or(Row { first: now, ..Row::default() });
+        Some(Row { count: row.count.saturating_add(1), until, ..row })
+    });
+    row.map_or(1, |row| row.count)
 }
 
 fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answer) {
@@ -90,7 +109,10 @@ fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answ
         Ok(()) => {}
         Err(_) if throttle.shadow => answer.shadows.push(index),
         Err(_) if answer.refused.is_some() => {}
-        Err(wait) if !blocks => answer.refused = Some((index, wait)),
+        Err(wait) if !blocks => {
+            answer.refused = Some((index, wait));
+            answer.tries = ask.escalation.map_or(0, |key| count_try(state, key));
+        }
         Err(_) => {
             let label = ask.label.as_deref().unwrap_or_default();
             let length = state.blocks.add_throttled(&throttle.name, label, key.exact, throttle.block);

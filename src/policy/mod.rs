@@ -5,6 +5,7 @@ pub mod block;
 pub mod client;
 pub mod entries;
 pub mod environment;
+pub mod escalation;
 pub mod extended;
 pub mod fingerprint;
 pub mod hops;

@@ -35,6 +35,8 @@ pub struct Throttle {
     pub action: Action,
     /// How long a block of `action = "block"` lasts.
     pub block: BlockLength,
+    /// The so-manieth defer of the same message is 554; 0: none is.
+    pub escalate: u32,
     /// Only report what would have happened.
     pub shadow: bool,
 }
@@ -159,7 +161,8 @@ impl Throttle {
 
     /// What makes the throttle impossible, and what to write instead.
     pub fn faults(&self) -> Option<String> {
-        self.impossible_part().or_else(|| self.impossible_group()).or_else(|| self.impossible_limit())
+        let impossible = self.impossible_part().or_else(|| self.impossible_group());
+        impossible.or_else(|| self.impossible_limit()).or_else(|| self.impossible_escalation())
     }
 
     /// How long an exhausted key takes to be idle again.
@@ -181,6 +184,7 @@ impl Throttle {
             burst: 5,
             action: Action::Disconnect,
             block: BlockLength::default(),
+            escalate: 0,
             shadow: false,
         };
         let bounces = Self {
@@ -194,6 +198,7 @@ impl Throttle {
             burst: 50,
             action: Action::Defer,
             block: BlockLength::default(),
+            escalate: 0,
             shadow: false,
         };
         vec![retrying_sender, bounces]
@@ -229,6 +234,16 @@ impl Throttle {
         }
         let unknown = self.only.iter().chain(&self.except).find(|group| **group != Group::RelayClient)?;
         Some(format!("connections are counted before \"{unknown}\" is known: only \"relayclient\" can be told by then"))
+    }
+
+    fn impossible_escalation(&self) -> Option<String> {
+        let why = match (self.count, self.action) {
+            _ if self.escalate == 0 => return None,
+            (Count::Connections, _) => "connections are counted before a message is known",
+            (_, Action::Block) => "a block is 554 from its first refusal on",
+            (_, Action::Defer | Action::Disconnect) => return None,
+        };
+        Some(format!("{why}: leave escalate out"))
     }
 
     fn impossible_limit(&self) -> Option<String> {
@@ -449,12 +464,19 @@ mod tests {
             ("relay clients", Throttle { except: vec![Group::RelayClient], ..connections.clone() }, ""),
             ("per sender", Throttle { per: vec![Part::Sender], ..connections.clone() }, "before the sender is known"),
             ("per helo", Throttle { per: vec![Part::Helo], ..connections.clone() }, "before the helo is known"),
-            ("except", Throttle { except: vec![Group::NullSender], ..connections }, "before \"null-sender\" is known"),
+            (
+                "except",
+                Throttle { except: vec![Group::NullSender], ..connections.clone() },
+                "before \"null-sender\" is known",
+            ),
             (
                 "mails per recipient",
                 Throttle { count: Count::Mails, per: vec![Part::Recipient], ..shipped() },
                 "count = \"recipients\"",
             ),
+            ("a defer that escalates", Throttle { escalate: 3, action: Action::Defer, ..shipped() }, ""),
+            ("a block that does", Throttle { escalate: 3, action: Action::Block, ..shipped() }, "554 from its first"),
+            ("a connection", Throttle { escalate: 3, ..connections.clone() }, "before a message is known"),
             ("no limit", Throttle { cells: 0, ..shipped() }, "limit of 0"),
             ("no burst", Throttle { burst: 0, ..shipped() }, "burst of 0"),
             ("no time", Throttle { period: Duration::ZERO, ..shipped() }, "limit of 0"),

@@ -15,6 +15,7 @@ use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
+use crate::session::event::Question;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::session::state::Arrived;
@@ -44,8 +45,10 @@ impl Session {
         }
         self.state = State::Delay { until: now.monotonic + greet_delay };
         let snapshot = self.snapshot.clone();
-        let asks = self.asks(&snapshot, Stage::Connect, None, None, 0);
-        self.ask(snapshot, asks, None, Pending::Connect { until: now.monotonic + greet_delay });
+        let asks = self.asks(&snapshot, Stage::Connect, None, None, None);
+        let suspect = Some((self.peer.client.ip(), None));
+        let question = Question { suspect, ..Question::new(snapshot, asks) };
+        self.ask(question, Pending::Connect { until: now.monotonic + greet_delay });
     }
 
     fn greet(&mut self, now: Now) {

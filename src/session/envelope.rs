@@ -9,11 +9,14 @@ use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
+use crate::session::escalating::disconnects;
+use crate::session::escalating::throttled;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
 use crate::session::event::Fact;
 use crate::session::event::Now;
 use crate::session::event::Output;
+use crate::session::event::Question;
 use crate::session::relay::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
@@ -60,12 +63,15 @@ impl Session {
         let mail = transaction.mail.clone();
         let policy = &snapshot.policy;
         let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
-        let size = mail.size.unwrap_or(0);
         let (asks, room) = match ruling {
             Some(_) => (Vec::new(), None),
-            None => (self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, size), Some(size)),
+            None => {
+                (self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, mail.size), Some(mail.size.unwrap_or(0)))
+            }
         };
-        self.ask(snapshot, asks, room, Pending::Mail(transaction, ruling));
+        let suspect = Some((self.peer.client.ip(), Some(mail)));
+        let question = Question { room, suspect, ..Question::new(snapshot, asks) };
+        self.ask(question, Pending::Mail(transaction, ruling));
     }
 
     /// What we cannot pass on as it is meant, whatever the lists say.
@@ -108,6 +114,11 @@ impl Session {
             return self.refuse_mail(transaction, &ruling, now);
         }
         if let Some(ruling) = throttled(&transaction, answer) {
+            if self.postpone(&mut transaction, answer, &ruling) {
+                self.state = State::Command;
+                self.transaction = Some(transaction);
+                return self.reply(&Reply::sender_ok());
+            }
             self.refuse_mail(transaction, &ruling, now);
             if ruling.verdict == Verdict::Disconnect {
                 self.close(now);
@@ -181,12 +192,8 @@ impl Session {
             Err(ruling) if ruling.verdict == Verdict::Reject => self.reject(ruling, RefusedWhat::Rcpt(rcpt), now),
             Err(ruling) => self.refuse_rcpt(&rcpt, &ruling, now),
             Ok(cap) => {
-                let known = self.remembered(&rcpt.recipient);
-                let mail = transaction.mail.clone();
-                let size = mail.size.unwrap_or(0);
-                let recipient = Some(&rcpt.recipient);
-                let asks = self.asks(&snapshot, Stage::Recipient, Some(&mail.sender), recipient, size);
-                self.ask_known(snapshot, asks, known, Pending::Rcpt(rcpt, cap));
+                let question = self.question_of(transaction, &rcpt.recipient);
+                self.ask(question, Pending::Rcpt(rcpt, cap));
             }
         }
     }
@@ -203,12 +210,15 @@ impl Session {
             return self.reject(Ruling::new(reply, Reason::OversizeRemembered), RefusedWhat::Rcpt(rcpt), now);
         }
         if let Some(ruling) = throttled(transaction, answer) {
+            let disconnects = disconnects(transaction, answer);
             self.refuse_rcpt(&rcpt, &ruling, now);
-            if ruling.verdict == Verdict::Disconnect {
+            if disconnects {
                 self.disconnect_transaction(&ruling, now);
             }
             return;
         }
+        self.passed(&rcpt.recipient);
+        let Some(transaction) = &mut self.transaction else { return };
         transaction.asked.push_back((rcpt.clone(), cap));
         self.slots.push_back(Slot::Awaited);
         self.ask_backend(Request::Rcpt(rcpt), now);
@@ -300,14 +310,4 @@ impl Session {
 fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> {
     let unknown = parameters.iter().find(|parameter| !known.contains(&parameter.name.as_str()))?;
     Some(Reply::unknown_parameter(&unknown.name))
-}
-
-/// What a throttle that is over its limit says.
-fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
-    let (index, wait) = answer.refused?;
-    let throttle = &transaction.snapshot.policy.throttles[index];
-    Some(match answer.blocked {
-        true => Ruling::new(Reply::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name),
-        false => Ruling::throttled(throttle, wait),
-    })
 }

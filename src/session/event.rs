@@ -105,6 +105,15 @@ pub struct Question {
     pub suspect: Option<(IpAddr, Option<Arc<Mail>>)>,
     /// Also ask what is known.
     pub known: Option<Known>,
+    /// The message is deferred under this escalation key; also ask how often it was.
+    pub deferred: Option<u128>,
+}
+
+impl Question {
+    /// Asks these throttles, and nothing else.
+    pub fn new(snapshot: Arc<Snapshot>, asks: Vec<Ask>) -> Self {
+        Self { snapshot, asks, room: None, suspect: None, known: None, deferred: None }
+    }
 }
 
 /// What may be known of a message.
@@ -138,6 +147,8 @@ pub struct Ask {
     pub take: bool,
     /// The key for people, where a block would name it.
     pub label: Option<String>,
+    /// What the message is known by when this throttle defers it and escalates.
+    pub escalation: Option<u128>,
 }
 
 /// The answer to a question.
@@ -153,6 +164,8 @@ pub struct Answer {
     pub block: Option<String>,
     /// There is no room to hold the message.
     pub no_room: bool,
+    /// How often the message was deferred by the throttle that refuses it now, this time included; 0: nobody counts.
+    pub tries: u32,
     /// The message is known.
     pub repeated: Option<Repeated>,
     /// Recipients (their indices) that have it already.
@@ -164,6 +177,8 @@ pub struct Answer {
 pub enum Fact {
     /// Costs that always land.
     Charge(Arc<Snapshot>, Vec<Charge>),
+    /// Messages under these escalation keys were let pass.
+    Passed(Vec<u128>),
     /// Undeclared messages under these keys were too large.
     Oversize(Vec<u128>),
     /// The backend accepted the message that was asked about last.

@@ -13,6 +13,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Known;
 use crate::session::event::Now;
 use crate::session::event::Output;
+use crate::session::event::Question;
 use crate::session::relay::Request;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Arrived;
@@ -46,8 +47,9 @@ impl Session {
         transaction.limit = caps.fold(transaction.limit, |limit, cap| limit.with_cap(cap));
         match self.envelope() {
             Some(key) => {
-                let snapshot = self.snapshot_of_transaction();
-                self.ask_known(snapshot, Vec::new(), Some(Known::Envelope(key)), Pending::Data);
+                let known = Some(Known::Envelope(key));
+                let question = Question { known, ..Question::new(self.snapshot_of_transaction(), Vec::new()) };
+                self.ask(question, Pending::Data);
             }
             None => self.begin_data(now),
         }

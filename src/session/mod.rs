@@ -5,10 +5,11 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `refusing` our refusals; `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops; `relay` the backend's side.
+//! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops; `relay` the backend's side.
 
 mod ending;
 mod envelope;
+mod escalating;
 pub mod event;
 mod message;
 mod received;

@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::session::event::Answer;
 use crate::session::event::Ask;
 use crate::session::event::Now;
+use crate::session::event::Question;
 use crate::session::state::Final;
 use crate::session::state::Pending;
 use crate::session::state::Refused;
@@ -44,12 +45,13 @@ impl Session {
             let subject = self.subject(Some(&mail.sender), recipients.first().copied());
             (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
         };
-        let asks = charges.iter().map(|charge| Ask { charge: *charge, take: false, label: label(charge) }).collect();
+        let ask = |charge: &Charge| Ask { charge: *charge, take: false, label: label(charge), escalation: None };
+        let asks = charges.iter().map(ask).collect();
         let refused = Refused { ruling, what, charges };
         if refused.charges.is_empty() {
             self.rejected(refused, &Answer::default(), now);
         } else {
-            self.ask(snapshot, asks, None, Pending::Rejected(Box::new(refused)));
+            self.ask(Question::new(snapshot, asks), Pending::Rejected(Box::new(refused)));
         }
     }
 

@@ -16,7 +16,6 @@ use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
-use crate::session::event::Ask;
 use crate::session::event::Fact;
 use crate::session::event::Farewell;
 use crate::session::event::Known;
@@ -33,28 +32,16 @@ use crate::session::state::RefusedWhat;
 use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
+use crate::smtp::command::Mail;
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// Asks, and waits for the answer in `pending`.
-    pub(super) fn ask_known(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        asks: Vec<Ask>,
-        known: Option<Known>,
-        pending: Pending,
-    ) {
-        self.state = State::Asking(pending);
-        self.output.push_back(Output::Ask(Question { snapshot, asks, room: None, suspect: None, known }));
-    }
-
     pub(super) fn snapshot_of_transaction(&self) -> Arc<Snapshot> {
         self.transaction.as_ref().map_or_else(|| self.snapshot.clone(), |transaction| transaction.snapshot.clone())
     }
 
     /// A declared size always gets its chance.
-    pub(super) fn remembered(&self, recipient: &Address) -> Option<Known> {
-        let mail = &self.transaction.as_ref()?.mail;
+    pub(super) fn remembered(&self, mail: &Mail, recipient: &Address) -> Option<Known> {
         let key = || repeat::oversize_key(&self.seed, self.peer.client.ip(), &mail.sender, recipient);
         mail.size.is_none().then(|| Known::Oversize(key()))
     }
@@ -113,7 +100,8 @@ impl Session {
         let marks = Marks { message_id: arrived.id.is_some(), date: facts.has_date, size: arrived.size };
         let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
         let dot = Dot { rules: snapshot.policy.repeat, marks, copies, envelope: self.envelope() };
-        self.ask_known(snapshot, Vec::new(), Some(Known::Dot(dot)), Pending::Dot(arrived, streaming));
+        let question = Question { known: Some(Known::Dot(dot)), ..Question::new(snapshot, Vec::new()) };
+        self.ask(question, Pending::Dot(arrived, streaming));
     }
 
     pub(super) fn dot_answered(&mut self, arrived: Box<Arrived>, streaming: bool, answer: &Answer, now: Now) {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use crate::policy::message::MessageReader;
 use crate::policy::size::Bound;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Charge;
+use crate::policy::throttle::ThrottleKey;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
@@ -108,6 +110,16 @@ pub(super) struct Transaction {
     /// How the last refused recipient was refused.
     pub(super) last_refusal: Option<Final>,
     pub(super) shadow: Vec<Arc<str>>,
+    /// A throttle that escalates has refused MAIL: the recipients hear of it, because with them its defers are counted.
+    pub(super) postponed: Option<Postponed>,
+}
+
+/// What a throttle has to say, once the recipients are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Postponed {
+    pub(super) throttle: usize,
+    pub(super) key: ThrottleKey,
+    pub(super) wait: Duration,
 }
 
 /// A recipient that the backend accepted.
@@ -199,6 +211,7 @@ impl Transaction {
             asked: VecDeque::new(),
             last_refusal: None,
             shadow: Vec::new(),
+            postponed: None,
         }
     }
 }

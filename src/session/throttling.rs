@@ -35,16 +35,17 @@ impl Session {
         stage: Stage,
         sender: Option<&ReversePath>,
         recipient: Option<&Address>,
-        size: u64,
+        size: Option<u64>,
     ) -> Vec<Ask> {
         let subject = self.subject(sender, recipient);
         let ask = |(index, throttle): (usize, &Throttle)| {
             let take = taken_at(throttle, stage)?;
-            let cells = if throttle.count == Count::Bytes { size.max(1) } else { 1 };
+            let cells = if throttle.count == Count::Bytes { size.unwrap_or(0).max(1) } else { 1 };
             let key = throttle.key(&self.seed, &subject)?;
             let label = || throttle.label(&subject).unwrap_or_default();
             let label = (throttle.action == Action::Block).then(label);
-            Some(Ask { charge: Charge { throttle: index, key, cells }, take, label })
+            let escalation = recipient.and_then(|recipient| self.escalation(throttle, key, recipient, size));
+            Some(Ask { charge: Charge { throttle: index, key, cells }, take, label, escalation })
         };
         snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
     }
@@ -75,15 +76,9 @@ impl Session {
     }
 
     /// Asks, and waits for the answer in `pending`.
-    pub(super) fn ask(&mut self, snapshot: Arc<Snapshot>, asks: Vec<Ask>, room: Option<u64>, pending: Pending) {
+    pub(super) fn ask(&mut self, question: Question, pending: Pending) {
         self.state = State::Asking(pending);
-        let client = self.peer.client.ip();
-        let suspect = match &self.state {
-            State::Asking(Pending::Connect { .. }) => Some((client, None)),
-            State::Asking(Pending::Mail(transaction, _)) => Some((client, Some(transaction.mail.clone()))),
-            _ => None,
-        };
-        self.output.push_back(Output::Ask(Question { snapshot, asks, room, suspect, known: None }));
+        self.output.push_back(Output::Ask(question));
     }
 
     /// Tells the counters.

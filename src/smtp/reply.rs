@@ -183,6 +183,8 @@ replies! {
     500 "5.5.6" authentication_line_too_long() "Authentication line too long";
 
     // Refusals by rule.
+    /// MAIL of a sender who will be refused at RCPT.
+    250 "2.1.0" sender_ok() "Ok";
     /// By a list or a block.
     554 "5.7.1" blocked_sender(sender: impl Display) "{sender} is blocked";
     /// By a list.
@@ -201,6 +203,8 @@ replies! {
     /// `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
     450 "4.7.1" throttled(what: impl Display, wait: Duration)
         "Too many {what}, come back in {} seconds", seconds(wait);
+    /// A throttle's defer that came too often; `what` as for [`Reply::throttled`].
+    554 "5.7.1" escalated(what: impl Display, tries: u32) "Too many {what}, given up after {tries} tries";
     /// A throttle's block; `what` as for [`Reply::throttled`].
     554 "5.7.1" blocked_for(what: impl Display, wait: Duration) "Too many {what}, blocked for {} seconds", seconds(wait);
     /// Two messages without SIZE were too large.

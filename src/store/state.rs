@@ -52,6 +52,8 @@ pub struct Rooms {
     pub blocks: Blocks,
     /// Refused oversizes, by `oversize_key`.
     pub oversizes: Table,
+    /// Defers, by `escalation_key`.
+    pub escalations: Table,
 }
 
 /// Why there is no state.
@@ -140,6 +142,7 @@ impl Rooms {
             ledger: Arc::new(Ledger::new(DEFAULT_BOUND, clock.clone())),
             blocks: Blocks::new(MOST_BLOCKS, clock.clone()),
             oversizes: Table::new(MOST_MEMORIES),
+            escalations: Table::new(MOST_MEMORIES),
             seed,
             clock,
         }
@@ -152,12 +155,13 @@ impl Rooms {
         self.ledger.sweep();
         self.blocks.sweep();
         self.oversizes.sweep(now);
+        self.escalations.sweep(now);
     }
 
     /// In the order of `writer::TABLES`, behind the throttles.
-    fn tables(&self) -> [&Table; 4] {
+    fn tables(&self) -> [&Table; 5] {
         let Ledger { unacknowledged, delivered, envelopes, .. } = &*self.ledger;
-        [unacknowledged, delivered, envelopes, &self.oversizes]
+        [unacknowledged, delivered, envelopes, &self.oversizes, &self.escalations]
     }
 
     fn load(&self, everything: crate::store::writer::Everything) {
@@ -220,5 +224,5 @@ fn new_seed(path: &Path) -> Result<Seed, StateFault> {
 
 /// Blocks of operators and throttles together.
 const MOST_BLOCKS: usize = 100_000;
-/// Oversizes.
+/// Oversizes, and as many defers.
 const MOST_MEMORIES: usize = 250_000;

@@ -239,7 +239,8 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 /// The tables of rows, by the names that they have on the disk.
-pub(super) const TABLES: [&str; 5] = ["throttles", "unacknowledged", "delivered", "envelopes", "oversizes"];
+pub(super) const TABLES: [&str; 6] =
+    ["throttles", "unacknowledged", "delivered", "envelopes", "oversizes", "escalations"];
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");

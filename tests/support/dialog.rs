@@ -189,6 +189,7 @@ impl Builder {
             "rcpthosts" => self.policy.local = Some(LocalDomains::parse("rcpthosts".into(), value.as_bytes())),
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
+            "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
             "tls_required" => self.settings.tls_required = true,
             other => panic!("unknown setting {other} {value}"),
         }

@@ -28,8 +28,9 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
     let burst = section.quantity("burst", |text| burst(text, of_bytes));
     let action = section.choice("action", &ACTIONS);
     let shadow = section.flag("shadow").is_some_and(|shadow| shadow.value);
+    let escalate = section.number("escalate", 0..=1_000_000).map_or(0, |escalate| escalate.value);
+    let escalate = u32::try_from(escalate).unwrap_or(u32::MAX);
     let block = block(section, action.as_ref().map(|action| action.value));
-    escalate(section);
     missing(section);
     groups_disagree(section, &only, &except);
     if section.is_empty_list("per") {
@@ -52,6 +53,7 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
         burst: burst.map_or(limit.amount, |burst| burst.value),
         action: action.map_or(Action::Defer, |action| action.value),
         block,
+        escalate,
         shadow,
     };
     if let Some(what) = throttle.faults() {
@@ -140,14 +142,6 @@ fn block(section: &mut Section<'_>, action: Option<Action>) -> BlockLength {
         }
         BlockLength { first, longest }
     })
-}
-
-/// Escalation stops storms: nobody should count on it before it is there.
-fn escalate(section: &mut Section<'_>) {
-    if let Some(escalate) = section.number("escalate", 0..=1_000_000).filter(|escalate| escalate.value > 0) {
-        let what = "nothing escalates in this version; leave throttle.escalate out";
-        section.findings().fault(escalate.at, what);
-    }
 }
 
 const COUNTS: [(&str, Count); 6] = [
