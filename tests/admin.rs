@@ -64,11 +64,7 @@ fn what_cannot_be_blocked_and_whom_nobody_answers() {
 
 /// One request over TCP; the first line of the answer.
 fn ask(address: &str, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
-    let mut text = String::new();
-    let _ = stream.read_to_string(&mut text);
-    text.lines().next().unwrap_or_default().to_owned()
+    whole(address, request).lines().next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -102,4 +98,127 @@ fn over_tcp_host_origin_and_token_are_checked() {
         assert!(line.starts_with(&format!("HTTP/1.1 {code}")), "{what}: {line}");
     }
     assert!(site.run(&["blocks"]).out.contains("a@b.example"), "the command finds address and token by itself");
+}
+
+/// The second MAIL of a sender within an hour is refused by `slow`, and `shy` would refuse it too.
+const SLOW: &str = "[[throttle]]\nname = \"slow\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/hour\"\n\
+                    [[throttle]]\nname = \"shy\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/hour\"\nshadow = true\n";
+
+fn slow_site() -> Site {
+    let site = Site::new("", SLOW);
+    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", text.strip_prefix("throttle = []\n").unwrap());
+    site
+}
+
+#[test]
+fn status_names_rates_senders_and_storms() {
+    let site = slow_site();
+    let mut proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.mail("joe@b.example", "Subject: x");
+    (0..6).for_each(|_| client.dialog(&[("MAIL FROM:<Joe@b.example> SIZE=1000000", "450")]));
+    let began = proxy.wait_for("storm began");
+    for told in ["key=\"127.0.0.0/24 <joe@b.example>\"", "copies=5", "deferred=5", "bytes_spared=5000000", "rule=slow"]
+    {
+        assert!(began.contains(told), "{told}: {began}");
+    }
+    let text = site.run(&["status"]).out;
+    for told in
+        ["STORM          127.0.0.0/24 <joe@b.example>", "6 copies: 0 absorbed, 0 refused, 6 deferred", "6.00 MB"]
+    {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().split_whitespace().collect();
+    let hour: Vec<&str> = row("last hour");
+    assert_eq!(hour[..7], ["last", "hour", "1", "1", "0", "6", "0"], "{text}");
+    let sender: Vec<&str> = row("<joe@b.example>");
+    assert_eq!((sender[1], sender[4]), ("1", "6"), "{text}");
+    let json = site.run(&["status", "--json"]).json();
+    assert_eq!((&json["rates"]["hour"]["deferred"], &json["storms"][0]["copies"]), (&6.into(), &6.into()));
+}
+
+impl proxy::Outcome {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+#[test]
+fn status_can_be_watched() {
+    let site = Site::new("", "");
+    let proxy = Proxy::start(&site);
+    let mut command = site.command();
+    command.args(["status", "--watch", "100ms", "--json"]).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = proxy::lines_of(child.stdout.take().unwrap());
+    let connections = || {
+        let line = lines.recv_timeout(proxy::LONG).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["connections"].as_u64().unwrap()
+    };
+    assert_eq!(connections(), 0);
+    let _open = proxy.client().hello();
+    while connections() == 0 {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn explain_asks_the_running_proxy() {
+    let site = slow_site();
+    let ask = |sender: &str| site.run(&["explain", "--sender", sender, "--client", "127.0.0.1"]);
+    let alone = ask("joe@b.example");
+    assert_eq!(alone.code, 0);
+    assert!(alone.out.contains("blocks and throttles are not asked: the proxy does not answer"), "{}", alone.out);
+    let proxy = Proxy::start(&site);
+    let asked = ask("joe@b.example");
+    assert_eq!(asked.code, 0);
+    assert!(asked.out.contains("its blocks and throttles are asked"), "{}", asked.out);
+    proxy.client().hello().dialog(&[("MAIL FROM:<joe@b.example>", "250")]);
+    let slowed = ask("joe@b.example");
+    assert_eq!(slowed.code, 2);
+    assert!(slowed.out.contains("450 4.7.1") && slowed.out.contains("rule     slow"), "{}", slowed.out);
+    assert_eq!(ask("sue@b.example").code, 0, "nothing was charged by asking");
+    assert_eq!(ask("sue@b.example").code, 0);
+    assert_eq!(site.run(&["block", "@b.example"]).code, 0);
+    let blocked = ask("joe@b.example");
+    assert_eq!(blocked.code, 1, "a reject outranks a throttle");
+    assert!(blocked.out.contains("rule     block:@b.example"), "{}", blocked.out);
+    assert_eq!(site.run(&["block", "127.0.0.1"]).code, 0);
+    assert!(ask("a@else.example").out.contains("554 Client 127.0.0.1 is blocked"));
+    assert_eq!(ask("no address").code, 64);
+}
+
+#[test]
+fn metrics_tell_of_throttles_and_answers() {
+    let site = slow_site();
+    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
+    let proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.mail("joe@b.example", "Subject: x");
+    client.dialog(&[("MAIL FROM:<joe@b.example>", "450"), ("QUIT", "221")]);
+    let metrics = whole(&address, "GET /metrics HTTP/1.1\nHost: localhost\n\n");
+    for line in [
+        "portcullis_connections_total{admission=\"granted\"} 1",
+        "portcullis_acknowledgements_total{outcome=\"taken\"} 1",
+        "portcullis_transactions_total{verdict=\"accept\",reason=\"none\"} 1",
+        "portcullis_throttled_total{throttle=\"slow\"} 1",
+        "portcullis_shadow_total{throttle=\"shy\"} 1",
+        "portcullis_answer_seconds_count 1",
+        "portcullis_storms 0",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
+    let page = whole(&address, "GET / HTTP/1.1\nHost: localhost\n\n");
+    assert!(page.contains("<td>&lt;joe@b.example&gt;<td>1<td>"), "{page}");
+}
+
+fn whole(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text);
+    text
 }

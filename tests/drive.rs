@@ -20,8 +20,7 @@ use portcullis::front::driver::Driver;
 use portcullis::hold;
 use portcullis::hold::Holds;
 use portcullis::policy::key::Seed;
-use portcullis::report::metrics::Metrics;
-use portcullis::report::storms::Storms;
+use portcullis::report::Reports;
 use portcullis::session::Session;
 use portcullis::session::event::Now;
 use portcullis::session::event::Peer;
@@ -129,8 +128,7 @@ impl Stage {
         let services = Arc::new(Services {
             backends: Backends::new(backends),
             holds: Holds::new(holds),
-            metrics: Metrics::default(),
-            storms: Storms::new(100),
+            reports: Reports::new(),
             state: Arc::new(State::in_memory(seed.clone(), Arc::new(Virtual::new(1_795_395_525_000_000_000)))),
             snapshot: watch::channel(scene.snapshot.clone()).1,
             stop: stopping,

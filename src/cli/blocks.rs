@@ -1,4 +1,4 @@
-//! `block`, `unblock`, `blocks` and `status`: asked of the running proxy, printed.
+//! `block`, `unblock` and `blocks`: asked of the running proxy, printed.
 
 use std::process::ExitCode;
 
@@ -55,16 +55,6 @@ pub(super) struct Blocks {
     json: bool,
 }
 
-/// Say what happens now in the running proxy
-#[derive(Args, Debug)]
-pub(super) struct Status {
-    #[command(flatten)]
-    source: Source,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 impl Block {
     pub(super) fn run(&self) -> ExitCode {
         let key: BlockKey = match self.key.parse() {
@@ -109,23 +99,6 @@ impl Blocks {
     }
 }
 
-impl Status {
-    pub(super) fn run(&self) -> ExitCode {
-        ask(&self.source, &Wish::Status, self.json, |status| {
-            for storm in status["storms"].as_array().into_iter().flatten() {
-                let spared = storm["bytes_spared"].as_u64().unwrap_or(0) / 1_000_000;
-                let (key, copies, reason) = (word(&storm["key"]), &storm["copies"], word(&storm["reason"]));
-                print(&format!(
-                    "STORM            {key}: {copies} copies, {spared} MB kept from the queue, last {reason}"
-                ));
-            }
-            for (name, value) in status.as_object().into_iter().flatten().filter(|(name, _)| *name != "storms") {
-                print(&format!("{:<16} {}", name.replace('_', " "), word(value)));
-            }
-        })
-    }
-}
-
 fn ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
     let assembly = match source.origin(&[], None).assemble() {
         Ok(assembly) => assembly,
@@ -146,7 +119,7 @@ fn ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> E
 }
 
 /// Without quotes; a stranger's octets may be in a throttle's key.
-fn word(value: &Value) -> String {
+pub(super) fn word(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }

@@ -12,15 +12,19 @@ use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::print;
 use crate::config::units;
+use crate::ops::admin::client;
+use crate::ops::admin::client::Wish;
 use crate::ops::explain;
 use crate::ops::explain::Explanation;
 use crate::ops::explain::Message;
 use crate::ops::explain::Step;
+use crate::ops::standing::Standing;
 use crate::policy::verdict::Verdict;
 
 /// Say what would happen to a message, and which line of which file decides
 ///
-/// Exit code 0 accept, 1 reject, 2 defer or disconnect. Throttles count in the running proxy and are not asked here.
+/// Exit code 0 accept, 1 reject, 2 defer or disconnect. The running proxy is asked for its blocks and
+/// throttles where `[admin]` answers; the files are read here.
 #[derive(Args, Debug)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -60,11 +64,18 @@ impl Explain {
         let message = Message {
             client: self.client,
             host: self.host.clone(),
+            helo: self.helo.clone(),
             sender: self.sender.clone(),
             recipients: self.recipient.clone(),
             size: self.size,
         };
-        let explanation = match explain::explain(&assembly, &message) {
+        let asked = client::ask(&assembly.config.admin, &Wish::Standing(message.clone()));
+        let asked = asked.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+        let (standing, unasked): (Standing, _) = match asked {
+            Ok(standing) => (standing, None),
+            Err(why) => (Standing::default(), Some(why)),
+        };
+        let explanation = match explain::explain(&assembly, &message, &standing) {
             Ok(explanation) => explanation,
             Err(what) => {
                 // It begins with the option's name.
@@ -73,9 +84,9 @@ impl Explain {
             }
         };
         if self.json {
-            print(&self.as_json(&explanation).to_string());
+            print(&self.as_json(&explanation, unasked.is_none()).to_string());
         } else {
-            print_table(&explanation);
+            print_table(&explanation, unasked.as_deref());
         }
         match explanation.verdict() {
             Verdict::Accept | Verdict::Absorb => ExitCode::SUCCESS,
@@ -84,7 +95,7 @@ impl Explain {
         }
     }
 
-    fn as_json(&self, explanation: &Explanation) -> Value {
+    fn as_json(&self, explanation: &Explanation, asked: bool) -> Value {
         let step = |Step { command, ruling }: &Step| match ruling {
             None => json!({ "command": command, "verdict": Verdict::Accept.as_str() }),
             Some(ruling) => json!({
@@ -103,15 +114,20 @@ impl Explain {
             "tcprules": explanation.rule,
             "size_limit": explanation.limit.map(|limit| limit.octets),
             "size_rule": explanation.limit.map(|limit| limit.rule),
+            "proxy_asked": asked,
             "steps": explanation.steps.iter().map(step).collect::<Vec<_>>(),
         })
     }
 }
 
-fn print_table(explanation: &Explanation) {
+fn print_table(explanation: &Explanation, unasked: Option<&str>) {
     print(&format!("tcprules   {}", explanation.rule.as_deref().unwrap_or("no rule for this client")));
     let limit = explanation.limit.map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
     print(&format!("size       {}, unless the backend says less", limit.as_deref().unwrap_or("no limit")));
+    print(&match unasked {
+        None => "proxy      its blocks and throttles are asked".to_owned(),
+        Some(why) => format!("proxy      blocks and throttles are not asked: {why}"),
+    });
     for Step { command, ruling } in &explanation.steps {
         print(&format!("{:<10} {command}", ruling.as_ref().map_or(Verdict::Accept, |ruling| ruling.verdict).as_str()));
         if let Some(ruling) = ruling {

@@ -6,6 +6,7 @@ mod check;
 mod drill;
 mod explain;
 mod serve;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ enum Command {
     Block(blocks::Block),
     Unblock(blocks::Unblock),
     Blocks(blocks::Blocks),
-    Status(blocks::Status),
+    Status(status::Status),
     Drill(drill::Drill),
 }
 

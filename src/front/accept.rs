@@ -95,7 +95,10 @@ impl Door {
         }
         let (client, local) = (canonical(addresses.0), canonical(addresses.1));
         let limits = (settings.max_connections, settings.max_connections_per_client);
-        let Some((counted, admission)) = self.counts.enter(client.ip(), limits.0, limits.1) else { return Ok(()) };
+        let entered = self.counts.enter(client.ip(), limits.0, limits.1);
+        let granted = matches!(entered, Some((_, Admission::Granted)));
+        self.services.reports.connected(granted, self.services.state.clock.now());
+        let Some((counted, admission)) = entered else { return Ok(()) };
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;

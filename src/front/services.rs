@@ -7,8 +7,7 @@ use tokio::sync::watch;
 use crate::backend::Backends;
 use crate::front::answers;
 use crate::hold::Holds;
-use crate::report::metrics::Metrics;
-use crate::report::storms::Storms;
+use crate::report::Reports;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
 use crate::session::event::Fact;
@@ -23,10 +22,8 @@ pub struct Services {
     pub backends: Backends,
     /// Held messages.
     pub holds: Holds,
-    /// What ended, and how often.
-    pub metrics: Metrics,
-    /// Storms that run.
-    pub storms: Storms,
+    /// What counts and tells what happens.
+    pub reports: Reports,
     /// Counters, ledger and blocks.
     pub state: Arc<State>,
     /// What is in force.
@@ -50,6 +47,9 @@ impl Services {
     /// The answer to a question, and the claim of a message that may go to the backend.
     pub(super) fn answer(&self, question: &Question) -> (Answer, Option<Claim>) {
         let (mut answer, claim) = answers::answer(&self.state, question);
+        let name = |index: usize| &question.snapshot.policy.throttles[index].name;
+        answer.refused.iter().for_each(|(index, _)| self.reports.metrics.throttled(name(*index), false));
+        answer.shadows.iter().for_each(|index| self.reports.metrics.throttled(name(*index), true));
         if let Some(expected) = question.room {
             let room = self.holds.room().and_then(|()| self.holds.begin(expected).map(drop));
             answer.no_room = room.is_err();

@@ -1,18 +1,22 @@
-//! What would happen to a message: the rulings of a session, in the same order, by the functions that `serve` calls.
-//! Counters of a running proxy are not asked.
+//! What would happen to a message: the rulings of a session, in the same order, by the functions that `serve` calls. What
+//! a running proxy knows besides, its blocks and throttles, is `standing`'s to find.
 
 use std::net::IpAddr;
 
 use crate::ops::assemble::Assembly;
+use crate::ops::standing::Found;
+use crate::ops::standing::Standing;
 use crate::policy::Policy;
 use crate::policy::environment::Environment;
 use crate::policy::size::Bound;
+use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
+use crate::smtp::reply::Reply;
 
 /// A message that has not come.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct Message {
     pub client: IpAddr,
     /// Its name, as TCPREMOTEHOST has it.
     pub host: Option<String>,
+    /// Its name for itself.
+    pub helo: String,
     /// With or without its angle brackets; empty is the null sender.
     pub sender: String,
     /// Likewise.
@@ -60,25 +66,36 @@ impl Explanation {
     }
 }
 
-/// Rules on it.
+/// Rules on it, with what the running proxy knows, if it was asked.
 ///
 /// # Errors
 /// An address that is none.
-pub fn explain(assembly: &Assembly, message: &Message) -> Result<Explanation, String> {
-    let mail = message.mail()?;
-    let recipients = message.recipients.iter().map(|recipient| rcpt(recipient)).collect::<Result<Vec<_>, _>>()?;
+pub fn explain(assembly: &Assembly, message: &Message, standing: &Standing) -> Result<Explanation, String> {
+    let (mail, recipients) = message.envelope()?;
     let policy = &assembly.snapshot.policy;
     let (environment, refusal) = policy.client(message.client, message.host.as_deref());
     let rule = policy.clients.find(message.client, message.host.as_deref(), None);
     let rule = rule.map(|(key, rule)| format!("{}, key {:?}", rule.place, String::from_utf8_lossy(key)));
     let limit = policy.size.ours(&environment);
-    let mut steps = vec![Step { command: format!("connect from {}", message.client), ruling: refusal }];
+    let blocked_client = || (Reply::greeting_blocked_client(message.client), Reason::BlockedClient);
+    let at_connect = || standing.connect.as_ref()?.ruling(&policy.throttles, blocked_client());
+    let ruling = refusal.or_else(at_connect);
+    let mut steps = vec![Step { command: format!("connect from {}", message.client), ruling }];
     if steps[0].ruling.is_none() {
-        let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
+        let known = standing.mail.as_ref();
+        let blocked = || (Reply::blocked_sender(&mail.sender), Reason::BlockedSender);
+        let found = known.and_then(|found| found.ruling(&policy.throttles, blocked()));
+        // A block outranks the lists, and they a throttle.
+        let (first, last) = match known {
+            Some(Found::Block { .. }) => (found, None),
+            _ => (None, found),
+        };
+        let of_files = || policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
+        let ruling = first.or_else(of_files).or(last);
         let passes = ruling.is_none();
         steps.push(Step { command: text(&mail.wire(|_| true)), ruling });
         if passes {
-            steps.extend(recipient_steps(assembly, &environment, mail.size, &recipients));
+            steps.extend(recipient_steps(assembly, &environment, mail.size, &recipients, standing));
         }
     }
     Ok(Explanation { rule, limit: limit.announced(), steps })
@@ -89,21 +106,56 @@ fn recipient_steps(
     environment: &Environment,
     declared: Option<u64>,
     recipients: &[Rcpt],
+    standing: &Standing,
 ) -> Vec<Step> {
     let policy = &assembly.snapshot.policy;
     let relay = environment.get(b"RELAYCLIENT").is_some();
     let mut caps = Vec::new();
-    let step = |rcpt: &Rcpt| {
+    let step = |(index, rcpt): (usize, &Rcpt)| {
         let recipient = &rcpt.recipient;
+        let oversize = || (Reply::oversize_remembered(recipient), Reason::OversizeRemembered);
+        let known = || standing.recipients.get(index)?.as_ref()?.ruling(&policy.throttles, oversize());
         let ruling = Policy::recipient_count(caps.len(), assembly.snapshot.settings.max_recipients)
             .or_else(|| policy.recipient(recipient, relay))
-            .or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()).map(|cap| caps.push(cap)).err());
+            .or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()).map(|cap| caps.push(cap)).err())
+            .or_else(known);
         Step { command: text(&rcpt.wire(|_| true)), ruling }
     };
-    recipients.iter().map(step).collect()
+    recipients.iter().enumerate().map(step).collect()
 }
 
 impl Message {
+    /// As a query; `from_pairs` reads it.
+    pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![("client", self.client.to_string()), ("helo", self.helo.clone())];
+        pairs.push(("sender", self.sender.clone()));
+        pairs.extend(self.host.iter().map(|host| ("host", host.clone())));
+        pairs.extend(self.size.iter().map(|size| ("size", size.to_string())));
+        pairs.extend(self.recipients.iter().map(|recipient| ("recipient", recipient.clone())));
+        pairs
+    }
+
+    /// The other way round; what is wrong with it otherwise.
+    pub(super) fn from_pairs(pairs: &[(String, String)]) -> Result<Self, String> {
+        let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let client = value("client").ok_or("client is missing")?;
+        let size = value("size").map(|size| size.parse().map_err(|_| format!("size {size:?} is no number")));
+        Ok(Self {
+            client: client.parse().map_err(|_| format!("client {client:?} is no address"))?,
+            host: value("host"),
+            helo: value("helo").unwrap_or_default(),
+            sender: value("sender").ok_or("sender is missing")?,
+            recipients: pairs.iter().filter(|(key, _)| key == "recipient").map(|(_, value)| value.clone()).collect(),
+            size: size.transpose()?,
+        })
+    }
+
+    /// MAIL and each RCPT.
+    pub(super) fn envelope(&self) -> Result<(Mail, Vec<Rcpt>), String> {
+        let recipients = self.recipients.iter().map(|recipient| rcpt(recipient)).collect::<Result<Vec<_>, _>>()?;
+        Ok((self.mail()?, recipients))
+    }
+
     /// By the grammar of the wire, so that what passes here passes there.
     fn mail(&self) -> Result<Mail, String> {
         let size = self.size.map(|size| format!(" SIZE={size}")).unwrap_or_default();

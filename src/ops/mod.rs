@@ -10,3 +10,4 @@ mod readable;
 mod reload;
 pub mod serve;
 mod signals;
+pub mod standing;

@@ -32,8 +32,7 @@ use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
 use crate::report;
-use crate::report::metrics::Metrics;
-use crate::report::storms::Storms;
+use crate::report::Reports;
 use crate::store::clock::Clock;
 use crate::store::clock::Wall;
 use crate::store::state::State;
@@ -150,8 +149,7 @@ async fn run(
     let services = Arc::new(Services {
         backends: Backends::new(assembly.config.backend.clone()),
         holds: Holds::new(assembly.config.hold.clone()),
-        metrics: Metrics::default(),
-        storms: Storms::new(MOST_STORMS),
+        reports: Reports::new(),
         state,
         snapshot: snapshot_receiver,
         stop: stop_receiver,
@@ -273,7 +271,7 @@ async fn sweep(services: Arc<Services>) {
     loop {
         interval.tick().await;
         services.state.sweep();
-        services.storms.sweep(services.state.clock.now());
+        services.reports.storms.sweep(services.state.clock.now());
     }
 }
 
@@ -284,6 +282,4 @@ fn log_panics() {
 
 /// After the drain, for what has to be tidied up.
 const LAST_BREATH: Duration = Duration::from_secs(2);
-/// Senders at a client network that are counted at a time.
-const MOST_STORMS: usize = 10_000;
 const SWEEP: Duration = Duration::from_secs(60);

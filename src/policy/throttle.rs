@@ -89,6 +89,17 @@ pub struct BlockLength {
     pub longest: Duration,
 }
 
+/// Where in the order of rulings we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the greeting.
+    Connect,
+    /// At MAIL.
+    Mail,
+    /// At RCPT.
+    Recipient,
+}
+
 /// What is known of the one who is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
@@ -157,6 +168,22 @@ impl Throttle {
     /// Whether the key has a recipient in it: such a throttle is tested at RCPT, any other at MAIL.
     pub fn has_recipient(&self) -> bool {
         self.per.iter().any(|part| matches!(part, Part::Recipient | Part::RecipientDomain))
+    }
+
+    /// Whether it is asked at this stage, and if so whether it is charged with it (DESIGN, "Throttles").
+    pub fn taken_at(&self, stage: Stage) -> Option<bool> {
+        let stage_of_test = if self.has_recipient() { Stage::Recipient } else { Stage::Mail };
+        match self.count {
+            Count::Connections => (stage == Stage::Connect).then_some(true),
+            Count::Mails => (stage == Stage::Mail).then_some(true),
+            Count::Recipients => (stage == Stage::Recipient).then_some(true),
+            Count::Bytes | Count::Messages | Count::Rejections => (stage == stage_of_test).then_some(false),
+        }
+    }
+
+    /// What one event of it costs at most, as far as it is known: a message of this declared size.
+    pub fn cost(&self, size: Option<u64>) -> u64 {
+        if self.count == Count::Bytes { size.unwrap_or(0).max(1) } else { 1 }
     }
 
     /// What makes the throttle impossible, and what to write instead.

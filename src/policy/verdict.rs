@@ -158,6 +158,11 @@ impl Ruling {
         }
     }
 
+    /// A throttle's block.
+    pub fn blocked_for(throttle: &Throttle, wait: Duration) -> Self {
+        Self::new(Reply::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name)
+    }
+
     /// The same before the greeting, where only 421 can be said (RFC 5321 section 3.1).
     pub fn disconnected(throttle: &Throttle, wait: Duration) -> Self {
         Self::new(Reply::disconnected(throttle.count, wait), Reason::Throttled).by(&throttle.name)

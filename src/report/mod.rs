@@ -1,11 +1,56 @@
 //! What is left of a transaction: its log line, its counters, and the storm that it may be part of.
 
+mod crowd;
 pub mod format;
 pub mod metrics;
 mod outlet;
 pub mod record;
 pub mod start;
 pub mod storms;
+pub mod traffic;
+
+use crate::report::metrics::Metrics;
+use crate::report::storms::Storms;
+use crate::report::traffic::Traffic;
+use crate::session::record::Record;
+
+/// Everything that counts what happens.
+#[derive(Debug)]
+pub struct Reports {
+    /// Counters since the start.
+    pub metrics: Metrics,
+    /// Storms that run.
+    pub storms: Storms,
+    /// The last hour.
+    pub traffic: Traffic,
+}
+
+impl Reports {
+    /// Nothing has happened yet.
+    pub fn new() -> Self {
+        Self { metrics: Metrics::default(), storms: Storms::new(MOST_STORMS), traffic: Traffic::new(MOST_SENDERS) }
+    }
+
+    /// A connection came in, and there is a place for it (`granted`) or not; `now` in nanoseconds since the epoch.
+    pub fn connected(&self, granted: bool, now: u64) {
+        self.metrics.connected(granted);
+        self.traffic.connected(now);
+    }
+
+    /// Something ended: its log line, its counters, its storm; `now` in nanoseconds since the epoch.
+    pub fn ended(&self, record: &Record, now: u64) {
+        record::write(record);
+        self.metrics.count(record);
+        self.traffic.count(record, now);
+        self.storms.count(record, now);
+    }
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// `[log]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,4 +96,42 @@ pub enum Level {
     Info,
     /// One line an event.
     Debug,
+}
+
+/// Senders at a client network that are counted at a time.
+const MOST_STORMS: usize = 10_000;
+/// Senders of the last hour that are counted.
+const MOST_SENDERS: usize = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::policy::verdict::Reason;
+    use crate::policy::verdict::Verdict;
+    use crate::session::record::Kind;
+
+    pub(super) fn record(sender: &str, verdict: Verdict, reason: Option<Reason>) -> Record {
+        Record {
+            kind: Kind::Mail,
+            session: "S".into(),
+            client: std::net::Ipv4Addr::new(192, 0, 2, 7).into(),
+            helo: None,
+            tls: None,
+            sender: Some(sender.to_owned()),
+            recipients: vec![],
+            size: Some(34),
+            received: if matches!(verdict, Verdict::Absorb | Verdict::Accept) { 34 } else { 0 },
+            id: None,
+            verdict,
+            code: None,
+            reason,
+            rule: None,
+            shadow: vec![],
+            backend: None,
+            took: Duration::ZERO,
+            answered: None,
+        }
+    }
 }

@@ -7,12 +7,15 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::report::crowd;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 
@@ -20,6 +23,7 @@ use crate::session::record::Record;
 #[derive(Debug)]
 pub struct Storms {
     bound: usize,
+    begun: AtomicU64,
     by_key: Mutex<HashMap<(IpNet, String), Storm>>,
 }
 
@@ -32,12 +36,22 @@ pub struct Storm {
     pub copies: u64,
     /// Of them answered 250 and kept back.
     pub absorbed: u64,
+    /// Of them answered 5xx or 421.
+    pub refused: u64,
+    /// Of them answered 4xx.
+    pub deferred: u64,
     /// Octets, as far as they are known, that did not reach the queue.
     pub bytes_spared: u64,
     /// Of them those that did not even cross the wire.
     pub wire_spared: u64,
-    /// Why the last one was refused.
+    /// Why the last one was kept out.
     pub reason: &'static str,
+    /// By which rule.
+    pub rule: Option<String>,
+    /// Whom it was for, as far as anybody said.
+    pub recipients: String,
+    /// The last Message-ID that was seen.
+    pub id: Option<String>,
     /// The first one.
     pub since: u64,
     /// The last one.
@@ -49,7 +63,7 @@ pub struct Storm {
 impl Storms {
     /// Counts at most `bound` keys.
     pub fn new(bound: usize) -> Self {
-        Self { bound, by_key: Mutex::default() }
+        Self { bound, begun: AtomicU64::new(0), by_key: Mutex::default() }
     }
 
     /// Counts a record; `now` in nanoseconds since the epoch.
@@ -59,29 +73,44 @@ impl Storms {
             return;
         }
         let (now, net) = (now / 1_000_000_000, network(record.client));
-        let mut storms = self.lock();
         let key = (net, sender.to_ascii_lowercase());
-        if !storms.contains_key(&key) && storms.len() >= self.bound && !make_room(&mut storms, self.bound) {
-            return;
-        }
         let label = format!("{net} {}", key.1);
-        let storm = storms.entry(key).or_insert_with(|| Storm::new(label, now));
-        if storm.last + QUIET < now {
-            storm.end();
-            *storm = Storm::new(std::mem::take(&mut storm.key), now);
+        let (mut ended, mut news) = (None, None);
+        // Nobody waits for the log under the lock.
+        {
+            let mut storms = self.lock();
+            let known = storms.contains_key(&key);
+            let quiet = |storm: &Storm| (!storm.running).then_some((storm.copies, storm.last));
+            if !known && !crowd::make_room(&mut storms, self.bound, quiet) {
+                return;
+            }
+            let storm = storms.entry(key).or_insert_with(|| Storm::new(label.clone(), now));
+            if storm.last + QUIET < now {
+                ended = Some(std::mem::replace(storm, Storm::new(label, now))).filter(|storm| storm.running);
+            }
+            let began = storm.add(record, reason, now);
+            if began || (storm.running && storm.copies.is_power_of_two()) {
+                news = Some((began, storm.clone()));
+            }
         }
-        storm.add(record, reason, now);
+        ended.iter().for_each(Storm::log_end);
+        if let Some((began, storm)) = news {
+            self.begun.fetch_add(u64::from(began), Ordering::Relaxed);
+            storm.log_news(began);
+        }
     }
 
     /// Ends those that are over; `now` in nanoseconds since the epoch.
     pub fn sweep(&self, now: u64) {
+        let mut ended = Vec::new();
         self.lock().retain(|_, storm| {
             let stays = storm.last + QUIET >= now / 1_000_000_000;
-            if !stays {
-                storm.end();
+            if !stays && storm.running {
+                ended.push(storm.clone());
             }
             stays
         });
+        ended.iter().for_each(Storm::log_end);
     }
 
     /// Those that run, the largest first.
@@ -91,6 +120,11 @@ impl Storms {
         running
     }
 
+    /// How many have begun since the start.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(IpNet, String), Storm>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,32 +132,78 @@ impl Storms {
 
 impl Storm {
     fn new(key: String, now: u64) -> Self {
-        let (copies, absorbed, bytes_spared, wire_spared) = (0, 0, 0, 0);
-        Self { key, copies, absorbed, bytes_spared, wire_spared, reason: "", since: now, last: now, running: false }
+        Self {
+            key,
+            copies: 0,
+            absorbed: 0,
+            refused: 0,
+            deferred: 0,
+            bytes_spared: 0,
+            wire_spared: 0,
+            reason: "",
+            rule: None,
+            recipients: String::new(),
+            id: None,
+            since: now,
+            last: now,
+            running: false,
+        }
     }
 
-    fn add(&mut self, record: &Record, reason: Reason, now: u64) {
+    /// True: with this one it has begun.
+    fn add(&mut self, record: &Record, reason: Reason, now: u64) -> bool {
         let size = believable(record);
         self.copies += 1;
-        self.absorbed += u64::from(record.verdict == Verdict::Absorb);
+        match record.verdict {
+            Verdict::Absorb => self.absorbed += 1,
+            Verdict::Defer => self.deferred += 1,
+            Verdict::Accept | Verdict::Disconnect | Verdict::Reject => self.refused += 1,
+        }
         self.bytes_spared = self.bytes_spared.saturating_add(size);
         self.wire_spared = self.wire_spared.saturating_add(size.saturating_sub(record.received));
         self.reason = reason.as_str();
+        self.rule = record.rule.as_deref().map(str::to_owned);
+        if !record.recipients.is_empty() {
+            self.recipients = record.recipients.iter().take(MOST_RECIPIENTS).cloned().collect::<Vec<_>>().join(",");
+        }
+        self.id = record.id.clone().or(self.id.take());
         self.last = self.last.max(now);
-        if self.copies >= THRESHOLD && !self.running {
-            self.running = true;
-            let rule = record.rule.as_deref();
-            let Self { key, copies, bytes_spared, reason, .. } = self;
-            tracing::warn!(key, copies, bytes_spared, reason, rule, "storm began");
+        let begins = self.copies >= THRESHOLD && !self.running;
+        self.running |= begins;
+        begins
+    }
+
+    /// At its beginning, and whenever it has doubled: a few lines tell the story.
+    fn log_news(&self, began: bool) {
+        let Self { key, recipients, id, copies, absorbed, refused, deferred, bytes_spared, reason, rule, .. } = self;
+        let (id, rule) = (id.as_deref(), rule.as_deref());
+        macro_rules! event {
+            ($word:literal) => {
+                tracing::warn!(
+                    key,
+                    recipients,
+                    id,
+                    copies,
+                    absorbed,
+                    refused,
+                    deferred,
+                    bytes_spared,
+                    reason,
+                    rule,
+                    $word
+                )
+            };
+        }
+        match began {
+            true => event!("storm began"),
+            false => event!("storm goes on"),
         }
     }
 
-    fn end(&self) {
-        if self.running {
-            let Self { key, copies, absorbed, bytes_spared, wire_spared, .. } = self;
-            let seconds = self.last.saturating_sub(self.since);
-            tracing::info!(key, copies, absorbed, bytes_spared, wire_spared, seconds, "storm ended");
-        }
+    fn log_end(&self) {
+        let Self { key, copies, absorbed, refused, deferred, bytes_spared, wire_spared, .. } = self;
+        let seconds = self.last.saturating_sub(self.since);
+        tracing::info!(key, copies, absorbed, refused, deferred, bytes_spared, wire_spared, seconds, "storm ended");
     }
 }
 
@@ -159,62 +239,23 @@ fn network(client: IpAddr) -> IpNet {
     IpNet::new(client, bits).map_or_else(|_| client.into(), |network| network.trunc())
 }
 
-/// Forged senders push out their own: those with the fewest copies, the quietest first, a sixteenth at once. One that
-/// runs stays; false when all do.
-fn make_room(storms: &mut HashMap<(IpNet, String), Storm>, bound: usize) -> bool {
-    let quiet = storms.values().filter(|storm| !storm.running);
-    let mut ranks: Vec<(u64, u64)> = quiet.map(|storm| (storm.copies, storm.last)).collect();
-    let mut excess = (bound / 16).max(1).min(ranks.len());
-    if excess == 0 {
-        return false;
-    }
-    let (_, &mut enough, _) = ranks.select_nth_unstable(excess - 1);
-    storms.retain(|_, storm| {
-        let goes = excess > 0 && !storm.running && (storm.copies, storm.last) <= enough;
-        excess -= usize::from(goes);
-        !goes
-    });
-    true
-}
-
 /// Copies with which a storm begins: three an hour are seen in the second hour.
 const THRESHOLD: u64 = 5;
 /// Octets of one message.
 const LARGEST: u64 = 1 << 30;
+/// That are named.
+const MOST_RECIPIENTS: usize = 3;
 /// Seconds without a copy after which it has ended.
 const QUIET: u64 = 2 * 3600;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::report::tests::record;
 
     const START: u64 = 1_795_395_525;
     const SECOND: u64 = 1_000_000_000;
-
-    fn record(sender: &str, verdict: Verdict, reason: Option<Reason>) -> Record {
-        Record {
-            kind: Kind::Mail,
-            session: "S".into(),
-            client: "192.0.2.7".parse().unwrap(),
-            helo: None,
-            tls: None,
-            sender: Some(sender.to_owned()),
-            recipients: vec![],
-            size: Some(34),
-            received: if verdict == Verdict::Absorb { 34 } else { 0 },
-            id: None,
-            verdict,
-            code: None,
-            reason,
-            rule: None,
-            shadow: vec![],
-            backend: None,
-            took: Duration::ZERO,
-        }
-    }
 
     #[test]
     fn the_incident_is_one_storm() {

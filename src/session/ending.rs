@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
@@ -23,7 +24,6 @@ use crate::session::state::Final;
 use crate::session::state::Pending;
 use crate::session::state::Slot;
 use crate::session::state::State;
-use crate::session::throttling::Stage;
 use crate::smtp::command::Rcpt;
 use crate::smtp::reply::Reply;
 
@@ -173,8 +173,8 @@ impl Session {
         }
         self.unacknowledged();
         let arrived = match &self.state {
-            State::Body(body) => Some(Arrived { size: body.decoder.size(), lines: 0, id: None }),
-            State::Settle(arrived) => Some(Arrived { size: arrived.size, lines: 0, id: arrived.id.clone() }),
+            State::Body(body) => Some(Arrived { size: body.decoder.size(), lines: 0, id: None, at: now.monotonic }),
+            State::Settle(arrived) => Some(Arrived { id: arrived.id.clone(), ..**arrived }),
             _ => None,
         };
         match arrived {
@@ -307,6 +307,7 @@ impl Session {
         let Some(transaction) = &self.transaction else { return };
         let accepted = transaction.accepted.iter().chain(&transaction.served);
         let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
+        let answered = arrived.filter(|_| last.code.is_some());
         let record = Record {
             sender: Some(transaction.mail.sender.to_string()),
             recipients: accepted.collect(),
@@ -315,6 +316,7 @@ impl Session {
             id: arrived.and_then(|arrived| arrived.id.clone()),
             shadow: transaction.shadow.clone(),
             took: now.monotonic.saturating_duration_since(transaction.began),
+            answered: answered.map(|arrived| now.monotonic.saturating_duration_since(arrived.at)),
             ..self.record(Kind::Mail, last, now)
         };
         self.recorded = true;
@@ -366,6 +368,7 @@ impl Session {
             shadow: Vec::new(),
             backend: last.backend.clone(),
             took: now.monotonic.saturating_duration_since(self.began),
+            answered: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::policy::Policy;
 use crate::policy::size::Limit;
+use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
@@ -25,7 +26,6 @@ use crate::session::state::RefusedWhat;
 use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::session::state::Transaction;
-use crate::session::throttling::Stage;
 use crate::smtp::address::Address;
 use crate::smtp::command::Body;
 use crate::smtp::command::Mail;

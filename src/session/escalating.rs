@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::policy::escalation::escalation_key;
 use crate::policy::throttle::Action;
+use crate::policy::throttle::Stage;
 use crate::policy::throttle::Throttle;
 use crate::policy::throttle::ThrottleKey;
 use crate::policy::verdict::Reason;
@@ -17,7 +18,6 @@ use crate::session::event::Question;
 use crate::session::state::Final;
 use crate::session::state::Postponed;
 use crate::session::state::Transaction;
-use crate::session::throttling::Stage;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 
@@ -80,11 +80,10 @@ impl Session {
 /// What a throttle that is over its limit says: the one that was postponed at MAIL, or one that was asked now.
 pub(super) fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
     let (throttle, wait) = refusal(transaction, answer)?;
-    let ours = |reply| Ruling::new(reply, Reason::Throttled).by(&throttle.name);
     Some(match answer.blocked {
-        true => ours(Reply::blocked_for(throttle.count, wait)),
+        true => Ruling::blocked_for(throttle, wait),
         false if throttle.escalate > 0 && answer.tries >= throttle.escalate => {
-            ours(Reply::escalated(throttle.count, answer.tries))
+            Ruling::new(Reply::escalated(throttle.count, answer.tries), Reason::Throttled).by(&throttle.name)
         }
         false => Ruling::throttled(throttle, wait),
     })

@@ -167,7 +167,7 @@ impl Session {
         self.since = now.monotonic;
         let mut facts = message.finish();
         let id = facts.message_id.take();
-        let arrived = Box::new(Arrived { size: decoder.size(), lines: decoder.lines(), id });
+        let arrived = Box::new(Arrived { size: decoder.size(), lines: decoder.lines(), id, at: now.monotonic });
         match end {
             None => self.rule_on_message(arrived, &facts, streaming, now),
             Some(BodyEnd::Oversize(limit)) => {

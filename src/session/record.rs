@@ -45,6 +45,8 @@ pub struct Record {
     pub backend: Option<String>,
     /// From MAIL (or the connection) to the end.
     pub took: Duration,
+    /// From the end of the message to its final reply, where there were both.
+    pub answered: Option<Duration>,
 }
 
 /// What a record is about.

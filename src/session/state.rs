@@ -188,6 +188,8 @@ pub(super) struct Arrived {
     /// Of them line ends, which count one octet less where messages are stored.
     pub(super) lines: u64,
     pub(super) id: Option<String>,
+    /// When.
+    pub(super) at: Instant,
 }
 
 /// A reply in the queue.

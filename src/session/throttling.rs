@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
+use crate::policy::throttle::Stage;
 use crate::policy::throttle::Subject;
 use crate::policy::throttle::Throttle;
 use crate::session::Session;
@@ -17,14 +18,6 @@ use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
-
-/// Where in the order of rulings we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Connect,
-    Mail,
-    Recipient,
-}
 
 impl Session {
     /// The throttles to be asked at this stage: what is counted here is taken, what is counted later only tested
@@ -39,8 +32,8 @@ impl Session {
     ) -> Vec<Ask> {
         let subject = self.subject(sender, recipient);
         let ask = |(index, throttle): (usize, &Throttle)| {
-            let take = taken_at(throttle, stage)?;
-            let cells = if throttle.count == Count::Bytes { size.unwrap_or(0).max(1) } else { 1 };
+            let take = throttle.taken_at(stage)?;
+            let cells = throttle.cost(size);
             let key = throttle.key(&self.seed, &subject)?;
             let label = || throttle.label(&subject).unwrap_or_default();
             let label = (throttle.action == Action::Block).then(label);
@@ -110,16 +103,5 @@ impl Session {
             relay_client: self.is_relay_client(),
             authenticated: self.authenticated,
         }
-    }
-}
-
-/// Whether a throttle is asked at this stage, and if so whether it is charged with it (DESIGN, "Throttles").
-fn taken_at(throttle: &Throttle, stage: Stage) -> Option<bool> {
-    let stage_of_test = if throttle.has_recipient() { Stage::Recipient } else { Stage::Mail };
-    match throttle.count {
-        Count::Connections => (stage == Stage::Connect).then_some(true),
-        Count::Mails => (stage == Stage::Mail).then_some(true),
-        Count::Recipients => (stage == Stage::Recipient).then_some(true),
-        Count::Bytes | Count::Messages | Count::Rejections => (stage == stage_of_test).then_some(false),
     }
 }

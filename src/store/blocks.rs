@@ -55,6 +55,16 @@ pub enum By {
     Throttle,
 }
 
+impl By {
+    /// The word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Throttle => "throttle",
+        }
+    }
+}
+
 /// There are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;

@@ -30,7 +30,6 @@ use crate::front::services::Stop;
 use crate::front::stream::ClientStream;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
-use crate::report;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Farewell;
@@ -180,11 +179,7 @@ impl Driver {
                 self.claim = None;
             }
             Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
-            Output::Record(record) => {
-                self.services.metrics.count(&record);
-                report::record::write(&record);
-                self.services.storms.count(&record, self.services.state.clock.now());
-            }
+            Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
             Output::StartTls => self.start_tls().await,
             Output::Tell(fact) => self.tell_outside(fact),
         }

@@ -46,8 +46,12 @@ impl Driver {
                 });
                 self.accepted.extend(accepted);
             }
-            Fact::Took => self.accepted.drain(..).for_each(Claim::took),
+            Fact::Took => {
+                self.services.reports.metrics.acknowledged(true);
+                self.accepted.drain(..).for_each(Claim::took);
+            }
             Fact::Unacknowledged => {
+                self.services.reports.metrics.acknowledged(false);
                 if !self.accepted.is_empty() {
                     tracing::info!(session = self.session.id(), "unacknowledged");
                 }

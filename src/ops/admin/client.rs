@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::ops::admin::routes;
+use crate::ops::explain::Message;
 
 /// What is wanted of the running proxy.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub enum Wish {
     Block(String, u64, String),
     /// All blocks.
     Blocks,
+    /// What blocks and throttles would say of this message.
+    Standing(Message),
     /// What happens now.
     Status,
     /// An end of the block of this key.
@@ -86,6 +89,10 @@ impl Wish {
         match self {
             Self::Block(key, seconds, why) => ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why)),
             Self::Blocks => ("GET", "/api/blocks".to_owned(), String::new()),
+            Self::Standing(message) => {
+                let pairs = message.pairs().into_iter().map(|(name, value)| format!("{name}={}", encoded(&value)));
+                ("GET", format!("/api/standing?{}", pairs.collect::<Vec<_>>().join("&")), String::new())
+            }
             Self::Status => ("GET", "/api/status".to_owned(), String::new()),
             Self::Unblock(key) => ("DELETE", format!("/api/blocks?key={}", encoded(key)), String::new()),
         }

@@ -2,7 +2,9 @@
 //! up the other. What is answered stands in `routes`. It must not be reachable from another host.
 
 pub mod client;
+mod page;
 mod routes;
+mod status;
 
 use std::fmt;
 use std::fs;

@@ -1,7 +1,6 @@
 //! What the admin interface answers. A browser on this host may be anybody's: Host and Origin are checked, and every
 //! change over TCP needs the token.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +21,16 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::front::Services;
-use crate::front::Stop;
 use crate::front::accept::Door;
+use crate::ops::admin::page;
+use crate::ops::admin::status;
+use crate::ops::admin::status::Status;
+use crate::ops::explain::Message;
+use crate::ops::standing::Standing;
 use crate::policy::block::BlockKey;
-use crate::report::storms::Storm;
 
 /// What is looked at.
 #[derive(Clone)]
@@ -44,22 +45,6 @@ pub(super) struct Desk {
     pub(super) parts: Parts,
     /// `None`: the socket's mode is enough.
     pub(super) token: Option<String>,
-}
-
-/// What happens now.
-#[derive(Debug, Serialize)]
-struct Status {
-    version: &'static str,
-    connections: usize,
-    held_octets: u64,
-    blocks: usize,
-    throttle_keys: usize,
-    ledger_entries: usize,
-    unacknowledged: usize,
-    /// `ok`, `degraded` when the last write failed, `memory`.
-    state: &'static str,
-    stopping: bool,
-    storms: Vec<Storm>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,11 +62,12 @@ struct OldBlock {
 
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(async |State(desk): State<Desk>| Html(page::page(&desk.parts))))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/api/status", get(async |State(desk): State<Desk>| Json(desk.status())))
+        .route("/metrics", get(async |State(desk): State<Desk>| (METRICS_TYPE, status::metrics(&desk.parts))))
+        .route("/api/status", get(async |State(desk): State<Desk>| Json(Status::of(&desk.parts))))
+        .route("/api/standing", get(standing))
         .route("/api/blocks", get(blocks).post(block).delete(unblock))
         .layer(middleware::from_fn_with_state(desk.clone(), guard))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -107,7 +93,7 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
 }
 
 async fn ready(State(desk): State<Desk>) -> Response {
-    let status = desk.status();
+    let status = Status::of(&desk.parts);
     match status.stopping || status.state == "degraded" {
         true => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
         false => "ready\n".into_response(),
@@ -116,6 +102,20 @@ async fn ready(State(desk): State<Desk>) -> Response {
 
 async fn blocks(State(desk): State<Desk>) -> Response {
     Json(desk.parts.services.state.blocks.list()).into_response()
+}
+
+/// What blocks and throttles would say of a message that has not come.
+async fn standing(State(desk): State<Desk>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+    let message = match Message::from_pairs(&pairs) {
+        Ok(message) => message,
+        Err(what) => return (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
+    };
+    let services = &desk.parts.services;
+    let snapshot = services.snapshot.borrow().clone();
+    match Standing::of(&services.state, &snapshot, &message) {
+        Ok(standing) => Json(standing).into_response(),
+        Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
+    }
 }
 
 /// Durable before it is answered.
@@ -154,67 +154,6 @@ async fn unblock(State(desk): State<Desk>, Query(old): Query<OldBlock>) -> Respo
     }
 }
 
-/// Until there is a better one: the status as a table.
-async fn page(State(desk): State<Desk>) -> Html<String> {
-    let mut rows = String::new();
-    if let Ok(serde_json::Value::Object(status)) = serde_json::to_value(desk.status()) {
-        for (name, value) in status {
-            let _ = write!(rows, "<tr><th>{}<td>{}", escaped(&name), escaped(&value.to_string()));
-        }
-    }
-    for block in desk.parts.services.state.blocks.list() {
-        let _ = write!(rows, "<tr><th>block<td>{} {}", escaped(&block.key), escaped(&block.why));
-    }
-    Html(format!(
-        "<!doctype html><meta charset=utf-8><title>Portcullis</title><h1>Portcullis</h1><table>{rows}</table>"
-    ))
-}
-
-async fn metrics(State(desk): State<Desk>) -> Response {
-    let status = desk.status();
-    let mut text = desk.parts.services.metrics.encode();
-    let gauges = [
-        ("connections", "Connections that are open.", status.connections as u64),
-        ("held_bytes", "Octets of messages on hold.", status.held_octets),
-        ("blocks", "Blocks, ended ones that are not forgotten included.", status.blocks as u64),
-        ("throttle_keys", "Keys of throttles.", status.throttle_keys as u64),
-        ("ledger_entries", "Entries of the ledger.", status.ledger_entries as u64),
-        ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
-        ("storms", "Storms that run.", status.storms.len() as u64),
-        ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
-    ];
-    for (name, help, value) in gauges {
-        let _ = write!(
-            text,
-            "# HELP portcullis_{name} {help}\n# TYPE portcullis_{name} gauge\nportcullis_{name} {value}\n"
-        );
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
-}
-
-impl Desk {
-    fn status(&self) -> Status {
-        let Parts { services, door } = &self.parts;
-        let state = &services.state;
-        Status {
-            version: env!("CARGO_PKG_VERSION"),
-            connections: door.connections(),
-            held_octets: services.holds.used(),
-            blocks: state.blocks.len(),
-            throttle_keys: state.throttles.len(),
-            ledger_entries: state.ledger.len(),
-            unacknowledged: state.ledger.unacknowledged(),
-            state: match state.health() {
-                None => "memory",
-                Some(health) if health.is_failing() => "degraded",
-                Some(_) => "ok",
-            },
-            stopping: *services.stop.borrow() > Stop::Run,
-            storms: services.storms.running(),
-        }
-    }
-}
-
 fn is_our_host(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {
@@ -240,10 +179,7 @@ fn has_token(headers: &HeaderMap, token: &str) -> bool {
     given.is_some_and(|given| blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes()))
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
+const METRICS_TYPE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
 /// A body of a request, and a reason, in octets.
 const LARGEST_BODY: usize = 16 * 1024;
 const LONGEST_WHY: usize = 500;

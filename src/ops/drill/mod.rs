@@ -24,8 +24,7 @@ use crate::ops::drill::client::Outcome;
 use crate::ops::drill::sink::Sink;
 use crate::policy::client::ClientRules;
 use crate::policy::key::Seed;
-use crate::report::metrics::Metrics;
-use crate::report::storms::Storms;
+use crate::report::Reports;
 use crate::session::Snapshot;
 use crate::store::clock::Virtual;
 use crate::store::state::State;
@@ -164,8 +163,7 @@ impl Instance {
             let services = Arc::new(Services {
                 backends: Backends::new(config.backend),
                 holds: Holds::new(config.hold),
-                metrics: Metrics::default(),
-                storms: Storms::new(1000),
+                reports: Reports::new(),
                 state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
                 snapshot,
                 stop: stopping,

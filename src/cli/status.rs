@@ -1,0 +1,147 @@
+//! `status`: what happens now in the running proxy, once or over and over. It asks; what there is to know is
+//! `ops::admin`'s.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::DecimalBytes;
+use serde_json::Value;
+
+use crate::cli::Source;
+use crate::cli::blocks::word;
+use crate::cli::print;
+use crate::config::checked::Admin;
+use crate::config::units;
+use crate::ops::admin::client;
+use crate::ops::admin::client::Wish;
+
+/// Say what happens now in the running proxy
+///
+/// Storms first, then rates, and the senders of the last hour with the most messages, bytes and refusals.
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    #[command(flatten)]
+    source: Source,
+    /// Again every 2 s, or every TIME, until it is interrupted
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = units::duration)]
+    watch: Option<Duration>,
+    /// Print JSON; with --watch one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(&self) -> ExitCode {
+        let assembly = match self.source.origin(&[], None).assemble() {
+            Ok(assembly) => assembly,
+            Err(refused) => {
+                refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
+                return ExitCode::FAILURE;
+            }
+        };
+        let admin = &assembly.config.admin;
+        let Some(every) = self.watch else { return self.show(admin, "") };
+        let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        loop {
+            // A proxy that is restarted comes back; who watches wants to see that too.
+            self.show(admin, clear);
+            #[expect(clippy::disallowed_methods, reason = "a command without a runtime, between two looks")]
+            std::thread::sleep(every.max(SHORTEST));
+        }
+    }
+
+    fn show(&self, admin: &Admin, clear: &str) -> ExitCode {
+        match client::ask(admin, &Wish::Status) {
+            Ok(text) if self.json => print(&text),
+            Ok(text) => print(&format!("{clear}{}", table(&serde_json::from_str(&text).unwrap_or_default()))),
+            Err(what) => {
+                eprintln!("{what}");
+                return ExitCode::FAILURE;
+            }
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn table(status: &Value) -> String {
+    let mut text = String::new();
+    rows(&status["storms"]).iter().for_each(|storm| write_storm(&mut text, storm));
+    write_now(&mut text, status);
+    write_rates(&mut text, &status["rates"]);
+    for key in ["messages", "bytes", "refusals"] {
+        write_senders(&mut text, key, rows(&status["senders"][key]));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn write_storm(text: &mut String, storm: &Value) {
+    let (key, to, reason) = (word(&storm["key"]), word(&storm["recipients"]), word(&storm["reason"]));
+    let to = if to.is_empty() { "nobody yet" } else { &to };
+    let [copies, absorbed, refused, deferred] =
+        ["copies", "absorbed", "refused", "deferred"].map(|name| word(&storm[name]));
+    let (queue, wire) = (bytes(&storm["bytes_spared"]), bytes(&storm["wire_spared"]));
+    let _ = writeln!(text, "STORM          {key} for {to}");
+    let _ = writeln!(
+        text,
+        "               {copies} copies: {absorbed} absorbed, {refused} refused, {deferred} deferred, last by {reason}"
+    );
+    let _ = writeln!(text, "               spared {queue} of the queue, {wire} of the wire");
+}
+
+fn write_now(text: &mut String, status: &Value) {
+    let lines = [
+        ("state", word(&status["state"])),
+        ("connections", word(&status["connections"])),
+        ("on hold", bytes(&status["held_octets"])),
+        ("blocks", word(&status["blocks"])),
+        ("throttle keys", word(&status["throttle_keys"])),
+        ("ledger", format!("{} entries, {} unacknowledged", status["ledger_entries"], status["unacknowledged"])),
+        ("version", word(&status["version"])),
+    ];
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<14} {value}");
+    }
+    if status["stopping"] == true {
+        text.push_str("stopping       no new transactions\n");
+    }
+}
+
+fn write_rates(text: &mut String, rates: &Value) {
+    let counts = ["connections", "accepted", "absorbed", "deferred", "refused"];
+    let _ = write!(text, "\n{:<14}", "");
+    counts.iter().chain(&["bytes"]).for_each(|head| _ = write!(text, " {head:>11}"));
+    for (name, key) in [("last minute", "minute"), ("last hour", "hour")] {
+        let _ = write!(text, "\n{name:<14}");
+        counts.iter().for_each(|count| _ = write!(text, " {:>11}", word(&rates[key][*count])));
+        let _ = write!(text, " {:>11}", bytes(&rates[key]["bytes"]));
+    }
+    text.push('\n');
+}
+
+fn write_senders(text: &mut String, by: &str, list: &[Value]) {
+    if list.is_empty() {
+        return;
+    }
+    let title = format!("senders by {by}");
+    let _ = writeln!(text, "\n{title:<50} {:>11} {:>11} {:>11}", "messages", "bytes", "refusals");
+    for top in list {
+        let [messages, refusals] = ["messages", "refusals"].map(|name| word(&top[name]));
+        let _ =
+            writeln!(text, "{:<50} {messages:>11} {:>11} {refusals:>11}", word(&top["sender"]), bytes(&top["bytes"]));
+    }
+}
+
+fn rows(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn bytes(value: &Value) -> String {
+    DecimalBytes(value.as_u64().unwrap_or(0)).to_string()
+}
+
+/// Between two looks.
+const SHORTEST: Duration = Duration::from_millis(100);

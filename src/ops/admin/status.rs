@@ -1,0 +1,83 @@
+//! What happens now, as one value: for `status`, for the page, and as the gauges of `/metrics`.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::front::Stop;
+use crate::ops::admin::routes::Parts;
+use crate::report::metrics;
+use crate::report::storms::Storm;
+use crate::report::traffic::Rates;
+use crate::report::traffic::TopSenders;
+
+/// What happens now.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pub(super) version: &'static str,
+    pub(super) connections: usize,
+    pub(super) held_octets: u64,
+    pub(super) blocks: usize,
+    pub(super) throttle_keys: usize,
+    pub(super) ledger_entries: usize,
+    pub(super) unacknowledged: usize,
+    /// `ok`, `degraded` when the last write failed, `memory`.
+    pub(super) state: &'static str,
+    pub(super) stopping: bool,
+    pub(super) storms: Vec<Storm>,
+    pub(super) rates: Rates,
+    pub(super) senders: TopSenders,
+}
+
+impl Status {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let Parts { services, door } = parts;
+        let (state, reports) = (&services.state, &services.reports);
+        let now = state.clock.now();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            connections: door.connections(),
+            held_octets: services.holds.used(),
+            blocks: state.blocks.len(),
+            throttle_keys: state.throttles.len(),
+            ledger_entries: state.ledger.len(),
+            unacknowledged: state.ledger.unacknowledged(),
+            state: match state.health() {
+                None => "memory",
+                Some(health) if health.is_failing() => "degraded",
+                Some(_) => "ok",
+            },
+            stopping: *services.stop.borrow() > Stop::Run,
+            storms: reports.storms.running(),
+            rates: reports.traffic.rates(now),
+            senders: reports.traffic.top(MOST_SENDERS, now),
+        }
+    }
+}
+
+/// Counters and gauges, as Prometheus reads them.
+pub(super) fn metrics(parts: &Parts) -> String {
+    let status = Status::of(parts);
+    let reports = &parts.services.reports;
+    let mut text = reports.metrics.encode();
+    metrics::head(&mut text, "storms_begun_total", "Storms that have begun.", "counter");
+    let _ = writeln!(text, "portcullis_storms_begun_total {}", reports.storms.begun());
+    let gauges = [
+        ("connections", "Connections that are open.", status.connections as u64),
+        ("held_bytes", "Octets of messages on hold.", status.held_octets),
+        ("blocks", "Blocks, ended ones that are not forgotten included.", status.blocks as u64),
+        ("throttle_keys", "Keys of throttles.", status.throttle_keys as u64),
+        ("ledger_entries", "Entries of the ledger.", status.ledger_entries as u64),
+        ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
+        ("storms", "Storms that run.", status.storms.len() as u64),
+        ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
+    ];
+    for (name, help, value) in gauges {
+        metrics::head(&mut text, name, help, "gauge");
+        let _ = writeln!(text, "portcullis_{name} {value}");
+    }
+    text
+}
+
+/// Of each kind.
+const MOST_SENDERS: usize = 10;

@@ -1,0 +1,294 @@
+//! What happened in the last hour: how much of it in a minute, and which senders sent, cost and were refused most. It
+//! must not grow with the number of senders that a stranger can make up: past its bound those with the least go.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use serde::Serialize;
+
+use crate::policy::verdict::Verdict;
+use crate::report::crowd;
+use crate::session::record::Kind;
+use crate::session::record::Record;
+
+/// Counts of an hour.
+#[derive(Debug)]
+pub struct Traffic {
+    bound: usize,
+    counted: Mutex<Counted>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    /// By the minute, modulo an hour.
+    minutes: Box<[Minute; MINUTES]>,
+    senders: HashMap<String, Sender>,
+}
+
+/// What one minute had.
+#[derive(Clone, Copy, Debug, Default)]
+struct Minute {
+    /// Since the epoch.
+    at: u64,
+    sums: Sums,
+}
+
+/// What happened in some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sums {
+    /// Connections that came in.
+    pub connections: u64,
+    /// Messages that the backend accepted.
+    pub accepted: u64,
+    /// Messages that were delivered before.
+    pub absorbed: u64,
+    /// Transactions that ended with 4xx, or without a word.
+    pub deferred: u64,
+    /// Transactions that ended with 5xx or 421.
+    pub refused: u64,
+    /// Octets of messages that crossed the wire.
+    pub bytes: u64,
+}
+
+/// The last minute that is over, and the last hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rates {
+    /// The minute before this one.
+    pub minute: Sums,
+    /// The 60 minutes up to now.
+    pub hour: Sums,
+}
+
+/// One sender, in the last hour or the half of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TopSender {
+    /// With its angle brackets, in lower case.
+    pub sender: String,
+    /// That were accepted.
+    pub messages: u64,
+    /// Octets that crossed the wire.
+    pub bytes: u64,
+    /// Transactions that were refused, deferred or absorbed.
+    pub refusals: u64,
+}
+
+/// The senders with the most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TopSenders {
+    /// By messages.
+    pub messages: Vec<TopSender>,
+    /// By bytes.
+    pub bytes: Vec<TopSender>,
+    /// By refusals.
+    pub refusals: Vec<TopSender>,
+}
+
+/// This half hour, and the one before it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sender {
+    half: u64,
+    now: Counts,
+    before: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    messages: u64,
+    bytes: u64,
+    refusals: u64,
+}
+
+impl Traffic {
+    /// Counts at most `bound` senders.
+    pub fn new(bound: usize) -> Self {
+        let counted = Counted { minutes: Box::new([Minute::default(); MINUTES]), senders: HashMap::new() };
+        Self { bound, counted: Mutex::new(counted) }
+    }
+
+    /// A connection came in; `now` in nanoseconds since the epoch.
+    pub fn connected(&self, now: u64) {
+        self.lock().minute(now / MINUTE).connections += 1;
+    }
+
+    /// Counts a record; `now` in nanoseconds since the epoch.
+    pub fn count(&self, record: &Record, now: u64) {
+        if record.kind != Kind::Mail {
+            return;
+        }
+        let accepted = record.verdict == Verdict::Accept;
+        let mut counted = self.lock();
+        let sums = counted.minute(now / MINUTE);
+        match record.verdict {
+            Verdict::Accept => sums.accepted += 1,
+            Verdict::Absorb => sums.absorbed += 1,
+            Verdict::Defer => sums.deferred += 1,
+            Verdict::Disconnect | Verdict::Reject => sums.refused += 1,
+        }
+        sums.bytes += record.received;
+        let Some(sender) = &record.sender else { return };
+        let sender = sender.to_ascii_lowercase();
+        let half = now / HALF;
+        if !counted.senders.contains_key(&sender) && counted.senders.len() >= self.bound {
+            counted.senders.retain(|_, sender| sender.half + 1 >= half);
+            crowd::make_room(&mut counted.senders, self.bound, |sender| Some(sender.weight()));
+        }
+        let counts = counted.senders.entry(sender).or_default().turn(half);
+        counts.messages += u64::from(accepted);
+        counts.refusals += u64::from(!accepted);
+        counts.bytes += record.received;
+    }
+
+    /// How much happens.
+    pub fn rates(&self, now: u64) -> Rates {
+        let this = now / MINUTE;
+        let mut rates = Rates::default();
+        for minute in self
+            .lock()
+            .minutes
+            .iter()
+            .filter(|minute| (this.saturating_sub(MINUTES as u64 - 1)..=this).contains(&minute.at))
+        {
+            rates.hour.add(&minute.sums);
+            if minute.at + 1 == this {
+                rates.minute = minute.sums;
+            }
+        }
+        rates
+    }
+
+    /// At most `most` senders of each kind, those with the most first.
+    pub fn top(&self, most: usize, now: u64) -> TopSenders {
+        let half = now / HALF;
+        let counted = self.lock();
+        let all: Vec<(&str, Counts)> =
+            counted.senders.iter().map(|(sender, counts)| (sender.as_str(), counts.at(half))).collect();
+        let top = |rank: fn(&Counts) -> u64| {
+            let mut some: Vec<_> = all.iter().filter(|(_, counts)| rank(counts) > 0).collect();
+            some.sort_by(|(a, x), (b, y)| rank(y).cmp(&rank(x)).then(a.cmp(b)));
+            some.into_iter().take(most).map(|(sender, counts)| counts.named(sender)).collect()
+        };
+        TopSenders {
+            messages: top(|counts| counts.messages),
+            bytes: top(|counts| counts.bytes),
+            refusals: top(|counts| counts.refusals),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn minute(&mut self, at: u64) -> &mut Sums {
+        let minute = &mut self.minutes[(at % MINUTES as u64) as usize];
+        if minute.at != at {
+            *minute = Minute { at, sums: Sums::default() };
+        }
+        &mut minute.sums
+    }
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.accepted += other.accepted;
+        self.absorbed += other.absorbed;
+        self.deferred += other.deferred;
+        self.refused += other.refused;
+        self.bytes += other.bytes;
+    }
+}
+
+impl Sender {
+    /// The counts of this half hour.
+    fn turn(&mut self, half: u64) -> &mut Counts {
+        if self.half != half {
+            let before = if self.half + 1 == half { self.now } else { Counts::default() };
+            *self = Self { half, now: Counts::default(), before };
+        }
+        &mut self.now
+    }
+
+    fn at(mut self, half: u64) -> Counts {
+        self.turn(half);
+        Counts {
+            messages: self.now.messages + self.before.messages,
+            bytes: self.now.bytes + self.before.bytes,
+            refusals: self.now.refusals + self.before.refusals,
+        }
+    }
+
+    /// Who is forgotten last. An octet that nobody saw costs nothing, so a megabyte weighs as much as a message.
+    fn weight(&self) -> (u64, u64) {
+        let of = |counts: Counts| counts.messages + counts.refusals + counts.bytes / 1_000_000;
+        (of(self.now) + of(self.before), self.half)
+    }
+}
+
+impl Counts {
+    fn named(self, sender: &str) -> TopSender {
+        TopSender { sender: sender.to_owned(), messages: self.messages, bytes: self.bytes, refusals: self.refusals }
+    }
+}
+
+const MINUTES: usize = 60;
+/// Nanoseconds.
+const MINUTE: u64 = 60 * 1_000_000_000;
+const HALF: u64 = 30 * MINUTE;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::report::tests::record;
+
+    const START: u64 = 1_795_395_540 * 1_000_000_000;
+
+    #[test]
+    fn the_last_minute_and_the_last_hour() {
+        let traffic = Traffic::new(10);
+        traffic.connected(START);
+        traffic.count(&record("<a@b>", Verdict::Accept, None), START);
+        traffic.count(&record("<a@b>", Verdict::Reject, None), START + 30 * MINUTE);
+        assert_eq!(traffic.rates(START).minute, Sums::default(), "this minute is not over");
+        let one = Sums { connections: 1, accepted: 1, bytes: 34, ..Sums::default() };
+        assert_eq!(traffic.rates(START + MINUTE), Rates { minute: one, hour: one });
+        let rates = traffic.rates(START + 59 * MINUTE);
+        assert_eq!((rates.minute, rates.hour.accepted, rates.hour.refused), (Sums::default(), 1, 1));
+        assert_eq!(traffic.rates(START + 60 * MINUTE).hour.accepted, 0, "an hour ago");
+        assert_eq!(traffic.rates(START + 90 * MINUTE).hour, Sums::default());
+    }
+
+    #[test]
+    fn who_sends_costs_and_is_refused_most() {
+        let traffic = Traffic::new(10);
+        let send = |sender: &str, verdict, times| {
+            (0..times).for_each(|_| traffic.count(&record(sender, verdict, None), START));
+        };
+        send("<Many@x>", Verdict::Accept, 5);
+        send("<large@x>", Verdict::Accept, 3);
+        send("<large@x>", Verdict::Absorb, 4);
+        send("<refused@x>", Verdict::Reject, 9);
+        let top = traffic.top(2, START);
+        let names = |list: &[TopSender]| list.iter().map(|top| top.sender.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&top.messages), ["<many@x>", "<large@x>"]);
+        assert_eq!(names(&top.bytes), ["<large@x>", "<many@x>"]);
+        assert_eq!(names(&top.refusals), ["<refused@x>", "<large@x>"]);
+        assert_eq!(names(&traffic.top(2, START + 30 * MINUTE).refusals).len(), 2, "half an hour later still");
+        assert_eq!(traffic.top(2, START + 60 * MINUTE), TopSenders::default());
+    }
+
+    #[test]
+    fn forged_senders_push_out_themselves() {
+        let traffic = Traffic::new(100);
+        (0..5).for_each(|_| traffic.count(&record("<a@b>", Verdict::Reject, None), START));
+        for sender in 0..10_000 {
+            traffic.count(&record(&format!("<{sender}@x>"), Verdict::Reject, None), START);
+            assert!(traffic.lock().senders.len() <= 100);
+        }
+        assert_eq!(traffic.top(1, START).refusals[0].sender, "<a@b>");
+    }
+}
