@@ -82,7 +82,10 @@ fn storm(takes: bool, heeds: bool) -> (usize, usize) {
         let outcome = send(&mut proxy, takes, before, &site);
         if copy == 10 {
             let status = site.run(&["status"]).out;
-            assert!(status.contains("STORM          127.0.0.0/24 <newsletter@sillyplace.com> for joe@example.org"), "{status}");
+            assert!(
+                status.contains("STORM          127.0.0.0/24 <newsletter@sillyplace.com> for joe@example.org"),
+                "{status}"
+            );
         }
         bodies += usize::from(outcome != Try::RefusedAtData);
         if heeds && outcome != Try::Accepted {

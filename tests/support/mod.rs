@@ -4,3 +4,4 @@
 pub mod client;
 pub mod dialog;
 pub mod house;
+pub mod model;

@@ -1,0 +1,312 @@
+//! One try of a client against a bare session over the real store, with a backend that does what it is told: the world of
+//! the model test. It must not decide anything: it plays what a schedule says and notes what came of it.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+use portcullis::front::answers;
+use portcullis::policy::key::Seed;
+use portcullis::session::Session;
+use portcullis::session::event::BackendEnd;
+use portcullis::session::event::Fact;
+use portcullis::session::event::Farewell;
+use portcullis::session::event::Now;
+use portcullis::session::event::Output;
+use portcullis::session::event::Peer;
+use portcullis::store::ledger::Claim;
+use portcullis::store::state::State;
+
+use crate::support::dialog::Scene;
+
+/// What the client does with the end of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Hears the reply and says QUIT.
+    Takes,
+    /// Has said QUIT behind the dot, and closes in order when it has heard.
+    TakesPipelined,
+    /// Gets the reply, and closes without another word.
+    ClosesUnread,
+    /// Resets before the reply is written.
+    ResetsAtReply,
+    /// Resets when its dot is out, before the backend has answered.
+    ResetsAfterDot,
+    /// Sends no more behind the dot, but listens.
+    HalfCloses,
+    /// Resets in the middle of the body.
+    ResetsInBody,
+}
+
+/// What the backend does with the dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Accepts,
+    Refuses,
+    Defers,
+    /// It has the message, but its 2xx is lost.
+    AcceptsAndBreaks,
+    Breaks,
+}
+
+/// A message: its number makes its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Message {
+    pub number: usize,
+    pub recipients: &'static [&'static str],
+}
+
+/// A message for a recipient.
+pub type Copy = (usize, &'static str);
+
+/// A session, its claims and its ends.
+pub struct Conversation<'a> {
+    session: Session,
+    state: &'a State,
+    message: Message,
+    word: Word,
+    claim: Option<Claim>,
+    accepted: Vec<Claim>,
+    replies: BytesMut,
+    heard: Vec<&'static str>,
+    in_body: bool,
+    /// `hold = false`.
+    streams: bool,
+    /// Of the client, not used yet.
+    pipelined: BytesMut,
+    /// The dot has come to the backend, which has not answered yet.
+    pub asked: bool,
+    /// What the client has got, if it listens.
+    said: Vec<u8>,
+    listens: bool,
+    began: Instant,
+}
+
+impl<'a> Conversation<'a> {
+    /// Up to the dot; further when no backend is asked.
+    pub fn begin(scene: &Scene, state: &'a State, message: Message, fate: Fate, word: Word) -> Self {
+        let began = Instant::now();
+        let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
+        let mut session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
+        session.start(scene.admission, Duration::ZERO, None, now);
+        let mut this = Self {
+            session,
+            state,
+            message,
+            word,
+            claim: None,
+            accepted: Vec::new(),
+            replies: BytesMut::new(),
+            heard: Vec::new(),
+            in_body: false,
+            streams: !scene.snapshot.settings.hold,
+            pipelined: BytesMut::new(),
+            asked: false,
+            said: Vec::new(),
+            listens: true,
+            began,
+        };
+        this.drain();
+        this.client("EHLO c.example\r\nMAIL FROM:<a@sender.example>\r\n");
+        message.recipients.iter().for_each(|recipient| this.client(&format!("RCPT TO:<{recipient}>\r\n")));
+        this.client("DATA\r\n");
+        let text = message.text();
+        match fate {
+            Fate::ResetsInBody => this.client(&text[..text.len() / 2]),
+            Fate::TakesPipelined => this.client(&format!("{text}.\r\nQUIT\r\n")),
+            _ => this.client(&format!("{text}.\r\n")),
+        }
+        this
+    }
+
+    /// What the client does while the backend has the dot.
+    pub fn wait(&mut self, fate: Fate) {
+        let now = self.now();
+        match fate {
+            Fate::ResetsAfterDot | Fate::ResetsInBody => {
+                self.listens = false;
+                self.session.handle_client_reset(now);
+            }
+            Fate::ResetsAtReply => self.listens = false,
+            Fate::HalfCloses => self.session.handle_client_end(&mut BytesMut::new(), now),
+            Fate::Takes | Fate::TakesPipelined | Fate::ClosesUnread => {}
+        }
+        self.drain();
+    }
+
+    /// The backend says its word on the dot, if it was asked; the copies that it has then.
+    pub fn answer(&mut self) -> Vec<Copy> {
+        if !std::mem::take(&mut self.asked) {
+            return Vec::new();
+        }
+        let accepts = matches!(self.word, Word::Accepts | Word::AcceptsAndBreaks);
+        let copy = |recipient: &&'static str| (self.message.number, *recipient);
+        let copies = self.heard.iter().filter(|_| accepts).map(copy).collect();
+        match self.word {
+            Word::Accepts => self.backend("250 ok\r\n"),
+            Word::Refuses => self.backend("554 no\r\n"),
+            Word::Defers => self.backend("451 later\r\n"),
+            Word::AcceptsAndBreaks | Word::Breaks => {
+                let now = self.now();
+                self.session.handle_backend_end(BackendEnd::Lost, now);
+            }
+        }
+        self.drain();
+        copies
+    }
+
+    /// The end of the connection; whether the client knows that its message was accepted.
+    pub fn end(mut self, fate: Fate) -> bool {
+        let told = self.said.windows(3).any(|code| code == b"354")
+            && self.final_reply().is_some_and(|reply| reply.starts_with("250"));
+        let now = self.now();
+        let farewell = match fate {
+            Fate::Takes => {
+                self.session.handle_client_heard();
+                self.client("QUIT\r\n");
+                Farewell::Ended
+            }
+            Fate::TakesPipelined => Farewell::Ended,
+            Fate::ClosesUnread | Fate::HalfCloses => {
+                self.session.handle_client_end(&mut BytesMut::new(), now);
+                Farewell::Ended
+            }
+            Fate::ResetsAfterDot | Fate::ResetsAtReply | Fate::ResetsInBody => {
+                self.session.handle_client_reset(now);
+                Farewell::Lost
+            }
+        };
+        self.drain();
+        assert!(self.session.is_over(), "a session that does not end: {fate:?}");
+        self.session.handle_farewell(farewell);
+        self.drain();
+        told && matches!(fate, Fate::Takes | Fate::TakesPipelined)
+    }
+
+    /// The first reply behind 354.
+    fn final_reply(&self) -> Option<String> {
+        let text = String::from_utf8_lossy(&self.said).into_owned();
+        let (_, rest) = text.split_once("354 ")?;
+        rest.lines().nth(1).map(str::to_owned)
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.began, wall: Timestamp::UNIX_EPOCH }
+    }
+
+    fn client(&mut self, octets: &str) {
+        let now = self.now();
+        let mut input = BytesMut::from(octets.as_bytes());
+        loop {
+            let before = input.len();
+            self.session.handle_client(&mut input, now);
+            self.drain();
+            if input.is_empty() || input.len() == before {
+                break;
+            }
+        }
+        // What is pipelined behind the dot waits for the answer in the driver's buffer.
+        self.pipelined.extend_from_slice(&input);
+    }
+
+    fn backend(&mut self, octets: &str) {
+        self.replies.extend_from_slice(octets.as_bytes());
+        let now = self.now();
+        self.session.handle_backend(&mut self.replies, true, now);
+    }
+
+    fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                self.obey(output);
+            }
+            if self.listens {
+                self.session.handle_client_written();
+            }
+            let before = self.pipelined.len();
+            if before > 0 && self.session.wants_input() {
+                let now = self.now();
+                self.session.handle_client(&mut self.pipelined, now);
+            }
+            if before == self.pipelined.len() && !self.session.has_output() {
+                return;
+            }
+        }
+    }
+
+    fn obey(&mut self, output: Output) {
+        let now = self.now();
+        match output {
+            Output::Ask(question) => {
+                let (answer, claim) = answers::answer(self.state, &question);
+                self.claim = claim;
+                self.session.handle_answer(answer, now);
+            }
+            Output::Backend(octets) => self.hear(&octets),
+            Output::BackendBody => {
+                self.in_body = true;
+                self.session.handle_body_sent(now);
+            }
+            Output::Client(octets) if self.listens => self.said.extend_from_slice(&octets),
+            Output::DropBackend { .. } => {
+                (self.in_body, self.asked) = (false, false);
+                self.heard.clear();
+                self.replies.clear();
+            }
+            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
+            Output::HoldDrop => self.claim = None,
+            Output::OpenBackend { .. } => {
+                self.session.handle_backend_open(now);
+                self.backend("220 b\r\n");
+            }
+            Output::Tell(fact) => self.tell(&fact),
+            Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Record(_) | Output::StartTls => {}
+        }
+    }
+
+    fn tell(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Accepted => {
+                if let Some(mut claim) = self.claim.take() {
+                    claim.accepted();
+                    self.accepted.push(claim);
+                }
+            }
+            Fact::Took => self.accepted.drain(..).for_each(Claim::took),
+            Fact::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
+            fact => answers::tell(self.state, fact),
+        }
+    }
+
+    /// As the backend.
+    fn hear(&mut self, octets: &[u8]) {
+        let text = String::from_utf8_lossy(octets).into_owned();
+        if std::mem::take(&mut self.in_body) {
+            if text.ends_with(".\r\n") {
+                self.asked = true;
+            } else {
+                self.in_body = true;
+            }
+            return;
+        }
+        let named = |text: &str| self.message.recipients.iter().find(|it| text.contains(**it)).copied();
+        match text.as_bytes() {
+            [b'M', ..] => self.heard.clear(),
+            [b'R', b'C', ..] => self.heard.extend(named(&text)),
+            _ => {}
+        }
+        let data = text.starts_with("DATA");
+        self.in_body = data && self.streams;
+        self.backend(if data { "354 go\r\n" } else { "250 ok\r\n" });
+    }
+}
+
+impl Message {
+    /// Whole, without its dot.
+    fn text(self) -> String {
+        let Self { number, .. } = self;
+        format!("Message-ID: <{number}@sender.example>\r\nSubject: {number}\r\n\r\ntext of {number}\r\n")
+    }
+}
