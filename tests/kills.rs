@@ -1,10 +1,11 @@
 //! kill -9 at random moments: every message that a client was told 250 for has been delivered, and one that was only
 //! tried again where no 250 came was delivered once, but for what a kill between the backend's 250 and the next write of
 //! the state may double.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/proxy.rs"]
 mod proxy;
+mod support;
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,6 +27,7 @@ use nix::unistd::Pid;
 use proxy::LONG;
 use proxy::Proxy;
 use proxy::Site;
+use support::house::House;
 
 const MESSAGES: usize = 1000;
 
@@ -62,15 +64,15 @@ fn send(address: SocketAddr, id: usize) -> io::Result<bool> {
     Ok(accepted)
 }
 
-#[test]
-fn nothing_is_lost() {
-    let site = Site::new("", "");
+/// All messages through one life after the other, each ended by kill -9; how many there were.
+fn deliver_through_kills(site: &Site, longest_life: Duration) -> usize {
     let random = RandomState::new();
+    let longest = u64::try_from(longest_life.as_micros()).unwrap();
     let (mut next, mut kills) = (0, 0);
     while next < MESSAGES {
-        let mut proxy = Proxy::start(&site);
+        let mut proxy = Proxy::start(site);
         let (address, pid) = (proxy.addresses[0], Pid::from_raw(i32::try_from(proxy.pid()).unwrap()));
-        let delay = Duration::from_micros(1_000 + random.hash_one(kills) % 60_000);
+        let delay = Duration::from_micros(1_000 + random.hash_one(kills) % longest);
         let (done, over) = (Mutex::new(false), Condvar::new());
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -94,9 +96,12 @@ fn nothing_is_lost() {
         let _ = kill(pid, Signal::SIGKILL);
         proxy.wait();
     }
+    kills
+}
+
+fn assert_nothing_is_lost(texts: impl Iterator<Item = String>, kills: usize) {
     let mut copies: HashMap<String, usize> = HashMap::new();
-    for entry in fs::read_dir(site.path("mail/new")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for text in texts {
         let id = text.lines().find(|line| line.starts_with("Message-ID")).unwrap().to_owned();
         *copies.entry(id).or_default() += 1;
     }
@@ -104,4 +109,27 @@ fn nothing_is_lost() {
     let extra: usize = copies.values().map(|count| count - 1).sum();
     assert!(extra <= kills, "{extra} extra copies after {kills} kills");
     assert!(kills >= 10, "only {kills} kills");
+}
+
+#[test]
+fn nothing_is_lost() {
+    let site = Site::new("", "");
+    let kills = deliver_through_kills(&site, Duration::from_millis(60));
+    let mails = fs::read_dir(site.path("mail/new")).unwrap();
+    assert_nothing_is_lost(mails.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()), kills);
+}
+
+#[test]
+fn nothing_is_lost_before_the_real_smtpfront() {
+    let house = House::new();
+    let site = Site::new("", "");
+    let backend = format!(
+        "spawn = [{:?}]\nenv = {{ QMAILHOME = {:?}, QMAILQUEUE = {:?} }}",
+        house.path("smtpfront"),
+        house.path(""),
+        house.path("qmail-queue")
+    );
+    site.write("portcullis.toml", &proxy::configuration("", &backend, ""));
+    let kills = deliver_through_kills(&site, Duration::from_millis(600));
+    assert_nothing_is_lost(house.queued().into_iter().map(|queued| queued.message), kills);
 }
