@@ -8,6 +8,8 @@ use std::io;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -105,12 +107,11 @@ fn local<T>(limit: Duration, work: impl Future<Output = Result<T, Box<dyn Error>
 async fn connection(address: SocketAddr, shape: &Shape, text: &[u8], left: &Cell<usize>) -> io::Result<()> {
     let mut conversation = Conversation::open(address).await?;
     for _ in 0..shape.messages {
-        let number = left.get();
-        if number == 0 {
+        if left.get() == 0 {
             break;
         }
-        left.set(number - 1);
-        conversation.message(number, shape, text).await?;
+        left.set(left.get() - 1);
+        conversation.message(shape, text).await?;
     }
     conversation.say(b"QUIT\r\n", b"221").await
 }
@@ -131,7 +132,7 @@ impl Conversation {
         Ok(conversation)
     }
 
-    async fn message(&mut self, number: usize, shape: &Shape, text: &[u8]) -> io::Result<()> {
+    async fn message(&mut self, shape: &Shape, text: &[u8]) -> io::Result<()> {
         let mail = format!("MAIL FROM:<sender@client.example> SIZE={}\r\n", shape.size);
         let rcpt = "RCPT TO:<recipient@sink.example>\r\n";
         if shape.pipelined {
@@ -146,7 +147,8 @@ impl Conversation {
         }
         // No two messages are the same: a policy may know repeats.
         self.output.clear();
-        write!(self.output, "Subject: {number:0SUBJECT$}\r\n")?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        write!(self.output, "Message-ID: <{number:0DIGITS$}@client.example>\r\nSubject: {number:0DIGITS$}\r\n")?;
         self.output.extend_from_slice(text.get(..SMALL).unwrap_or(text));
         self.stream.write_all(&self.output).await?;
         if let Some(rest) = text.get(SMALL..) {
@@ -181,10 +183,12 @@ impl Conversation {
     }
 }
 
-/// What follows the subject line, with the final dot: `size` octets together, the dot left out.
+/// What follows the subject, with the final dot: `size` octets together, the dot left out.
 fn text(size: usize) -> Vec<u8> {
-    let mut text = b"From: <sender@client.example>\r\nTo: <recipient@sink.example>\r\n\r\n".to_vec();
-    let size = size.saturating_sub("Subject: \r\n".len() + SUBJECT);
+    let mut text = b"Date: Wed, 25 Nov 2026 12:00:00 +0000\r\nFrom: <sender@client.example>\r\n\
+        To: <recipient@sink.example>\r\n\r\n"
+        .to_vec();
+    let size = size.saturating_sub("Message-ID: <@client.example>\r\nSubject: \r\n".len() + 2 * DIGITS);
     let line = [b"0123456789".repeat(8)[..76].to_vec(), b"\r\n".to_vec()].concat();
     while text.len() + line.len() <= size {
         text.extend_from_slice(&line);
@@ -197,7 +201,9 @@ fn text(size: usize) -> Vec<u8> {
     text
 }
 
-/// Digits of the number in the subject.
-const SUBJECT: usize = 12;
+/// Of the next message.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// Digits of the number in Message-ID and subject.
+const DIGITS: usize = 12;
 /// A message of up to this size goes out in one write, a larger one is not copied.
 const SMALL: usize = 64 * 1024;

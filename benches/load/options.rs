@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, value_parser = value_parser!(u16).range(10..=4000))]
     idle: Option<u16>,
     /// Which systems, in this order
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "portcullis", "haproxy"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "portcullis", "without-ledger", "haproxy"])]
     systems: Vec<System>,
     /// Longest time of one run
     #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..=3600))]

@@ -28,6 +28,8 @@ pub(crate) enum System {
     Haproxy,
     /// This crate.
     Portcullis,
+    /// This crate, remembering no message: what the ledger costs.
+    WithoutLedger,
 }
 
 impl fmt::Display for System {
@@ -36,6 +38,7 @@ impl fmt::Display for System {
             Self::Direct => "direct",
             Self::Haproxy => "haproxy",
             Self::Portcullis => "portcullis",
+            Self::WithoutLedger => "without-ledger",
         })
     }
 }
@@ -58,7 +61,8 @@ impl Running {
         let started = match system {
             System::Direct => Ok((sink, None)),
             System::Haproxy => haproxy(sink, scratch, processes),
-            System::Portcullis => portcullis(sink, scratch, processes),
+            System::Portcullis => portcullis(sink, &scratch.join("with"), "", processes),
+            System::WithoutLedger => portcullis(sink, &scratch.join("without"), WITHOUT_LEDGER, processes),
         };
         let (address, process) = started.map_err(|fault| format!("{system}: {fault} (--systems leaves it out)"))?;
         Ok(Self { system, address, process, processes: processes.clone() })
@@ -107,9 +111,10 @@ fn haproxy(sink: SocketAddr, scratch: &Path, processes: &Processes) -> Started {
     until(id, &log, processes, || TcpStream::connect(address).ok().map(|_| address))
 }
 
-fn portcullis(sink: SocketAddr, scratch: &Path, processes: &Processes) -> Started {
+fn portcullis(sink: SocketAddr, scratch: &Path, more: &str, processes: &Processes) -> Started {
+    fs::create_dir_all(scratch)?;
     let file = scratch.join("portcullis.toml");
-    fs::write(&file, PORTCULLIS.replace("{sink}", &sink.to_string()))?;
+    fs::write(&file, PORTCULLIS.replace("{sink}", &sink.to_string()) + more)?;
     let log = scratch.join("portcullis.log");
     let program = PathBuf::from(env!("CARGO_BIN_EXE_portcullis"));
     let id = spawn(Command::new(program).arg("serve").arg("-c").arg(&file).current_dir(scratch), &log, processes)?;
@@ -171,4 +176,10 @@ max = 10000
 limit = \"1GB\"
 [admin]
 listen = \"\"
+";
+
+const WITHOUT_LEDGER: &str = "\
+[repeat]
+unacknowledged = \"deliver\"
+limit = 0
 ";

@@ -57,11 +57,11 @@ impl Sample {
 pub(crate) fn print(workloads: &[(Shape, Vec<Row>)], idle: &[(System, Option<u64>)], connections: usize) {
     for (shape, rows) in workloads {
         println!("\n{shape}; median of {} rounds", rows.first().map_or(0, |row| row.samples.len()));
-        println!("{:<12} {:>10} {:>10} {:>8} {:>16}", "system", "rate /s", "MB/s", "ratio", "CPU ms per 1000");
+        println!("{:<14} {:>10} {:>10} {:>8} {:>16}", "system", "rate /s", "MB/s", "ratio", "CPU ms per 1000");
         for row in rows {
             let rate = row.rate();
             println!(
-                "{:<12} {:>10} {:>10} {:>8} {:>16}",
+                "{:<14} {:>10} {:>10} {:>8} {:>16}",
                 row.system,
                 number(rate, 1),
                 number(rate.map(|rate| rate * shape.size as f64 / 1e6), 1),
@@ -71,9 +71,9 @@ pub(crate) fn print(workloads: &[(Shape, Vec<Row>)], idle: &[(System, Option<u64
         }
     }
     println!("\n{connections} idle connections");
-    println!("{:<12} {:>24}", "system", "octets RSS a connection");
+    println!("{:<14} {:>24}", "system", "octets RSS a connection");
     for (system, octets) in idle {
-        println!("{system:<12} {:>24}", octets.map_or_else(|| "-".to_owned(), |octets| octets.to_string()));
+        println!("{system:<14} {:>24}", octets.map_or_else(|| "-".to_owned(), |octets| octets.to_string()));
     }
 }
 

@@ -1,8 +1,15 @@
 //! What makes two messages the same: BLAKE3 over the canonical text as it goes to the backend, without the fields that
 //! are written anew on the way or for every try. The strong fingerprint is of all the rest, the weak one leaves out Date
 //! and Message-ID too. It is keyed, so that nobody outside can look for two messages that meet.
+//!
+//! Hashed are two streams, so that no octet is hashed twice: `text` is header and body without what is left out, `dated`
+//! is Date and Message-ID, each behind its place in `text`. The weak fingerprint is the hash of `text`'s digest and of
+//! where in it the body begins; the strong one takes in `dated`'s digest too.
+
+use std::fmt;
 
 use blake3::Hasher;
+use blake3::KEY_LEN;
 
 /// Of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,50 +23,107 @@ pub struct Fingerprints {
 /// Fingerprints in the making.
 #[derive(Debug)]
 pub(super) struct Hashes {
-    strong: Hasher,
-    weak: Hasher,
-    /// Hashed once for both.
-    body: Hasher,
+    text: Digest,
+    dated: Digest,
+    /// Octets of the header in `text`.
+    header: u64,
+    kind: Kind,
 }
 
 /// Which fingerprints a field goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     Both,
     Neither,
     StrongOnly,
 }
 
 impl Hashes {
-    pub(super) fn new(key: &[u8; 32]) -> Box<Self> {
-        let hasher = || Hasher::new_keyed(key);
-        Box::new(Self { strong: hasher(), weak: hasher(), body: hasher() })
+    pub(super) fn new(key: &[u8; KEY_LEN]) -> Self {
+        Self { text: Digest::new(key), dated: Digest::new(key), header: 0, kind: Kind::Both }
     }
 
-    pub(super) fn header(&mut self, kind: Kind, octets: &[u8]) {
-        if kind != Kind::Neither {
-            self.strong.update(octets);
+    /// A field of this name begins.
+    pub(super) fn begin(&mut self, name: &[u8]) {
+        self.kind = Kind::of(name);
+        if self.kind == Kind::StrongOnly {
+            // Its first octet is 0, which begins no line of a header: the field before it has ended here.
+            self.dated.update(&self.header.to_be_bytes());
         }
-        if kind == Kind::Both {
-            self.weak.update(octets);
+    }
+
+    pub(super) fn header(&mut self, octets: &[u8]) {
+        match self.kind {
+            Kind::Both => {
+                self.text.update(octets);
+                self.header += octets.len() as u64;
+            }
+            Kind::Neither => {}
+            Kind::StrongOnly => self.dated.update(octets),
         }
     }
 
     pub(super) fn body(&mut self, octets: &[u8]) {
-        self.body.update(octets);
+        self.text.update(octets);
     }
 
-    /// The body's digest has a fixed length, so that no octet can move between header and body unseen.
-    pub(super) fn finish(mut self) -> Fingerprints {
-        let body = self.body.finalize();
-        self.strong.update(body.as_bytes());
-        self.weak.update(body.as_bytes());
-        Fingerprints { strong: self.strong.finalize().into(), weak: self.weak.finalize().into() }
+    pub(super) fn finish(self) -> Fingerprints {
+        let key = self.text.key;
+        // Of fixed length each, so that no octet can move from one to the next unseen.
+        let mut all = [0; 32 + 8 + 32];
+        all[..32].copy_from_slice(&self.text.finish());
+        all[32..40].copy_from_slice(&self.header.to_be_bytes());
+        let weak = blake3::keyed_hash(&key, &all[..40]).into();
+        all[40..].copy_from_slice(&self.dated.finish());
+        Fingerprints { strong: blake3::keyed_hash(&key, &all).into(), weak }
+    }
+}
+
+/// Gathers short pieces: a small message is hashed at once, without a `Hasher` of 2 KB, and a large one at full width.
+struct Digest {
+    key: [u8; KEY_LEN],
+    waiting: Vec<u8>,
+    hasher: Option<Box<Hasher>>,
+}
+
+impl Digest {
+    fn new(key: &[u8; KEY_LEN]) -> Self {
+        Self { key: *key, waiting: Vec::new(), hasher: None }
+    }
+
+    fn update(&mut self, octets: &[u8]) {
+        if self.waiting.len() + octets.len() <= GATHERED {
+            self.waiting.extend_from_slice(octets);
+            return;
+        }
+        let hasher = self.hasher.get_or_insert_with(|| Box::new(Hasher::new_keyed(&self.key)));
+        // Whole blocks only: BLAKE3 hashes as many chunks at once as stand at a multiple of their number.
+        let (fill, octets) = octets.split_at(GATHERED - self.waiting.len());
+        self.waiting.extend_from_slice(fill);
+        hasher.update(&self.waiting);
+        self.waiting.clear();
+        let (blocks, rest) = octets.split_at(octets.len() - octets.len() % GATHERED);
+        hasher.update(blocks);
+        self.waiting.extend_from_slice(rest);
+    }
+
+    fn finish(self) -> [u8; 32] {
+        match self.hasher {
+            None => blake3::keyed_hash(&self.key, &self.waiting).into(),
+            Some(mut hasher) => hasher.update(&self.waiting).finalize().into(),
+        }
+    }
+}
+
+/// Neither the key nor the message.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Digest").field("waiting", &self.waiting.len()).finish_non_exhaustive()
     }
 }
 
 impl Kind {
-    pub(super) fn of(name: &[u8]) -> Self {
+    fn of(name: &[u8]) -> Self {
         let is = |field: &&str| name.eq_ignore_ascii_case(field.as_bytes());
         match () {
             () if WRITTEN_ANEW.iter().any(&is) => Self::Neither,
@@ -81,3 +145,5 @@ const WRITTEN_ANEW: [&str; 8] = [
     "return-path",
     "x-received",
 ];
+/// Octets that are hashed at once: sixteen chunks of BLAKE3, the most that its widest code takes.
+const GATHERED: usize = 16 * 1024;

@@ -3,7 +3,6 @@
 
 use crate::policy::fingerprint::Fingerprints;
 use crate::policy::fingerprint::Hashes;
-use crate::policy::fingerprint::Kind;
 use crate::policy::hops::Hops;
 use crate::smtp::header::HeaderScanner;
 use crate::smtp::header::HeaderSink;
@@ -31,13 +30,12 @@ pub struct MessageFacts {
 #[derive(Debug)]
 struct Sink {
     field: Field,
-    kind: Kind,
     /// The field's octets, the name included, as far as they are looked at.
     text: Vec<u8>,
     message_id: Option<String>,
     has_date: bool,
     hops: Hops,
-    hashes: Option<Box<Hashes>>,
+    hashes: Option<Hashes>,
 }
 
 /// What is looked for.
@@ -55,7 +53,6 @@ impl MessageReader {
     pub fn new(hops: Hops, key: Option<&[u8; 32]>) -> Self {
         let sink = Sink {
             field: Field::Other,
-            kind: Kind::Both,
             text: Vec::new(),
             message_id: None,
             has_date: false,
@@ -82,8 +79,10 @@ impl MessageReader {
 impl HeaderSink for Sink {
     fn begin(&mut self, name: &[u8]) {
         self.end_field();
-        self.kind = Kind::of(name);
         self.field = Field::of(name);
+        if let Some(hashes) = &mut self.hashes {
+            hashes.begin(name);
+        }
     }
 
     fn octets(&mut self, octets: &[u8]) {
@@ -92,7 +91,7 @@ impl HeaderSink for Sink {
             self.text.extend_from_slice(&octets[..octets.len().min(room)]);
         }
         if let Some(hashes) = &mut self.hashes {
-            hashes.header(self.kind, octets);
+            hashes.header(octets);
         }
     }
 
@@ -204,6 +203,9 @@ mod tests {
             ("an octet of the header", first.replace("Subject: s", "Subject: t"), (false, false)),
             ("an octet that moved", first.replace("Subject: s\r\n\r\n", "\r\nSubject: s\r\n"), (false, false)),
             ("an empty line more", first.replace("\r\n\r\n", "\r\n\r\n\r\n"), (false, false)),
+            ("Date elsewhere", first.replace("Date: 1\r\n", "").replace("Subject", "Date: 1\r\nSubject"), weak),
+            ("Date in the body", first.replace("Date: 1\r\n", "").replace("body", "Date: 1\r\nbody"), (false, false)),
+            ("twice the Date", first.replace("Date: 1\r\n", "Date: 1\r\nDate: 1\r\n"), weak),
             ("folded elsewhere", first.replace("Subject: s", "Subject:\r\n s"), (false, false)),
             ("a field with nearly such a name", format!("Received-SPFX: x\r\n{first}"), (false, false)),
             ("a field with a shorter name", format!("Deliver-To: x\r\n{first}"), (false, false)),

@@ -1,10 +1,14 @@
 //! What a table has changed since it was last written to the disk. It must not grow without a bound when the disk
 //! stands still: past it the whole table is written anew.
 
-/// The keys of changed rows.
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher;
+
+/// The keys of changed rows, and whether the disk has a row of theirs.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    keys: Vec<u128>,
+    keys: HashMap<u128, bool, BuildHasherDefault<Keyed>>,
     all: bool,
 }
 
@@ -21,8 +25,9 @@ pub struct Batch {
 pub type Octets = [u8; 16];
 
 impl Changes {
-    /// A row was written or removed.
-    pub(super) fn note(&mut self, key: u128) {
+    /// A row was written or removed; `stood`: there was one before. What came and went in between two writes costs the
+    /// disk nothing.
+    pub(super) fn note(&mut self, key: u128, stood: bool) {
         if self.all {
             return;
         }
@@ -30,21 +35,43 @@ impl Changes {
             self.all();
             return;
         }
-        self.keys.push(key);
+        // A row that stood and was not changed since the last write is on the disk.
+        self.keys.entry(key).or_insert(stood);
     }
 
     /// Everything is to be written anew.
     pub(super) fn all(&mut self) {
-        self.keys = Vec::new();
+        self.keys = HashMap::default();
         self.all = true;
     }
 
-    /// Takes them: `None` for everything.
-    pub(super) fn take(&mut self) -> Option<Vec<u128>> {
-        if std::mem::take(&mut self.all) {
-            return None;
-        }
-        Some(std::mem::take(&mut self.keys))
+    /// Whether everything is to be written anew.
+    pub(super) fn is_all(&self) -> bool {
+        self.all
+    }
+
+    /// Takes them; none when everything is to be written.
+    pub(super) fn take(&mut self) -> HashMap<u128, bool, BuildHasherDefault<Keyed>> {
+        self.all = false;
+        std::mem::take(&mut self.keys)
+    }
+}
+
+/// A key is a hash already.
+#[derive(Debug, Default)]
+pub(super) struct Keyed(u64);
+
+impl Hasher for Keyed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        octets.iter().for_each(|octet| self.0 = self.0.rotate_left(8) ^ u64::from(*octet));
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
     }
 }
 
@@ -65,11 +92,23 @@ mod tests {
     #[test]
     fn a_disk_that_stands_still_takes_no_memory() {
         let mut changes = Changes::default();
-        (0..10 * MOST as u128).for_each(|key| changes.note(key));
+        (0..10 * MOST as u128).for_each(|key| changes.note(key, false));
         assert_eq!(changes.keys.capacity(), 0);
-        assert_eq!(changes.take(), None, "all of it");
-        changes.note(7);
-        assert_eq!(changes.take(), Some(vec![7]));
-        assert_eq!(changes.take(), Some(vec![]));
+        assert!(changes.is_all());
+        assert!(changes.take().is_empty());
+        changes.note(7, true);
+        assert_eq!(changes.take().into_iter().collect::<Vec<_>>(), [(7, true)]);
+        assert!(changes.take().is_empty());
+    }
+
+    #[test]
+    fn what_the_disk_has_is_what_stood_at_the_first_change() {
+        let mut changes = Changes::default();
+        for (key, stood) in [(1, false), (1, true), (2, true), (2, false), (2, true)] {
+            changes.note(key, stood);
+        }
+        let mut taken: Vec<_> = changes.take().into_iter().collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [(1, false), (2, true)]);
     }
 }

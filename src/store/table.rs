@@ -60,7 +60,7 @@ impl Table {
         let old = found.as_ref().map(|slot| slot.get().1);
         let new = change(old.filter(|row| row.until > now));
         if new != old {
-            changes.note(key);
+            changes.note(key, found.is_some());
         }
         match (found, new) {
             (Some(mut slot), Some(row)) => slot.get_mut().1 = row,
@@ -112,19 +112,25 @@ impl Table {
 
     /// What has changed since the last time.
     pub fn take_changes(&self) -> Batch {
-        let mut batch = Batch::default();
         // One shard that lost count makes all of them be written: on the disk they are one table.
-        let lists: Vec<_> = self.shards.iter().map(|shard| lock(shard).changes.take()).collect();
-        batch.anew = lists.iter().any(Option::is_none);
-        for (shard, keys) in self.shards.iter().zip(lists) {
-            let shard = lock(shard);
-            let slots = &shard.slots;
-            if batch.anew {
+        let anew = self.shards.iter().any(|shard| lock(shard).changes.is_all());
+        let mut batch = Batch { anew, rows: Vec::new() };
+        for shard in &self.shards {
+            // Under one lock: what changes later is changed against what is written now.
+            let Shard { slots, changes } = &mut *lock(shard);
+            if anew {
+                changes.take();
                 batch.rows.extend(slots.iter().map(|(key, row)| (*key, Some(row.octets()))));
                 continue;
             }
-            let found = |key: u128| slots.find(key as u64, |slot| slot.0 == key).map(|slot| slot.1.octets());
-            batch.rows.extend(keys.into_iter().flatten().map(|key| (key, found(key))));
+            // It lost count just now: next time.
+            if changes.is_all() {
+                continue;
+            }
+            for (key, stood) in changes.take() {
+                let row = slots.find(key as u64, |slot| slot.0 == key).map(|slot| slot.1.octets());
+                batch.rows.extend((stood || row.is_some()).then_some((key, row)));
+            }
         }
         batch
     }
@@ -143,7 +149,7 @@ impl Table {
         if row.until > now && shard.slots.len() < self.most_per_shard {
             shard.slots.insert_unique(key as u64, (key, row), hash);
         } else {
-            shard.changes.note(key);
+            shard.changes.note(key, true);
         }
     }
 
@@ -186,7 +192,7 @@ fn drop_expired(slots: &mut HashTable<(u128, Row)>, changes: &mut Changes, now: 
     slots.retain(|(key, row)| {
         let stays = row.until > now;
         if !stays {
-            changes.note(*key);
+            changes.note(*key, true);
         }
         stays
     });
@@ -207,7 +213,7 @@ fn make_room(slots: &mut HashTable<(u128, Row)>, changes: &mut Changes, most: us
             let goes = excess > 0 && row.until <= at_most;
             if goes {
                 excess -= 1;
-                changes.note(*key);
+                changes.note(*key, true);
             }
             !goes
         });

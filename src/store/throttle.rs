@@ -111,23 +111,27 @@ impl ThrottleTable {
 
     /// What has changed since the last time.
     pub fn take_changes(&self) -> Batch {
-        let mut batch = Batch::default();
-        let lists: Vec<_> = self.shards.iter().map(|shard| lock(shard).changes.take()).collect();
         // One shard that lost count makes all of them be written: on the disk they are one table.
-        batch.anew = lists.iter().any(Option::is_none);
-        for (shard, keys) in self.shards.iter().zip(lists) {
-            let mut shard = lock(shard);
-            let mut write = |slot: &mut Slot| {
-                slot.span &= !UNWRITTEN;
-                (slot.key, Some(slot.octets()))
-            };
-            if batch.anew {
-                batch.rows.extend(shard.slots.iter_mut().map(&mut write));
+        let anew = self.shards.iter().any(|shard| lock(shard).changes.is_all());
+        let mut batch = Batch { anew, rows: Vec::new() };
+        for shard in &self.shards {
+            // Under one lock: what changes later is changed against what is written now.
+            let Shard { slots, changes, .. } = &mut *lock(shard);
+            if anew {
+                changes.take();
+                batch.rows.extend(slots.iter_mut().map(Slot::write));
                 continue;
             }
-            for key in keys.into_iter().flatten() {
-                let found = shard.slots.find_mut(key as u64, |slot| slot.key == key);
-                batch.rows.push(found.map_or((key, None), &mut write));
+            // It lost count just now: next time.
+            if changes.is_all() {
+                continue;
+            }
+            for (key, stood) in changes.take() {
+                match slots.find_mut(key as u64, |slot| slot.key == key) {
+                    Some(slot) => batch.rows.push(slot.write()),
+                    None if stood => batch.rows.push((key, None)),
+                    None => {}
+                }
             }
         }
         batch
@@ -146,7 +150,7 @@ impl ThrottleTable {
         if !slot.is_idle(now) && shard.slots.len() < self.most_per_shard {
             shard.slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
         } else {
-            shard.changes.note(key);
+            shard.changes.note(key, true);
         }
     }
 
@@ -242,12 +246,12 @@ impl StateStore for View<'_> {
             match found {
                 Some(old) => {
                     if !old.is_unwritten() {
-                        changes.note(key);
+                        changes.note(key, true);
                     }
                     *old = slot;
                 }
                 None => {
-                    changes.note(key);
+                    changes.note(key, false);
                     self.table.insert(slots, changes, slot, self.now);
                 }
             }
@@ -294,6 +298,12 @@ impl Slot {
         self.idle_at.saturating_sub(now) / u64::from(self.span & !UNWRITTEN).max(1)
     }
 
+    /// As it goes to the disk, where it stands from now on.
+    fn write(&mut self) -> (u128, Option<Octets>) {
+        self.span &= !UNWRITTEN;
+        (self.key, Some(self.octets()))
+    }
+
     fn is_unwritten(&self) -> bool {
         self.span & UNWRITTEN != 0
     }
@@ -320,7 +330,7 @@ fn drop_idle(slots: &mut HashTable<Slot>, changes: &mut Changes, now: u64) {
     slots.retain(|slot| {
         let stays = !slot.is_idle(now);
         if !stays {
-            changes.note(slot.key);
+            changes.note(slot.key, true);
         }
         stays
     });
@@ -341,7 +351,7 @@ fn make_room(slots: &mut HashTable<Slot>, changes: &mut Changes, most: usize, no
             let goes = excess > 0 && slot.spent(now) <= at_most;
             if goes {
                 excess -= 1;
-                changes.note(slot.key);
+                changes.note(slot.key, true);
             }
             !goes
         });

@@ -66,7 +66,7 @@ pub struct Health {
 impl File {
     /// Opens or makes it. One that is no state any more is moved aside: mail goes on, what it remembered is lost.
     pub(super) fn open(path: &Path) -> Result<Self, redb::DatabaseError> {
-        match Self::try_open(path) {
+        match Self::open_when_free(path) {
             Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(what))) => {
                 let aside = aside(path);
                 tracing::error!(path = %path.display(), what, kept = %aside.display(), "state broken, beginning anew");
@@ -75,6 +75,24 @@ impl File {
             }
             other => other,
         }
+    }
+
+    /// A process that was killed may have left one behind that has forked and not yet become its backend: it holds the
+    /// lock for some milliseconds more.
+    fn open_when_free(path: &Path) -> Result<Self, redb::DatabaseError> {
+        for _ in 0..MOST_LOOKS {
+            match Self::try_open(path) {
+                Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "before the runtime starts, and a lock has no event"
+                    )]
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                other => return other,
+            }
+        }
+        Self::try_open(path)
     }
 
     fn try_open(path: &Path) -> Result<Self, redb::DatabaseError> {
@@ -246,5 +264,8 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");
 
 const CACHE: usize = 8 << 20;
+/// Two seconds in all.
+const MOST_LOOKS: u32 = 40;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 const EVERY: Duration = Duration::from_secs(1);
 const MOST_ORDERS: usize = 1000;
