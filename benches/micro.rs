@@ -1,4 +1,5 @@
-//! What the parts of the path cost one by one: command, DATA, reply, list, throttle. No sockets, no files.
+//! What the parts of the path cost one by one: command, DATA, reply, list, throttle, fingerprints, ledger. No sockets, no
+//! files.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a bench")]
@@ -15,9 +16,15 @@ use criterion::Criterion;
 use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
+use portcullis::policy::hops::Hops;
 use portcullis::policy::key::Seed;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
+use portcullis::policy::message::MessageReader;
+use portcullis::policy::repeat::CopyKeys;
+use portcullis::policy::repeat::Dot;
+use portcullis::policy::repeat::Marks;
+use portcullis::policy::repeat::RepeatRules;
 use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
 use portcullis::policy::throttle::ThrottleKey;
@@ -34,6 +41,8 @@ use portcullis::smtp::line::LineReader;
 use portcullis::smtp::line::MAX_COMMAND_LINE;
 use portcullis::smtp::reply_reader::ReplyReader;
 use portcullis::store::clock::Wall;
+use portcullis::store::ledger::Decision;
+use portcullis::store::ledger::Ledger;
 use portcullis::store::throttle::ThrottleTable;
 
 fn commands(criterion: &mut Criterion) {
@@ -174,6 +183,57 @@ fn throttles(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What is read in a message of 4 KB while it passes, and of a megabyte, with and without fingerprints.
+fn messages(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("message");
+    let recipient = address("joe@example.org");
+    let key = Seed::new([7; 16]).fingerprint_key();
+    for (name, size) in [("4 KB", 4096), ("1 MB", MEGABYTE)] {
+        let line = format!("{}\r\n", "x".repeat(74));
+        let text = format!("{HEADER}{}", line.repeat(size / line.len()));
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        for (what, key) in [("hops and id", None), ("fingerprints too", Some(&key))] {
+            group.bench_function(format!("{name}, {what}"), |bencher| {
+                bencher.iter(|| {
+                    let mut reader = MessageReader::new(Hops::new("mx.example.org", [&recipient].into_iter()), key);
+                    text.as_bytes().chunks(READ).for_each(|piece| reader.feed(black_box(piece)));
+                    reader.finish()
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// A message that nobody has seen, accepted and acknowledged: what most mail is.
+fn ledgers(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ledger");
+    let ledger = Arc::new(Ledger::new(ENTRIES, Arc::new(Wall::new())));
+    let (seed, sender) = (Seed::new([7; 16]), ReversePath::Address(address("newsletter@sillyplace.com")));
+    let recipient = address("joe@example.org");
+    let mut number = 0_u64;
+    let mut dot = || {
+        number += 1;
+        let mut fingerprint = [0; 32];
+        fingerprint[..8].copy_from_slice(&number.to_le_bytes());
+        Dot {
+            rules: RepeatRules::default(),
+            marks: Marks { message_id: true, date: true, size: 4096 },
+            copies: vec![CopyKeys::new(&seed, &sender, &recipient, &fingerprint, &fingerprint)],
+            envelope: None,
+        }
+    };
+    group.bench_function("keys", |bencher| bencher.iter(&mut dot));
+    group.bench_function("keys, decide, accept, take", |bencher| {
+        bencher.iter(|| {
+            let Decision::Deliver(Some(mut claim), _) = ledger.decide(&dot()) else { panic!("it is new") };
+            claim.accepted();
+            claim.took();
+        });
+    });
+    group.finish();
+}
+
 fn throttle_key(number: u128) -> ThrottleKey {
     let exact = number.wrapping_mul(SPREAD);
     ThrottleKey { exact, coarse: exact }
@@ -186,9 +246,13 @@ fn address(text: &str) -> Address {
 /// Odd: makes distinct keys of distinct numbers, spread as a hash would spread them.
 const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 const ENTRIES: usize = 1_000_000;
+const HEADER: &str = "Received: from a.example (a.example [192.0.2.1])\r\n  by b.example with ESMTP id 1; now\r\n\
+                      DKIM-Signature: v=1; a=rsa-sha256; d=sillyplace.com;\r\n\tb=abc\r\nFrom: <a@sillyplace.com>\r\n\
+                      Date: Wed, 25 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@sillyplace.com>\r\nSubject: news\r\n\
+                      To: <joe@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n";
 const MEGABYTE: usize = 1_000_000;
 /// Octets of one read.
 const READ: usize = 64 * 1024;
 
-criterion_group!(benches, commands, data, replies, lists, throttles);
+criterion_group!(benches, commands, data, replies, lists, throttles, messages, ledgers);
 criterion_main!(benches);

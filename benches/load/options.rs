@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000))]
     total: Option<u32>,
     /// Rounds, whose median counts [default: 5; 3 with --quick]
-    #[arg(long, value_parser = value_parser!(u8).range(1..=51))]
+    #[arg(long, value_parser = value_parser!(u8).range(1..=201))]
     rounds: Option<u8>,
     /// Idle connections for the memory of one [default: 1000; 200 with --quick]
     #[arg(long, value_parser = value_parser!(u16).range(10..=4000))]

@@ -113,9 +113,10 @@ fn haproxy(sink: SocketAddr, scratch: &Path, processes: &Processes) -> Started {
 
 fn portcullis(sink: SocketAddr, scratch: &Path, more: &str, processes: &Processes) -> Started {
     fs::create_dir_all(scratch)?;
+    // Not beside the configuration, whose folder is watched.
+    let log = scratch.with_extension("log");
     let file = scratch.join("portcullis.toml");
     fs::write(&file, PORTCULLIS.replace("{sink}", &sink.to_string()) + more)?;
-    let log = scratch.join("portcullis.log");
     let program = PathBuf::from(env!("CARGO_BIN_EXE_portcullis"));
     let id = spawn(Command::new(program).arg("serve").arg("-c").arg(&file).current_dir(scratch), &log, processes)?;
     until(id, &log, processes, || {

@@ -40,15 +40,22 @@ impl Row {
     }
 
     fn cpu(&self) -> Option<f64> {
-        let each = self.samples.iter().filter_map(|sample| {
-            let milliseconds = sample.cpu?.as_secs_f64() * 1000.0;
-            Some(milliseconds * 1000.0 / sample.messages as f64)
-        });
-        median(each)
+        median(self.samples.iter().filter_map(Sample::cpu_per_1000))
+    }
+
+    /// Against `other` of the same round.
+    fn cpu_ratio(&self, other: Option<&Self>) -> Option<f64> {
+        let pairs = self.samples.iter().zip(&other?.samples);
+        median(pairs.filter_map(|(own, other)| Some(own.cpu_per_1000()? / other.cpu_per_1000()?)))
     }
 }
 
 impl Sample {
+    /// Milliseconds.
+    fn cpu_per_1000(&self) -> Option<f64> {
+        Some(self.cpu?.as_secs_f64() * 1e6 / self.messages as f64)
+    }
+
     fn rate(&self) -> f64 {
         self.messages as f64 / self.seconds
     }
@@ -57,16 +64,20 @@ impl Sample {
 pub(crate) fn print(workloads: &[(Shape, Vec<Row>)], idle: &[(System, Option<u64>)], connections: usize) {
     for (shape, rows) in workloads {
         println!("\n{shape}; median of {} rounds", rows.first().map_or(0, |row| row.samples.len()));
-        println!("{:<14} {:>10} {:>10} {:>8} {:>16}", "system", "rate /s", "MB/s", "ratio", "CPU ms per 1000");
+        println!(
+            "{:<14} {:>10} {:>10} {:>8} {:>16} {:>10}",
+            "system", "rate /s", "MB/s", "ratio", "CPU ms per 1000", "CPU ratio"
+        );
         for row in rows {
             let rate = row.rate();
             println!(
-                "{:<14} {:>10} {:>10} {:>8} {:>16}",
+                "{:<14} {:>10} {:>10} {:>8} {:>16} {:>10}",
                 row.system,
                 number(rate, 1),
                 number(rate.map(|rate| rate * shape.size as f64 / 1e6), 1),
                 number(row.ratio(direct(rows)), 3),
                 number(row.cpu(), 1),
+                number(row.cpu_ratio(peer(rows)), 3),
             );
         }
     }
@@ -103,6 +114,11 @@ fn system(row: &Row, direct: Option<&Row>) -> Value {
 
 fn direct(rows: &[Row]) -> Option<&Row> {
     rows.iter().find(|row| row.system == System::Direct)
+}
+
+/// What the CPU of the others is compared with: HAProxy, or else the last one.
+fn peer(rows: &[Row]) -> Option<&Row> {
+    rows.iter().find(|row| row.system == System::Haproxy).or(rows.last())
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {

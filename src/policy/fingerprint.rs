@@ -2,9 +2,10 @@
 //! are written anew on the way or for every try. The strong fingerprint is of all the rest, the weak one leaves out Date
 //! and Message-ID too. It is keyed, so that nobody outside can look for two messages that meet.
 //!
-//! Hashed are two streams, so that no octet is hashed twice: `text` is header and body without what is left out, `dated`
-//! is Date and Message-ID, each behind its place in `text`. The weak fingerprint is the hash of `text`'s digest and of
-//! where in it the body begins; the strong one takes in `dated`'s digest too.
+//! Hashed are two streams, so that no octet is hashed twice. `text` is the header without what is left out, its length,
+//! and the body: its digest is the weak fingerprint. `dated` is Date and Message-ID, each behind its place in `text`, and
+//! the weak fingerprint: its digest is the strong one. A place is eight octets that begin with 0, which no message has that
+//! may pass, so that no octet can move from one part to another unseen.
 
 use std::fmt;
 
@@ -27,6 +28,7 @@ pub(super) struct Hashes {
     dated: Digest,
     /// Octets of the header in `text`.
     header: u64,
+    in_body: bool,
     kind: Kind,
 }
 
@@ -40,14 +42,14 @@ enum Kind {
 
 impl Hashes {
     pub(super) fn new(key: &[u8; KEY_LEN]) -> Self {
-        Self { text: Digest::new(key), dated: Digest::new(key), header: 0, kind: Kind::Both }
+        let (text, dated) = (Digest::new(key, TEXT), Digest::new(key, DATED));
+        Self { text, dated, header: 0, in_body: false, kind: Kind::Both }
     }
 
     /// A field of this name begins.
     pub(super) fn begin(&mut self, name: &[u8]) {
         self.kind = Kind::of(name);
         if self.kind == Kind::StrongOnly {
-            // Its first octet is 0, which begins no line of a header: the field before it has ended here.
             self.dated.update(&self.header.to_be_bytes());
         }
     }
@@ -64,18 +66,16 @@ impl Hashes {
     }
 
     pub(super) fn body(&mut self, octets: &[u8]) {
+        if !std::mem::replace(&mut self.in_body, true) {
+            self.text.update(&self.header.to_be_bytes());
+        }
         self.text.update(octets);
     }
 
-    pub(super) fn finish(self) -> Fingerprints {
-        let key = self.text.key;
-        // Of fixed length each, so that no octet can move from one to the next unseen.
-        let mut all = [0; 32 + 8 + 32];
-        all[..32].copy_from_slice(&self.text.finish());
-        all[32..40].copy_from_slice(&self.header.to_be_bytes());
-        let weak = blake3::keyed_hash(&key, &all[..40]).into();
-        all[40..].copy_from_slice(&self.dated.finish());
-        Fingerprints { strong: blake3::keyed_hash(&key, &all).into(), weak }
+    pub(super) fn finish(mut self) -> Fingerprints {
+        let weak = self.text.finish();
+        self.dated.update(&weak);
+        Fingerprints { strong: self.dated.finish(), weak }
     }
 }
 
@@ -87,8 +87,9 @@ struct Digest {
 }
 
 impl Digest {
-    fn new(key: &[u8; KEY_LEN]) -> Self {
-        Self { key: *key, waiting: Vec::new(), hasher: None }
+    /// `expected`: octets that most messages do not exceed.
+    fn new(key: &[u8; KEY_LEN], expected: usize) -> Self {
+        Self { key: *key, waiting: Vec::with_capacity(expected), hasher: None }
     }
 
     fn update(&mut self, octets: &[u8]) {
@@ -145,5 +146,7 @@ const WRITTEN_ANEW: [&str; 8] = [
     "return-path",
     "x-received",
 ];
+const TEXT: usize = 8 * 1024;
+const DATED: usize = 256;
 /// Octets that are hashed at once: sixteen chunks of BLAKE3, the most that its widest code takes.
 const GATHERED: usize = 16 * 1024;

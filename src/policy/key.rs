@@ -51,6 +51,18 @@ impl KeyHash {
         self.0.write(octets);
     }
 
+    /// The same for all spellings that differ in letter case.
+    pub fn add_folded(&mut self, octets: &[u8]) {
+        self.0.write(&(octets.len() as u64).to_le_bytes());
+        let mut piece = [0; 64];
+        for octets in octets.chunks(piece.len()) {
+            let piece = &mut piece[..octets.len()];
+            piece.copy_from_slice(octets);
+            piece.make_ascii_lowercase();
+            self.0.write(piece);
+        }
+    }
+
     /// A list of words.
     pub fn add_names<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) {
         self.0.write(&(names.len() as u64).to_le_bytes());
@@ -101,5 +113,15 @@ mod tests {
         };
         assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
         assert_ne!(key(&["a", ""]), key(&["", "a"]));
+    }
+
+    #[test]
+    fn folded_is_as_if_it_had_been_lower_case() {
+        for length in [0, 1, 63, 64, 65, 200] {
+            let (mut upper, mut lower) = (KeyHash::new(&Seed::new([0; 16])), KeyHash::new(&Seed::new([0; 16])));
+            upper.add_folded("X".repeat(length).as_bytes());
+            lower.add("x".repeat(length).as_bytes());
+            assert_eq!(upper.finish(), lower.finish(), "{length}");
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Part {
             Self::Client => hash.add_network(subject.client, 32, 64),
             Self::ClientNet => hash.add_client_net(subject.client),
             Self::Helo if subject.helo.is_empty() => return None,
-            Self::Helo => hash.add(&subject.helo.to_ascii_lowercase()),
+            Self::Helo => hash.add_folded(subject.helo),
             Self::Recipient => hash.add(subject.recipient?.folded()),
             Self::RecipientDomain => hash.add(subject.recipient?.domain().unwrap_or_default()),
             // The null sender is somebody too: an empty address, which no other sender has.

@@ -80,11 +80,12 @@ impl Default for RepeatRules {
 impl CopyKeys {
     /// The keys of the copy for this recipient.
     pub fn new(seed: &Seed, sender: &ReversePath, recipient: &Address, strong: &[u8; 32], weak: &[u8; 32]) -> Self {
+        let mut envelope = KeyHash::new(seed);
+        add_mailbox(&mut envelope, sender.address());
+        add_mailbox(&mut envelope, Some(recipient));
         let key = |kind: &[u8], fingerprint: &[u8; 32]| {
-            let mut hash = KeyHash::new(seed);
+            let mut hash = envelope.clone();
             hash.add(kind);
-            add_mailbox(&mut hash, sender.address());
-            add_mailbox(&mut hash, Some(recipient));
             hash.add(fingerprint);
             hash.finish()
         };
@@ -111,7 +112,7 @@ pub fn envelope_key<'a>(
     hash.add(&(sorted.len() as u64).to_le_bytes());
     for (local, domain) in sorted {
         hash.add(local);
-        hash.add(&domain.to_ascii_lowercase());
+        hash.add_folded(domain);
     }
     hash.add(&size.to_le_bytes());
     hash.finish()
@@ -131,7 +132,7 @@ pub fn oversize_key(seed: &Seed, client: IpAddr, sender: &ReversePath, recipient
 fn add_mailbox(hash: &mut KeyHash, mailbox: Option<&Address>) {
     let (local, domain) = mailbox.map(exact).unwrap_or_default();
     hash.add(local);
-    hash.add(&domain.to_ascii_lowercase());
+    hash.add_folded(domain);
 }
 
 fn exact(address: &Address) -> (&[u8], &[u8]) {

@@ -25,9 +25,9 @@ pub struct Batch {
 pub type Octets = [u8; 16];
 
 impl Changes {
-    /// A row was written or removed; `stood`: there was one before. What came and went in between two writes costs the
-    /// disk nothing.
-    pub(super) fn note(&mut self, key: u128, stood: bool) {
+    /// A row was written or removed; whether there was one before, and is one now. What came and went in between two
+    /// writes is no change.
+    pub(super) fn note(&mut self, key: u128, stood: bool, stands: bool) {
         if self.all {
             return;
         }
@@ -36,7 +36,10 @@ impl Changes {
             return;
         }
         // A row that stood and was not changed since the last write is on the disk.
-        self.keys.entry(key).or_insert(stood);
+        let on_disk = *self.keys.entry(key).or_insert(stood);
+        if !on_disk && !stands {
+            self.keys.remove(&key);
+        }
     }
 
     /// Everything is to be written anew.
@@ -92,11 +95,11 @@ mod tests {
     #[test]
     fn a_disk_that_stands_still_takes_no_memory() {
         let mut changes = Changes::default();
-        (0..10 * MOST as u128).for_each(|key| changes.note(key, false));
+        (0..10 * MOST as u128).for_each(|key| changes.note(key, false, true));
         assert_eq!(changes.keys.capacity(), 0);
         assert!(changes.is_all());
         assert!(changes.take().is_empty());
-        changes.note(7, true);
+        changes.note(7, true, true);
         assert_eq!(changes.take().into_iter().collect::<Vec<_>>(), [(7, true)]);
         assert!(changes.take().is_empty());
     }
@@ -104,11 +107,20 @@ mod tests {
     #[test]
     fn what_the_disk_has_is_what_stood_at_the_first_change() {
         let mut changes = Changes::default();
-        for (key, stood) in [(1, false), (1, true), (2, true), (2, false), (2, true)] {
-            changes.note(key, stood);
+        for (key, stood, stands) in [
+            (1, false, true),
+            (1, true, true),
+            (2, true, false),
+            (2, false, true),
+            (2, true, true),
+            (3, false, true),
+            (3, true, false),
+            (4, true, false),
+        ] {
+            changes.note(key, stood, stands);
         }
         let mut taken: Vec<_> = changes.take().into_iter().collect();
         taken.sort_unstable();
-        assert_eq!(taken, [(1, false), (2, true)]);
+        assert_eq!(taken, [(1, false), (2, true), (4, true)], "what came and went leaves nothing");
     }
 }

@@ -6,6 +6,7 @@
 //! absorbs the copy that comes. A row of `delivered` counts copies that may be refused as repeats one day. A row of
 //! `envelopes` is what is known before a body comes.
 
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::policy::repeat::LONGEST_RENEWAL;
 use crate::policy::repeat::Marks;
 use crate::policy::repeat::RepeatRules;
 use crate::policy::repeat::TRIES_PER_PROOF;
+use crate::store::changes::Keyed;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
 use crate::store::table::Row;
@@ -29,7 +31,7 @@ use crate::store::table::Table;
 pub struct Ledger {
     clock: Arc<dyn Clock>,
     /// Messages on their way to the backend.
-    in_flight: DashMap<u128, ()>,
+    in_flight: DashMap<u128, (), BuildHasherDefault<Keyed>>,
     /// By strong key. `other` is 1 once an acknowledgement is known not to have been taken.
     pub(super) unacknowledged: Table,
     /// By weak key: copies that were delivered.
@@ -67,7 +69,7 @@ impl Ledger {
     pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            in_flight: DashMap::new(),
+            in_flight: DashMap::default(),
             unacknowledged: Table::new(bound),
             delivered: Table::new(bound),
             envelopes: Table::new(bound / 4),

@@ -60,7 +60,7 @@ impl Table {
         let old = found.as_ref().map(|slot| slot.get().1);
         let new = change(old.filter(|row| row.until > now));
         if new != old {
-            changes.note(key, found.is_some());
+            changes.note(key, found.is_some(), new.is_some());
         }
         match (found, new) {
             (Some(mut slot), Some(row)) => slot.get_mut().1 = row,
@@ -149,7 +149,7 @@ impl Table {
         if row.until > now && shard.slots.len() < self.most_per_shard {
             shard.slots.insert_unique(key as u64, (key, row), hash);
         } else {
-            shard.changes.note(key, true);
+            shard.changes.note(key, true, false);
         }
     }
 
@@ -192,7 +192,7 @@ fn drop_expired(slots: &mut HashTable<(u128, Row)>, changes: &mut Changes, now: 
     slots.retain(|(key, row)| {
         let stays = row.until > now;
         if !stays {
-            changes.note(*key, true);
+            changes.note(*key, true, false);
         }
         stays
     });
@@ -213,7 +213,7 @@ fn make_room(slots: &mut HashTable<(u128, Row)>, changes: &mut Changes, most: us
             let goes = excess > 0 && row.until <= at_most;
             if goes {
                 excess -= 1;
-                changes.note(*key, true);
+                changes.note(*key, true, false);
             }
             !goes
         });

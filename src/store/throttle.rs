@@ -150,7 +150,7 @@ impl ThrottleTable {
         if !slot.is_idle(now) && shard.slots.len() < self.most_per_shard {
             shard.slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
         } else {
-            shard.changes.note(key, true);
+            shard.changes.note(key, true, false);
         }
     }
 
@@ -246,12 +246,12 @@ impl StateStore for View<'_> {
             match found {
                 Some(old) => {
                     if !old.is_unwritten() {
-                        changes.note(key, true);
+                        changes.note(key, true, true);
                     }
                     *old = slot;
                 }
                 None => {
-                    changes.note(key, false);
+                    changes.note(key, false, true);
                     self.table.insert(slots, changes, slot, self.now);
                 }
             }
@@ -330,7 +330,7 @@ fn drop_idle(slots: &mut HashTable<Slot>, changes: &mut Changes, now: u64) {
     slots.retain(|slot| {
         let stays = !slot.is_idle(now);
         if !stays {
-            changes.note(slot.key, true);
+            changes.note(slot.key, true, false);
         }
         stays
     });
@@ -351,7 +351,7 @@ fn make_room(slots: &mut HashTable<Slot>, changes: &mut Changes, most: usize, no
             let goes = excess > 0 && slot.spent(now) <= at_most;
             if goes {
                 excess -= 1;
-                changes.note(slot.key, true);
+                changes.note(slot.key, true, false);
             }
             !goes
         });
