@@ -23,6 +23,16 @@ fn data() {
 }
 
 #[test]
+fn list() {
+    replay("list", portcullis::fuzzing::list);
+}
+
+#[test]
+fn message() {
+    replay("message", portcullis::fuzzing::message);
+}
+
+#[test]
 fn reply() {
     replay("reply", portcullis::fuzzing::reply);
 }
@@ -30,6 +40,11 @@ fn reply() {
 #[test]
 fn session() {
     replay("session", portcullis::fuzzing::session);
+}
+
+#[test]
+fn tcprules() {
+    replay("tcprules", portcullis::fuzzing::tcprules);
 }
 
 fn replay(target: &str, holds: fn(&[u8])) {

@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["ops", "config", "policy", "qmail"]),
     ("main", &["cli"]),
     ("lib", &[]),
-    ("fuzzing", &["smtp", "policy", "session", "config"]),
+    ("fuzzing", &["smtp", "policy", "session", "qmail", "config"]),
 ];
 
 /// No I/O, no clock, no logging in these.

@@ -1,6 +1,8 @@
 //! What must hold for any input: the bodies of the fuzz targets, which `tests/corpus.rs` runs over the committed corpora
 //! too. They panic where it does not hold; nothing of the program calls them.
 
+mod lists;
+mod message;
 mod stage;
 
 use std::path::Path;
@@ -10,6 +12,9 @@ use bytes::BytesMut;
 
 use crate::config;
 use crate::config::checked::ControlValues;
+pub use crate::fuzzing::lists::list;
+pub use crate::fuzzing::lists::tcprules;
+pub use crate::fuzzing::message::message;
 use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
 use crate::smtp::command::Command;

@@ -1,0 +1,62 @@
+//! What must hold for the files that say who may send: badmailfrom and its like, rcpthosts, tcprules as text and cdb.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+
+use crate::policy::list::AddressList;
+use crate::policy::list::Dialect;
+use crate::policy::local::LocalDomains;
+use crate::qmail::tcprules;
+use crate::smtp::address;
+
+/// A list of addresses: entries or faults with a line, and an address that stands in it as its own line is found.
+pub fn list(input: &[u8]) {
+    // qmail ends an entry at NUL too.
+    let lines = input.split(|octet| matches!(octet, b'\n' | b'\0')).count();
+    for dialect in [Dialect::Qmail, Dialect::Extended] {
+        match AddressList::parse("list".into(), dialect, input) {
+            Ok(list) => {
+                assert!(list.len() <= lines, "{} entries in {lines} lines", list.len());
+                for line in input.split(|octet| *octet == b'\n') {
+                    // As qmail does: blanks at the end go, anything else is the entry's.
+                    let blanks = line.iter().rev().take_while(|octet| matches!(octet, b' ' | b'\t')).count();
+                    let line = &line[..line.len() - blanks];
+                    if dialect == Dialect::Qmail
+                        && !line.starts_with(b"#")
+                        && let Ok(address) = address::parse_address(line)
+                        && address.folded() == line
+                    {
+                        assert!(list.find(&address).is_some(), "{:?}", String::from_utf8_lossy(line));
+                    }
+                }
+            }
+            Err(faults) => {
+                assert!(!faults.is_empty());
+                for fault in faults {
+                    assert!(fault.place.line as usize <= lines, "{fault:?}");
+                }
+            }
+        }
+        AddressList::warnings("list", dialect, input);
+    }
+    let local = LocalDomains::parse("rcpthosts".into(), input);
+    assert!(local.len() <= lines);
+    local.find(b"example.org");
+    LocalDomains::warnings("rcpthosts", input);
+}
+
+/// tcprules, as text and as cdb: rules or faults, and an answer for every client.
+pub fn tcprules(input: &[u8]) {
+    let clients = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])];
+    let text = tcprules::parse_text("tcp.smtp", input);
+    let cdb = tcprules::parse_cdb("tcp.smtp.cdb", input).ok();
+    for rules in [Some(text.rules), cdb].into_iter().flatten() {
+        for client in clients {
+            for host in [None, Some("host.example")] {
+                if let Some((key, _)) = rules.find(client, host, None) {
+                    assert!(key.len() <= input.len());
+                }
+            }
+        }
+    }
+}
