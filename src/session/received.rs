@@ -9,7 +9,8 @@ use jiff::fmt::rfc2822;
 use crate::session::Session;
 
 impl Session {
-    /// One folded line, with CRLF.
+    /// One folded line, with CRLF. Its recipient is named when there is one alone: of several, each would be told of the
+    /// others (RFC 5321 section 7.2). So a message that comes round again is known as a loop.
     pub(super) fn received_line(&self, wall: Timestamp) -> Bytes {
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let host = self.peer.host.as_deref().map(|host| format!("{host} ")).unwrap_or_default();
@@ -18,8 +19,14 @@ impl Session {
         let protocol = self.protocol();
         let id = &self.id;
         let date = date(wall);
-        format!("Received: from {helo} ({host}{client})\r\n  by {hostname}\r\n  with {protocol} id {id}; {date}\r\n")
-            .into()
+        let only = match self.transaction.as_ref().map(|transaction| transaction.accepted.as_slice()) {
+            Some([only]) => format!("\r\n  for <{}>", only.rcpt.recipient),
+            _ => String::new(),
+        };
+        format!(
+            "Received: from {helo} ({host}{client})\r\n  by {hostname}\r\n  with {protocol} id {id}{only}; {date}\r\n"
+        )
+        .into()
     }
 
     /// RFC 3848's names.
