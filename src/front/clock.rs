@@ -8,7 +8,7 @@ use crate::session::event::Now;
 
 /// tokio's clock, so that a test may stop it.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
-pub(super) fn now() -> Now {
+pub fn now() -> Now {
     let wall = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
     Now { monotonic: tokio::time::Instant::now().into_std(), wall }
 }

@@ -5,7 +5,7 @@
 
 pub mod accept;
 pub mod answers;
-mod clock;
+pub mod clock;
 mod counts;
 pub mod driver;
 mod exchange;

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::backend::Backends;
 use crate::config::watch::Watcher;
+use crate::front;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
@@ -33,7 +34,6 @@ use crate::ops::signals::Word;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::report::Reports;
-use crate::store::clock::Clock;
 use crate::store::clock::Wall;
 use crate::store::state::State;
 use crate::store::state::StateFault;
@@ -85,7 +85,7 @@ impl std::error::Error for StartFault {}
 /// # Errors
 /// What kept it from starting; nothing was changed then.
 pub fn serve(origin: Origin) -> Result<(), StartFault> {
-    let began = Timestamp::from_nanosecond(Wall::new().now().into()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let began = front::clock::now().wall;
     let assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::start::start(assembly.config.report);
     log_panics();
