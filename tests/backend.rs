@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use portcullis::backend::Backends;
+use portcullis::backend::Identity;
 use portcullis::backend::OpenFault;
 use portcullis::backend::Settings;
 use portcullis::backend::Target;
@@ -108,7 +109,13 @@ fn spawn(script: &str, max: usize) -> Settings {
 }
 
 fn tcp(server: &str, max: usize) -> Settings {
-    Settings { target: Target::Tcp(server.to_owned()), hostname: "mx.example.org".to_owned(), max, connect: LONG }
+    Settings {
+        target: Target::Tcp(server.to_owned()),
+        identity: Identity::None,
+        hostname: "mx.example.org".to_owned(),
+        max,
+        connect: LONG,
+    }
 }
 
 fn visitor(number: u8) -> Visitor {

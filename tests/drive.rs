@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use portcullis::backend;
 use portcullis::backend::Backends;
+use portcullis::backend::Identity;
 use portcullis::backend::Target;
 use portcullis::front::ClientStream;
 use portcullis::front::Services;
@@ -120,7 +121,8 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::Tcp(listener.local_addr().unwrap().to_string());
         let connect = Duration::from_secs(10);
-        let backends = backend::Settings { target, hostname: "mx.example.org".into(), max: 4, connect };
+        let backends =
+            backend::Settings { target, identity: Identity::None, hostname: "mx.example.org".into(), max: 4, connect };
         let holds =
             hold::Settings { memory: 65536, total: 1 << 20, spool: std::env::temp_dir(), min_free: 0, queue: None };
         let (stop, stopping) = watch::channel(Stop::Run);

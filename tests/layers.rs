@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "qmail",
             "session::settings",
             "front::settings",
+            "backend::Identity",
             "backend::Settings",
             "backend::Target",
             "hold::Settings",

@@ -57,11 +57,25 @@ impl fmt::Display for Target {
     }
 }
 
+/// How a tcp backend hears of the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// It does not; a Received line tells it.
+    #[default]
+    None,
+    /// By a PROXY header before the first octet.
+    Proxy,
+    /// By XCLIENT behind its EHLO.
+    Xclient,
+}
+
 /// `[backend]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// What stands behind us.
     pub target: Target,
+    /// How a tcp backend hears of the client.
+    pub identity: Identity,
     /// Our own name, for the Maildir's Received line and TCPLOCALHOST.
     pub hostname: String,
     /// Sessions with it at a time.
@@ -194,7 +208,16 @@ async fn connect(settings: &Settings, visitor: &Visitor, place: Place) -> Result
             let (stream, open) = spawn::start(program, &settings.hostname, visitor, spawn::Grace::default(), place)?;
             Ok(Connection::spawn(stream, open))
         }
-        Target::Tcp(server) => Ok(Connection::tcp(tcp::connect(server, settings.connect).await?, place)),
+        Target::Tcp(server) => {
+            let mut stream = tcp::connect(server, settings.connect).await?;
+            if settings.identity == Identity::Proxy {
+                let header = tcp::proxy_header(visitor.client, visitor.local);
+                tcp::write_first(&mut stream, &header, settings.connect)
+                    .await
+                    .map_err(|why| format!("{server}: {why}"))?;
+            }
+            Ok(Connection::tcp(stream, place))
+        }
     }
 }
 

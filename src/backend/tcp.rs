@@ -2,9 +2,12 @@
 //! a reload; it must not be cached here.
 
 use std::io;
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -39,6 +42,28 @@ async fn try_one(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> 
     // Commands are small and each waits for its reply.
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// The PROXY header, version 1: what every server reads that reads one at all. Addresses of two families are written as
+/// those of the newer one.
+pub(super) fn proxy_header(client: SocketAddr, local: SocketAddr) -> String {
+    let (family, from, to) = match (client.ip(), local.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => ("TCP4", from.to_string(), to.to_string()),
+        (from, to) => ("TCP6", mapped(from).to_string(), mapped(to).to_string()),
+    };
+    format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), local.port())
+}
+
+/// Before anything else is said.
+pub(super) async fn write_first(stream: &mut TcpStream, text: &str, limit: Duration) -> io::Result<()> {
+    timeout(limit, stream.write_all(text.as_bytes())).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
 }
 
 const MAX_ADDRESSES: usize = 8;
@@ -88,6 +113,17 @@ mod tests {
     async fn a_server_without_a_port_is_a_fault() {
         let why = connect("127.0.0.1", LIMIT).await.unwrap_err();
         assert!(why.starts_with("127.0.0.1: "), "{why}");
+    }
+
+    #[test]
+    fn proxy_headers() {
+        for (client, local, header) in [
+            ("192.0.2.7:40000", "127.0.0.1:25", "PROXY TCP4 192.0.2.7 127.0.0.1 40000 25\r\n"),
+            ("[2001:db8::7]:40000", "[::1]:25", "PROXY TCP6 2001:db8::7 ::1 40000 25\r\n"),
+            ("192.0.2.7:40000", "[::1]:25", "PROXY TCP6 ::ffff:192.0.2.7 ::1 40000 25\r\n"),
+        ] {
+            assert_eq!(proxy_header(client.parse().unwrap(), local.parse().unwrap()), header);
+        }
     }
 
     const LIMIT: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backend;
+use crate::backend::Identity;
 use crate::backend::Target;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
@@ -129,7 +130,8 @@ fn front(server: &Server) -> front::settings::Settings {
 
 /// The names are filled in by `Draft::complete`.
 fn session(file: &File) -> session::settings::Settings {
-    let (server, message) = (&file.server, &file.message);
+    let (server, message, identity) = (&file.server, &file.message, file.backend.identity);
+    let is_tcp = file.backend.targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
     session::settings::Settings {
         hostname: String::new(),
         banner: String::new(),
@@ -151,13 +153,15 @@ fn session(file: &File) -> session::settings::Settings {
         backend_reply: file.backend.reply,
         backend_connect: file.backend.connect,
         // The others write their own.
-        add_received: file.backend.targets.iter().any(|target| matches!(target.value, Target::Tcp(_))),
+        add_received: is_tcp && identity == Identity::None,
+        xclient: is_tcp && identity == Identity::Xclient,
     }
 }
 
 fn backend(file: &File, folder: &Path) -> backend::Settings {
     backend::Settings {
         target: target(file, folder),
+        identity: file.backend.identity,
         hostname: String::new(),
         max: file.backend.max.map_or(40, number),
         connect: file.backend.connect,

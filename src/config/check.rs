@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use crate::backend::Identity;
 use crate::backend::Target;
 use crate::config::build;
 use crate::config::faults::Findings;
@@ -63,10 +64,11 @@ fn open_relay(file: &File, findings: &Findings) {
     let server = &file.server;
     let Some(open) = server.listen.iter().flatten().chain(&server.listen_tls).find(stranger) else { return };
     let tcp = file.backend.targets.iter().find(|target| matches!(target.value, Target::Tcp(_)));
-    if let (Some(tcp), None) = (tcp, &file.qmail.control) {
+    let unknown = file.backend.identity == Identity::None;
+    if let (Some(tcp), None, true) = (tcp, &file.qmail.control, unknown) {
         let what = format!(
             "this backend would see every client of {} as ourselves, an open relay; \
-             write qmail.control = \"...\" with an rcpthosts, or listen on 127.0.0.1 only",
+             write qmail.control = \"...\" with an rcpthosts, or backend.identity, or listen on 127.0.0.1 only",
             open.value
         );
         findings.missing(tcp.at, what);

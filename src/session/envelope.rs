@@ -18,7 +18,7 @@ use crate::session::event::Fact;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
-use crate::session::relay::Request;
+use crate::session::request::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
 use crate::session::state::Pending;
@@ -296,7 +296,8 @@ impl Session {
             return;
         }
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        self.relay.open(&self.environment, helo, now.monotonic, &mut self.output);
+        let identification = self.identification();
+        self.relay.open(&self.environment, helo, identification, now.monotonic, &mut self.output);
         let Some(transaction) = &self.transaction else { return };
         if let Some(code) = transaction.mail_code {
             self.relay.replay(Request::Mail(transaction.mail.clone()), code);

@@ -14,7 +14,7 @@ use crate::session::event::Known;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
-use crate::session::relay::Request;
+use crate::session::request::Request;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Arrived;
 use crate::session::state::Body;
@@ -219,6 +219,14 @@ impl Session {
             BackendEnd::Lost => Reply::backend_unavailable(),
         };
         self.without_backend(|id| Final::ours(&reply, Reason::BackendUnavailable, id), now);
+    }
+
+    /// It would see us in the client's place, and might relay for us.
+    pub(super) fn backend_unidentified(&mut self, now: Now) {
+        let why = "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts";
+        let reply = Reply::backend_unavailable();
+        let last = |id: &str| Final::ours(&reply, Reason::BackendUnavailable, id);
+        self.without_backend(|id| Final { backend: Some(why.to_owned()), ..last(id) }, now);
     }
 
     /// It refused at its greeting. A first MAIL hears that; a replay must not turn into a refusal of what was accepted.

@@ -17,10 +17,12 @@ pub mod record;
 mod refusing;
 mod relay;
 mod repeating;
+mod request;
 pub mod settings;
 mod state;
 mod throttling;
 mod verbs;
+mod xclient;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -305,6 +307,10 @@ impl Session {
             Event::Reply(Step::Dot, reply) => self.dot_replied(reply, now),
             Event::Reply(Step::Mail, reply) => self.mail_replied(reply, now),
             Event::Reply(Step::Rcpt, reply) => self.rcpt_replied(reply, now),
+            Event::Unidentified => {
+                self.relay.close(&mut self.output);
+                self.backend_unidentified(now);
+            }
             Event::Refused(reply) => {
                 self.relay.close(&mut self.output);
                 self.backend_refused(&reply, now);

@@ -13,8 +13,8 @@ use bytes::BytesMut;
 
 use crate::policy::environment::Environment;
 use crate::session::event::Output;
-use crate::smtp::command::Mail;
-use crate::smtp::command::Rcpt;
+use crate::session::request::Request;
+use crate::session::xclient;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 use crate::smtp::reply_reader::ReplyReader;
@@ -24,6 +24,8 @@ use crate::smtp::reply_reader::ReplyReader;
 pub(super) struct Relay {
     link: Link,
     helo: Arc<str>,
+    /// What XCLIENT has still to say.
+    identification: Option<Vec<(&'static str, String)>>,
     offer: Offer,
     unsent: VecDeque<Queued>,
     outstanding: VecDeque<Expected>,
@@ -34,17 +36,6 @@ pub(super) struct Relay {
     /// It has left us: only now can a reply be about the whole message.
     dot_written: bool,
     active: Instant,
-}
-
-/// What can be asked of a backend.
-#[derive(Clone, Debug)]
-pub(super) enum Request {
-    /// AUTH or one of its lines, without line end.
-    Auth(Bytes),
-    Data,
-    Mail(Arc<Mail>),
-    Rcpt(Arc<Rcpt>),
-    Rset,
 }
 
 /// Which request a reply belongs to.
@@ -69,6 +60,8 @@ pub(super) enum Event {
     Refused(BackendReply),
     /// Nonsense, or a reply that nobody asked for.
     Broken,
+    /// It does not let us say who the client is.
+    Unidentified,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +72,7 @@ enum Link {
     Ehlo,
     Helo,
     Ready,
+    Xclient,
 }
 
 #[derive(Debug)]
@@ -102,6 +96,7 @@ impl Relay {
         Self {
             link: Link::Closed,
             helo: "".into(),
+            identification: None,
             offer: Offer::default(),
             unsent: VecDeque::new(),
             outstanding: VecDeque::new(),
@@ -140,18 +135,25 @@ impl Relay {
             // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
             Link::Opening => Some(self.active + 2 * connect + BACKSTOP),
             Link::Greeting => Some(self.active + connect),
-            Link::Ehlo | Link::Helo => Some(self.active + reply),
+            Link::Ehlo | Link::Helo | Link::Xclient => Some(self.active + reply),
             Link::Ready if self.outstanding.is_empty() => None,
             Link::Ready => Some(self.active + reply),
         }
     }
 
     /// Asks the shell for a connection, unless there is one.
-    pub(super) fn open(&mut self, environment: &Environment, helo: &str, now: Instant, out: &mut VecDeque<Output>) {
+    pub(super) fn open(
+        &mut self,
+        environment: &Environment,
+        helo: &str,
+        identification: Option<Vec<(&'static str, String)>>,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
         if self.link != Link::Closed {
             return;
         }
-        *self = Self { link: Link::Opening, helo: helo.into(), ..Self::new(now) };
+        *self = Self { link: Link::Opening, helo: helo.into(), identification, ..Self::new(now) };
         out.push_back(Output::OpenBackend { environment: environment.clone(), helo: helo.to_owned() });
     }
 
@@ -273,9 +275,23 @@ impl Relay {
             }
             Link::Ehlo if reply.code == 250 => {
                 self.offer = reply.offer();
-                self.link = Link::Ready;
-                Some(Event::Ready(self.offer.clone()))
+                let Some(identification) = self.identification.take() else {
+                    self.link = Link::Ready;
+                    return Some(Event::Ready(self.offer.clone()));
+                };
+                let Some(known) = &self.offer.xclient else { return Some(Event::Unidentified) };
+                out.push_back(Output::Backend(xclient::command(&identification, known)));
+                self.link = Link::Xclient;
+                None
             }
+            // The session begins anew: a greeting, then EHLO (Postfix, XCLIENT_README).
+            Link::Xclient if reply.code == 220 => {
+                self.link = Link::Ehlo;
+                out.push_back(Output::Backend(format!("EHLO {}\r\n", self.helo).into()));
+                None
+            }
+            Link::Xclient => Some(Event::Unidentified),
+            Link::Helo if self.identification.is_some() => Some(Event::Unidentified),
             // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
             Link::Ehlo if reply.is_permanent() => {
                 self.link = Link::Helo;
@@ -333,7 +349,7 @@ impl Relay {
         while self.link == Link::Ready && self.may_send() {
             let Some(queued) = self.unsent.pop_front() else { return };
             self.active = now;
-            out.push_back(Output::Backend(self.wire(&queued.request)));
+            out.push_back(Output::Backend(queued.request.wire(&self.offer)));
             let step = match queued.request {
                 Request::Auth(_) => Step::Auth,
                 Request::Data => Step::Data,
@@ -360,28 +376,6 @@ impl Relay {
         let last_ends_its_group =
             matches!(self.outstanding.back(), Some(Expected::Reply(Step::Auth | Step::Data | Step::Dot)));
         self.outstanding.is_empty() || (self.offer.pipelining && !alone(&next.request) && !last_ends_its_group)
-    }
-
-    fn wire(&self, request: &Request) -> Bytes {
-        match request {
-            Request::Auth(line) => [line, b"\r\n".as_slice()].concat().into(),
-            Request::Data => Bytes::from_static(b"DATA\r\n"),
-            Request::Mail(mail) => mail.wire(|name| self.offers(name)),
-            Request::Rcpt(rcpt) => rcpt.wire(|name| self.offers(name)),
-            Request::Rset => Bytes::from_static(b"RSET\r\n"),
-        }
-    }
-
-    /// Whether the live session knows this parameter; what it does not know is dropped, never sent.
-    fn offers(&self, parameter: &str) -> bool {
-        match parameter {
-            "SIZE" => self.offer.size.is_some(),
-            "BODY" => self.offer.eight_bit_mime,
-            "SMTPUTF8" => self.offer.smtputf8,
-            "AUTH" => self.offer.auth.is_some(),
-            "RET" | "ENVID" | "NOTIFY" | "ORCPT" => self.offer.dsn,
-            _ => false,
-        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
 use crate::session::event::Repeated;
-use crate::session::relay::Request;
+use crate::session::request::Request;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Arrived;
 use crate::session::state::Final;

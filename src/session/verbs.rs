@@ -8,7 +8,7 @@ use crate::policy::verdict::Reason;
 use crate::session::Session;
 use crate::session::event::Now;
 use crate::session::event::Output;
-use crate::session::relay::Request;
+use crate::session::request::Request;
 use crate::session::settings::Auth;
 use crate::session::state::Final;
 use crate::session::state::Helo;
@@ -128,6 +128,7 @@ impl Session {
             dsn: self.offer.dsn,
             starttls: settings.starttls && self.tls.is_none(),
             auth: self.offer.auth.clone().filter(|_| self.may_authenticate() && !self.authenticated),
+            xclient: None,
         }
     }
 
@@ -208,7 +209,8 @@ impl Session {
             line.extend_from_slice(b" ");
             line.extend_from_slice(&initial);
         }
-        self.relay.open(&self.environment, &helo.name, now.monotonic, &mut self.output);
+        let identification = self.identification();
+        self.relay.open(&self.environment, &helo.name, identification, now.monotonic, &mut self.output);
         self.relay.send(Request::Auth(line.freeze()), now.monotonic, &mut self.output);
         self.state = State::Auth { waiting: true };
     }

@@ -255,6 +255,8 @@ pub struct Offer {
     pub dsn: bool,
     /// The mechanisms of AUTH.
     pub auth: Option<String>,
+    /// The attributes of XCLIENT. Only ever heard, never offered.
+    pub xclient: Option<String>,
 }
 
 impl Offer {
@@ -364,6 +366,7 @@ mod tests {
             starttls: true,
             dsn: true,
             auth: Some("PLAIN LOGIN".to_owned()),
+            xclient: None,
         };
         let all_lines = "250-mx\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n\
                          250-PIPELINING\r\n250-SMTPUTF8\r\n250-STARTTLS\r\n250 SIZE 0\r\n";

@@ -72,6 +72,7 @@ impl BackendReply {
                 "SIZE" => offer.size = Some(size(parameters)),
                 "SMTPUTF8" => offer.smtputf8 = true,
                 "STARTTLS" => offer.starttls = true,
+                "XCLIENT" => offer.xclient = Some(parameters.to_ascii_uppercase()),
                 _ => {}
             }
         }

@@ -190,6 +190,7 @@ impl Builder {
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
+            "xclient" => self.settings.xclient = true,
             "tls_required" => self.settings.tls_required = true,
             other => panic!("unknown setting {other} {value}"),
         }
@@ -256,6 +257,7 @@ pub fn settings() -> Settings {
         backend_reply: Duration::from_secs(300),
         backend_connect: Duration::from_secs(10),
         add_received: false,
+        xclient: false,
     }
 }
 

@@ -8,6 +8,7 @@ needed=(
     "haproxy haproxy"
     "multilog daemontools"
     "openssl openssl"
+    "postconf postfix"
     "smtpfront-qmail mailfront"
     "swaks swaks"
     "tcpserver ucspi-tcp"

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::backend::Identity;
 use crate::backend::Target;
 use crate::config::faults::At;
 use crate::config::faults::Written;
@@ -22,6 +23,7 @@ pub(crate) struct Backend {
     /// Where they stand, those included that cannot be read.
     pub(crate) written: Vec<At>,
     pub(crate) environment: Vec<(Written<String>, String)>,
+    pub(crate) identity: Identity,
     pub(crate) max: Option<u64>,
     pub(crate) connect: Duration,
     pub(crate) reply: Duration,
@@ -35,6 +37,7 @@ impl Backend {
         targets.extend(maildir.into_iter().chain(tcp));
         targets.extend(spawn(section));
         targets.sort_by_key(|target| target.at);
+        let identity = identity(section, &targets);
         not_in_this_version(section);
         let environment = environment(section);
         let max = section.number("max", 1..=1_000_000).map(|written| written.value);
@@ -45,7 +48,7 @@ impl Backend {
         let keys = ["maildir", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
         let mut written: Vec<At> = keys.map(|key| section.key_at(key)).collect();
         written.sort();
-        Self { at: section.at(), targets, written, environment, max, connect, reply }
+        Self { at: section.at(), targets, written, environment, identity, max, connect, reply }
     }
 }
 
@@ -115,15 +118,23 @@ fn environment(section: &mut Section<'_>) -> Vec<(Written<String>, String)> {
     pairs
 }
 
-/// What the backend would be told, and what would be verified: nobody should believe in it before it is there.
+/// Only a tcp backend has to be told who the client is: the others see it in their environment.
+fn identity(section: &mut Section<'_>, targets: &[Written<Target>]) -> Identity {
+    let choices = [("none", Identity::None), ("proxy", Identity::Proxy), ("xclient", Identity::Xclient)];
+    let Some(Written { value, at }) = section.choice("identity", &choices) else { return Identity::None };
+    let others = !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
+    if value != Identity::None && others {
+        section.findings().fault(at, "backend.identity is for a tcp backend, the others know the client; leave it out");
+    }
+    value
+}
+
+/// What would be verified: nobody should believe in it before it is there.
 fn not_in_this_version(section: &mut Section<'_>) {
-    let identity = section.choice("identity", &[("none", true), ("xclient", false), ("proxy", false)]);
     let tls = section.choice("tls", &[("off", true), ("starttls", false), ("implicit", false)]);
     section.flag("verify");
-    for (key, written, only) in [("identity", identity, "none"), ("tls", tls, "off")] {
-        if let Some(Written { value: false, at }) = written {
-            section.findings().fault(at, format!("backend.{key} can only be {only:?} in this version; write {only:?}"));
-        }
+    if let Some(Written { value: false, at }) = tls {
+        section.findings().fault(at, "backend.tls can only be \"off\" in this version; write \"off\"");
     }
 }
 

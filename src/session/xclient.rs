@@ -1,0 +1,75 @@
+//! XCLIENT: how a backend of identity `xclient` hears who the client is (Postfix, XCLIENT_README). It replaces what the
+//! backend knows of its peer, so a value must never end the command or begin another attribute.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use crate::session::Session;
+
+impl Session {
+    /// The attributes and their values; none when the backend hears of the client otherwise.
+    pub(super) fn identification(&self) -> Option<Vec<(&'static str, String)>> {
+        if !self.snapshot.settings.xclient {
+            return None;
+        }
+        let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
+        let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
+        Some(vec![
+            ("ADDR", address(self.peer.client.ip())),
+            ("PORT", self.peer.client.port().to_string()),
+            ("NAME", self.peer.host.clone().unwrap_or_else(|| UNAVAILABLE.to_owned())),
+            ("HELO", helo.to_owned()),
+            ("PROTO", if extended { "ESMTP" } else { "SMTP" }.to_owned()),
+            ("DESTADDR", address(self.peer.local.ip())),
+            ("DESTPORT", self.peer.local.port().to_string()),
+        ])
+    }
+}
+
+/// The command, with those attributes that the backend knows.
+pub(super) fn command(attributes: &[(&'static str, String)], known: &str) -> Bytes {
+    let mut line = String::from("XCLIENT");
+    let offered = |name: &str| known.split_ascii_whitespace().any(|known| known == name);
+    for (name, value) in attributes.iter().filter(|(name, _)| offered(name)) {
+        let _ = write!(line, " {name}=");
+        value.bytes().for_each(|octet| encode(octet, &mut line));
+    }
+    line.push_str("\r\n");
+    line.into()
+}
+
+fn address(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("IPV6:{ip}"),
+    }
+}
+
+/// xtext (RFC 3461 section 4).
+fn encode(octet: u8, line: &mut String) {
+    match octet {
+        b'!'..=b'~' if octet != b'+' && octet != b'=' => line.push(char::from(octet)),
+        _ => _ = write!(line, "+{octet:02X}"),
+    }
+}
+
+/// Known not to be known.
+const UNAVAILABLE: &str = "[UNAVAILABLE]";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_and_nothing_that_could_mean_more() {
+        let attributes = [
+            ("ADDR", address(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]))),
+            ("HELO", "a b=c+d\r\nQUIT".to_owned()),
+            ("PORT", "25".to_owned()),
+        ];
+        let line = command(&attributes, "NAME ADDR HELO");
+        assert_eq!(line, "XCLIENT ADDR=IPV6:2001:db8::1 HELO=a+20b+3Dc+2Bd+0D+0AQUIT\r\n");
+    }
+}
