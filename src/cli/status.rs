@@ -48,6 +48,9 @@ impl Status {
         loop {
             // A proxy that is restarted comes back; who watches wants to see that too.
             self.show(admin, clear);
+            if clear.is_empty() && !self.json {
+                print("");
+            }
             #[expect(clippy::disallowed_methods, reason = "a command without a runtime, between two looks")]
             std::thread::sleep(every.max(SHORTEST));
         }
