@@ -16,6 +16,7 @@ use portcullis::backend::Identity;
 use portcullis::backend::OpenFault;
 use portcullis::backend::Settings;
 use portcullis::backend::Target;
+use portcullis::backend::Tls;
 use portcullis::backend::Visitor;
 use portcullis::policy::environment::Environment;
 use portcullis::smtp::reply::Offer;
@@ -112,6 +113,8 @@ fn tcp(server: &str, max: usize) -> Settings {
     Settings {
         target: Target::Tcp(server.to_owned()),
         identity: Identity::None,
+        tls: Tls::Off,
+        verify: true,
         hostname: "mx.example.org".to_owned(),
         max,
         connect: LONG,

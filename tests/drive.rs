@@ -14,6 +14,7 @@ use portcullis::backend;
 use portcullis::backend::Backends;
 use portcullis::backend::Identity;
 use portcullis::backend::Target;
+use portcullis::backend::Tls;
 use portcullis::front::ClientStream;
 use portcullis::front::Services;
 use portcullis::front::Stop;
@@ -64,7 +65,8 @@ async fn dialogs_go_the_same_through_the_loop() {
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
     let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'U']);
-    let scene_only = ["greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
+    let scene_only =
+        ["backend_starttls", "greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
     let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));
     // How much of a message that is too large has been streamed when that shows is a matter of cuts.
     let has = |setting: &str| dialog.head.iter().any(|line| line.starts_with(setting));
@@ -121,8 +123,15 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = Target::Tcp(listener.local_addr().unwrap().to_string());
         let connect = Duration::from_secs(10);
-        let backends =
-            backend::Settings { target, identity: Identity::None, hostname: "mx.example.org".into(), max: 4, connect };
+        let backends = backend::Settings {
+            target,
+            identity: Identity::None,
+            tls: Tls::Off,
+            verify: true,
+            hostname: "mx.example.org".into(),
+            max: 4,
+            connect,
+        };
         let holds =
             hold::Settings { memory: 65536, total: 1 << 20, spool: std::env::temp_dir(), min_free: 0, queue: None };
         let (stop, stopping) = watch::channel(Stop::Run);

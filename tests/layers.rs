@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "backend::Identity",
             "backend::Settings",
             "backend::Target",
+            "backend::Tls",
             "hold::Settings",
             "store::state::Settings",
             "report::Settings",

@@ -270,6 +270,7 @@ impl World {
                 self.session.handle_answer(Answer::default(), now);
             }
             Output::Backend(octets) => self.hear(&octets),
+            Output::BackendStartTls => unreachable!("no TLS to the backend here"),
             Output::BackendBody => (self.sending, self.in_body) = (true, true),
             Output::Client(octets) => {
                 self.mails_ruled += refused_by_lists(&octets);

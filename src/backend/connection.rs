@@ -1,6 +1,7 @@
 //! One session with the backend, whatever carries it. Dropping it ends the session: the other side hears end of file.
 //! It must not outlive what it pays for: the place goes back when the stream is closed, a child's when it was reaped.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -14,18 +15,19 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio_rustls::client::TlsStream;
 
+use crate::backend::OpenFault;
 use crate::backend::Visitor;
 use crate::backend::maildir;
 use crate::backend::places::Place;
+use crate::backend::tls::Secure;
 
 /// An open session with the backend.
-#[derive(Debug)]
 pub struct Connection {
     stream: Stream,
 }
 
-#[derive(Debug)]
 enum Stream {
     /// Our own server, a task of this process that holds the place.
     Pipe(DuplexStream),
@@ -36,6 +38,12 @@ enum Stream {
     },
     Tcp {
         stream: TcpStream,
+        /// For STARTTLS.
+        secure: Option<Box<Secure>>,
+        place: Place,
+    },
+    Tls {
+        stream: Box<TlsStream<TcpStream>>,
         _place: Place,
     },
 }
@@ -56,8 +64,26 @@ impl Connection {
         Self { stream: Stream::Spawn { stream, _open: open } }
     }
 
-    pub(super) fn tcp(stream: TcpStream, place: Place) -> Self {
-        Self { stream: Stream::Tcp { stream, _place: place } }
+    pub(super) fn tcp(stream: TcpStream, secure: Option<Secure>, place: Place) -> Self {
+        Self { stream: Stream::Tcp { stream, secure: secure.map(Box::new), place } }
+    }
+
+    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Place) -> Self {
+        Self { stream: Stream::Tls { stream: Box::new(stream), _place: place } }
+    }
+
+    /// The TLS handshake, after the backend's 220 to STARTTLS.
+    ///
+    /// # Errors
+    /// It failed, or there is nothing to secure.
+    pub async fn secure(self) -> Result<Self, OpenFault> {
+        match self.stream {
+            Stream::Tcp { stream, secure: Some(secure), place } => {
+                let stream = secure.connect(stream).await.map_err(OpenFault::Unavailable)?;
+                Ok(Self::tls(stream, place))
+            }
+            _ => Err(OpenFault::Unavailable("this backend has no TLS".to_owned())),
+        }
     }
 
     fn wire(&mut self) -> Pin<&mut dyn Wire> {
@@ -65,7 +91,14 @@ impl Connection {
             Stream::Pipe(stream) => Pin::new(stream),
             Stream::Spawn { stream, .. } => Pin::new(stream),
             Stream::Tcp { stream, .. } => Pin::new(stream),
+            Stream::Tls { stream, .. } => Pin::new(&mut **stream),
         }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 
@@ -77,7 +110,12 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = self.wire().poll_read(context, buffer);
-        if let Stream::Tcp { stream, .. } = &self.stream
+        let socket = match &self.stream {
+            Stream::Tcp { stream, .. } => Some(stream),
+            Stream::Tls { stream, .. } => Some(stream.get_ref().0),
+            Stream::Pipe(_) | Stream::Spawn { .. } => None,
+        };
+        if let Some(stream) = socket
             && buffer.filled().len() > before
         {
             // mailfront writes each reply by itself under Nagle: without an acknowledgement at once, the second of two

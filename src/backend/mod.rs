@@ -10,6 +10,7 @@ mod offers;
 mod places;
 mod spawn;
 mod tcp;
+mod tls;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 use crate::backend::offers::Offers;
 use crate::backend::places::Place;
 use crate::backend::places::Places;
+use crate::backend::tls::Secure;
 use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;
 
@@ -69,6 +71,18 @@ pub enum Identity {
     Xclient,
 }
 
+/// TLS to a tcp backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// From the first octet.
+    Implicit,
+    /// None.
+    #[default]
+    Off,
+    /// After STARTTLS.
+    Starttls,
+}
+
 /// `[backend]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -76,6 +90,10 @@ pub struct Settings {
     pub target: Target,
     /// How a tcp backend hears of the client.
     pub identity: Identity,
+    /// TLS to a tcp backend.
+    pub tls: Tls,
+    /// Its certificate has to be good.
+    pub verify: bool,
     /// Our own name, for the Maildir's Received line and TCPLOCALHOST.
     pub hostname: String,
     /// Sessions with it at a time.
@@ -100,9 +118,10 @@ pub struct Visitor {
 }
 
 /// All sessions with the backend: at most `max` at a time.
-#[derive(Debug)]
 pub struct Backends {
     settings: Mutex<Arc<Settings>>,
+    /// Made once for each settings: the system's certificates are many.
+    secure: Mutex<Option<Result<Secure, String>>>,
     places: Places,
     offers: Offers,
 }
@@ -120,12 +139,14 @@ impl Backends {
     /// Nothing is opened yet.
     pub fn new(settings: Settings) -> Self {
         let places = Places::new(settings.max);
-        Self { settings: Mutex::new(Arc::new(settings)), places, offers: Offers::default() }
+        let secure = Mutex::new(secure(&settings));
+        Self { settings: Mutex::new(Arc::new(settings)), secure, places, offers: Offers::default() }
     }
 
     /// Rules from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
     pub fn update(&self, settings: Settings) {
         self.places.limit(settings.max);
+        *self.secure.lock().unwrap_or_else(PoisonError::into_inner) = secure(&settings);
         let before = std::mem::replace(&mut *self.lock(), Arc::new(settings));
         if before.target != self.settings().target {
             self.offers.forget();
@@ -142,7 +163,9 @@ impl Backends {
         let place = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
         // Read after the wait: a reload may have moved the backend meanwhile.
         let settings = self.settings();
-        connect(&settings, visitor, place).await.map_err(OpenFault::Unavailable)
+        let secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let secure = secure.transpose().map_err(OpenFault::Unavailable)?;
+        connect(&settings, secure, visitor, place).await.map_err(OpenFault::Unavailable)
     }
 
     /// Resolves when `client`'s session should give its place up, because somebody waits whom that would help. Each
@@ -190,6 +213,12 @@ impl Backends {
     }
 }
 
+impl fmt::Debug for Backends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backends").field("settings", &self.settings()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for OpenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -201,7 +230,19 @@ impl fmt::Display for OpenFault {
 
 impl std::error::Error for OpenFault {}
 
-async fn connect(settings: &Settings, visitor: &Visitor, place: Place) -> Result<Connection, String> {
+fn secure(settings: &Settings) -> Option<Result<Secure, String>> {
+    match &settings.target {
+        Target::Tcp(server) if settings.tls != Tls::Off => Some(Secure::new(server, settings.verify, settings.connect)),
+        _ => None,
+    }
+}
+
+async fn connect(
+    settings: &Settings,
+    secure: Option<Secure>,
+    visitor: &Visitor,
+    place: Place,
+) -> Result<Connection, String> {
     match &settings.target {
         Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, visitor, place)),
         Target::Spawn(program) => {
@@ -216,7 +257,13 @@ async fn connect(settings: &Settings, visitor: &Visitor, place: Place) -> Result
                     .await
                     .map_err(|why| format!("{server}: {why}"))?;
             }
-            Ok(Connection::tcp(stream, place))
+            match secure {
+                Some(secure) if settings.tls == Tls::Implicit => {
+                    let stream = secure.connect(stream).await.map_err(|why| format!("{server}: {why}"))?;
+                    Ok(Connection::tls(stream, place))
+                }
+                secure => Ok(Connection::tcp(stream, secure, place)),
+            }
         }
     }
 }

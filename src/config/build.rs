@@ -154,6 +154,7 @@ fn session(file: &File) -> session::settings::Settings {
         backend_connect: file.backend.connect,
         // The others write their own.
         add_received: is_tcp && identity == Identity::None,
+        backend_starttls: is_tcp && file.backend.tls == backend::Tls::Starttls,
         xclient: is_tcp && identity == Identity::Xclient,
     }
 }
@@ -162,6 +163,8 @@ fn backend(file: &File, folder: &Path) -> backend::Settings {
     backend::Settings {
         target: target(file, folder),
         identity: file.backend.identity,
+        tls: file.backend.tls,
+        verify: file.backend.verify,
         hostname: String::new(),
         max: file.backend.max.map_or(40, number),
         connect: file.backend.connect,

@@ -127,7 +127,7 @@ impl Stage {
             Output::BackendBody => self.session.handle_body_sent(self.now),
             Output::CloseClient => self.closed = true,
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), self.now),
-            Output::OpenBackend { .. } => self.session.handle_backend_open(self.now),
+            Output::BackendStartTls | Output::OpenBackend { .. } => self.session.handle_backend_open(self.now),
             Output::Record(record) => {
                 if record.kind == Kind::Mail && record.code.is_some_and(|code| code < 300) {
                     self.accepted += 1;

@@ -296,8 +296,8 @@ impl Session {
             return;
         }
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        let identification = self.identification();
-        self.relay.open(&self.environment, helo, identification, now.monotonic, &mut self.output);
+        let preface = self.preface();
+        self.relay.open(&self.environment, helo, preface, now.monotonic, &mut self.output);
         let Some(transaction) = &self.transaction else { return };
         if let Some(code) = transaction.mail_code {
             self.relay.replay(Request::Mail(transaction.mail.clone()), code);

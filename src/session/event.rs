@@ -70,6 +70,8 @@ pub enum Output {
     },
     /// Octets for the backend.
     Backend(Bytes),
+    /// What the backend said so far is thrown away, then the TLS handshake; answer as for `OpenBackend`.
+    BackendStartTls,
     /// The held message for the backend; `handle_body_sent` follows.
     BackendBody,
     /// Close it, whatever it is doing; what waits for it is thrown away.

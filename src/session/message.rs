@@ -221,9 +221,8 @@ impl Session {
         self.without_backend(|id| Final::ours(&reply, Reason::BackendUnavailable, id), now);
     }
 
-    /// It would see us in the client's place, and might relay for us.
-    pub(super) fn backend_unidentified(&mut self, now: Now) {
-        let why = "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts";
+    /// It would hear in the clear what must not be, or see us in the client's place.
+    pub(super) fn backend_unusable(&mut self, why: &str, now: Now) {
         let reply = Reply::backend_unavailable();
         let last = |id: &str| Final::ours(&reply, Reason::BackendUnavailable, id);
         self.without_backend(|id| Final { backend: Some(why.to_owned()), ..last(id) }, now);

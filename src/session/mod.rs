@@ -197,7 +197,7 @@ impl Session {
 
     /// The backend's connection stands.
     pub fn handle_backend_open(&mut self, now: Now) {
-        self.relay.opened(now.monotonic);
+        self.relay.opened(now.monotonic, &mut self.output);
     }
 
     /// Octets from the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was said, is
@@ -307,9 +307,9 @@ impl Session {
             Event::Reply(Step::Dot, reply) => self.dot_replied(reply, now),
             Event::Reply(Step::Mail, reply) => self.mail_replied(reply, now),
             Event::Reply(Step::Rcpt, reply) => self.rcpt_replied(reply, now),
-            Event::Unidentified => {
+            Event::Unusable(why) => {
                 self.relay.close(&mut self.output);
-                self.backend_unidentified(now);
+                self.backend_unusable(why, now);
             }
             Event::Refused(reply) => {
                 self.relay.close(&mut self.output);

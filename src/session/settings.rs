@@ -37,6 +37,8 @@ pub struct Settings {
     pub backend_connect: Duration,
     /// Add a Received line with the client's address (a tcp backend of identity `none`).
     pub add_received: bool,
+    /// Talk to the backend after STARTTLS only.
+    pub backend_starttls: bool,
     /// Tell the backend of the client by XCLIENT; one that does not offer it to us is not used.
     pub xclient: bool,
 }

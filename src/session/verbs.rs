@@ -209,8 +209,8 @@ impl Session {
             line.extend_from_slice(b" ");
             line.extend_from_slice(&initial);
         }
-        let identification = self.identification();
-        self.relay.open(&self.environment, &helo.name, identification, now.monotonic, &mut self.output);
+        let preface = self.preface();
+        self.relay.open(&self.environment, &helo.name, preface, now.monotonic, &mut self.output);
         self.relay.send(Request::Auth(line.freeze()), now.monotonic, &mut self.output);
         self.state = State::Auth { waiting: true };
     }

@@ -7,7 +7,7 @@
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client's side ended after our close, `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped, `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake, `x` the client's connection is closed, `r` the record.
+//! dropped, `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
 
 use std::collections::VecDeque;
@@ -190,6 +190,7 @@ impl Builder {
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
+            "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
             "tls_required" => self.settings.tls_required = true,
             other => panic!("unknown setting {other} {value}"),
@@ -257,6 +258,7 @@ pub fn settings() -> Settings {
         backend_reply: Duration::from_secs(300),
         backend_connect: Duration::from_secs(10),
         add_received: false,
+        backend_starttls: false,
         xclient: false,
     }
 }
@@ -469,6 +471,10 @@ impl Player {
                 self.session.handle_answer(answer, now);
             }
             Output::Backend(octets) => self.say("b", &octets),
+            Output::BackendStartTls => {
+                self.transcript.push("T".into());
+                self.session.handle_backend_open(now);
+            }
             Output::BackendBody => {
                 let held = std::mem::take(&mut self.held);
                 self.say("b", &held);

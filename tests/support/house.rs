@@ -258,15 +258,14 @@ struct Log {
 
 impl Proxy {
     fn start(configuration: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["serve".as_ref(), "-c".as_ref(), configuration.as_os_str()])
-            .env_clear()
-            .env("PATH", PATH)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["serve".as_ref(), "-c".as_ref(), configuration.as_os_str()]).env_clear().env("PATH", PATH);
+        // Whom a backend's certificate has to be from, where the house says so.
+        let authority = configuration.with_file_name("ca.pem");
+        if authority.exists() {
+            command.env("SSL_CERT_FILE", authority);
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.stderr.take().unwrap();
         let log = Arc::new(Log::default());
         let reader = std::thread::spawn({

@@ -262,7 +262,8 @@ impl<'a> Conversation<'a> {
                 self.backend("220 b\r\n");
             }
             Output::Tell(fact) => self.tell(&fact),
-            Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Record(_) | Output::StartTls => {}
+            Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
+            Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Record(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::backend::Identity;
 use crate::backend::Target;
+use crate::backend::Tls;
 use crate::config::faults::At;
 use crate::config::faults::Written;
 use crate::config::reader::Section;
@@ -24,6 +25,8 @@ pub(crate) struct Backend {
     pub(crate) written: Vec<At>,
     pub(crate) environment: Vec<(Written<String>, String)>,
     pub(crate) identity: Identity,
+    pub(crate) tls: Tls,
+    pub(crate) verify: bool,
     pub(crate) max: Option<u64>,
     pub(crate) connect: Duration,
     pub(crate) reply: Duration,
@@ -38,7 +41,7 @@ impl Backend {
         targets.extend(spawn(section));
         targets.sort_by_key(|target| target.at);
         let identity = identity(section, &targets);
-        not_in_this_version(section);
+        let (tls, verify) = tls(section, &targets);
         let environment = environment(section);
         let max = section.number("max", 1..=1_000_000).map(|written| written.value);
         let (connect, reply) = section.table("timeout", |timeout| {
@@ -48,7 +51,7 @@ impl Backend {
         let keys = ["maildir", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
         let mut written: Vec<At> = keys.map(|key| section.key_at(key)).collect();
         written.sort();
-        Self { at: section.at(), targets, written, environment, identity, max, connect, reply }
+        Self { at: section.at(), targets, written, environment, identity, tls, verify, max, connect, reply }
     }
 }
 
@@ -129,13 +132,17 @@ fn identity(section: &mut Section<'_>, targets: &[Written<Target>]) -> Identity 
     value
 }
 
-/// What would be verified: nobody should believe in it before it is there.
-fn not_in_this_version(section: &mut Section<'_>) {
-    let tls = section.choice("tls", &[("off", true), ("starttls", false), ("implicit", false)]);
-    section.flag("verify");
-    if let Some(Written { value: false, at }) = tls {
-        section.findings().fault(at, "backend.tls can only be \"off\" in this version; write \"off\"");
+/// `tls` and `verify`, which only mean something over a network.
+fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
+    let choices = [("off", Tls::Off), ("starttls", Tls::Starttls), ("implicit", Tls::Implicit)];
+    let tls = section.choice("tls", &choices);
+    let verify = section.flag("verify").is_none_or(|verify| verify.value);
+    let Some(Written { value, at }) = tls else { return (Tls::Off, verify) };
+    let others = !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
+    if value != Tls::Off && others {
+        section.findings().fault(at, "backend.tls is for a tcp backend; leave it out");
     }
+    (value, verify)
 }
 
 const CONNECT: Duration = Duration::from_secs(10);

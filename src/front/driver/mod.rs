@@ -168,6 +168,7 @@ impl Driver {
             }
             Output::Backend(octets) => self.outbox.push(octets),
             Output::BackendBody => self.begin_sending(),
+            Output::BackendStartTls => self.secure_backend(),
             Output::Client(octets) => self.owed.push(octets),
             Output::CloseClient => {}
             Output::DropBackend { quit } => self.drop_backend(quit),

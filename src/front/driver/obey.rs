@@ -36,6 +36,13 @@ impl Driver {
         self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor).await }));
     }
 
+    pub(super) fn secure_backend(&mut self) {
+        self.replies.clear();
+        if let Backend::Open(connection) = std::mem::replace(&mut self.backend, Backend::Closed) {
+            self.backend = Backend::Opening(Box::pin(connection.secure()));
+        }
+    }
+
     /// What is said of a message is for the one who has its claim.
     pub(super) fn tell_outside(&mut self, fact: Fact) {
         match fact {

@@ -3,6 +3,8 @@
 //! session is told each reply. Replies are matched strictly in order; an octet that no command asked for ends the
 //! link, or every later reply would slip by one.
 
+mod greeting;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use bytes::BytesMut;
 use crate::policy::environment::Environment;
 use crate::session::event::Output;
 use crate::session::request::Request;
-use crate::session::xclient;
+use crate::session::xclient::Preface;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 use crate::smtp::reply_reader::ReplyReader;
@@ -24,8 +26,8 @@ use crate::smtp::reply_reader::ReplyReader;
 pub(super) struct Relay {
     link: Link,
     helo: Arc<str>,
-    /// What XCLIENT has still to say.
-    identification: Option<Vec<(&'static str, String)>>,
+    /// What is said before the first MAIL, and was not yet.
+    preface: Preface,
     offer: Offer,
     unsent: VecDeque<Queued>,
     outstanding: VecDeque<Expected>,
@@ -60,8 +62,8 @@ pub(super) enum Event {
     Refused(BackendReply),
     /// Nonsense, or a reply that nobody asked for.
     Broken,
-    /// It does not let us say who the client is.
-    Unidentified,
+    /// It does not offer what the operator relies on.
+    Unusable(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ enum Link {
     Ehlo,
     Helo,
     Ready,
+    StartTls,
+    Handshake,
     Xclient,
 }
 
@@ -96,7 +100,7 @@ impl Relay {
         Self {
             link: Link::Closed,
             helo: "".into(),
-            identification: None,
+            preface: Preface::default(),
             offer: Offer::default(),
             unsent: VecDeque::new(),
             outstanding: VecDeque::new(),
@@ -133,9 +137,9 @@ impl Relay {
         match self.link {
             Link::Closed => None,
             // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
-            Link::Opening => Some(self.active + 2 * connect + BACKSTOP),
+            Link::Opening | Link::Handshake => Some(self.active + 2 * connect + BACKSTOP),
             Link::Greeting => Some(self.active + connect),
-            Link::Ehlo | Link::Helo | Link::Xclient => Some(self.active + reply),
+            Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => Some(self.active + reply),
             Link::Ready if self.outstanding.is_empty() => None,
             Link::Ready => Some(self.active + reply),
         }
@@ -146,22 +150,24 @@ impl Relay {
         &mut self,
         environment: &Environment,
         helo: &str,
-        identification: Option<Vec<(&'static str, String)>>,
+        preface: Preface,
         now: Instant,
         out: &mut VecDeque<Output>,
     ) {
         if self.link != Link::Closed {
             return;
         }
-        *self = Self { link: Link::Opening, helo: helo.into(), identification, ..Self::new(now) };
+        *self = Self { link: Link::Opening, helo: helo.into(), preface, ..Self::new(now) };
         out.push_back(Output::OpenBackend { environment: environment.clone(), helo: helo.to_owned() });
     }
 
-    /// The connection stands; its greeting is awaited.
-    pub(super) fn opened(&mut self, now: Instant) {
-        if self.link == Link::Opening {
-            self.link = Link::Greeting;
-            self.active = now;
+    /// The connection stands, and its greeting is awaited; or it is under TLS, and begins anew (RFC 3207 section 4.2).
+    pub(super) fn opened(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.active = now;
+        match self.link {
+            Link::Opening => self.link = Link::Greeting,
+            Link::Handshake => self.say_hello(out),
+            _ => {}
         }
     }
 
@@ -255,58 +261,17 @@ impl Relay {
             self.active = now;
             self.dot_written = self.dot_sent && written;
             let event = self.take(reply, out);
+            // What was said in the clear behind the 220 is nobody's (RFC 3207 section 5).
+            if self.link == Link::Handshake {
+                input.clear();
+                return None;
+            }
             if matches!(event, None | Some(Event::Reply(..))) {
                 self.flush(now, out);
             }
             if event.is_some() {
                 return event;
             }
-        }
-    }
-
-    /// `None` when the reply was for ourselves only.
-    fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
-        match self.link {
-            Link::Closed | Link::Opening => Some(Event::Broken),
-            Link::Greeting if reply.code == 220 => {
-                self.link = Link::Ehlo;
-                out.push_back(Output::Backend(format!("EHLO {}\r\n", self.helo).into()));
-                None
-            }
-            Link::Ehlo if reply.code == 250 => {
-                self.offer = reply.offer();
-                let Some(identification) = self.identification.take() else {
-                    self.link = Link::Ready;
-                    return Some(Event::Ready(self.offer.clone()));
-                };
-                let Some(known) = &self.offer.xclient else { return Some(Event::Unidentified) };
-                out.push_back(Output::Backend(xclient::command(&identification, known)));
-                self.link = Link::Xclient;
-                None
-            }
-            // The session begins anew: a greeting, then EHLO (Postfix, XCLIENT_README).
-            Link::Xclient if reply.code == 220 => {
-                self.link = Link::Ehlo;
-                out.push_back(Output::Backend(format!("EHLO {}\r\n", self.helo).into()));
-                None
-            }
-            Link::Xclient => Some(Event::Unidentified),
-            Link::Helo if self.identification.is_some() => Some(Event::Unidentified),
-            // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
-            Link::Ehlo if reply.is_permanent() => {
-                self.link = Link::Helo;
-                out.push_back(Output::Backend(format!("HELO {}\r\n", self.helo).into()));
-                None
-            }
-            Link::Helo if reply.code == 250 => {
-                self.link = Link::Ready;
-                Some(Event::Ready(Offer::default()))
-            }
-            Link::Greeting | Link::Ehlo | Link::Helo if reply.is_permanent() || reply.is_transient() => {
-                Some(Event::Refused(reply))
-            }
-            Link::Greeting | Link::Ehlo | Link::Helo => Some(Event::Broken),
-            Link::Ready => self.take_answer(reply),
         }
     }
 

@@ -1,5 +1,5 @@
-//! A tcp backend hears who the client is: a real Postfix, by XCLIENT and by a PROXY header. Its own rule, that only one
-//! client may relay, shows that it believes it. Postfix has to be started by root.
+//! A real Postfix as tcp backend: it hears who the client is, by XCLIENT and by a PROXY header (its own rule, that only
+//! one client may relay, shows that it believes it), and it is talked to under TLS. Postfix has to be started by root.
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
@@ -51,9 +52,11 @@ impl Postfix {
                 nix::unistd::chown(&path, Some(postfix.uid), None).unwrap();
             }
         }
+        make_certificate(&folder.path().join("tls"));
         // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        fs::write(folder.path().join("etc/main.cf"), MAIN.replace("HOME", &home.to_string()) + more).unwrap();
+        fs::write(folder.path().join("etc/main.cf"), (MAIN.to_owned() + more).replace("HOME", &home.to_string()))
+            .unwrap();
         fs::write(folder.path().join("etc/master.cf"), SERVICES.replace("ADDRESS", &address.to_string())).unwrap();
         let mut command = Command::new(program(MASTER));
         command.args(["-c".as_ref(), folder.path().join("etc").as_os_str()]).env("MAIL_LOGTAG", "postfix");
@@ -111,6 +114,61 @@ fn believes(postfix: &Postfix, identity: &str) {
     assert!(!log.contains("client=localhost[127.0.0.1]"), "it saw us: {log}");
 }
 
+fn make_certificate(folder: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
+    let output = Command::new(script).arg("-o").arg(folder).arg("127.0.0.1").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// Postfix takes mail under TLS only; its certificate is verified, when `trusts` says by whom.
+fn under_tls(more: &str, keys: &str, trusts: bool) -> (Postfix, House, String) {
+    let postfix = Postfix::start(&format!("{CERTIFICATE}{more}"));
+    let house = House::new();
+    if trusts {
+        fs::copy(postfix.folder.path().join("tls/ca.pem"), house.path("ca.pem")).unwrap();
+    }
+    let proxy = house.serve(&format!("tcp = \"{}\"\n{keys}\n", postfix.address), Lines::default());
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.address);
+    let reply = client.command("MAIL FROM:<a@b.example>");
+    if reply.starts_with("250") {
+        expect("250", &client.command("RSET"));
+        expect("250", &client.deliver("a@b.example", "joe@example.org", LETTER));
+    } else {
+        expect("451 4.3.0", &reply);
+    }
+    proxy.line(if reply.starts_with("250") { "verdict=accept" } else { "verdict=defer" });
+    let log = proxy.log();
+    (postfix, house, log)
+}
+
+#[test]
+fn under_tls_of_each_kind() {
+    let encrypt = "smtpd_tls_security_level = encrypt\n";
+    let wrapped = "smtpd_tls_security_level = encrypt\nsmtpd_tls_wrappermode = yes\n";
+    for (more, keys) in [
+        (encrypt, "tls = \"starttls\""),
+        (wrapped, "tls = \"implicit\""),
+        (
+            &*format!("{encrypt}smtpd_authorized_xclient_hosts = 127.0.0.1\n"),
+            "tls = \"starttls\"\nidentity = \"xclient\"",
+        ),
+        (&*format!("{wrapped}smtpd_upstream_proxy_protocol = haproxy\n"), "tls = \"implicit\"\nidentity = \"proxy\""),
+    ] {
+        let (postfix, _house, log) = under_tls(more, keys, true);
+        assert!(log.contains("verdict=accept"), "{keys}: {log}");
+        until("Postfix has written its log", || postfix.log().contains("TLS connection established"));
+    }
+}
+
+#[test]
+fn a_certificate_of_a_stranger_is_refused_unless_told_otherwise() {
+    let encrypt = "smtpd_tls_security_level = encrypt\n";
+    let (_postfix, _house, log) = under_tls(encrypt, "tls = \"starttls\"", false);
+    assert!(log.contains("reason=backend_unavailable") && !log.contains("verdict=accept"), "{log}");
+    let (_postfix, _house, log) = under_tls(encrypt, "tls = \"starttls\"\nverify = false", false);
+    assert!(log.contains("verdict=accept"), "{log}");
+}
+
 #[test]
 fn a_postfix_that_would_see_us_is_not_used() {
     let postfix = Postfix::start("");
@@ -122,6 +180,11 @@ fn a_postfix_that_would_see_us_is_not_used() {
     let line = proxy.line("reason=backend_unavailable");
     assert!(line.contains("smtpd_authorized_xclient_hosts"), "{line}");
 }
+
+const CERTIFICATE: &str = "\
+smtpd_tls_chain_files = HOME/tls/key.pem, HOME/tls/certificate.pem
+smtpd_tls_loglevel = 1
+";
 
 const LETTER: &str = "Subject: x\r\n\r\ntext\r\n";
 
@@ -168,6 +231,7 @@ ADDRESS inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
+tlsmgr unix - - n 1000? 1 tlsmgr
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce

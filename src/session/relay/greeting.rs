@@ -1,0 +1,88 @@
+//! Before the first MAIL: greeting, EHLO or HELO, STARTTLS, XCLIENT, each answered before the next. A backend that does not
+//! have what the operator relies on is not used.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::session::event::Output;
+use crate::session::relay::Event;
+use crate::session::relay::Link;
+use crate::session::relay::Relay;
+use crate::session::xclient;
+use crate::smtp::reply::Offer;
+use crate::smtp::reply_reader::BackendReply;
+
+impl Relay {
+    /// `None` when the reply was for ourselves only.
+    pub(super) fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
+        match self.link {
+            Link::Closed | Link::Opening | Link::Handshake => Some(Event::Broken),
+            Link::Greeting if reply.code == 220 => {
+                self.say_hello(out);
+                None
+            }
+            Link::Ehlo if reply.code == 250 => {
+                self.offer = reply.offer();
+                self.greeted(out)
+            }
+            Link::StartTls if reply.code == 220 => {
+                self.link = Link::Handshake;
+                out.push_back(Output::BackendStartTls);
+                None
+            }
+            Link::StartTls => Some(Event::Unusable(NO_STARTTLS)),
+            // The session begins anew: a greeting, then EHLO (Postfix, XCLIENT_README).
+            Link::Xclient if reply.code == 220 => {
+                self.say_hello(out);
+                None
+            }
+            Link::Xclient => Some(Event::Unusable(NO_XCLIENT)),
+            Link::Helo if self.preface.starttls => Some(Event::Unusable(NO_STARTTLS)),
+            Link::Helo if self.preface.identification.is_some() => Some(Event::Unusable(NO_XCLIENT)),
+            // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
+            Link::Ehlo if reply.is_permanent() => {
+                self.link = Link::Helo;
+                out.push_back(Output::Backend(format!("HELO {}\r\n", self.helo).into()));
+                None
+            }
+            Link::Helo if reply.code == 250 => {
+                self.link = Link::Ready;
+                Some(Event::Ready(Offer::default()))
+            }
+            Link::Greeting | Link::Ehlo | Link::Helo if reply.is_permanent() || reply.is_transient() => {
+                Some(Event::Refused(reply))
+            }
+            Link::Greeting | Link::Ehlo | Link::Helo => Some(Event::Broken),
+            Link::Ready => self.take_answer(reply),
+        }
+    }
+
+    /// It has said what it offers: TLS first, then who the client is, then we are ready.
+    fn greeted(&mut self, out: &mut VecDeque<Output>) -> Option<Event> {
+        if std::mem::take(&mut self.preface.starttls) {
+            if !self.offer.starttls {
+                return Some(Event::Unusable(NO_STARTTLS));
+            }
+            self.link = Link::StartTls;
+            out.push_back(Output::Backend(Bytes::from_static(b"STARTTLS\r\n")));
+            return None;
+        }
+        let Some(identification) = self.preface.identification.take() else {
+            self.link = Link::Ready;
+            return Some(Event::Ready(self.offer.clone()));
+        };
+        let Some(known) = &self.offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
+        out.push_back(Output::Backend(xclient::command(&identification, known)));
+        self.link = Link::Xclient;
+        None
+    }
+
+    pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {
+        self.link = Link::Ehlo;
+        out.push_back(Output::Backend(format!("EHLO {}\r\n", self.helo).into()));
+    }
+}
+
+const NO_STARTTLS: &str = "STARTTLS is not to be had; backend.tls = \"off\" would do without";
+const NO_XCLIENT: &str = "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts";
