@@ -226,8 +226,8 @@ fn ledgers(criterion: &mut Criterion) {
     group.bench_function("keys", |bencher| bencher.iter(&mut dot));
     group.bench_function("keys, decide, accept, take", |bencher| {
         bencher.iter(|| {
-            let Decision::Deliver(Some(mut claim), _) = ledger.decide(&dot()) else { panic!("it is new") };
-            claim.accepted();
+            let Decision::Deliver(Some(claim), _) = ledger.decide(&dot()) else { panic!("it is new") };
+            let claim = claim.accepted();
             claim.took();
         });
     });

@@ -138,12 +138,6 @@ fn status_names_rates_senders_and_storms() {
     assert_eq!((&json["rates"]["hour"]["deferred"], &json["storms"][0]["copies"]), (&6.into(), &6.into()));
 }
 
-impl proxy::Outcome {
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap()
-    }
-}
-
 #[test]
 fn status_can_be_watched() {
     let site = Site::new("", "");

@@ -8,7 +8,6 @@ use std::fmt::Write;
 use std::fs;
 
 use proxy::Client;
-use proxy::Outcome;
 use proxy::Proxy;
 use proxy::Site;
 use serde_json::Value;
@@ -283,13 +282,6 @@ fn table_site() -> Site {
     site.write("control/rcpthosts", "example.org\n.example.net\n");
     site.write("tcp.smtp", "192.0.2.66:deny\n10.:allow,RELAYCLIENT=\"\",DATABYTES=\"100\"\n:allow\n");
     site
-}
-
-impl Outcome {
-    fn json(&self) -> Value {
-        assert_eq!(self.out.lines().count(), 1, "{self:?}");
-        serde_json::from_str(&self.out).unwrap()
-    }
 }
 
 const FAULTY: &str = r#"[server]

@@ -100,12 +100,9 @@ impl Blocks {
 }
 
 fn ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
-    let assembly = match source.origin(&[], None).assemble() {
+    let assembly = match source.assemble() {
         Ok(assembly) => assembly,
-        Err(refused) => {
-            refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
-            return ExitCode::FAILURE;
-        }
+        Err(code) => return code,
     };
     match client::ask(&assembly.config.admin, wish) {
         Ok(text) if json => print(&text),

@@ -54,12 +54,9 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(&self) -> ExitCode {
-        let assembly = match self.source.origin(&[], None).assemble() {
+        let assembly = match self.source.assemble() {
             Ok(assembly) => assembly,
-            Err(refused) => {
-                refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
-                return ExitCode::FAILURE;
-            }
+            Err(code) => return code,
         };
         let message = Message {
             client: self.client,

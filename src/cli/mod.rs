@@ -17,6 +17,7 @@ use clap::Subcommand;
 use clap::error::ErrorKind;
 
 use crate::config::file::Overrides;
+use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
 
 #[derive(Debug, Parser)]
@@ -55,6 +56,14 @@ impl Source {
         let overrides =
             Overrides { listen: listen.to_vec(), backend: backend.map(str::to_owned), control: self.control.clone() };
         Origin::find(self.config.as_deref(), overrides)
+    }
+
+    /// What is in force; else its faults are printed, and the exit code is given.
+    fn assemble(&self) -> Result<Assembly, ExitCode> {
+        self.origin(&[], None).assemble().map_err(|refused| {
+            refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
+            ExitCode::FAILURE
+        })
     }
 }
 

@@ -35,12 +35,9 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self) -> ExitCode {
-        let assembly = match self.source.origin(&[], None).assemble() {
+        let assembly = match self.source.assemble() {
             Ok(assembly) => assembly,
-            Err(refused) => {
-                refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
-                return ExitCode::FAILURE;
-            }
+            Err(code) => return code,
         };
         let admin = &assembly.config.admin;
         let Some(every) = self.watch else { return self.show(admin, "") };

@@ -1,12 +1,9 @@
 //! The answers to a session's questions, from the state. The first throttle that refuses decides, shadows only report;
 //! a throttle that blocks makes its block here. It must not wait for anything.
 
-use std::time::Duration;
-
 use crate::policy::block::Suspect;
 use crate::policy::escalation::ESCALATION_MEMORY;
 use crate::policy::repeat::OVERSIZE_MEMORY;
-use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Throttle;
 use crate::session::event::Answer;
@@ -19,8 +16,36 @@ use crate::store::clock::seconds;
 use crate::store::ledger::Claim;
 use crate::store::ledger::Decision;
 use crate::store::state::Rooms;
-use crate::store::table::Row;
-use crate::store::table::Table;
+
+/// The claims of one session: what it asked about last, and what the backend has accepted since.
+#[derive(Debug, Default)]
+pub struct Claims {
+    on_its_way: Option<Claim>,
+    /// Whose acknowledgement the client has not shown to have taken.
+    accepted: Vec<Claim>,
+}
+
+impl Claims {
+    /// The message that may go to the backend now; none gives the one before free.
+    pub fn hold(&mut self, claim: Option<Claim>) {
+        self.on_its_way = claim;
+    }
+
+    /// What became of them; gives how many are settled by it.
+    pub fn tell(&mut self, fact: &Fact) -> usize {
+        let waiting = self.accepted.len();
+        match fact {
+            Fact::Accepted => {
+                self.accepted.extend(self.on_its_way.take().map(Claim::accepted));
+                return 0;
+            }
+            Fact::Took => self.accepted.drain(..).for_each(Claim::took),
+            Fact::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
+            Fact::Charge(..) | Fact::Learned(..) | Fact::Oversize(_) | Fact::Passed(_) => return 0,
+        }
+        waiting
+    }
+}
 
 /// The answer, but for the room to hold a message, and the claim of a message that may go to the backend: whoever
 /// drops it gives the message free.
@@ -37,9 +62,7 @@ pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
     match &question.known {
         None => {}
         Some(Known::Oversize(key)) => {
-            let row = state.oversizes.get(*key, seconds(state.clock.now()));
-            let often = row.is_some_and(|row| row.count >= OVERSIZES_BEFORE_REFUSAL);
-            answer.repeated = often.then_some(Repeated::Refuse);
+            answer.repeated = state.remembers_oversize(*key).then_some(Repeated::Refuse);
         }
         Some(Known::Envelope(key)) => {
             answer.repeated = state.ledger.is_proven(*key).then_some(Repeated::Refuse);
@@ -57,7 +80,7 @@ pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
     (answer, claim)
 }
 
-/// Counts what happened. What is said of a claim is its holder's to do.
+/// Counts what happened. What becomes of a claim is told to [`Claims`].
 pub fn tell(state: &Rooms, fact: &Fact) {
     match fact {
         Fact::Charge(snapshot, charges) => {
@@ -69,7 +92,7 @@ pub fn tell(state: &Rooms, fact: &Fact) {
         Fact::Oversize(keys) => {
             let now = seconds(state.clock.now());
             for key in keys {
-                count(&state.oversizes, *key, OVERSIZE_MEMORY, now);
+                state.oversizes.count(*key, OVERSIZE_MEMORY, now);
             }
         }
         Fact::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, seconds(state.clock.now()))),
@@ -79,17 +102,7 @@ pub fn tell(state: &Rooms, fact: &Fact) {
 
 /// One more try of a message that is deferred; tells how many there were.
 fn count_try(state: &Rooms, key: u128) -> u32 {
-    count(&state.escalations, key, ESCALATION_MEMORY, seconds(state.clock.now()))
-}
-
-/// Once more under this key, which is remembered from now on.
-fn count(table: &Table, key: u128, memory: Duration, now: u32) -> u32 {
-    let until = now.saturating_add(u32::try_from(memory.as_secs()).unwrap_or(u32::MAX));
-    let row = table.update(key, now, |row| {
-        let row = row.unwrap_or(Row { first: now, ..Row::default() });
-        Some(Row { count: row.count.saturating_add(1), until, ..row })
-    });
-    row.map_or(1, |row| row.count)
+    state.escalations.count(key, ESCALATION_MEMORY, seconds(state.clock.now()))
 }
 
 fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answer) {

@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::ops::explain::Message;
 use crate::policy::block::Suspect;
 use crate::policy::repeat;
-use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Stage;
 use crate::policy::throttle::Subject;
@@ -18,7 +17,6 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Snapshot;
 use crate::smtp::reply::Reply;
-use crate::store::clock::seconds;
 use crate::store::state::State;
 
 /// At each command, what refuses it now.
@@ -81,8 +79,7 @@ impl Standing {
         let at_mail = block(Some(&mail.sender)).or_else(|| throttle(Stage::Mail, &of_mail));
         let at_rcpt = recipients.iter().map(|rcpt| {
             let key = repeat::oversize_key(&state.seed, client, &mail.sender, &rcpt.recipient);
-            let row = state.oversizes.get(key, seconds(state.clock.now())).filter(|_| mail.size.is_none());
-            let remembered = row.is_some_and(|row| row.count >= OVERSIZES_BEFORE_REFUSAL);
+            let remembered = mail.size.is_none() && state.remembers_oversize(key);
             let of_rcpt = Subject { recipient: Some(&rcpt.recipient), ..of_mail };
             remembered.then_some(Found::Oversize).or_else(|| throttle(Stage::Recipient, &of_rcpt))
         });

@@ -18,6 +18,7 @@ use crate::session::event::Fact;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
+use crate::session::relay::Preface;
 use crate::session::request::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
@@ -291,12 +292,13 @@ impl Session {
     }
 
     /// Opens a backend session, unless there is one; a new one hears again what the old one had accepted.
-    fn open_backend(&mut self, now: Now) {
+    pub(super) fn open_backend(&mut self, now: Now) {
         if !self.relay.is_closed() {
             return;
         }
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        let preface = self.preface();
+        let starttls = self.snapshot.settings.backend_starttls;
+        let preface = Preface { starttls, identification: self.identification() };
         self.relay.open(&self.environment, helo, preface, now.monotonic, &mut self.output);
         let Some(transaction) = &self.transaction else { return };
         if let Some(code) = transaction.mail_code {

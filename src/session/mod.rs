@@ -5,7 +5,9 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops; `relay` the backend's side.
+//! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
+//! `repeating` what is known of a message; `ending` every way in which it stops; `relay` the backend's side, from its
+//! `greeting` on.
 
 mod ending;
 mod envelope;
@@ -195,7 +197,7 @@ impl Session {
         self.held(result, now);
     }
 
-    /// The backend's connection stands.
+    /// The backend's connection stands, or is under TLS now.
     pub fn handle_backend_open(&mut self, now: Now) {
         self.relay.opened(now.monotonic, &mut self.output);
     }

@@ -197,7 +197,9 @@ impl Session {
             let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
             return self.error(&reply, now);
         }
-        let Some(helo) = &self.helo else { return self.error(&Reply::need_hello(), now) };
+        if self.helo.is_none() {
+            return self.error(&Reply::need_hello(), now);
+        }
         if self.transaction.is_some() {
             return self.error(&Reply::in_transaction("AUTH"), now);
         }
@@ -209,8 +211,7 @@ impl Session {
             line.extend_from_slice(b" ");
             line.extend_from_slice(&initial);
         }
-        let preface = self.preface();
-        self.relay.open(&self.environment, &helo.name, preface, now.monotonic, &mut self.output);
+        self.open_backend(now);
         self.relay.send(Request::Auth(line.freeze()), now.monotonic, &mut self.output);
         self.state = State::Auth { waiting: true };
     }

@@ -8,21 +8,9 @@ use bytes::Bytes;
 
 use crate::session::Session;
 
-/// What a backend session begins with, before the first MAIL.
-#[derive(Debug, Default)]
-pub(super) struct Preface {
-    pub(super) starttls: bool,
-    /// Attributes of XCLIENT; none when the backend hears of the client otherwise.
-    pub(super) identification: Option<Vec<(&'static str, String)>>,
-}
-
 impl Session {
-    pub(super) fn preface(&self) -> Preface {
-        let starttls = self.snapshot.settings.backend_starttls;
-        Preface { starttls, identification: self.identification() }
-    }
-
-    fn identification(&self) -> Option<Vec<(&'static str, String)>> {
+    /// The attributes and their values; none when the backend hears of the client otherwise.
+    pub(super) fn identification(&self) -> Option<Vec<(&'static str, String)>> {
         if !self.snapshot.settings.xclient {
             return None;
         }

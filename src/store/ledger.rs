@@ -198,7 +198,8 @@ impl Ledger {
 
 impl Claim {
     /// The backend said 2xx. From here on a copy is absorbed, until it is known that the client took our 250.
-    pub fn accepted(&mut self) {
+    #[must_use]
+    pub fn accepted(mut self) -> Self {
         let ledger = self.ledger.clone();
         let now = seconds(ledger.clock.now());
         let until = now.saturating_add(whole(self.rules.window));
@@ -217,6 +218,7 @@ impl Claim {
             }
         }
         self.land();
+        self
     }
 
     /// The client took the 250: the next copy is meant, or at least acknowledged.
@@ -297,8 +299,8 @@ mod tests {
                 Decision::Busy => "busy",
                 Decision::Refuse => "refuse",
                 Decision::Deliver(claim, served) => {
-                    if let Some(mut claim) = claim {
-                        claim.accepted();
+                    if let Some(claim) = claim {
+                        let claim = claim.accepted();
                         if takes { claim.took() } else { claim.unacknowledged() }
                     }
                     if served.is_empty() { "deliver" } else { "to the others" }
@@ -399,8 +401,8 @@ mod tests {
     #[test]
     fn a_copy_that_comes_before_the_first_is_known_to_be_lost_is_absorbed_and_so_are_all_later_ones() {
         let house = House::new();
-        let Decision::Deliver(Some(mut claim), _) = house.ledger.decide(&dot(&[(1, 1)], LARGE)) else { panic!("new") };
-        claim.accepted();
+        let Decision::Deliver(Some(claim), _) = house.ledger.decide(&dot(&[(1, 1)], LARGE)) else { panic!("new") };
+        let claim = claim.accepted();
         assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "absorb");
         claim.took();
         assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "absorb", "once unacknowledged, always absorbing");

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::policy::key::Seed;
+use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
@@ -146,6 +147,12 @@ impl Rooms {
             seed,
             clock,
         }
+    }
+
+    /// Whether messages under this key were too large often enough for the next to be refused before its body.
+    pub fn remembers_oversize(&self, key: u128) -> bool {
+        let row = self.oversizes.get(key, seconds(self.clock.now()));
+        row.is_some_and(|row| row.count >= OVERSIZES_BEFORE_REFUSAL)
     }
 
     /// Forgets what is idle or has expired. For a timer; the bounds hold without it.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
@@ -74,6 +75,16 @@ impl Table {
             (None, None) => {}
         }
         new
+    }
+
+    /// Counts once more under this key, which is remembered from now on for so long; gives the count.
+    pub fn count(&self, key: u128, memory: Duration, now: u32) -> u32 {
+        let until = now.saturating_add(u32::try_from(memory.as_secs()).unwrap_or(u32::MAX));
+        let row = self.update(key, now, |row| {
+            let row = row.unwrap_or(Row { first: now, ..Row::default() });
+            Some(Row { count: row.count.saturating_add(1), until, ..row })
+        });
+        row.map_or(1, |row| row.count)
     }
 
     /// Forgets the row.

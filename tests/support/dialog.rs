@@ -19,6 +19,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use jiff::Timestamp;
 use portcullis::front::answers;
+use portcullis::front::answers::Claims;
 use portcullis::policy::Policy;
 use portcullis::policy::client::ClientRule;
 use portcullis::policy::environment::Variables;
@@ -47,7 +48,6 @@ use portcullis::session::settings::Timeouts;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::reply::Offer;
 use portcullis::store::clock::Virtual;
-use portcullis::store::ledger::Claim;
 use portcullis::store::state::State;
 
 /// A dialog as it stands in the file.
@@ -268,8 +268,7 @@ pub struct Player {
     session: Session,
     scene: Scene,
     state: State,
-    claim: Option<Claim>,
-    accepted: Vec<Claim>,
+    claims: Claims,
     /// What is said to the client does not get there.
     unwritten: bool,
     clock: Arc<Virtual>,
@@ -298,8 +297,7 @@ impl Player {
             session,
             scene,
             state: State::in_memory(Seed::new([7; 16]), clock.clone()),
-            claim: None,
-            accepted: Vec::new(),
+            claims: Claims::default(),
             unwritten: false,
             clock,
             began,
@@ -377,10 +375,9 @@ impl Player {
         let peer = Peer { client: (client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
         let now = self.now();
         self.session = Session::new("S".into(), self.scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
-        (self.ended, self.unwritten, self.claim) = (false, false, None);
+        (self.ended, self.unwritten, self.claims) = (false, false, Claims::default());
         self.input.clear();
         self.replies.clear();
-        self.accepted.clear();
         self.session.handle_offer(self.scene.offer.clone(), true);
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
@@ -467,7 +464,7 @@ impl Player {
             Output::Ask(question) => {
                 let (mut answer, claim) = answers::answer(&self.state, &question);
                 answer.no_room = question.room.is_some() && self.scene.no_room;
-                self.claim = claim;
+                self.claims.hold(claim);
                 self.session.handle_answer(answer, now);
             }
             Output::Backend(octets) => self.say("b", &octets),
@@ -492,7 +489,7 @@ impl Player {
                 self.held.clear();
                 self.session.handle_hold(self.scene.hold, now);
             }
-            Output::HoldDrop => self.claim = None,
+            Output::HoldDrop => self.claims.hold(None),
             Output::OpenBackend { .. } => {
                 self.transcript.push("o".into());
                 self.session.handle_backend_open(now);
@@ -509,29 +506,10 @@ impl Player {
     }
 
     fn tell(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Accepted => {
-                if let Some(mut claim) = self.claim.take() {
-                    claim.accepted();
-                    self.accepted.push(claim);
-                }
-            }
-            Fact::Took => {
-                self.acknowledged("k taken");
-                self.accepted.drain(..).for_each(Claim::took);
-            }
-            Fact::Unacknowledged => {
-                self.acknowledged("k lost");
-                self.accepted.drain(..).for_each(Claim::unacknowledged);
-            }
-            fact => answers::tell(&self.state, fact),
+        if self.claims.tell(fact) > 0 {
+            self.transcript.push(if matches!(fact, Fact::Took) { "k taken" } else { "k lost" }.into());
         }
-    }
-
-    fn acknowledged(&mut self, line: &str) {
-        if !self.accepted.is_empty() {
-            self.transcript.push(line.into());
-        }
+        answers::tell(&self.state, fact);
     }
 
     /// One transcript line for each line of octets; one that has no end yet waits for it.

@@ -7,15 +7,14 @@ use std::time::Instant;
 use bytes::BytesMut;
 use jiff::Timestamp;
 use portcullis::front::answers;
+use portcullis::front::answers::Claims;
 use portcullis::policy::key::Seed;
 use portcullis::session::Session;
 use portcullis::session::event::BackendEnd;
-use portcullis::session::event::Fact;
 use portcullis::session::event::Farewell;
 use portcullis::session::event::Now;
 use portcullis::session::event::Output;
 use portcullis::session::event::Peer;
-use portcullis::store::ledger::Claim;
 use portcullis::store::state::State;
 
 use crate::support::dialog::Scene;
@@ -66,8 +65,7 @@ pub struct Conversation<'a> {
     state: &'a State,
     message: Message,
     word: Word,
-    claim: Option<Claim>,
-    accepted: Vec<Claim>,
+    claims: Claims,
     replies: BytesMut,
     heard: Vec<&'static str>,
     in_body: bool,
@@ -96,8 +94,7 @@ impl<'a> Conversation<'a> {
             state,
             message,
             word,
-            claim: None,
-            accepted: Vec::new(),
+            claims: Claims::default(),
             replies: BytesMut::new(),
             heard: Vec::new(),
             in_body: false,
@@ -241,7 +238,7 @@ impl<'a> Conversation<'a> {
         match output {
             Output::Ask(question) => {
                 let (answer, claim) = answers::answer(self.state, &question);
-                self.claim = claim;
+                self.claims.hold(claim);
                 self.session.handle_answer(answer, now);
             }
             Output::Backend(octets) => self.hear(&octets),
@@ -256,28 +253,17 @@ impl<'a> Conversation<'a> {
                 self.replies.clear();
             }
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
-            Output::HoldDrop => self.claim = None,
+            Output::HoldDrop => self.claims.hold(None),
             Output::OpenBackend { .. } => {
                 self.session.handle_backend_open(now);
                 self.backend("220 b\r\n");
             }
-            Output::Tell(fact) => self.tell(&fact),
+            Output::Tell(fact) => {
+                self.claims.tell(&fact);
+                answers::tell(self.state, &fact);
+            }
             Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
             Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Record(_) => {}
-        }
-    }
-
-    fn tell(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Accepted => {
-                if let Some(mut claim) = self.claim.take() {
-                    claim.accepted();
-                    self.accepted.push(claim);
-                }
-            }
-            Fact::Took => self.accepted.drain(..).for_each(Claim::took),
-            Fact::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
-            fact => answers::tell(self.state, fact),
         }
     }
 

@@ -104,6 +104,12 @@ impl Outcome {
         let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
         Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
     }
+
+    /// What was printed, as the one line of JSON that it is.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.out.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.out).unwrap()
+    }
 }
 
 /// The running `serve`; ended with the value.

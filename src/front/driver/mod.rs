@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Connection;
 use crate::backend::OpenFault;
+use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::exchange::Done;
 use crate::front::exchange::Wish;
@@ -35,7 +36,6 @@ use crate::session::Snapshot;
 use crate::session::event::Farewell;
 use crate::session::event::Output;
 use crate::session::event::Peer;
-use crate::store::ledger::Claim;
 
 /// One session and all that belongs to it.
 pub struct Driver {
@@ -58,10 +58,7 @@ pub struct Driver {
     /// The held message is on its way to the backend.
     sending_body: bool,
     hold: Option<Hold>,
-    /// The message that is on its way to the backend.
-    claim: Option<Claim>,
-    /// Messages that were accepted, and whose acknowledgement the client has not shown to have taken.
-    accepted: Vec<Claim>,
+    claims: Claims,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -111,8 +108,7 @@ impl Driver {
             outbox: Outbox::default(),
             sending_body: false,
             hold: None,
-            claim: None,
-            accepted: Vec::new(),
+            claims: Claims::default(),
             alarm: Box::pin(tokio::time::sleep_until(clock::now().monotonic.into())),
         }
     }
@@ -163,7 +159,7 @@ impl Driver {
         match output {
             Output::Ask(question) => {
                 let (answer, claim) = self.services.answer(&question);
-                self.claim = claim;
+                self.claims.hold(claim);
                 self.session.handle_answer(answer, clock::now());
             }
             Output::Backend(octets) => self.outbox.push(octets),
@@ -177,7 +173,7 @@ impl Driver {
             Output::HoldDrop => {
                 self.hold = None;
                 self.sending_body = false;
-                self.claim = None;
+                self.claims.hold(None);
             }
             Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),

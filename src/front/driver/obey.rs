@@ -14,7 +14,6 @@ use crate::policy::environment::Environment;
 use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
 use crate::session::event::Now;
-use crate::store::ledger::Claim;
 
 impl Driver {
     pub(super) fn forget_backend(&mut self) {
@@ -43,26 +42,15 @@ impl Driver {
         }
     }
 
-    /// What is said of a message is for the one who has its claim.
     pub(super) fn tell_outside(&mut self, fact: Fact) {
+        let settled = self.claims.tell(&fact);
         match fact {
-            Fact::Accepted => {
-                let accepted = self.claim.take().map(|mut claim| {
-                    claim.accepted();
-                    claim
-                });
-                self.accepted.extend(accepted);
-            }
-            Fact::Took => {
-                self.services.reports.metrics.acknowledged(true);
-                self.accepted.drain(..).for_each(Claim::took);
-            }
+            Fact::Took => self.services.reports.metrics.acknowledged(true),
             Fact::Unacknowledged => {
                 self.services.reports.metrics.acknowledged(false);
-                if !self.accepted.is_empty() {
+                if settled > 0 {
                     tracing::info!(session = self.session.id(), "unacknowledged");
                 }
-                self.accepted.drain(..).for_each(Claim::unacknowledged);
             }
             fact => self.services.tell(fact),
         }

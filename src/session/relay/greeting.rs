@@ -13,6 +13,14 @@ use crate::session::xclient;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 
+/// What a backend session begins with.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Preface {
+    pub(in crate::session) starttls: bool,
+    /// Attributes of XCLIENT; none when the backend hears of the client otherwise.
+    pub(in crate::session) identification: Option<Vec<(&'static str, String)>>,
+}
+
 impl Relay {
     /// `None` when the reply was for ourselves only.
     pub(super) fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {

@@ -5,6 +5,8 @@
 
 mod greeting;
 
+pub(super) use crate::session::relay::greeting::Preface;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,6 @@ use bytes::BytesMut;
 use crate::policy::environment::Environment;
 use crate::session::event::Output;
 use crate::session::request::Request;
-use crate::session::xclient::Preface;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 use crate::smtp::reply_reader::ReplyReader;
