@@ -1,6 +1,7 @@
 //! What must hold for any input: the bodies of the fuzz targets, which `tests/corpus.rs` runs over the committed corpora
 //! too. They panic where it does not hold; nothing of the program calls them.
 
+mod ends;
 mod lists;
 mod message;
 mod stage;
@@ -12,6 +13,7 @@ use bytes::BytesMut;
 
 use crate::config;
 use crate::config::checked::ControlValues;
+use crate::fuzzing::ends::Fate;
 pub use crate::fuzzing::lists::list;
 pub use crate::fuzzing::lists::tcprules;
 pub use crate::fuzzing::message::message;
@@ -55,8 +57,8 @@ pub fn command(input: &[u8]) {
     }
 }
 
-/// A message as the client sends it: the same wherever the network cuts it, canonical, never ended early by a server
-/// that is laxer than we are, and counted right.
+/// A message as the client sends it: the same wherever the network cuts it, canonical, and counted right. Whatever other
+/// servers would have made of it, they agree about the end of what we pass on.
 pub fn data(input: &[u8]) {
     for mode in [BareNewline::Normalize, BareNewline::Reject] {
         for lf_dot_lf_ends in [false, true] {
@@ -64,9 +66,7 @@ pub fn data(input: &[u8]) {
             for cut in CUTS {
                 assert_eq!(whole, decode(input, mode, lf_dot_lf_ends, cut), "cut to {cut}");
             }
-            if whole.fault.is_none() {
-                canonical(&whole);
-            }
+            canonical(&whole);
         }
     }
 }
@@ -183,38 +183,22 @@ fn canonical(decoded: &Decoded) {
     assert_eq!(text.iter().filter(|octet| **octet == b'\r').count(), line_ends, "a stray CR");
     assert_eq!(text.iter().filter(|octet| **octet == b'\n').count(), line_ends, "a bare LF");
     assert!(!text.contains(&0), "a NUL");
-    if decoded.status != DataStatus::End {
+    if decoded.status != DataStatus::End || decoded.fault.is_some() {
+        // The connection ends here, or more comes: nobody may have seen an end in what went out so far.
+        for (server, fate) in ends::SERVERS {
+            assert_eq!(fate(text), Fate::Continues, "{server} would end the message here");
+        }
         return;
     }
     assert!(text.is_empty() || text.ends_with(b"\r\n"), "the last line is whole");
     let mut sent = text.clone();
     sent.extend_from_slice(b".\r\n");
-    assert_eq!(end_at_mailfront(&sent), Some(sent.len()), "mailfront would end the message elsewhere");
+    for (server, fate) in ends::SERVERS {
+        assert_eq!(fate(&sent), Fate::Ends(sent.len()), "{server} would end the message elsewhere");
+    }
     let stuffed = text.split(|octet| *octet == b'\n').filter(|line| line.starts_with(b".")).count();
     assert_eq!(decoded.size, (text.len() - stuffed) as u64);
     assert_eq!(decoded.lines, line_ends as u64);
-}
-
-/// Where mailfront's `copy_body` takes the message to end: a dot alone on a line, where one CR before the dot, before
-/// the LF, or none at all makes no difference.
-fn end_at_mailfront(octets: &[u8]) -> Option<usize> {
-    let (mut saw_period, mut saw_cr, mut position) = (false, false, 0);
-    for (at, octet) in octets.iter().enumerate() {
-        match octet {
-            b'\n' if saw_period && position == 0 => return Some(at + 1),
-            b'\n' => (saw_period, saw_cr, position) = (false, false, 0),
-            b'\r' => {
-                position += usize::from(saw_cr);
-                saw_cr = true;
-            }
-            b'.' if position == 0 && !saw_period => saw_period = true,
-            _ => {
-                saw_cr = false;
-                position += 1;
-            }
-        }
-    }
-    None
 }
 
 fn replies(input: &[u8], cut: usize) -> Vec<Result<BackendReply, ReplyFault>> {
