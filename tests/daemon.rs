@@ -1,35 +1,30 @@
-//! The daemon as a supervisor and strangers see it: signals, limits, time limits, PROXY, TLS, its log, what it leaves.
+//! The daemon as a supervisor and strangers see it: signals, limits, time limits, PROXY, its log, what it leaves.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/system.rs"]
+mod system;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::Linger;
 use proxy::Client;
-use proxy::LONG;
 use proxy::Proxy;
 use proxy::Site;
 use proxy::configuration;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::ClientConnection;
-use tokio_rustls::rustls::RootCertStore;
-use tokio_rustls::rustls::StreamOwned;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use system::children;
+use system::descriptors;
+use system::sockets;
+use system::until;
 
 #[test]
 fn term_drains() {
@@ -117,6 +112,20 @@ fn connections_are_limited_in_all_and_per_client() {
 }
 
 #[test]
+fn nearly_full_is_told_and_ends() {
+    let site = Site::new("max_connections = 10", "");
+    let mut proxy = Proxy::start(&site);
+    let mut open: Vec<Client> = (0..9).map(|_| proxy.client().hello()).collect();
+    assert!(proxy.wait_for("nearly full").contains("level=warn connections=9 max=10"), "{:?}", proxy.seen);
+    let status = site.run(&["status"]);
+    assert!(status.out.contains("\nstress         connections are nearly used up"), "{status:?}");
+    open.truncate(5);
+    proxy.wait_for("as usual again");
+    assert!(!site.run(&["status"]).out.contains("stress"));
+    assert!(open[0].say("NOOP").starts_with("250 "));
+}
+
+#[test]
 fn silent_clients_are_told_so() {
     let site = Site::new("timeout = { greeting = \"1s\", command = \"1s\", data = \"1s\" }\nmin_rate = \"1MB/s\"", "");
     let mut proxy = Proxy::start(&site);
@@ -153,81 +162,6 @@ fn a_proxy_header_brings_the_client_and_is_demanded() {
         session.send(header);
         assert_eq!(session.rest(), "", "{header:?}");
     }
-}
-
-#[test]
-fn starttls_throws_away_what_came_before() {
-    let site = tls_site();
-    let mut proxy = Proxy::start_with(&site, 2, &[]);
-    let mut plain = proxy.client().hello();
-    assert!(plain.say("EHLO client.example").contains("STARTTLS"));
-    assert!(plain.say("STARTTLS").starts_with("220 "));
-    let (mut secured, _) = secure(&site, plain.into_stream());
-    let offered = secured.say("EHLO client.example");
-    assert!(!offered.contains("STARTTLS"), "{offered}");
-    secured.mail("a@b.example", "Subject: tls");
-    let line = proxy.wait_for("mail session=");
-    assert!(line.contains(" tls=TLSv1.3 "), "{line}");
-
-    let mut injected = proxy.client().hello();
-    injected.send("STARTTLS\r\nMAIL FROM:<evil@b.example>\r\nRCPT TO:<r@example.org>\r\n");
-    let reply = injected.reply();
-    if reply.starts_with("220 ") {
-        let (mut secured, _) = secure(&site, injected.into_stream());
-        secured.dialog(&[("EHLO client.example", "250"), ("RCPT TO:<r@example.org>", "503")]);
-    } else {
-        assert!(reply.starts_with("554 5.5.1 "), "{reply}");
-    }
-    let log = proxy.stop();
-    assert_eq!(count(&log, "evil@b.example"), 0, "{log:?}");
-}
-
-#[test]
-fn tls_from_the_first_octet() {
-    let site = tls_site();
-    let mut proxy = Proxy::start_with(&site, 2, &[]);
-    let (secured, _) = secure(&site, TcpStream::connect(proxy.addresses[1]).unwrap());
-    secured.hello().mail("a@b.example", "Subject: implicit");
-    assert!(proxy.wait_for("mail session=").contains(" tls=TLSv1.3 "));
-    let mut plain = Client::connect(proxy.addresses[1]);
-    plain.send("EHLO client.example\r\n");
-    assert!(!plain.rest().contains("220 "), "no greeting in the clear");
-}
-
-#[test]
-fn a_handshake_that_does_not_come_holds_up_no_stop() {
-    let site = tls_site();
-    let mut proxy = Proxy::start_with(&site, 2, &[]);
-    let _implicit = TcpStream::connect(proxy.addresses[1]).unwrap();
-    let mut plain = proxy.client().hello();
-    plain.dialog(&[("STARTTLS", "220")]);
-    until("both are accepted", || sockets(proxy.pid()) == 4);
-    let began = Instant::now();
-    proxy.signal(Signal::SIGTERM);
-    assert_eq!(proxy.wait().code(), Some(0));
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
-}
-
-#[test]
-fn a_new_certificate_is_served_and_a_bad_pair_is_not() {
-    let site = tls_site();
-    let mut proxy = Proxy::start_with(&site, 2, &[]);
-    let implicit = proxy.addresses[1];
-    let served = || secure(&site, TcpStream::connect(implicit).unwrap()).1;
-    let first = served();
-    make_certificate(&site);
-    // The key comes before its certificate: the reading between the two is refused, and nothing is lost by it.
-    let certificate = CertificateDer::from_pem_file(site.path("tls/certificate.pem")).unwrap();
-    assert_ne!(certificate, first);
-    proxy.wait_for("reloaded");
-    until("the new one is served", || served() == certificate);
-    let good = fs::read_to_string(site.path("tls/key.pem")).unwrap();
-    site.rename_over("tls/key.pem", "no key\n");
-    assert!(proxy.wait_for("key.pem").contains("level=error"));
-    assert_eq!(served(), certificate, "the last good one stays");
-    site.rename_over("tls/key.pem", &good);
-    proxy.wait_for("reloaded");
-    assert_eq!(served(), certificate);
 }
 
 #[test]
@@ -390,50 +324,6 @@ fn reset(stream: TcpStream) {
     setsockopt(&stream, Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
 }
 
-fn tls_site() -> Site {
-    let site = Site::new(
-        "listen_tls = [\"127.0.0.1:0\"]",
-        "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"",
-    );
-    make_certificate(&site);
-    site
-}
-
-fn make_certificate(site: &Site) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
-    let output = Command::new(script).arg("-o").arg(site.path("tls")).arg("localhost").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// TLS over `stream`, and the certificate that was served.
-fn secure(
-    site: &Site,
-    stream: TcpStream,
-) -> (Client<StreamOwned<ClientConnection, TcpStream>>, CertificateDer<'static>) {
-    stream.set_read_timeout(Some(LONG)).unwrap();
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(site.path("tls/ca.pem")).unwrap()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config =
-        builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
-    let mut stream = StreamOwned::new(connection, stream);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock).unwrap();
-    }
-    let certificate = stream.conn.peer_certificates().unwrap()[0].clone().into_owned();
-    (Client::over(stream), certificate)
-}
-
-/// For what has no event of its own.
-fn until(what: &str, mut happens: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !happens() {
-        assert!(began.elapsed() < LONG, "never: {what}");
-        std::thread::yield_now();
-    }
-}
-
 fn count(log: &[String], what: &str) -> usize {
     log.iter().filter(|line| line.contains(what)).count()
 }
@@ -455,30 +345,6 @@ fn words(line: &str) -> Vec<String> {
         }
     }
     words
-}
-
-fn descriptors(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
-/// Open TCP sockets: what the kernel has of this process.
-fn sockets(pid: u32) -> usize {
-    let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
-    let inodes: Vec<&str> =
-        tables.iter().flat_map(|table| table.lines()).filter_map(|line| line.split_whitespace().nth(9)).collect();
-    let links =
-        fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
-    let own = links.filter_map(|link| {
-        let text = link.to_string_lossy().into_owned();
-        text.strip_prefix("socket:[").and_then(|text| text.strip_suffix(']')).map(str::to_owned)
-    });
-    own.filter(|inode| inodes.contains(&inode.as_str())).count()
-}
-
-fn children(pid: u32) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let children = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
-    children.map(|children| children.split_whitespace().count()).sum()
 }
 
 /// Ended with the value.

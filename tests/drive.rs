@@ -16,8 +16,9 @@ use portcullis::backend::Identity;
 use portcullis::backend::Target;
 use portcullis::backend::Tls;
 use portcullis::front::ClientStream;
+use portcullis::front::Condition;
+use portcullis::front::Handshakes;
 use portcullis::front::Services;
-use portcullis::front::Stop;
 use portcullis::front::driver::Driver;
 use portcullis::hold;
 use portcullis::hold::Holds;
@@ -64,7 +65,7 @@ async fn dialogs_go_the_same_through_the_loop() {
 
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
-    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'U']);
+    let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'U', 'X']);
     let scene_only =
         ["backend_starttls", "greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
     let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));
@@ -99,7 +100,7 @@ struct Stage {
     listener: TcpListener,
     backend: Option<BufReader<TcpStream>>,
     together: Vec<u8>,
-    _stop: watch::Sender<Stop>,
+    _condition: watch::Sender<Condition>,
 }
 
 async fn play(dialog: &Dialog) -> Result<(), String> {
@@ -134,15 +135,16 @@ impl Stage {
         };
         let holds =
             hold::Settings { memory: 65536, total: 1 << 20, spool: std::env::temp_dir(), min_free: 0, queue: None };
-        let (stop, stopping) = watch::channel(Stop::Run);
+        let (condition, condition_receiver) = watch::channel(Condition::default());
         let seed = Seed::new([7; 16]);
         let services = Arc::new(Services {
             backends: Backends::new(backends),
+            handshakes: Handshakes::default(),
             holds: Holds::new(holds),
             reports: Reports::new(),
             state: Arc::new(State::in_memory(seed.clone(), Arc::new(Virtual::new(1_795_395_525_000_000_000)))),
             snapshot: watch::channel(scene.snapshot.clone()).1,
-            stop: stopping,
+            condition: condition_receiver,
         });
         let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
         let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
@@ -151,7 +153,7 @@ impl Stage {
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
         tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), peer, watch::channel(None).1, services).run());
-        Self { client: BufReader::new(client), listener, backend: None, together: Vec::new(), _stop: stop }
+        Self { client: BufReader::new(client), listener, backend: None, together: Vec::new(), _condition: condition }
     }
 
     async fn step(&mut self, line: &str) -> Result<(), String> {

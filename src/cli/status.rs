@@ -105,6 +105,9 @@ fn write_now(text: &mut String, status: &Value) {
     for (name, value) in lines {
         let _ = writeln!(text, "{name:<14} {value}");
     }
+    if status["stress"] == true {
+        text.push_str("stress         connections are nearly used up, time limits are shorter\n");
+    }
     if status["stopping"] == true {
         text.push_str("stopping       no new transactions\n");
     }

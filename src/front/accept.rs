@@ -18,8 +18,8 @@ use crate::front::counts::Counted;
 use crate::front::counts::Counts;
 use crate::front::driver::Driver;
 use crate::front::proxy_header;
+use crate::front::services::Condition;
 use crate::front::services::Services;
-use crate::front::services::Stop;
 use crate::front::settings::Settings;
 use crate::front::stream::ClientStream;
 use crate::front::tls;
@@ -37,22 +37,23 @@ pub struct Door {
 }
 
 impl Door {
-    /// Nothing is open yet.
+    /// Nothing is open yet. `condition` is what the sessions listen to.
     pub fn new(
         services: Arc<Services>,
         settings: watch::Receiver<Arc<Settings>>,
         tls: watch::Receiver<Option<TlsAcceptor>>,
+        condition: watch::Sender<Condition>,
     ) -> Arc<Self> {
-        Arc::new(Self { services, settings, tls, counts: Counts::new(), sequence: AtomicU16::new(0) })
+        Arc::new(Self { services, settings, tls, counts: Counts::new(Some(condition)), sequence: AtomicU16::new(0) })
     }
 
     /// Accepts until a stop begins; then the listener is closed.
     pub async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool) {
-        let mut stop = self.services.stop.clone();
+        let mut condition = self.services.condition.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop > Stop::Run) => return,
+                _ = condition.wait_for(Condition::is_stopping) => return,
             };
             match accepted {
                 Ok((stream, client)) => self.receive(stream, client, implicit_tls),
@@ -102,11 +103,12 @@ impl Door {
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
-            let mut stop = self.services.stop.clone();
+            let mut condition = self.services.condition.clone();
+            let _place = self.services.handshakes.enter(client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
             let secured = tokio::select! {
                 secured = tls::accept(stream, &acceptor, settings.handshake) => secured,
                 // Who is silent in the handshake does not hold up a stop.
-                _ = stop.wait_for(|stop| *stop > Stop::Run) => return Ok(()),
+                _ = condition.wait_for(Condition::is_stopping) => return Ok(()),
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
@@ -126,7 +128,7 @@ impl Door {
         if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
             session.handle_offer(offer, fresh);
         }
-        let stopping = *self.services.stop.borrow() > Stop::Run;
+        let stopping = self.services.condition.borrow().is_stopping();
         let admission = if stopping { Admission::Stopping } else { admission };
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);

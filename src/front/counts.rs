@@ -1,5 +1,6 @@
-//! How many connections there are, in all and per client. Counts by guard: dropping it is the decrement. Connections that
-//! are refused for their number are counted apart, or one client could fill the house by being refused.
+//! How many connections, and TLS handshakes, there are, in all and per client. Counts by guard: dropping it is the
+//! decrement. Connections that are refused for their number are counted apart, or one client could fill the house by being
+//! refused. Nearly full, all sessions are put under stress.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
+use crate::front::services::Condition;
 use crate::session::event::Admission;
 
 /// All connections.
@@ -15,7 +17,13 @@ use crate::session::event::Admission;
 pub(super) struct Counts {
     total: watch::Sender<Total>,
     clients: DashMap<IpAddr, Total>,
+    /// Who hears that they are nearly used up.
+    condition: Option<watch::Sender<Condition>>,
 }
+
+/// TLS handshakes that run: each keeps buffers, and costs a signature.
+#[derive(Debug)]
+pub struct Handshakes(Arc<Counts>);
 
 /// Some of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,11 +39,13 @@ pub(super) struct Counted {
     counts: Arc<Counts>,
     client: IpAddr,
     granted: bool,
+    /// Of all, when it came in.
+    max: usize,
 }
 
 impl Counts {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new() })
+    pub(super) fn new(condition: Option<watch::Sender<Condition>>) -> Arc<Self> {
+        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new(), condition })
     }
 
     /// `None`: not even the refusals can be borne, the kernel's close has to do.
@@ -69,7 +79,8 @@ impl Counts {
             self.forget(client);
         }
         let admission = admission?;
-        Some((Counted { counts: self.clone(), client, granted: admission == Admission::Granted }, admission))
+        self.note_stress(max);
+        Some((Counted { counts: self.clone(), client, granted: admission == Admission::Granted, max }, admission))
     }
 
     pub(super) fn total(&self) -> usize {
@@ -82,8 +93,43 @@ impl Counts {
         let _ = self.total.subscribe().wait_for(|total| total.all() == 0).await;
     }
 
+    /// On from nine tenths of the connections, off below seven: between them it stays as it is.
+    fn note_stress(&self, max: usize) {
+        let Some(condition) = &self.condition else { return };
+        let granted = self.total.borrow().granted;
+        let is_due =
+            |stress| granted > 0 && if stress { granted >= max - max * 3 / 10 } else { granted >= max - max / 10 };
+        let stress = condition.borrow().stress;
+        if is_due(stress) == stress {
+            return;
+        }
+        let changed = condition.send_if_modified(|condition| {
+            let due = is_due(condition.stress);
+            std::mem::replace(&mut condition.stress, due) != due
+        });
+        match changed {
+            true if !stress => tracing::warn!(connections = granted, max, "nearly full, time limits are shorter"),
+            true => tracing::info!(connections = granted, max, "time limits are as usual again"),
+            false => {}
+        }
+    }
+
     fn forget(&self, client: IpAddr) {
         self.clients.remove_if(&client, |_, of_client| of_client.all() == 0);
+    }
+}
+
+impl Handshakes {
+    /// `None`: too many run, in all or for this client.
+    pub(super) fn enter(&self, client: IpAddr) -> Option<Counted> {
+        let (counted, admission) = self.0.enter(client, HANDSHAKES_AT_ONCE, HANDSHAKES_AT_ONCE_PER_CLIENT)?;
+        (admission == Admission::Granted).then_some(counted)
+    }
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self(Counts::new(None))
     }
 }
 
@@ -105,6 +151,7 @@ impl Drop for Counted {
         }
         self.counts.forget(self.client);
         self.counts.total.send_modify(|total| total.count(self.granted, -1));
+        self.counts.note_stress(self.max);
     }
 }
 
@@ -122,6 +169,9 @@ fn network(client: IpAddr) -> IpAddr {
 /// Connections over a limit that are told so at one time.
 const REFUSED_AT_ONCE: usize = 100;
 const REFUSED_AT_ONCE_PER_CLIENT: usize = 10;
+/// TLS handshakes at one time: some 20 KB each.
+const HANDSHAKES_AT_ONCE: usize = 1000;
+const HANDSHAKES_AT_ONCE_PER_CLIENT: usize = 25;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -134,7 +184,7 @@ mod tests {
 
     #[test]
     fn limits_hold_in_all_and_per_network_and_guards_give_back() {
-        let counts = Counts::new();
+        let counts = Counts::new(None);
         let (_a, first) = counts.enter(ip("2001:db8::1"), 3, 2).unwrap();
         let (b, second) = counts.enter(ip("2001:db8::2"), 3, 2).unwrap();
         let (c, third) = counts.enter(ip("2001:db8::3"), 3, 2).unwrap();
@@ -150,8 +200,38 @@ mod tests {
     }
 
     #[test]
+    fn stress_begins_at_nine_tenths_and_ends_below_seven() {
+        let condition = watch::Sender::new(Condition::default());
+        let counts = Counts::new(Some(condition.clone()));
+        let enter = |number: u8| counts.enter(ip(&format!("192.0.2.{number}")), 10, 2);
+        let mut open: Vec<_> = (0..8).map(enter).collect();
+        assert!(!condition.borrow().stress, "8 of 10");
+        open.push(enter(8));
+        assert!(condition.borrow().stress, "9 of 10");
+        open.truncate(7);
+        assert!(condition.borrow().stress, "7 of 10 after 9");
+        open.truncate(6);
+        assert!(!condition.borrow().stress, "6 of 10");
+        open.clear();
+        assert!(!condition.borrow().stress);
+        let one = Counts::new(Some(condition.clone()));
+        let _only = one.enter(ip("192.0.2.1"), 2, 2);
+        assert!(!condition.borrow().stress, "1 of 2");
+    }
+
+    #[test]
+    fn one_client_may_not_have_all_handshakes() {
+        let handshakes = Handshakes::default();
+        let running: Vec<_> = (0..100).filter_map(|_| handshakes.enter(ip("192.0.2.1"))).collect();
+        assert_eq!(running.len(), HANDSHAKES_AT_ONCE_PER_CLIENT);
+        assert!(handshakes.enter(ip("192.0.2.2")).is_some());
+        drop(running);
+        assert!(handshakes.enter(ip("192.0.2.1")).is_some());
+    }
+
+    #[test]
     fn one_client_cannot_use_up_the_refusals_of_all() {
-        let counts = Counts::new();
+        let counts = Counts::new(None);
         let told: Vec<_> = (0..1000).filter_map(|_| counts.enter(ip("192.0.2.1"), 5, 2)).collect();
         assert_eq!(told.len(), 2 + REFUSED_AT_ONCE_PER_CLIENT);
         assert_eq!(counts.enter(ip("192.0.2.9"), 5, 2).unwrap().1, Admission::Granted);

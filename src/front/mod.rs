@@ -17,6 +17,8 @@ pub mod settings;
 mod stream;
 pub mod tls;
 
+pub use crate::front::counts::Handshakes;
+pub use crate::front::services::Condition;
 pub use crate::front::services::Services;
 pub use crate::front::services::Stop;
 pub use crate::front::stream::ClientStream;

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::backend::Backends;
 use crate::front::answers;
+use crate::front::counts::Handshakes;
 use crate::hold::Holds;
 use crate::report::Reports;
 use crate::session::Snapshot;
@@ -20,6 +21,8 @@ use crate::store::state::State;
 pub struct Services {
     /// The backend's places and what it offers.
     pub backends: Backends,
+    /// TLS handshakes of clients.
+    pub handshakes: Handshakes,
     /// Held messages.
     pub holds: Holds,
     /// What counts and tells what happens.
@@ -28,14 +31,31 @@ pub struct Services {
     pub state: Arc<State>,
     /// What is in force.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// What all sessions are under.
+    pub condition: watch::Receiver<Condition>,
+}
+
+/// What all sessions are under; each hears of a change at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
     /// Whether we are stopping.
-    pub stop: watch::Receiver<Stop>,
+    pub stop: Stop,
+    /// Connections are nearly used up: the limits of waiting and erring are shorter.
+    pub stress: bool,
+}
+
+impl Condition {
+    /// A stop has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.stop > Stop::Run
+    }
 }
 
 /// The phases of stopping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// We are not.
+    #[default]
     Run,
     /// Transactions that run may end, others do not begin.
     Drain,

@@ -4,6 +4,7 @@
 mod ends;
 mod lists;
 mod message;
+mod operation;
 mod stage;
 
 use std::path::Path;
@@ -17,6 +18,8 @@ use crate::fuzzing::ends::Fate;
 pub use crate::fuzzing::lists::list;
 pub use crate::fuzzing::lists::tcprules;
 pub use crate::fuzzing::message::message;
+use crate::fuzzing::operation::Operation;
+use crate::fuzzing::operation::Options;
 use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
 use crate::smtp::command::Command;
@@ -97,25 +100,14 @@ pub fn config(input: &[u8]) {
     }
 }
 
-/// A whole session: lines of what client (`C`) and backend (`B`) say, and of seconds that pass (`@`). Whatever they say,
-/// no 2xx for a message without the backend's, one record a transaction, and nothing after the close.
+/// A whole session, and whatever happens to it, a line of text each (`operation`). What must hold stands in `stage`.
 pub fn session(input: &[u8]) {
-    let mut stage = Stage::new();
-    for line in input.split(|octet| *octet == b'\n') {
-        let (kind, rest) = line.split_at(line.len().min(1));
-        let rest = rest.strip_prefix(b" ").unwrap_or(rest);
-        match kind {
-            b"C" => stage.client(&[rest, b"\r\n"].concat()),
-            b"W" => stage.client(rest),
-            b"B" => stage.backend(&[rest, b"\r\n"].concat()),
-            b"@" => stage.pass(rest.len() as u64 * 30),
-            b"R" => stage.reset(),
-            b"F" => stage.end(),
-            _ => {}
-        }
+    let mut lines = input.split(|octet| *octet == b'\n').peekable();
+    let mut stage = Stage::new(Options::read(lines.peek().copied().unwrap_or_default()));
+    for operation in lines.filter_map(Operation::read) {
+        stage.operate(operation);
     }
-    stage.reset();
-    assert!(stage.is_over(), "a client that is gone ends the session, or the backend's time limit does");
+    stage.end();
 }
 
 /// Lengths of the pieces that the same input is cut into.

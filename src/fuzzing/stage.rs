@@ -1,5 +1,10 @@
-//! A session without a shell, for arbitrary input: outputs are obeyed at once and judged.
+//! A session without a shell, to which anything may happen: outputs are obeyed at once, and the promises of DESIGN are
+//! held against them. No 2xx for a message without the backend's, exactly one record a transaction, nothing after the
+//! close, nothing but whole commands of ours and canonical text to a backend.
 
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -8,10 +13,14 @@ use jiff::Timestamp;
 
 use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
+use crate::fuzzing::operation::Operation;
+use crate::fuzzing::operation::Options;
 use crate::policy::Policy;
 use crate::policy::key::Seed;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
+use crate::policy::size::SizeRules;
+use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Admission;
@@ -19,62 +28,129 @@ use crate::session::event::Answer;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
+use crate::session::event::Repeated;
 use crate::session::record::Kind;
+use crate::session::record::Record;
+use crate::smtp::data::BareNewline;
 
+/// The session and what was seen of it.
 pub(super) struct Stage {
     session: Session,
+    snapshot: Arc<Snapshot>,
+    options: Options,
     now: Now,
     input: BytesMut,
-    replies: BytesMut,
-    ended: bool,
+    client_ended: bool,
     closed: bool,
-    dots: usize,
+    answers: VecDeque<Answer>,
+    handshake_fails: bool,
+    backend: Backend,
+    dots_accepted: usize,
+    /// Answers that allow to absorb.
+    absorbable: usize,
+    mails: Mails,
+}
+
+/// What the backend heard and may say.
+#[derive(Default)]
+struct Backend {
+    replies: BytesMut,
+    /// What it would answer to what it heard.
+    due: VecDeque<&'static [u8]>,
+    /// The held message is on its way, and `handle_body_sent` is due.
+    sending: bool,
+    /// It hears a message, and neither its dot nor an end since.
+    in_body: bool,
+    /// The message's last octets stand at the start of a line.
+    at_line: bool,
+    dot_unanswered: bool,
+}
+
+/// Transactions: begun, and recorded.
+#[derive(Default)]
+struct Mails {
+    begun: usize,
+    recorded: usize,
     accepted: usize,
+    absorbed: usize,
 }
 
 impl Stage {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(options: Options) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any start will do")]
         let now = Now { monotonic: Instant::now(), wall: Timestamp::UNIX_EPOCH };
-        let senders = AddressList::parse("list".into(), Dialect::Qmail, b"blocked@example.org\n");
-        let policy = Policy { senders: senders.into_iter().collect(), ..Policy::default() };
-        let settings = Config::default_without_file().complete(&ControlValues::default()).session;
-        let snapshot = Snapshot { policy, settings }.into();
+        let snapshot = snapshot(options);
         let local = ([127, 0, 0, 1], 25).into();
         let peer = Peer { client: ([192, 0, 2, 1], 4000).into(), local, host: None };
-        let session = Session::new("fuzz".into(), snapshot, Seed::new([0; 16]), peer, now);
-        let (input, replies) = (BytesMut::new(), BytesMut::new());
-        let mut stage = Self { session, now, input, replies, ended: false, closed: false, dots: 0, accepted: 0 };
+        let session = Session::new("fuzz".into(), snapshot.clone(), Seed::new([0; 16]), peer, now);
+        let mut stage = Self {
+            session,
+            snapshot,
+            options,
+            now,
+            input: BytesMut::new(),
+            client_ended: false,
+            closed: false,
+            answers: VecDeque::new(),
+            handshake_fails: false,
+            backend: Backend::default(),
+            dots_accepted: 0,
+            absorbable: 0,
+            mails: Mails::default(),
+        };
         stage.session.start(Admission::Granted, Duration::ZERO, None, now);
         stage.drain();
         stage
     }
 
-    pub(super) fn client(&mut self, octets: &[u8]) {
-        if !self.ended {
-            self.input.extend_from_slice(octets);
-            self.drain();
+    pub(super) fn operate(&mut self, operation: Operation) {
+        let now = self.now;
+        match operation {
+            Operation::Backend(Some(octets)) => self.backend_says(&octets),
+            Operation::Backend(None) => {
+                if let Some(reply) = self.backend.due.pop_front() {
+                    self.backend_says(reply);
+                }
+            }
+            Operation::BackendEnd(end) => {
+                self.backend = Backend::default();
+                self.session.handle_backend_end(end, now);
+            }
+            Operation::BackendWanted => self.session.handle_backend_wanted(),
+            Operation::BodySent if mem::take(&mut self.backend.sending) => self.session.handle_body_sent(now),
+            Operation::BodySent => {}
+            Operation::Client(octets) if !self.client_ended => self.input.extend_from_slice(&octets),
+            Operation::Client(_) => {}
+            Operation::ClientEnd => self.client_ended = true,
+            Operation::ClientReset => {
+                self.client_ended = true;
+                self.input.clear();
+                self.session.handle_client_reset(now);
+            }
+            Operation::HoldEnds(end) => self.session.handle_hold(Err(end), now),
+            Operation::Kill => self.session.handle_kill(now),
+            Operation::NextAnswer(answer) => self.answers.push_back(answer),
+            Operation::NextHandshakeFails => self.handshake_fails = true,
+            Operation::Pass(seconds) => self.pass(seconds),
+            Operation::Reload => self.session.handle_snapshot(self.snapshot.clone()),
+            Operation::Stop => self.session.handle_stop(now),
+            Operation::Stress(stress) => self.session.handle_stress(stress),
         }
-    }
-
-    pub(super) fn backend(&mut self, octets: &[u8]) {
-        self.replies.extend_from_slice(octets);
-        self.session.handle_backend(&mut self.replies, true, self.now);
         self.drain();
     }
 
+    /// The end: a client that is gone ends the session, or the backend's time limit does.
     pub(super) fn end(&mut self) {
-        self.ended = true;
-        self.drain();
-    }
-
-    pub(super) fn reset(&mut self) {
-        self.session.handle_client_reset(self.now);
-        self.drain();
+        self.operate(Operation::ClientReset);
         self.pass(2 * 86_400);
+        assert!(self.session.is_over());
+        let Mails { begun, recorded, accepted, absorbed } = self.mails;
+        assert_eq!(recorded, begun, "exactly one record a transaction");
+        assert!(accepted <= self.dots_accepted, "acknowledged what the backend did not");
+        assert!(absorbed <= self.absorbable, "absorbed what the ledger does not know");
     }
 
-    pub(super) fn pass(&mut self, seconds: u64) {
+    fn pass(&mut self, seconds: u64) {
         let end = self.now.monotonic + Duration::from_secs(seconds);
         while let Some(deadline) = self.session.deadline().filter(|deadline| *deadline <= end) {
             if self.session.is_over() {
@@ -87,8 +163,12 @@ impl Stage {
         self.now.monotonic = end;
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.session.is_over()
+    fn backend_says(&mut self, octets: &[u8]) {
+        if mem::take(&mut self.backend.dot_unanswered) && octets.starts_with(b"2") {
+            self.dots_accepted += 1;
+        }
+        self.backend.replies.extend_from_slice(octets);
+        self.session.handle_backend(&mut self.backend.replies, true, self.now);
     }
 
     fn drain(&mut self) {
@@ -100,45 +180,141 @@ impl Stage {
                 return;
             }
             let before = self.input.len();
-            if self.session.wants_input() {
+            if self.session.wants_input() && before > 0 {
                 self.session.handle_client(&mut self.input, self.now);
             }
-            if self.ended {
+            if self.client_ended {
                 self.session.handle_client_end(&mut self.input, self.now);
             }
-            if before == self.input.len() {
-                match self.session.poll_output() {
-                    Some(output) => self.obey(output),
-                    None => return,
-                }
+            if before == self.input.len() && !self.session.has_output() {
+                return;
             }
         }
     }
 
     fn obey(&mut self, output: Output) {
         assert!(!self.closed, "{output:?} after the close");
+        let now = self.now;
         match output {
-            Output::Ask(_) => self.session.handle_answer(Answer::default(), self.now),
-            Output::Backend(octets) => {
-                assert!(octets.ends_with(b"\r\n") || octets.is_empty(), "{octets:?}");
-                assert!(!octets.windows(7).any(|part| part == b"blocked"), "{octets:?}");
-                self.dots += usize::from(octets == b".\r\n".as_slice());
+            Output::Ask(question) => {
+                // Each MAIL asks whether its sender is blocked.
+                self.mails.begun += usize::from(matches!(question.suspect, Some((_, Some(_)))));
+                let answer = self.answers.pop_front().unwrap_or_default();
+                // Nobody answers what was not asked.
+                let answer = Answer {
+                    block: answer.block.filter(|_| question.suspect.is_some()),
+                    no_room: answer.no_room && question.room.is_some(),
+                    repeated: answer.repeated.filter(|_| question.known.is_some()),
+                    served: if question.known.is_some() { answer.served } else { Vec::new() },
+                    ..answer
+                };
+                self.absorbable += usize::from(answer.repeated == Some(Repeated::Absorb) || !answer.served.is_empty());
+                self.session.handle_answer(answer, now);
             }
-            Output::BackendBody => self.session.handle_body_sent(self.now),
-            Output::CloseClient => self.closed = true,
-            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), self.now),
-            Output::BackendStartTls | Output::OpenBackend { .. } => self.session.handle_backend_open(self.now),
-            Output::Record(record) => {
-                if record.kind == Kind::Mail && record.code.is_some_and(|code| code < 300) {
-                    self.accepted += 1;
-                    assert!(self.accepted <= self.dots, "accepted without the backend");
+            Output::Backend(octets) => self.backend.hear(&octets),
+            Output::BackendBody => {
+                self.backend.begin_body();
+                self.backend.sending = self.options.late;
+                if !self.options.late {
+                    self.session.handle_body_sent(now);
                 }
             }
+            Output::BackendStartTls => unreachable!("no TLS to the backend here"),
+            Output::Client(octets) => {
+                if self.options.stream && octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"354 ")) {
+                    self.backend.begin_body();
+                }
+            }
+            Output::CloseClient => self.closed = true,
+            Output::DropBackend { .. } => self.backend = Backend::default(),
+            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
+            Output::OpenBackend { .. } => {
+                self.backend.due.push_back(b"220 b\r\n");
+                self.session.handle_backend_open(now);
+            }
+            Output::Record(record) => self.mails.note(&record),
             Output::StartTls => {
                 self.input.clear();
-                self.session.handle_tls(Some("TLSv1.3"), self.now);
+                let version = (!mem::take(&mut self.handshake_fails)).then_some("TLSv1.3");
+                self.session.handle_tls(version, now);
             }
-            Output::Client(_) | Output::DropBackend { .. } | Output::Hold(_) | Output::HoldDrop | Output::Tell(_) => {}
+            Output::Hold(octets) => canonical(&octets),
+            Output::HoldDrop | Output::Tell(_) => {}
         }
     }
+}
+
+impl Backend {
+    fn begin_body(&mut self) {
+        (self.in_body, self.at_line) = (true, true);
+    }
+
+    /// Commands that we build, one at a time; canonical text behind DATA.
+    fn hear(&mut self, octets: &[u8]) {
+        if self.in_body {
+            if octets == b".\r\n" && self.at_line {
+                assert!(!self.sending, "a dot before the message");
+                (self.in_body, self.dot_unanswered) = (false, true);
+                self.due.push_back(b"250 ok\r\n");
+            } else {
+                canonical(octets);
+                self.at_line = octets.ends_with(b"\n") || self.at_line && octets.is_empty();
+            }
+            return;
+        }
+        let text = octets.strip_suffix(b"\r\n").expect("a command ends with CRLF");
+        assert!(!text.iter().any(u8::is_ascii_control), "more than a command: {}", octets.escape_ascii());
+        let verbs: [&[u8]; 7] = [b"AUTH ", b"DATA", b"EHLO ", b"HELO ", b"MAIL FROM:<", b"RCPT TO:<", b"RSET"];
+        let ours = verbs.iter().any(|verb| text.starts_with(verb));
+        // Behind AUTH come lines that are the client's own.
+        assert!(ours || text.is_ascii(), "no command of ours: {}", octets.escape_ascii());
+        if text.starts_with(b"MAIL") {
+            let folded = text.to_ascii_lowercase();
+            assert!(!folded.ends_with(b"@sillyplace.com>"), "a blocked sender: {}", octets.escape_ascii());
+        }
+        self.due.push_back(match text {
+            [b'E', ..] => b"250-b\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250 PIPELINING\r\n",
+            [b'D', ..] => b"354 go\r\n",
+            [b'A', ..] => b"334 \r\n",
+            _ => b"250 ok\r\n",
+        });
+    }
+}
+
+impl Mails {
+    fn note(&mut self, record: &Record) {
+        if record.kind != Kind::Mail {
+            return;
+        }
+        self.recorded += 1;
+        if record.code.is_some_and(|code| code < 400) {
+            let absorbed = record.verdict == Verdict::Absorb;
+            self.absorbed += usize::from(absorbed);
+            self.accepted += usize::from(!absorbed);
+        }
+    }
+}
+
+/// Nothing in it that two servers could read differently, as far as a piece can tell.
+fn canonical(octets: &[u8]) {
+    assert!(!octets.contains(&0), "a NUL: {}", octets.escape_ascii());
+    let line_ends = octets.windows(2).filter(|pair| pair == b"\r\n").count();
+    let lines = octets.iter().filter(|octet| **octet == b'\n').count();
+    assert_eq!(line_ends, lines, "a bare LF: {}", octets.escape_ascii());
+}
+
+fn snapshot(options: Options) -> Arc<Snapshot> {
+    let list = b"newsletter@sillyplace.com\n@sillyplace.com\n";
+    let policy = Policy {
+        senders: AddressList::parse("badmailfrom".into(), Dialect::Qmail, list).into_iter().collect(),
+        size: SizeRules { limit: Some(1000), ..SizeRules::default() },
+        ..Policy::default()
+    };
+    let mut settings = Config::default_without_file().complete(&ControlValues::default()).session;
+    settings.starttls = true;
+    settings.hold = !options.stream;
+    if options.reject {
+        settings.bare_newline = BareNewline::Reject;
+    }
+    Arc::new(Snapshot { policy, settings })
 }

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 use crate::backend::Backends;
 use crate::config::watch::Watcher;
 use crate::front;
+use crate::front::Condition;
+use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
@@ -145,16 +147,17 @@ async fn run(
     let (snapshot, snapshot_receiver) = watch::channel(assembly.snapshot.clone());
     let (front, front_receiver) = watch::channel(Arc::new(assembly.config.front.clone()));
     let (tls, tls_receiver) = watch::channel(assembly.tls.clone());
-    let (stop, stop_receiver) = watch::channel(Stop::Run);
+    let (condition, condition_receiver) = watch::channel(Condition::default());
     let services = Arc::new(Services {
         backends: Backends::new(assembly.config.backend.clone()),
+        handshakes: Handshakes::default(),
         holds: Holds::new(assembly.config.hold.clone()),
         reports: Reports::new(),
         state,
         snapshot: snapshot_receiver,
-        stop: stop_receiver,
+        condition: condition_receiver,
     });
-    let door = Door::new(services.clone(), front_receiver, tls_receiver);
+    let door = Door::new(services.clone(), front_receiver, tls_receiver, condition.clone());
     if let Some(bound) = admin {
         let parts = admin::Parts { services: services.clone(), door: door.clone() };
         admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
@@ -182,7 +185,7 @@ async fn run(
             }
         }
     }
-    end(&stop, &door, &reload, &mut signals).await;
+    end(&condition, &door, &reload, &mut signals).await;
     Ok(())
 }
 
@@ -214,16 +217,16 @@ fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
 }
 
 /// Transactions that run may end within `drain`; a second word ends them at once.
-async fn end(stop: &watch::Sender<Stop>, door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
+async fn end(condition: &watch::Sender<Condition>, door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     let drain = reload.config.front.drain;
     tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
-    stop.send_replace(Stop::Drain);
+    condition.send_modify(|condition| condition.stop = Stop::Drain);
     tokio::select! {
         () = door.empty() => {}
         () = tokio::time::sleep(drain) => {}
         () = second_stop(signals) => {}
     }
-    stop.send_replace(Stop::Kill);
+    condition.send_modify(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
     // What has happened since the last second.

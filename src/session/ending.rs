@@ -114,7 +114,7 @@ impl Session {
     /// False: it was one too many, and the session is over.
     pub(super) fn count_error(&mut self, now: Now) -> bool {
         self.errors += 1;
-        if self.errors > self.snapshot.settings.max_errors {
+        if self.errors > self.under_stress(self.snapshot.settings.max_errors, STRESS_ERRORS) {
             self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
         }
         !self.is_over()
@@ -205,15 +205,20 @@ impl Session {
             State::Command if !self.slots.is_empty() => None,
             State::Command | State::Auth { waiting: false } => {
                 let wait = if self.heard { timeout.command } else { timeout.greeting };
-                Some((self.since + wait).min(self.began + timeout.session))
+                Some((self.since + self.under_stress(wait, STRESS_WAIT)).min(self.began + timeout.session))
             }
             State::Body(body) => {
                 let size = body.decoder.size();
                 let transfer = size.checked_div(self.snapshot.settings.min_rate).unwrap_or(0);
-                Some(body.began + timeout.data + Duration::from_secs(transfer))
+                Some(body.began + self.under_stress(timeout.data, STRESS_DATA) + Duration::from_secs(transfer))
             }
             _ => None,
         }
+    }
+
+    /// The smaller limit while the house is nearly full.
+    fn under_stress<T: Ord>(&self, usual: T, stress: T) -> T {
+        if self.stress { usual.min(stress) } else { usual }
     }
 
     /// A backend session that nobody uses is given back; it can be replayed, unless AUTH was part of it: we keep no
@@ -372,6 +377,12 @@ impl Session {
         }
     }
 }
+
+/// While the house is nearly full: between commands, for a message beside its `min_rate`, and errors (Postfix, under
+/// stress: smtpd_timeout 10s, smtpd_hard_error_limit 1).
+const STRESS_WAIT: Duration = Duration::from_secs(10);
+const STRESS_DATA: Duration = Duration::from_secs(30);
+const STRESS_ERRORS: u32 = 1;
 
 /// How long a backend session may stand unused.
 const IDLE_BACKEND: Duration = Duration::from_secs(20);

@@ -94,6 +94,8 @@ pub struct Session {
     output: VecDeque<Output>,
     client_gone: bool,
     stopping: bool,
+    /// The house is nearly full: who is slow or errs is borne less.
+    stress: bool,
     recorded: bool,
     /// A command has come.
     heard: bool,
@@ -133,6 +135,7 @@ impl Session {
             output: VecDeque::new(),
             client_gone: false,
             stopping: false,
+            stress: false,
             recorded: false,
             heard: false,
             errors: 0,
@@ -249,6 +252,11 @@ impl Session {
     pub fn handle_stop(&mut self, now: Now) {
         self.stopping = true;
         self.stop_if_idle(now);
+    }
+
+    /// Connections are nearly used up, or no longer: the limits of waiting and erring are shorter meanwhile.
+    pub fn handle_stress(&mut self, stress: bool) {
+        self.stress = stress;
     }
 
     /// `deadline` has passed.

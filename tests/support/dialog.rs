@@ -3,7 +3,8 @@
 //!
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
-//! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks.
+//! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
+//! `X` connections are nearly used up.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client's side ended after our close, `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
@@ -362,6 +363,7 @@ impl Player {
             "N" => return self.reconnect(rest),
             "U" => self.unwritten = rest != "no",
             "S" => self.session.handle_stop(now),
+            "X" => self.session.handle_stress(true),
             "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
             "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
             _ => return,
@@ -527,7 +529,7 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U")
+    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U" | "X")
 }
 
 fn describe(record: &Record) -> String {

@@ -20,6 +20,8 @@ missing() {
     for pair in "${needed[@]}"; do
         command -v "${pair% *}" >/dev/null || echo "${pair#* }"
     done
+    # swaks needs it for TLS.
+    perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
 }
 
 mapfile -t packages < <(missing)

@@ -26,8 +26,8 @@ use crate::front::exchange::Wish;
 use crate::front::exchange::exchange;
 use crate::front::linger;
 use crate::front::outbox::Outbox;
+use crate::front::services::Condition;
 use crate::front::services::Services;
-use crate::front::services::Stop;
 use crate::front::stream::ClientStream;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
@@ -46,7 +46,7 @@ pub struct Driver {
     /// Refused at the door: not worth a long farewell.
     unwelcome: bool,
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    stop: watch::Receiver<Stop>,
+    condition: watch::Receiver<Condition>,
     client: Option<ClientStream>,
     client_ended: bool,
     input: BytesMut,
@@ -75,9 +75,9 @@ enum Event {
     BackendOpen(Result<Connection, OpenFault>),
     BackendWanted,
     Client(Done),
+    Condition,
     Filled(Result<Option<Bytes>, HoldFault>),
     Flushed(Result<(), HoldFault>),
-    Stop,
 }
 
 impl Driver {
@@ -96,7 +96,7 @@ impl Driver {
             tls,
             unwelcome,
             snapshot: services.snapshot.clone(),
-            stop: services.stop.clone(),
+            condition: services.condition.clone(),
             services,
             client: Some(client),
             client_ended: false,
@@ -226,7 +226,7 @@ impl Driver {
             done = use_client(&mut self.client, client_wish) => Event::Client(done),
             () = &mut self.alarm, if alarmed => Event::Alarm,
             () = self.services.backends.wanted(self.peer.client.ip()), if idle => Event::BackendWanted,
-            () = changed(&mut self.stop) => Event::Stop,
+            () = changed(&mut self.condition) => Event::Condition,
         }
     }
 
@@ -249,8 +249,8 @@ impl Driver {
 }
 
 /// A sender that is gone will not stop us any more.
-async fn changed(stop: &mut watch::Receiver<Stop>) {
-    if stop.changed().await.is_err() {
+async fn changed(condition: &mut watch::Receiver<Condition>) {
+    if condition.changed().await.is_err() {
         pending().await
     }
 }

@@ -7,7 +7,7 @@ use crate::backend::Visitor;
 use crate::front::clock;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
-use crate::front::services::Stop;
+use crate::front::services::Condition;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
@@ -108,14 +108,15 @@ impl Driver {
     /// (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
-        let mut stop = self.services.stop.clone();
+        let mut condition = self.services.condition.clone();
+        let place = self.services.handshakes.enter(self.peer.client.ip());
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
-        let secured = match (self.client.take(), &acceptor) {
-            (Some(client), Some(acceptor)) => tokio::select! {
+        let secured = match (self.client.take(), &acceptor, place) {
+            (Some(client), Some(acceptor), Some(_place)) => tokio::select! {
                 secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
                 // Who is silent in the handshake does not hold up a stop.
-                _ = stop.wait_for(|stop| *stop > Stop::Run) => None,
+                _ = condition.wait_for(Condition::is_stopping) => None,
             },
             _ => None,
         };

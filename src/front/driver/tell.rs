@@ -6,6 +6,7 @@ use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::exchange::Done;
+use crate::front::services::Condition;
 use crate::front::services::Stop;
 use crate::front::stream::ClientStream;
 use crate::session::event::BackendEnd;
@@ -20,6 +21,10 @@ impl Driver {
             Event::BackendOpen(result) => self.backend_opened(result, now),
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done, now),
+            Event::Condition => {
+                let condition = *self.condition.borrow_and_update();
+                self.is_under(condition, now);
+            }
             Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
             Event::Filled(Ok(None)) => {
                 self.sending_body = false;
@@ -27,11 +32,15 @@ impl Driver {
             }
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault, now),
             Event::Flushed(Ok(())) => {}
-            Event::Stop => match *self.stop.borrow_and_update() {
-                Stop::Run => {}
-                Stop::Drain => self.session.handle_stop(now),
-                Stop::Kill => self.session.handle_kill(now),
-            },
+        }
+    }
+
+    fn is_under(&mut self, condition: Condition, now: Now) {
+        self.session.handle_stress(condition.stress);
+        match condition.stop {
+            Stop::Run => {}
+            Stop::Drain => self.session.handle_stop(now),
+            Stop::Kill => self.session.handle_kill(now),
         }
     }
 

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::front::Stop;
 use crate::ops::admin::routes::Parts;
 use crate::report::metrics;
 use crate::report::storms::Storm;
@@ -24,6 +23,8 @@ pub(super) struct Status {
     /// `ok`, `degraded` when the last write failed, `memory`.
     pub(super) state: &'static str,
     pub(super) stopping: bool,
+    /// Nearly full: time limits are shorter.
+    pub(super) stress: bool,
     pub(super) storms: Vec<Storm>,
     pub(super) rates: Rates,
     pub(super) senders: TopSenders,
@@ -34,6 +35,7 @@ impl Status {
         let Parts { services, door } = parts;
         let (state, reports) = (&services.state, &services.reports);
         let now = state.clock.now();
+        let condition = *services.condition.borrow();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             connections: door.connections(),
@@ -47,7 +49,8 @@ impl Status {
                 Some(health) if health.is_failing() => "degraded",
                 Some(_) => "ok",
             },
-            stopping: *services.stop.borrow() > Stop::Run,
+            stopping: condition.is_stopping(),
+            stress: condition.stress,
             storms: reports.storms.running(),
             rates: reports.traffic.rates(now),
             senders: reports.traffic.top(MOST_SENDERS, now),
@@ -70,6 +73,7 @@ pub(super) fn metrics(parts: &Parts) -> String {
         ("ledger_entries", "Entries of the ledger.", status.ledger_entries as u64),
         ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
         ("storms", "Storms that run.", status.storms.len() as u64),
+        ("stress", "1 while connections are nearly used up and time limits are shorter.", u64::from(status.stress)),
         ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
     ];
     for (name, help, value) in gauges {

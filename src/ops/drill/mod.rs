@@ -14,8 +14,9 @@ use tokio::sync::watch;
 
 use crate::backend::Backends;
 use crate::backend::Target;
+use crate::front::Condition;
+use crate::front::Handshakes;
 use crate::front::Services;
-use crate::front::Stop;
 use crate::front::accept::Door;
 use crate::hold::Holds;
 use crate::ops::assemble::Assembly;
@@ -137,7 +138,7 @@ struct Instance {
     clock: Arc<Virtual>,
     sink: Sink,
     runtime: Runtime,
-    _senders: (watch::Sender<Stop>, watch::Sender<Arc<Snapshot>>),
+    _senders: (watch::Sender<Condition>, watch::Sender<Arc<Snapshot>>),
 }
 
 impl Instance {
@@ -157,25 +158,27 @@ impl Instance {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(THREADS).enable_all().build();
         let runtime = runtime.map_err(fault)?;
         let clock = Arc::new(Virtual::new(START));
-        let (stop, stopping) = watch::channel(Stop::Run);
+        let (condition, condition_receiver) = watch::channel(Condition::default());
         let (publish, snapshot) = watch::channel(Arc::new(snapshot));
         let address = runtime.block_on(async {
             let services = Arc::new(Services {
                 backends: Backends::new(config.backend),
+                handshakes: Handshakes::default(),
                 holds: Holds::new(config.hold),
                 reports: Reports::new(),
                 state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
                 snapshot,
-                stop: stopping,
+                condition: condition_receiver,
             });
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
             let address = listener.local_addr()?;
-            let door = Door::new(services, watch::channel(Arc::new(config.front)).1, watch::channel(None).1);
+            let settings = watch::channel(Arc::new(config.front)).1;
+            let door = Door::new(services, settings, watch::channel(None).1, condition.clone());
             tokio::spawn(door.listen(listener, false));
             Ok(address)
         });
         let address = address.map_err(fault)?;
-        Ok(Self { address, clock, sink, runtime, _senders: (stop, publish) })
+        Ok(Self { address, clock, sink, runtime, _senders: (condition, publish) })
     }
 
     fn stop(self) {

@@ -1,0 +1,123 @@
+//! What can happen to a session, a line of text each, so that a case can be read, written and cut by hand. Lines that say
+//! nothing are nothing.
+
+use crate::session::event::Answer;
+use crate::session::event::BackendEnd;
+use crate::session::event::HoldEnd;
+use crate::session::event::Repeated;
+
+/// One line.
+#[derive(Debug)]
+pub(super) enum Operation {
+    /// `B text`: the backend says a line; `B` alone: what is due.
+    Backend(Option<Vec<u8>>),
+    /// `L`: it is lost; `U`: there is no place at it.
+    BackendEnd(BackendEnd),
+    /// `V`: another client waits for a backend.
+    BackendWanted,
+    /// `D`: the held message is written to the backend.
+    BodySent,
+    /// `C text`: the client says a line; `W text`: these octets, in which `\r`, `\n` and `\0` are one each.
+    Client(Vec<u8>),
+    /// `F`
+    ClientEnd,
+    /// `R`
+    ClientReset,
+    /// `H`: what is held is lost; `h`: there is no room for more.
+    HoldEnds(HoldEnd),
+    /// `K`: the time for a stop is up.
+    Kill,
+    /// `A letters`: the answer to the next question.
+    NextAnswer(Answer),
+    /// `T`: the next TLS handshake fails.
+    NextHandshakeFails,
+    /// `@ letters`: half a minute passes for each octet.
+    Pass(u64),
+    /// `N`: a reload.
+    Reload,
+    /// `S`: we stop.
+    Stop,
+    /// `X`: we are nearly full, or (`x`) no longer.
+    Stress(bool),
+}
+
+/// `O words` in the first line.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    /// `reject`: bare newlines are refused.
+    pub(super) reject: bool,
+    /// `stream`: `hold = false`.
+    pub(super) stream: bool,
+    /// `late`: a held message is sent by `D`, not at once.
+    pub(super) late: bool,
+}
+
+impl Options {
+    pub(super) fn read(first_line: &[u8]) -> Self {
+        let Some(words) = first_line.strip_prefix(b"O ") else { return Self::default() };
+        let has = |word: &[u8]| words.split(|octet| *octet == b' ').any(|found| found == word);
+        Self { reject: has(b"reject"), stream: has(b"stream"), late: has(b"late") }
+    }
+}
+
+impl Operation {
+    pub(super) fn read(line: &[u8]) -> Option<Self> {
+        let (kind, rest) = line.split_first()?;
+        let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+        Some(match kind {
+            b'@' => Self::Pass(rest.len() as u64 * 30),
+            b'A' => Self::NextAnswer(answer(rest)),
+            b'B' if rest.is_empty() => Self::Backend(None),
+            b'B' => Self::Backend(Some([rest, b"\r\n"].concat())),
+            b'C' => Self::Client([rest, b"\r\n"].concat()),
+            b'D' => Self::BodySent,
+            b'F' => Self::ClientEnd,
+            b'H' => Self::HoldEnds(HoldEnd::Broken),
+            b'h' => Self::HoldEnds(HoldEnd::NoRoom),
+            b'K' => Self::Kill,
+            b'L' => Self::BackendEnd(BackendEnd::Lost),
+            b'N' => Self::Reload,
+            b'R' => Self::ClientReset,
+            b'S' => Self::Stop,
+            b'T' => Self::NextHandshakeFails,
+            b'U' => Self::BackendEnd(BackendEnd::Busy),
+            b'V' => Self::BackendWanted,
+            b'W' => Self::Client(unescaped(rest)),
+            b'X' => Self::Stress(true),
+            b'x' => Self::Stress(false),
+            _ => return None,
+        })
+    }
+}
+
+fn answer(letters: &[u8]) -> Answer {
+    let mut answer = Answer::default();
+    for letter in letters {
+        match letter {
+            b'a' => answer.repeated = Some(Repeated::Absorb),
+            b'b' => answer.block = Some("a@example.org".into()),
+            b'f' => answer.repeated = Some(Repeated::Refuse),
+            b'n' => answer.no_room = true,
+            b's' => answer.served = vec![0],
+            b'u' => answer.repeated = Some(Repeated::Busy),
+            _ => {}
+        }
+    }
+    answer
+}
+
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((octet, behind)) = rest.split_first() {
+        let escape = match rest {
+            [b'\\', b'r', ..] => Some(b'\r'),
+            [b'\\', b'n', ..] => Some(b'\n'),
+            [b'\\', b'0', ..] => Some(0),
+            _ => None,
+        };
+        octets.push(escape.unwrap_or(*octet));
+        rest = if escape.is_some() { &rest[2..] } else { behind };
+    }
+    octets
+}
