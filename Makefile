@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick fuzz cert
+.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick abuse fuzz cert
 
 FUZZ_TARGETS := command config data list message reply session tcprules
 FUZZ_SECONDS ?= 60
@@ -65,6 +65,13 @@ bench: ## all benches: criterion, then the load through Portcullis and HAProxy
 bench-quick: ## the same in about a minute, for a first look
 	cargo bench --locked --bench micro -- --quick
 	cargo bench --locked --bench load -- --quick
+
+# tests/abuse.rs in large: it needs some 20,000 descriptors, and an hour.
+abuse: ## a million resets, 17,000 slow clients, an hour of bad backends; says what it measures
+	ulimit -n $$(ulimit -Hn)
+	ABUSE_RESETS=$${ABUSE_RESETS:-1000000} ABUSE_IDLE=$${ABUSE_IDLE:-15000} ABUSE_DRIBBLING=$${ABUSE_DRIBBLING:-2000} \
+	ABUSE_TRANSACTIONS=$${ABUSE_TRANSACTIONS:-500} ABUSE_MINUTES=$${ABUSE_MINUTES:-60} \
+		cargo test --locked --release --test abuse -- --nocapture --test-threads 1
 
 # The sanitizers need a nightly feature; RUSTC_BOOTSTRAP lends it to the pinned compiler.
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs cargo-fuzz

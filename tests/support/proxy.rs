@@ -162,6 +162,12 @@ impl Proxy {
         }
     }
 
+    /// Lines that nobody will ask for; a log that nobody reads would stop the program.
+    pub(crate) fn forget_log(&mut self) {
+        self.seen.clear();
+        while self.lines.try_recv().is_ok() {}
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

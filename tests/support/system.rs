@@ -38,3 +38,10 @@ pub(crate) fn children(pid: u32) -> usize {
     let children = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
     children.map(|children| children.split_whitespace().count()).sum()
 }
+
+/// Octets of memory that are its own.
+pub(crate) fn memory(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
