@@ -235,6 +235,42 @@ fn under_multilog_there_is_one_stamp() {
 }
 
 #[test]
+fn no_privilege_is_left_after_binding() {
+    if !nix::unistd::Uid::effective().is_root() {
+        return eprintln!("only root can give privileges up");
+    }
+    let begins = |server: &str, before: &[&str]| {
+        let site = Site::new(server, "");
+        std::os::unix::fs::chown(site.path(""), Some(65534), Some(65534)).unwrap();
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]).arg(proxy::PORTCULLIS).args(["serve", "-c", "portcullis.toml"]);
+        command.current_dir(site.path("")).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = proxy::lines_of(child.stderr.take().unwrap());
+        let running = Ended(child);
+        while !lines.recv_timeout(proxy::LONG).unwrap().contains("listening") {}
+        fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap()
+    };
+    let lent = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--inh-caps=+net_bind_service",
+        "--ambient-caps=+net_bind_service",
+    ];
+    for (server, before) in [("user = \"nobody\"", &["env"][..]), ("", &lent)] {
+        let status = begins(server, before);
+        let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        for set in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
+            assert_eq!(value(set), "0000000000000000", "{server:?} {set}");
+        }
+        assert_eq!(value("Uid:"), "65534\t65534\t65534\t65534", "{server:?}");
+        assert!(!value("Groups:").split(' ').any(|group| group == "0"), "{server:?}");
+    }
+}
+
+#[test]
 fn what_keeps_it_from_starting_is_said() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

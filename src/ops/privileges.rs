@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use caps::CapSet;
 use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
 use nix::sys::resource::setrlimit;
@@ -36,6 +37,22 @@ pub(super) fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(),
     let c_name = CString::new(name).map_err(|_| "server.user: NUL in the name".to_owned())?;
     let steps = initgroups(&c_name, gid).and_then(|()| setgid(gid)).and_then(|()| setuid(user.uid));
     steps.map_err(|error| format!("cannot become user {name:?}: {error}; start as root, or leave server.user out"))
+}
+
+/// What a supervisor lent for binding (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE) goes; children would have it too.
+/// Root keeps its own, and is told so: backends run as root then.
+///
+/// # Errors
+/// The system's.
+pub(super) fn drop_capabilities() -> Result<(), String> {
+    if Uid::effective().is_root() {
+        tracing::warn!(remedy = "set server.user", "serving as root, and so do backends");
+        return Ok(());
+    }
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).map_err(|error| format!("cannot give up capabilities: {error}"))?;
+    }
+    Ok(())
 }
 
 fn group_id(name: &str) -> Result<Gid, String> {

@@ -98,6 +98,7 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
     let listeners = bind(&assembly)?;
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
+    privileges::drop_capabilities().map_err(StartFault::User)?;
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
     let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
