@@ -79,14 +79,22 @@ impl Door {
     fn receive(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
         let door = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = door.serve(stream, client, implicit_tls).await {
-                tracing::debug!(%client, %error, "connection");
+            // What only a beginning needs is given back before the session, which may last.
+            match Box::pin(door.let_in(stream, client, implicit_tls)).await {
+                Ok(Some((driver, _counted))) => driver.run().await,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%client, %error, "connection"),
             }
         });
     }
 
     /// The order of DESIGN: PROXY header, limits, TLS; tcprules are the session's.
-    async fn serve(self: Arc<Self>, mut stream: TcpStream, client: SocketAddr, implicit_tls: bool) -> io::Result<()> {
+    async fn let_in(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        client: SocketAddr,
+        implicit_tls: bool,
+    ) -> io::Result<Option<(Box<Driver>, Counted)>> {
         let settings = self.settings.borrow().clone();
         stream.set_nodelay(true)?;
         let mut addresses = (client, stream.local_addr()?);
@@ -99,7 +107,7 @@ impl Door {
         let entered = self.counts.enter(client.ip(), limits.0, limits.1);
         let granted = matches!(entered, Some((_, Admission::Granted)));
         self.services.reports.connected(granted, self.services.state.clock.now());
-        let Some((counted, admission)) = entered else { return Ok(()) };
+        let Some((counted, admission)) = entered else { return Ok(None) };
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
@@ -108,17 +116,15 @@ impl Door {
             let secured = tokio::select! {
                 secured = tls::accept(stream, &acceptor, settings.handshake) => secured,
                 // Who is silent in the handshake does not hold up a stop.
-                _ = condition.wait_for(Condition::is_stopping) => return Ok(()),
+                _ = condition.wait_for(Condition::is_stopping) => return Ok(None),
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None };
-        self.converse(stream, peer, admission, settings.greet_delay).await;
-        drop::<Counted>(counted);
-        Ok(())
+        Ok(Some((self.begin(stream, peer, admission, settings.greet_delay), counted)))
     }
 
-    async fn converse(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) {
+    fn begin(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) -> Box<Driver> {
         let now = clock::now();
         let seconds = now.wall.as_second();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +138,7 @@ impl Door {
         let admission = if stopping { Admission::Stopping } else { admission };
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);
-        Driver::new(session, stream, peer, self.tls.clone(), self.services.clone()).run().await;
+        Driver::new(session, stream, peer, self.tls.clone(), self.services.clone())
     }
 }
 

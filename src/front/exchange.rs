@@ -54,6 +54,10 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, 
             if let Poll::Ready(result) = pin!(stream.read_buf(*buffer)).poll(cx) {
                 return Poll::Ready(Done::Read(result));
             }
+            // Who waits keeps no room: most sessions wait most of the time.
+            if buffer.is_empty() {
+                **buffer = BytesMut::new();
+            }
         }
         Poll::Pending
     })

@@ -88,9 +88,9 @@ impl Driver {
         peer: Peer,
         tls: watch::Receiver<Option<TlsAcceptor>>,
         services: Arc<Services>,
-    ) -> Self {
+    ) -> Box<Self> {
         let unwelcome = session.is_over();
-        Self {
+        Box::new(Self {
             session,
             peer,
             tls,
@@ -110,11 +110,11 @@ impl Driver {
             hold: None,
             claims: Claims::default(),
             alarm: Box::pin(tokio::time::sleep_until(clock::now().monotonic.into())),
-        }
+        })
     }
 
     /// To the end of the session and of its connection.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         while self.obey().await {
             let event = self.wait().await;
             self.tell(event, clock::now());
@@ -123,7 +123,7 @@ impl Driver {
         let farewell = match self.client.take() {
             Some(client) => {
                 let owed = std::mem::take(&mut self.owed);
-                linger::close(client, owed, self.client_ended, self.unwelcome).await
+                Box::pin(linger::close(client, owed, self.client_ended, self.unwelcome)).await
             }
             None => Farewell::Lost,
         };
@@ -177,7 +177,8 @@ impl Driver {
             }
             Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
-            Output::StartTls => self.start_tls().await,
+            // Boxed, so that the sessions that wait do not have the room of its buffers.
+            Output::StartTls => Box::pin(self.start_tls()).await,
             Output::Tell(fact) => self.tell_outside(fact),
         }
     }
