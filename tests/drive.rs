@@ -95,6 +95,22 @@ async fn time_limits_hold_in_the_loop() {
     assert!(played >= 5, "only {played} dialogs were played");
 }
 
+/// Its window stays shut: replies pile up to their bound, then nothing more is read, and the time limits end it.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_let_go() {
+    let stage = Stage::new(&Dialog::parse("= throttle shadow 5\nC EHLO c.example\n")).await;
+    let began = Instant::now();
+    let mut client = stage.client.into_inner();
+    client.write_all(b"EHLO c.example\r\n").await.unwrap();
+    let mut taken = 0;
+    while client.write_all(b"MAIL FROM:<newsletter@sillyplace.com>\r\n").await.is_ok() {
+        taken += 1;
+    }
+    assert!((1000..10_000).contains(&taken), "{taken} commands");
+    // `timeout.command`, and a last word that is not taken either.
+    assert!((300..=340).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
 struct Stage {
     client: BufReader<DuplexStream>,
     listener: TcpListener,
