@@ -38,6 +38,7 @@ impl Serve {
                     | StartFault::Admin(_)
                     | StartFault::Files(_)
                     | StartFault::State(_)
+                    | StartFault::Unnamed(_)
                     | StartFault::User(_) => ExitCode::FAILURE,
                 }
             }

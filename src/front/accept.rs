@@ -20,6 +20,7 @@ use crate::front::driver::Driver;
 use crate::front::proxy_header;
 use crate::front::services::Condition;
 use crate::front::services::Services;
+use crate::front::services::Stop;
 use crate::front::settings::Settings;
 use crate::front::stream::ClientStream;
 use crate::front::tls;
@@ -47,13 +48,15 @@ impl Door {
         Arc::new(Self { services, settings, tls, counts: Counts::new(Some(condition)), sequence: AtomicU16::new(0) })
     }
 
-    /// Accepts until a stop begins; then the listener is closed.
-    pub async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool) {
+    /// Accepts until the end. Who comes when a stop has begun is told 421: it comes again, and finds the port open. With
+    /// `is_kept_open`, by a supervisor, it waits there for the next process.
+    pub async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
         let mut condition = self.services.condition.clone();
+        let last = if is_kept_open { Stop::Run } else { Stop::Drain };
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = condition.wait_for(Condition::is_stopping) => return,
+                _ = condition.wait_for(|condition| condition.stop > last) => return,
             };
             match accepted {
                 Ok((stream, client)) => self.receive(stream, client, implicit_tls),
@@ -66,7 +69,7 @@ impl Door {
         }
     }
 
-    /// Resolves when the last connection is closed.
+    /// Resolves when the last connection that was granted is closed.
     pub async fn empty(&self) {
         self.counts.none_left().await;
     }
@@ -103,11 +106,14 @@ impl Door {
             addresses = header.unwrap_or(addresses);
         }
         let (client, local) = (canonical(addresses.0), canonical(addresses.1));
-        let limits = (settings.max_connections, settings.max_connections_per_client);
-        let entered = self.counts.enter(client.ip(), limits.0, limits.1);
+        let stopping = self.services.condition.borrow().is_stopping();
+        // Nobody has a place in a house that closes; being told so is all.
+        let max = if stopping { 0 } else { settings.max_connections };
+        let entered = self.counts.enter(client.ip(), max, settings.max_connections_per_client);
         let granted = matches!(entered, Some((_, Admission::Granted)));
         self.services.reports.connected(granted, self.services.state.clock.now());
         let Some((counted, admission)) = entered else { return Ok(None) };
+        let admission = if stopping { Admission::Stopping } else { admission };
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
@@ -134,8 +140,6 @@ impl Door {
         if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
             session.handle_offer(offer, fresh);
         }
-        let stopping = self.services.condition.borrow().is_stopping();
-        let admission = if stopping { Admission::Stopping } else { admission };
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);
         Driver::new(session, stream, peer, self.tls.clone(), self.services.clone())

@@ -87,15 +87,16 @@ impl Counts {
         self.total.borrow().all()
     }
 
-    /// Resolves when the last connection is closed.
+    /// Resolves when the last connection that was granted is closed.
     pub(super) async fn none_left(&self) {
         // The sender lives as long as `self`.
-        let _ = self.total.subscribe().wait_for(|total| total.all() == 0).await;
+        let _ = self.total.subscribe().wait_for(|total| total.granted == 0).await;
     }
 
     /// On from nine tenths of the connections, off below seven: between them it stays as it is.
     fn note_stress(&self, max: usize) {
-        let Some(condition) = &self.condition else { return };
+        // None is granted any more when we stop.
+        let Some(condition) = self.condition.as_ref().filter(|_| max > 0) else { return };
         let granted = self.total.borrow().granted;
         let is_due =
             |stress| granted > 0 && if stress { granted >= max - max * 3 / 10 } else { granted >= max - max / 10 };

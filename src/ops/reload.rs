@@ -15,6 +15,7 @@ use crate::front::Services;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
 use crate::ops::assemble::Refused;
+use crate::ops::supervisor;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::session::Snapshot;
@@ -37,6 +38,12 @@ pub(super) struct Reload {
 impl Reload {
     /// Reads it all again.
     pub(super) async fn run(&mut self, watcher: &mut Option<Watcher>) {
+        supervisor::reloading();
+        self.read(watcher).await;
+        supervisor::ready();
+    }
+
+    async fn read(&mut self, watcher: &mut Option<Watcher>) {
         let origin = self.origin.clone();
         // A task that panics has read nothing.
         let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };

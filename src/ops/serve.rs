@@ -3,14 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::sys::socket;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -28,11 +26,14 @@ use crate::ops::admin::AdminFault;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Finding;
 use crate::ops::assemble::Origin;
+use crate::ops::listeners;
+use crate::ops::listeners::Listener;
 use crate::ops::privileges;
 use crate::ops::reload::Reload;
 use crate::ops::reload::report_unwatched;
 use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
+use crate::ops::supervisor;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::report::Reports;
@@ -47,6 +48,8 @@ pub enum StartFault {
     Files(Vec<Finding>),
     /// A listener.
     Bind(SocketAddr, io::Error),
+    /// A listener that the supervisor hands over, and that the configuration does not name.
+    Unnamed(SocketAddr),
     /// `[admin]`
     Admin(AdminFault),
     /// `state.url`
@@ -72,6 +75,10 @@ impl fmt::Display for StartFault {
                     _ => Ok(()),
                 }
             }
+            Self::Unnamed(address) => {
+                write!(f, "the supervisor hands over a listener on {address}, which is not in server.listen")?;
+                f.write_str(" nor in server.listen_tls; name it in one of them")
+            }
             Self::Admin(fault) => write!(f, "{fault}"),
             Self::State(fault) => write!(f, "state {fault}"),
             Self::User(what) => f.write_str(what),
@@ -95,7 +102,7 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
         tracing::warn!(warning = %warning, "configuration");
     }
     privileges::raise_descriptor_limit();
-    let listeners = bind(&assembly)?;
+    let listeners = listeners::open(&assembly.config.front)?;
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
     privileges::drop_capabilities().map_err(StartFault::User)?;
@@ -108,29 +115,6 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
     let result = runtime.block_on(run(origin, assembly, listeners, log, began, (Arc::new(state), admin)));
     runtime.shutdown_timeout(LAST_BREATH);
     result
-}
-
-type Listener = (TcpListener, bool);
-
-fn bind(assembly: &Assembly) -> Result<Vec<Listener>, StartFault> {
-    let front = &assembly.config.front;
-    let plain = front.listen.iter().map(|address| (*address, false));
-    let implicit = front.listen_tls.iter().map(|address| (*address, true));
-    let mut listeners = Vec::new();
-    for (address, implicit_tls) in plain.chain(implicit) {
-        let listener = listen(address).map_err(|error| StartFault::Bind(address, error))?;
-        listeners.push((listener, implicit_tls));
-    }
-    Ok(listeners)
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    // The standard backlog of 128 is short for a storm.
-    let backlog = socket::Backlog::new(1024).unwrap_or(socket::Backlog::MAXCONN);
-    socket::listen(&listener, backlog)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 async fn run(
@@ -205,15 +189,16 @@ fn log_start(origin: &Origin, assembly: &Assembly) {
 
 /// Ready: signal handlers and listeners exist.
 fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
-    for (listener, implicit_tls) in listeners {
-        let listener = tokio::net::TcpListener::from_std(listener)
+    for Listener { socket, implicit_tls, is_inherited } in listeners {
+        let listener = tokio::net::TcpListener::from_std(socket)
             .map_err(|error| StartFault::System("cannot use a listener", error))?;
         if let Ok(address) = listener.local_addr() {
-            let tls = implicit_tls.then_some("implicit");
-            tracing::info!(%address, tls, "listening");
+            let (tls, from) = (implicit_tls.then_some("implicit"), is_inherited.then_some("supervisor"));
+            tracing::info!(%address, tls, from, "listening");
         }
-        tokio::spawn(door.clone().listen(listener, implicit_tls));
+        tokio::spawn(door.clone().listen(listener, implicit_tls, is_inherited));
     }
+    supervisor::ready();
     Ok(())
 }
 
@@ -221,6 +206,7 @@ fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
 async fn end(condition: &watch::Sender<Condition>, door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     let drain = reload.config.front.drain;
     tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
+    supervisor::stopping();
     condition.send_modify(|condition| condition.stop = Stop::Drain);
     tokio::select! {
         () = door.empty() => {}

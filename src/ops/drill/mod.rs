@@ -174,7 +174,7 @@ impl Instance {
             let address = listener.local_addr()?;
             let settings = watch::channel(Arc::new(config.front)).1;
             let door = Door::new(services, settings, watch::channel(None).1, condition.clone());
-            tokio::spawn(door.listen(listener, false));
+            tokio::spawn(door.listen(listener, false, false));
             Ok(address)
         });
         let address = address.map_err(fault)?;

@@ -1,0 +1,276 @@
+//! The service files under the real supervise and multilog, socket activation and what systemd is told.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/system.rs"]
+mod system;
+
+use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use proxy::Client;
+use proxy::LONG;
+use proxy::PORTCULLIS;
+use proxy::Site;
+use proxy::configuration;
+use proxy::lines_of;
+use system::until;
+
+#[test]
+fn under_the_real_supervise_and_multilog() {
+    let port = free_port();
+    let site = site_on(port, "");
+    let service = Service::start(&site);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    until("it answers", || TcpStream::connect(address).is_ok());
+    Client::connect(address).hello().mail("a@b.example", "Subject: supervised");
+
+    site.write("control/badmailfrom", "bad@b.example\n");
+    service.svc("-h");
+    until("the log tells of the reload", || service.log().contains("reloaded blocked_senders=1"));
+    Client::connect(address).hello().dialog(&[("MAIL FROM:<bad@b.example>", "554")]);
+    assert!(service.log().lines().all(|line| line.starts_with("@4000")), "{}", service.log());
+
+    // TERM: what runs ends well, who comes is told to come again, and supervise starts the next.
+    let mut running = Client::connect(address).hello();
+    running.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<r@example.org>", "250"), ("DATA", "354")]);
+    service.svc("-t");
+    until("newcomers are told", || greeting(address).starts_with("421 4.3.2 "));
+    running.dialog(&[("Subject: graceful\r\n\r\nx\r\n.", "250")]);
+    let mut closed = None;
+    until("the next one answers", || {
+        if TcpStream::connect(address).is_err() {
+            closed.get_or_insert_with(Instant::now);
+        }
+        greeting(address).starts_with("220 ")
+    });
+    println!("the port was closed for {:?}", closed.map_or(Duration::ZERO, |since| since.elapsed()));
+    assert_eq!(site.mails(), 2);
+
+    service.svc("-d");
+    until("the port is closed", || TcpStream::connect(address).is_err());
+    until("supervise says that it is down", || service.svstat().contains(": down "));
+    service.svc("-u");
+    until("it is up again", || TcpStream::connect(address).is_ok());
+}
+
+#[test]
+fn a_restart_under_socket_activation_refuses_nobody() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let site = site_on(address.port(), "");
+    let mut first = activated(&site, &socket, &[]);
+    assert!(first.wait_for("listening").contains("from=supervisor"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients = scope.spawn(|| {
+            let mut served = 0;
+            while !done.load(Ordering::Relaxed) {
+                let mut client = Client::over(TcpStream::connect(address).expect("nobody is refused"));
+                // One that was let in just before the stop is told to come again.
+                let greeting = client.reply();
+                assert!(greeting.starts_with("220 ") || greeting.starts_with("421 4.3.2 "), "{greeting:?}");
+                served += 1;
+            }
+            served
+        });
+        for _ in 0..3 {
+            first.stop();
+            first = activated(&site, &socket, &[]);
+            first.wait_for("listening");
+            Client::connect(address).hello().mail("a@b.example", "Subject: activated");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(clients.join().unwrap() > 3);
+    });
+    assert_eq!(site.mails(), 3);
+}
+
+#[test]
+fn a_listener_that_nothing_names_is_a_fault() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = Site::new("", "");
+    let mut refused = activated(&site, &socket, &[]);
+    let told = refused.wait_for("the supervisor hands over a listener on 127.0.0.1:");
+    assert!(told.ends_with("name it in one of them"), "{told}");
+    assert_eq!(refused.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn systemd_is_told() {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = site_on(socket.local_addr().unwrap().port(), "");
+    let heard = UnixDatagram::bind(site.path("notify")).unwrap();
+    heard.set_read_timeout(Some(LONG)).unwrap();
+    let next = || {
+        let mut octets = [0; 512];
+        let length = heard.recv(&mut octets).unwrap();
+        String::from_utf8(octets[..length].to_vec()).unwrap()
+    };
+    let path = site.path("notify");
+    let mut running = activated(&site, &socket, &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert_eq!(next().trim_end(), "READY=1");
+    running.signal(Signal::SIGHUP);
+    let reloading = next();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(next().trim_end(), "READY=1");
+    running.wait_for("reloaded");
+    running.stop();
+    assert_eq!(next().trim_end(), "STOPPING=1");
+}
+
+#[test]
+fn the_units_say_what_systemd_understands() {
+    for unit in ["portcullis.service", "portcullis.socket"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd").join(unit)).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let is_setting = line.split_once('=').is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric));
+            let is_section = line.starts_with('[') && line.ends_with(']');
+            assert!(
+                line.is_empty() || line.starts_with('#') || is_section || is_setting,
+                "{unit}:{}: {line}",
+                number + 1
+            );
+        }
+    }
+}
+
+/// Empty when nobody listens, or when the one who did ends.
+fn greeting(address: SocketAddr) -> String {
+    let mut line = String::new();
+    if let Ok(stream) = TcpStream::connect(address) {
+        let _ = BufReader::new(stream).read_line(&mut line);
+    }
+    line
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn site_on(port: u16, server: &str) -> Site {
+    let site = Site::new("", "");
+    let text = configuration(server, "maildir = \"mail\"", "").replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    site.write("portcullis.toml", &text);
+    site
+}
+
+/// svscan over a folder with the service files of this repository.
+struct Service<'a> {
+    site: &'a Site,
+    svscan: Child,
+}
+
+impl<'a> Service<'a> {
+    fn start(site: &'a Site) -> Self {
+        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/service");
+        fs::create_dir_all(site.path("scan/portcullis/log")).unwrap();
+        for (name, found, ours) in [
+            ("run", "portcullis serve -c /etc/portcullis.toml", format!("{PORTCULLIS} serve -c portcullis.toml")),
+            ("log/run", "/var/log/portcullis", site.path("log").display().to_string()),
+        ] {
+            let text = fs::read_to_string(files.join(name)).unwrap();
+            assert!(text.contains(found), "{name}: {text}");
+            let text = text.replace(found, &ours).replace("softlimit -o 32768", "softlimit -o 4096");
+            let text = text.replacen('\n', &format!("\ncd {}\n", site.path("").display()), 1);
+            site.write(&format!("scan/portcullis/{name}"), &text.replace("setuidgid qmaill ", ""));
+            let path = site.path(&format!("scan/portcullis/{name}"));
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::create_dir(site.path("log")).unwrap();
+        let svscan =
+            Command::new("svscan").arg(site.path("scan")).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { site, svscan }
+    }
+
+    fn svc(&self, what: &str) {
+        assert!(Command::new("svc").arg(what).arg(self.site.path("scan/portcullis")).status().unwrap().success());
+    }
+
+    fn svstat(&self) -> String {
+        let output = Command::new("svstat").arg(self.site.path("scan/portcullis")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.site.path("log/current")).unwrap_or_default()
+    }
+}
+
+impl Drop for Service<'_> {
+    fn drop(&mut self) {
+        let _ = self.svscan.kill();
+        let _ = self.svscan.wait();
+        for service in ["scan/portcullis", "scan/portcullis/log"] {
+            let _ = Command::new("svc").arg("-dx").arg(self.site.path(service)).status();
+        }
+        until("supervise has ended", || {
+            let ended = |service: &str| {
+                let output = Command::new("svstat").arg(self.site.path(service)).output().unwrap();
+                String::from_utf8_lossy(&output.stdout).contains("supervise not running")
+            };
+            ended("scan/portcullis") && ended("scan/portcullis/log")
+        });
+    }
+}
+
+/// `serve` with a listener handed over as descriptor 3, as systemd does.
+struct Activated {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+fn activated(site: &Site, socket: &TcpListener, environment: &[(&str, &str)]) -> Activated {
+    let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" serve -c portcullis.toml";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, PORTCULLIS]).current_dir(site.path("")).envs(environment.iter().copied());
+    let handed: std::os::fd::OwnedFd = socket.try_clone().unwrap().into();
+    let mut child = command.stdin(handed).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = lines_of(child.stderr.take().unwrap());
+    Activated { child, lines }
+}
+
+impl Activated {
+    fn wait_for(&mut self, what: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(LONG).unwrap_or_else(|_| panic!("no line with {what:?}"));
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Activated {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
