@@ -5,6 +5,7 @@ mod blocks;
 mod check;
 mod drill;
 mod explain;
+mod manual;
 mod serve;
 mod status;
 
@@ -37,6 +38,9 @@ enum Command {
     Blocks(blocks::Blocks),
     Status(status::Status),
     Drill(drill::Drill),
+    Completions(manual::Completions),
+    #[command(hide = true, name = "man")]
+    Manual(manual::Manual),
 }
 
 /// Where the configuration is; the same on every command.
@@ -79,6 +83,8 @@ pub fn run() -> ExitCode {
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Drill(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Manual(command) => command.run(),
         },
         Err(error) => {
             // A closed pipe behind --help is nobody's fault.
