@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick abuse fuzz cert
+.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick abuse fuzz cert deb
 
 FUZZ_TARGETS := command config data list message reply session tcprules
 FUZZ_SECONDS ?= 60
@@ -80,6 +80,17 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs cargo-fuzz
 		mkdir -p fuzz/found/$$target
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS)
 	done
+
+# The program makes its own manual pages and completions. PROFILE=dev packages what the tests have built.
+deb: ## a Debian package in target/debian; needs cargo-deb
+	@cargo deb --version >/dev/null 2>&1 || { echo "make deb needs cargo-deb: cargo install cargo-deb --locked" >&2; exit 1; }
+	profile=$${PROFILE:-release}
+	cargo build --locked --profile "$$profile"
+	program=target/$${profile/dev/debug}/portcullis
+	rm -rf target/package
+	$$program man --to target/package/man
+	for shell in bash zsh fish; do $$program completions $$shell >target/package/portcullis.$$shell; done
+	cargo deb --locked --no-build --no-strip $${FAST:+--fast} --profile "$$profile" --output "$${OUTPUT:-target/debian/}"
 
 cert: ## development certificates in certs/
 	certs/make.sh

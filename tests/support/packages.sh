@@ -24,6 +24,9 @@ missing() {
     perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
 }
 
+# For the Debian package.
+cargo deb --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deb
+
 mapfile -t packages < <(missing)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
