@@ -1,0 +1,59 @@
+//! The options that say which messages are meant. How they are compared is `qmail::queue::filter`'s.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::BAD_USAGE;
+use crate::config::units;
+use crate::qmail::queue::State;
+use crate::qmail::queue::filter;
+use crate::qmail::queue::filter::Words;
+
+/// Several of one kind are alternatives; different kinds must all hold.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Which messages")]
+pub(super) struct Filter {
+    /// From this sender: an address, @host, or <> for bounces; compared as badmailfrom is
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Vec<String>,
+    /// To this recipient, done or not: an address or @host, as the queue has it
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Vec<String>,
+    /// With such a subject: * is any text, ? any octet; the whole of it, in any case
+    #[arg(long, value_name = "GLOB")]
+    subject: Vec<String>,
+    /// With such a field in the header
+    #[arg(long, value_name = "'NAME: GLOB'")]
+    header: Vec<String>,
+    /// Larger than that: 500kB, 10MB
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    larger: Option<u64>,
+    /// In the queue for longer than that: 2h, 3d
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    older: Option<Duration>,
+    /// In that state: S2, S3, S4, S5, orphan
+    #[arg(long, value_name = "STATE")]
+    state: Vec<State>,
+}
+
+impl Filter {
+    /// With the numbers that were named; else what is wrong is printed.
+    pub(super) fn read(&self, ids: &[u64]) -> Result<filter::Filter, ExitCode> {
+        let words = Words {
+            senders: self.sender.clone(),
+            recipients: self.recipient.clone(),
+            subjects: self.subject.clone(),
+            headers: self.header.clone(),
+            larger: self.larger,
+            older: self.older,
+            states: self.state.clone(),
+            ids: ids.to_vec(),
+        };
+        filter::Filter::new(words).map_err(|what| {
+            eprintln!("{what}");
+            ExitCode::from(BAD_USAGE)
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! `queue list`: the messages of the queue, one a line, or summed up by sender.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::ValueEnum;
+
+use crate::cli::queue::Place;
+use crate::cli::queue::filter::Filter;
+use crate::cli::queue::now;
+use crate::cli::queue::progress;
+use crate::cli::queue::scan;
+use crate::cli::queue::summary::Summary;
+use crate::cli::queue::table::Table;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::filter;
+use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::list;
+use crate::qmail::queue::read::Want;
+use crate::qmail::queue::scan::Scan;
+
+/// List the messages of the queue
+///
+/// By number, with state, age, size, recipients done and to do, sender and subject. States: S2 being received, S3 its
+/// envelope being received, S4 queued, S5 in delivery, orphan: files without their message. `taken`: in quarantine, and
+/// qmail-send will end it here at its next try. A queue in motion is no error.
+#[derive(Args, Debug)]
+pub(super) struct List {
+    /// Only these numbers
+    #[arg(value_name = "NUMBER")]
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Sum up by sender, largest first: a storm is the first line
+    #[arg(long)]
+    summary: bool,
+    /// What is largest in --summary
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::Messages, requires = "summary")]
+    by: By,
+    /// So many senders in --summary; 0 is all
+    #[arg(long, value_name = "COUNT", default_value_t = 20, requires = "summary")]
+    top: usize,
+    /// Do not open the messages for their subjects: faster on a large queue
+    #[arg(long)]
+    no_subject: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What --summary sorts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    /// The number of messages
+    Messages,
+    /// Their octets
+    Bytes,
+}
+
+impl List {
+    pub(super) fn run(&self) -> ExitCode {
+        let outcome = self.filter.read(&self.ids).and_then(|filter| {
+            let queue = self.place.open()?;
+            let scan = scan(&queue)?;
+            match self.summary {
+                true => self.sum_up(&queue, &scan, &filter),
+                // Who reads has seen enough.
+                false => drop(self.print_rows(&queue, &scan, &filter)),
+            }
+            if scan.stray_count > 0 {
+                eprintln!("{} files are not as qmail would have them: portcullis queue check", scan.stray_count);
+            }
+            Ok(())
+        });
+        outcome.err().unwrap_or(ExitCode::SUCCESS)
+    }
+
+    fn print_rows(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) -> io::Result<()> {
+        let mut table = Table::begin(self.json, now())?;
+        let recipients = Some(if self.json { RECIPIENTS } else { 0 });
+        let want = Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]) };
+        let mut outcome = Ok(());
+        each(queue, scan, filter, &want, &mut |message| {
+            outcome = table.row(&message);
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        outcome?;
+        table.end()
+    }
+
+    fn sum_up(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) {
+        let mut summary = Summary::default();
+        each(queue, scan, filter, &Want::default(), &mut |message| {
+            summary.add(&message);
+            ControlFlow::Continue(())
+        });
+        summary.print(self.by, self.top, self.json, now());
+    }
+}
+
+/// With progress on a terminal, unless the rows themselves go there.
+fn each(
+    queue: &Queue,
+    scan: &Scan,
+    filter: &filter::Filter,
+    want: &Want,
+    sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
+) {
+    let bar = progress(scan.entries.len(), "messages");
+    list::each(queue, &scan.entries, filter, want, now(), &|count| bar.inc(count as u64), sink);
+    bar.finish_and_clear();
+}
+
+/// Of each file, in JSON; `show` has them all.
+const RECIPIENTS: usize = 100;
