@@ -12,6 +12,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use portcullis::ops::queue::folder::Quarantine;
+use portcullis::ops::queue::take::Take;
+use portcullis::qmail::queue::filter::Filter;
+use portcullis::qmail::queue::filter::Words;
+use portcullis::qmail::queue::layout::Queue;
+use portcullis::qmail::queue::virtualdomains::VirtualDomains;
 use proxy::Outcome;
 use proxy::Site;
 use queue::GOOD;
@@ -179,17 +185,16 @@ fn a_queue_in_motion_is_no_error() {
                 ["remote", "info", "mess"].iter().for_each(|kind| fs::remove_file(queue.file(kind, id)).unwrap());
             }
         });
-        for _ in 0..40 {
-            let rows = queue.rows(&[]);
-            let steady: Vec<_> = rows.iter().filter(|row| row["sender"] == "bob@good.example").collect();
-            assert_eq!(steady.len(), stay.len());
-            for row in &rows {
-                assert!(row.get("troubles").is_none(), "{row}");
-                let is_known = ["S2", "S3", "S4", "S5"].contains(&row["state"].as_str().unwrap());
-                assert!(is_known, "a message that moves is no orphan: {row}");
-            }
-        }
+        let looks: Vec<Vec<Value>> = (0..40).map(|_| queue.rows(&[])).collect();
         stop.store(true, Ordering::Relaxed);
+        for row in looks.iter().flatten() {
+            assert!(row.get("troubles").is_none(), "{row}");
+            let is_known = ["S2", "S3", "S4", "S5"].contains(&row["state"].as_str().unwrap());
+            assert!(is_known, "a message that moves is no orphan: {row}");
+        }
+        for rows in &looks {
+            assert_eq!(rows.iter().filter(|row| row["sender"] == "bob@good.example").count(), stay.len());
+        }
     });
 }
 
@@ -210,4 +215,177 @@ fn what_is_no_queue_is_told_with_what_to_do() {
     assert!(outcome.code == 1 && outcome.err.contains("--queue DIR"), "{outcome:?}");
     let outcome = site.run(&["queue", "show", "1", "--queue", "queue"]);
     assert!(outcome.code == 1 && outcome.err.contains("no message 1"), "{outcome:?}");
+}
+
+const FROM_STORM: [&str; 4] = ["quarantine", "--sender", "NEWSLETTER@sillyplace.com", "--yes"];
+
+/// The envelope in quarantine, without its first record and the end.
+fn kept(queue: &TestQueue, id: u64) -> String {
+    let text = fs::read_to_string(queue.quarantine(&format!("{id}.envelope"))).unwrap();
+    let start = text.find("\0F").unwrap() + 1;
+    text[start..].replace('\0', " ").trim_end().to_owned()
+}
+
+#[test]
+fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
+    let queue = TestQueue::new();
+    let send = queue.lock();
+    let storm = queue.in_delivery(&STORM);
+    let failing = queue.in_delivery(&queue::Mail { local: &[], bounce: "<joe@x>:\nno\n\n", ..STORM });
+    let queued = queue.queued(&STORM);
+    let good = queue.in_delivery(&GOOD);
+    let others = queue.queued(&GOOD);
+    let text = fs::read(queue.file("mess", storm)).unwrap();
+    let outcome = queue.run(&FROM_STORM);
+    assert_eq!(outcome.code, 1, "one is not sorted yet: {outcome:?}");
+    assert!(outcome.err.contains(&format!("message {queued} was not taken: qmail-send has not sorted")), "{outcome:?}");
+    assert!(outcome.out.contains("2 messages taken to"), "{outcome:?}");
+    assert_eq!(queue.records("local", storm), "Djoe@mx.example.org Dfred@mx.example.org");
+    assert_eq!(queue.records("remote", storm), "Dann@remote.example");
+    assert_eq!(queue.records("remote", good), "Tdefer@remote.example");
+    assert_eq!(
+        queue.records("todo", queued),
+        "u7791 p1599 Fnewsletter@sillyplace.com Tjoe@mx.example.org Tfred@mx.example.org Tann@remote.example"
+    );
+    assert!(queue.file("todo", others).exists());
+    assert_eq!(
+        kept(&queue, storm),
+        "Fnewsletter@sillyplace.com Djoe@mx.example.org Tfred@mx.example.org Tann@remote.example"
+    );
+    assert_eq!(fs::read_to_string(queue.quarantine(&format!("{failing}.bounce"))).unwrap(), "<joe@x>:\nno\n\n");
+    assert!(!queue.quarantine(&queued.to_string()).exists());
+    // Now it is `taken`, and asked for once more it is left alone.
+    let again = queue.run(&[&FROM_STORM[..3], &["--dry-run"]].concat());
+    assert!(again.err.contains("2 more are in quarantine already"), "{again:?}");
+    for id in [storm, failing] {
+        assert_eq!(send.pass(&queue, id), [""; 0], "nothing is delivered, no bounce goes out");
+        assert!(!queue.file("mess", id).exists());
+    }
+    assert_eq!(send.pass(&queue, good), ["defer@remote.example"]);
+    assert_eq!(fs::read(queue.quarantine(&storm.to_string())).unwrap(), text);
+}
+
+#[test]
+fn while_qmail_send_is_stopped_the_files_go() {
+    let queue = TestQueue::with(5, true);
+    let others = [queue.in_delivery(&GOOD), queue.queued(&GOOD), queue.receive(&GOOD)];
+    let before = queue.picture();
+    let storm = queue.in_delivery(&queue::Mail { bounce: "<joe@x>:\nno\n\n", ..STORM });
+    let queued = queue.queued(&STORM);
+    let outcome = queue.run(&FROM_STORM);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert!(outcome.err.contains("qmail-send is stopped"), "{outcome:?}");
+    assert_eq!(queue.picture(), before, "nothing of {others:?} has changed, nothing of the storm is left");
+    assert_eq!(
+        kept(&queue, storm),
+        "Fnewsletter@sillyplace.com Djoe@mx.example.org Tfred@mx.example.org Tann@remote.example"
+    );
+    assert_eq!(
+        kept(&queue, queued),
+        "Fnewsletter@sillyplace.com Tjoe@mx.example.org Tfred@mx.example.org Tann@remote.example"
+    );
+}
+
+#[test]
+fn nothing_is_changed_unasked() {
+    let queue = TestQueue::new();
+    queue.in_delivery(&STORM);
+    let before = queue.picture();
+    for (arguments, code, told) in [
+        (&["quarantine"][..], 64, "say which messages"),
+        (&["quarantine", "--yes"], 64, "say which messages"),
+        (&FROM_STORM[..3], 64, "--yes"),
+        (&["quarantine", "--all"], 64, "--yes"),
+        (&["quarantine", "--all", "--dry-run"], 0, "qmail-send is stopped"),
+        (&["quarantine", "--sender", "nobody@x.example", "--yes"], 1, "no message"),
+    ] {
+        let outcome = queue.run(arguments);
+        assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");
+        assert!(outcome.err.contains(told), "{arguments:?}: {outcome:?}");
+        assert_eq!(queue.picture(), before, "{arguments:?}");
+        assert!(!queue.quarantine("").exists(), "{arguments:?}");
+    }
+    let send = queue.lock();
+    let outcome = queue.run(&["quarantine", "--all", "--dry-run"]);
+    assert!(outcome.err.contains("qmail-send runs"), "{outcome:?}");
+    drop(send);
+}
+
+#[test]
+fn links_and_wrong_names_are_left_alone() {
+    let queue = TestQueue::new();
+    let elsewhere = queue.home().join("elsewhere");
+    fs::write(&elsewhere, "Tnobody@x.example\0").unwrap();
+    let linked = queue.in_delivery(&STORM);
+    fs::remove_file(queue.file("remote", linked)).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, queue.file("remote", linked)).unwrap();
+    let wrong = linked + 1_000_000;
+    fs::write(queue.file("mess", wrong), "Subject: x\n\n").unwrap();
+    fs::write(queue.file("info", wrong), "Fnewsletter@sillyplace.com\0").unwrap();
+    let pointing = linked + 2_000_000;
+    std::os::unix::fs::symlink(&elsewhere, queue.file("mess", pointing)).unwrap();
+    fs::write(queue.file("info", pointing), "Fnewsletter@sillyplace.com\0").unwrap();
+    let outcome =
+        queue.run(&[&FROM_STORM[..], &[&linked.to_string(), &wrong.to_string(), &pointing.to_string()]].concat());
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(outcome.err.contains(&format!("message {wrong} was not taken: its name is not")), "{outcome:?}");
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "Tnobody@x.example\0");
+    assert!(queue.file("mess", wrong).exists() && !queue.quarantine(&pointing.to_string()).exists());
+}
+
+/// An end after each of the steps: nobody is lost, nothing else is touched, and the next run completes or undoes.
+#[test]
+fn an_end_after_any_step_loses_nothing() {
+    for is_live in [true, false] {
+        let mut cut = 0;
+        while !ends_after(is_live, cut) {
+            cut += 1;
+        }
+        assert!(cut > 10, "{cut} steps");
+    }
+}
+
+/// Whether there were no more steps than that.
+fn ends_after(is_live: bool, cut: usize) -> bool {
+    let queue = TestQueue::new();
+    queue.in_delivery(&GOOD);
+    let before = queue.picture();
+    let send = is_live.then(|| queue.lock());
+    let storm = queue.in_delivery(&queue::Mail { bounce: "<joe@x>:\nno\n\n", ..STORM });
+    let mut ids = vec![storm, queue.in_delivery(&queue::Mail { local: &[], ..STORM })];
+    ids.extend((!is_live).then(|| queue.queued(&STORM)));
+    let layout = Queue::open(&queue.path("")).unwrap();
+    let filter =
+        Filter::new(Words { senders: vec!["newsletter@sillyplace.com".to_owned()], ..Words::default() }).unwrap();
+    let is_over = {
+        let quarantine = Quarantine::open(&queue.quarantine("")).unwrap();
+        let mut take = Take::new(&layout, &quarantine, &filter, VirtualDomains::default(), is_live, 0);
+        let steps = take.steps(&ids);
+        steps.iter().take(cut).for_each(|step| take.act(*step).unwrap());
+        steps.len() <= cut
+    };
+    for id in &ids {
+        let waits = |text: &str| text.contains("Tann@remote.example");
+        let in_queue =
+            ["remote", "todo"].iter().any(|kind| queue.file(kind, *id).exists() && waits(&queue.records(kind, *id)));
+        let in_quarantine =
+            fs::read_to_string(queue.quarantine(&format!("{id}.envelope"))).is_ok_and(|text| waits(&text));
+        assert!(in_queue || in_quarantine, "{id} is lost after {cut} steps");
+    }
+    let is_taken =
+        |id: &u64| fs::read(queue.quarantine(&format!("{id}.envelope"))).is_ok_and(|text| text.starts_with(b"Q"));
+    let were_taken = ids.iter().all(is_taken);
+    let outcome = queue.run(&FROM_STORM);
+    assert_eq!(outcome.code, i32::from(were_taken), "after {cut} steps: {outcome:?}");
+    for id in &ids {
+        let to_do = kept(&queue, *id);
+        assert!(
+            to_do.ends_with(" Tann@remote.example") && to_do.contains(" Tfred@mx.example.org") == (*id != ids[1]),
+            "{to_do}"
+        );
+        send.iter().for_each(|send| assert_eq!(send.pass(&queue, *id), [""; 0], "after {cut} steps"));
+    }
+    assert_eq!(queue.picture(), before, "after {cut} steps");
+    assert!(ids.iter().all(is_taken), "after {cut} steps");
+    is_over
 }

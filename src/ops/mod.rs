@@ -6,6 +6,7 @@ pub mod assemble;
 pub mod drill;
 pub mod explain;
 mod privileges;
+pub mod queue;
 mod readable;
 mod reload;
 pub mod serve;

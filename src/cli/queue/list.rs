@@ -83,8 +83,10 @@ impl List {
         let mut table = Table::begin(self.json, now())?;
         let recipients = Some(if self.json { RECIPIENTS } else { 0 });
         let want = Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]) };
+        let taken = self.place.taken(queue).unwrap_or_default();
         let mut outcome = Ok(());
-        each(queue, scan, filter, &want, &mut |message| {
+        each(queue, scan, filter, &want, &mut |mut message| {
+            message.quarantined = taken.contains(&message.id);
             outcome = table.row(&message);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -103,7 +105,7 @@ impl List {
 }
 
 /// With progress on a terminal, unless the rows themselves go there.
-fn each(
+pub(super) fn each(
     queue: &Queue,
     scan: &Scan,
     filter: &filter::Filter,

@@ -1,12 +1,15 @@
 //! `queue`: the qmail queue, listed, and cleared without losing anything. One file a sub-command; which messages are meant
 //! is the same `filter` in all of them. What acts on the queue is `ops::queue`'s.
 
+mod ask;
 mod filter;
 mod list;
+mod quarantine;
 mod show;
 mod summary;
 mod table;
 
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,9 +21,14 @@ use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 
 use crate::cli::Source;
+use crate::ops::queue::folder;
+use crate::ops::queue::folder::Quarantine;
+use crate::qmail::control;
 use crate::qmail::queue::layout;
+use crate::qmail::queue::saved::Stage;
 use crate::qmail::queue::scan;
 use crate::qmail::queue::scan::Scan;
+use crate::qmail::queue::virtualdomains::VirtualDomains;
 
 /// Look at the qmail queue, and clear it without losing anything
 #[derive(Args, Debug)]
@@ -34,6 +42,7 @@ pub(super) struct Queue {
 enum Command {
     List(list::List),
     Show(show::Show),
+    Quarantine(quarantine::Quarantining),
 }
 
 impl Queue {
@@ -41,6 +50,7 @@ impl Queue {
         match &self.command {
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
+            Command::Quarantine(command) => command.run(),
         }
     }
 }
@@ -52,6 +62,9 @@ struct Place {
     /// /var/qmail/queue or /var/lib/qmail/queue]
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
+    /// The quarantine's folder, on the queue's file system [default: quarantine beside the queue]
+    #[arg(long, value_name = "DIR")]
+    quarantine: Option<PathBuf>,
     #[command(flatten)]
     source: Source,
 }
@@ -71,6 +84,29 @@ impl Place {
             eprintln!("it has recipients in {folders} too (the channels patch), which are not looked at");
         }
         Ok(queue)
+    }
+
+    fn quarantine(&self, queue: &layout::Queue) -> PathBuf {
+        folder::place(queue, self.quarantine.as_deref())
+    }
+
+    /// The numbers that are in quarantine; none where we may not look.
+    fn taken(&self, queue: &layout::Queue) -> Result<HashSet<u64>, ExitCode> {
+        let Ok(Some(quarantine)) = Quarantine::look(&self.quarantine(queue)) else { return Ok(HashSet::new()) };
+        let ids = quarantine.ids().map_err(|error| failed(&format!("{}: {error}", quarantine.path().display())))?;
+        let is_taken =
+            |id: &u64| quarantine.saved(*id).is_ok_and(|saved| saved.is_some_and(|saved| saved.stage == Stage::Taken));
+        Ok(ids.into_iter().filter(is_taken).collect())
+    }
+
+    /// Of the control folder that is named, or beside the queue.
+    fn virtual_domains(&self, queue: &layout::Queue) -> Result<VirtualDomains, ExitCode> {
+        let beside = || queue.path().canonicalize().ok()?.parent().map(|home| home.join("control"));
+        let Some(control) = self.source.control.clone().or_else(beside) else { return Ok(VirtualDomains::default()) };
+        match control::read(&control.join("virtualdomains")) {
+            Ok(text) => Ok(VirtualDomains::parse(&text.unwrap_or_default())),
+            Err(fault) => Err(failed(&fault.to_string())),
+        }
     }
 
     fn find(&self) -> Result<(PathBuf, &'static str), ExitCode> {
@@ -114,6 +150,12 @@ fn progress(length: usize, what: &'static str) -> ProgressBar {
     ProgressBar::new(length as u64)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(what)
+}
+
+/// Says what is wrong.
+fn failed(what: &str) -> ExitCode {
+    eprintln!("{what}");
+    ExitCode::FAILURE
 }
 
 fn now() -> i64 {

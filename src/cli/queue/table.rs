@@ -20,9 +20,9 @@ pub(super) struct Table {
     json: bool,
     now: i64,
     /// Rows so far.
-    pub(super) rows: usize,
+    rows: usize,
     /// Octets of them.
-    pub(super) bytes: u64,
+    bytes: u64,
 }
 
 impl Table {
@@ -66,10 +66,19 @@ impl Table {
     }
 
     /// The last line: how many, and how much.
-    pub(super) fn end(mut self) -> io::Result<()> {
+    pub(super) fn end(self) -> io::Result<()> {
+        let (rows, bytes) = (self.rows, self.bytes);
+        self.end_with(rows, bytes)
+    }
+
+    /// The same where the rows are only the first of them.
+    pub(super) fn end_with(mut self, messages: usize, bytes: u64) -> io::Result<()> {
+        if messages > self.rows && !self.json {
+            writeln!(self.out, "{:>12} {} more", "and", messages - self.rows)?;
+        }
         match self.json {
             true => self.out.write_all(b"]\n")?,
-            false => writeln!(self.out, "{}", counted(self.rows, self.bytes))?,
+            false => writeln!(self.out, "{}", counted(messages, bytes))?,
         }
         self.out.flush()
     }

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod list;
 pub mod read;
 pub mod retry;
+pub mod saved;
 pub mod scan;
 pub mod virtualdomains;
 

@@ -54,20 +54,24 @@ impl<'q> Reader<'q> {
             // A message that came or went while the folders were read looks like debris.
             _ => self.look(entry.id),
         };
+        let mut found = None;
         for _ in 0..TRIES {
             if files.is_empty() {
                 return None;
             }
-            match self.try_read(entry.id, files, want) {
-                Ok(message) => return Some(message),
-                Err(Gone) => files = self.look(entry.id),
+            if let Ok(message) = self.try_read(entry.id, files, want) {
+                // What is odd in a message that moves, or whose number a new one took, is not so at the next look.
+                let is_odd = files.state() == Some(State::Orphan) || !message.troubles.is_empty();
+                found = Some(message);
+                if !is_odd {
+                    break;
+                }
             }
+            files = self.look(entry.id);
         }
-        files.state().map(|_| Message {
-            id: entry.id,
-            files,
-            troubles: vec!["it changes faster than it can be read".to_owned()],
-            ..Message::default()
+        found.or_else(|| {
+            let troubles = vec!["it changes faster than it can be read".to_owned()];
+            Some(Message { id: entry.id, files, troubles, ..Message::default() })
         })
     }
 
@@ -240,4 +244,4 @@ pub const MAX_ENVELOPE: usize = 64 << 20;
 const BUFFER: usize = 4 << 10;
 const MAX_BUFFER: usize = 1 << 20;
 /// Looks at a message that changes meanwhile.
-const TRIES: usize = 4;
+const TRIES: usize = 8;
