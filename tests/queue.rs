@@ -389,3 +389,102 @@ fn ends_after(is_live: bool, cut: usize) -> bool {
     assert!(ids.iter().all(is_taken), "after {cut} steps");
     is_over
 }
+
+/// A qmail-queue that keeps what it reads, and ends as it is told.
+fn qmail_queue(queue: &TestQueue, end: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let (path, got) = (queue.home().join("bin/qmail-queue"), queue.home().join("got"));
+    let got = got.display();
+    fs::write(&path, format!("#!/bin/sh\ncat >{got}.message\ncat <&1 >{got}.envelope\n{end}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn restore_hands_the_message_to_those_who_wait_for_it() {
+    let queue = TestQueue::new();
+    fs::write(queue.home().join("control/virtualdomains"), "virt.example:joe-virt\n").unwrap();
+    let local: &[&str] = &["Djoe@mx.example.org", "Tjoe-virt-x@virt.example"];
+    let id = queue.in_delivery(&queue::Mail { local, bounce: "<a@b>:\nno\n\n", ..STORM });
+    let text = fs::read(queue.file("mess", id)).unwrap();
+    assert_eq!(queue.run(&FROM_STORM).code, 0);
+    let id = id.to_string();
+    for (end, told) in [
+        ("exit 53", "qmail-queue said 53: a write failed: the disk may be full"),
+        ("exit 31", "said 31: the message is refused"),
+        ("kill -9 $$", "crashed"),
+        ("exec sleep 60", "took too long"),
+    ] {
+        qmail_queue(&queue, end);
+        let outcome = queue.run(&["restore", &id, "--timeout", "1s"]);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.err.contains(told) && outcome.out.contains("1 left in quarantine"), "{end}: {outcome:?}");
+        assert_eq!(fs::read(queue.quarantine(&id)).unwrap(), text, "{end}");
+    }
+    qmail_queue(&queue, "exit 0");
+    let outcome = queue.run(&["restore", &id]);
+    assert_eq!(
+        (outcome.code, outcome.out.as_str()),
+        (0, "1 restored to 2 recipients, 0 left in quarantine\n"),
+        "{outcome:?}"
+    );
+    assert_eq!(fs::read(queue.home().join("got.message")).unwrap(), text);
+    let envelope = fs::read(queue.home().join("got.envelope")).unwrap();
+    assert_eq!(envelope, b"Fnewsletter@sillyplace.com\0Tx@virt.example\0Tann@remote.example\0\0");
+    assert!(outcome.err.contains("not reported to its sender"), "{outcome:?}");
+    let names: Vec<_> = fs::read_dir(queue.quarantine("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["reports"], "only what the sender was not told is kept");
+    let outcome = queue.run(&["restore", &id]);
+    assert!(outcome.code == 1 && outcome.err.contains("not in quarantine"), "{outcome:?}");
+}
+
+#[test]
+fn restore_and_delete_need_to_be_told_what() {
+    let queue = TestQueue::new();
+    queue.in_delivery(&STORM);
+    let outcome = queue.run(&["restore", "all"]);
+    assert!(outcome.code == 1 && outcome.err.contains("nothing was ever taken"), "{outcome:?}");
+    assert_eq!(queue.run(&FROM_STORM).code, 0);
+    for (arguments, code, told) in [
+        (&["restore"][..], 64, "say which"),
+        (&["restore", "all", "7"], 64, "not both"),
+        (&["restore", "7x"], 64, "write numbers"),
+        (&["restore", "all"], 1, "--qmail-queue"),
+        (&["restore", "all", "--qmail-queue", "/nowhere"], 1, "there is no /nowhere"),
+        (&["delete"], 64, "say which"),
+        (&["delete", "all"], 64, "--yes"),
+        (&["delete", "7", "--yes"], 1, "no message of the quarantine"),
+        (&["delete", "all", "--dry-run"], 0, ""),
+    ] {
+        let outcome = queue.run(arguments);
+        assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");
+        assert!(outcome.err.contains(told), "{arguments:?}: {outcome:?}");
+        assert_eq!(queue.ids(&["--quarantined"]).len(), 1, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_quarantine_is_listed_shown_and_emptied() {
+    let queue = TestQueue::new();
+    let send = queue.lock();
+    let storm = queue.in_delivery(&STORM);
+    let other = queue.in_delivery(&GOOD);
+    assert_eq!(queue.run(&["quarantine", "--all", "--yes"]).code, 0);
+    let rows = queue.rows(&["--quarantined", "--sender", "@sillyplace.com"]);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        (&rows[0]["id"], &rows[0]["state"], &rows[0]["to_do"]),
+        (&storm.into(), &"quarantined".into(), &2.into())
+    );
+    assert_eq!(rows[0]["subject"], "Silly news");
+    assert_eq!(queue.run(&["list", "--quarantined", "--summary", "--json"]).json()["messages"], 2);
+    let shown = queue.run(&["show", &storm.to_string()]);
+    assert!(
+        shown.out.contains("state      quarantined: ") && shown.out.contains("to do fred@mx.example.org"),
+        "{shown:?}"
+    );
+    assert!(queue.run(&["list"]).out.contains(" S5 taken "));
+    let outcome = queue.run(&["delete", &storm.to_string(), "--yes"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    assert_eq!(queue.ids(&["--quarantined"]), [other]);
+    assert_eq!(send.pass(&queue, storm), [""; 0], "it is still marked in the queue");
+}

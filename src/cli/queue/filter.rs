@@ -57,3 +57,36 @@ impl Filter {
         })
     }
 }
+
+/// Which messages of the quarantine: numbers, a filter, or `all` of them.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Kept {
+    /// Numbers, as `list --quarantined` shows them, or the word all
+    #[arg(value_name = "NUMBER|all")]
+    words: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Kept {
+    /// Else what is wrong is printed.
+    pub(super) fn read(&self) -> Result<filter::Filter, ExitCode> {
+        let bad = |what: &str| {
+            eprintln!("{what}");
+            ExitCode::from(BAD_USAGE)
+        };
+        let is_all = self.words.iter().any(|word| word == "all");
+        let numbers = self.words.iter().filter(|word| *word != "all").map(|word| word.parse());
+        let ids: Vec<u64> = numbers
+            .collect::<Result<_, _>>()
+            .map_err(|_| bad("write numbers, as queue list --quarantined shows them, or all"))?;
+        if is_all && !ids.is_empty() {
+            return Err(bad("write numbers or all, not both"));
+        }
+        let filter = self.filter.read(&ids)?;
+        match filter.is_empty() && !is_all {
+            true => Err(bad("say which messages: numbers, --sender ADDRESS, another filter, or all")),
+            false => Ok(filter),
+        }
+    }
+}

@@ -8,15 +8,19 @@ use clap::Args;
 use clap::ValueEnum;
 
 use crate::cli::queue::Place;
+use crate::cli::queue::Taken;
+use crate::cli::queue::failed;
 use crate::cli::queue::filter::Filter;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
 use crate::cli::queue::summary::Summary;
 use crate::cli::queue::table::Table;
+use crate::ops::queue::folder::Quarantine;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::filter;
 use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::layout::told;
 use crate::qmail::queue::list;
 use crate::qmail::queue::read::Want;
 use crate::qmail::queue::scan::Scan;
@@ -33,6 +37,9 @@ pub(super) struct List {
     ids: Vec<u64>,
     #[command(flatten)]
     filter: Filter,
+    /// What is in quarantine, in place of the queue
+    #[arg(long)]
+    quarantined: bool,
     /// Sum up by sender, largest first: a storm is the first line
     #[arg(long)]
     summary: bool,
@@ -65,6 +72,9 @@ impl List {
     pub(super) fn run(&self) -> ExitCode {
         let outcome = self.filter.read(&self.ids).and_then(|filter| {
             let queue = self.place.open()?;
+            if self.quarantined {
+                return self.list_quarantine(&queue, &filter);
+            }
             let scan = scan(&queue)?;
             match self.summary {
                 true => self.sum_up(&queue, &scan, &filter),
@@ -79,14 +89,37 @@ impl List {
         outcome.err().unwrap_or(ExitCode::SUCCESS)
     }
 
+    fn list_quarantine(&self, queue: &Queue, filter: &filter::Filter) -> Result<(), ExitCode> {
+        let path = self.place.quarantine(queue);
+        eprintln!("quarantine {}", path.display());
+        let quarantine = Quarantine::look(&path).map_err(|what| failed(&what))?;
+        let want =
+            Want { recipients: Some(RECIPIENTS), header: (!self.no_subject).then(|| vec!["subject".to_owned()]) };
+        let mut summary = Summary::default();
+        let mut table = if self.summary { None } else { Table::begin(self.json, now()).ok() };
+        if let Some(quarantine) = quarantine {
+            let outcome = quarantine.each(filter, &want, now(), &mut |message| match &mut table {
+                // Who reads has seen enough.
+                Some(table) => drop(table.row(&message)),
+                None => summary.add(&message),
+            });
+            outcome.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
+        }
+        match table {
+            Some(table) => drop(table.end()),
+            None => summary.print(self.by, self.top, self.json, now()),
+        }
+        Ok(())
+    }
+
     fn print_rows(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) -> io::Result<()> {
         let mut table = Table::begin(self.json, now())?;
         let recipients = Some(if self.json { RECIPIENTS } else { 0 });
         let want = Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]) };
-        let taken = self.place.taken(queue).unwrap_or_default();
+        let taken = self.place.taken(queue).unwrap_or(Taken(None));
         let mut outcome = Ok(());
         each(queue, scan, filter, &want, &mut |mut message| {
-            message.quarantined = taken.contains(&message.id);
+            message.quarantined = taken.has(message.id);
             outcome = table.row(&message);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -2,14 +2,15 @@
 //! is the same `filter` in all of them. What acts on the queue is `ops::queue`'s.
 
 mod ask;
+mod delete;
 mod filter;
 mod list;
 mod quarantine;
+mod restore;
 mod show;
 mod summary;
 mod table;
 
-use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ enum Command {
     List(list::List),
     Show(show::Show),
     Quarantine(quarantine::Quarantining),
+    Restore(restore::Restoring),
+    Delete(delete::Delete),
 }
 
 impl Queue {
@@ -51,6 +54,8 @@ impl Queue {
             Command::List(command) => command.run(),
             Command::Show(command) => command.run(),
             Command::Quarantine(command) => command.run(),
+            Command::Restore(command) => command.run(),
+            Command::Delete(command) => command.run(),
         }
     }
 }
@@ -90,13 +95,11 @@ impl Place {
         folder::place(queue, self.quarantine.as_deref())
     }
 
-    /// The numbers that are in quarantine; none where we may not look.
-    fn taken(&self, queue: &layout::Queue) -> Result<HashSet<u64>, ExitCode> {
-        let Ok(Some(quarantine)) = Quarantine::look(&self.quarantine(queue)) else { return Ok(HashSet::new()) };
+    /// What is in quarantine; nothing where we may not look.
+    fn taken(&self, queue: &layout::Queue) -> Result<Taken, ExitCode> {
+        let Ok(Some(quarantine)) = Quarantine::look(&self.quarantine(queue)) else { return Ok(Taken(None)) };
         let ids = quarantine.ids().map_err(|error| failed(&format!("{}: {error}", quarantine.path().display())))?;
-        let is_taken =
-            |id: &u64| quarantine.saved(*id).is_ok_and(|saved| saved.is_some_and(|saved| saved.stage == Stage::Taken));
-        Ok(ids.into_iter().filter(is_taken).collect())
+        Ok(Taken((!ids.is_empty()).then_some((quarantine, ids))))
     }
 
     /// Of the control folder that is named, or beside the queue.
@@ -123,6 +126,19 @@ impl Place {
         usual.map(|path| (PathBuf::from(path), "the usual place")).ok_or_else(|| {
             eprintln!("there is no queue in {}: name it with --queue DIR", USUAL.join(" or "));
             ExitCode::FAILURE
+        })
+    }
+}
+
+/// The quarantine and its numbers, if there are any.
+struct Taken(Option<(Quarantine, Vec<u64>)>);
+
+impl Taken {
+    /// Whether the message is in quarantine, and only waits for its end in the queue.
+    fn has(&self, id: u64) -> bool {
+        self.0.as_ref().is_some_and(|(quarantine, ids)| {
+            let stage = || quarantine.saved(id).ok().flatten().map(|saved| saved.stage);
+            ids.binary_search(&id).is_ok() && stage() == Some(Stage::Taken)
         })
     }
 }

@@ -119,7 +119,7 @@ impl Quarantining {
         let mut meant = Meant::default();
         let want = Want { recipients: Some(0), header: None };
         each(queue, &scan, filter, &want, &mut |message| {
-            if in_quarantine.contains(&message.id) {
+            if in_quarantine.has(message.id) {
                 meant.taken += 1;
                 return ControlFlow::Continue(());
             }

@@ -1,5 +1,6 @@
 //! `queue show`: all that is known of one message, and where it stands.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -13,6 +14,8 @@ use crate::cli::queue::table::age;
 use crate::cli::queue::table::message_json;
 use crate::cli::queue::table::sender;
 use crate::cli::queue::table::size;
+use crate::ops::queue::folder::Quarantine;
+use crate::ops::queue::running;
 use crate::qmail::queue::Files;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipients;
@@ -45,13 +48,24 @@ impl Show {
         };
         let want = Want { recipients: Some(usize::MAX), header: Some(Vec::new()) };
         let entry = Entry { id: self.id, files: Files::default() };
-        let Some(message) = Reader::new(&queue).read(entry, &want) else {
-            eprintln!("there is no message {} in this queue; it may have been delivered", self.id);
+        let found = Reader::new(&queue).read(entry, &want);
+        let kept = Quarantine::look(&self.place.quarantine(&queue)).ok().flatten();
+        let kept = kept.and_then(|kept| kept.message(self.id, &want).ok().flatten());
+        // Out of the queue, or only waiting for its end there: the copy tells more.
+        let Some(message) = kept.or(found) else {
+            eprintln!("there is no message {} in this queue or in quarantine; it may have been delivered", self.id);
             return ExitCode::FAILURE;
         };
         match self.json {
             true => print(&json(&message).to_string()),
             false => print(text(&message, now()).trim_end()),
+        }
+        let dev = queue.stat("mess").map_or(0, |mess| mess.st_dev);
+        for holder in running::holders(dev, &HashSet::from([self.id])) {
+            eprintln!(
+                "process {} ({}) has it open: a delivery is under way, or it is being received",
+                holder.pid, holder.name
+            );
         }
         ExitCode::SUCCESS
     }

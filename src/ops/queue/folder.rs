@@ -217,6 +217,26 @@ impl Quarantine {
         [envelope(id), id.to_string(), bounce(id), restored(id)].iter().try_for_each(|name| self.unlink(name))
     }
 
+    /// The message is back in the queue: its copy goes, and a report of failures that nobody got is kept in `reports`.
+    ///
+    /// # Errors
+    /// As the system says; called once more it goes on.
+    pub fn forget_restored(&self, id: u64, birth: Option<i64>) -> io::Result<()> {
+        match self.rename(&envelope(id), &restored(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if self.inode(&bounce(id)).is_some() {
+            match nix::sys::stat::mkdirat(&self.dir, REPORTS, Mode::S_IRWXU) {
+                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.rename(&bounce(id), &format!("{REPORTS}/{id}-{}", birth.unwrap_or_default()))?;
+        }
+        self.unlink(&id.to_string())?;
+        self.unlink(&restored(id))
+    }
+
     /// Hands on the messages that the filter means. What was left half way by a crash is not told here.
     ///
     /// # Errors
@@ -272,6 +292,9 @@ impl Quarantine {
         Ok(Some(message))
     }
 }
+
+/// Failures of restored messages that were not reported to the sender.
+pub const REPORTS: &str = "reports";
 
 /// The envelope's name.
 pub fn envelope(id: u64) -> String {

@@ -6,5 +6,6 @@
 //! next run completes or undoes what was left.
 
 pub mod folder;
+pub mod restore;
 pub mod running;
 pub mod take;

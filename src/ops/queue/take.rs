@@ -101,6 +101,9 @@ impl<'q> Take<'q> {
         for id in ids {
             let outcome = self.quarantine.saved(id).and_then(|saved| match saved {
                 // A second name without an envelope, an envelope without a message, a message that is back in the queue.
+                None if self.quarantine.inode(&folder::restored(id)).is_some() => {
+                    self.quarantine.forget_restored(id, None).map(|()| false)
+                }
                 None => self.quarantine.remove(id).map(|()| false),
                 Some(_) if !self.quarantine.has(id) => self.quarantine.remove(id).map(|()| false),
                 Some(saved) if saved.stage == Stage::Saved => self.quarantine.remove(id).map(|()| false),
