@@ -488,3 +488,56 @@ fn the_quarantine_is_listed_shown_and_emptied() {
     assert_eq!(queue.ids(&["--quarantined"]), [other]);
     assert_eq!(send.pass(&queue, storm), [""; 0], "it is still marked in the queue");
 }
+
+#[test]
+fn check_finds_what_is_wrong_and_changes_nothing() {
+    let queue = TestQueue::new();
+    queue.in_delivery(&GOOD);
+    queue.queued(&GOOD);
+    queue.receive(&GOOD);
+    let outcome = queue.run(&["check"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, "3 numbers looked at: no faults\n"), "{outcome:?}");
+    let id = queue.in_delivery(&STORM);
+    let debris = queue.receive(&STORM);
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(100_000);
+    fs::File::open(queue.file("mess", debris)).unwrap().set_modified(long_ago).unwrap();
+    fs::File::create(queue.path("pid/4711.1795380000.1")).unwrap().set_modified(long_ago).unwrap();
+    fs::write(queue.file("info", 5), "Fa@b.example\0").unwrap();
+    fs::write(queue.file("remote", 6), "Ta@b.example\0").unwrap();
+    fs::write(queue.file("mess", 7), "x\n").unwrap();
+    fs::write(queue.path("mess/1/23"), "x\n").unwrap();
+    fs::write(queue.path("info/0/README"), "x\n").unwrap();
+    fs::write(queue.file("local", id), "Tjoe@b.example\0Xodd\0").unwrap();
+    fs::remove_file(queue.path("lock/trigger")).unwrap();
+    fs::create_dir(queue.quarantine("")).unwrap();
+    fs::write(queue.quarantine("9"), "half").unwrap();
+    let is_root = std::os::unix::fs::chown(queue.file("remote", id), Some(12345), None).is_ok();
+    let before = queue.picture();
+    let outcome = queue.run(&["check", "--json"]);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let found = outcome.json();
+    let has = |kind: &str, place: &str| {
+        let rows = found["findings"].as_array().unwrap();
+        let is = |row: &&Value| row["kind"] == kind && row["place"].as_str().unwrap().ends_with(place);
+        assert!(rows.iter().any(|row| is(&row)), "{kind} {place}: {found}");
+    };
+    for (kind, place) in [
+        ("debris", &*format!("/{debris}")),
+        ("debris", "pid/4711.1795380000.1"),
+        ("orphan", "info/5/5"),
+        ("orphan", "remote/6/6"),
+        ("inode", "mess/7/7"),
+        ("split", "mess/1/23"),
+        ("name", "info/0/README"),
+        ("record", &*format!("/{id}")),
+        ("lock", "lock/trigger"),
+        ("unfinished", "quarantine/9"),
+    ] {
+        has(kind, place);
+    }
+    is_root.then(|| has("owner", &format!("/{id}")));
+    let text = queue.run(&["check"]).out;
+    assert!(text.contains("is not there: new mail waits up to 25 minutes\n    stop qmail-send; mkfifo"), "{text}");
+    assert!(text.ends_with("; nothing was changed\n"), "{text}");
+    assert_eq!(queue.picture(), before);
+}

@@ -2,6 +2,7 @@
 //! is the same `filter` in all of them. What acts on the queue is `ops::queue`'s.
 
 mod ask;
+mod check;
 mod delete;
 mod filter;
 mod list;
@@ -46,6 +47,7 @@ enum Command {
     Quarantine(quarantine::Quarantining),
     Restore(restore::Restoring),
     Delete(delete::Delete),
+    Check(check::Check),
 }
 
 impl Queue {
@@ -56,6 +58,7 @@ impl Queue {
             Command::Quarantine(command) => command.run(),
             Command::Restore(command) => command.run(),
             Command::Delete(command) => command.run(),
+            Command::Check(command) => command.run(),
         }
     }
 }
