@@ -3,6 +3,7 @@
 
 mod lists;
 mod message;
+mod queue;
 mod stage;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::config::checked::ControlValues;
 pub use crate::fuzzing::lists::list;
 pub use crate::fuzzing::lists::tcprules;
 pub use crate::fuzzing::message::message;
+pub use crate::fuzzing::queue::queue;
 use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
 use crate::smtp::command::Command;

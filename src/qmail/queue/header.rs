@@ -33,14 +33,14 @@ pub fn parse(octets: &[u8], names: &[&str]) -> Header {
     let octets = &octets[..octets.len().min(MAX_HEADER)];
     let mut header = Header { fields: Vec::new(), is_cut: octets.len() == MAX_HEADER };
     let mut rest = octets;
-    while !rest.is_empty() && header.fields.len() < MAX_FIELDS {
+    for _ in 0..MAX_FIELDS {
         let length = field_length(rest);
         let (field, after) = rest.split_at(length);
-        let Some(colon) = memchr::memchr(b':', field) else { break };
+        let Some(colon) = memchr::memchr(b':', field) else { return Header { is_cut: false, ..header } };
         let name = field[..colon].trim_ascii_end();
         // The empty line, and any line that is no field, is the end of the header (RFC 5322 section 2.2).
         if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
-            break;
+            return Header { is_cut: false, ..header };
         }
         rest = after;
         let name = String::from_utf8_lossy(name);
@@ -51,7 +51,7 @@ pub fn parse(octets: &[u8], names: &[&str]) -> Header {
             return header;
         }
     }
-    header.is_cut = header.fields.len() == MAX_FIELDS;
+    header.is_cut = true;
     header
 }
 
