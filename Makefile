@@ -60,6 +60,7 @@ deny: ## licences, banned and doubled crates, sources; advisories where the netw
 
 bench: ## all benches: criterion, then the load through Portcullis and HAProxy
 	cargo bench --locked --bench micro
+	cargo bench --locked --bench queue
 	cargo bench --locked --bench load
 
 bench-quick: ## the same in about a minute, for a first look
