@@ -93,8 +93,11 @@ impl List {
         let path = self.place.quarantine(queue);
         eprintln!("quarantine {}", path.display());
         let quarantine = Quarantine::look(&path).map_err(|what| failed(&what))?;
-        let want =
-            Want { recipients: Some(RECIPIENTS), header: (!self.no_subject).then(|| vec!["subject".to_owned()]) };
+        let want = Want {
+            recipients: Some(RECIPIENTS),
+            header: (!self.no_subject).then(|| vec!["subject".to_owned()]),
+            ..Want::default()
+        };
         let mut summary = Summary::default();
         let mut table = if self.summary { None } else { Table::begin(self.json, now()).ok() };
         if let Some(quarantine) = quarantine {
@@ -115,7 +118,8 @@ impl List {
     fn print_rows(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) -> io::Result<()> {
         let mut table = Table::begin(self.json, now())?;
         let recipients = Some(if self.json { RECIPIENTS } else { 0 });
-        let want = Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]) };
+        let want =
+            Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]), ..Want::default() };
         let taken = self.place.taken(queue).unwrap_or(Taken(None));
         let mut outcome = Ok(());
         each(queue, scan, filter, &want, &mut |mut message| {
@@ -129,7 +133,8 @@ impl List {
 
     fn sum_up(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) {
         let mut summary = Summary::default();
-        each(queue, scan, filter, &Want::default(), &mut |message| {
+        let want = Want { rough: true, ..Want::default() };
+        each(queue, scan, filter, &want, &mut |message| {
             summary.add(&message);
             ControlFlow::Continue(())
         });

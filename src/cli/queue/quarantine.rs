@@ -117,7 +117,7 @@ impl Quarantining {
         let scan = scan(queue)?;
         let in_quarantine = self.place.taken(queue)?;
         let mut meant = Meant::default();
-        let want = Want { recipients: Some(0), header: None };
+        let want = Want { recipients: Some(0), header: None, ..Want::default() };
         each(queue, &scan, filter, &want, &mut |message| {
             if in_quarantine.has(message.id) {
                 meant.taken += 1;

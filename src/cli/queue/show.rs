@@ -46,7 +46,7 @@ impl Show {
             Ok(queue) => queue,
             Err(code) => return code,
         };
-        let want = Want { recipients: Some(usize::MAX), header: Some(Vec::new()) };
+        let want = Want { recipients: Some(usize::MAX), header: Some(Vec::new()), ..Want::default() };
         let entry = Entry { id: self.id, files: Files::default() };
         let found = Reader::new(&queue).read(entry, &want);
         let kept = Quarantine::look(&self.place.quarantine(&queue)).ok().flatten();

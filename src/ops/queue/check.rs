@@ -111,7 +111,7 @@ pub fn check(
     let is_live = running::is_locked(queue) == Some(true);
     let owners = owners(queue);
     let mut received = Vec::new();
-    let want = Want { recipients: Some(0), header: None };
+    let want = Want { recipients: Some(0), header: None, ..Want::default() };
     list::each(queue, &scan.entries, &Filter::default(), &want, now, progress, &mut |message| {
         check_owners(queue, &message, owners.as_ref(), &mut findings);
         check_message(queue, &message, is_live, now, &mut findings);

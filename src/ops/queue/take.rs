@@ -231,7 +231,7 @@ impl<'q> Take<'q> {
             self.kept.insert(id, true);
             return Ok(());
         }
-        let want = self.filter.want(&Want { recipients: Some(usize::MAX), header: None });
+        let want = self.filter.want(&Want { recipients: Some(usize::MAX), header: None, ..Want::default() });
         let message = Reader::new(self.queue).read(Entry { id, files: Files::default() }, &want);
         let why = match &message {
             None => GONE.to_owned(),

@@ -102,6 +102,7 @@ impl Filter {
     /// What has to be read to know whether a message is meant, besides what is wanted of it anyway.
     pub fn want(&self, want: &Want) -> Want {
         let mut wanted = want.clone();
+        wanted.rough &= self.older.is_none();
         if self.recipients.is_some() {
             wanted.recipients = Some(usize::MAX);
         }

@@ -5,8 +5,6 @@ use std::fs;
 use std::io;
 use std::io::Read;
 
-use nix::fcntl::OFlag;
-
 use crate::qmail::queue::File;
 use crate::qmail::queue::Files;
 use crate::qmail::queue::Message;
@@ -28,6 +26,8 @@ pub struct Want {
     pub recipients: Option<usize>,
     /// Fields of the header; an empty list is all of them.
     pub header: Option<Vec<String>>,
+    /// The end of receipt will do for the birth, which spares a look at `info`: they differ when somebody touched that.
+    pub rough: bool,
 }
 
 /// Reads one message after the other, with the same buffers.
@@ -79,8 +79,7 @@ impl<'q> Reader<'q> {
     pub fn look(&mut self, id: u64) -> Files {
         let mut files = Files::default();
         for file in [File::Intd, File::Todo, File::Info, File::Local, File::Remote, File::Bounce, File::Mess] {
-            self.queue.write_place(file, id, &mut self.place);
-            if self.queue.stat(&self.place).as_ref().is_ok_and(is_regular) {
+            if self.queue.stat_of(file, id, &mut self.place).as_ref().is_ok_and(is_regular) {
                 files.insert(file);
             }
         }
@@ -119,13 +118,16 @@ impl<'q> Reader<'q> {
 
     fn read_preprocessed(&mut self, message: &mut Message, want: &Want) -> Result<(), Gone> {
         if message.files.has(File::Info)
-            && let Some((length, birth)) = self.contents(File::Info, message, true)?
+            && let Some((length, birth)) = self.contents(File::Info, message, !want.rough)?
         {
             let sender = envelope::sender(&self.buffer[..length]).map(Box::from);
             if sender.is_none() {
                 message.troubles.push("info has no sender".to_owned());
             }
-            (message.sender, message.birth) = (sender, Some(birth));
+            message.sender = sender;
+            if !want.rough {
+                message.birth = Some(birth);
+            }
         }
         if message.files.has(File::Bounce) {
             let stat = self.stat(File::Bounce, message)?;
@@ -167,9 +169,8 @@ impl<'q> Reader<'q> {
 
     /// Length in the buffer, and when it was changed, if that is asked for; else 0.
     fn contents(&mut self, file: File, message: &mut Message, time: bool) -> Result<Option<(usize, i64)>, Gone> {
-        self.queue.write_place(file, message.id, &mut self.place);
-        let read = |buffer: &mut Vec<u8>| {
-            let opened = self.queue.open_file(&self.place, OFlag::O_RDONLY)?;
+        let mut read = |buffer: &mut Vec<u8>| {
+            let opened = self.queue.read_of(file, message.id, &mut self.place)?;
             let modified = if time { nix::sys::stat::fstat(&opened)?.st_mtime } else { 0 };
             let length = slurp(&opened, buffer, MAX_ENVELOPE)?;
             match length == MAX_ENVELOPE {
@@ -184,8 +185,7 @@ impl<'q> Reader<'q> {
     }
 
     fn stat(&mut self, file: File, message: &mut Message) -> Result<Option<nix::sys::stat::FileStat>, Gone> {
-        self.queue.write_place(file, message.id, &mut self.place);
-        match self.queue.stat(&self.place) {
+        match self.queue.stat_of(file, message.id, &mut self.place) {
             Ok(stat) => Ok(Some(stat)),
             Err(error) => self.trouble(file, message, &error).map(|()| None),
         }
