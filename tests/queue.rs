@@ -541,3 +541,25 @@ fn check_finds_what_is_wrong_and_changes_nothing() {
     assert!(text.ends_with("; nothing was changed\n"), "{text}");
     assert_eq!(queue.picture(), before);
 }
+
+#[test]
+fn the_examples_of_the_help_are_commands() {
+    let site = Site::new("", "");
+    let help = site.run(&["queue", "--help"]);
+    assert_eq!(help.code, 0, "{help:?}");
+    let queue = TestQueue::new();
+    queue.in_delivery(&STORM);
+    let examples: Vec<&str> =
+        help.out.lines().filter_map(|line| line.trim().strip_prefix("portcullis queue ")).collect();
+    assert!(examples.len() >= 8, "{examples:?}");
+    for example in examples {
+        let mut words: Vec<&str> = example.split(' ').collect();
+        // Nobody can be asked here.
+        if matches!(words[0], "quarantine" | "delete") && !words.contains(&"--dry-run") {
+            words.push("--dry-run");
+        }
+        let outcome = queue.run(&words);
+        assert_ne!(outcome.code, 64, "{example}: {outcome:?}");
+        assert_eq!(site.run(&["queue", words[0], "--help"]).code, 0, "{example}");
+    }
+}

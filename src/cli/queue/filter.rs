@@ -13,28 +13,27 @@ use crate::qmail::queue::filter::Words;
 
 /// Several of one kind are alternatives; different kinds must all hold.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Which messages")]
 pub(super) struct Filter {
     /// From this sender: an address, @host, or <> for bounces; compared as badmailfrom is
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
     sender: Vec<String>,
     /// To this recipient, done or not: an address or @host, as the queue has it
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
     recipient: Vec<String>,
     /// With such a subject: * is any text, ? any octet; the whole of it, in any case
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, help_heading = WHICH, value_name = "GLOB")]
     subject: Vec<String>,
     /// With such a field in the header
-    #[arg(long, value_name = "'NAME: GLOB'")]
+    #[arg(long, help_heading = WHICH, value_name = "'NAME: GLOB'")]
     header: Vec<String>,
     /// Larger than that: 500kB, 10MB
-    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    #[arg(long, help_heading = WHICH, value_name = "SIZE", value_parser = units::size)]
     larger: Option<u64>,
     /// In the queue for longer than that: 2h, 3d
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    #[arg(long, help_heading = WHICH, value_name = "TIME", value_parser = units::duration)]
     older: Option<Duration>,
     /// In that state: S2, S3, S4, S5, orphan
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, help_heading = WHICH, value_name = "STATE")]
     state: Vec<State>,
 }
 
@@ -90,3 +89,6 @@ impl Kept {
         }
     }
 }
+
+/// Of the help.
+const WHICH: &str = "Which messages";
