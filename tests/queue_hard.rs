@@ -229,3 +229,19 @@ fn somebody_elses_queue_is_a_clear_error() {
     assert!(code == 1 && told.contains("others may write here"), "{told}");
     assert_eq!(queue.picture(), before);
 }
+
+/// Without it recipients of virtual domains would come back with a prefix too many.
+#[test]
+fn without_the_control_folder_nothing_is_taken() {
+    let queue = TestQueue::new();
+    queue.in_delivery(&STORM);
+    fs::remove_dir(queue.home().join("control")).unwrap();
+    let before = queue.picture();
+    let (code, told) = run(&queue, &FROM_STORM);
+    assert!(code == 1 && told.contains("--control DIR"), "{told}");
+    assert_eq!(queue.picture(), before);
+    fs::create_dir(queue.home().join("elsewhere")).unwrap();
+    let control = queue.home().join("elsewhere");
+    let (code, told) = run(&queue, &[&FROM_STORM[..], &["--control", control.to_str().unwrap()]].concat());
+    assert_eq!(code, 0, "{told}");
+}

@@ -105,10 +105,17 @@ impl Place {
         Ok(Taken((!ids.is_empty()).then_some((quarantine, ids))))
     }
 
-    /// Of the control folder that is named, or beside the queue.
+    /// Of the control folder that is named, or beside the queue, or of the configuration.
     fn virtual_domains(&self, queue: &layout::Queue) -> Result<VirtualDomains, ExitCode> {
         let beside = || queue.path().canonicalize().ok()?.parent().map(|home| home.join("control"));
-        let Some(control) = self.source.control.clone().or_else(beside) else { return Ok(VirtualDomains::default()) };
+        let configured = || self.source.origin(&[], None).assemble().ok()?.config.qmail.control;
+        let found = self.source.control.clone().or_else(|| beside().filter(|control| control.is_dir()));
+        let Some(control) = found.or_else(configured) else {
+            return Err(failed(
+                "qmail's control folder is not beside the queue, and virtualdomains tells how recipients were rewritten: \
+                 name it with --control DIR; nothing was changed",
+            ));
+        };
         match control::read(&control.join("virtualdomains")) {
             Ok(text) => Ok(VirtualDomains::parse(&text.unwrap_or_default())),
             Err(fault) => Err(failed(&fault.to_string())),

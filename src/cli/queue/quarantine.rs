@@ -101,9 +101,9 @@ impl Quarantining {
         if !meant.ids.is_empty() && !ask(&question, self.yes)? {
             return Ok(ExitCode::FAILURE);
         }
+        let domains = self.place.virtual_domains(&queue)?;
         let running = Running::take(&queue).map_err(|what| failed(&what))?;
         let quarantine = Quarantine::open(&folder).map_err(|what| failed(&what))?;
-        let domains = self.place.virtual_domains(&queue)?;
         let mut take = Take::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
         run(&mut take, &meant.ids)?;
         let holders = match take.is_live() {
