@@ -6,7 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick abuse fuzz cert deb
 
-FUZZ_TARGETS := command config data list message reply session tcprules
+FUZZ_TARGETS := command config data list message queue reply session tcprules
 FUZZ_SECONDS ?= 60
 
 help: ## this list
@@ -60,6 +60,7 @@ deny: ## licences, banned and doubled crates, sources; advisories where the netw
 
 bench: ## all benches: criterion, then the load through Portcullis and HAProxy
 	cargo bench --locked --bench micro
+	cargo bench --locked --bench queue
 	cargo bench --locked --bench load
 
 bench-quick: ## the same in about a minute, for a first look

@@ -36,6 +36,11 @@ fn message() {
 }
 
 #[test]
+fn queue() {
+    replay("queue", portcullis::fuzzing::queue);
+}
+
+#[test]
 fn reply() {
     replay("reply", portcullis::fuzzing::reply);
 }

@@ -6,6 +6,7 @@ mod check;
 mod drill;
 mod explain;
 mod manual;
+mod queue;
 mod serve;
 mod status;
 
@@ -37,6 +38,7 @@ enum Command {
     Unblock(blocks::Unblock),
     Blocks(blocks::Blocks),
     Status(status::Status),
+    Queue(queue::Queue),
     Drill(drill::Drill),
     Completions(manual::Completions),
     #[command(hide = true, name = "man")]
@@ -82,6 +84,7 @@ pub fn run() -> ExitCode {
             Command::Unblock(command) => command.run(),
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Queue(command) => command.run(),
             Command::Drill(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Manual(command) => command.run(),

@@ -8,6 +8,7 @@ pub mod drill;
 pub mod explain;
 mod listeners;
 mod privileges;
+pub mod queue;
 mod readable;
 mod reload;
 pub mod serve;

@@ -96,8 +96,8 @@ fn has_comment(entry: &[u8]) -> bool {
     entry.windows(2).any(|pair| matches!(pair, [b' ' | b'\t', b'#']))
 }
 
-/// Goes back to the last star only: at most `pattern * text` steps.
-fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether all of `text` is what `pattern` says. Goes back to the last star only: at most `pattern * text` steps.
+pub fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut here, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while seen < text.len() {

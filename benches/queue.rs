@@ -1,0 +1,79 @@
+//! What it costs to look at a qmail queue of 100,000 messages with warm caches: names alone, the summary, rows, and rows
+//! with subjects. The queue is made in the folder for temporary files.
+
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(clippy::unwrap_used, reason = "a bench")]
+
+use std::fs;
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use criterion::Criterion;
+use criterion::Throughput;
+use criterion::criterion_group;
+use criterion::criterion_main;
+use portcullis::qmail::queue::filter::Filter;
+use portcullis::qmail::queue::layout::Queue;
+use portcullis::qmail::queue::list;
+use portcullis::qmail::queue::read::Want;
+use portcullis::qmail::queue::scan;
+
+fn queue(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path());
+    let queue = Queue::open(folder.path()).unwrap();
+    let subject = vec!["subject".to_owned()];
+    let rows = [
+        ("summary", Want { rough: true, ..Want::default() }),
+        ("rows without subjects", Want { recipients: Some(0), header: None, ..Want::default() }),
+        ("rows with subjects", Want { recipients: Some(0), header: Some(subject), ..Want::default() }),
+    ];
+    let mut group = criterion.benchmark_group("queue");
+    group.sample_size(10).throughput(Throughput::Elements(MESSAGES));
+    group.bench_function("names", |bencher| bencher.iter(|| scan::scan(&queue, &|_, _| {}).unwrap()));
+    for (name, want) in rows {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let scan = scan::scan(&queue, &|_, _| {}).unwrap();
+                let mut count = 0;
+                list::each(&queue, &scan.entries, &Filter::default(), &want, 0, &|_| {}, &mut |message| {
+                    count += u64::from(black_box(message).sender.is_some());
+                    ControlFlow::Continue(())
+                });
+                assert_eq!(count, MESSAGES);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Messages in delivery, one recipient each, every third on this host.
+fn fill(root: &Path) {
+    for kind in ["mess", "info", "local", "remote"] {
+        (0..SPLIT).for_each(|at| fs::create_dir_all(root.join(format!("{kind}/{at}"))).unwrap());
+    }
+    ["todo", "intd", "bounce", "pid", "lock"].iter().for_each(|kind| fs::create_dir(root.join(kind)).unwrap());
+    for number in 0..MESSAGES {
+        let made = root.join("pid/made");
+        fs::write(
+            &made,
+            format!("Received: (qmail 1 invoked from network)\nFrom: a\nTo: b\nSubject: news {number}\n\ntext\n"),
+        )
+        .unwrap();
+        let id = fs::metadata(&made).unwrap().ino();
+        let place = |kind: &str| root.join(format!("{kind}/{}/{id}", id % SPLIT));
+        fs::rename(&made, place("mess")).unwrap();
+        fs::write(place("info"), format!("Fsender{}@host{}.example\0", number % 5000, number % 500)).unwrap();
+        let kind = if number % 3 == 0 { "local" } else { "remote" };
+        fs::write(place(kind), "Tjoe@remote.example\0").unwrap();
+    }
+}
+
+const MESSAGES: u64 = 100_000;
+/// conf-split
+const SPLIT: u64 = 23;
+
+criterion_group!(benches, queue);
+criterion_main!(benches);

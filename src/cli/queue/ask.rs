@@ -1,0 +1,28 @@
+//! The question before something is changed: on a terminal it is asked, a script has to say --yes.
+
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cli::BAD_USAGE;
+
+/// Whether to go on; without a terminal and without `yes` nothing may be changed.
+pub(super) fn ask(question: &str, yes: bool) -> Result<bool, ExitCode> {
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        eprintln!("nobody can be asked here: add --yes to do it, or --dry-run to see what would be done");
+        return Err(ExitCode::from(BAD_USAGE));
+    }
+    eprint!("{question} [y/N] ");
+    let _ = io::stderr().flush();
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes");
+    if !agreed {
+        eprintln!("nothing was changed");
+    }
+    Ok(agreed)
+}

@@ -1,0 +1,111 @@
+//! `queue delete`: gives up messages, and only those in quarantine. Nothing of the queue is deleted.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::print;
+use crate::cli::queue::Place;
+use crate::cli::queue::ask::ask;
+use crate::cli::queue::failed;
+use crate::cli::queue::filter::Kept;
+use crate::cli::queue::now;
+use crate::cli::queue::table::Table;
+use crate::cli::queue::table::counted;
+use crate::ops::queue::folder::Quarantine;
+use crate::ops::queue::restore::whole;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::layout::told;
+use crate::qmail::queue::read::Want;
+
+/// Give up messages that are in quarantine, for good
+///
+/// There is no way back. A message of the queue itself has to be quarantined first.
+#[derive(Args, Debug)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    kept: Kept,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Delete {
+    pub(super) fn run(&self) -> ExitCode {
+        self.go().unwrap_or_else(|code| code)
+    }
+
+    fn go(&self) -> Result<ExitCode, ExitCode> {
+        let filter = self.kept.read()?;
+        let queue = self.place.open()?;
+        let path = self.place.quarantine(&queue);
+        let Some(looked) = Quarantine::look(&path).map_err(|what| failed(&what))? else {
+            return Err(failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display())));
+        };
+        let (mut ids, mut bytes, mut first) = (Vec::new(), 0, Vec::new());
+        let found = looked.each(&filter, &Want::default(), now(), &mut |message| {
+            ids.push(message.id);
+            bytes += message.size.unwrap_or(0);
+            if first.len() < SHOWN {
+                first.push(message);
+            }
+        });
+        found.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
+        if ids.is_empty() {
+            return Err(failed("no message of the quarantine is meant: see queue list --quarantined"));
+        }
+        self.tell(&first, ids.len(), bytes);
+        if self.dry_run {
+            if self.json {
+                print(&json!({ "would_delete": ids, "bytes": bytes }).to_string());
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !ask(&format!("Delete {} for good?", counted(ids.len(), bytes)), self.yes)? {
+            return Ok(ExitCode::FAILURE);
+        }
+        let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;
+        Ok(self.delete(&quarantine, &ids))
+    }
+
+    fn tell(&self, first: &[Message], messages: usize, bytes: u64) {
+        if !self.json {
+            // Who reads has seen enough.
+            let _ = Table::begin(false, now()).and_then(|mut table| {
+                first.iter().try_for_each(|message| table.row(message))?;
+                table.end_with(messages, bytes)
+            });
+        }
+    }
+
+    fn delete(&self, quarantine: &Quarantine, ids: &[u64]) -> ExitCode {
+        let (mut deleted, mut left) = (Vec::new(), Vec::new());
+        for id in ids {
+            let outcome = whole(quarantine, *id).and_then(|_| quarantine.remove(*id).map_err(|error| told(&error)));
+            match outcome {
+                Ok(()) => deleted.push(*id),
+                Err(why) => {
+                    eprintln!("message {id}: {why}");
+                    left.push(json!({ "id": id, "why": why }));
+                }
+            }
+        }
+        match self.json {
+            true => print(&json!({ "deleted": deleted, "left": left }).to_string()),
+            false => print(&format!("{} deleted, {} left in quarantine", deleted.len(), left.len())),
+        }
+        if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Rows before the question.
+const SHOWN: usize = 20;

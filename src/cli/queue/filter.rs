@@ -1,0 +1,94 @@
+//! The options that say which messages are meant. How they are compared is `qmail::queue::filter`'s.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cli::BAD_USAGE;
+use crate::config::units;
+use crate::qmail::queue::State;
+use crate::qmail::queue::filter;
+use crate::qmail::queue::filter::Words;
+
+/// Several of one kind are alternatives; different kinds must all hold.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Filter {
+    /// From this sender: an address, @host, or <> for bounces; compared as badmailfrom is
+    #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
+    sender: Vec<String>,
+    /// To this recipient, done or not: an address or @host, as the queue has it
+    #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
+    recipient: Vec<String>,
+    /// With such a subject: * is any text, ? any octet; the whole of it, in any case
+    #[arg(long, help_heading = WHICH, value_name = "GLOB")]
+    subject: Vec<String>,
+    /// With such a field in the header
+    #[arg(long, help_heading = WHICH, value_name = "'NAME: GLOB'")]
+    header: Vec<String>,
+    /// Larger than that: 500kB, 10MB
+    #[arg(long, help_heading = WHICH, value_name = "SIZE", value_parser = units::size)]
+    larger: Option<u64>,
+    /// In the queue for longer than that: 2h, 3d
+    #[arg(long, help_heading = WHICH, value_name = "TIME", value_parser = units::duration)]
+    older: Option<Duration>,
+    /// In that state: S2, S3, S4, S5, orphan
+    #[arg(long, help_heading = WHICH, value_name = "STATE")]
+    state: Vec<State>,
+}
+
+impl Filter {
+    /// With the numbers that were named; else what is wrong is printed.
+    pub(super) fn read(&self, ids: &[u64]) -> Result<filter::Filter, ExitCode> {
+        let words = Words {
+            senders: self.sender.clone(),
+            recipients: self.recipient.clone(),
+            subjects: self.subject.clone(),
+            headers: self.header.clone(),
+            larger: self.larger,
+            older: self.older,
+            states: self.state.clone(),
+            ids: ids.to_vec(),
+        };
+        filter::Filter::new(words).map_err(|what| {
+            eprintln!("{what}");
+            ExitCode::from(BAD_USAGE)
+        })
+    }
+}
+
+/// Which messages of the quarantine: numbers, a filter, or `all` of them.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Kept {
+    /// Numbers, as `list --quarantined` shows them, or the word all
+    #[arg(value_name = "NUMBER|all")]
+    words: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+impl Kept {
+    /// Else what is wrong is printed.
+    pub(super) fn read(&self) -> Result<filter::Filter, ExitCode> {
+        let bad = |what: &str| {
+            eprintln!("{what}");
+            ExitCode::from(BAD_USAGE)
+        };
+        let is_all = self.words.iter().any(|word| word == "all");
+        let numbers = self.words.iter().filter(|word| *word != "all").map(|word| word.parse());
+        let ids: Vec<u64> = numbers
+            .collect::<Result<_, _>>()
+            .map_err(|_| bad("write numbers, as queue list --quarantined shows them, or all"))?;
+        if is_all && !ids.is_empty() {
+            return Err(bad("write numbers or all, not both"));
+        }
+        let filter = self.filter.read(&ids)?;
+        match filter.is_empty() && !is_all {
+            true => Err(bad("say which messages: numbers, --sender ADDRESS, another filter, or all")),
+            false => Ok(filter),
+        }
+    }
+}
+
+/// Of the help.
+const WHICH: &str = "Which messages";

@@ -1,0 +1,159 @@
+//! `queue list`: the messages of the queue, one a line, or summed up by sender.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::ValueEnum;
+
+use crate::cli::queue::Place;
+use crate::cli::queue::Taken;
+use crate::cli::queue::failed;
+use crate::cli::queue::filter::Filter;
+use crate::cli::queue::now;
+use crate::cli::queue::progress;
+use crate::cli::queue::scan;
+use crate::cli::queue::summary::Summary;
+use crate::cli::queue::table::Table;
+use crate::ops::queue::folder::Quarantine;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::filter;
+use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::layout::told;
+use crate::qmail::queue::list;
+use crate::qmail::queue::read::Want;
+use crate::qmail::queue::scan::Scan;
+
+/// List the messages of the queue
+///
+/// By number, with state, age, size, recipients done and to do, sender and subject. States: S2 being received, S3 its
+/// envelope being received, S4 queued, S5 in delivery, orphan: files without their message. `taken`: in quarantine, and
+/// qmail-send will end it here at its next try. A queue in motion is no error.
+#[derive(Args, Debug)]
+pub(super) struct List {
+    /// Only these numbers
+    #[arg(value_name = "NUMBER")]
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// What is in quarantine, in place of the queue
+    #[arg(long)]
+    quarantined: bool,
+    /// Sum up by sender, largest first: a storm is the first line
+    #[arg(long)]
+    summary: bool,
+    /// What is largest in --summary
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::Messages, requires = "summary")]
+    by: By,
+    /// So many senders in --summary; 0 is all
+    #[arg(long, value_name = "COUNT", default_value_t = 20, requires = "summary")]
+    top: usize,
+    /// Do not open the messages for their subjects: faster on a large queue
+    #[arg(long)]
+    no_subject: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What --summary sorts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    /// The number of messages
+    Messages,
+    /// Their octets
+    Bytes,
+}
+
+impl List {
+    pub(super) fn run(&self) -> ExitCode {
+        let outcome = self.filter.read(&self.ids).and_then(|filter| {
+            let queue = self.place.open()?;
+            if self.quarantined {
+                return self.list_quarantine(&queue, &filter);
+            }
+            let scan = scan(&queue)?;
+            match self.summary {
+                true => self.sum_up(&queue, &scan, &filter),
+                // Who reads has seen enough.
+                false => drop(self.print_rows(&queue, &scan, &filter)),
+            }
+            if scan.stray_count > 0 {
+                eprintln!("{} files are not as qmail would have them: portcullis queue check", scan.stray_count);
+            }
+            Ok(())
+        });
+        outcome.err().unwrap_or(ExitCode::SUCCESS)
+    }
+
+    fn list_quarantine(&self, queue: &Queue, filter: &filter::Filter) -> Result<(), ExitCode> {
+        let path = self.place.quarantine(queue);
+        eprintln!("quarantine {}", path.display());
+        let quarantine = Quarantine::look(&path).map_err(|what| failed(&what))?;
+        let want = Want {
+            recipients: Some(RECIPIENTS),
+            header: (!self.no_subject).then(|| vec!["subject".to_owned()]),
+            ..Want::default()
+        };
+        let mut summary = Summary::default();
+        let mut table = if self.summary { None } else { Table::begin(self.json, now()).ok() };
+        if let Some(quarantine) = quarantine {
+            let outcome = quarantine.each(filter, &want, now(), &mut |message| match &mut table {
+                // Who reads has seen enough.
+                Some(table) => drop(table.row(&message)),
+                None => summary.add(&message),
+            });
+            outcome.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
+        }
+        match table {
+            Some(table) => drop(table.end()),
+            None => summary.print(self.by, self.top, self.json, now()),
+        }
+        Ok(())
+    }
+
+    fn print_rows(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) -> io::Result<()> {
+        let mut table = Table::begin(self.json, now())?;
+        let recipients = Some(if self.json { RECIPIENTS } else { 0 });
+        let want =
+            Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]), ..Want::default() };
+        let taken = self.place.taken(queue).unwrap_or(Taken(None));
+        let mut outcome = Ok(());
+        each(queue, scan, filter, &want, &mut |mut message| {
+            message.quarantined = taken.has(message.id);
+            outcome = table.row(&message);
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        outcome?;
+        table.end()
+    }
+
+    fn sum_up(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) {
+        let mut summary = Summary::default();
+        let want = Want { rough: true, ..Want::default() };
+        each(queue, scan, filter, &want, &mut |message| {
+            summary.add(&message);
+            ControlFlow::Continue(())
+        });
+        summary.print(self.by, self.top, self.json, now());
+    }
+}
+
+/// With progress on a terminal, unless the rows themselves go there.
+pub(super) fn each(
+    queue: &Queue,
+    scan: &Scan,
+    filter: &filter::Filter,
+    want: &Want,
+    sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
+) {
+    let bar = progress(scan.entries.len(), "messages");
+    list::each(queue, &scan.entries, filter, want, now(), &|count| bar.inc(count as u64), sink);
+    bar.finish_and_clear();
+}
+
+/// Of each file, in JSON; `show` has them all.
+const RECIPIENTS: usize = 100;

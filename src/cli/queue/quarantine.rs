@@ -1,0 +1,230 @@
+//! `queue quarantine`: says what it will do, asks, and has `ops::queue::take` do it.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::BAD_USAGE;
+use crate::cli::print;
+use crate::cli::queue::Place;
+use crate::cli::queue::ask::ask;
+use crate::cli::queue::failed;
+use crate::cli::queue::filter::Filter;
+use crate::cli::queue::list::each;
+use crate::cli::queue::now;
+use crate::cli::queue::progress;
+use crate::cli::queue::scan;
+use crate::cli::queue::table::Table;
+use crate::cli::queue::table::counted;
+use crate::ops::queue::folder::Quarantine;
+use crate::ops::queue::running;
+use crate::ops::queue::running::Holder;
+use crate::ops::queue::running::Running;
+use crate::ops::queue::take::Take;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::filter;
+use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::read::Want;
+
+/// Take messages out of the queue, and keep them
+///
+/// Nothing is deleted: a message goes to the quarantine beside the queue, with its envelope, and `restore` brings it back.
+/// It works while qmail-send runs: the recipients that are left are marked as done, as qmail-send itself does, and it ends
+/// the message at its next try; until then the message is still in the queue, and delivers nothing. What cannot be done
+/// while it runs is said: a delivery that is under way is not recalled, and a message whose recipients are not sorted yet (S4)
+/// has to wait. When qmail-send is stopped, its lock is held and the files are removed at once. A bounce that would go to the
+/// sender is held back too. Needs root.
+#[derive(Args, Debug)]
+pub(super) struct Quarantining {
+    /// Only these numbers
+    #[arg(value_name = "NUMBER")]
+    ids: Vec<u64>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Every message
+    #[arg(long)]
+    all: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// The messages that are meant.
+#[derive(Default)]
+struct Meant {
+    ids: Vec<u64>,
+    bytes: u64,
+    /// In quarantine already.
+    taken: usize,
+    first: Vec<Message>,
+}
+
+impl Quarantining {
+    pub(super) fn run(&self) -> ExitCode {
+        self.go().unwrap_or_else(|code| code)
+    }
+
+    fn go(&self) -> Result<ExitCode, ExitCode> {
+        let filter = self.filter.read(&self.ids)?;
+        if filter.is_empty() && !self.all {
+            eprintln!("say which messages: --sender ADDRESS, numbers, another filter, or --all; see queue list");
+            return Err(ExitCode::from(BAD_USAGE));
+        }
+        let queue = self.place.open()?;
+        if !queue.unknown().is_empty() {
+            return Err(failed("recipients in such folders cannot be marked: nothing was changed"));
+        }
+        let meant = self.meant(&queue, &filter)?;
+        self.tell(&queue, &meant);
+        if self.dry_run {
+            if self.json {
+                print(&json!({ "would_take": meant.ids, "bytes": meant.bytes }).to_string());
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let folder = self.place.quarantine(&queue);
+        if meant.ids.is_empty() && !folder.is_dir() {
+            return Ok(ExitCode::FAILURE);
+        }
+        let question = format!("Take {} out of the queue?", counted(meant.ids.len(), meant.bytes));
+        if !meant.ids.is_empty() && !ask(&question, self.yes)? {
+            return Ok(ExitCode::FAILURE);
+        }
+        let domains = self.place.virtual_domains(&queue)?;
+        let running = Running::take(&queue).map_err(|what| failed(&what))?;
+        let quarantine = Quarantine::open(&folder).map_err(|what| failed(&what))?;
+        let mut take = Take::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
+        run(&mut take, &meant.ids)?;
+        let holders = match take.is_live() {
+            true => holders(&queue, &take.taken),
+            false => Vec::new(),
+        };
+        Ok(self.report(&take, &holders, &quarantine))
+    }
+
+    fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<Meant, ExitCode> {
+        let scan = scan(queue)?;
+        let in_quarantine = self.place.taken(queue)?;
+        let mut meant = Meant::default();
+        let want = Want { recipients: Some(0), header: None, ..Want::default() };
+        each(queue, &scan, filter, &want, &mut |message| {
+            if in_quarantine.has(message.id) {
+                meant.taken += 1;
+                return ControlFlow::Continue(());
+            }
+            meant.ids.push(message.id);
+            meant.bytes += message.size.unwrap_or(0);
+            if meant.first.len() < SHOWN {
+                meant.first.push(message);
+            }
+            ControlFlow::Continue(())
+        });
+        Ok(meant)
+    }
+
+    /// What will be done, on the error output where JSON is wanted.
+    fn tell(&self, queue: &Queue, meant: &Meant) {
+        if !self.json && !meant.ids.is_empty() {
+            // Who reads has seen enough.
+            let _ = Table::begin(false, now()).and_then(|mut table| {
+                meant.first.iter().try_for_each(|message| table.row(message))?;
+                table.end_with(meant.ids.len(), meant.bytes)
+            });
+        }
+        if meant.ids.is_empty() {
+            eprintln!("no message of the queue is meant");
+        }
+        if meant.taken > 0 {
+            eprintln!("{} more are in quarantine already and leave the queue at qmail-send's next try", meant.taken);
+        }
+        match running::is_locked(queue) {
+            Some(true) => {
+                eprintln!("qmail-send runs: what is left to do is marked as done, and it ends these messages itself")
+            }
+            Some(false) => eprintln!("qmail-send is stopped: its lock is held meanwhile, and the files are removed"),
+            None => {}
+        }
+    }
+
+    fn report(&self, take: &Take<'_>, holders: &[Holder], quarantine: &Quarantine) -> ExitCode {
+        for (id, why) in take.skipped.iter().take(TOLD) {
+            eprintln!("message {id} was not taken: {why}");
+        }
+        if take.skipped.len() > TOLD {
+            eprintln!("and {} more were not taken", take.skipped.len() - TOLD);
+        }
+        for Holder { id, pid, name } in holders.iter().take(TOLD) {
+            eprintln!("message {id}: a delivery is under way and is not recalled (process {pid}, {name})");
+        }
+        if !take.finished.is_empty() {
+            eprintln!("an earlier run ended half way: {} completed", counted_only(take.finished.len()));
+        }
+        let folder = quarantine.path().display().to_string();
+        match self.json {
+            true => {
+                let skipped: Vec<_> = take.skipped.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
+                let under_way: Vec<_> = holders
+                    .iter()
+                    .map(|holder| json!({ "id": holder.id, "pid": holder.pid, "name": holder.name }))
+                    .collect();
+                print(&json!({
+                    "taken": take.taken, "skipped": skipped, "finished": take.finished, "under_way": under_way, "quarantine": folder,
+                }).to_string());
+            }
+            false => print(&format!("{} taken to {folder}", counted_only(take.taken.len()))),
+        }
+        if take.is_live() && !take.taken.is_empty() {
+            eprintln!("they deliver nothing any more, and leave the queue at qmail-send's next try");
+        }
+        match take.skipped.is_empty() && !(take.taken.is_empty() && take.finished.is_empty()) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn run(take: &mut Take<'_>, ids: &[u64]) -> Result<(), ExitCode> {
+    take.sweep().map_err(|what| failed(&what))?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let steps = take.steps(ids);
+    let bar = progress(steps.len(), "steps");
+    let outcome = steps.iter().try_for_each(|step| {
+        bar.inc(1);
+        take.act(*step)
+    });
+    bar.finish_and_clear();
+    outcome.map_err(|what| {
+        take.undo();
+        match take.taken.len() {
+            0 => failed(&format!("{what}\nno message was taken")),
+            some => failed(&format!("{what}\n{} taken before that; run it again for the rest", counted_only(some))),
+        }
+    })
+}
+
+fn holders(queue: &Queue, ids: &[u64]) -> Vec<Holder> {
+    let ids: HashSet<u64> = ids.iter().copied().collect();
+    queue.stat("mess").map_or(Vec::new(), |mess| running::holders(mess.st_dev, &ids))
+}
+
+fn counted_only(messages: usize) -> String {
+    format!("{messages} {}", if messages == 1 { "message" } else { "messages" })
+}
+
+/// Rows before the question.
+const SHOWN: usize = 20;
+/// Lines of one kind.
+const TOLD: usize = 20;

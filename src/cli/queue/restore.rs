@@ -1,0 +1,118 @@
+//! `queue restore`: messages from quarantine back into the queue. How is `ops::queue::restore`'s.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::print;
+use crate::cli::queue::Place;
+use crate::cli::queue::failed;
+use crate::cli::queue::filter::Kept;
+use crate::cli::queue::now;
+use crate::cli::queue::progress;
+use crate::config::units;
+use crate::ops::queue::folder::Quarantine;
+use crate::ops::queue::folder::REPORTS;
+use crate::ops::queue::folder::bounce;
+use crate::ops::queue::restore::Restore;
+use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::layout::told;
+use crate::qmail::queue::read::Want;
+
+/// Bring messages from quarantine back into the queue
+///
+/// Each goes through qmail-queue with its own sender, to the recipients that had not got it yet; it has a new number then.
+/// Its copy is removed when qmail-queue has taken it, and stays otherwise.
+#[derive(Args, Debug)]
+pub(super) struct Restoring {
+    #[command(flatten)]
+    kept: Kept,
+    /// The program that takes a message [default: bin/qmail-queue beside the queue]
+    #[arg(long, value_name = "PATH", env = "QMAILQUEUE")]
+    qmail_queue: Option<PathBuf>,
+    /// How long it may take for one message
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = units::duration)]
+    timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Restoring {
+    pub(super) fn run(&self) -> ExitCode {
+        self.go().unwrap_or_else(|code| code)
+    }
+
+    fn go(&self) -> Result<ExitCode, ExitCode> {
+        let filter = self.kept.read()?;
+        let queue = self.place.open()?;
+        let path = self.place.quarantine(&queue);
+        if !path.is_dir() {
+            return Err(failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display())));
+        }
+        let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;
+        let mut ids = filter.ids().to_vec();
+        // A number that is not there is told by name; a filter means what it finds.
+        if ids.is_empty() {
+            let found = quarantine.each(&filter, &Want::default(), now(), &mut |message| ids.push(message.id));
+            found.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
+        }
+        let program = self.qmail_queue.clone().unwrap_or_else(|| beside(&queue));
+        let restore = Restore::new(&quarantine, &program, self.timeout).map_err(|what| failed(&what))?;
+        let (mut restored, mut left) = (Vec::new(), Vec::new());
+        let bar = progress(ids.len(), "messages");
+        for id in ids {
+            let has_report = quarantine.inode(&bounce(id)).is_some();
+            match restore.restore(id) {
+                Ok(recipients) => {
+                    if has_report {
+                        bar.suspend(|| {
+                            eprintln!(
+                                "message {id}: what had failed is not reported to its sender; see {}/{REPORTS}",
+                                path.display()
+                            )
+                        });
+                    }
+                    restored.push((id, recipients));
+                }
+                Err(why) => {
+                    bar.suspend(|| eprintln!("message {id}: {why}"));
+                    left.push((id, why));
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(self.report(&restored, &left))
+    }
+
+    fn report(&self, restored: &[(u64, usize)], left: &[(u64, String)]) -> ExitCode {
+        if self.json {
+            let row = |(id, recipients): &(u64, usize)| json!({ "id": id, "recipients": recipients });
+            let restored: Vec<_> = restored.iter().map(row).collect();
+            let left: Vec<_> = left.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
+            print(&json!({ "restored": restored, "left": left }).to_string());
+        } else {
+            let recipients: usize = restored.iter().map(|(_, recipients)| recipients).sum();
+            print(&format!(
+                "{} restored to {recipients} recipients, {} left in quarantine",
+                restored.len(),
+                left.len()
+            ));
+        }
+        match left.is_empty() && !restored.is_empty() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn beside(queue: &Queue) -> PathBuf {
+    let path = queue.path().canonicalize().unwrap_or_else(|_| queue.path().to_owned());
+    path.parent().unwrap_or(&path).join("bin/qmail-queue")
+}

@@ -1,0 +1,168 @@
+//! `queue show`: all that is known of one message, and where it stands.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::print;
+use crate::cli::queue::Place;
+use crate::cli::queue::now;
+use crate::cli::queue::table::age;
+use crate::cli::queue::table::message_json;
+use crate::cli::queue::table::sender;
+use crate::cli::queue::table::size;
+use crate::ops::queue::folder::Quarantine;
+use crate::ops::queue::running;
+use crate::qmail::queue::Files;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::Recipients;
+use crate::qmail::queue::State;
+use crate::qmail::queue::header::shown;
+use crate::qmail::queue::header::shown_octets;
+use crate::qmail::queue::read::Reader;
+use crate::qmail::queue::read::Want;
+use crate::qmail::queue::retry;
+use crate::qmail::queue::scan::Entry;
+
+/// Show one message: envelope, state, times, header, and where it stands
+#[derive(Args, Debug)]
+pub(super) struct Show {
+    /// As `list` shows it
+    #[arg(value_name = "NUMBER")]
+    id: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Show {
+    pub(super) fn run(&self) -> ExitCode {
+        let queue = match self.place.open() {
+            Ok(queue) => queue,
+            Err(code) => return code,
+        };
+        let want = Want { recipients: Some(usize::MAX), header: Some(Vec::new()), ..Want::default() };
+        let entry = Entry { id: self.id, files: Files::default() };
+        let found = Reader::new(&queue).read(entry, &want);
+        let kept = Quarantine::look(&self.place.quarantine(&queue)).ok().flatten();
+        let kept = kept.and_then(|kept| kept.message(self.id, &want).ok().flatten());
+        // Out of the queue, or only waiting for its end there: the copy tells more.
+        let Some(message) = kept.or(found) else {
+            eprintln!("there is no message {} in this queue or in quarantine; it may have been delivered", self.id);
+            return ExitCode::FAILURE;
+        };
+        match self.json {
+            true => print(&json(&message).to_string()),
+            false => print(text(&message, now()).trim_end()),
+        }
+        let dev = queue.stat("mess").map_or(0, |mess| mess.st_dev);
+        for holder in running::holders(dev, &HashSet::from([self.id])) {
+            eprintln!(
+                "process {} ({}) has it open: a delivery is under way, or it is being received",
+                holder.pid, holder.name
+            );
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn json(message: &Message) -> serde_json::Value {
+    let mut value = message_json(message, now());
+    let fields = message.header.iter().flat_map(|header| &header.fields);
+    value["header"] = fields.map(|(name, text)| json!({ "name": name, "text": text })).collect();
+    let skips = [("local_next", &message.local, retry::LOCAL), ("remote_next", &message.remote, retry::REMOTE)];
+    for (name, list, skip) in skips {
+        if let Some((birth, list)) = message.birth.zip(list.as_ref()) {
+            value[name] = retry::next(birth, list.modified, now(), skip).into();
+        }
+    }
+    value
+}
+
+fn text(message: &Message, now: i64) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, what: &str| _ = writeln!(text, "{name:<10} {what}");
+    line("number", &message.id.to_string());
+    line("state", &format!("{}: {}", message.state(), message.state().meaning()));
+    let files: Vec<&str> = message.files.iter().map(|file| file.name()).collect();
+    line("files", &files.join(" "));
+    message.size.iter().for_each(|octets| line("size", &size(*octets)));
+    line("sender", &sender(message));
+    if let Some(birth) = message.birth {
+        line("birth", &format!("{}, {} ago", date(birth), age(now - birth)));
+    }
+    if let (Some(uid), Some(qp)) = (message.uid, message.qp) {
+        line("queued by", &format!("uid {uid}, qp {qp}"));
+    }
+    let lists = [
+        ("to", &message.queued, None),
+        ("local", &message.local, Some(retry::LOCAL)),
+        ("remote", &message.remote, Some(retry::REMOTE)),
+    ];
+    for (name, list, skip) in lists {
+        let Some(list) = list else { continue };
+        let tries = skip.zip(message.birth).filter(|_| list.to_do > 0).map(|(skip, birth)| {
+            let next = retry::next(birth, list.modified, now, skip);
+            format!(", next try about {}", date(next))
+        });
+        line(name, &format!("{} done, {} to do{}", list.done, list.to_do, tries.unwrap_or_default()));
+        write_recipients(&mut line, list);
+    }
+    if let Some(octets) = message.bounce_size {
+        line("bounce", &format!("{} of failures, sent to the sender when all is done", size(octets)));
+    }
+    message.troubles.iter().for_each(|trouble| line("trouble", trouble));
+    line("stands", stands(message));
+    if let Some(header) = &message.header {
+        text.push('\n');
+        for (name, value) in &header.fields {
+            let _ = writeln!(text, "{name}: {}", shown(value));
+        }
+        if header.is_cut {
+            text.push_str("(the header is longer than that)\n");
+        }
+    }
+    text
+}
+
+fn write_recipients(line: &mut impl FnMut(&str, &str), list: &Recipients) {
+    for recipient in list.kept.iter().take(RECIPIENTS) {
+        let done = if recipient.done { "done " } else { "to do" };
+        line("", &format!("{done} {}", shown_octets(&recipient.address)));
+    }
+    if list.kept.len() > RECIPIENTS {
+        line("", &format!("and {} more: --json has them all", list.kept.len() - RECIPIENTS));
+    }
+}
+
+/// One sentence for whoever has to decide.
+fn stands(message: &Message) -> &'static str {
+    let (_, to_do) = message.counts();
+    match message.state() {
+        State::S2 | State::S3 => {
+            "qmail-queue writes it, or was killed: if it is debris, qmail-send removes it 36 hours after it was last read"
+        }
+        State::S4 => "qmail-send sorts its recipients as soon as it runs",
+        State::S5 if to_do == 0 && message.bounce_size.is_some() => {
+            "nothing left to deliver; at its end the failures are reported to the sender"
+        }
+        State::S5 if to_do == 0 => "nothing left to deliver: qmail-send removes it at its next look",
+        State::S5 => "qmail-send tries what is left to do until the message is queuelifetime old",
+        State::Orphan => "its message is gone: portcullis queue check says what to do",
+        State::Quarantined => "out of the queue: portcullis queue restore brings it back",
+    }
+}
+
+/// As this host's people write the time.
+fn date(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Printed of each file.
+const RECIPIENTS: usize = 1000;

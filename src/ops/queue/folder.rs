@@ -1,0 +1,312 @@
+//! The quarantine: a folder on the queue's file system. Message N is `N`, a hard link of `mess/N`, which keeps its content
+//! and keeps the number from being used again; `N.envelope` beside it; `N.bounce`, the failures that were not reported.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use nix::fcntl::AtFlags;
+use nix::fcntl::Flock;
+use nix::fcntl::FlockArg;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::UnlinkatFlags;
+
+use crate::qmail::queue::File as QueueFile;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::Recipients;
+use crate::qmail::queue::filter::Filter;
+use crate::qmail::queue::header;
+use crate::qmail::queue::header::MAX_HEADER;
+use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::layout::number;
+use crate::qmail::queue::layout::told;
+use crate::qmail::queue::read::MAX_ENVELOPE;
+use crate::qmail::queue::read::Want;
+use crate::qmail::queue::read::slurp;
+use crate::qmail::queue::saved;
+use crate::qmail::queue::saved::Saved;
+use crate::qmail::queue::saved::Stage;
+
+/// The folder, open.
+#[derive(Debug)]
+pub struct Quarantine {
+    path: PathBuf,
+    dir: File,
+    /// Nobody else changes anything meanwhile.
+    lock: Option<Flock<File>>,
+}
+
+/// Where it is: beside the queue, or inside it where the queue has a file system of its own.
+pub fn place(queue: &Queue, wanted: Option<&Path>) -> PathBuf {
+    let inside = queue.path().join("quarantine");
+    let beside = || {
+        let home = fs::canonicalize(queue.path()).ok()?.parent()?.to_owned();
+        let same = fs::metadata(&home).ok()?.dev() == fs::metadata(queue.path().join("mess")).ok()?.dev();
+        same.then(|| home.join("quarantine"))
+    };
+    match wanted {
+        Some(wanted) => wanted.to_owned(),
+        None if inside.is_dir() => inside,
+        None => beside().unwrap_or(inside),
+    }
+}
+
+impl Quarantine {
+    /// Opens it to look; `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn look(path: &Path) -> Result<Option<Self>, String> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        match nix::fcntl::open(path, flags, Mode::empty()).map_err(io::Error::from) {
+            Ok(dir) => Ok(Some(Self { path: path.to_owned(), dir: dir.into(), lock: None })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {}", path.display(), told(&error))),
+        }
+    }
+
+    /// Opens it to change it, and makes it if there is none.
+    ///
+    /// # Errors
+    /// It cannot be made or locked, or others could write into it.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let at = |what: String| format!("{}: {what}", path.display());
+        if let Err(error) = fs::DirBuilder::new().mode(0o700).create(path)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(at(format!("the quarantine cannot be made: {}", told(&error))));
+        }
+        let mut folder = Self::look(path)?.ok_or_else(|| at("it is not there".to_owned()))?;
+        let metadata = folder.dir.metadata().map_err(|error| at(error.to_string()))?;
+        let us = nix::unistd::geteuid().as_raw();
+        if metadata.mode() & 0o022 != 0 || metadata.uid() != us {
+            return Err(at(format!("others may write here: it must be owned by uid {us}, with mode 0700")));
+        }
+        let copy = folder.dir.try_clone().map_err(|error| at(error.to_string()))?;
+        match Flock::lock(copy, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => folder.lock = Some(lock),
+            Err(_) => return Err(at("another portcullis queue is at work: wait for its end".to_owned())),
+        }
+        Ok(folder)
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The numbers of all messages, whole or not, sorted.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn ids(&self) -> io::Result<Vec<u64>> {
+        let mut ids = Vec::new();
+        let mut dir = nix::dir::Dir::openat(&self.dir, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        for entry in dir.iter() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            let stem = name.split(|octet| *octet == b'.').next().unwrap_or_default();
+            ids.extend(number(stem));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// The envelope, if it is whole.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn saved(&self, id: u64) -> io::Result<Option<Saved>> {
+        let mut octets = Vec::new();
+        match self.file(&envelope(id), OFlag::O_RDONLY) {
+            Ok(file) => {
+                let length = slurp(&file, &mut octets, MAX_ENVELOPE)?;
+                Ok(saved::read(&octets[..length]))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether message N is there, as the inode of that number.
+    pub fn has(&self, id: u64) -> bool {
+        self.inode(&id.to_string()) == Some(id)
+    }
+
+    /// The inode of a file in it.
+    pub fn inode(&self, name: &str) -> Option<u64> {
+        nix::sys::stat::fstatat(&self.dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_ino)
+    }
+
+    /// Opens a file in it; never a link.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(nix::fcntl::openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600))?.into())
+    }
+
+    /// A hard link of a file of the queue.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn link(&self, queue: &Queue, place: &str, name: &str) -> io::Result<()> {
+        Ok(nix::unistd::linkat(queue.root(), place, &self.dir, name, AtFlags::empty())?)
+    }
+
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn unlink(&self, name: &str) -> io::Result<()> {
+        match nix::unistd::unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(nix::errno::Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A new file with these octets; what is left of an older one goes.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn write(&self, name: &str, octets: &[u8]) -> io::Result<()> {
+        self.unlink(name)?;
+        let mut file = self.file(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
+        file.write_all(octets)
+    }
+
+    /// Changes one octet of an envelope in place.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn change(&self, id: u64, at: u64, octet: u8) -> io::Result<()> {
+        self.file(&envelope(id), OFlag::O_WRONLY)?.write_all_at(&[octet], at)
+    }
+
+    /// Renames a file in it, over one that is there.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(nix::fcntl::renameat(&self.dir, from, &self.dir, to)?)
+    }
+
+    /// All that was written to this file system, the queue's part too, is on the disk: one call for a thousand messages.
+    ///
+    /// # Errors
+    /// As the system says; also what an earlier write could not bring to the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(nix::unistd::syncfs(self.dir.as_fd())?)
+    }
+
+    /// Gives up what is kept of a message, so that an end half way is seen as that.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn remove(&self, id: u64) -> io::Result<()> {
+        [envelope(id), id.to_string(), bounce(id), restored(id)].iter().try_for_each(|name| self.unlink(name))
+    }
+
+    /// The message is back in the queue: its copy goes, and a report of failures that nobody got is kept in `reports`.
+    ///
+    /// # Errors
+    /// As the system says; called once more it goes on.
+    pub fn forget_restored(&self, id: u64, birth: Option<i64>) -> io::Result<()> {
+        match self.rename(&envelope(id), &restored(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        if self.inode(&bounce(id)).is_some() {
+            match nix::sys::stat::mkdirat(&self.dir, REPORTS, Mode::S_IRWXU) {
+                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.rename(&bounce(id), &format!("{REPORTS}/{id}-{}", birth.unwrap_or_default()))?;
+        }
+        self.unlink(&id.to_string())?;
+        self.unlink(&restored(id))
+    }
+
+    /// Hands on the messages that the filter means. What was left half way by a crash is not told here.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn each(&self, filter: &Filter, want: &Want, now: i64, sink: &mut dyn FnMut(Message)) -> io::Result<()> {
+        let wanted = filter.want(want);
+        for id in self.ids()? {
+            if let Some(message) = self.message(id, &wanted)?
+                && filter.matches(&message, now)
+            {
+                sink(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// A message in quarantine, as `list` and `show` tell it.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn message(&self, id: u64, want: &Want) -> io::Result<Option<Message>> {
+        let Some(saved) = self.saved(id)?.filter(|saved| saved.stage != Stage::Saved && self.has(id)) else {
+            return Ok(None);
+        };
+        let file = self.file(&id.to_string(), OFlag::O_RDONLY)?;
+        let to_do = saved.to_do();
+        let recipients =
+            Recipients { done: saved.recipients.len() - to_do, to_do, kept: saved.recipients, modified: 0 };
+        let mut message = Message {
+            id,
+            size: Some(file.metadata()?.len()),
+            uid: saved.uid,
+            qp: saved.qp,
+            sender: Some(saved.sender),
+            birth: saved.birth,
+            queued: Some(recipients),
+            bounce_size: self
+                .file(&bounce(id), OFlag::O_RDONLY)
+                .and_then(|file| file.metadata())
+                .ok()
+                .map(|file| file.len()),
+            ..Message::default()
+        };
+        if saved.stage == Stage::Taking {
+            message.troubles.push("an earlier run ended half way: run queue quarantine again".to_owned());
+        }
+        if let Some(names) = &want.header {
+            let mut octets = Vec::new();
+            let length = slurp(&file, &mut octets, MAX_HEADER)?;
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            message.header = Some(header::parse(&octets[..length], &names));
+        }
+        Ok(Some(message))
+    }
+}
+
+/// Failures of restored messages that were not reported to the sender.
+pub const REPORTS: &str = "reports";
+
+/// The envelope's name.
+pub fn envelope(id: u64) -> String {
+    format!("{id}.envelope")
+}
+
+/// The name of what has failed for good.
+pub fn bounce(id: u64) -> String {
+    format!("{id}.{}", QueueFile::Bounce.name())
+}
+
+/// The envelope's name when the message is back in the queue, until its copy is removed.
+pub fn restored(id: u64) -> String {
+    format!("{id}.restored")
+}

@@ -1,0 +1,99 @@
+//! Whether qmail-send runs, and which processes have a message open. Looking leaves no trace: the lock is only taken by
+//! whoever keeps it, because a qmail-send that starts in that moment would give up.
+
+use std::collections::HashSet;
+use std::fs;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::fcntl::FlockArg;
+use nix::fcntl::OFlag;
+
+use crate::qmail::queue::layout::Queue;
+use crate::qmail::queue::layout::told;
+
+/// Who may change the queue now.
+#[derive(Debug)]
+pub enum Running {
+    /// qmail-send runs: only what it understands at once may be done.
+    Live,
+    /// It does not, and cannot start while this is held.
+    Stopped(Flock<File>),
+}
+
+impl Running {
+    /// Takes qmail-send's lock, if it is free.
+    ///
+    /// # Errors
+    /// It cannot be known.
+    pub fn take(queue: &Queue) -> Result<Self, String> {
+        let at = |what: String| format!("{}/{SENDMUTEX}: {what}", queue.path().display());
+        let file = queue
+            .open_file(SENDMUTEX, OFlag::O_WRONLY)
+            .map_err(|error| at(format!("{}; without it nobody knows whether qmail-send runs", told(&error))))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self::Stopped(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(Self::Live),
+            Err((_, error)) => Err(at(error.desc().to_owned())),
+        }
+    }
+
+    /// Whether qmail-send runs.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live)
+    }
+}
+
+/// Whether somebody holds qmail-send's lock, as the system lists it; `None` if that cannot be seen.
+pub fn is_locked(queue: &Queue) -> Option<bool> {
+    let inode = queue.stat(SENDMUTEX).ok()?.st_ino.to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let is_ours = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let place = words.get(5).and_then(|place| place.rsplit(':').next());
+        words.get(1) == Some(&"FLOCK") && place == Some(inode.as_str())
+    };
+    Some(locks.lines().any(is_ours))
+}
+
+/// A process that has a message open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The message.
+    pub id: u64,
+    /// The process.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// The processes that have one of these messages open: deliveries under way, or qmail-queue. `dev` is the queue's file
+/// system. Processes that we may not look into are left out.
+pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let open = open.filter_map(|link| fs::metadata(link.path()).ok());
+        let mut found: Vec<u64> =
+            open.filter(|file| file.dev() == dev && ids.contains(&file.ino())).map(|file| file.ino()).collect();
+        found.sort_unstable();
+        found.dedup();
+        let name = || fs::read_to_string(process.path().join("comm")).unwrap_or_default().trim().to_owned();
+        holders.extend(found.into_iter().map(|id| Holder { id, pid, name: name() }));
+        if holders.len() > MAX_HOLDERS {
+            break;
+        }
+    }
+    holders
+}
+
+const SENDMUTEX: &str = "lock/sendmutex";
+/// qmail's concurrency is 255 at most.
+const MAX_HOLDERS: usize = 10_000;

@@ -1,0 +1,167 @@
+//! A message's header for people: fields, unfolded and decoded (RFC 2047). It must not open files, nor judge; what is too
+//! long is cut, because a stranger wrote it.
+
+use std::borrow::Cow;
+
+use mailparse::MailHeader;
+
+/// The fields, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Name and text, decoded; control characters are still in it.
+    pub fields: Vec<(String, String)>,
+    /// There was more than is read of a header.
+    pub is_cut: bool,
+}
+
+impl Header {
+    /// The first field of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// Every field of that name, in any case.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let is = move |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
+        self.fields.iter().filter(is).map(|(_, text)| text.as_str())
+    }
+}
+
+/// Reads the header at the beginning of a message, in the queue's LF line ends or in CRLF. Only fields with one of these
+/// `names` are kept; without any, all are.
+pub fn parse(octets: &[u8], names: &[&str]) -> Header {
+    let octets = &octets[..octets.len().min(MAX_HEADER)];
+    let mut header = Header { fields: Vec::new(), is_cut: octets.len() == MAX_HEADER };
+    let mut rest = octets;
+    for _ in 0..MAX_FIELDS {
+        let length = field_length(rest);
+        let (field, after) = rest.split_at(length);
+        let Some(colon) = memchr::memchr(b':', field) else { return Header { is_cut: false, ..header } };
+        let name = field[..colon].trim_ascii_end();
+        // The empty line, and any line that is no field, is the end of the header (RFC 5322 section 2.2).
+        if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
+            return Header { is_cut: false, ..header };
+        }
+        rest = after;
+        let name = String::from_utf8_lossy(name);
+        if names.is_empty() || names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)) {
+            header.fields.push((name.into_owned(), decoded(field)));
+        }
+        if rest.is_empty() {
+            return header;
+        }
+    }
+    header.is_cut = true;
+    header
+}
+
+/// A line and those that are folded into it.
+fn field_length(octets: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        match memchr::memchr(b'\n', &octets[end..]) {
+            None => return octets.len(),
+            Some(at) => end += at + 1,
+        }
+        if !matches!(octets.get(end), Some(b' ' | b'\t')) {
+            return end;
+        }
+    }
+}
+
+fn decoded(field: &[u8]) -> String {
+    let field = &field[..field.len().min(MAX_FIELD)];
+    let value = match mailparse::parse_header(field) {
+        Ok((header, _)) => MailHeader::get_value(&header),
+        // No name that mailparse would take; as it is, then.
+        Err(_) => {
+            let colon = memchr::memchr(b':', field).map_or(0, |at| at + 1);
+            String::from_utf8_lossy(&field[colon..]).trim().to_owned()
+        }
+    };
+    value.trim().to_owned()
+}
+
+/// Text for a terminal: what could move its cursor, or turn the order of letters around, is `?`.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let is_safe = |c: char| !c.is_control() && !INVISIBLE.iter().any(|range| range.contains(&c));
+    match text.chars().all(is_safe) {
+        true => Cow::Borrowed(text),
+        false => text.chars().map(|c| if is_safe(c) { c } else { '?' }).collect(),
+    }
+}
+
+/// The same for octets that should be text.
+pub fn shown_octets(octets: &[u8]) -> String {
+    shown(&String::from_utf8_lossy(octets)).into_owned()
+}
+
+/// Marks without a width, and those that change the direction of writing (Unicode's Bidi_Control).
+const INVISIBLE: [std::ops::RangeInclusive<char>; 5] = [
+    '\u{061c}'..='\u{061c}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{2069}',
+    '\u{feff}'..='\u{feff}',
+];
+/// Octets of a header that are read.
+pub const MAX_HEADER: usize = 64 << 10;
+/// Octets of a field that are decoded.
+const MAX_FIELD: usize = 8 << 10;
+const MAX_FIELDS: usize = 1000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn subject(text: &str) -> Option<String> {
+        parse(text.as_bytes(), &["Subject"]).get("subject").map(str::to_owned)
+    }
+
+    #[test]
+    fn subjects_are_unfolded_and_decoded() {
+        let cases = [
+            ("plain", "From: a\nSubject: hello world\n\nSubject: body\n", Some("hello world")),
+            ("CRLF", "SUBJECT:hello\r\n\r\n", Some("hello")),
+            ("folded", "Subject: hello\n world\nTo: x\n", Some("hello world")),
+            ("quoted-printable", "Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\n\n", Some("Grüße")),
+            ("base64, another charset", "Subject: =?iso-8859-1?B?R3L832U=?=\n\n", Some("Grüße")),
+            ("two words", "Subject: =?utf-8?Q?a?=\n =?utf-8?Q?b?=\n\n", Some("ab")),
+            ("an unknown charset stays", "Subject: =?x-none?Q?a?=\n\n", Some("=?x-none?Q?a?=")),
+            ("raw UTF-8", "Subject: Grüße\n\n", Some("Grüße")),
+            ("none", "From: a\n\nSubject: in the body\n", None),
+            ("a line that is no field ends the header", "From: a\nno field\nSubject: x\n", None),
+            ("empty", "Subject:\n\n", Some("")),
+            ("no end", "Subject: x", Some("x")),
+            ("nothing", "", None),
+        ];
+        for (what, text, expected) in cases {
+            assert_eq!(subject(text).as_deref(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn all_fields_in_order() {
+        let header = parse(b"Received: a\nReceived: b\nTo : c\n\nX: y\n", &[]);
+        let fields: Vec<_> = header.fields.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(fields, [("Received", "a"), ("Received", "b"), ("To", "c")]);
+        assert_eq!(header.all("received").count(), 2);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut() {
+        let long = format!("Subject: {}\nTo: x\n\n", "x".repeat(MAX_HEADER));
+        let header = parse(long.as_bytes(), &[]);
+        assert!(header.is_cut && header.fields.len() == 1 && header.fields[0].1.len() <= MAX_FIELD);
+        let many = parse("A: b\n".repeat(MAX_FIELDS + 9).as_bytes(), &[]);
+        assert_eq!(many.fields.len(), MAX_FIELDS);
+    }
+
+    #[test]
+    fn terminals_are_safe() {
+        assert_eq!(shown("a\x1b[2Jb\u{9b}\u{202e}\n"), "a?[2Jb???");
+        assert_eq!(shown("Grüße"), "Grüße");
+        assert_eq!(shown_octets(b"\xff\x07a"), "\u{fffd}?a");
+    }
+}
