@@ -40,7 +40,7 @@ fn term_drains() {
         assert_eq!(client.rest(), "");
     }
     drop((idle, fresh));
-    until("the port is closed", || TcpStream::connect(proxy.addresses[0]).is_err());
+    assert!(proxy.client().reply().starts_with("421 4.3.2 "), "who comes now is told to come again");
     sending.send("second half\r\n.\r\n");
     assert!(sending.reply().starts_with("250 "));
     assert!(sending.reply().starts_with("421 4.3.2 "), "and another does not begin");
