@@ -20,7 +20,7 @@ use crate::store::state::Rooms;
 /// The claims of one session: what it asked about last, and what the backend has accepted since.
 #[derive(Debug, Default)]
 pub struct Claims {
-    on_its_way: Option<Claim>,
+    on_its_way: Option<Box<Claim>>,
     /// Whose acknowledgement the client has not shown to have taken.
     accepted: Vec<Claim>,
 }
@@ -28,7 +28,7 @@ pub struct Claims {
 impl Claims {
     /// The message that may go to the backend now; none gives the one before free.
     pub fn hold(&mut self, claim: Option<Claim>) {
-        self.on_its_way = claim;
+        self.on_its_way = claim.map(Box::new);
     }
 
     /// What became of them; gives how many are settled by it.
@@ -36,7 +36,7 @@ impl Claims {
         let waiting = self.accepted.len();
         match fact {
             Fact::Accepted => {
-                self.accepted.extend(self.on_its_way.take().map(Claim::accepted));
+                self.accepted.extend(self.on_its_way.take().map(|claim| claim.accepted()));
                 return 0;
             }
             Fact::Took => self.accepted.drain(..).for_each(Claim::took),

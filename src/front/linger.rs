@@ -37,7 +37,8 @@ pub(super) async fn close(mut client: ClientStream, mut owed: Outbox, ended: boo
 
 /// Whether the client ended in order. Many end TLS without saying so; that they do end is enough here.
 async fn read_to_end(client: &mut ClientStream, heard: &mut bool) -> bool {
-    let mut thrown_away = vec![0; 16 * 1024];
+    // Small: a stop closes all connections at once.
+    let mut thrown_away = [0; 2048];
     loop {
         match timeout(SILENCE, client.read(&mut thrown_away)).await {
             Ok(Ok(1..)) => *heard = true,

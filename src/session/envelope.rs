@@ -276,7 +276,7 @@ impl Session {
     /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it
     /// needs (RFC 6531 section 3.5), whatever was offered at EHLO.
     pub(super) fn backend_ready(&mut self, offer: Offer, now: Now) {
-        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
+        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), Box::new(offer.clone()))));
         self.offer = offer;
         self.offer_is_fresh = true;
         let sender = self.transaction.as_ref().and_then(|transaction| transaction.mail.sender.address());

@@ -60,7 +60,7 @@ pub enum Output {
     /// What is written so far goes out, then the connection is closed, reading on to the client's end.
     CloseClient,
     /// Answer with `handle_answer`; one is open at a time.
-    Ask(Question),
+    Ask(Box<Question>),
     /// Answer with `handle_backend_open` or `handle_backend_end`.
     OpenBackend {
         /// What the backend is started in.
@@ -190,7 +190,7 @@ pub enum Fact {
     /// It did not.
     Unacknowledged,
     /// What the backend offered to a client with this environment.
-    Learned(Environment, Offer),
+    Learned(Environment, Box<Offer>),
 }
 
 /// How the backend's side ended.

@@ -87,7 +87,7 @@ pub struct Session {
     relay: Relay,
     lines: LineReader,
     /// A command that has to wait until all replies before it are known.
-    parked: Option<Result<Command, CommandFault>>,
+    parked: Option<Box<Result<Command, CommandFault>>>,
     /// Replies in the order of their commands, while one of them waits for the backend.
     slots: VecDeque<Slot>,
     client_out: BytesMut,
@@ -269,7 +269,7 @@ impl Session {
         if let Some(output) = self.output.pop_front() {
             return Some(output);
         }
-        (!self.client_out.is_empty()).then(|| Output::Client(self.client_out.split().freeze()))
+        (!self.client_out.is_empty()).then(|| Output::Client(std::mem::take(&mut self.client_out).freeze()))
     }
 
     /// Whether `poll_output` has something.
@@ -346,7 +346,7 @@ impl Session {
     /// An output that must not overtake what the client is told before it.
     fn after_replies(&mut self, output: Output) {
         if !self.client_out.is_empty() {
-            let told = self.client_out.split().freeze();
+            let told = std::mem::take(&mut self.client_out).freeze();
             self.output.push_back(Output::Client(told));
         }
         self.output.push_back(output);

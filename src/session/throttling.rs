@@ -71,7 +71,7 @@ impl Session {
     /// Asks, and waits for the answer in `pending`.
     pub(super) fn ask(&mut self, question: Question, pending: Pending) {
         self.state = State::Asking(pending);
-        self.output.push_back(Output::Ask(question));
+        self.output.push_back(Output::Ask(Box::new(question)));
     }
 
     /// Tells the counters.

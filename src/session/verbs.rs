@@ -44,7 +44,7 @@ impl Session {
         match line {
             Ok(line) => match command::parse(&line) {
                 command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => self.obey(command, now),
-                command => self.parked = Some(command),
+                command => self.parked = Some(Box::new(command)),
             },
             Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
             Err(LineFault::BareLf) => {
@@ -59,7 +59,7 @@ impl Session {
         if self.slots.is_empty()
             && let Some(command) = self.parked.take()
         {
-            self.obey(command, now);
+            self.obey(*command, now);
         }
     }
 

@@ -57,7 +57,7 @@ pub struct Driver {
     outbox: Outbox,
     /// The held message is on its way to the backend.
     sending_body: bool,
-    hold: Option<Hold>,
+    hold: Option<Box<Hold>>,
     claims: Claims,
     alarm: Pin<Box<Sleep>>,
 }
@@ -196,7 +196,7 @@ impl Driver {
 
     /// The message comes in faster than it can be put away.
     fn is_congested(&self) -> bool {
-        self.hold.as_ref().is_some_and(Hold::needs_flush)
+        self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
             || self.outbox.len() >= OUTBOX_LIMIT
             || self.owed.len() >= OWED_LIMIT
     }
@@ -206,7 +206,7 @@ impl Driver {
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
         let room = if self.hold.is_some() { BODY_READ } else { COMMAND_READ };
         let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
-        let flushes = !self.sending_body && self.hold.as_ref().is_some_and(Hold::needs_flush);
+        let flushes = !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush());
         let idle = self.session.has_idle_backend();
         let alarmed = self.set_alarm();
         let client_wish = Wish {
@@ -272,7 +272,7 @@ async fn use_client(client: &mut Option<ClientStream>, wish: Wish<'_>) -> Done {
 }
 
 /// Takes the next piece of the message out, or puts away what came in.
-async fn use_hold(hold: &mut Option<Hold>, take: bool) -> Event {
+async fn use_hold(hold: &mut Option<Box<Hold>>, take: bool) -> Event {
     match hold {
         Some(hold) if take => Event::Filled(hold.fill().await),
         Some(hold) => Event::Flushed(hold.flush().await),

@@ -79,7 +79,7 @@ impl Driver {
         let now = clock::now();
         match result {
             Ok(hold) => {
-                self.hold = Some(hold);
+                self.hold = Some(Box::new(hold));
                 self.session.handle_hold(Ok(()), now);
             }
             Err(fault) => self.hold_failed(&fault, now),
