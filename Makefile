@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick abuse fuzz cert deb
+.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick instructions abuse fuzz cert deb
 
 FUZZ_TARGETS := command config data list message queue reply session tcprules
 FUZZ_SECONDS ?= 60
@@ -66,6 +66,10 @@ bench: ## all benches: criterion, then the load through Portcullis and HAProxy
 bench-quick: ## the same in about a minute, for a first look
 	cargo bench --locked --bench micro -- --quick
 	cargo bench --locked --bench load -- --quick
+
+instructions: ## instructions of a command, a reject, a transaction, by valgrind, against the committed counts
+	@command -v valgrind >/dev/null || { echo "make instructions needs valgrind" >&2; exit 1; }
+	cargo bench --locked --bench instructions
 
 # tests/abuse.rs in large: it needs some 20,000 descriptors, and an hour.
 abuse: ## a million resets, 17,000 slow clients, an hour of bad backends; says what it measures

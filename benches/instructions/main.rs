@@ -1,0 +1,110 @@
+//! Instructions of a command, a refusal, a transaction and a kilobyte of a message, counted by valgrind: times are noise,
+//! these are exact. They are held against `counts.txt`; more than 3 % above it fails and says where.
+//!
+//! Each work is run twice, so many and twice as many times, and the difference counts: what starting costs is in neither.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
+
+mod work;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::work::WORKS;
+use crate::work::Work;
+
+/// Counts the instructions of single works, and compares them with those of counts.txt
+#[derive(Debug, Parser)]
+#[command(name = "instructions")]
+struct Options {
+    /// Write what was counted to counts.txt, in place of comparing
+    #[arg(long)]
+    bless: bool,
+    /// Only do this work, so many times
+    #[arg(long, hide = true, num_args = 2)]
+    work: Option<Vec<String>>,
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Some(work) = &options.work {
+        let found = WORKS.iter().find(|known| known.name == work[0]).unwrap();
+        (found.run)(work[1].parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    let counts: Vec<(&str, u64)> = WORKS.iter().map(|work| (work.name, instructions(work))).collect();
+    if options.bless {
+        fs::write(file(), text(&counts)).unwrap();
+        println!("{}", text(&counts));
+        return ExitCode::SUCCESS;
+    }
+    compare(&counts)
+}
+
+/// Of one of it.
+fn instructions(work: &Work) -> u64 {
+    let of = |times: u64| {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]);
+        valgrind.arg(std::env::current_exe().unwrap()).args(["--work", work.name, &times.to_string()]);
+        let output = valgrind.output().expect("valgrind is installed");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let line =
+            said.lines().find_map(|line| line.split_once("I   refs:")).expect("valgrind tells the instructions").1;
+        line.trim().replace(',', "").parse::<u64>().unwrap()
+    };
+    (of(2 * work.times) - of(work.times)) / (work.times * work.units)
+}
+
+fn compare(counts: &[(&str, u64)]) -> ExitCode {
+    let committed = fs::read_to_string(file()).unwrap_or_default();
+    if !committed.starts_with(&compiler()) {
+        println!("counts.txt is of another compiler than {}: nothing is compared, see --bless", compiler().trim_end());
+        println!("{}", text(counts));
+        return ExitCode::SUCCESS;
+    }
+    let mut is_worse = false;
+    for (name, count) in counts {
+        let line = committed.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+        let Some(before) = line else {
+            println!("{name:<24} {count:>9}  not in counts.txt");
+            is_worse = true;
+            continue;
+        };
+        let rise = (*count as f64 / before as f64 - 1.0) * 100.0;
+        let judged = match rise {
+            3.0.. => "MORE",
+            ..=-3.0 => "less: run it with --bless",
+            _ => "",
+        };
+        is_worse |= rise >= 3.0;
+        println!("{name:<24} {count:>9}  was {before:>9}  {rise:>+6.1} %  {judged}");
+    }
+    if is_worse { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn text(counts: &[(&str, u64)]) -> String {
+    counts.iter().fold(compiler(), |mut text, (name, count)| {
+        let _ = writeln!(text, "{name:<24} {count:>9}");
+        text
+    })
+}
+
+/// Another compiler makes other instructions.
+fn compiler() -> String {
+    let output = Command::new("rustc").arg("--version").output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn file() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.txt"))
+}

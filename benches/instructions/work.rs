@@ -1,0 +1,138 @@
+//! The works that are counted. A session without sockets, whose backend says yes; what it writes is thrown away.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+use portcullis::config::checked::Config;
+use portcullis::config::checked::ControlValues;
+use portcullis::policy::Policy;
+use portcullis::policy::key::Seed;
+use portcullis::policy::list::AddressList;
+use portcullis::policy::list::Dialect;
+use portcullis::policy::throttle::Throttle;
+use portcullis::session::Session;
+use portcullis::session::Snapshot;
+use portcullis::session::event::Admission;
+use portcullis::session::event::Answer;
+use portcullis::session::event::Now;
+use portcullis::session::event::Output;
+use portcullis::session::event::Peer;
+
+/// One of them.
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    /// Does it so many times.
+    pub(crate) run: fn(u64),
+    /// Enough for the difference to be of it.
+    pub(crate) times: u64,
+    /// What is counted is so many in one of it.
+    pub(crate) units: u64,
+}
+
+pub(crate) const WORKS: [Work; 5] = [
+    Work { name: "connection", run: |times| sessions(times, b"QUIT\r\n"), times: 500, units: 1 },
+    Work { name: "command", run: commands, times: 100, units: 50 },
+    Work { name: "reject", run: |times| sessions(times, REJECT), times: 500, units: 1 },
+    Work { name: "transaction of 4 KB", run: |times| messages(times, 4096), times: 200, units: 1 },
+    Work { name: "kilobyte of a message", run: |times| messages(times, 4096 * 1024), times: 2, units: 4096 },
+];
+
+/// A fiftieth of the connection is in it.
+fn commands(times: u64) {
+    let lines = [b"EHLO c.example\r\n".as_slice(), &b"NOOP\r\n".repeat(50), b"QUIT\r\n"].concat();
+    sessions(times, &lines);
+}
+
+fn sessions(times: u64, input: &[u8]) {
+    let house = House::new();
+    (0..times).for_each(|_| house.serve(&[input]));
+}
+
+fn messages(times: u64, size: usize) {
+    let house = House::new();
+    let line = format!("{}\r\n", "x".repeat(74));
+    let body = format!("{HEADER}{}.\r\nQUIT\r\n", line.repeat(size / line.len()));
+    (0..times).for_each(|_| house.serve(&[ENVELOPE, body.as_bytes()]));
+}
+
+/// What all sessions share.
+struct House {
+    snapshot: Arc<Snapshot>,
+    seed: Seed,
+    now: Now,
+}
+
+impl House {
+    fn new() -> Self {
+        let blocked = (0..1000).map(|number| format!("blocked{number}@sillyplace.com\n")).collect::<String>();
+        let senders = AddressList::parse("badmailfrom".into(), Dialect::Qmail, blocked.as_bytes()).unwrap();
+        let policy = Policy { senders: vec![senders], throttles: Throttle::shipped(), ..Policy::default() };
+        let settings = Config::default_without_file().complete(&ControlValues::default()).session;
+        let now = Now { monotonic: Instant::now(), wall: Timestamp::UNIX_EPOCH };
+        Self { snapshot: Arc::new(Snapshot { policy, settings }), seed: Seed::new([7; 16]), now }
+    }
+
+    /// The pieces come one after the other, as much of each at a time as a socket gives.
+    fn serve(&self, pieces: &[&[u8]]) {
+        let peer = Peer { client: ([192, 0, 2, 1], 4000).into(), local: ([192, 0, 2, 2], 25).into(), host: None };
+        let mut session = Session::new("work".into(), self.snapshot.clone(), self.seed.clone(), peer, self.now);
+        session.start(Admission::Granted, Duration::ZERO, None, self.now);
+        let mut input = BytesMut::new();
+        self.drain(&mut session, &mut input);
+        for octets in pieces.iter().flat_map(|piece| piece.chunks(READ)) {
+            input.extend_from_slice(octets);
+            self.drain(&mut session, &mut input);
+        }
+        assert!(session.is_over(), "it has said QUIT");
+    }
+
+    fn drain(&self, session: &mut Session, input: &mut BytesMut) {
+        loop {
+            while let Some(output) = session.poll_output() {
+                self.obey(session, output);
+            }
+            let before = input.len();
+            if session.wants_input() && before > 0 {
+                session.handle_client(input, self.now);
+            }
+            if before == input.len() && !session.has_output() {
+                return;
+            }
+        }
+    }
+
+    fn obey(&self, session: &mut Session, output: Output) {
+        let says = |session: &mut Session, reply: &[u8]| session.handle_backend(&mut reply.into(), true, self.now);
+        match output {
+            Output::Ask(question) => {
+                black_box(&question);
+                session.handle_answer(Answer::default(), self.now);
+            }
+            Output::OpenBackend { .. } => {
+                session.handle_backend_open(self.now);
+                says(session, b"220 b\r\n");
+            }
+            Output::Backend(octets) if octets.starts_with(b"EHLO") => {
+                says(session, b"250-b\r\n250-8BITMIME\r\n250 PIPELINING\r\n");
+            }
+            Output::Backend(octets) if octets.starts_with(b"DATA") => says(session, b"354 go\r\n"),
+            Output::Backend(_) => says(session, b"250 ok\r\n"),
+            Output::BackendBody => session.handle_body_sent(self.now),
+            Output::HoldBegin { .. } => session.handle_hold(Ok(()), self.now),
+            other => drop(black_box(other)),
+        }
+    }
+}
+
+const REJECT: &[u8] = b"EHLO c.example\r\nMAIL FROM:<blocked500@sillyplace.com>\r\nQUIT\r\n";
+const ENVELOPE: &[u8] = b"EHLO c.example\r\nMAIL FROM:<alice@good.example>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n";
+const HEADER: &str = "Received: from a.example by b.example; Wed, 25 Nov 2026 10:00:00 +0000\r\n\
+    From: Alice <alice@good.example>\r\nTo: Joe <joe@example.org>\r\nSubject: figures of the day\r\n\
+    Date: Wed, 25 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1.alice@good.example>\r\nMIME-Version: 1.0\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\r\n";
+/// Octets of one read.
+const READ: usize = 64 * 1024;
