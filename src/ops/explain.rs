@@ -73,7 +73,8 @@ impl Explanation {
 pub fn explain(assembly: &Assembly, message: &Message, standing: &Standing) -> Result<Explanation, String> {
     let (mail, recipients) = message.envelope()?;
     let policy = &assembly.snapshot.policy;
-    let (environment, refusal) = policy.client(message.client, message.host.as_deref());
+    let environment = policy.client(message.client, message.host.as_deref());
+    let refusal = Policy::denied(&environment, message.client);
     let rule = policy.clients.find(message.client, message.host.as_deref(), None);
     let rule = rule.map(|(key, rule)| format!("{}, key {:?}", rule.place, String::from_utf8_lossy(key)));
     let limit = policy.size.ours(&environment);

@@ -59,7 +59,7 @@ impl Standing {
     /// An address that is none.
     pub fn of(state: &State, snapshot: &Snapshot, message: &Message) -> Result<Self, String> {
         let (mail, recipients) = message.envelope()?;
-        let (environment, _) = snapshot.policy.client(message.client, message.host.as_deref());
+        let environment = snapshot.policy.client(message.client, message.host.as_deref());
         let subject = Subject {
             client: message.client,
             helo: message.helo.as_bytes(),

@@ -42,6 +42,9 @@ impl ClientRules {
     /// The rule that tcpserver would obey, and its key. `host` is the client's name if it is known (TCPREMOTEHOST), compared
     /// octet for octet; `info` what ident said (TCPREMOTEINFO). An IPv4 address written as IPv6 is an IPv4 address.
     pub fn find(&self, ip: IpAddr, host: Option<&str>, info: Option<&str>) -> Option<(&[u8], &Arc<ClientRule>)> {
+        if self.is_empty() {
+            return None;
+        }
         let ip = ip.to_canonical().to_string();
         let of_info = info.and_then(|info| {
             let by_address = || self.rule(&[info, "@", &ip]);
@@ -78,7 +81,11 @@ impl ClientRules {
     }
 
     fn rule(&self, key: &[&str]) -> Option<(&[u8], &Arc<ClientRule>)> {
-        self.rules.get_key_value(key.concat().as_bytes()).map(|(key, rule)| (&**key, rule))
+        let found = match key {
+            [whole] => self.rules.get_key_value(whole.as_bytes()),
+            parts => self.rules.get_key_value(parts.concat().as_bytes()),
+        };
+        found.map(|(key, rule)| (&**key, rule))
     }
 }
 

@@ -30,6 +30,11 @@ impl Environment {
         Self { base, rule }
     }
 
+    /// The client's rule in tcprules, if there is one.
+    pub fn rule(&self) -> Option<&ClientRule> {
+        self.rule.as_deref()
+    }
+
     /// The value a backend would see.
     pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let set_by_rule = self.rule_variables().iter().rev().find(|(set, _)| **set == *name);

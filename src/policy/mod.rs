@@ -64,14 +64,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The environment of this client's backend, and the refusal of its connection, if tcprules deny it.
-    pub fn client(&self, client: IpAddr, host: Option<&str>) -> (Environment, Option<Ruling>) {
+    /// The environment of this client's backend, by its rule in tcprules.
+    pub fn client(&self, client: IpAddr, host: Option<&str>) -> Environment {
         let rule = self.clients.find(client, host, None).map(|(_, rule)| rule.clone());
-        let refusal = rule
-            .as_ref()
-            .filter(|rule| rule.deny)
-            .map(|rule| Ruling::new(Reply::greeting_blocked_client(client), Reason::BlockedClient).by(&rule.place));
-        (Environment::new(self.variables.clone(), rule), refusal)
+        Environment::new(self.variables.clone(), rule)
+    }
+
+    /// The refusal of this client's connection, if its rule denies it.
+    pub fn denied(environment: &Environment, client: IpAddr) -> Option<Ruling> {
+        let rule = environment.rule().filter(|rule| rule.deny)?;
+        Some(Ruling::new(Reply::greeting_blocked_client(client), Reason::BlockedClient).by(&rule.place))
     }
 
     /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).

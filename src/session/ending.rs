@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use crate::policy::Policy;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -30,7 +31,7 @@ use crate::smtp::reply::Reply;
 impl Session {
     /// tcprules, limits, throttles; then the banner, or its delay.
     pub(super) fn admit(&mut self, admission: Admission, greet_delay: Duration, now: Now) {
-        let (_, refusal) = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
+        let refusal = Policy::denied(&self.environment, self.peer.client.ip());
         let full = |reply, reason| Some(Ruling::new(reply, reason));
         let ruling = refusal.or_else(|| match admission {
             Admission::Granted => None,
@@ -299,7 +300,7 @@ impl Session {
     /// The client's rule may be another now: RELAYCLIENT or DATABYTES come and go with it. A backend session that was
     /// begun under the old one is given back, unless AUTH was part of it: that one goes on as it began.
     fn adopt_environment(&mut self) {
-        let (environment, _) = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
+        let environment = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
         if environment.key() == self.environment.key() || self.authenticated {
             return;
         }

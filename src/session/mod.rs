@@ -112,7 +112,7 @@ pub struct Session {
 impl Session {
     /// A session that waits for `start`.
     pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
-        let (environment, _) = snapshot.policy.client(peer.client.ip(), peer.host.as_deref());
+        let environment = snapshot.policy.client(peer.client.ip(), peer.host.as_deref());
         Self {
             id,
             snapshot,

@@ -9,8 +9,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Display;
+use std::fmt::Write;
 use std::time::Duration;
 
+use bytes::BufMut;
 use bytes::BytesMut;
 
 /// One line of ours to the client.
@@ -26,7 +28,7 @@ pub struct Reply {
 
 impl Reply {
     fn new(code: u16, status: &'static str, text: fmt::Arguments<'_>) -> Self {
-        let text = text.as_str().map_or_else(|| Cow::from(text.to_string()), Cow::from);
+        let text = text.as_str().map_or_else(|| Cow::from(written(text)), Cow::from);
         Self { code, status, text }
     }
 
@@ -35,30 +37,37 @@ impl Reply {
         self.code >= 400
     }
 
-    /// Appends the reply as it goes over the wire.
+    /// Appends the reply as it goes over the wire: at most 510 octets of printable ASCII and the line end. A long text is
+    /// cut, the session's id never.
     pub fn write(&self, session: &str, out: &mut BytesMut) {
-        out.extend_from_slice(self.line(session).as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-
-    /// The same without its line end, for the log: at most 510 octets of printable ASCII. A long text is cut, the
-    /// session's id never.
-    pub fn line(&self, session: &str) -> String {
-        let mut line = self.code.to_string();
+        let start = out.len();
+        out.reserve("550 5.7.1  []\r\n".len() + self.text.len() + session.len());
+        write_code(self.code, out);
         for part in [self.status, &self.text] {
             if !part.is_empty() {
-                line.push(' ');
-                line.extend(part.chars().map(printable));
+                out.put_u8(b' ');
+                write_printable(part, out);
             }
         }
-        let tail = if self.is_refusal() { format!(" [{session}]") } else { String::new() };
-        let room = (MAX_REPLY_LINE - 2).saturating_sub(tail.len());
-        if line.len() > room {
-            line.truncate(room.saturating_sub(CUT.len()));
-            line.push_str(CUT);
+        let tail = if self.is_refusal() { " []".len() + session.len() } else { 0 };
+        let room = (MAX_REPLY_LINE - 2).saturating_sub(tail);
+        if out.len() - start > room {
+            out.truncate(start + room.saturating_sub(CUT.len()));
+            out.put_slice(CUT.as_bytes());
         }
-        line.extend(tail.chars().map(printable));
-        line
+        if self.is_refusal() {
+            out.put_slice(b" [");
+            write_printable(session, out);
+            out.put_u8(b']');
+        }
+        out.put_slice(b"\r\n");
+    }
+
+    /// The same without its line end, for people.
+    pub fn line(&self, session: &str) -> String {
+        let mut octets = BytesMut::new();
+        self.write(session, &mut octets);
+        String::from_utf8_lossy(octets.trim_ascii_end()).into_owned()
     }
 }
 
@@ -279,21 +288,46 @@ impl Offer {
 
 /// Appends the answer to EHLO (RFC 5321 section 4.1.1.1): our name, then a line for each keyword.
 pub fn ehlo(hostname: &str, offer: &Offer, out: &mut BytesMut) {
-    let mut lines = std::iter::once(Cow::from(hostname)).chain(offer.keywords()).peekable();
-    while let Some(line) = lines.next() {
-        let separator = if lines.peek().is_some() { '-' } else { ' ' };
-        let text: String = line.chars().map(printable).take(MAX_REPLY_LINE - 6).collect();
-        out.extend_from_slice(format!("250{separator}{text}\r\n").as_bytes());
+    let mut last = out.len();
+    for line in std::iter::once(Cow::from(hostname)).chain(offer.keywords()) {
+        last = out.len();
+        out.put_slice(b"250-");
+        write_printable(&line, out);
+        out.truncate(last + MAX_REPLY_LINE - 2);
+        out.put_slice(b"\r\n");
+    }
+    out[last + 3] = b' ';
+}
+
+/// With room for what most replies say: growing costs more than writing.
+fn written(text: fmt::Arguments<'_>) -> String {
+    let mut string = String::with_capacity(96);
+    // A String takes whatever it is given.
+    let _ = string.write_fmt(text);
+    string
+}
+
+fn write_code(code: u16, out: &mut BytesMut) {
+    out.extend([100, 10, 1].map(|place| b'0' + (code / place % 10) as u8));
+}
+
+/// A character that is not printable ASCII is a `?`.
+fn write_printable(text: &str, out: &mut BytesMut) {
+    let is_printable = |octet: u8| octet.wrapping_sub(b' ') <= b'~' - b' ';
+    // All of it, without a way out half way: sixteen octets at a time.
+    if text.bytes().fold(true, |all, octet| all & is_printable(octet)) {
+        out.put_slice(text.as_bytes());
+    } else {
+        out.extend(
+            text.chars()
+                .map(|character| u8::try_from(character).ok().filter(|octet| is_printable(*octet)).unwrap_or(b'?')),
+        );
     }
 }
 
 /// A part of a second is rounded up: who comes back a moment early is refused once more.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
-fn printable(character: char) -> char {
-    if character == ' ' || character.is_ascii_graphic() { character } else { '?' }
 }
 
 /// Octets with CRLF (RFC 5321 section 4.5.3.1.5).
