@@ -106,7 +106,9 @@ impl House {
     }
 
     fn obey(&self, session: &mut Session, output: Output) {
-        let says = |session: &mut Session, reply: &[u8]| session.handle_backend(&mut reply.into(), true, self.now);
+        let says = |session: &mut Session, reply: &[u8]| {
+            session.handle_backend(&mut reply.into(), true, self.now);
+        };
         match output {
             Output::Ask(question) => {
                 black_box(&question);

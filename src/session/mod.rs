@@ -206,11 +206,15 @@ impl Session {
     }
 
     /// Octets from the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was said, is
-    /// on its way.
-    pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) {
+    /// on its way. True: of what was asked before these octets came, more is to come, so that they are to be
+    /// acknowledged at once; else the next command does that.
+    pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
+        let (outstanding, mut replies) = (self.relay.outstanding(), 0);
         while let Some(event) = self.relay.receive(input, written, now.monotonic, &mut self.output) {
+            replies += 1;
             self.backend_said(event, now);
         }
+        replies == 0 || outstanding > replies
     }
 
     /// The backend took octets of the message.

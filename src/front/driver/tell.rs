@@ -77,7 +77,10 @@ impl Driver {
         match done {
             Done::Read(Ok(1..)) => {
                 let written = self.outbox.is_empty() && !self.sending_body;
-                self.session.handle_backend(&mut self.replies, written, now);
+                let more_is_due = self.session.handle_backend(&mut self.replies, written, now);
+                if more_is_due && let Backend::Open(connection) = &self.backend {
+                    connection.acknowledge();
+                }
             }
             Done::Written(Ok(_)) => self.session.handle_backend_progress(now),
             Done::Flushed(_) => {}

@@ -196,6 +196,11 @@ impl Relay {
         }
     }
 
+    /// Commands whose replies are to come.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
     /// After 354: the message follows, and the reply to its dot is outstanding from here on, so that an early one is
     /// known for what it is.
     pub(super) fn begin_body(&mut self, now: Instant) {
