@@ -5,6 +5,7 @@ mod blocks;
 mod check;
 mod drill;
 mod explain;
+mod log;
 mod serve;
 mod status;
 
@@ -36,6 +37,7 @@ enum Command {
     Unblock(blocks::Unblock),
     Blocks(blocks::Blocks),
     Status(status::Status),
+    Log(log::Log),
     Drill(drill::Drill),
 }
 
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
             Command::Unblock(command) => command.run(),
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Log(command) => command.run(),
             Command::Drill(command) => command.run(),
         },
         Err(error) => {

@@ -3,4 +3,5 @@
 pub mod cdb;
 pub mod control;
 pub mod load;
+pub mod log;
 pub mod tcprules;
