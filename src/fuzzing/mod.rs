@@ -2,6 +2,7 @@
 //! too. They panic where it does not hold; nothing of the program calls them.
 
 mod lists;
+mod log;
 mod message;
 mod stage;
 
@@ -14,6 +15,7 @@ use crate::config;
 use crate::config::checked::ControlValues;
 pub use crate::fuzzing::lists::list;
 pub use crate::fuzzing::lists::tcprules;
+pub use crate::fuzzing::log::log;
 pub use crate::fuzzing::message::message;
 use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
