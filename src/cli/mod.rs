@@ -1,6 +1,7 @@
 //! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
 //! there are faults, 64 bad usage, 70 internal.
 
+mod block_file;
 mod blocks;
 mod check;
 mod drill;

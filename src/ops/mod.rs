@@ -8,6 +8,7 @@ pub mod explain;
 mod privileges;
 mod readable;
 mod reload;
+pub mod rewrite;
 pub mod serve;
 mod signals;
 pub mod standing;

@@ -1,5 +1,6 @@
 //! qmail's own files.
 
+pub mod badmailfrom;
 pub mod cdb;
 pub mod control;
 pub mod load;
