@@ -38,7 +38,9 @@ pub fn rewrite(path: &Path, change: impl Fn(&[u8]) -> Change) -> Result<Change, 
         // An editor may have saved it meanwhile.
         if is_same(before.as_ref(), metadata(&path).map_err(|error| fault(&error))?.as_ref()) {
             written.persist(&path).map_err(|error| fault(&error.error))?;
-            folder_file.sync_all().map_err(|error| fault(&error))?;
+            folder_file
+                .sync_all()
+                .map_err(|error| format!("{}: changed, but a power failure may undo it: {error}", path.display()))?;
             return Ok(changed);
         }
     }

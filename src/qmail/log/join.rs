@@ -331,3 +331,85 @@ const MOST_SESSIONS: usize = 50_000;
 const MOST_MESSAGES: usize = 100_000;
 /// Between a line of qmail-send and one of smtpfront-qmail about the same message; a pid is not used again that soon.
 const NEAR: SignedDuration = SignedDuration::from_secs(60);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::qmail::log::stamp::Stamps;
+    use crate::qmail::log::stamp::Tai;
+
+    /// What a line is linked to, as numbers of earlier lines.
+    fn links(lines: &[&str]) -> Vec<Vec<usize>> {
+        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, TimeZone::UTC), Join::default());
+        let mut cases: Vec<Option<u64>> = Vec::new();
+        let mut all = Vec::new();
+        for text in lines {
+            let line = Line::read(&mut stamps, text.as_bytes());
+            let joined = join.take(&line);
+            let first = |case: u64| cases.iter().position(|it| *it == Some(case));
+            all.push(joined.links.iter().flatten().chain(&joined.case).filter_map(|case| first(*case)).collect());
+            cases.push(joined.case);
+        }
+        all
+    }
+
+    #[test]
+    fn one_message_through_all_logs() {
+        let (mail, taken) = ("mailfront[1]: MAIL FROM:<a@b>", "mailfront[1]: 2.6.0 Accepted message qp 2 bytes 3");
+        let info = "info msg 9: bytes 3 from <a@b> qp 2 uid 1";
+        let ours = "mail session=a sender=<a@b> verdict=accept backend=\"250 2.6.0 Accepted message qp 2 bytes 3\"";
+        let backend = |line: &str| format!("backend pid=1 line=\"{line}\"");
+        let late = "2026-11-23T01:00:00Z info msg 9: bytes 3 from <a@b> qp 2 uid 1";
+        let table: &[(&str, &[&str], &[&[usize]])] = &[
+            (
+                "in the order in which it went",
+                &["tcpserver: pid 1 from x", mail, taken, info],
+                &[&[], &[0], &[0], &[0]],
+            ),
+            ("qmail-send was faster", &[mail, info, taken], &[&[], &[], &[1, 0]]),
+            ("the qp is used again", &[mail, taken, info, "end msg 9", info], &[&[], &[0], &[0], &[2], &[]]),
+            ("an hour later", &[late, mail, &format!("2026-11-23T02:00:00Z {}", taken)], &[&[], &[], &[1]]),
+            ("through us", &[&backend(mail), &backend(taken), ours, info], &[&[], &[0], &[0], &[0]]),
+            ("through us to a backend elsewhere", &[ours, info], &[&[], &[0]]),
+            ("through us, qmail-send faster", &[info, ours], &[&[], &[0]]),
+            (
+                "a new session with an old pid",
+                &[mail, "mailfront[1]: bytes in: 1 bytes out: 2", mail],
+                &[&[], &[0], &[]],
+            ),
+        ];
+        for (what, lines, expected) in table {
+            assert_eq!(links(lines), *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn deliveries_know_their_sender() {
+        let lines = [
+            "info msg 9: bytes 3 from <A@b> qp 2 uid 1",
+            "starting delivery 4: msg 9 to local joe@x",
+            "delivery 4: deferral: no",
+            "delivery 4: deferral: its end was told already",
+            "bounce msg 9 qp 5",
+            "end msg 9",
+            "starting delivery 5: msg 9 to local joe@x",
+        ];
+        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, TimeZone::UTC), Join::default());
+        let told = lines.map(|text| {
+            let line = Line::read(&mut stamps, text.as_bytes());
+            let sender = match join.take(&line).event {
+                Some(Event::Queued { sender, .. }) => Some(sender),
+                Some(Event::Starting { sender, .. } | Event::Delivered { sender, .. } | Event::Bounced { sender }) => {
+                    sender
+                }
+                Some(Event::Outcome(_)) | None => None,
+            };
+            sender.map(|sender| String::from_utf8(sender.to_vec()).unwrap())
+        });
+        let known = Some("a@b".to_owned());
+        assert_eq!(told, [known.clone(), known.clone(), known.clone(), None, known, None, None]);
+    }
+}
