@@ -31,6 +31,11 @@ fn list() {
 }
 
 #[test]
+fn log() {
+    replay("log", portcullis::fuzzing::log);
+}
+
+#[test]
 fn message() {
     replay("message", portcullis::fuzzing::message);
 }

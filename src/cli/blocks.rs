@@ -1,5 +1,6 @@
 //! `block`, `unblock` and `blocks`: asked of the running proxy, printed.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use serde_json::Value;
 
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
+use crate::cli::block_file;
 use crate::cli::print;
 use crate::config::units;
 use crate::ops::admin::client;
@@ -15,7 +17,8 @@ use crate::policy::block::BlockKey;
 
 /// Refuse a sender, a domain or a client for a time
 ///
-/// The running proxy obeys at once, also on open connections, and remembers it over a restart.
+/// The running proxy obeys at once, also on open connections, and remembers it over a restart. With --file the sender or
+/// domain is written into badmailfrom instead, where it stays until it is removed; the proxy need not run.
 #[derive(Args, Debug)]
 pub(super) struct Block {
     #[command(flatten)]
@@ -23,11 +26,14 @@ pub(super) struct Block {
     /// user@example.org, @example.org, 192.0.2.1 or 192.0.2.0/24
     key: String,
     /// For how long
-    #[arg(long = "for", value_name = "TIME", default_value = "7d", value_parser = units::duration)]
+    #[arg(long = "for", value_name = "TIME", conflicts_with = "file", default_value = "7d", value_parser = units::duration)]
     length: std::time::Duration,
     /// Why, for whoever reads `blocks`
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "file", default_value = "")]
     why: String,
+    /// Add it to badmailfrom: to PATH, or to the one in qmail.control
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    file: Option<Option<PathBuf>>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -38,8 +44,11 @@ pub(super) struct Block {
 pub(super) struct Unblock {
     #[command(flatten)]
     source: Source,
-    /// As `blocks` shows it
+    /// As `blocks` shows it; with --file an address or @domain
     key: String,
+    /// Remove it from badmailfrom: from PATH, or from the one in qmail.control
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    file: Option<Option<PathBuf>>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,6 +73,9 @@ impl Block {
                 return ExitCode::from(BAD_USAGE);
             }
         };
+        if let Some(file) = &self.file {
+            return block_file::block(&self.source, file.as_deref(), &key, self.json);
+        }
         if self.length.as_secs() == 0 {
             eprintln!("--for: write a time of at least a second, such as 24h");
             return ExitCode::from(BAD_USAGE);
@@ -77,6 +89,9 @@ impl Block {
 
 impl Unblock {
     pub(super) fn run(&self) -> ExitCode {
+        if let Some(file) = &self.file {
+            return block_file::unblock(&self.source, file.as_deref(), &self.key, self.json);
+        }
         let wish = Wish::Unblock(self.key.clone());
         ask(&self.source, &wish, self.json, |block| print(&format!("{} is not blocked any more", word(&block["key"]))))
     }

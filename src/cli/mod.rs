@@ -1,10 +1,12 @@
 //! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
 //! there are faults, 64 bad usage, 70 internal.
 
+mod block_file;
 mod blocks;
 mod check;
 mod drill;
 mod explain;
+mod log;
 mod manual;
 mod queue;
 mod serve;
@@ -23,7 +25,7 @@ use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
 
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, about, long_about = LONG_ABOUT, arg_required_else_help = true)]
+#[command(name = "portcullis", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +41,7 @@ enum Command {
     Blocks(blocks::Blocks),
     Status(status::Status),
     Queue(queue::Queue),
+    Log(log::Log),
     Drill(drill::Drill),
     Completions(manual::Completions),
     #[command(hide = true, name = "man")]
@@ -85,6 +88,7 @@ pub fn run() -> ExitCode {
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Queue(command) => command.run(),
+            Command::Log(command) => command.run(),
             Command::Drill(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Manual(command) => command.run(),
@@ -114,3 +118,10 @@ const INTERNAL: u8 = 70;
 const LONG_ABOUT: &str = "Portcullis is an SMTP policy proxy. It stands on port 25 in front of smtpfront-qmail, or any SMTP server, and \
 decides about every message before its bytes reach the queue: a blocked sender gets 554, an oversized message 552, and a \
 sender that retries over and over is slowed, then stopped.";
+
+const AFTER_HELP: &str = "A storm fills the queue:
+  portcullis status                                                   who it is, while the proxy runs
+  portcullis block newsletter@sillyplace.com                          refuse it from now on
+  portcullis queue list --summary                                     what it has left in the queue
+  portcullis queue quarantine --sender newsletter@sillyplace.com      take that out, and keep it
+  portcullis log --since 1h --sender newsletter@sillyplace.com        see that the block works";

@@ -3,6 +3,7 @@
 
 mod ends;
 mod lists;
+mod log;
 mod message;
 mod operation;
 mod queue;
@@ -18,6 +19,7 @@ use crate::config::checked::ControlValues;
 use crate::fuzzing::ends::Fate;
 pub use crate::fuzzing::lists::list;
 pub use crate::fuzzing::lists::tcprules;
+pub use crate::fuzzing::log::log;
 pub use crate::fuzzing::message::message;
 use crate::fuzzing::operation::Operation;
 use crate::fuzzing::operation::Options;

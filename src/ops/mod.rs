@@ -11,6 +11,7 @@ mod privileges;
 pub mod queue;
 mod readable;
 mod reload;
+pub mod rewrite;
 pub mod serve;
 mod signals;
 pub mod standing;

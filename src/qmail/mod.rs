@@ -1,7 +1,9 @@
 //! qmail's own files.
 
+pub mod badmailfrom;
 pub mod cdb;
 pub mod control;
 pub mod load;
+pub mod log;
 pub mod queue;
 pub mod tcprules;

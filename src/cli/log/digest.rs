@@ -1,0 +1,92 @@
+//! Every line, once: joined with what came before, selected, then printed or counted.
+
+use std::ops::ControlFlow;
+
+use crate::cli::log::printer::Printer;
+use crate::qmail::log::join::Join;
+use crate::qmail::log::line::Line;
+use crate::qmail::log::select::Select;
+use crate::qmail::log::summary::Summary;
+
+/// Takes the lines of all logs.
+pub(super) struct Digest {
+    join: Join,
+    select: Select,
+    summary: Summary,
+    printer: Option<Printer>,
+    found: bool,
+    /// Lines are joined but not shown.
+    silent: bool,
+}
+
+impl Digest {
+    /// With a printer lines are printed, without they are counted.
+    pub(super) fn new(select: Select, printer: Option<Printer>) -> Self {
+        let (join, summary) = (Join::default(), Summary::default());
+        Self { join, select, summary, printer, found: false, silent: false }
+    }
+
+    pub(super) fn select(&self) -> &Select {
+        &self.select
+    }
+
+    pub(super) fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    pub(super) fn prints(&self) -> bool {
+        self.printer.is_some()
+    }
+
+    /// Whether anything was what was asked for.
+    pub(super) fn found(&self) -> bool {
+        self.found
+    }
+
+    /// Lines without a time, where a time was asked for.
+    pub(super) fn untimed(&self) -> u64 {
+        self.summary.untimed
+    }
+
+    /// What comes now only is context.
+    pub(super) fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
+    /// Break when nobody reads the output any more.
+    pub(super) fn take(&mut self, line: &Line<'_>) -> ControlFlow<()> {
+        let joined = self.join.take(line);
+        let filter = self.select.filter();
+        let in_time = filter.is_in_time(line.time);
+        if line.time.is_none() && !in_time {
+            self.summary.untimed += 1;
+        }
+        if self.silent {
+            return ControlFlow::Continue(());
+        }
+        match &mut self.printer {
+            Some(printer) => {
+                let found = &mut self.found;
+                self.select.take(line, &joined, &mut |time, text| {
+                    *found = true;
+                    printer.line(time, text);
+                });
+                if printer.is_broken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+            None => {
+                let is_wanted = self.select.has_event(line, &joined);
+                self.found |= is_wanted || (in_time && self.select.filter().is_empty());
+                if in_time {
+                    self.summary.take(line, joined.event.filter(|_| is_wanted));
+                }
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// What was printed is to be seen now. Break when nobody sees it.
+    pub(super) fn flush(&mut self) -> ControlFlow<()> {
+        let is_read = self.printer.as_mut().is_none_or(Printer::flush);
+        if is_read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}

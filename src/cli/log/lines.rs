@@ -1,0 +1,170 @@
+//! Octets from a file or a pipe, cut into lines, in large reads and without a copy. A line of any length is a line, but
+//! of a very long one only the beginning is kept.
+
+use std::io;
+use std::io::Read;
+use std::ops::Range;
+
+use memchr::memchr;
+
+/// The lines of one input.
+#[derive(Debug)]
+pub(super) struct Lines<R> {
+    input: R,
+    buffer: Vec<u8>,
+    /// What was read and not yet given out.
+    waiting: Range<usize>,
+    /// How much of that is known to have no line end.
+    searched: usize,
+    /// The rest of a line whose beginning was given out.
+    skipping: bool,
+    /// Octets read in all.
+    read: u64,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, buffer: vec![0; ROOM], waiting: 0..0, searched: 0, skipping: false, read: 0 }
+    }
+
+    /// Octets read so far.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
+    pub(super) fn get_ref(&self) -> &R {
+        &self.input
+    }
+
+    pub(super) fn into_inner(self) -> R {
+        self.input
+    }
+
+    /// Where in [`Self::octets`] the next line is, its end left out. `None` when the input has no more for now; what is
+    /// there of a line without an end stays.
+    pub(super) fn next(&mut self) -> io::Result<Option<Range<usize>>> {
+        loop {
+            let waiting = &self.buffer[self.waiting.clone()];
+            if let Some(at) = memchr(b'\n', &waiting[self.searched..]) {
+                let line = self.waiting.start..self.waiting.start + self.searched + at;
+                (self.waiting.start, self.searched) = (line.end + 1, 0);
+                if !std::mem::take(&mut self.skipping) {
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            self.searched = waiting.len();
+            if self.searched >= LONGEST {
+                match self.cut() {
+                    Some(line) => return Ok(Some(line)),
+                    None => continue,
+                }
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The line that has no end, at the end of the input.
+    pub(super) fn rest(&mut self) -> Option<Range<usize>> {
+        let rest = std::mem::replace(&mut self.waiting, 0..0);
+        self.searched = 0;
+        let skipped = std::mem::take(&mut self.skipping);
+        (!rest.is_empty() && !skipped).then_some(rest)
+    }
+
+    pub(super) fn octets(&self, line: Range<usize>) -> &[u8] {
+        &self.buffer[line]
+    }
+
+    /// The beginning of a line that is too long.
+    fn cut(&mut self) -> Option<Range<usize>> {
+        let line = std::mem::replace(&mut self.waiting, 0..0);
+        self.searched = 0;
+        let is_first = !std::mem::replace(&mut self.skipping, true);
+        is_first.then_some(line)
+    }
+
+    /// False at the end.
+    fn fill(&mut self) -> io::Result<bool> {
+        if self.waiting.is_empty() {
+            self.waiting = 0..0;
+        } else if self.waiting.end == self.buffer.len() {
+            self.buffer.copy_within(self.waiting.clone(), 0);
+            self.waiting = 0..self.waiting.len();
+            if self.waiting.end == self.buffer.len() {
+                self.buffer.resize((self.buffer.len() * 2).min(LONGEST.max(ROOM)), 0);
+            }
+        }
+        let read = loop {
+            match self.input.read(&mut self.buffer[self.waiting.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.waiting.end += read;
+        self.read += read as u64;
+        Ok(read > 0)
+    }
+}
+
+/// Octets of one read.
+const ROOM: usize = 256 << 10;
+/// Octets of one line.
+const LONGEST: usize = 1 << 20;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn lines(input: impl Read) -> Vec<String> {
+        let mut lines = Lines::new(input);
+        let mut found = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            found.push(String::from_utf8(lines.octets(line).to_vec()).unwrap());
+        }
+        found.extend(lines.rest().map(|line| String::from_utf8(lines.octets(line).to_vec()).unwrap()));
+        found
+    }
+
+    #[test]
+    fn cut_at_line_ends() {
+        let table: &[(&str, &[&str])] =
+            &[("", &[]), ("a", &["a"]), ("a\n", &["a"]), ("a\n\nb", &["a", "", "b"]), ("\n", &[""])];
+        for (text, expected) in table {
+            assert_eq!(lines(text.as_bytes()), *expected);
+        }
+        let many: Vec<String> = (0..100_000).map(|number| format!("line {number}")).collect();
+        assert_eq!(lines(many.join("\n").as_bytes()), many);
+    }
+
+    #[test]
+    fn of_a_very_long_line_the_beginning_stays() {
+        let text = format!("a\n{}\nb\n", "x".repeat(5 * LONGEST + 17));
+        let found = lines(text.as_bytes());
+        assert_eq!(found.iter().map(String::len).collect::<Vec<_>>(), [1, LONGEST, 1]);
+        assert_eq!(found[2], "b");
+        let endless = lines("y".repeat(3 * LONGEST).as_bytes());
+        assert_eq!(endless.iter().map(String::len).collect::<Vec<_>>(), [LONGEST]);
+    }
+
+    #[test]
+    fn more_may_come() {
+        struct Drops(Vec<&'static [u8]>);
+        impl Read for Drops {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let Some(drop) = self.0.pop() else { return Ok(0) };
+                into[..drop.len()].copy_from_slice(drop);
+                Ok(drop.len())
+            }
+        }
+        let mut lines = Lines::new(Drops(vec![b"c\n", b"", b"b", b"", b"a\n"]));
+        assert_eq!(lines.next().unwrap(), Some(0..1));
+        assert_eq!(lines.next().unwrap(), None);
+        assert_eq!(lines.next().unwrap(), None, "half a line is none yet");
+        let line = lines.next().unwrap().unwrap();
+        assert_eq!(lines.octets(line), b"bc");
+    }
+}

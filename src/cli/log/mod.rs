@@ -1,0 +1,204 @@
+//! `log`: what a log amounts to, or its lines, read from files, folders of multilog or standard input. What lines mean is
+//! `qmail::log`'s; here files are opened and output is written.
+
+mod digest;
+mod follow;
+mod lines;
+mod moment;
+mod printer;
+mod report;
+mod source;
+mod table;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use jiff::Zoned;
+
+use crate::cli::BAD_USAGE;
+use crate::cli::log::digest::Digest;
+use crate::cli::log::printer::Printer;
+use crate::cli::log::source::Place;
+use crate::cli::log::source::Progress;
+use crate::cli::print;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
+use crate::qmail::log::readable;
+use crate::qmail::log::select::Addresses;
+use crate::qmail::log::select::Filter;
+use crate::qmail::log::select::Select;
+use crate::qmail::log::stamp::Tai;
+
+/// Say what the log amounts to: is the block working?
+///
+/// Reads our own lines and those of smtpfront-qmail, tcpserver and qmail-send, with TAI64N stamps or without. Per sender:
+/// accepted, absorbed, deferred and refused, why, and since when. --lines shows the lines themselves, --message follows
+/// one message through all of them. Exit code 1 if nothing is what was asked for, or a file could not be read.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Log {
+    /// Files, folders that multilog or svlogd write (rotated files too), or - for standard input [default: standard
+    /// input if something is piped in, else /var/log/portcullis, else /var/log/smtpfront-qmail]
+    #[arg(value_name = "FILE")]
+    places: Vec<PathBuf>,
+    /// Not before: 2h ago, 14:00, 2026-11-25, '2026-11-25 14:00', 2026-11-25T13:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Before; written as for --since
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only this envelope sender, matched as in badmailfrom: a@example.org, @example.org, or <>; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    sender: Vec<String>,
+    /// Only this envelope recipient; as --sender
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Vec<String>,
+    /// Only what ended so: accept, reject, defer, absorb, disconnect; may be repeated
+    #[arg(long, value_parser = verdict)]
+    verdict: Vec<Verdict>,
+    /// Only what ended for this reason, such as blocked_sender; may be repeated
+    #[arg(long, value_parser = reason)]
+    reason: Vec<Reason>,
+    /// The lines of one session: the id that replies show in brackets, or the pid of smtpfront-qmail
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// The lines of one message, through all logs given: its Message-ID, its number in the queue, or its qp
+    #[arg(long, value_name = "ID")]
+    message: Option<String>,
+    /// Print the lines that match, in local time, in place of the summary
+    #[arg(long)]
+    lines: bool,
+    /// Print matching lines as they come, through rotation; from now on, or from --since on
+    #[arg(short, long)]
+    follow: bool,
+    /// Senders in the table; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+    /// Who wrote the TAI64N stamps: auto, daemontools (also runit), s6 (27 seconds ahead)
+    #[arg(long, value_name = "WHO", default_value = "auto", value_parser = tai)]
+    tai: Tai,
+    /// Print JSON: the summary as one object; of lines one object each
+    #[arg(long)]
+    json: bool,
+}
+
+impl Log {
+    pub(super) fn run(&self) -> ExitCode {
+        let now = Zoned::now();
+        let (filter, places) = match self.filter(&now).and_then(|filter| Ok((filter, self.places()?))) {
+            Ok(found) => found,
+            Err(what) => {
+                eprintln!("{what}");
+                return ExitCode::from(BAD_USAGE);
+            }
+        };
+        let is_asked = !filter.is_empty() || filter.since.is_some() || filter.until.is_some();
+        let lines = self.lines || self.follow || filter.is_about_one();
+        let mut digest = Digest::new(Select::new(filter), lines.then(|| Printer::new(now.time_zone(), self.json)));
+        let read = match self.follow {
+            true => follow::follow(places, self.tai, now.time_zone(), &mut digest),
+            false => self.read(places, &now, &mut digest),
+        };
+        if digest.untimed() > 0 {
+            eprintln!("{} lines without a time were left out", digest.untimed());
+        }
+        if !lines {
+            print(&self.summary(&digest, &now));
+        }
+        if is_asked && !digest.found() {
+            eprintln!("nothing in the log is what was asked for");
+        }
+        if read && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn read(&self, places: Vec<Place>, now: &Zoned, digest: &mut Digest) -> bool {
+        let quiet = !std::io::stderr().is_terminal() || (digest.prints() && std::io::stdout().is_terminal());
+        let progress = Progress::new(&places, quiet);
+        let read = source::read(places, self.tai, now.time_zone(), &progress, digest);
+        progress.finish();
+        read
+    }
+
+    fn summary(&self, digest: &Digest, now: &Zoned) -> String {
+        match self.json {
+            true => {
+                let mut text = String::new();
+                readable::write_json(&mut text, &report::json(digest.summary(), self.top).to_string());
+                text
+            }
+            false => table::table(digest.summary(), now.time_zone(), self.top, !self.sender.is_empty()),
+        }
+    }
+
+    fn filter(&self, now: &Zoned) -> Result<Filter, String> {
+        let moment = |name: &str, text: &Option<String>| {
+            let read = |text: &String| moment::read(text, now).map_err(|what| format!("--{name}: {what}"));
+            text.as_ref().map(read).transpose()
+        };
+        let addresses = |name: &str, entries: &[String]| match entries {
+            [] => Ok(None),
+            entries => Addresses::new(entries).map(Some).map_err(|what| format!("--{name}: {what}")),
+        };
+        Ok(Filter {
+            senders: addresses("sender", &self.sender)?,
+            recipients: addresses("recipient", &self.recipient)?,
+            verdicts: self.verdict.clone(),
+            reasons: self.reason.clone(),
+            session: self.session.clone(),
+            message: self.message.clone(),
+            since: moment("since", &self.since)?,
+            until: moment("until", &self.until)?,
+        })
+    }
+
+    fn places(&self) -> Result<Vec<Place>, String> {
+        if !self.places.is_empty() {
+            return Ok(self.places.iter().map(|path| Place::at(path)).collect());
+        }
+        if source::is_piped() {
+            return Ok(vec![Place::Stdin]);
+        }
+        let usual = USUAL.iter().map(PathBuf::from).find(|path| path.is_dir());
+        let usual = usual.ok_or_else(|| {
+            let tried = USUAL.join(" nor ");
+            format!("there is neither {tried}: name the log's folder, such as /var/log/qmail/smtpd, or pipe it in")
+        })?;
+        eprintln!("reading {}", usual.display());
+        Ok(vec![Place::at(&usual)])
+    }
+}
+
+fn verdict(word: &str) -> Result<Verdict, String> {
+    let words = || Verdict::ALL.iter().map(|verdict| verdict.as_str()).collect::<Vec<_>>().join(", ");
+    let found = Verdict::ALL.iter().copied().find(|verdict| verdict.as_str() == word);
+    found.ok_or_else(|| format!("write one of {}", words()))
+}
+
+fn reason(word: &str) -> Result<Reason, String> {
+    let words = || Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>().join(", ");
+    let found = Reason::ALL.iter().copied().find(|reason| reason.as_str() == word);
+    found.ok_or_else(|| format!("write one of {}", words()))
+}
+
+fn tai(word: &str) -> Result<Tai, String> {
+    match word {
+        "auto" => Ok(Tai::Auto),
+        "daemontools" | "runit" => Ok(Tai::Daemontools),
+        "s6" => Ok(Tai::S6),
+        _ => Err("write auto, daemontools or s6".to_owned()),
+    }
+}
+
+/// Where logs usually are.
+const USUAL: &[&str] = &["/var/log/portcullis", "/var/log/smtpfront-qmail"];
+
+const EXAMPLES: &str = "Examples:
+  portcullis log                                           what happened, from the usual folder
+  portcullis log --since 2h --sender @sillyplace.com       is that sender still getting through?
+  portcullis log --lines --reason blocked_sender DIR       each refusal, in local time
+  portcullis log --message 17294 /var/log/smtpfront-qmail /var/log/qmail
+                                                           one message, from its connection to its delivery
+  portcullis log --follow --sender newsletter@sillyplace.com
+  journalctl -u portcullis -o cat | portcullis log";

@@ -1,0 +1,112 @@
+//! Lines to standard output: local time and text, or JSON. Nothing that a line holds reaches the terminal unescaped.
+
+use std::fmt::Write as _;
+use std::io::BufWriter;
+use std::io::Stdout;
+use std::io::Write;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Map;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::qmail::log::line;
+use crate::qmail::log::line::Said;
+use crate::qmail::log::ours;
+use crate::qmail::log::readable;
+
+/// Writes lines.
+pub(super) struct Printer {
+    out: BufWriter<Stdout>,
+    zone: TimeZone,
+    json: bool,
+    /// The last second, written.
+    second: (i64, String),
+    text: String,
+    /// Whoever read went away.
+    broken: bool,
+}
+
+impl Printer {
+    pub(super) fn new(zone: &TimeZone, json: bool) -> Self {
+        let out = BufWriter::with_capacity(ROOM, std::io::stdout());
+        Self { out, zone: zone.clone(), json, second: (i64::MIN, String::new()), text: String::new(), broken: false }
+    }
+
+    pub(super) fn line(&mut self, time: Option<Timestamp>, text: &[u8]) {
+        self.text.clear();
+        match self.json {
+            true => readable::write_json(&mut self.text, &object(time, text).to_string()),
+            false => {
+                match time {
+                    Some(time) => self.time(time),
+                    None => self.text.push_str(NO_TIME),
+                }
+                readable::write(&mut self.text, text);
+            }
+        }
+        self.text.push('\n');
+        self.broken |= self.out.write_all(self.text.as_bytes()).is_err();
+    }
+
+    /// False when nobody reads any more.
+    pub(super) fn flush(&mut self) -> bool {
+        self.broken |= self.out.flush().is_err();
+        !self.broken
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// A second has many lines; the calendar is asked once for each.
+    fn time(&mut self, time: Timestamp) {
+        let second = time.as_second();
+        if self.second.0 != second {
+            let written = time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            self.second = (second, written);
+        }
+        let milliseconds = time.subsec_nanosecond().max(0) / 1_000_000;
+        let _ = write!(self.text, "{}.{milliseconds:03} ", self.second.1);
+    }
+}
+
+fn object(time: Option<Timestamp>, text: &[u8]) -> Value {
+    let (_, said) = line::say(text);
+    let mut object = Map::new();
+    object.insert("time".into(), time.map(|time| time.to_string()).into());
+    object.insert("program".into(), Some(said.program()).filter(|program| !program.is_empty()).into());
+    match &said {
+        Said::Ours(ours::Said::Record(record)) => insert_record(&mut object, record),
+        Said::Smtpfront(pid, _) => _ = object.insert("pid".into(), json!(pid)),
+        _ => {}
+    }
+    object.insert("text".into(), String::from_utf8_lossy(text).into());
+    Value::Object(object)
+}
+
+fn insert_record(object: &mut Map<String, Value>, record: &ours::Record<'_>) {
+    object.insert("kind".into(), record.kind.as_str().into());
+    let fields = [
+        ("session", &record.session),
+        ("client", &record.client),
+        ("sender", &record.sender),
+        ("recipients", &record.recipients),
+        ("id", &record.id),
+        ("verdict", &record.verdict),
+        ("reason", &record.reason),
+        ("rule", &record.rule),
+        ("backend", &record.backend),
+    ];
+    for (key, value) in fields {
+        let value = value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned());
+        object.insert(key.into(), value.into());
+    }
+    object.insert("size".into(), record.size.into());
+    object.insert("code".into(), record.code.into());
+}
+
+const ROOM: usize = 64 << 10;
+/// As wide as a time.
+const NO_TIME: &str = "-                       ";

@@ -1,0 +1,221 @@
+//! Where lines come from: files, folders of multilog, standard input. Several are merged by time, so that tcpserver's line
+//! comes before smtpfront-qmail's and that before qmail-send's, whichever folder each is in.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::ops::Range;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use indicatif::ProgressStyle;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::cli::log::digest::Digest;
+use crate::cli::log::lines::Lines;
+use crate::qmail::log::folder;
+use crate::qmail::log::line::Line;
+use crate::qmail::log::line::say;
+use crate::qmail::log::stamp::Stamps;
+use crate::qmail::log::stamp::Tai;
+
+/// One log.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// Of a pipe.
+    Stdin,
+    /// One file.
+    File(PathBuf),
+    /// A folder of multilog, svlogd or s6-log.
+    Folder(PathBuf),
+}
+
+impl Place {
+    /// What an operator names: a file, `-`, such a folder, or a service's folder with one inside.
+    pub(super) fn at(path: &Path) -> Self {
+        if path.as_os_str() == "-" {
+            return Self::Stdin;
+        }
+        if !path.is_dir() {
+            return Self::File(path.to_owned());
+        }
+        let inside = ["log/main", "main", "log"].iter().map(|name| path.join(name));
+        let is_log = |folder: &PathBuf| folder.join(folder::CURRENT).is_file();
+        match is_log(&path.to_owned()) {
+            true => Self::Folder(path.to_owned()),
+            false => Self::Folder(inside.into_iter().find(is_log).unwrap_or_else(|| path.to_owned())),
+        }
+    }
+
+    /// In the order in which they were written; those are left out whose lines are all older than `since`.
+    pub(super) fn files(&self, since: Option<Timestamp>) -> io::Result<Vec<PathBuf>> {
+        match self {
+            Self::Stdin => Ok(Vec::new()),
+            Self::File(file) => Ok(vec![file.clone()]),
+            Self::Folder(path) => {
+                let names = names(path)?;
+                let rotated = folder::rotated(names);
+                let is_wanted = |name: &&std::ffi::OsString| since.is_none_or(|since| !folder::is_older(name, since));
+                let mut files: Vec<PathBuf> = rotated.iter().filter(is_wanted).map(|name| path.join(name)).collect();
+                let current = path.join(folder::CURRENT);
+                if !rotated.is_empty() && !current.exists() {
+                    // It is being rotated, or its writer never came back.
+                    return Ok(files);
+                }
+                files.push(current);
+                Ok(files)
+            }
+        }
+    }
+}
+
+/// The names in a folder.
+pub(super) fn names(folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).take(MOST_FILES).collect()
+}
+
+/// Whether something is piped in: a terminal and /dev/null are no log.
+pub(super) fn is_piped() -> bool {
+    let kind = fs::metadata("/dev/stdin").map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_file())
+}
+
+/// How far the reading is, on a terminal.
+pub(super) struct Progress(ProgressBar);
+
+impl Progress {
+    pub(super) fn new(places: &[Place], quiet: bool) -> Self {
+        if quiet || places.iter().any(|place| matches!(place, Place::Stdin)) {
+            return Self(ProgressBar::hidden());
+        }
+        let files = places.iter().flat_map(|place| place.files(None).unwrap_or_default());
+        let octets = files.filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
+        let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta}");
+        Self(ProgressBar::new(octets).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    pub(super) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Gives all lines to `digest`; false if something could not be read, which is said on standard error.
+pub(super) fn read(places: Vec<Place>, tai: Tai, zone: &TimeZone, progress: &Progress, digest: &mut Digest) -> bool {
+    let since = digest.select().filter().since;
+    let stamps = Stamps::new(tai, zone.clone());
+    let mut sources: Vec<Source> = places.iter().map(|place| Source::new(place, since, stamps.clone())).collect();
+    let mut ahead: Vec<bool> = sources.iter_mut().map(|source| source.advance(progress)).collect();
+    // The earliest of those that have a line; one without a time goes on where it is.
+    while let Some(next) = (0..sources.len()).filter(|at| ahead[*at]).min_by_key(|at| sources[*at].time) {
+        if sources[next].give(digest).is_break() {
+            break;
+        }
+        ahead[next] = sources[next].advance(progress);
+    }
+    let _ = digest.flush();
+    sources.iter().all(|source| source.whole)
+}
+
+/// One log that is being read.
+struct Source {
+    files: VecDeque<PathBuf>,
+    lines: Option<(PathBuf, Lines<Box<dyn Read>>)>,
+    stamps: Stamps,
+    /// The line that is next: its stamp, and where its text is.
+    line: (Option<Timestamp>, Range<usize>),
+    /// Of the line that is next, or of the last one that had one.
+    time: Option<Timestamp>,
+    counted: u64,
+    whole: bool,
+}
+
+impl Source {
+    fn new(place: &Place, since: Option<Timestamp>, stamps: Stamps) -> Self {
+        let mut source = Self {
+            files: VecDeque::new(),
+            lines: None,
+            stamps,
+            line: (None, 0..0),
+            time: None,
+            counted: 0,
+            whole: true,
+        };
+        match place {
+            Place::Stdin => {
+                let lines: Lines<Box<dyn Read>> = Lines::new(Box::new(io::stdin()));
+                source.lines = Some((PathBuf::from("standard input"), lines));
+            }
+            Place::File(path) | Place::Folder(path) => match place.files(since) {
+                Ok(files) => source.files = files.into(),
+                Err(error) => source.fail(path, &error),
+            },
+        }
+        source
+    }
+
+    fn fail(&mut self, path: &Path, error: &io::Error) {
+        eprintln!("{}: {}", path.display(), error);
+        self.whole = false;
+    }
+
+    /// To the next line; false at the end of the last file.
+    fn advance(&mut self, progress: &Progress) -> bool {
+        loop {
+            let Some((path, lines)) = &mut self.lines else {
+                match self.files.pop_front() {
+                    Some(path) => self.open(path),
+                    None => return false,
+                }
+                continue;
+            };
+            let line = match lines.next() {
+                Ok(line) => line.or_else(|| lines.rest()),
+                Err(error) => {
+                    let path = path.clone();
+                    self.fail(&path, &error);
+                    None
+                }
+            };
+            let Some((_, lines)) = &self.lines else { continue };
+            progress.0.inc(lines.read() - self.counted);
+            self.counted = lines.read();
+            let Some(line) = line else {
+                self.lines = None;
+                continue;
+            };
+            let (stamp, text) = self.stamps.split(lines.octets(line.clone()));
+            self.line = (stamp, line.end - text.len()..line.end);
+            self.time = stamp.or(self.time);
+            return true;
+        }
+    }
+
+    fn open(&mut self, path: PathBuf) {
+        self.counted = 0;
+        match File::open(&path) {
+            Ok(file) => self.lines = Some((path, Lines::new(Box::new(file)))),
+            // A file that was rotated away meanwhile is not there any more; its lines are under another name.
+            Err(error) => self.fail(&path, &error),
+        }
+    }
+
+    fn give(&mut self, digest: &mut Digest) -> ControlFlow<()> {
+        let Some((_, lines)) = &self.lines else { return ControlFlow::Continue(()) };
+        let (stamp, text) = self.line.clone();
+        let text = lines.octets(text);
+        let (inside, said) = say(text);
+        // A line without a time belongs to the one before.
+        let time = stamp.or(inside).or(self.time);
+        self.time = time;
+        digest.take(&Line { time, text, said })
+    }
+}
+
+/// Files of one folder.
+const MOST_FILES: usize = 1_000_000;

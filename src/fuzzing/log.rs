@@ -1,0 +1,61 @@
+//! What must hold for logs: any octets are lines, joined, selected and summed up within bounds, and shown without a
+//! control octet.
+
+use jiff::tz::TimeZone;
+
+use crate::policy::verdict::Verdict;
+use crate::qmail::log::join::Join;
+use crate::qmail::log::line::Line;
+use crate::qmail::log::line::say;
+use crate::qmail::log::readable;
+use crate::qmail::log::select::Addresses;
+use crate::qmail::log::select::Filter;
+use crate::qmail::log::select::Select;
+use crate::qmail::log::stamp::Stamps;
+use crate::qmail::log::stamp::Tai;
+use crate::qmail::log::summary::Count;
+use crate::qmail::log::summary::Summary;
+
+/// A log.
+pub fn log(input: &[u8]) {
+    let addresses = |entry: &str| Addresses::new(&[entry.to_owned()]).ok();
+    let filters = [
+        Filter::default(),
+        Filter { senders: addresses("@sillyplace.com"), ..Filter::default() },
+        Filter { recipients: addresses("joe@mx.example.org"), verdicts: vec![Verdict::Accept], ..Filter::default() },
+        Filter { message: Some("17294".to_owned()), ..Filter::default() },
+        Filter { session: Some("17292".to_owned()), ..Filter::default() },
+    ];
+    for filter in filters {
+        holds(input, filter);
+    }
+}
+
+fn holds(input: &[u8], filter: Filter) {
+    let is_all = filter.is_empty();
+    let (mut stamps, mut join) = (Stamps::new(Tai::Auto, TimeZone::UTC), Join::default());
+    let (mut select, mut summary, mut lines, mut shown) = (Select::new(filter), Summary::default(), 0, 0);
+    for octets in input.split(|octet| *octet == b'\n') {
+        let line = Line::read(&mut stamps, octets);
+        assert!(octets.ends_with(line.text), "the text is the end of the line");
+        assert_eq!(say(line.text).1, line.said, "what is said does not depend on the stamp");
+        let joined = join.take(&line);
+        let event = joined.event.filter(|_| select.has_event(&line, &joined));
+        select.take(&line, &joined, &mut |_, text| {
+            shown += 1;
+            is_clean(text);
+        });
+        summary.take(&line, event);
+        lines += 1;
+    }
+    assert_eq!(summary.lines, lines);
+    assert!(shown <= lines && (!is_all || shown == lines), "{shown} of {lines} lines");
+    let senders: u64 = summary.senders.each.values().map(Count::activity).sum();
+    assert_eq!(senders, summary.total.activity(), "each message has its sender");
+    assert!(summary.total.activity() + summary.recipients.sum() + summary.connections <= lines, "one event a line");
+}
+
+fn is_clean(text: &[u8]) {
+    let shown = readable::text(text);
+    assert!(!shown.contains(|it: char| it.is_control() || matches!(it, '\u{202a}'..='\u{202e}')), "{shown:?}");
+}

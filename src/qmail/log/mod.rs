@@ -1,0 +1,19 @@
+//! Logs of a mail server, read: our own lines and those of tcpserver, smtpfront-qmail and qmail-send, stamped by multilog,
+//! svlogd, s6-log or not at all. Octets in, values out; what is no line of these is text. It must not open files, print,
+//! or ask for the time.
+
+mod bounded;
+mod fold;
+pub mod folder;
+pub mod join;
+pub mod line;
+pub mod ours;
+pub mod qmail_send;
+pub mod readable;
+pub mod select;
+mod session;
+pub mod smtpfront;
+pub mod stamp;
+pub mod summary;
+pub mod tcpserver;
+mod words;

@@ -1,0 +1,281 @@
+//! `portcullis log` as it is built, on logs that real programs wrote: what it prints stands beside them. And on a log that
+//! grows while it is read, rotated by the real multilog, renamed and cut as logrotate does.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::fs;
+use std::fs::File;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use proxy::LONG;
+use proxy::PORTCULLIS;
+
+#[test]
+fn what_it_prints_of_real_logs() {
+    let (smtp, queue) = ("multilog-smtpfront", "multilog-qmail-send");
+    let table: [(&str, &[&str], i32); 13] = [
+        ("smtpfront", &[smtp], 0),
+        ("all", &[smtp, queue, "--top", "3"], 0),
+        ("ours", &["ours.log"], 0),
+        ("sender", &[smtp, "--sender", "@SILLYPLACE.com"], 0),
+        ("since", &[smtp, "--since", "2026-11-23 01:10", "--until", "2026-11-23T01:11:30Z"], 0),
+        ("rotated", &["multilog-qmail-smtpd", "--lines", "--since", "2026-11-23 01:12:39"], 0),
+        ("message", &[smtp, "qmail-send.current", "--message", "17294"], 0),
+        ("message-of-the-queue", &["qmail-send.current", smtp, "--message", "10051875"], 0),
+        ("message-id", &["ours.log", "qmail-send.current", "--message", "<one@sillyplace.com>"], 0),
+        ("session", &["ours.log", "--session", "b2", "--json"], 0),
+        ("refused", &[smtp, "ours.log", "--lines", "--verdict", "reject", "--reason", "blocked_sender"], 0),
+        ("recipient", &["qmail-send.current", "--lines", "--recipient", "Fail@remote.example"], 0),
+        ("nobody", &[smtp, "--lines", "--sender", "nobody@example.org"], 1),
+    ];
+    for (name, arguments, code) in table {
+        let output = log().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name}: {output:?}");
+        compare(&format!("{name}.txt"), &String::from_utf8(output.stdout).unwrap());
+    }
+}
+
+#[test]
+fn the_summary_as_json() {
+    let output = log().args(["multilog-smtpfront", "multilog-qmail-send", "--json", "--top", "2"]).output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["messages"]["accepted"], 7);
+    assert_eq!(value["messages"]["reasons"]["blocked_sender"], 2);
+    assert_eq!(value["senders"].as_array().unwrap().len(), 3, "two and the others");
+    assert_eq!(value["senders"][1]["sender"], "newsletter@sillyplace.com");
+    assert_eq!(value["senders"][1]["refused_in_a_row"], 2);
+    assert_eq!(value["senders"][2]["sender"], serde_json::Value::Null);
+    assert_eq!(value["queue"]["messages"], 10);
+    assert_eq!(value["first"], "2026-11-23T01:05:21.5643955Z");
+}
+
+#[test]
+fn standard_input_is_read_and_nothing_in_it_obeyed() {
+    let hostile = b"@400000006b03915b21a3fdec mailfront[7]: MAIL FROM:<a\x1b]0;x\x07@b.example>\r\xff\n\
+                    @400000006b03915b21a3fdeC upper case\n{\"message\":\"mail\",\"verdict\":\"accept\",\
+                    \"sender\":\"<c\\u001b\\u009b@d.example>\"}\nno end";
+    for arguments in [&["--lines"][..], &["--lines", "--json"], &[], &["--json"], &["-", "--follow"]] {
+        let mut child = log().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(hostile).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!text.contains(|it: char| it.is_control() && it != '\n'), "{arguments:?}: {text:?}");
+        if arguments.contains(&"--lines") {
+            assert_eq!(text.lines().count(), 4, "{text}");
+            assert!(text.contains("@400000006b03915b21a3fdeC upper case"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn bad_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["--since", "yesterday", "x"], 64, "--since: \"yesterday\" is no time"),
+        (&["--sender", "sillyplace.com", "x"], 64, "--sender: \"sillyplace.com\" is no address"),
+        (&["--verdict", "refused", "x"], 64, "reject"),
+        (&["--reason", "nonsense", "x"], 64, "blocked_sender"),
+        (&["--tai", "utc", "x"], 64, "daemontools"),
+        (&["absent"], 1, "absent: No such file"),
+        (&["."], 1, "current: No such file"),
+        (&["--follow", "absent"], 1, "absent: No such file"),
+        (&["--follow", "-", "x"], 1, "standard input"),
+    ];
+    for (arguments, code, told) in table {
+        let output = log().current_dir(folder.path()).args(*arguments).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+    if !["portcullis", "smtpfront-qmail"].iter().any(|name| Path::new("/var/log").join(name).is_dir()) {
+        let output = log().output().unwrap();
+        assert_eq!(output.status.code(), Some(64));
+        assert!(String::from_utf8(output.stderr).unwrap().contains("name the log's folder"));
+    }
+}
+
+#[test]
+fn a_service_folder_leads_to_its_log() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("log/main")).unwrap();
+    fs::copy(data().join("multilog-smtpfront/current"), folder.path().join("log/main/current")).unwrap();
+    let output = log().arg(folder.path()).output().unwrap();
+    compare("smtpfront.txt", &String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn every_line_through_the_rotations_of_multilog() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("main");
+    let mut multilog = Multilog::start(&main);
+    multilog.write("mail session=old verdict=accept sender=<a@b.example>");
+    let mut followed = Followed::start(&main, &["--sender", "a@b.example"]);
+    followed.begins(&mut multilog);
+    // Each file has 2096 octets; some are rotated between two looks.
+    for number in 0..1000 {
+        let padding = "x".repeat(60);
+        multilog.write(&format!("mail session=n{number} verdict=accept sender=<a@b.example> helo={padding}"));
+        multilog.write(&format!("mail session=o{number} verdict=accept sender=<c@d.example>"));
+    }
+    multilog.alarm();
+    multilog.write("mail session=last verdict=reject sender=<a@b.example>");
+    let seen = followed.until("session=last ");
+    let expected: Vec<String> = (0..1000).map(|number| format!("session=n{number} ")).collect();
+    let found: Vec<&String> = seen.iter().filter(|line| line.contains("session=n")).collect();
+    assert_eq!(found.len(), 1000, "each once");
+    assert!(found.iter().zip(&expected).all(|(line, expected)| line.contains(expected)), "in their order");
+    assert!(!seen.iter().any(|line| line.contains("c@d.example") || line.contains("session=old ")));
+    let files = fs::read_dir(&main).unwrap().count();
+    assert!(files > 100, "it was rotated: {files} files");
+    // Killed, it leaves a .u file behind when it comes back.
+    multilog.restart(&main);
+    multilog.write("mail session=back verdict=accept sender=<a@b.example>");
+    followed.until("session=back ");
+}
+
+#[test]
+fn renamed_and_cut_files_are_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mail.log");
+    let append = |text: &str| File::options().append(true).create(true).open(&path).unwrap().write_all(text.as_bytes());
+    append("before\n").unwrap();
+    let mut followed = Followed::start(&path, &["--since", "2000-01-01"]);
+    append("2026-11-23T01:27:12.746Z one\n2026-11-23T01:27:12.746Z two").unwrap();
+    followed.until("one");
+    fs::rename(&path, folder.path().join("mail.log.1")).unwrap();
+    append("2026-11-23T01:27:13.746Z three\n").unwrap();
+    assert!(followed.until("three").iter().any(|line| line.ends_with("two")), "the line without its end");
+    // As copytruncate does.
+    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    append("2026-11-23T01:27:14.746Z 4\n").unwrap();
+    followed.until(" 4");
+}
+
+/// Times as in UTC, in the folder of the samples.
+fn log() -> Command {
+    let mut command = Command::new(PORTCULLIS);
+    command.arg("log").env("TZ", "UTC").env_remove("PORTCULLIS_CONFIG").current_dir(data()).stdin(Stdio::null());
+    command
+}
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/log")
+}
+
+/// With `UPDATE_EXPECTED` set the file is written instead, to be looked at before it is committed.
+fn compare(name: &str, text: &str) {
+    let path = data().join("expected").join(name);
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+}
+
+struct Multilog {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Multilog {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new("multilog");
+        command.args(["t", "s4096", "n1000"]).arg(folder).stdin(Stdio::piped());
+        let mut child = command.spawn().expect("multilog, of Debian's package daemontools");
+        let input = child.stdin.take();
+        let began = Instant::now();
+        while !folder.join("current").exists() {
+            assert!(began.elapsed() < LONG, "multilog made no file");
+            std::thread::yield_now();
+        }
+        Self { child, input }
+    }
+
+    fn write(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Rotates now.
+    fn alarm(&self) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), Signal::SIGALRM).unwrap();
+    }
+
+    fn restart(&mut self, folder: &Path) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        *self = Self::start(folder);
+    }
+}
+
+impl Drop for Multilog {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `log --follow`, and the lines that it prints.
+struct Followed {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Followed {
+    fn start(path: &Path, arguments: &[&str]) -> Self {
+        let mut child = log().arg("--follow").arg(path).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (tell, lines) = sync_channel(100_000);
+        std::thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)).ok();
+        });
+        Self { child, lines }
+    }
+
+    /// It follows from the moment when it began; until then lines are written for it to see.
+    fn begins(&self, multilog: &mut Multilog) {
+        let began = Instant::now();
+        loop {
+            multilog.write("mail session=begin verdict=accept sender=<a@b.example>");
+            if self.lines.recv_timeout(Duration::from_millis(20)).is_ok() {
+                break;
+            }
+            assert!(began.elapsed() < LONG, "it never began");
+        }
+    }
+
+    fn until(&mut self, text: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(LONG).unwrap_or_else(|_| panic!("never: {text}, but {seen:#?}"));
+            let is_last = line.contains(text);
+            seen.push(line);
+            if is_last {
+                return seen;
+            }
+        }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
