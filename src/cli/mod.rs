@@ -120,7 +120,7 @@ decides about every message before its bytes reach the queue: a blocked sender g
 sender that retries over and over is slowed, then stopped.";
 
 const AFTER_HELP: &str = "A storm fills the queue:
-  portcullis status                                                   who it is, while the proxy runs
+  portcullis status                                                   who it is
   portcullis block newsletter@sillyplace.com                          refuse it from now on
   portcullis queue list --summary                                     what it has left in the queue
   portcullis queue quarantine --sender newsletter@sillyplace.com      take that out, and keep it
