@@ -3,4 +3,5 @@
 pub mod cdb;
 pub mod control;
 pub mod load;
+pub mod run_script;
 pub mod tcprules;
