@@ -5,6 +5,7 @@ mod blocks;
 mod check;
 mod drill;
 mod explain;
+mod init;
 mod serve;
 mod status;
 
@@ -37,6 +38,7 @@ enum Command {
     Blocks(blocks::Blocks),
     Status(status::Status),
     Drill(drill::Drill),
+    Init(init::Init),
 }
 
 /// Where the configuration is; the same on every command.
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
             Command::Drill(command) => command.run(),
+            Command::Init(command) => command.run(),
         },
         Err(error) => {
             // A closed pipe behind --help is nobody's fault.

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod assemble;
 pub mod drill;
 pub mod explain;
+pub mod init;
 mod privileges;
 mod readable;
 mod reload;

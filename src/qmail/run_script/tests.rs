@@ -72,58 +72,55 @@ fn variables_reach_the_command() {
 
 #[test]
 fn what_is_not_followed_is_told_with_its_line() {
-    let table = [
-        ("a guard says nothing", "if [ -z \"$A\" -o ! -f /x ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
-        ("a short guard neither", "[ -f /x ] || exit 1\nexec x", "x", ""),
-        (
-            "a branch that sets",
-            "A=1\nif [ -f /x ]; then A=2; fi\nexec x $A",
-            "x !$A depends on a condition, line 2!",
-            "",
-        ),
-        ("a short one", "[ -f /x ] && A=1\nexec $A", "!$A depends on a condition, line 1!", ""),
-        (
-            "a branch that starts",
-            "if true; then\n  exec x\nelse\n  exec y\nfi",
-            "",
-            "2: `exec x` depends on a condition, and is not followed; 4: `exec y` depends on a condition, and is not \
-             followed",
-        ),
-        (
-            "a file of settings",
-            ". /etc/default/qmail\nexec x",
-            "x",
-            "1: /etc/default/qmail is read by the script and not here",
-        ),
-        ("a limit", "ulimit -n 100\nexec x", "x", "1: `ulimit -n 100` is not carried over"),
-        ("another program", "qmail-clean\nexec x", "x", "1: `qmail-clean` is run by the script and not here"),
-        ("a function", "f() {\n  A=1\n}\nexec x $A", "x !$A depends on a condition, line 2!", ""),
-        (
-            "a case",
-            "case $1 in\n start) exec x ;;\n stop) echo no ;;\nesac\nexec y",
-            "y",
-            "2: `exec x` depends on a condition, and is not followed",
-        ),
-        (
-            "a pipe",
-            "tcpserver 0 25 x 2>&1 | splogger smtpd 3",
-            "tcpserver 0 25 x",
-            "1: output is piped to another program, which is not carried over",
-        ),
-        (
-            "in the background",
-            "tcpserver 0 25 x &",
-            "",
-            "1: `tcpserver 0 25 x` depends on a condition, and is not followed",
-        ),
-        ("no shell", "#!/usr/bin/perl\nexec 'x';", "", "1: is no script of sh"),
-        ("a program", "\x7fELF\0", "", "1: is a program, no script"),
-    ];
-    for (what, text, command, remarks) in table {
+    for (what, text, command, remarks) in NOT_FOLLOWED {
         let (found, _, told) = told(text);
         assert_eq!((found.as_str(), told.join("; ").as_str()), (command, remarks), "{what}");
     }
 }
+
+/// What it is, the script, its command, and what is told.
+const NOT_FOLLOWED: [(&str, &str, &str, &str); 14] = [
+    ("a guard says nothing", "if [ -z \"$A\" -o ! -f /x ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
+    ("a short guard neither", "[ -f /x ] || exit 1\nexec x", "x", ""),
+    ("a branch that sets", "A=1\nif [ -f /x ]; then A=2; fi\nexec x $A", "x !$A depends on a condition, line 2!", ""),
+    ("a short one", "[ -f /x ] && A=1\nexec $A", "!$A depends on a condition, line 1!", ""),
+    (
+        "a branch that starts",
+        "if true; then\n  exec x\nelse\n  exec y\nfi",
+        "",
+        "2: `exec x` depends on a condition, and is not followed; 4: `exec y` depends on a condition, and is not \
+             followed",
+    ),
+    (
+        "a file of settings",
+        ". /etc/default/qmail\nexec x",
+        "x",
+        "1: /etc/default/qmail is read by the script and not here",
+    ),
+    ("a limit", "ulimit -n 100\nexec x", "x", "1: `ulimit -n 100` is not carried over"),
+    ("another program", "qmail-clean\nexec x", "x", "1: `qmail-clean` is run by the script and not here"),
+    ("a function", "f() {\n  A=1\n}\nexec x $A", "x !$A depends on a condition, line 2!", ""),
+    (
+        "a case",
+        "case $1 in\n start) exec x ;;\n stop) echo no ;;\nesac\nexec y",
+        "y",
+        "2: `exec x` depends on a condition, and is not followed",
+    ),
+    (
+        "a pipe",
+        "tcpserver 0 25 x 2>&1 | splogger smtpd 3",
+        "tcpserver 0 25 x",
+        "1: output is piped to another program, which is not carried over",
+    ),
+    (
+        "in the background",
+        "tcpserver 0 25 x &",
+        "",
+        "1: `tcpserver 0 25 x` depends on a condition, and is not followed",
+    ),
+    ("no shell", "#!/usr/bin/perl\nexec 'x';", "", "1: is no script of sh"),
+    ("a program", "\x7fELF\0", "", "1: is a program, no script"),
+];
 
 #[test]
 fn the_real_scripts_are_understood() {
