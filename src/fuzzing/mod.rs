@@ -5,6 +5,7 @@ mod ends;
 mod lists;
 mod message;
 mod operation;
+mod run_script;
 mod stage;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ pub use crate::fuzzing::lists::tcprules;
 pub use crate::fuzzing::message::message;
 use crate::fuzzing::operation::Operation;
 use crate::fuzzing::operation::Options;
+pub use crate::fuzzing::run_script::run_script;
 use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
 use crate::smtp::command::Command;

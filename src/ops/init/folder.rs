@@ -160,7 +160,10 @@ fn log_folder(service: Option<&Service>) -> PathBuf {
 fn log_user(chain: &Chain) -> Option<String> {
     chain.behind.iter().find_map(|link| match link.name() {
         "setuidgid" | "s6-setuidgid" => link.words.get(1)?.known().map(str::to_owned),
-        "chpst" => link.words.iter().find_map(|word| word.known()?.strip_prefix("-u").map(str::to_owned)),
+        "chpst" => {
+            let user = link.options().into_iter().find(|(letter, _)| *letter == 'u')?.1;
+            user.known().map(|user| user.split(':').next().unwrap_or(user).to_owned())
+        }
         _ => None,
     })
 }

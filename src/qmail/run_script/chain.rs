@@ -77,6 +77,12 @@ impl Link {
         self.words[0].name()
     }
 
+    /// Letter and argument of each option; one without an argument has the word it stands in. None for a program that is
+    /// not known.
+    pub fn options(&self) -> Vec<(char, Word)> {
+        wrapper(self.name()).map_or_else(Vec::new, |(letters, _)| options(&self.words[1..], letters).0)
+    }
+
     /// The line of the program.
     pub fn line(&self) -> u32 {
         self.words[0].line
@@ -121,21 +127,25 @@ fn links(mut words: &[Word]) -> Vec<Link> {
 /// How many words behind the program belong to it; `None` for a program that is not known to start another.
 fn arguments(name: &str, words: &[Word]) -> Option<usize> {
     let rest = words.get(1..)?;
-    let with_options = |letters, more| options(rest, letters).1 + more;
+    if name == "env" {
+        let minus = rest.iter().take_while(|word| word.text.starts_with('-')).count();
+        return Some(minus + rest[minus..].iter().take_while(|word| word.text.contains('=')).count());
+    }
+    let (letters, more) = wrapper(name)?;
+    Some(options(rest, letters).1 + more)
+}
+
+/// The options with an argument of a program that starts another, and how many more words it takes.
+fn wrapper(name: &str) -> Option<(&'static str, usize)> {
     Some(match name {
-        "softlimit" | "s6-softlimit" => with_options("acdfhlmoprst", 0),
-        "envdir" | "envuidgid" | "s6-envuidgid" | "s6-setuidgid" | "setuidgid" => with_options("", 1),
-        "s6-envdir" => with_options("L", 1),
-        "setlock" => with_options("", 1),
-        "rblsmtpd" => with_options("art", 0),
-        "chpst" => with_options("uUbenmdofpcrtlL/", 0),
-        "nice" => with_options("n", 0),
-        "tcp-env" => with_options("t", 0),
-        "fghack" | "fixcrio" | "nohup" | "pgrphack" | "recordio" | "tcpd" => with_options("", 0),
-        "env" => {
-            let minus = rest.iter().take_while(|word| word.text.starts_with('-')).count();
-            minus + rest[minus..].iter().take_while(|word| word.text.contains('=')).count()
-        }
+        "softlimit" | "s6-softlimit" => ("acdfhlmoprst", 0),
+        "envdir" | "envuidgid" | "s6-envuidgid" | "s6-setuidgid" | "setlock" | "setuidgid" => ("", 1),
+        "s6-envdir" => ("L", 1),
+        "rblsmtpd" => ("art", 0),
+        "chpst" => ("uUbenmdofpcrtlL/", 0),
+        "nice" => ("n", 0),
+        "tcp-env" => ("t", 0),
+        "fghack" | "fixcrio" | "nohup" | "pgrphack" | "recordio" | "tcpd" => ("", 0),
         _ => return None,
     })
 }

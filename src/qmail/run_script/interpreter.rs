@@ -186,12 +186,14 @@ impl<'a> Interpreter<'a> {
     }
 
     fn set_variable(&mut self, name: String, value: Word, exported: bool) {
+        let room = self.variables.len() < MOST_VARIABLES;
         match self.variables.iter_mut().find(|variable| variable.name == name) {
             Some(variable) => {
                 variable.value = value;
                 variable.exported |= exported;
             }
-            None => self.variables.push(Variable { name, value, exported }),
+            None if room => self.variables.push(Variable { name, value, exported }),
+            None => self.remark(value.line, "there are too many variables".to_owned()),
         }
     }
 
@@ -231,7 +233,7 @@ impl<'a> Interpreter<'a> {
     }
 
     fn expand_all(&self, words: &[RawWord]) -> Vec<Word> {
-        words.iter().flat_map(|word| self.expand(word)).collect()
+        words.iter().flat_map(|word| self.expand(word)).take(MOST_WORDS).collect()
     }
 
     /// What is not quoted is cut at its blanks.
@@ -354,8 +356,11 @@ const SETTINGS: [&str; 3] = ["cd", "ulimit", "umask"];
 /// A command with one of these is the command, `exec` or not.
 const LISTENERS: [&str; 3] = ["tcpserver", "tcpsvd", "s6-tcpserver"];
 /// Octets of a value.
-const LONGEST: usize = 64 << 10;
+const LONGEST: usize = 8 << 10;
 /// Characters of a command in a remark.
 const SHOWN: usize = 70;
 const MOST_REMARKS: usize = 200;
 const MOST_SOURCES: usize = 20;
+const MOST_VARIABLES: usize = 1000;
+/// Of a command.
+const MOST_WORDS: usize = 4096;

@@ -75,10 +75,7 @@ impl Planner<'_> {
                     self.plan.in_front.extend(["env".to_owned(), "-".to_owned()]);
                 }
             }
-            "chpst" => {
-                let remark = self.place(link.line(), "chpst: write its limits before the program in backend.spawn");
-                self.plan.remarks.push(remark);
-            }
+            "chpst" => self.chpst(link, spawn, lines),
             _ => match link.words.iter().find(|word| word.unknown.is_some()).cloned() {
                 Some(word) => self.doubt(&word, link.name()),
                 None => {
@@ -86,6 +83,34 @@ impl Planner<'_> {
                     self.plan.in_front.extend(words.into_iter().map(|word| word.text));
                 }
             },
+        }
+    }
+
+    /// Its limits are the backend's, its folder of variables stays in front, its user was found before.
+    fn chpst(&mut self, link: &Link, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
+        let program = self.program(&link.words[0].text);
+        let word = |text: &str| Word::plain(text, link.line());
+        let mut limits = Vec::new();
+        for (letter, argument) in link.options() {
+            match letter {
+                'm' | 'd' | 'o' | 'p' | 'f' | 'c' | 'r' | 't' => {
+                    limits.extend([word(&format!("-{letter}")), argument]);
+                }
+                'e' => {
+                    let folder = self.absolute(&argument.text);
+                    self.plan.in_front.extend([program.clone(), "-e".to_owned(), folder]);
+                }
+                'u' | 'v' => {}
+                _ => {
+                    let remark = self.place(link.line(), &format!("chpst -{letter} is not carried over"));
+                    self.plan.remarks.push(remark);
+                }
+            }
+        }
+        if !limits.is_empty() {
+            spawn.push(word(&program));
+            spawn.append(&mut limits);
+            lines.push(link.line());
         }
     }
 
@@ -183,7 +208,7 @@ impl Planner<'_> {
                 self.plan.remarks.push(remark);
             } else if value.unknown.is_some() {
                 self.doubt(&value, &format!("the value of {name}"));
-                self.propose("backend.env", &key(&name), quoted(&value.text), from);
+                self.propose("backend.env", &key(&name), quoted("..."), from);
             } else {
                 self.set("backend.env", &key(&name), quoted(&value.text), from);
             }

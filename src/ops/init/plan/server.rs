@@ -101,8 +101,15 @@ impl Planner<'_> {
             Some((named(link)?, format!("{} {}, {} -U", link.name(), named(link)?.text, server.program.name())))
         });
         by_environment.or_else(|| {
-            let link = chain.before.iter().chain(&chain.behind).find(|link| link.name().ends_with("setuidgid"))?;
-            Some((link.words.get(1)?.clone(), format!("{} {}", link.name(), link.words.get(1)?.text)))
+            let changes = |link: &Link| {
+                let word = match link.name() {
+                    "setuidgid" | "s6-setuidgid" => link.words.get(1)?.clone(),
+                    "chpst" => link.options().into_iter().find(|(letter, _)| *letter == 'u')?.1,
+                    _ => return None,
+                };
+                Some((word.clone(), format!("{} {}", link.name(), word.text)))
+            };
+            chain.before.iter().chain(&chain.behind).find_map(changes)
         })
     }
 
