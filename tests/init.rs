@@ -326,7 +326,7 @@ fn of_two_services_one_has_to_be_named() {
 fn unreadable_files_are_told() {
     let host = Host::with_service(SMTPFRONT);
     let closed = ["var/qmail/control/badmailfrom", "etc/tcp.smtp.cdb"];
-    closed.iter().for_each(|name| fs::set_permissions(host.path(name), fs::Permissions::from_mode(0)).unwrap());
+    closed.iter().for_each(|name| fs::set_permissions(host.path(name), fs::Permissions::from_mode(0o000)).unwrap());
     fs::create_dir_all(host.path("service/odd/run")).unwrap();
     let mut command = host.command(&["--dry-run"]);
     if nix::unistd::Uid::effective().is_root() {
