@@ -323,6 +323,54 @@ fn of_two_services_one_has_to_be_named() {
 }
 
 #[test]
+fn an_environment_that_lets_everybody_relay_is_told() {
+    let run = "#!/bin/sh\nexec envdir ./env tcpserver -R -H -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n";
+    let host = Host::with_service(run);
+    host.write("var/svc/smtp/env/RELAYCLIENT", "\n");
+    host.write("var/svc/smtp/env/DATABYTES", "5000000\n");
+    let outcome = host.configured(&["# limit comes from DATABYTES of envdir, see service/run"]);
+    Host::with_all(&outcome, &["mind       /service/smtp/run:2: envdir sets RELAYCLIENT for everybody, an open relay"]);
+}
+
+#[test]
+fn the_socket_tells_the_ipv6_build_of_tcpserver() {
+    let host = Host::with_service(SMTPFRONT);
+    host.write("proc/net/tcp6", PROC_NET_TCP.replace("00000000:0019", "00000000000000000000000000000000:0019"));
+    host.write("proc/77/comm", "tcpserver\n");
+    fs::create_dir_all(host.path("proc/77/fd")).unwrap();
+    symlink("socket:[4711]", host.path("proc/77/fd/3")).unwrap();
+    let outcome = host.configured(&["listen = [\"[::]:25\"]"]);
+    Host::with_all(&outcome, &["listening  [::]:25 by tcpserver, pid 77, user qmaild"]);
+}
+
+#[test]
+fn which_home_it_is_is_not_guessed() {
+    let host = Host::with_service(&SMTPFRONT.replace("QMAILHOME=/var/qmail;", "QMAILHOME=/opt/qmail;"));
+    let outcome = host.init(&["--dry-run"]);
+    Host::with_all(
+        &outcome,
+        &["mind       whether /var/qmail is the one that is used was not understood: write qmail.control"],
+    );
+    let host = Host::with_service(&SMTPFRONT.replace("QMAILHOME=/var/qmail; export QMAILHOME", ""));
+    host.qmail("var/lib/qmail");
+    let outcome = host.init(&["--dry-run"]);
+    Host::with_all(
+        &outcome,
+        &["whether /var/qmail or /var/lib/qmail is the one that is used was not understood", "# control = "],
+    );
+}
+
+#[test]
+fn help_has_examples() {
+    let outcome = Outcome::of(&Command::new(PORTCULLIS).args(["init", "--help"]).output().unwrap());
+    assert_eq!(outcome.code, 0);
+    Host::with_all(
+        &outcome,
+        &["Usage: portcullis init", "portcullis init --to /etc/portcullis", "--dry-run", "--json"],
+    );
+}
+
+#[test]
 fn unreadable_files_are_told() {
     let host = Host::with_service(SMTPFRONT);
     let closed = ["var/qmail/control/badmailfrom", "etc/tcp.smtp.cdb"];

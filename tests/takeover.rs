@@ -96,11 +96,14 @@ fn service(house: &House, port: u16) {
     let home = house.path("").display().to_string();
     let home = home.trim_end_matches('/');
     let run = format!(
-        "#!/bin/sh\nexec 2>&1\nQMAILHOME={home}; export QMAILHOME\nexport QMAILQUEUE={home}/qmail-queue\n\
+        "#!/bin/sh\nexec 2>&1\nQMAILHOME={home}; export QMAILHOME\n\
          LOCAL=`head -1 {home}/control/me`\nexport SMTPGREETING=\"$LOCAL ready\"\n\
-         exec softlimit -m 300000000 {tcpserver} -v -R -H -l \"$LOCAL\" -c 20 {user} \\\n  \
+         exec envdir {home}/env softlimit -m 300000000 {tcpserver} -v -R -H -l \"$LOCAL\" -c 20 {user} \\\n  \
          127.0.0.1 {port} {smtpfront}\n"
     );
+    // Nothing would be queued if this did not reach the backend.
+    fs::create_dir(house.path("env")).unwrap();
+    house.script("env/QMAILQUEUE", "HOME/qmail-queue\n");
     script(&house.path("service/smtp/run"), &run);
     script(&house.path("service/smtp/log/run"), &format!("#!/bin/sh\nexec {log} multilog t {home}/log/smtp\n"));
     fs::create_dir(house.path("log/smtp")).unwrap();

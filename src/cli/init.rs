@@ -131,7 +131,12 @@ fn print_findings(findings: &Findings) {
         };
         line("listening", &format!("{} by {who}, user {}", listener.address, listener.user));
     }
-    findings.unreadable.iter().for_each(|(path, why)| line("unreadable", &format!("{}: {why}", path.display())));
+    for (path, why) in findings.unreadable.iter().take(MOST_UNREADABLE) {
+        line("unreadable", &format!("{}: {why}", path.display()));
+    }
+    if let Some(more) = findings.unreadable.len().checked_sub(MOST_UNREADABLE).filter(|more| *more > 0) {
+        line("unreadable", &format!("and {more} more; start as root, or see --json"));
+    }
     if findings.services.is_empty() || findings.homes.is_empty() {
         let missing = match (findings.services.is_empty(), findings.homes.is_empty()) {
             (true, true) => "no service that receives mail and no qmail home",
@@ -146,6 +151,9 @@ fn print_findings(findings: &Findings) {
     }
     findings.plan.remarks.iter().for_each(|remark| line("mind", remark));
 }
+
+/// Lines on a terminal.
+const MOST_UNREADABLE: usize = 30;
 
 const EXAMPLES: &str = "Examples:
   portcullis init --dry-run

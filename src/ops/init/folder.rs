@@ -75,7 +75,10 @@ pub(super) fn files(root: &Root, wish: &Wish, findings: &Findings, service: Opti
         service: service.map(|service| service.entry.clone()),
         user: findings.plan.user.clone(),
         log: log_folder(service),
-        log_user: service.and_then(|service| log_user(&service.log.as_ref()?.1)),
+        log_user: match old_log(service) {
+            Some((_, chain, _)) => log_user(chain),
+            None => (supervisor(root, service) == Supervisor::Daemontools).then(|| "qmaill".to_owned()),
+        },
     };
     let steps = steps::text(&site, findings);
     let mut files = vec![
@@ -127,21 +130,24 @@ fn run(site: &Site, findings: &Findings) -> String {
 fn log_run(site: &Site, service: Option<&Service>) -> String {
     let head = "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n";
     let folder = for_shell(&site.log.to_string_lossy());
-    let old = service.and_then(|service| service.log.as_ref()).and_then(|(file, chain)| {
-        let words: Option<Vec<&str>> =
-            chain.behind.iter().flat_map(|link| &link.words).map(|word| word.known()).collect();
-        let (_, words) = words?.split_last().map(|(last, words)| (last.to_string(), words.to_vec()))?;
-        let known = matches!(chain.program()?.name(), "multilog" | "svlogd" | "s6-log");
-        known.then(|| (file.clone(), words.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")))
-    });
-    match (old, site.supervisor) {
-        (Some((file, words)), _) => {
+    match (old_log(service), site.supervisor) {
+        (Some((file, _, words)), _) => {
             format!("{head}# As in {}.\nexec {words} {folder}\n", shown(&file.display().to_string()))
         }
         (None, Supervisor::Runit) => format!("{head}exec svlogd -tt {folder}\n"),
         (None, Supervisor::S6) => format!("{head}exec s6-log t s1000000 n20 {folder}\n"),
         (None, _) => format!("{head}exec setuidgid qmaill multilog t s1000000 n20 {folder}\n"),
     }
+}
+
+/// The file of the old log, its chain, and its words without the folder; if it is one that is known.
+fn old_log(service: Option<&Service>) -> Option<(&Path, &Chain, String)> {
+    let (file, chain) = service?.log.as_ref()?;
+    let words: Option<Vec<&str>> = chain.behind.iter().flat_map(|link| &link.words).map(|word| word.known()).collect();
+    let words = words?;
+    let (_, before) = words.split_last()?;
+    let known = matches!(chain.program()?.name(), "multilog" | "svlogd" | "s6-log");
+    known.then(|| (file.as_path(), chain, before.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")))
 }
 
 /// Beside the old one.

@@ -133,27 +133,30 @@ pub fn look(wish: &Wish) -> Result<Outcome, String> {
 
 /// QMAILHOME of the script, else where the program is, else the only one that there is.
 fn choose_home(root: &Root, service: Option<&Service>, findings: &mut Findings) -> Option<Home> {
-    let (home, why) = named_home(root, service).or_else(|| match findings.homes.as_slice() {
+    let exported = service.and_then(|service| service.script.exported.iter().find(|(name, _)| name == "QMAILHOME"));
+    let only = || match findings.homes.as_slice() {
         [only] => Some((only.clone(), "the only qmail home that was found".to_owned())),
         _ => None,
-    })?;
+    };
+    let (home, why) = match (service, exported) {
+        // Whatever else there is, this one is not used.
+        (Some(service), Some((_, value))) => {
+            let home = Home::at(root, Path::new(value.known()?))?;
+            (home, format!("{}:{}: QMAILHOME", service.file.display(), value.line))
+        }
+        _ => service.and_then(|service| home_of_program(root, service)).or_else(only)?,
+    };
     findings.home = Some(home.folder.clone());
     findings.why_home = why;
     Some(home)
 }
 
-fn named_home(root: &Root, service: Option<&Service>) -> Option<(Home, String)> {
-    let service = service?;
-    let file = service.file.display();
-    let exported = service.script.exported.iter().find(|(name, _)| name == "QMAILHOME");
-    if let Some((_, value)) = exported {
-        let home = Home::at(root, Path::new(value.known()?))?;
-        return Some((home, format!("{file}:{}: QMAILHOME", value.line)));
-    }
+/// `/var/qmail/bin/qmail-smtpd` has its home above.
+fn home_of_program(root: &Root, service: &Service) -> Option<(Home, String)> {
     let program = service.chain.program()?.words.first()?;
     let folder = Path::new(&program.text).parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
     let home = Home::at(root, folder)?;
-    Some((home, format!("{file}:{}: the home of {}", program.line, program.text)))
+    Some((home, format!("{}:{}: the home of {}", service.file.display(), program.line, program.text)))
 }
 
 fn looked_for() -> Vec<String> {

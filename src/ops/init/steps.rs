@@ -95,8 +95,7 @@ fn prepare(site: &Site) -> String {
     if site.is_supervised() {
         let log = path(&site.log);
         commands.push(format!("mkdir -p {log}"));
-        let user = site.log_user.as_deref().or((site.supervisor == Supervisor::Daemontools).then_some("qmaill"));
-        commands.extend(user.map(|user| format!("chown {}: {log}", for_shell(user))));
+        commands.extend(site.log_user.as_ref().map(|user| format!("chown {}: {log}", for_shell(user))));
     }
     commands.join(" && ")
 }

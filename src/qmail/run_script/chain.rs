@@ -24,7 +24,7 @@ pub struct Link {
     pub words: Vec<Word>,
 }
 
-/// tcpserver or tcpsvd.
+/// tcpserver, tcpsvd or one of their kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// As it was called.
@@ -182,6 +182,8 @@ fn options(words: &[Word], letters: &str) -> (Vec<(char, Word)>, usize) {
 fn server_options(name: &str) -> Option<&'static str> {
     match name {
         "tcpserver" => Some("BIbcglntux"),
+        "sslserver" => Some("Bbcgltuwx"),
+        "s6-tcpserver" | "s6-tcpserver4" | "s6-tcpserver6" => Some("CGUbcgu"),
         "tcpsvd" => Some("Cbciltux"),
         _ => None,
     }

@@ -354,7 +354,7 @@ const HARMLESS: [&str; 16] = [
 /// What changes something that the command inherits.
 const SETTINGS: [&str; 3] = ["cd", "ulimit", "umask"];
 /// A command with one of these is the command, `exec` or not.
-const LISTENERS: [&str; 3] = ["tcpserver", "tcpsvd", "s6-tcpserver"];
+const LISTENERS: [&str; 6] = ["s6-tcpserver", "s6-tcpserver4", "s6-tcpserver6", "sslserver", "tcpserver", "tcpsvd"];
 /// Octets of a value.
 const LONGEST: usize = 8 << 10;
 /// Characters of a command in a remark.

@@ -81,6 +81,7 @@ impl Planner<'_> {
                 None => {
                     let words = self.absolute_words(link);
                     self.plan.in_front.extend(words.into_iter().map(|word| word.text));
+                    self.warn_of_relay(link);
                 }
             },
         }
@@ -213,6 +214,22 @@ impl Planner<'_> {
                 self.set("backend.env", &key(&name), quoted(&value.text), from);
             }
         }
+    }
+
+    fn warn_of_relay(&mut self, link: &Link) {
+        if link.name().ends_with("envdir") && self.in_front_sets("RELAYCLIENT") && !self.listens_on_loopback() {
+            let what = format!("{} sets RELAYCLIENT for everybody, an open relay: take it out there", link.name());
+            let remark = self.place(link.line(), &what);
+            self.plan.remarks.push(remark);
+        }
+    }
+
+    /// Whether a folder of envdir that stays in front has this variable. An empty file takes it away.
+    pub(super) fn in_front_sets(&self, name: &str) -> bool {
+        let words = self.plan.in_front.windows(2);
+        let mut folders =
+            words.filter(|pair| pair[0].ends_with("envdir") || pair[0] == "-e").map(|pair| Path::new(&pair[1]));
+        folders.any(|folder| self.root.length(&folder.join(name)).is_some_and(|length| length > 0))
     }
 
     fn listens_on_loopback(&self) -> bool {

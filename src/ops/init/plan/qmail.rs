@@ -6,7 +6,6 @@ use crate::ops::init::plan::Planner;
 use crate::ops::init::plan::quoted;
 use crate::qmail::cdb::Cdb;
 use crate::qmail::run_script::Server;
-use crate::qmail::tcprules;
 
 impl Planner<'_> {
     pub(super) fn qmail(&mut self) {
@@ -23,9 +22,12 @@ impl Planner<'_> {
             let found: Vec<String> = self.findings.homes.iter().map(|home| home.folder.display().to_string()).collect();
             let why = match found.is_empty() {
                 true => "no qmail home was found".to_owned(),
-                false => format!("which of {} it is was not understood", found.join(" and ")),
+                false => format!("whether {} is the one that is used was not understood", found.join(" or ")),
             };
             let folder = found.first().map_or("/var/qmail", String::as_str);
+            let remark =
+                format!("{why}: write qmail.control, or senders and recipients are judged without control files");
+            self.plan.remarks.push(remark);
             return self.propose("qmail", "control", quoted(&format!("{folder}/control")), why);
         };
         let folder = home.folder.join("control").to_string_lossy().into_owned();
@@ -57,7 +59,7 @@ impl Planner<'_> {
             return self.doubt(word, "-x, the rules");
         };
         let rules = self.root.read_up_to(Path::new(&name), LARGEST_RULES);
-        let told = rules.as_deref().and_then(|octets| rules_of(octets, &name));
+        let told = rules.as_deref().and_then(rules_of).filter(|_| name.ends_with(".cdb"));
         match told {
             Some(told) => {
                 self.set("qmail", "tcprules", quoted(&name), from);
@@ -65,7 +67,11 @@ impl Planner<'_> {
             }
             None => {
                 self.propose("qmail", "tcprules", quoted(&name), from);
-                let what = if rules.is_none() { "is not there, or cannot be read" } else { "is no cdb" };
+                let what = match rules {
+                    None => "is not there, or cannot be read",
+                    Some(_) if !name.ends_with(".cdb") => "would be read as text: give it a name that ends in .cdb",
+                    Some(_) => "is no cdb",
+                };
                 self.plan.remarks.push(format!("{name}: {what}, so no rules are set"));
             }
         }
@@ -94,6 +100,9 @@ impl Planner<'_> {
         let exported =
             self.service.and_then(|service| service.script.exported.iter().find(|(name, _)| name == "DATABYTES"));
         match (exported, databytes) {
+            _ if self.in_front_sets("DATABYTES") => {
+                self.tell("size", "limit comes from DATABYTES of envdir, see service/run")
+            }
             (Some((_, value)), _) => {
                 self.tell("size", format!("limit comes from DATABYTES in [backend.env], {}", value.text))
             }
@@ -112,11 +121,7 @@ impl Planner<'_> {
 }
 
 /// How many rules there are, and what they do that matters here.
-fn rules_of(octets: &[u8], name: &str) -> Option<String> {
-    if !name.ends_with(".cdb") {
-        let rules = tcprules::parse_text(name, octets).rules;
-        return Some(format!("{} rules", rules.len()));
-    }
+fn rules_of(octets: &[u8]) -> Option<String> {
     let cdb = Cdb::read(octets).ok()?;
     let sets = |data: &[u8], name: &[u8]| {
         data.split(|octet| *octet == 0).any(|set| set.strip_prefix(b"+").is_some_and(|set| set.starts_with(name)))

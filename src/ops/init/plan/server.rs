@@ -28,6 +28,10 @@ impl Planner<'_> {
         self.user(server);
         self.hostname(server);
         self.per_client(server);
+        if server.program.name() == "sslserver" {
+            let remark = self.place(server.program.line, "TLS of sslserver is not carried over: write [tls]");
+            self.plan.remarks.push(remark);
+        }
         if let Some(banner) = server.option('B') {
             let remark = self.option('B', banner);
             self.plan.remarks.push(format!("{remark}: a banner before the server's own is not carried over"));
@@ -160,9 +164,9 @@ impl Planner<'_> {
         self.tell("server", automatic);
     }
 
-    /// tcpsvd -C: connections of one address, and a text for the next one.
+    /// tcpsvd -C, and of s6: connections of one address, and a text for the next one.
     fn per_client(&mut self, server: &Server) {
-        let Some(word) = server.option('C').filter(|_| server.program.name() == "tcpsvd") else { return };
+        let Some(word) = server.option('C').filter(|_| server.program.name() != "sslserver") else { return };
         let number = word.text.split(':').next().and_then(|number| number.parse::<u64>().ok());
         match number.filter(|number| *number > 0 && word.unknown.is_none()) {
             Some(number) => {
