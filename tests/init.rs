@@ -228,9 +228,12 @@ fn a_unit_of_systemd_xinetd_and_inetd() {
         let host = Host::new();
         host.qmail("var/qmail");
         host.program("usr/sbin/smtpfront-qmail");
+        fs::create_dir_all(host.path("usr/lib/systemd/system")).unwrap();
+        symlink("/dev/null", host.path("usr/lib/systemd/system/masked.service")).unwrap();
         host.write(file, text);
         let outcome = host.configured(&["listen = [\"0.0.0.0:25\"]", "user = \"qmaild\"", spawn]);
         Host::with_all(&outcome, &[step]);
+        assert!(!outcome.out.contains("unreadable"), "{}", outcome.out);
         if file.ends_with(".service") {
             let unit = host.text("systemd/portcullis.service");
             for line in [
@@ -269,7 +272,7 @@ fn nothing_is_as_expected() {
 
 #[test]
 fn what_is_not_understood_is_said_and_never_guessed() {
-    let run = "#!/bin/sh\n. /etc/default/qmail\nPATH=/opt/bin:$PATH\nexport PATH RELAYCLIENT\nRELAYCLIENT=; export RELAYCLIENT\n\
+    let run = "#!/bin/sh\n. /etc/default/qmail; export DATABYTES=${DATABYTES:-30000000}\nPATH=/opt/bin:$PATH\nexport PATH RELAYCLIENT\nRELAYCLIENT=; export RELAYCLIENT\n\
                exec tcpserver -c `wc -l </etc/limits` -u qmaild \"$ADDRESS\" 25 /usr/sbin/smtpfront-qmail\n";
     let host = Host::with_service(run);
     let outcome = host.init(&[]);
@@ -277,6 +280,7 @@ fn what_is_not_understood_is_said_and_never_guessed() {
     let text = host.text("portcullis.toml");
     for told in [
         "/service/smtp/run:2: /etc/default/qmail is read by the script and not here",
+        "/service/smtp/run:2: the value of DATABYTES: ${DATABYTES:-30000000} is not understood",
         "/service/smtp/run:3: the value of PATH: $PATH is not set by the script",
         "/service/smtp/run:5: RELAYCLIENT for everybody is an open relay: left out",
         "/service/smtp/run:6: -c, sessions at a time: `wc -l </etc/limits` is not understood",
@@ -285,6 +289,7 @@ fn what_is_not_understood_is_said_and_never_guessed() {
         assert!(text.contains(&format!("#   {told}")), "{told}\n{text}");
         assert!(outcome.out.contains(&format!("mind       {told}")), "{told}\n{}", outcome.out);
     }
+    assert!(text.contains("\n# limit = \"...\"\n"), "{text}");
     assert!(!text.contains("\nlisten = ") && !text.contains("\nmax = ") && !text.contains("RELAYCLIENT ="), "{text}");
 }
 

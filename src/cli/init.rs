@@ -122,7 +122,10 @@ fn print_findings(findings: &Findings) {
         let state = if service.active { "" } else { ", not active" };
         line("service", &format!("{} ({}, {port}{state})", service.entry.display(), service.supervisor));
         line("", &service.command);
-        service.remarks.iter().for_each(|remark| line("", remark));
+        // Those of the one that is taken over are among what to mind.
+        if Some(&service.entry) != findings.takes_over.as_ref() {
+            service.remarks.iter().for_each(|remark| line("", remark));
+        }
     }
     for listener in &findings.listeners {
         let who = match (&listener.program, listener.pid) {

@@ -161,10 +161,12 @@ fn systemd(root: &Root, accounts: &Accounts) -> Vec<Service> {
             let is_unit = name.to_str().is_some_and(|name| name.ends_with(".service"));
             // A unit in /etc stands over one of the same name elsewhere.
             let is_known = services.iter().any(|known| known.entry.file_name() == Some(&name));
-            if !is_unit || is_known {
+            let file = Path::new(folder).join(name);
+            let is_masked = || root.canonical(&file) == Path::new("/dev/null");
+            if !is_unit || is_known || is_masked() {
                 continue;
             }
-            let found = unit(root, accounts, &Path::new(folder).join(name));
+            let found = unit(root, accounts, &file);
             services.extend(found.filter(|(service, text)| service.receives_mail(text)).map(|(service, _)| service));
         }
     }

@@ -103,9 +103,13 @@ impl Planner<'_> {
             _ if self.in_front_sets("DATABYTES") => {
                 self.tell("size", "limit comes from DATABYTES of envdir, see service/run")
             }
-            (Some((_, value)), _) => {
-                self.tell("size", format!("limit comes from DATABYTES in [backend.env], {}", value.text))
-            }
+            (Some((_, value)), _) => match value.known() {
+                Some(octets) => self.tell("size", format!("limit comes from DATABYTES in [backend.env], {octets}")),
+                None => {
+                    let from = self.place(value.line, "DATABYTES, which was not understood");
+                    self.propose("size", "limit", quoted("..."), from);
+                }
+            },
             (None, Some(octets)) => self.tell("size", format!("limit comes from control/databytes, now {octets}")),
             (None, None) => {
                 self.tell("size", "nothing limited the size: neither control/databytes nor DATABYTES in the script.");
