@@ -6,7 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick instructions abuse fuzz cert deb
 
-FUZZ_TARGETS := command config data list log message queue reply session tcprules
+FUZZ_TARGETS := command config data list log message queue reply run_script session tcprules
 FUZZ_SECONDS ?= 60
 
 help: ## this list

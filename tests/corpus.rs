@@ -51,6 +51,11 @@ fn reply() {
 }
 
 #[test]
+fn run_script() {
+    replay("run_script", portcullis::fuzzing::run_script);
+}
+
+#[test]
 fn session() {
     replay("session", portcullis::fuzzing::session);
 }

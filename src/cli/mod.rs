@@ -6,6 +6,7 @@ mod blocks;
 mod check;
 mod drill;
 mod explain;
+mod init;
 mod log;
 mod manual;
 mod queue;
@@ -43,6 +44,7 @@ enum Command {
     Queue(queue::Queue),
     Log(log::Log),
     Drill(drill::Drill),
+    Init(init::Init),
     Completions(manual::Completions),
     #[command(hide = true, name = "man")]
     Manual(manual::Manual),
@@ -90,6 +92,7 @@ pub fn run() -> ExitCode {
             Command::Queue(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Drill(command) => command.run(),
+            Command::Init(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Manual(command) => command.run(),
         },

@@ -7,6 +7,7 @@ mod log;
 mod message;
 mod operation;
 mod queue;
+mod run_script;
 mod stage;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ pub use crate::fuzzing::message::message;
 use crate::fuzzing::operation::Operation;
 use crate::fuzzing::operation::Options;
 pub use crate::fuzzing::queue::queue;
+pub use crate::fuzzing::run_script::run_script;
 use crate::fuzzing::stage::Stage;
 use crate::smtp::command;
 use crate::smtp::command::Command;

@@ -6,4 +6,5 @@ pub mod control;
 pub mod load;
 pub mod log;
 pub mod queue;
+pub mod run_script;
 pub mod tcprules;

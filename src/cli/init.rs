@@ -1,0 +1,164 @@
+//! `init`: what this host has for receiving mail, printed, and the configuration and service that would take over, written
+//! into a new folder. What is looked at is `ops::init`'s.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::INTERNAL;
+use crate::cli::print;
+use crate::config::file::Overrides;
+use crate::ops::assemble::Origin;
+use crate::ops::init;
+use crate::ops::init::Files;
+use crate::ops::init::Findings;
+use crate::ops::init::Wish;
+
+/// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
+///
+/// Run scripts are read, never run. Nothing is changed: one new folder is written, with a commented configuration, a
+/// service folder, and the steps to switch and to switch back. Root is not needed, but sees more. Exit code 0 when all
+/// that receiving mail needs was found, else 1.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Init {
+    /// The folder to write: a new one, or an empty one
+    #[arg(long, value_name = "DIR", default_value = "./portcullis-init")]
+    to: PathBuf,
+    /// The service to take over, by its folder or its unit [default: the one on port 25]
+    #[arg(long, value_name = "PATH")]
+    service: Option<PathBuf>,
+    /// Look at the copy of a host below this folder; paths stay those of the host
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Write nothing: print what was found, and the files
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Init {
+    pub(super) fn run(&self) -> ExitCode {
+        let (folder, program) = match (std::path::absolute(&self.to), std::env::current_exe()) {
+            (Ok(folder), Ok(program)) => (folder, program),
+            (Err(error), _) | (_, Err(error)) => {
+                eprintln!("{}: {error}", self.to.display());
+                return ExitCode::from(INTERNAL);
+            }
+        };
+        let wish = Wish { root: self.root.clone(), service: self.service.clone(), folder, program };
+        if !self.root.is_dir() {
+            eprintln!("--root {}: is no folder that can be entered", self.root.display());
+            return ExitCode::FAILURE;
+        }
+        let (findings, files) = match init::look(&wish) {
+            Ok(outcome) => (outcome.findings, outcome.files),
+            Err(what) => {
+                eprintln!("--service {}", init::shown(&what));
+                return ExitCode::FAILURE;
+            }
+        };
+        let written = match &files {
+            Some(files) if !self.dry_run => match init::write(&wish.folder, files) {
+                Ok(()) => true,
+                Err(what) => {
+                    eprintln!("{what}");
+                    return ExitCode::FAILURE;
+                }
+            },
+            _ => false,
+        };
+        let faults = if written && self.root == Path::new("/") { faults(&wish) } else { Vec::new() };
+        if self.json {
+            let folder = written.then_some(&wish.folder);
+            print(&json!({ "findings": findings, "written": folder, "faults": faults }).to_string());
+        } else {
+            print_findings(&findings);
+            self.print_files(&wish, files.as_ref(), &faults);
+        }
+        if findings.plan.complete && faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn print_files(&self, wish: &Wish, files: Option<&Files>, faults: &[String]) {
+        let Some(Files { files, steps }) = files else {
+            return print("\nNothing is written: say with --service which of the services is to be taken over.");
+        };
+        if self.dry_run {
+            for (name, text, mode) in files {
+                print(&format!("\n--- {} (mode {mode:o})\n{text}", wish.folder.join(name).display()));
+            }
+            return print("Nothing was written.");
+        }
+        print(&format!("\nwritten    {}", wish.folder.display()));
+        files.iter().for_each(|(name, ..)| print(&format!("           {name}")));
+        faults.iter().for_each(|fault| print(&format!("fault      {fault}")));
+        print(&format!("\n{steps}"));
+    }
+}
+
+/// What `check` would say of what was written.
+fn faults(wish: &Wish) -> Vec<String> {
+    let file = wish.folder.join("portcullis.toml");
+    match Origin::find(Some(&file), Overrides::default()).assemble() {
+        Ok(_) => Vec::new(),
+        Err(refused) => refused.faults.iter().map(|fault| init::shown(&fault.to_string())).collect(),
+    }
+}
+
+fn print_findings(findings: &Findings) {
+    let line = |head: &str, text: &str| print(&format!("{head:<10} {}", init::shown(text)));
+    for home in &findings.homes {
+        let taken = if Some(&home.folder) == findings.home.as_ref() { findings.why_home.as_str() } else { "not taken" };
+        line("qmail", &format!("{} ({taken})", home.folder.display()));
+        home.control.iter().for_each(|file| line("", &format!("control/{}: {}", file.name, file.says)));
+    }
+    for service in &findings.services {
+        let port = service.port.map_or("port not understood".to_owned(), |port| format!("port {port}"));
+        let state = if service.active { "" } else { ", not active" };
+        line("service", &format!("{} ({}, {port}{state})", service.entry.display(), service.supervisor));
+        line("", &service.command);
+        // Those of the one that is taken over are among what to mind.
+        if Some(&service.entry) != findings.takes_over.as_ref() {
+            service.remarks.iter().for_each(|remark| line("", remark));
+        }
+    }
+    for listener in &findings.listeners {
+        let who = match (&listener.program, listener.pid) {
+            (Some(program), Some(pid)) => format!("{program}, pid {pid}"),
+            _ => "a process that only root can see".to_owned(),
+        };
+        line("listening", &format!("{} by {who}, user {}", listener.address, listener.user));
+    }
+    for (path, why) in findings.unreadable.iter().take(MOST_UNREADABLE) {
+        line("unreadable", &format!("{}: {why}", path.display()));
+    }
+    if let Some(more) = findings.unreadable.len().checked_sub(MOST_UNREADABLE).filter(|more| *more > 0) {
+        line("unreadable", &format!("and {more} more; start as root, or see --json"));
+    }
+    if findings.services.is_empty() || findings.homes.is_empty() {
+        let missing = match (findings.services.is_empty(), findings.homes.is_empty()) {
+            (true, true) => "no service that receives mail and no qmail home",
+            (true, false) => "no service that receives mail",
+            _ => "no qmail home",
+        };
+        line("not found", &format!("{missing}; looked for:"));
+        findings.looked_for.iter().for_each(|place| line("", place));
+    }
+    if let Some(service) = &findings.takes_over {
+        line("takes over", &service.display().to_string());
+    }
+    findings.plan.remarks.iter().for_each(|remark| line("mind", remark));
+}
+
+/// Lines on a terminal.
+const MOST_UNREADABLE: usize = 30;
+
+const EXAMPLES: &str = "Examples:
+  portcullis init --dry-run
+  portcullis init --to /etc/portcullis
+  portcullis init --service /service/qmail-smtpd --to /etc/portcullis";

@@ -1,0 +1,107 @@
+//! Units of systemd, and services of xinetd and inetd, written as the run script that would do the same, line by line, so
+//! that one reader is enough for all of them. Pure.
+
+use std::fmt::Write;
+
+/// A unit of systemd: `Environment=` and `ExecStart=`; each at the line where it stands.
+pub(super) fn systemd(text: &str) -> String {
+    let value_of = |wanted: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(wanted)?.trim_start().strip_prefix('='));
+        line.map(str::trim).filter(|value| !value.is_empty())
+    };
+    let as_user = value_of("User").filter(|user| *user != "root").map(|user| format!("setuidgid {user} "));
+    let mut script = String::new();
+    let mut joined = false;
+    for line in text.lines() {
+        let (key, value) = line.trim().split_once('=').unwrap_or_default();
+        let value = value.trim_start();
+        let written = match key.trim_end() {
+            // A command or a list that goes on.
+            _ if joined => line.to_owned(),
+            "Environment" => format!("export {value}"),
+            "EnvironmentFile" => format!(". {}", value.trim_start_matches('-')),
+            "ExecStart" => {
+                let command = value.trim_start_matches(['-', '@', ':', '+', '!']);
+                format!("exec {}{command}", as_user.as_deref().unwrap_or_default())
+            }
+            _ => String::new(),
+        };
+        joined = !written.is_empty() && written.ends_with('\\');
+        script.push_str(&written);
+        script.push('\n');
+    }
+    script
+}
+
+/// The service of port 25 in a file of xinetd, if there is one.
+pub(super) fn xinetd(text: &str) -> Option<String> {
+    let (at, _) = text.lines().enumerate().find(|(_, line)| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), ["service", "smtp" | "25", ..])
+    })?;
+    let block = text.lines().skip(at).take_while(|line| line.trim() != "}");
+    let mut attributes = Vec::new();
+    let mut environment = Vec::new();
+    for (number, line) in block.enumerate() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let (key, value) = (key.trim().trim_end_matches(['+', '-']).trim_end(), value.trim());
+        match key {
+            "env" => environment.push((at + number, value)),
+            _ => attributes.push((at + number, key, value)),
+        }
+    }
+    let value = |wanted: &str| attributes.iter().find(|(_, key, _)| *key == wanted).map(|(.., value)| *value);
+    let (line, ..) = attributes.iter().find(|(_, key, _)| *key == "server")?;
+    let mut command = String::from("exec tcpserver -R");
+    if let Some(user) = value("user").filter(|user| *user != "root") {
+        let _ = write!(command, " -u {user}");
+    }
+    if let Some(instances) = value("instances").filter(|number| number.parse::<u32>().is_ok()) {
+        let _ = write!(command, " -c {instances}");
+    }
+    let _ = write!(command, " {} 25 {}", value("bind").unwrap_or("0"), value("server")?);
+    let _ = write!(command, " {}", value("server_args").unwrap_or_default());
+    let mut lines = vec![String::new(); text.lines().count().max(*line + 1)];
+    // What is set after the command would not be seen.
+    for (at, value) in environment {
+        lines[at.min(*line)] += &format!("export {value}; ");
+    }
+    lines[*line] += &command;
+    Some(lines.join("\n"))
+}
+
+/// The service of port 25 in inetd.conf, if there is one.
+pub(super) fn inetd(text: &str) -> Option<String> {
+    let mut script = String::new();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["smtp" | "25", "stream", _, _, user, program, _, arguments @ ..] = words.as_slice() {
+            let user = user.split(['.', ':']).next().unwrap_or_default();
+            let _ = write!(script, "exec tcpserver -u {user} 0 25 {program} {}", arguments.join(" "));
+            return Some(script);
+        }
+        script.push('\n');
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_becomes_a_script_with_its_lines() {
+        let unit = "[Service]\nUser=qmaild\nEnvironment=A=b \"C=d e\"\nEnvironmentFile=-/etc/default/x\n\
+                    ExecStart=-/usr/bin/tcpserver 0 25 \\\n  /x\nRestart=always";
+        let script =
+            "\n\nexport A=b \"C=d e\"\n. /etc/default/x\nexec setuidgid qmaild /usr/bin/tcpserver 0 25 \\\n  /x\n\n";
+        assert_eq!(systemd(unit), script);
+        let file = "service smtp\n{\n  user = qmaild\n  server = /x/tcp-env\n  server_args = /y/qmail-smtpd\n  env = A=b\n\
+                    instances = 30\n}\n";
+        let script = "\n\n\nexport A=b; exec tcpserver -R -u qmaild -c 30 0 25 /x/tcp-env /y/qmail-smtpd\n\n\n\n";
+        assert_eq!(xinetd(file).as_deref(), Some(script));
+        let file = "# smtp\nsmtp stream tcp nowait qmaild.nofiles /x/tcp-env tcp-env /y/qmail-smtpd -v\n";
+        assert_eq!(inetd(file).as_deref(), Some("\nexec tcpserver -u qmaild 0 25 /x/tcp-env /y/qmail-smtpd -v"));
+        assert_eq!((xinetd("service ftp\n{\n}\n"), inetd("ftp stream tcp nowait root /x x")), (None, None));
+    }
+}

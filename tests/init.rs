@@ -1,0 +1,447 @@
+//! `init` on copies of hosts: what it finds, what it writes, and that it says what it did not understand. Nothing of the
+//! real host is looked at, nothing is started.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use proxy::Outcome;
+use proxy::PORTCULLIS;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SMTPFRONT: &str = include_str!("samples/service/smtpfront-qmail.run");
+const LOG: &str = include_str!("samples/service/smtpfront-qmail.log.run");
+const LIFE: &str = include_str!("samples/service/life-with-qmail.run");
+const RULES: &[u8] = include_bytes!("samples/tcp.smtp.cdb");
+
+/// A copy of a host, and a place to write to.
+struct Host(TempDir);
+
+impl Host {
+    /// Without any service.
+    fn new() -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        fs::set_permissions(host.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        host.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nqmaild:x:7791:2108::/var/qmail:/bin/true\n");
+        host.write("etc/group", "root:x:0:\nnofiles:x:2108:\nmail:x:8:\n");
+        host
+    }
+
+    /// With qmail, its usual programs, and one service under daemontools.
+    fn with_service(run: &str) -> Self {
+        let host = Self::new();
+        host.qmail("var/qmail");
+        host.write("etc/tcp.smtp.cdb", RULES);
+        for program in ["usr/bin/softlimit", "usr/bin/tcpserver", "usr/bin/rblsmtpd", "usr/bin/envdir"] {
+            host.program(program);
+        }
+        host.program("usr/sbin/smtpfront-qmail");
+        host.program("var/qmail/bin/qmail-smtpd");
+        host.write("var/svc/smtp/run", run);
+        host.write("var/svc/smtp/log/run", LOG);
+        fs::create_dir_all(host.path("service")).unwrap();
+        symlink("/var/svc/smtp", host.path("service/smtp")).unwrap();
+        host
+    }
+
+    fn qmail(&self, home: &str) {
+        for (name, text) in [
+            ("me", "mx.example.org\n"),
+            ("badmailfrom", "# us\nnewsletter@sillyplace.com\n@blocked.example\n"),
+            ("rcpthosts", "example.org\n"),
+            ("concurrencyincoming", "30\n"),
+            ("databytes", "10000000\n"),
+        ] {
+            self.write(&format!("{home}/control/{name}"), text);
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn program(&self, name: &str) {
+        self.write(name, "");
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PORTCULLIS);
+        command.current_dir(self.0.path()).args(["init", "--root", ".", "--to", "new"]).args(arguments);
+        command
+    }
+
+    fn init(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// What was written.
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.path("new").join(name)).unwrap()
+    }
+
+    /// Runs it, and looks at the configuration: each of these lines stands in it as it is.
+    fn configured(&self, lines: &[&str]) -> Outcome {
+        let outcome = self.init(&[]);
+        assert_eq!((outcome.code, outcome.err.as_str()), (0, ""), "{outcome:?}");
+        let text = self.text("portcullis.toml");
+        for line in lines {
+            assert!(text.lines().any(|written| written == *line), "{line}\n{text}");
+        }
+        outcome
+    }
+
+    fn with_all(outcome: &Outcome, told: &[&str]) {
+        told.iter().for_each(|told| assert!(outcome.out.contains(told), "{told}\n{}", outcome.out));
+    }
+}
+
+#[test]
+fn smtpfront_under_daemontools() {
+    let host = Host::with_service(SMTPFRONT);
+    let outcome = host.configured(&[
+        "# /service/smtp/run:8: tcpserver 0 25",
+        "listen = [\"0.0.0.0:25\"]",
+        "# /service/smtp/run:7: envuidgid qmaild, tcpserver -U",
+        "user = \"qmaild\"",
+        "# hostname comes from control/me, now \"mx.example.org\"",
+        "spawn = [\"/usr/bin/softlimit\", \"-m\", \"300000000\", \"/usr/sbin/smtpfront-qmail\"]",
+        "# /service/smtp/run:8: tcpserver -c 20",
+        "max = 20",
+        "QMAILHOME = \"/var/qmail\"",
+        "# /service/smtp/run:5: exported, what `head -1 /var/qmail/control/me` says now",
+        "SMTPGREETING = \"mx.example.org\"",
+        "TIMEOUT = \"20\"",
+        "control = \"/var/qmail/control\"",
+        "#   badmailfrom 2 entries",
+        "tcprules = \"/etc/tcp.smtp.cdb\"",
+        "# limit comes from control/databytes, now 10000000",
+    ]);
+    Host::with_all(&outcome, &["takes over /service/smtp\n", "svc -d /service/smtp; svc -u /service/portcullis"]);
+    let new = host.path("new");
+    let run = host.text("service/run");
+    assert!(run.ends_with(&format!("exec {PORTCULLIS} serve -c {}/portcullis.toml 2>&1\n", new.display())), "{run}");
+    let log = host.text("service/log/run");
+    assert!(log.ends_with("exec setuidgid qmaill multilog t s16384 n5 /var/log/portcullis\n"), "{log}");
+    for (name, mode) in
+        [("service/run", 0o755), ("service/log/run", 0o755), ("portcullis.toml", 0o644), ("state", 0o750)]
+    {
+        let found = fs::metadata(new.join(name)).unwrap().permissions().mode() & 0o777;
+        // The umask may take more.
+        assert_eq!(found | 0o022, mode | 0o022, "{name}");
+    }
+    assert!(outcome.out.ends_with(&format!("{}\n", host.text("STEPS"))));
+}
+
+#[test]
+fn qmail_smtpd_behind_rblsmtpd_and_envdir() {
+    let run = LIFE
+        .replace("exec /usr/local/bin/softlimit", "exec envdir ./env softlimit")
+        .replace("/usr/local/bin/tcpserver", "tcpserver")
+        .replace("/var/qmail/bin/qmail-smtpd", "rblsmtpd -b -r zen.example /var/qmail/bin/qmail-smtpd");
+    let host = Host::with_service(&run);
+    let outcome = host.configured(&[
+        "user = \"qmaild\"",
+        "# /service/smtp/run:21: tcpserver -u 7791",
+        "spawn = [\"/usr/bin/softlimit\", \"-m\", \"2000000\", \"/usr/bin/rblsmtpd\", \"-b\", \"-r\", \"zen.example\", \
+         \"/var/qmail/bin/qmail-smtpd\"]",
+        "# max comes from control/concurrencyincoming, now 30, as before: /service/smtp/run:20: tcpserver -c 30",
+        "# /service/smtp/run:21: the home of /var/qmail/bin/qmail-smtpd",
+        "control = \"/var/qmail/control\"",
+        "lookup = \"off\"",
+    ]);
+    let text = host.text("portcullis.toml");
+    assert!(!text.contains("\nmax = ") && !text.contains("\ngroup = "), "{text}");
+    assert!(text.contains("tcpserver without -H: names of clients are not looked up"), "{text}");
+    // Its variables reach the backend as before, also when the folder changes.
+    let run = host.text("service/run");
+    assert!(run.contains("exec /usr/bin/envdir /var/svc/smtp/env /"), "{run}");
+    assert!(!outcome.out.contains("mind"), "a guard is no reason to mind:\n{}", outcome.out);
+}
+
+#[test]
+fn tcpsvd_under_runit() {
+    let host = Host::new();
+    host.qmail("var/lib/qmail");
+    host.program("usr/sbin/smtpfront-qmail");
+    host.program("usr/bin/chpst");
+    host.write("proc/sys/kernel/hostname", "mx.example.org\n");
+    host.write("etc/sv/smtp/run", RUNIT);
+    host.write("etc/sv/smtp/log/run", "#!/bin/sh\nexec chpst -uqmaild svlogd -tt /var/log/smtp\n");
+    fs::create_dir_all(host.path("etc/service")).unwrap();
+    symlink("/etc/sv/smtp", host.path("etc/service/smtp")).unwrap();
+    let outcome = host.configured(&[
+        "listen = [\"127.0.0.1:25\"]",
+        "user = \"qmaild\"",
+        "group = \"mail\"",
+        "max_connections_per_client = 14",
+        "max = 56",
+        "spawn = [\"/usr/bin/chpst\", \"-m\", \"3000000\", \"/usr/sbin/smtpfront-qmail\"]",
+        "SMTPGREETING = \"mx.example.org ready\"",
+        "control = \"/var/lib/qmail/control\"",
+    ]);
+    let told = [
+        "sv down /etc/service/smtp; sv up /etc/service/portcullis",
+        "mind       /etc/service/smtp/run:4: tcpsvd -i ./peers: instructions",
+    ];
+    Host::with_all(&outcome, &told);
+    assert!(host.text("service/log/run").ends_with("exec chpst -uqmaild svlogd -tt /var/log/portcullis\n"));
+}
+
+const RUNIT: &str = "#!/bin/sh
+exec 2>&1
+exec env SMTPGREETING=\"$(hostname -f) ready\" chpst -m3000000 \\
+  tcpsvd -vhl0 -uqmaild:mail -i./peers -c56 -C'14:421 per host limit\\r\\n' 127.0.0.1 25 smtpfront-qmail
+";
+
+#[test]
+fn a_unit_of_systemd_xinetd_and_inetd() {
+    let unit = "[Service]\nUser=qmaild\nEnvironment=QMAILHOME=/var/qmail\nExecStart=/usr/bin/tcpserver -R -H 0 25 \\\n  \
+                /usr/sbin/smtpfront-qmail\n";
+    let xinetd = "service smtp\n{\n\tdisable = no\n\tuser = qmaild\n\tserver = /var/qmail/bin/tcp-env\n\
+                  \tserver_args = /var/qmail/bin/qmail-smtpd\n\tinstances = 30\n}\n";
+    let inetd = "smtp stream tcp nowait qmaild /var/qmail/bin/tcp-env tcp-env /var/qmail/bin/qmail-smtpd\n";
+    let spawn = "spawn = [\"/var/qmail/bin/qmail-smtpd\"]";
+    for (file, text, spawn, step) in [
+        (
+            "etc/systemd/system/smtp.service",
+            unit,
+            "spawn = [\"/usr/sbin/smtpfront-qmail\"]",
+            "systemctl stop smtp.service; systemctl start portcullis",
+        ),
+        ("etc/xinetd.d/smtp", xinetd, spawn, "(take the service out of /etc/xinetd.d/smtp"),
+        ("etc/inetd.conf", inetd, spawn, "(take the service out of /etc/inetd.conf"),
+    ] {
+        let host = Host::new();
+        host.qmail("var/qmail");
+        host.program("usr/sbin/smtpfront-qmail");
+        fs::create_dir_all(host.path("usr/lib/systemd/system")).unwrap();
+        symlink("/dev/null", host.path("usr/lib/systemd/system/masked.service")).unwrap();
+        host.write(file, text);
+        let outcome = host.configured(&["listen = [\"0.0.0.0:25\"]", "user = \"qmaild\"", spawn]);
+        Host::with_all(&outcome, &[step]);
+        assert!(!outcome.out.contains("unreadable"), "{}", outcome.out);
+        if file.ends_with(".service") {
+            let unit = host.text("systemd/portcullis.service");
+            for line in [
+                format!("ExecStart={PORTCULLIS} serve -c {}/portcullis.toml", host.path("new").display()),
+                format!("ReadWritePaths={}/state", host.path("new").display()),
+            ] {
+                assert!(unit.lines().any(|written| written == line), "{line}\n{unit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_as_expected() {
+    let host = Host::new();
+    let outcome = host.init(&[]);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let told = [
+        "no service that receives mail and no qmail home",
+        "/service/*/run",
+        "/var/lib/qmail/control",
+        "/proc/net/tcp6",
+    ];
+    Host::with_all(&outcome, &told);
+    let text = host.text("portcullis.toml");
+    for line in ["# listen = [\"0.0.0.0:25\"]", "# tcp = \"127.0.0.1:2526\"", "# control = \"/var/qmail/control\""] {
+        assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+    }
+    assert!(host.text("STEPS").contains("The configuration is NOT complete"));
+    // The commented keys are what `check` asks for.
+    let mut check = Command::new(PORTCULLIS);
+    let check = Outcome::of(&check.args(["check", "-c"]).arg(host.path("new/portcullis.toml")).output().unwrap());
+    assert_eq!(check.code, 1);
+    assert!(check.out.contains("no backend"), "{check:?}");
+}
+
+#[test]
+fn what_is_not_understood_is_said_and_never_guessed() {
+    let run = "#!/bin/sh\n. /etc/default/qmail; export DATABYTES=${DATABYTES:-30000000}\nPATH=/opt/bin:$PATH\nexport PATH RELAYCLIENT\nRELAYCLIENT=; export RELAYCLIENT\n\
+               exec tcpserver -c `wc -l </etc/limits` -u qmaild \"$ADDRESS\" 25 /usr/sbin/smtpfront-qmail\n";
+    let host = Host::with_service(run);
+    let outcome = host.init(&[]);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    let text = host.text("portcullis.toml");
+    for told in [
+        "/service/smtp/run:2: /etc/default/qmail is read by the script and not here",
+        "/service/smtp/run:2: the value of DATABYTES: ${DATABYTES:-30000000} is not understood",
+        "/service/smtp/run:3: the value of PATH: $PATH is not set by the script",
+        "/service/smtp/run:5: RELAYCLIENT for everybody is an open relay: left out",
+        "/service/smtp/run:6: -c, sessions at a time: `wc -l </etc/limits` is not understood",
+        "/service/smtp/run:6: the address: $ADDRESS is not set by the script",
+    ] {
+        assert!(text.contains(&format!("#   {told}")), "{told}\n{text}");
+        assert!(outcome.out.contains(&format!("mind       {told}")), "{told}\n{}", outcome.out);
+    }
+    assert!(text.contains("\n# limit = \"...\"\n"), "{text}");
+    assert!(!text.contains("\nlisten = ") && !text.contains("\nmax = ") && !text.contains("RELAYCLIENT ="), "{text}");
+}
+
+#[test]
+fn a_script_that_depends_on_something_is_not_followed() {
+    let run =
+        "#!/bin/sh\nif [ -f /etc/tcp.smtp.cdb ]; then\n  exec tcpserver 0 25 /var/qmail/bin/qmail-smtpd\nfi\nexit 1\n";
+    let host = Host::with_service(run);
+    let outcome = host.init(&[]);
+    assert_eq!(outcome.code, 1);
+    let told = ["port not understood", "/service/smtp/run:3: `exec tcpserver 0 25 /var/qmail/bin/qmail-smtpd` depends"];
+    Host::with_all(&outcome, &told);
+    assert!(!host.text("portcullis.toml").contains("\nspawn = "));
+}
+
+#[test]
+fn of_two_services_one_has_to_be_named() {
+    let host = Host::with_service(SMTPFRONT);
+    host.write("service/other/run", LIFE);
+    let outcome = host.init(&[]);
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    Host::with_all(&outcome, &["service    /service/smtp (", "service    /service/other (", "--service"]);
+    assert!(!host.path("new").exists());
+    let outcome = host.init(&["--service", "/service/other", "--dry-run"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    Host::with_all(&outcome, &["takes over /service/other\n"]);
+    // Its other name is as good.
+    Host::with_all(&host.init(&["--service", "/var/svc/smtp", "--dry-run"]), &["takes over /service/smtp\n"]);
+    // One that is down is in nobody's way.
+    host.write("service/other/down", "");
+    Host::with_all(&host.init(&["--dry-run"]), &["takes over /service/smtp\n", "port 25, not active)"]);
+    let outcome = host.init(&["--service", "/service/none"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""));
+    assert!(outcome.err.contains("/service/none: no service"), "{outcome:?}");
+    assert!(!host.path("new").exists());
+}
+
+#[test]
+fn an_environment_that_lets_everybody_relay_is_told() {
+    let run = "#!/bin/sh\nexec envdir ./env tcpserver -R -H -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n";
+    let host = Host::with_service(run);
+    host.write("var/svc/smtp/env/RELAYCLIENT", "\n");
+    host.write("var/svc/smtp/env/DATABYTES", "5000000\n");
+    let outcome = host.configured(&["# limit comes from DATABYTES of envdir, see service/run"]);
+    Host::with_all(&outcome, &["mind       /service/smtp/run:2: envdir sets RELAYCLIENT for everybody, an open relay"]);
+}
+
+#[test]
+fn the_socket_tells_the_ipv6_build_of_tcpserver() {
+    let host = Host::with_service(SMTPFRONT);
+    host.write("proc/net/tcp6", PROC_NET_TCP.replace("00000000:0019", "00000000000000000000000000000000:0019"));
+    host.write("proc/77/comm", "tcpserver\n");
+    fs::create_dir_all(host.path("proc/77/fd")).unwrap();
+    symlink("socket:[4711]", host.path("proc/77/fd/3")).unwrap();
+    let outcome = host.configured(&["listen = [\"[::]:25\"]"]);
+    Host::with_all(&outcome, &["listening  [::]:25 by tcpserver, pid 77, user qmaild"]);
+}
+
+#[test]
+fn which_home_it_is_is_not_guessed() {
+    let host = Host::with_service(&SMTPFRONT.replace("QMAILHOME=/var/qmail;", "QMAILHOME=/opt/qmail;"));
+    let outcome = host.init(&["--dry-run"]);
+    Host::with_all(
+        &outcome,
+        &["mind       whether /var/qmail is the one that is used was not understood: write qmail.control"],
+    );
+    let host = Host::with_service(&SMTPFRONT.replace("QMAILHOME=/var/qmail; export QMAILHOME", ""));
+    host.qmail("var/lib/qmail");
+    let outcome = host.init(&["--dry-run"]);
+    Host::with_all(
+        &outcome,
+        &["whether /var/qmail or /var/lib/qmail is the one that is used was not understood", "# control = "],
+    );
+}
+
+#[test]
+fn help_has_examples() {
+    let outcome = Outcome::of(&Command::new(PORTCULLIS).args(["init", "--help"]).output().unwrap());
+    assert_eq!(outcome.code, 0);
+    Host::with_all(
+        &outcome,
+        &["Usage: portcullis init", "portcullis init --to /etc/portcullis", "--dry-run", "--json"],
+    );
+}
+
+#[test]
+fn unreadable_files_are_told() {
+    let host = Host::with_service(SMTPFRONT);
+    let closed = ["var/qmail/control/badmailfrom", "etc/tcp.smtp.cdb"];
+    closed.iter().for_each(|name| fs::set_permissions(host.path(name), fs::Permissions::from_mode(0o000)).unwrap());
+    fs::create_dir_all(host.path("service/odd/run")).unwrap();
+    let mut command = host.command(&["--dry-run"]);
+    if nix::unistd::Uid::effective().is_root() {
+        // Root reads everything.
+        let mut lesser = Command::new("setpriv");
+        lesser.args(["--reuid=65534", "--regid=65534", "--clear-groups", PORTCULLIS]).args(command.get_args());
+        lesser.current_dir(host.0.path());
+        command = lesser;
+    }
+    let outcome = Outcome::of(&command.output().unwrap());
+    let told = [
+        "unreadable /var/qmail/control/badmailfrom: permission denied\n",
+        "unreadable /etc/tcp.smtp.cdb: permission denied\n",
+        "unreadable /service/odd/run: is a folder\n",
+        "mind       /etc/tcp.smtp.cdb: is not there, or cannot be read, so no rules are set\n",
+        "# tcprules = \"/etc/tcp.smtp.cdb\"",
+    ];
+    Host::with_all(&outcome, &told);
+}
+
+#[test]
+fn a_folder_that_is_not_empty_is_left_alone() {
+    let host = Host::with_service(SMTPFRONT);
+    host.write("new/mine", "mine");
+    let outcome = host.init(&[]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (1, ""), "{outcome:?}");
+    assert!(outcome.err.contains("new is not empty: name a new folder with --to"), "{outcome:?}");
+    assert_eq!(fs::read_dir(host.path("new")).unwrap().count(), 1);
+    fs::remove_file(host.path("new/mine")).unwrap();
+    assert_eq!(host.init(&[]).code, 0, "an empty one is as good as a new one");
+    assert_eq!(host.init(&["--root", "none"]).code, 64, "twice");
+}
+
+#[test]
+fn json_says_what_the_text_says_and_a_dry_run_writes_nothing() {
+    let host = Host::with_service(SMTPFRONT);
+    host.write("proc/net/tcp", PROC_NET_TCP);
+    host.write("proc/77/comm", "tcp\x1bserver\n");
+    fs::create_dir_all(host.path("proc/77/fd")).unwrap();
+    symlink("socket:[4711]", host.path("proc/77/fd/3")).unwrap();
+    let json = host.init(&["--json", "--dry-run"]).json();
+    let findings = &json["findings"];
+    assert_eq!((json["written"].clone(), findings["takes_over"].clone()), (Value::Null, "/service/smtp".into()));
+    assert_eq!((findings["services"][0]["port"].clone(), findings["home"].clone()), (25.into(), "/var/qmail".into()));
+    let listener = &findings["listeners"][0];
+    assert_eq!((listener["address"].clone(), listener["user"].clone()), ("0.0.0.0:25".into(), "qmaild".into()));
+    let settings = findings["plan"]["settings"].as_array().unwrap();
+    let listen = settings.iter().find(|setting| setting["key"] == "listen").unwrap();
+    assert_eq!((listen["value"].clone(), listen["active"].clone()), ("[\"0.0.0.0:25\"]".into(), true.into()));
+    let outcome = host.init(&["--dry-run"]);
+    Host::with_all(
+        &outcome,
+        &["listening  0.0.0.0:25 by tcp\\u{1b}server, pid 77, user qmaild", "Nothing was written."],
+    );
+    assert!(!Path::new(&host.path("new")).exists());
+    let written = host.init(&["--json"]).json()["written"].as_str().unwrap().to_owned();
+    assert_eq!(Path::new(&written), host.path("new"));
+}
+
+/// One socket listens on 0.0.0.0:25, and one connection is open.
+const PROC_NET_TCP: &str =
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0019 00000000:0000 0A 00000000:00000000 00:00000000 00000000  7791        0 4711 1 0 100 0 0 10 0
+   1: 0100007F:0019 0100007F:9999 01 00000000:00000000 00:00000000 00000000  7791        0 4712 1 0 100 0 0 10 0
+";

@@ -1,0 +1,202 @@
+//! What `init` writes takes over for real: the real svscan, supervise and multilog, the real tcpserver and smtpfront-qmail
+//! before, and every command of STEPS as it stands there. No fixed port; what is started here is ended by its own id.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use support::client::Client;
+use support::client::expect;
+use support::house::House;
+use support::house::LONG;
+use support::house::SMTPFRONT;
+use support::house::TCPSERVER;
+use support::house::program;
+use support::house::until;
+
+const SVSCAN: (&str, &str) = ("/usr/bin/svscan", "daemontools");
+
+#[test]
+fn every_step_does_what_it_says() {
+    let house = House::new();
+    open_to_all(&house);
+    let port = free_port();
+    service(&house, port);
+    let init = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["init", "--service"])
+        .arg(house.path("service/smtp"))
+        .arg("--to")
+        .arg(house.path("new"))
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{init:?}");
+    // The one thing that a test host must not share.
+    let file = house.path("new/portcullis.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[admin]\n", "[admin]\nlisten = \"unix:state/admin.sock\"\n")).unwrap();
+    let steps = fs::read_to_string(house.path("new/STEPS")).unwrap();
+    let commands: Vec<&str> = steps.lines().filter_map(|line| line.strip_prefix("       ")).collect();
+    let [prepare, check, _drill, _try, link, switch, status, _explain, _log, back, stay] = commands.as_slice() else {
+        panic!("{commands:#?}")
+    };
+    run(prepare);
+    assert!(run(check).ends_with(": no faults\n"));
+
+    let scan = Svscan::start(&house);
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    until("tcpserver listens", || TcpStream::connect(address).is_ok());
+    deliver(&house, address, 1);
+    assert!(!tcpserver_is_gone(&house), "what was found runs");
+
+    run(link);
+    until("svscan has found the new one", || supervised(&house.path("service/portcullis")));
+    let closed = closed_while(address, || run(switch), || has_admin(&house));
+    eprintln!("switch: the port was closed for {closed:?}");
+    deliver(&house, address, 2);
+    assert!(run(status).contains("connections"), "the running proxy answers");
+    let current = house.path("log/portcullis/current");
+    until("multilog has the line", || fs::read_to_string(&current).is_ok_and(|log| log.contains(" verdict=accept ")));
+
+    let closed = closed_while(address, || run(back), || !has_admin(&house));
+    eprintln!("back: the port was closed for {closed:?}");
+    deliver(&house, address, 3);
+    run(stay);
+    assert!(!house.path("new/service/down").exists() && house.path("service/smtp/down").exists());
+    drop(scan);
+}
+
+/// Backends run as nobody, where the test may change users.
+fn open_to_all(house: &House) {
+    fs::set_permissions(house.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    for folder in ["queue", "starts", "saved", "sessions"] {
+        fs::set_permissions(house.path(folder), fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    fs::create_dir_all(house.path("log")).unwrap();
+}
+
+/// As an operator would have it: tcpserver, a chain, exported variables, a log.
+fn service(house: &House, port: u16) {
+    let root = nix::unistd::Uid::effective().is_root();
+    let (user, log) = if root { ("-u 65534 -g 65534", "setuidgid nobody") } else { ("", "") };
+    let (tcpserver, smtpfront) = (program(TCPSERVER), program(SMTPFRONT));
+    fs::create_dir_all(house.path("service/smtp/log")).unwrap();
+    let home = house.path("").display().to_string();
+    let home = home.trim_end_matches('/');
+    let run = format!(
+        "#!/bin/sh\nexec 2>&1\nQMAILHOME={home}; export QMAILHOME\n\
+         LOCAL=`head -1 {home}/control/me`\nexport SMTPGREETING=\"$LOCAL ready\"\n\
+         exec envdir {home}/env softlimit -m 300000000 {tcpserver} -v -R -H -l \"$LOCAL\" -c 20 {user} \\\n  \
+         127.0.0.1 {port} {smtpfront}\n"
+    );
+    // Nothing would be queued if this did not reach the backend.
+    fs::create_dir(house.path("env")).unwrap();
+    house.script("env/QMAILQUEUE", "HOME/qmail-queue\n");
+    script(&house.path("service/smtp/run"), &run);
+    script(&house.path("service/smtp/log/run"), &format!("#!/bin/sh\nexec {log} multilog t {home}/log/smtp\n"));
+    fs::create_dir(house.path("log/smtp")).unwrap();
+    run_as_root_only(root, &format!("chown nobody: {}", house.path("log/smtp").display()));
+}
+
+/// `House::script` would change the QMAILHOME in it.
+fn script(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn run_as_root_only(root: bool, line: &str) {
+    if root {
+        run(line);
+    }
+}
+
+/// A line of STEPS, as the operator types it.
+fn run(line: &str) -> String {
+    let output = Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{line}\n{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn deliver(house: &House, address: SocketAddr, expected: usize) {
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), address);
+    expect("250 2.6.0 Accepted message", &client.deliver("a@example.net", "fred@example.org", &letter(expected)));
+    until("it is in the queue", || house.queued().len() == expected);
+    let all = house.queued();
+    assert!(all.iter().all(|queued| queued.message.contains("([127.0.0.5])")), "the client's own address: {all:?}");
+}
+
+fn letter(number: usize) -> String {
+    format!("Subject: {number}\r\nMessage-ID: <{number}@example.net>\r\n\r\ntext\r\n")
+}
+
+/// The socket is there while Portcullis serves.
+fn has_admin(house: &House) -> bool {
+    std::os::unix::net::UnixStream::connect(house.path("new/state/admin.sock")).is_ok()
+}
+
+fn tcpserver_is_gone(house: &House) -> bool {
+    let status = Command::new("svstat").arg(house.path("service/smtp")).output().unwrap();
+    !String::from_utf8_lossy(&status.stdout).contains(": up")
+}
+
+fn supervised(service: &Path) -> bool {
+    Command::new("svok").arg(service).status().unwrap().success()
+}
+
+/// The longest time in which nobody could connect, until the other server has the port.
+fn closed_while(address: SocketAddr, act: impl FnOnce() -> String, done: impl Fn() -> bool) -> Duration {
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    act();
+    until("the other one has the port", || {
+        if TcpStream::connect(address).is_ok() {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        done() && TcpStream::connect(address).is_ok()
+    });
+    longest.max(last.elapsed())
+}
+
+/// svscan, its supervises, and what they run; all of it is ended with the value.
+struct Svscan {
+    child: Child,
+    services: Vec<PathBuf>,
+}
+
+impl Svscan {
+    fn start(house: &House) -> Self {
+        let services = ["smtp", "portcullis"].into_iter().flat_map(|name| [name.to_owned(), format!("{name}/log")]);
+        let services = services.map(|name| house.path("service").join(name)).collect();
+        let child = Command::new(program(SVSCAN)).arg(house.path("service")).stdin(Stdio::null()).spawn().unwrap();
+        Self { child, services }
+    }
+}
+
+impl Drop for Svscan {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = Command::new("svc").arg("-dx").args(&self.services).stderr(Stdio::null()).status();
+        // Before the folder goes: a supervise without one never ends.
+        let began = Instant::now();
+        while self.services.iter().any(|service| supervised(service)) && began.elapsed() < LONG {
+            std::thread::yield_now();
+        }
+    }
+}
