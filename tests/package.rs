@@ -40,6 +40,9 @@ fn the_package_is_built_installed_upgraded_and_purged() {
     for file in ["lib/systemd/system/portcullis.service", "share/doc/portcullis/examples/portcullis.toml"] {
         assert!(root.file("usr").join(file).exists(), "{file}");
     }
+    for page in ["docs/playbook.md", "docs/reference/replies.md"] {
+        assert!(root.file("usr/share/doc/portcullis").join(page).exists(), "{page}");
+    }
     assert!(!root.file("etc/portcullis.toml").exists(), "the operator's file is the operator's");
     let example = root.file("usr/share/doc/portcullis/examples/portcullis.toml");
     succeeds(Command::new(root.file("usr/bin/portcullis")).args(["check", "-c"]).arg(example));

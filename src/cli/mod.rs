@@ -107,6 +107,19 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Whether `words`, the program's name first, are a command line of ours; nothing is run. What the documents show is
+/// held against it.
+///
+/// # Errors
+/// What the operator would be told.
+pub fn try_words(words: &[String]) -> Result<(), String> {
+    match Arguments::try_parse_from(words) {
+        Ok(_) => Ok(()),
+        Err(error) if error.exit_code() == 0 => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Prints to standard output; a reader that went away is no error.
 fn print(text: &str) {
     use std::io::Write;

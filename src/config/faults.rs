@@ -92,7 +92,6 @@ impl Findings {
     }
 
     /// Every section and key that was asked for.
-    #[cfg(test)]
     pub(crate) fn keys(&self) -> Vec<(String, &'static str)> {
         let sections = self.sections.borrow();
         sections.iter().flat_map(|it| it.keys.iter().map(|key| (it.name.clone(), *key))).collect()

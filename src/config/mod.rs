@@ -108,6 +108,14 @@ impl Config {
     }
 }
 
+/// Every section and key that a file may have, in the order in which they are read. The reference of keys is held
+/// against it.
+pub fn known_keys() -> Vec<(String, &'static str)> {
+    let findings = Findings::default();
+    File::read("", &findings);
+    findings.keys()
+}
+
 /// The commented default configuration, for `init` and for whoever looks for a key.
 pub const DEFAULT_TEXT: &str = include_str!("../../config/portcullis.toml");
 

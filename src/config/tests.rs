@@ -123,10 +123,8 @@ fn the_default_file_says_what_holds_without_it() {
 
 #[test]
 fn the_default_file_names_every_key_of_this_version() {
-    let findings = Findings::default();
-    File::read(DEFAULT_TEXT, &findings);
     let later: [&str; 0] = [];
-    for (section, key) in findings.keys() {
+    for (section, key) in known_keys() {
         let named =
             ["\n", "# ", "{ ", ", ", "and "].iter().any(|before| DEFAULT_TEXT.contains(&format!("{before}{key} = ")));
         let is_section = section.is_empty() && DEFAULT_TEXT.contains(&format!("[{key}]"));

@@ -84,8 +84,9 @@ macro_rules! replies {
             })*
         }
 
-        #[cfg(test)]
-        const DECLARED: &[(&str, u16, &str)] = &[$((stringify!($name), $code, $status)),*];
+        /// The table below: name, code, enhanced status, and text with its places in braces. The reference of replies
+        /// is held against it.
+        pub const DECLARED: &[(&str, u16, &str, &str)] = &[$((stringify!($name), $code, $status, $text)),*];
     };
 }
 
@@ -419,7 +420,7 @@ mod tests {
     /// RFC 3463 section 2 and RFC 2034 section 4: the class of the status is the first digit of the code.
     #[test]
     fn status_and_code_agree() {
-        for (name, code, status) in DECLARED {
+        for (name, code, status, _) in DECLARED {
             if status.is_empty() {
                 assert!(["greeting", "greeting_blocked_client", "hello", "start_data"].contains(name), "{name}");
             } else {

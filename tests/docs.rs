@@ -1,0 +1,386 @@
+//! The pages in docs/ against the program: what there is stands in the reference, what stands there is, every command
+//! line can be typed, every link leads somewhere. It must not judge the words between.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::path::PathBuf;
+
+use portcullis::policy::verdict::Reason;
+use portcullis::policy::verdict::Verdict;
+use portcullis::smtp::reply::DECLARED;
+use proxy::Proxy;
+use proxy::Site;
+
+#[test]
+fn every_key_of_the_configuration() {
+    let known = portcullis::config::known_keys();
+    let dotted = |section: &str, key: &str| match section.trim_start_matches('[').trim_end_matches(']') {
+        "" => key.to_owned(),
+        section => format!("{section}.{key}"),
+    };
+    let sections: BTreeSet<String> = known.iter().map(|(section, _)| dotted("", &dotted(section, ""))).collect();
+    let keys = known.iter().map(|(section, key)| dotted(section, key));
+    let keys = keys.filter(|key| !sections.contains(&format!("{key}."))).collect();
+    same("docs/reference/configuration.md", first_cells("configuration"), keys);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_default_file() {
+    let rows = rows("configuration");
+    let written = written_defaults(portcullis::config::DEFAULT_TEXT);
+    assert!(written.len() > 40, "{written:?}");
+    for (key, value) in written {
+        let row = rows.iter().find(|row| row[0] == key).unwrap_or_else(|| panic!("{key} is missing"));
+        assert_eq!(row[2], value, "the default of {key}");
+    }
+}
+
+#[test]
+fn what_needs_a_restart() {
+    let source = source("src/ops/reload.rs");
+    let (_, list) = source.split_once("let changed = [").unwrap();
+    let list = &list[..list.find("];").unwrap()];
+    let mut keys: BTreeSet<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    // Compared there with its section.
+    keys.insert("admin.token_file".into());
+    let rows = rows("configuration");
+    assert!(rows.iter().all(|row| row.len() == 5 && ["reload", "restart"].contains(&row[3].as_str())), "{rows:?}");
+    let named = rows.into_iter().filter(|row| row[3] == "restart").map(|row| row[0].clone()).collect();
+    same("docs/reference/configuration.md, restart", named, keys);
+}
+
+#[test]
+fn every_reply() {
+    let declared = DECLARED.iter();
+    // The one place without a name is always the wait.
+    let lines = declared.map(|(_, code, status, text)| format!("{code} {status} {}", text.replace("{}", "{seconds}")));
+    let lines = lines.map(|line| line.replace("  ", " ")).collect();
+    same("docs/reference/replies.md", first_cells("replies"), lines);
+}
+
+#[test]
+fn every_verdict_and_reason() {
+    let verdicts = Verdict::ALL.iter().map(|verdict| verdict.as_str());
+    let words = verdicts.chain(Reason::ALL.iter().map(|reason| reason.as_str())).map(str::to_owned).collect();
+    same("docs/reference/reasons.md", first_cells("reasons"), words);
+}
+
+#[test]
+fn every_line_of_the_log_and_every_key() {
+    let events = events();
+    assert!(events.len() > 30, "{events:#?}");
+    let mut keys: BTreeSet<String> = ["level", "message", "time"].map(str::to_owned).into();
+    keys.extend(events.iter().flat_map(|event| event.keys.iter().cloned()));
+    let (lines, named): (Vec<_>, Vec<_>) = rows("log").into_iter().partition(|row| row.len() == 4);
+    let lines = lines.into_iter().map(|row| format!("{} {}: {}", row[1], row[0], named_or_none(&row[2]))).collect();
+    same("docs/reference/log.md, lines", lines, events.iter().map(Event::to_string).collect());
+    same("docs/reference/log.md, keys", named.into_iter().map(|row| row[0].clone()).collect(), keys);
+}
+
+#[test]
+fn every_metric() {
+    let throttle = "[[throttle]]\nname = \"NAME\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/day\"\n";
+    let throttles = throttle.replace("NAME", "one") + &throttle.replace("NAME", "dark") + "shadow = true\n";
+    let site = Site::new("", &throttles);
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", text.strip_prefix("throttle = []\n").unwrap());
+    let proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.mail("a@b.example", "Subject: x");
+    client.dialog(&[("MAIL FROM:<a@b.example>", "450"), ("MAIL FROM:<c@b.example>", "250")]);
+    client.dialog(&[("RCPT TO:<x@elsewhere.example>", "553"), ("QUIT", "221")]);
+    client.rest();
+    let metrics = get(&site, "/metrics");
+    let mut families: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
+    for line in metrics.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            families.insert(name, (kind, BTreeSet::new()));
+        } else if let Some((name, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
+            let family = families.get_mut(name.trim_end_matches("_bucket")).unwrap();
+            let labels = labels.split_once('}').unwrap().0;
+            family.1.extend(labels.split(',').map(|label| label.split_once('=').unwrap().0));
+        }
+    }
+    let expected = families.iter().map(|(name, (kind, labels))| {
+        let labels: Vec<&str> = labels.iter().copied().collect();
+        format!("{name} {kind} {}", labels.join(", "))
+    });
+    let named = rows("metrics").into_iter().map(|row| format!("{} {} {}", row[0], row[1], named_or_none(&row[2])));
+    let expected = expected.map(|line| line.trim_end().to_owned()).collect();
+    same("docs/reference/metrics.md", named.map(|line| line.trim_end().to_owned()).collect(), expected);
+}
+
+#[test]
+fn every_command_line_can_be_typed() {
+    let mut typed = 0;
+    for page in pages() {
+        for line in commands(&read(&page)) {
+            match portcullis::cli::try_words(&line) {
+                Ok(()) => typed += 1,
+                // Told in the same release; they are held here as soon as they are there.
+                Err(what) if COMING.iter().any(|word| what.contains(&format!("subcommand '{word}'"))) => {}
+                Err(what) => panic!("{}: {}\n{what}", page.display(), line.join(" ")),
+            }
+        }
+    }
+    assert!(typed > 30, "{typed}");
+}
+
+#[test]
+fn the_configurations_that_are_shown_have_no_faults() {
+    let mut shown = 0;
+    for page in pages() {
+        for block in fenced(&read(&page), "toml") {
+            // A part of a file is shown too.
+            let whole = if block.contains("[backend]") { block } else { block + "\n[backend]\nmaildir = \"mail\"\n" };
+            let parsed = portcullis::config::parse(Path::new("portcullis.toml"), &whole);
+            parsed.unwrap_or_else(|faults| panic!("{}: {faults:#?}\n{whole}", page.display()));
+            shown += 1;
+        }
+    }
+    assert!(shown > 3, "{shown}");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut followed = 0;
+    for page in pages() {
+        for link in links(&read(&page)).into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            assert!(target.is_file(), "{}: {link}", page.display());
+            let found = anchor.is_empty() || headings(&read(&target)).iter().any(|heading| heading == anchor);
+            assert!(found, "{}: {link}; there are {:?}", page.display(), headings(&read(&target)));
+            followed += 1;
+        }
+    }
+    assert!(followed > 30, "{followed}");
+}
+
+#[test]
+fn the_index_names_every_page() {
+    let index = read(&root().join("docs/README.md"));
+    for page in pages() {
+        let Ok(name) = page.strip_prefix(root().join("docs")) else { continue };
+        assert!(name == Path::new("README.md") || index.contains(&format!("({})", name.display())), "{name:?}");
+    }
+}
+
+/// Commands that have their page before they are here.
+const COMING: [&str; 2] = ["init", "log"];
+
+/// Both ways; what differs is named.
+fn same(what: &str, page: Vec<String>, program: BTreeSet<String>) {
+    let mut twice = page.clone();
+    twice.sort();
+    twice.dedup();
+    let missing: Vec<&String> = program.iter().filter(|item| !page.contains(item)).collect();
+    let unknown: Vec<&String> = page.iter().filter(|item| !program.contains(*item)).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "{what}: missing {missing:#?}, not in the program {unknown:#?}");
+    assert_eq!(twice.len(), page.len(), "{what}: something stands there twice");
+    assert!(!program.is_empty(), "{what}");
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// README.md and everything below docs.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = vec![root().join("README.md")];
+    for folder in ["docs", "docs/reference"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|it| it == "md")));
+    }
+    assert!(pages.len() > 10, "{pages:?}");
+    pages
+}
+
+/// The rows of all tables of a page whose first cell is code; cells without their backticks.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    let text = read(&root().join(format!("docs/reference/{page}.md")));
+    let lines = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows = lines.filter(|line| line.starts_with('`'));
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    rows.map(|row| row.split(" | ").map(cell).collect()).collect()
+}
+
+/// An empty cell is written as a word.
+fn named_or_none(cell: &str) -> &str {
+    if cell == "none" { "" } else { cell }
+}
+
+fn first_cells(page: &str) -> Vec<String> {
+    rows(page).into_iter().map(|row| row[0].clone()).collect()
+}
+
+/// `server.timeout.data` and `"3m"`; of the throttles that are shipped, none.
+fn written_defaults(text: &str) -> Vec<(String, String)> {
+    let (mut section, mut found) = (String::new(), Vec::new());
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if line.starts_with('[') {
+            section = line[..=line.rfind(']').unwrap()].trim_matches(['[', ']']).to_owned();
+        } else if let Some((key, value)) = line.split_once(" = ").filter(|_| section != "throttle") {
+            let value = value.split(" #").next().unwrap().trim();
+            let key = format!("{section}.{key}");
+            match value.strip_prefix("{ ").and_then(|inner| inner.strip_suffix(" }")) {
+                Some(inner) => found.extend(inner.split(", ").map(|pair| {
+                    let (name, value) = pair.split_once(" = ").unwrap();
+                    (format!("{key}.{name}"), value.to_owned())
+                })),
+                None => found.push((key, value.to_owned())),
+            }
+        }
+    }
+    found
+}
+
+/// A line of the log as the source has it.
+#[derive(Debug)]
+struct Event {
+    level: String,
+    name: String,
+    keys: Vec<String>,
+}
+
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}: {}", self.level, self.name, self.keys.join(" "))
+    }
+}
+
+/// Every `tracing::LEVEL!` of the source; one inside of a macro stands for all of its words.
+fn events() -> Vec<Event> {
+    let mut events = Vec::new();
+    for file in sources(&root().join("src")) {
+        let text = source(&file);
+        for (at, _) in text.match_indices("tracing::") {
+            let rest = &text[at + "tracing::".len()..];
+            let Some((level, rest)) = rest.split_once("!(").filter(|(word, _)| LEVELS.contains(word)) else { continue };
+            let fields = fields(rest);
+            let name = fields.iter().find(|field| field.starts_with('"') || *field == "$word").unwrap();
+            let keys: Vec<String> = fields.iter().filter(|field| *field != name).map(|field| key(field)).collect();
+            let names: Vec<&str> = match name.as_str() {
+                "$word" => text.split("event!(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect(),
+                name => vec![name.trim_matches('"')],
+            };
+            events.extend(names.into_iter().map(|name| Event {
+                level: level.to_owned(),
+                name: name.to_owned(),
+                keys: keys.clone(),
+            }));
+        }
+    }
+    events
+}
+
+const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
+
+/// `client = %record.client`, `%error`
+fn key(field: &str) -> String {
+    field.split(" = ").next().unwrap().trim_start_matches(['%', '?']).to_owned()
+}
+
+/// The arguments up to the closing parenthesis.
+fn fields(text: &str) -> Vec<String> {
+    let (mut depth, mut quoted, mut fields) = (0, false, vec![String::new()]);
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' if !quoted && depth == 0 => break,
+            ')' | ']' | '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                fields.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        fields.last_mut().unwrap().push(c);
+    }
+    fields.into_iter().map(|field| field.trim().to_owned()).filter(|field| !field.is_empty()).collect()
+}
+
+/// Without its tests.
+fn source(file: impl AsRef<Path>) -> String {
+    let text = read(&root().join(file));
+    text.split("#[cfg(test)]\n#[allow(").next().unwrap().to_owned()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.is_dir() {
+            true if !entry.ends_with("fuzzing") => files.extend(sources(&entry)),
+            false if !entry.ends_with("tests.rs") => files.push(entry),
+            _ => {}
+        }
+    }
+    files
+}
+
+/// Over the admin socket.
+fn get(site: &Site, path: &str) -> String {
+    let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// The blocks of a page between three backticks; `kind` is the word behind them, "" for any.
+fn fenced(text: &str, kind: &str) -> Vec<String> {
+    let parts = text.split("\n```").skip(1).step_by(2);
+    let blocks = parts.filter_map(|part| part.split_once('\n'));
+    blocks.filter(|(word, _)| kind.is_empty() || *word == kind).map(|(_, block)| block.to_owned()).collect()
+}
+
+/// The words of each line that begins with our name, up to what the shell does with them.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let blocks = fenced(text, "").join("\n").replace("\\\n", " ");
+    let lines = blocks.lines().map(|line| line.trim_start_matches(['$', '#', ' ']));
+    lines.filter(|line| line.starts_with("portcullis ")).map(words).filter(|words| words.len() > 1).collect()
+}
+
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut quote) = (vec![String::new()], None);
+    for c in line.chars() {
+        match (quote, c) {
+            (None, '|' | '&' | ';' | '#' | '>') => break,
+            (None, ' ') => words.push(String::new()),
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (_, c) => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.into_iter().filter(|word| !word.is_empty()).collect()
+}
+
+/// What stands in the parentheses of `[text](link)`, outside of blocks and code.
+fn links(text: &str) -> Vec<String> {
+    let prose = text.split("\n```").step_by(2).collect::<String>();
+    let found = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    found.map(|(link, _)| link.to_owned()).collect()
+}
+
+/// The anchors of a page, as forges make them of its headings.
+fn headings(text: &str) -> Vec<String> {
+    let prose = text.split("\n```").step_by(2).collect::<String>();
+    let heads = prose.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let fits = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    heads.map(|head| head.to_lowercase().chars().filter(fits).collect::<String>().replace(' ', "-")).collect()
+}
