@@ -91,7 +91,7 @@ deb: ## a Debian package in target/debian; needs cargo-deb
 	@cargo deb --version >/dev/null 2>&1 || { echo "make deb needs cargo-deb: cargo install cargo-deb --locked" >&2; exit 1; }
 	profile=$${PROFILE:-release}
 	cargo build --locked --profile "$$profile"
-	program=target/$${profile/dev/debug}/portcullis
+	program=$${CARGO_TARGET_DIR:-target}/$${profile/dev/debug}/portcullis
 	rm -rf target/package
 	$$program man --to target/package/man
 	for shell in bash zsh fish; do $$program completions $$shell >target/package/portcullis.$$shell; done

@@ -8,6 +8,8 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 use proxy::Proxy;
 use proxy::Site;
@@ -35,6 +37,22 @@ fn a_block_holds_at_once_on_open_connections_and_through_a_kill() {
     let again = site.run(&["unblock", "newsletter@sillyplace.com"]);
     assert_eq!((again.code, again.err.trim()), (1, "newsletter@sillyplace.com is not blocked"));
     assert_eq!(site.run(&["blocks"]).out.trim(), "nobody is blocked");
+}
+
+#[test]
+fn whom_a_throttle_has_blocked_begins_anew_when_it_is_unblocked() {
+    let site = slow_site();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", &text.replacen("limit = \"1/hour\"", "limit = \"1/hour\"\naction = \"block\"", 1));
+    let proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    let mail = "MAIL FROM:<ann@partner.example>";
+    client.dialog(&[(mail, "250"), ("RSET", "250"), (mail, "554"), (mail, "554")]);
+    let blocks = site.run(&["blocks", "--json"]).json();
+    assert_eq!(blocks[0]["throttled"].as_str().map(str::len), Some(32), "{blocks}");
+    let outcome = site.run(&["unblock", "slow:ann@partner.example"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    client.dialog(&[(mail, "250"), ("RSET", "250"), (mail, "554")]);
 }
 
 #[test]
@@ -70,12 +88,12 @@ fn ask(address: &str, request: &str) -> String {
 #[test]
 fn over_tcp_host_origin_and_token_are_checked() {
     let site = Site::new("", "");
-    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
     // A port that was free a moment ago.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
     let _proxy = Proxy::start(&site);
-    let token = std::fs::read_to_string(site.path("portcullis-token")).unwrap();
+    let token = fs::read_to_string(site.path("portcullis-token")).unwrap();
     let body = "{\"key\":\"a@b.example\",\"seconds\":60}";
     let post = |headers: &str| {
         let length = body.len();
@@ -106,7 +124,7 @@ const SLOW: &str = "[[throttle]]\nname = \"slow\"\ncount = \"mails\"\nper = [\"s
 
 fn slow_site() -> Site {
     let site = Site::new("", SLOW);
-    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
     site.write("portcullis.toml", text.strip_prefix("throttle = []\n").unwrap());
     site
 }
@@ -186,7 +204,7 @@ fn explain_asks_the_running_proxy() {
 #[test]
 fn metrics_tell_of_throttles_and_answers() {
     let site = slow_site();
-    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
     let proxy = Proxy::start(&site);

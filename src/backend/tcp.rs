@@ -31,6 +31,8 @@ async fn resolve_and_try(server: &str, limit: Duration) -> Result<TcpStream, Str
     for address in addresses {
         match try_one(address, share).await {
             Ok(stream) => return Ok(stream),
+            // One that is named as an address is not named twice.
+            Err(error) if address.to_string() == server => faults.push(error.to_string()),
             Err(error) => faults.push(format!("{address}: {error}")),
         }
     }

@@ -41,8 +41,26 @@ pub struct Block {
     pub length: u32,
     /// When an ended one is forgotten, and the next one short again.
     pub forgotten: u32,
-    /// The key of the throttle that made it.
+    /// The key of the throttle that made it; in JSON as text, because most readers have no numbers of 128 bits.
+    #[serde(with = "as_text")]
     pub throttled: Option<u128>,
+}
+
+mod as_text {
+    use serde::Deserialize;
+    use serde::Deserializer;
+    use serde::Serialize;
+    use serde::Serializer;
+    use serde::de::Error;
+
+    pub(super) fn serialize<S: Serializer>(key: &Option<u128>, serializer: S) -> Result<S::Ok, S::Error> {
+        key.map(|key| format!("{key:032x}")).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u128>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| u128::from_str_radix(&text, 16).map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// Who made a block.

@@ -99,17 +99,22 @@ impl Restoring {
             print(&json!({ "restored": restored, "left": left }).to_string());
         } else {
             let recipients: usize = restored.iter().map(|(_, recipients)| recipients).sum();
-            print(&format!(
-                "{} restored to {recipients} recipients, {} left in quarantine",
-                restored.len(),
-                left.len()
-            ));
+            let messages = counted(restored.len(), "message");
+            let what = format!("{messages} restored, to {}", counted(recipients, "recipient"));
+            match left.len() {
+                0 => print(&what),
+                left => print(&format!("{what}; {left} could not be, and stay in quarantine")),
+            }
         }
         match left.is_empty() && !restored.is_empty() {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         }
     }
+}
+
+fn counted(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn beside(queue: &Queue) -> PathBuf {

@@ -147,6 +147,10 @@ async fn unblock(State(desk): State<Desk>, Query(old): Query<OldBlock>) -> Respo
     let Some(block) = state.blocks.remove(&key) else {
         return (StatusCode::NOT_FOUND, format!("{key} is not blocked\n")).into_response();
     };
+    // Else its next try would be over the limit still, and blocked again for twice as long.
+    if let Some(throttled) = block.throttled {
+        state.throttles.forget(throttled);
+    }
     tracing::info!(key, "unblock");
     match state.flush().await {
         true => Json(block).into_response(),
