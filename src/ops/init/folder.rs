@@ -178,9 +178,12 @@ fn log_user(chain: &Chain) -> Option<String> {
 fn unit(site: &Site) -> String {
     let state = site.folder.join("state");
     let own = format!("ProtectSystem=full\nReadWritePaths={}", state.display());
+    let (program, configuration) = (site.program.display(), site.configuration());
+    let command = |what: &str| format!("={program} {what} -c {}", configuration.display());
     include_str!("../../../config/systemd/portcullis.service")
-        .replace("/usr/local/bin/portcullis", &site.program.to_string_lossy())
-        .replace("/etc/portcullis.toml", &site.configuration().to_string_lossy())
+        .replace("=portcullis check", &command("check"))
+        .replace("=portcullis serve", &command("serve"))
+        .replace("Environment=PORTCULLIS_CONFIG=/etc/portcullis.toml\n", "")
         .replace("ProtectSystem=full", &own)
 }
 
