@@ -157,6 +157,11 @@ fn a_proxy_header_brings_the_client_and_is_demanded() {
         let line = proxy.wait_for("mail session=");
         assert!(line.contains(&format!(" client={client} ")), "{line}");
     }
+    let mut early = proxy.client();
+    early.send("PROXY TCP4 192.0.2.9 127.0.0.1 4000 25\r\nEHLO client.example\r\n");
+    assert!(early.reply().starts_with("220 "));
+    assert!(early.reply().starts_with("250"), "served in order all the same");
+    assert!(proxy.wait_for("talked before the greeting").contains(" client=192.0.2.9"));
     for header in ["EHLO client.example\r\n", "PROXY TCP4 nonsense\r\n", ""] {
         let mut session = proxy.client();
         session.send(header);

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use nix::sys::socket::MsgFlags;
+use nix::sys::socket::recv;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -114,6 +117,7 @@ impl Door {
         self.services.reports.connected(granted, self.services.state.clock.now());
         let Some((counted, admission)) = entered else { return Ok(None) };
         let admission = if stopping { Admission::Stopping } else { admission };
+        let early = !implicit_tls && has_talked(&stream);
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
@@ -127,7 +131,11 @@ impl Door {
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None };
-        Ok(Some((self.begin(stream, peer, admission, settings.greet_delay), counted)))
+        let driver = self.begin(stream, peer, admission, settings.greet_delay);
+        if early {
+            tracing::info!(session = driver.id(), client = %client.ip(), "talked before the greeting");
+        }
+        Ok(Some((driver, counted)))
     }
 
     fn begin(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) -> Box<Driver> {
@@ -144,6 +152,13 @@ impl Door {
         session.start(admission, greet_delay, tls, now);
         Driver::new(session, stream, peer, self.tls.clone(), self.services.clone())
     }
+}
+
+/// No SMTP client speaks first (RFC 5321 section 3.1). One that did is noted; with `greet_delay` it is refused. What it said
+/// stays where it is.
+fn has_talked(stream: &TcpStream) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(stream.as_raw_fd(), &mut [0], flags).is_ok_and(|octets| octets > 0)
 }
 
 /// A listener on `[::]` sees IPv4 clients as mapped addresses.

@@ -113,6 +113,11 @@ impl Driver {
         })
     }
 
+    /// The session's.
+    pub fn id(&self) -> &str {
+        self.session.id()
+    }
+
     /// To the end of the session and of its connection.
     pub async fn run(mut self: Box<Self>) {
         while self.obey().await {
