@@ -34,6 +34,10 @@ fn a_block_holds_at_once_on_open_connections_and_through_a_kill() {
     assert!(listed.contains("newsletter@sillyplace.com") && listed.contains("by operator storm"), "{listed}");
     assert_eq!(site.run(&["unblock", "<newsletter@sillyplace.com>"]).code, 0);
     client.dialog(&[("RSET", "250"), ("MAIL FROM:<newsletter@sillyplace.com>", "250")]);
+    site.write("control/badmailfrom", "newsletter@sillyplace.com\n");
+    let listed = site.run(&["unblock", "newsletter@sillyplace.com"]).err;
+    assert!(listed.contains("control/badmailfrom:1 refuses newsletter@sillyplace.com still"), "{listed}");
+    site.write("control/badmailfrom", "");
     let again = site.run(&["unblock", "newsletter@sillyplace.com"]);
     assert_eq!((again.code, again.err.trim()), (1, "newsletter@sillyplace.com is not blocked"));
     assert_eq!(site.run(&["blocks"]).out.trim(), "nobody is blocked");

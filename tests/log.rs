@@ -67,6 +67,13 @@ fn the_summary_as_json() {
 }
 
 #[test]
+fn what_is_no_log_is_told() {
+    let output = log().arg("/etc/passwd").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no line has a form that is known"), "{output:?}");
+}
+
+#[test]
 fn standard_input_is_read_and_nothing_in_it_obeyed() {
     let hostile = b"@400000006b03915b21a3fdec mailfront[7]: MAIL FROM:<a\x1b]0;x\x07@b.example>\r\xff\n\
                     @400000006b03915b21a3fdeC upper case\n{\"message\":\"mail\",\"verdict\":\"accept\",\

@@ -312,6 +312,27 @@ fn nothing_is_changed_unasked() {
 }
 
 #[test]
+fn an_empty_word_or_a_quarantine_in_the_queue_is_refused() {
+    let queue = TestQueue::new();
+    queue.in_delivery(&queue::Mail { sender: "", ..STORM });
+    let before = queue.picture();
+    let (mess, root) = (queue.path("mess/taken"), queue.path(""));
+    let rows: [(&[&str], i32, &str); 3] = [
+        (&["quarantine", "--sender", "", "--yes"], 64, "the null sender is written <>"),
+        (&["quarantine", "--all", "--yes", "--quarantine", mess.to_str().unwrap()], 1, "is inside the queue"),
+        (&["quarantine", "--all", "--dry-run", "--quarantine", root.to_str().unwrap()], 1, "is inside the queue"),
+    ];
+    for (arguments, code, told) in rows {
+        let outcome = queue.run(arguments);
+        assert_eq!(outcome.code, code, "{arguments:?} {outcome:?}");
+        assert!(outcome.err.contains(told), "{arguments:?} {outcome:?}");
+        assert_eq!(queue.picture(), before, "{arguments:?}");
+    }
+    assert!(!mess.exists());
+    assert_eq!(queue.run(&["quarantine", "--sender", "<>", "--yes"]).code, 0);
+}
+
+#[test]
 fn links_and_wrong_names_are_left_alone() {
     let queue = TestQueue::new();
     let elsewhere = queue.home().join("elsewhere");
@@ -417,10 +438,7 @@ fn restore_hands_the_message_to_those_who_wait_for_it() {
         qmail_queue(&queue, end);
         let outcome = queue.run(&["restore", &id, "--timeout", "1s"]);
         assert_eq!(outcome.code, 1, "{outcome:?}");
-        assert!(
-            outcome.err.contains(told) && outcome.out.contains("1 could not be, and stay in quarantine"),
-            "{end}: {outcome:?}"
-        );
+        assert!(outcome.err.contains(told) && outcome.out.contains("; 1 not"), "{end}: {outcome:?}");
         assert_eq!(fs::read(queue.quarantine(&id)).unwrap(), text, "{end}");
     }
     qmail_queue(&queue, "exit 0");

@@ -93,7 +93,21 @@ impl Unblock {
             return block_file::unblock(&self.source, file.as_deref(), &self.key, self.json);
         }
         let wish = Wish::Unblock(self.key.clone());
-        ask(&self.source, &wish, self.json, |block| print(&format!("{} is not blocked any more", word(&block["key"]))))
+        let code = ask(&self.source, &wish, self.json, |block| {
+            print(&format!("{} is not blocked any more", word(&block["key"])))
+        });
+        self.tell_of_lists();
+        code
+    }
+
+    /// A list refuses it all the same; only `--file` changes one.
+    fn tell_of_lists(&self) {
+        let Ok(assembly) = self.source.assemble() else { return };
+        let folded = self.key.trim_matches(['<', '>']).to_ascii_lowercase();
+        let senders = &assembly.snapshot.policy.senders;
+        if let Some(place) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
+            eprintln!("{place} refuses {folded} still: portcullis unblock {folded} --file takes it out of badmailfrom");
+        }
     }
 }
 

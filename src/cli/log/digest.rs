@@ -43,6 +43,11 @@ impl Digest {
         self.found
     }
 
+    /// Whether any line was one of a log, or there was none.
+    pub(super) fn is_log(&self) -> bool {
+        self.summary.lines == 0 || self.summary.unknown < self.summary.lines
+    }
+
     /// Lines without a time, where a time was asked for.
     pub(super) fn untimed(&self) -> u64 {
         self.summary.untimed

@@ -110,7 +110,13 @@ impl Log {
         if is_asked && !digest.found() {
             eprintln!("nothing in the log is what was asked for");
         }
-        if read && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let is_log = digest.is_log();
+        if !is_log {
+            eprintln!(
+                "no line has a form that is known: is it a log of ours, smtpfront-qmail's or qmail-send's, and not compressed?"
+            );
+        }
+        if read && is_log && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn read(&self, places: Vec<Place>, now: &Zoned, digest: &mut Digest) -> bool {

@@ -13,6 +13,7 @@ use crate::cli::queue::filter::Kept;
 use crate::cli::queue::now;
 use crate::cli::queue::table::Table;
 use crate::cli::queue::table::counted;
+use crate::cli::queue::table::number_of;
 use crate::ops::queue::folder::Quarantine;
 use crate::ops::queue::restore::whole;
 use crate::qmail::queue::Message;
@@ -101,7 +102,8 @@ impl Delete {
         }
         match self.json {
             true => print(&json!({ "deleted": deleted, "left": left }).to_string()),
-            false => print(&format!("{} deleted, {} left in quarantine", deleted.len(), left.len())),
+            false if left.is_empty() => print(&format!("{} deleted", number_of(deleted.len(), "message"))),
+            false => print(&format!("{} deleted, {} not", number_of(deleted.len(), "message"), left.len())),
         }
         if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

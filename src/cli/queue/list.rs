@@ -28,8 +28,8 @@ use crate::qmail::queue::scan::Scan;
 /// List the messages of the queue
 ///
 /// By number, with state, age, size, recipients done and to do, sender and subject. States: S2 being received, S3 its
-/// envelope being received, S4 queued, S5 in delivery, orphan: files without their message. `taken`: in quarantine, and
-/// qmail-send will end it here at its next try. A queue in motion is no error.
+/// envelope being received, S4 not sorted by qmail-send yet, S5 waiting for a try or in delivery, orphan: files without their message.
+/// `taken`: in quarantine, and qmail-send will end it here at its next try. A queue in motion is no error.
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Only these numbers

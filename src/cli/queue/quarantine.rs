@@ -19,7 +19,9 @@ use crate::cli::queue::progress;
 use crate::cli::queue::scan;
 use crate::cli::queue::table::Table;
 use crate::cli::queue::table::counted;
+use crate::cli::queue::table::number_of;
 use crate::ops::queue::folder::Quarantine;
+use crate::ops::queue::folder::refusal;
 use crate::ops::queue::running;
 use crate::ops::queue::running::Holder;
 use crate::ops::queue::running::Running;
@@ -85,6 +87,10 @@ impl Quarantining {
         if !queue.unknown().is_empty() {
             return Err(failed("recipients in such folders cannot be marked: nothing was changed"));
         }
+        let folder = self.place.quarantine(&queue);
+        if let Some(what) = refusal(&queue, &folder) {
+            return Err(failed(&what));
+        }
         let meant = self.meant(&queue, &filter)?;
         self.tell(&queue, &meant);
         if self.dry_run {
@@ -93,7 +99,6 @@ impl Quarantining {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let folder = self.place.quarantine(&queue);
         if meant.ids.is_empty() && !folder.is_dir() {
             return Ok(ExitCode::FAILURE);
         }
@@ -168,7 +173,7 @@ impl Quarantining {
             eprintln!("message {id}: a delivery is under way and is not recalled (process {pid}, {name})");
         }
         if !take.finished.is_empty() {
-            eprintln!("an earlier run ended half way: {} completed", counted_only(take.finished.len()));
+            eprintln!("an earlier run ended half way: {} completed", number_of(take.finished.len(), "message"));
         }
         let folder = quarantine.path().display().to_string();
         match self.json {
@@ -182,7 +187,7 @@ impl Quarantining {
                     "taken": take.taken, "skipped": skipped, "finished": take.finished, "under_way": under_way, "quarantine": folder,
                 }).to_string());
             }
-            false => print(&format!("{} taken to {folder}", counted_only(take.taken.len()))),
+            false => print(&format!("{} taken to {folder}", number_of(take.taken.len(), "message"))),
         }
         if take.is_live() && !take.taken.is_empty() {
             eprintln!("they deliver nothing any more, and leave the queue at qmail-send's next try");
@@ -210,7 +215,9 @@ fn run(take: &mut Take<'_>, ids: &[u64]) -> Result<(), ExitCode> {
         take.undo();
         match take.taken.len() {
             0 => failed(&format!("{what}\nno message was taken")),
-            some => failed(&format!("{what}\n{} taken before that; run it again for the rest", counted_only(some))),
+            some => {
+                failed(&format!("{what}\n{} taken before that; run it again for the rest", number_of(some, "message")))
+            }
         }
     })
 }
@@ -218,10 +225,6 @@ fn run(take: &mut Take<'_>, ids: &[u64]) -> Result<(), ExitCode> {
 fn holders(queue: &Queue, ids: &[u64]) -> Vec<Holder> {
     let ids: HashSet<u64> = ids.iter().copied().collect();
     queue.stat("mess").map_or(Vec::new(), |mess| running::holders(mess.st_dev, &ids))
-}
-
-fn counted_only(messages: usize) -> String {
-    format!("{messages} {}", if messages == 1 { "message" } else { "messages" })
 }
 
 /// Rows before the question.

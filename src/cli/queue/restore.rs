@@ -13,6 +13,7 @@ use crate::cli::queue::failed;
 use crate::cli::queue::filter::Kept;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
+use crate::cli::queue::table::number_of;
 use crate::config::units;
 use crate::ops::queue::folder::Quarantine;
 use crate::ops::queue::folder::REPORTS;
@@ -65,6 +66,8 @@ impl Restoring {
         let program = self.qmail_queue.clone().unwrap_or_else(|| beside(&queue));
         let restore = Restore::new(&quarantine, &program, self.timeout).map_err(|what| failed(&what))?;
         let (mut restored, mut left) = (Vec::new(), Vec::new());
+        ids.sort_unstable();
+        ids.dedup();
         let bar = progress(ids.len(), "messages");
         for id in ids {
             let has_report = quarantine.inode(&bounce(id)).is_some();
@@ -99,11 +102,11 @@ impl Restoring {
             print(&json!({ "restored": restored, "left": left }).to_string());
         } else {
             let recipients: usize = restored.iter().map(|(_, recipients)| recipients).sum();
-            let messages = counted(restored.len(), "message");
-            let what = format!("{messages} restored, to {}", counted(recipients, "recipient"));
+            let messages = number_of(restored.len(), "message");
+            let what = format!("{messages} restored, to {}", number_of(recipients, "recipient"));
             match left.len() {
                 0 => print(&what),
-                left => print(&format!("{what}; {left} could not be, and stay in quarantine")),
+                left => print(&format!("{what}; {left} not")),
             }
         }
         match left.is_empty() && !restored.is_empty() {
@@ -111,10 +114,6 @@ impl Restoring {
             false => ExitCode::FAILURE,
         }
     }
-}
-
-fn counted(number: usize, of: &str) -> String {
-    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
 fn beside(queue: &Queue) -> PathBuf {

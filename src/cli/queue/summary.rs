@@ -62,15 +62,16 @@ impl Summary {
         let shown = if top == 0 { rows.len() } else { rows.len().min(top) };
         match json {
             true => print(&self.json(&rows[..shown], now).to_string()),
-            false => self.print_table(&rows[..shown], rows.len() - shown, now),
+            false => self.print_table(by, &rows[..shown], rows.len() - shown, now),
         }
     }
 
-    fn print_table(&self, rows: &[(Option<String>, Sum)], left: usize, now: i64) {
+    fn print_table(&self, by: By, rows: &[(Option<String>, Sum)], left: usize, now: i64) {
         print(&format!("{:>9} {:>11} {:>6} {:>8}  sender", "messages", "bytes", "share", "oldest"));
-        let whole = self.whole.messages.max(1);
+        let of = |sum: &Sum| if by == By::Messages { sum.messages as u64 } else { sum.bytes };
+        let whole = of(&self.whole).max(1);
         for (sender, sum) in rows {
-            let share = sum.messages * 100 / whole;
+            let share = of(sum) * 100 / whole;
             let sender = sender
                 .as_ref()
                 .map_or("(not known: see list --state S2 --state S3)".to_owned(), |sender| format!("<{sender}>"));

@@ -86,7 +86,12 @@ impl Table {
 
 /// So many messages, so many octets.
 pub(super) fn counted(messages: usize, bytes: u64) -> String {
-    format!("{messages} {}, {}", if messages == 1 { "message" } else { "messages" }, size(bytes))
+    format!("{}, {}", number_of(messages, "message"), size(bytes))
+}
+
+/// `1 message`, `2 messages`.
+pub(super) fn number_of(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The state, and whether the message is only waiting for its end.
