@@ -30,6 +30,7 @@ fn a_block_holds_at_once_on_open_connections_and_through_a_kill() {
     let proxy = Proxy::start(&site);
     let mut client = proxy.client().hello();
     client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554"), ("MAIL FROM:<joe@sillyplace.com>", "250")]);
+    assert_eq!(site.run(&["block", "newsletter@sillyplace.com", "--for", "2h"]).code, 0);
     let listed = site.run(&["blocks"]).out;
     assert!(listed.contains("newsletter@sillyplace.com") && listed.contains("by operator storm"), "{listed}");
     assert_eq!(site.run(&["unblock", "<newsletter@sillyplace.com>"]).code, 0);

@@ -255,6 +255,11 @@ fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
     assert_eq!(fs::read_to_string(queue.quarantine(&format!("{failing}.bounce"))).unwrap(), "<joe@x>:\nno\n\n");
     assert!(!queue.quarantine(&queued.to_string()).exists());
     // Now it is `taken`, and asked for once more it is left alone.
+    let summary = queue.run(&["list", "--summary"]);
+    assert!(
+        summary.out.contains("<newsletter@sillyplace.com>  (") && summary.out.contains(" taken already)"),
+        "{summary:?}"
+    );
     let again = queue.run(&[&FROM_STORM[..3], &["--dry-run"]].concat());
     assert!(again.err.contains("2 more are in quarantine already"), "{again:?}");
     for id in [storm, failing] {

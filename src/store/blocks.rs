@@ -139,7 +139,7 @@ impl Blocks {
         block.until.checked_sub(now).filter(|left| *left > 0).map(|left| Duration::from_secs(left.into()))
     }
 
-    /// An operator's block; it takes the place of one with the same key.
+    /// An operator's block; it takes the place of one with the same key, whose reason stays if it has none of its own.
     ///
     /// # Errors
     /// There are too many.
@@ -157,6 +157,8 @@ impl Blocks {
             throttled: None,
         };
         let mut entries = self.write();
+        let before = entries.by_key.get(&block.key).filter(|before| why.is_empty() && before.until > now);
+        let block = Block { why: before.map_or(block.why, |before| before.why.clone()), ..block };
         if entries.by_key.len() >= self.bound && !entries.by_key.contains_key(&block.key) {
             entries.forget_past(now);
             if entries.by_key.len() >= self.bound {

@@ -134,7 +134,9 @@ impl List {
     fn sum_up(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) {
         let mut summary = Summary::default();
         let want = Want { rough: true, ..Want::default() };
-        each(queue, scan, filter, &want, &mut |message| {
+        let taken = self.place.taken(queue).unwrap_or(Taken(None));
+        each(queue, scan, filter, &want, &mut |mut message| {
+            message.quarantined = taken.has(message.id);
             summary.add(&message);
             ControlFlow::Continue(())
         });

@@ -20,6 +20,8 @@ struct Sum {
     messages: usize,
     bytes: u64,
     oldest: Option<i64>,
+    /// In quarantine already: qmail-send will end them here.
+    taken: usize,
 }
 
 /// All senders, in lower case.
@@ -76,7 +78,8 @@ impl Summary {
                 .as_ref()
                 .map_or("(not known: see list --state S2 --state S3)".to_owned(), |sender| format!("<{sender}>"));
             let oldest = sum.oldest.map_or("-".to_owned(), |birth| age(now - birth));
-            print(&format!("{:>9} {:>11} {share:>5}% {oldest:>8}  {sender}", sum.messages, size(sum.bytes)));
+            let taken = if sum.taken > 0 { format!("  ({} taken already)", sum.taken) } else { String::new() };
+            print(&format!("{:>9} {:>11} {share:>5}% {oldest:>8}  {sender}{taken}", sum.messages, size(sum.bytes)));
         }
         if left > 0 {
             print(&format!("and {left} more senders: --top 0 shows all"));
@@ -87,7 +90,7 @@ impl Summary {
     fn json(&self, rows: &[(Option<String>, Sum)], now: i64) -> Value {
         let row = |(sender, sum): &(Option<String>, Sum)| {
             let oldest = sum.oldest.map(|birth| (now - birth).max(0));
-            json!({ "sender": sender, "messages": sum.messages, "bytes": sum.bytes, "oldest": oldest })
+            json!({ "sender": sender, "messages": sum.messages, "bytes": sum.bytes, "oldest": oldest, "taken": sum.taken })
         };
         let senders: Vec<Value> = rows.iter().map(row).collect();
         json!({ "messages": self.whole.messages, "bytes": self.whole.bytes, "senders": senders })
@@ -98,6 +101,7 @@ impl Sum {
     fn add(&mut self, message: &Message) {
         self.messages += 1;
         self.bytes += message.size.unwrap_or(0);
+        self.taken += usize::from(message.quarantined);
         self.oldest = match (self.oldest, message.birth) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
