@@ -260,6 +260,8 @@ fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
         summary.out.contains("<newsletter@sillyplace.com>  (") && summary.out.contains(" taken already)"),
         "{summary:?}"
     );
+    let shown = queue.run(&["show", &storm.to_string()]);
+    assert!(shown.err.contains("it stands in the queue still"), "{shown:?}");
     let again = queue.run(&[&FROM_STORM[..3], &["--dry-run"]].concat());
     assert!(again.err.contains("2 more are in quarantine already"), "{again:?}");
     for id in [storm, failing] {

@@ -37,6 +37,8 @@ pub struct Door {
     settings: watch::Receiver<Arc<Settings>>,
     tls: watch::Receiver<Option<TlsAcceptor>>,
     counts: Arc<Counts>,
+    /// Connections from their accept to their close, those that are only told that there is no place included.
+    open: watch::Sender<usize>,
     sequence: AtomicU16,
 }
 
@@ -48,7 +50,14 @@ impl Door {
         tls: watch::Receiver<Option<TlsAcceptor>>,
         condition: watch::Sender<Condition>,
     ) -> Arc<Self> {
-        Arc::new(Self { services, settings, tls, counts: Counts::new(Some(condition)), sequence: AtomicU16::new(0) })
+        Arc::new(Self {
+            services,
+            settings,
+            tls,
+            counts: Counts::new(Some(condition)),
+            open: watch::Sender::new(0),
+            sequence: AtomicU16::new(0),
+        })
     }
 
     /// Accepts until the end. Who comes when a stop has begun is told 421: it comes again, and finds the port open. With
@@ -77,6 +86,12 @@ impl Door {
         self.counts.none_left().await;
     }
 
+    /// Resolves when nobody is left that is told that there is no place.
+    pub async fn all_told(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
         self.counts.total()
@@ -84,7 +99,9 @@ impl Door {
 
     fn receive(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
         let door = self.clone();
+        let open = Open::new(self.clone());
         tokio::spawn(async move {
+            let _open = open;
             // What only a beginning needs is given back before the session, which may last.
             match Box::pin(door.let_in(stream, client, implicit_tls)).await {
                 Ok(Some((driver, _counted))) => driver.run().await,
@@ -151,6 +168,22 @@ impl Door {
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);
         Driver::new(session, stream, peer, self.tls.clone(), self.services.clone())
+    }
+}
+
+/// One connection, counted where it is accepted: a stop must not overlook one whose task has not run yet.
+struct Open(Arc<Door>);
+
+impl Open {
+    fn new(door: Arc<Door>) -> Self {
+        door.open.send_modify(|open| *open += 1);
+        Self(door)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
     }
 }
 

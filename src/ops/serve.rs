@@ -216,6 +216,8 @@ async fn end(condition: &watch::Sender<Condition>, door: &Arc<Door>, reload: &Re
     condition.send_modify(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
+    // Who came in the last moment hears 421.
+    let _ = timeout(LAST_WORD, door.all_told()).await;
     // What has happened since the last second.
     reload.services.state.flush().await;
     tracing::info!(connections = door.connections(), "stopped");
@@ -272,4 +274,6 @@ fn log_panics() {
 
 /// After the drain, for what has to be tidied up.
 const LAST_BREATH: Duration = Duration::from_secs(2);
+/// For the 421 of newcomers; whoever has heard it need not have closed.
+const LAST_WORD: Duration = Duration::from_millis(250);
 const SWEEP: Duration = Duration::from_secs(60);

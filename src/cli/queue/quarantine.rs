@@ -151,7 +151,10 @@ impl Quarantining {
             eprintln!("no message of the queue is meant");
         }
         if meant.taken > 0 {
-            eprintln!("{} more are in quarantine already and leave the queue at qmail-send's next try", meant.taken);
+            eprintln!(
+                "{} more are in quarantine already, and leave the queue when qmail-send tries them next",
+                meant.taken
+            );
         }
         match running::is_locked(queue) {
             Some(true) => {

@@ -16,6 +16,7 @@ use crate::cli::queue::table::sender;
 use crate::cli::queue::table::size;
 use crate::ops::queue::folder::Quarantine;
 use crate::ops::queue::running;
+use crate::qmail::queue::File;
 use crate::qmail::queue::Files;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipients;
@@ -59,6 +60,10 @@ impl Show {
         match self.json {
             true => print(&json(&message).to_string()),
             false => print(text(&message, now()).trim_end()),
+        }
+        let stands = queue.stat(&queue.place(File::Mess, self.id)).is_ok_and(|stat| stat.st_ino == self.id);
+        if message.state() == State::Quarantined && stands {
+            eprintln!("it stands in the queue still, with nothing to do: qmail-send removes it when it tries it next");
         }
         let dev = queue.stat("mess").map_or(0, |mess| mess.st_dev);
         for holder in running::holders(dev, &HashSet::from([self.id])) {
