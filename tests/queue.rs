@@ -323,10 +323,11 @@ fn an_empty_word_or_a_quarantine_in_the_queue_is_refused() {
     let queue = TestQueue::new();
     queue.in_delivery(&queue::Mail { sender: "", ..STORM });
     let before = queue.picture();
-    let (mess, root) = (queue.path("mess/taken"), queue.path(""));
-    let rows: [(&[&str], i32, &str); 3] = [
+    let (mess, root, winding) = (queue.path("mess/taken"), queue.path(""), queue.path("mess/../taken"));
+    let rows: [(&[&str], i32, &str); 4] = [
         (&["quarantine", "--sender", "", "--yes"], 64, "the null sender is written <>"),
         (&["quarantine", "--all", "--yes", "--quarantine", mess.to_str().unwrap()], 1, "is inside the queue"),
+        (&["quarantine", "--all", "--yes", "--quarantine", winding.to_str().unwrap()], 1, "is inside the queue"),
         (&["quarantine", "--all", "--dry-run", "--quarantine", root.to_str().unwrap()], 1, "is inside the queue"),
     ];
     for (arguments, code, told) in rows {

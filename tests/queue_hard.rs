@@ -6,6 +6,8 @@
 mod proxy;
 #[path = "support/queue.rs"]
 mod queue;
+#[path = "support/system.rs"]
+mod system;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,13 +18,12 @@ use std::process::Stdio;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Instant;
 
-use proxy::LONG;
 use proxy::PORTCULLIS;
 use queue::GOOD;
 use queue::STORM;
 use queue::TestQueue;
+use system::until;
 
 fn command(queue: &TestQueue, arguments: &[&str]) -> Command {
     let mut command = Command::new(PORTCULLIS);
@@ -45,15 +46,6 @@ fn waits(queue: &TestQueue, id: u64, record: &str) -> bool {
     let has = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.split('\0').any(|found| found == record));
     let kept = queue.quarantine(&format!("{id}.envelope"));
     ["local", "remote", "todo"].iter().any(|kind| has(&queue.file(kind, id))) || has(&kept)
-}
-
-/// Waits for the event, looking without pause.
-fn until(what: &str, mut event: impl FnMut() -> bool) {
-    let latest = Instant::now() + LONG;
-    while !event() {
-        assert!(Instant::now() < latest, "{what} does not come");
-        thread::yield_now();
-    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::cli::print;
 use crate::config::units;
 use crate::ops::admin::client;
 use crate::ops::admin::client::Wish;
+use crate::ops::assemble::Assembly;
 use crate::policy::block::BlockKey;
 
 /// Refuse a sender, a domain or a client for a time
@@ -81,7 +82,7 @@ impl Block {
             return ExitCode::from(BAD_USAGE);
         }
         let wish = Wish::Block(key.to_string(), self.length.as_secs(), self.why.clone());
-        ask(&self.source, &wish, self.json, |_| {
+        assemble_and_ask(&self.source, &wish, self.json, |_| {
             print(&format!("{key} is blocked for {}", units::write_duration(self.length)))
         })
     }
@@ -92,17 +93,20 @@ impl Unblock {
         if let Some(file) = &self.file {
             return block_file::unblock(&self.source, file.as_deref(), &self.key, self.json);
         }
+        let assembly = match self.source.assemble() {
+            Ok(assembly) => assembly,
+            Err(code) => return code,
+        };
         let wish = Wish::Unblock(self.key.clone());
-        let code = ask(&self.source, &wish, self.json, |block| {
+        let code = ask(&assembly, &wish, self.json, |block| {
             print(&format!("{} is not blocked any more", word(&block["key"])))
         });
-        self.tell_of_lists();
+        self.tell_of_lists(&assembly);
         code
     }
 
     /// A list refuses it all the same; only `--file` changes one.
-    fn tell_of_lists(&self) {
-        let Ok(assembly) = self.source.assemble() else { return };
+    fn tell_of_lists(&self, assembly: &Assembly) {
         let folded = self.key.trim_matches(['<', '>']).to_ascii_lowercase();
         let senders = &assembly.snapshot.policy.senders;
         if let Some(place) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
@@ -113,7 +117,7 @@ impl Unblock {
 
 impl Blocks {
     pub(super) fn run(&self) -> ExitCode {
-        ask(&self.source, &Wish::Blocks, self.json, |blocks| {
+        assemble_and_ask(&self.source, &Wish::Blocks, self.json, |blocks| {
             let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
             if blocks.is_empty() {
                 return print("nobody is blocked");
@@ -128,11 +132,14 @@ impl Blocks {
     }
 }
 
-fn ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
-    let assembly = match source.assemble() {
-        Ok(assembly) => assembly,
-        Err(code) => return code,
-    };
+fn assemble_and_ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
+    match source.assemble() {
+        Ok(assembly) => ask(&assembly, wish, json, show),
+        Err(code) => code,
+    }
+}
+
+fn ask(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
     match client::ask(&assembly.config.admin, wish) {
         Ok(text) if json => print(&text),
         Ok(text) => show(&serde_json::from_str(&text).unwrap_or_default()),

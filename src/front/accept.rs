@@ -17,13 +17,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::front::clock;
+use crate::front::condition::Condition;
+use crate::front::condition::Stop;
 use crate::front::counts::Counted;
 use crate::front::counts::Counts;
 use crate::front::driver::Driver;
 use crate::front::proxy_header;
-use crate::front::services::Condition;
 use crate::front::services::Services;
-use crate::front::services::Stop;
 use crate::front::settings::Settings;
 use crate::front::stream::ClientStream;
 use crate::front::tls;

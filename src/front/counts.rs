@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use crate::front::services::Condition;
+use crate::front::condition::Condition;
 use crate::session::event::Admission;
 
 /// All connections.

@@ -6,6 +6,7 @@
 pub mod accept;
 pub mod answers;
 pub mod clock;
+mod condition;
 mod counts;
 pub mod driver;
 mod exchange;
@@ -17,8 +18,8 @@ pub mod settings;
 mod stream;
 pub mod tls;
 
+pub use crate::front::condition::Condition;
+pub use crate::front::condition::Stop;
 pub use crate::front::counts::Handshakes;
-pub use crate::front::services::Condition;
 pub use crate::front::services::Services;
-pub use crate::front::services::Stop;
 pub use crate::front::stream::ClientStream;

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use crate::backend::Backends;
 use crate::front::answers;
+use crate::front::condition::Condition;
 use crate::front::counts::Handshakes;
 use crate::hold::Holds;
 use crate::report::Reports;
@@ -33,34 +34,6 @@ pub struct Services {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What all sessions are under.
     pub condition: watch::Receiver<Condition>,
-}
-
-/// What all sessions are under; each hears of a change at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
-    /// Whether we are stopping.
-    pub stop: Stop,
-    /// Connections are nearly used up: the limits of waiting and erring are shorter.
-    pub stress: bool,
-}
-
-impl Condition {
-    /// A stop has begun.
-    pub fn is_stopping(&self) -> bool {
-        self.stop > Stop::Run
-    }
-}
-
-/// The phases of stopping.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// We are not.
-    #[default]
-    Run,
-    /// Transactions that run may end, others do not begin.
-    Drain,
-    /// Everything ends now.
-    Kill,
 }
 
 impl Services {

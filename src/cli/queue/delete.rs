@@ -10,15 +10,13 @@ use crate::cli::queue::Place;
 use crate::cli::queue::ask::ask;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Kept;
-use crate::cli::queue::now;
-use crate::cli::queue::table::Table;
-use crate::cli::queue::table::counted;
+use crate::cli::queue::kept::each_kept;
+use crate::cli::queue::kept::no_quarantine;
+use crate::cli::queue::meant::Meant;
 use crate::cli::queue::table::number_of;
 use crate::ops::queue::folder::Quarantine;
 use crate::ops::queue::restore::whole;
-use crate::qmail::queue::Message;
 use crate::qmail::queue::layout::told;
-use crate::qmail::queue::read::Want;
 
 /// Give up messages that are in quarantine, for good
 ///
@@ -49,43 +47,26 @@ impl Delete {
         let filter = self.kept.read()?;
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
-        let Some(looked) = Quarantine::look(&path).map_err(|what| failed(&what))? else {
-            return Err(failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display())));
-        };
-        let (mut ids, mut bytes, mut first) = (Vec::new(), 0, Vec::new());
-        let found = looked.each(&filter, &Want::default(), now(), &mut |message| {
-            ids.push(message.id);
-            bytes += message.size.unwrap_or(0);
-            if first.len() < SHOWN {
-                first.push(message);
-            }
-        });
-        found.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
-        if ids.is_empty() {
+        let looked = Quarantine::look(&path).map_err(|what| failed(&what))?.ok_or_else(|| no_quarantine(&path))?;
+        let mut meant = Meant::default();
+        each_kept(&looked, &filter, &mut |message| meant.add(message))?;
+        if meant.ids.is_empty() {
             return Err(failed("no message of the quarantine is meant: see queue list --quarantined"));
         }
-        self.tell(&first, ids.len(), bytes);
+        if !self.json {
+            meant.show();
+        }
         if self.dry_run {
             if self.json {
-                print(&json!({ "would_delete": ids, "bytes": bytes }).to_string());
+                print(&json!({ "would_delete": meant.ids, "bytes": meant.bytes }).to_string());
             }
             return Ok(ExitCode::SUCCESS);
         }
-        if !ask(&format!("Delete {} for good?", counted(ids.len(), bytes)), self.yes)? {
+        if !ask(&format!("Delete {} for good?", meant.counted()), self.yes)? {
             return Ok(ExitCode::FAILURE);
         }
         let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;
-        Ok(self.delete(&quarantine, &ids))
-    }
-
-    fn tell(&self, first: &[Message], messages: usize, bytes: u64) {
-        if !self.json {
-            // Who reads has seen enough.
-            let _ = Table::begin(false, now()).and_then(|mut table| {
-                first.iter().try_for_each(|message| table.row(message))?;
-                table.end_with(messages, bytes)
-            });
-        }
+        Ok(self.delete(&quarantine, &meant.ids))
     }
 
     fn delete(&self, quarantine: &Quarantine, ids: &[u64]) -> ExitCode {
@@ -108,6 +89,3 @@ impl Delete {
         if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
-
-/// Rows before the question.
-const SHOWN: usize = 20;

@@ -40,12 +40,6 @@ pub(super) struct Filter {
 impl Filter {
     /// With the numbers that were named; else what is wrong is printed.
     pub(super) fn read(&self, ids: &[u64]) -> Result<filter::Filter, ExitCode> {
-        // A script whose variable is empty does not mean the null sender.
-        let words = [&self.sender, &self.recipient, &self.subject, &self.header];
-        if words.into_iter().flatten().any(String::is_empty) {
-            eprintln!("a filter has an empty word; the null sender is written <>, any text *");
-            return Err(ExitCode::from(BAD_USAGE));
-        }
         let words = Words {
             senders: self.sender.clone(),
             recipients: self.recipient.clone(),

@@ -14,11 +14,10 @@ use crate::cli::queue::ask::ask;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Filter;
 use crate::cli::queue::list::each;
+use crate::cli::queue::meant::Meant;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
-use crate::cli::queue::table::Table;
-use crate::cli::queue::table::counted;
 use crate::cli::queue::table::number_of;
 use crate::ops::queue::folder::Quarantine;
 use crate::ops::queue::folder::refusal;
@@ -26,7 +25,6 @@ use crate::ops::queue::running;
 use crate::ops::queue::running::Holder;
 use crate::ops::queue::running::Running;
 use crate::ops::queue::take::Take;
-use crate::qmail::queue::Message;
 use crate::qmail::queue::filter;
 use crate::qmail::queue::layout::Queue;
 use crate::qmail::queue::read::Want;
@@ -62,16 +60,6 @@ pub(super) struct Quarantining {
     place: Place,
 }
 
-/// The messages that are meant.
-#[derive(Default)]
-struct Meant {
-    ids: Vec<u64>,
-    bytes: u64,
-    /// In quarantine already.
-    taken: usize,
-    first: Vec<Message>,
-}
-
 impl Quarantining {
     pub(super) fn run(&self) -> ExitCode {
         self.go().unwrap_or_else(|code| code)
@@ -91,8 +79,8 @@ impl Quarantining {
         if let Some(what) = refusal(&queue, &folder) {
             return Err(failed(&what));
         }
-        let meant = self.meant(&queue, &filter)?;
-        self.tell(&queue, &meant);
+        let (meant, taken) = self.meant(&queue, &filter)?;
+        self.tell(&queue, &meant, taken);
         if self.dry_run {
             if self.json {
                 print(&json!({ "would_take": meant.ids, "bytes": meant.bytes }).to_string());
@@ -102,7 +90,7 @@ impl Quarantining {
         if meant.ids.is_empty() && !folder.is_dir() {
             return Ok(ExitCode::FAILURE);
         }
-        let question = format!("Take {} out of the queue?", counted(meant.ids.len(), meant.bytes));
+        let question = format!("Take {} out of the queue?", meant.counted());
         if !meant.ids.is_empty() && !ask(&question, self.yes)? {
             return Ok(ExitCode::FAILURE);
         }
@@ -118,43 +106,32 @@ impl Quarantining {
         Ok(self.report(&take, &holders, &quarantine))
     }
 
-    fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<Meant, ExitCode> {
+    /// And how many more are in quarantine already.
+    fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Meant, usize), ExitCode> {
         let scan = scan(queue)?;
         let in_quarantine = self.place.taken(queue)?;
-        let mut meant = Meant::default();
+        let (mut meant, mut taken) = (Meant::default(), 0);
         let want = Want { recipients: Some(0), header: None, ..Want::default() };
         each(queue, &scan, filter, &want, &mut |message| {
-            if in_quarantine.has(message.id) {
-                meant.taken += 1;
-                return ControlFlow::Continue(());
-            }
-            meant.ids.push(message.id);
-            meant.bytes += message.size.unwrap_or(0);
-            if meant.first.len() < SHOWN {
-                meant.first.push(message);
+            match in_quarantine.has(message.id) {
+                true => taken += 1,
+                false => meant.add(message),
             }
             ControlFlow::Continue(())
         });
-        Ok(meant)
+        Ok((meant, taken))
     }
 
     /// What will be done, on the error output where JSON is wanted.
-    fn tell(&self, queue: &Queue, meant: &Meant) {
+    fn tell(&self, queue: &Queue, meant: &Meant, taken: usize) {
         if !self.json && !meant.ids.is_empty() {
-            // Who reads has seen enough.
-            let _ = Table::begin(false, now()).and_then(|mut table| {
-                meant.first.iter().try_for_each(|message| table.row(message))?;
-                table.end_with(meant.ids.len(), meant.bytes)
-            });
+            meant.show();
         }
         if meant.ids.is_empty() {
             eprintln!("no message of the queue is meant");
         }
-        if meant.taken > 0 {
-            eprintln!(
-                "{} more are in quarantine already, and leave the queue when qmail-send tries them next",
-                meant.taken
-            );
+        if taken > 0 {
+            eprintln!("{taken} more are in quarantine already, and leave the queue when qmail-send tries them next");
         }
         match running::is_locked(queue) {
             Some(true) => {
@@ -230,7 +207,5 @@ fn holders(queue: &Queue, ids: &[u64]) -> Vec<Holder> {
     queue.stat("mess").map_or(Vec::new(), |mess| running::holders(mess.st_dev, &ids))
 }
 
-/// Rows before the question.
-const SHOWN: usize = 20;
 /// Lines of one kind.
 const TOLD: usize = 20;

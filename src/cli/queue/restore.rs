@@ -11,7 +11,8 @@ use crate::cli::print;
 use crate::cli::queue::Place;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Kept;
-use crate::cli::queue::now;
+use crate::cli::queue::kept::each_kept;
+use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::progress;
 use crate::cli::queue::table::number_of;
 use crate::config::units;
@@ -20,8 +21,6 @@ use crate::ops::queue::folder::REPORTS;
 use crate::ops::queue::folder::bounce;
 use crate::ops::queue::restore::Restore;
 use crate::qmail::queue::layout::Queue;
-use crate::qmail::queue::layout::told;
-use crate::qmail::queue::read::Want;
 
 /// Bring messages from quarantine back into the queue
 ///
@@ -54,20 +53,17 @@ impl Restoring {
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
         if !path.is_dir() {
-            return Err(failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display())));
+            return Err(no_quarantine(&path));
         }
         let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;
         let mut ids = filter.ids().to_vec();
         // A number that is not there is told by name; a filter means what it finds.
         if ids.is_empty() {
-            let found = quarantine.each(&filter, &Want::default(), now(), &mut |message| ids.push(message.id));
-            found.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
+            each_kept(&quarantine, &filter, &mut |message| ids.push(message.id))?;
         }
         let program = self.qmail_queue.clone().unwrap_or_else(|| beside(&queue));
         let restore = Restore::new(&quarantine, &program, self.timeout).map_err(|what| failed(&what))?;
         let (mut restored, mut left) = (Vec::new(), Vec::new());
-        ids.sort_unstable();
-        ids.dedup();
         let bar = progress(ids.len(), "messages");
         for id in ids {
             let has_report = quarantine.inode(&bounce(id)).is_some();

@@ -5,9 +5,9 @@ use tokio::io::AsyncWriteExt;
 
 use crate::backend::Visitor;
 use crate::front::clock;
+use crate::front::condition::Condition;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
-use crate::front::services::Condition;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;

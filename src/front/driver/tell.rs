@@ -2,12 +2,12 @@
 
 use crate::backend::Connection;
 use crate::backend::OpenFault;
+use crate::front::condition::Condition;
+use crate::front::condition::Stop;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::exchange::Done;
-use crate::front::services::Condition;
-use crate::front::services::Stop;
 use crate::front::stream::ClientStream;
 use crate::session::event::BackendEnd;
 use crate::session::event::Now;

@@ -62,11 +62,14 @@ pub fn place(queue: &Queue, wanted: Option<&Path>) -> PathBuf {
 /// Why `wanted` cannot be the quarantine of this queue: qmail's own folders are not for anything else.
 pub fn refusal(queue: &Queue, wanted: &Path) -> Option<String> {
     let root = fs::canonicalize(queue.path()).ok()?;
-    let existing = wanted.ancestors().find_map(|ancestor| fs::canonicalize(ancestor).ok())?;
-    let own = place(queue, None);
-    let is_own = fs::canonicalize(&own).map_or(own == wanted, |own| own == existing);
-    let inside = existing.starts_with(&root) && !is_own && wanted != root.join("quarantine");
-    inside.then(|| format!("{}: is inside the queue: name a folder beside it", wanted.display()))
+    let whole = std::path::absolute(wanted).ok()?;
+    // What is not there yet has no links in it.
+    let (there, missing) = whole
+        .ancestors()
+        .find_map(|ancestor| Some((fs::canonicalize(ancestor).ok()?, whole.strip_prefix(ancestor).ok()?)))?;
+    let place = there.join(missing);
+    let is_inside = place.starts_with(&root) && place != root.join("quarantine");
+    is_inside.then(|| format!("{}: is inside the queue: name a folder beside it", wanted.display()))
 }
 
 impl Quarantine {

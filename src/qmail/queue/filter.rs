@@ -58,6 +58,11 @@ impl Filter {
     /// # Errors
     /// A word that can match nothing, with what to write instead.
     pub fn new(words: Words) -> Result<Self, String> {
+        // A script whose variable is empty does not mean the null sender.
+        let all = [&words.senders, &words.recipients, &words.subjects, &words.headers];
+        if all.into_iter().flatten().any(String::is_empty) {
+            return Err("a filter has an empty word; the null sender is written <>, any text *".to_owned());
+        }
         let mut fields: Vec<(String, Vec<String>)> = Vec::new();
         if !words.subjects.is_empty() {
             fields.push(("subject".to_owned(), words.subjects.iter().map(|glob| glob.to_lowercase()).collect()));
@@ -76,6 +81,7 @@ impl Filter {
         }
         let mut ids = words.ids;
         ids.sort_unstable();
+        ids.dedup();
         Ok(Self {
             senders: addresses("--sender", &words.senders)?,
             recipients: addresses("--recipient", &words.recipients)?,
@@ -279,6 +285,8 @@ mod tests {
         let cases = [
             (Words { senders: strings(&["sillyplace.com"]), ..Words::default() }, "@"),
             (Words { senders: strings(&["*@sillyplace.com"]), ..Words::default() }, "no globs"),
+            (Words { senders: strings(&[""]), ..Words::default() }, "<>"),
+            (Words { subjects: strings(&[""]), ..Words::default() }, "<>"),
             (Words { headers: strings(&["List-Id"]), ..Words::default() }, "Name: glob"),
             (Words { headers: strings(&[": x"]), ..Words::default() }, "Name: glob"),
         ];

@@ -1,0 +1,26 @@
+//! What `delete` and `restore` share: there has to be a quarantine, and what of it is meant.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::cli::queue::failed;
+use crate::cli::queue::now;
+use crate::ops::queue::folder::Quarantine;
+use crate::qmail::queue::Message;
+use crate::qmail::queue::filter::Filter;
+use crate::qmail::queue::layout::told;
+use crate::qmail::queue::read::Want;
+
+pub(super) fn no_quarantine(path: &Path) -> ExitCode {
+    failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display()))
+}
+
+/// Hands on what of the quarantine is meant.
+pub(super) fn each_kept(
+    quarantine: &Quarantine,
+    filter: &Filter,
+    sink: &mut dyn FnMut(Message),
+) -> Result<(), ExitCode> {
+    let found = quarantine.each(filter, &Want::default(), now(), sink);
+    found.map_err(|error| failed(&format!("{}: {}", quarantine.path().display(), told(&error))))
+}
