@@ -1,5 +1,12 @@
 //! What all sessions are under: whether we are stopping, and whether connections are nearly used up. Whoever changes it does
-//! so through one channel, and each session hears of it at once. Values only.
+//! so through one channel, and each session hears of it at once.
+
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+
+use tokio::sync::watch;
 
 /// What all sessions are under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +21,38 @@ impl Condition {
     /// A stop has begun.
     pub fn is_stopping(&self) -> bool {
         self.stop > Stop::Run
+    }
+}
+
+/// What one session hears of changes. It is asked at every turn: that costs one look, because its place among those who
+/// wait is taken once and kept.
+pub(super) struct Changes {
+    receiver: watch::Receiver<Condition>,
+    /// The place, and whom it wakes.
+    waiting: Option<(Pin<Box<dyn Future<Output = ()> + Send>>, Waker)>,
+}
+
+impl Changes {
+    pub(super) fn new(receiver: watch::Receiver<Condition>) -> Self {
+        Self { receiver, waiting: None }
+    }
+
+    /// The new condition, when there is one. A sender that is gone will not change it any more.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Condition> {
+        if !self.waiting.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
+            // Of the same age as ours: what has changed since is noticed there, and here below.
+            let mut receiver = self.receiver.clone();
+            let mut waiting: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+                let _ = receiver.changed().await;
+            });
+            let _ = waiting.as_mut().poll(cx);
+            self.waiting = Some((waiting, cx.waker().clone()));
+        }
+        if !self.receiver.has_changed().unwrap_or(false) {
+            return Poll::Pending;
+        }
+        self.waiting = None;
+        Poll::Ready(*self.receiver.borrow_and_update())
     }
 }
 

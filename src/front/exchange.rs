@@ -1,16 +1,20 @@
 //! Reading and writing one stream within one future, without splitting it and without a task: whichever can go on first.
 
-use std::future::poll_fn;
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::pin::pin;
+use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 
+use bytes::Buf;
 use bytes::BytesMut;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
+use tokio::io::ReadBuf;
 
 use crate::front::outbox::Outbox;
 
@@ -35,31 +39,72 @@ pub(super) enum Done {
     Flushed(io::Result<()>),
 }
 
-/// Resolves when one of the wishes is fulfilled; dropping it loses nothing.
-pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, mut wish: Wish<'_>) -> Done {
-    poll_fn(|cx| {
-        if let Some(outbox) = &mut wish.write
-            && let Poll::Ready(result) = pin!(stream.write_buf(outbox)).poll(cx)
-        {
-            return Poll::Ready(Done::Written(result));
-        }
-        if wish.flush
-            && wish.write.is_none()
-            && let Poll::Ready(result) = Pin::new(&mut *stream).poll_flush(cx)
-        {
-            return Poll::Ready(Done::Flushed(result));
-        }
-        if let Some((buffer, room)) = &mut wish.read {
-            buffer.reserve(*room);
-            if let Poll::Ready(result) = pin!(stream.read_buf(*buffer)).poll(cx) {
-                return Poll::Ready(Done::Read(result));
-            }
-            // Who waits keeps no room: most sessions wait most of the time.
-            if buffer.is_empty() {
-                **buffer = BytesMut::new();
-            }
-        }
-        Poll::Pending
-    })
-    .await
+/// Ready when one of the wishes is fulfilled; whatever it was not asked for again is as it was.
+pub(super) fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    wish: &mut Wish<'_>,
+    cx: &mut Context<'_>,
+) -> Poll<Done> {
+    if let Some(outbox) = &mut wish.write
+        && let Poll::Ready(result) = poll_write(stream, outbox, cx)
+    {
+        return Poll::Ready(Done::Written(result));
+    }
+    if wish.flush
+        && wish.write.is_none()
+        && let Poll::Ready(result) = Pin::new(&mut *stream).poll_flush(cx)
+    {
+        return Poll::Ready(Done::Flushed(result));
+    }
+    if let Some((buffer, room)) = &mut wish.read
+        && let Poll::Ready(result) = poll_read(stream, buffer, *room, cx)
+    {
+        return Poll::Ready(Done::Read(result));
+    }
+    Poll::Pending
 }
+
+/// One piece goes out as it is; gathering costs more than it brings.
+fn poll_write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    outbox: &mut Outbox,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if !outbox.is_one_piece() {
+        return pin!(stream.write_buf(outbox)).poll(cx);
+    }
+    let written = ready!(Pin::new(stream).poll_write(cx, outbox.chunk()))?;
+    outbox.advance(written);
+    Poll::Ready(Ok(written))
+}
+
+/// Who waits keeps no room, because most sessions wait most of the time: a little is read through room that all have
+/// together, much to where it stays.
+fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    room: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if room > SHARED_ROOM {
+        buffer.reserve(room);
+        let result = pin!(stream.read_buf(buffer)).poll(cx);
+        if result.is_pending() && buffer.is_empty() {
+            *buffer = BytesMut::new();
+        }
+        return result;
+    }
+    ROOM.with_borrow_mut(|shared| {
+        let mut read = ReadBuf::new(&mut shared[..room]);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+}
+
+thread_local! {
+    static ROOM: RefCell<[u8; SHARED_ROOM]> = const { RefCell::new([0; SHARED_ROOM]) };
+}
+
+/// Octets that commands and replies are read through.
+const SHARED_ROOM: usize = 4 * 1024;

@@ -29,6 +29,10 @@ impl Outbox {
         self.len == 0
     }
 
+    pub(super) fn is_one_piece(&self) -> bool {
+        self.pieces.len() == 1
+    }
+
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
         self.len = 0;

@@ -8,8 +8,11 @@ mod obey;
 mod tell;
 
 use std::future::pending;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
 
 use bytes::Bytes;
 use bytes::BytesMut;
@@ -21,10 +24,11 @@ use crate::backend::Connection;
 use crate::backend::OpenFault;
 use crate::front::answers::Claims;
 use crate::front::clock;
+use crate::front::condition::Changes;
 use crate::front::condition::Condition;
 use crate::front::exchange::Done;
 use crate::front::exchange::Wish;
-use crate::front::exchange::exchange;
+use crate::front::exchange::poll_exchange;
 use crate::front::linger;
 use crate::front::outbox::Outbox;
 use crate::front::services::Services;
@@ -34,6 +38,7 @@ use crate::hold::HoldFault;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Farewell;
+use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
 
@@ -46,7 +51,7 @@ pub struct Driver {
     /// Refused at the door: not worth a long farewell.
     unwelcome: bool,
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    condition: watch::Receiver<Condition>,
+    condition: Changes,
     client: Option<ClientStream>,
     client_ended: bool,
     input: BytesMut,
@@ -60,6 +65,8 @@ pub struct Driver {
     hold: Option<Box<Hold>>,
     claims: Claims,
     alarm: Pin<Box<Sleep>>,
+    /// When the last event was: all that it leads to happens then.
+    now: Now,
 }
 
 enum Backend {
@@ -75,7 +82,7 @@ enum Event {
     BackendOpen(Result<Connection, OpenFault>),
     BackendWanted,
     Client(Done),
-    Condition,
+    Condition(Condition),
     Filled(Result<Option<Bytes>, HoldFault>),
     Flushed(Result<(), HoldFault>),
 }
@@ -90,13 +97,14 @@ impl Driver {
         services: Arc<Services>,
     ) -> Box<Self> {
         let unwelcome = session.is_over();
+        let now = clock::now();
         Box::new(Self {
             session,
             peer,
             tls,
             unwelcome,
             snapshot: services.snapshot.clone(),
-            condition: services.condition.clone(),
+            condition: Changes::new(services.condition.clone()),
             services,
             client: Some(client),
             client_ended: false,
@@ -109,7 +117,8 @@ impl Driver {
             sending_body: false,
             hold: None,
             claims: Claims::default(),
-            alarm: Box::pin(tokio::time::sleep_until(clock::now().monotonic.into())),
+            alarm: Box::pin(tokio::time::sleep_until(now.monotonic.into())),
+            now,
         })
     }
 
@@ -122,7 +131,8 @@ impl Driver {
     pub async fn run(mut self: Box<Self>) {
         while self.obey().await {
             let event = self.wait().await;
-            self.tell(event, clock::now());
+            self.now = clock::now();
+            self.tell(event, self.now);
         }
         (self.hold, self.backend) = (None, Backend::Closed);
         let farewell = match self.client.take() {
@@ -165,7 +175,7 @@ impl Driver {
             Output::Ask(question) => {
                 let (answer, claim) = self.services.answer(&question);
                 self.claims.hold(claim);
-                self.session.handle_answer(answer, clock::now());
+                self.session.handle_answer(answer, self.now);
             }
             Output::Backend(octets) => self.outbox.push(octets),
             Output::BackendBody => self.begin_sending(),
@@ -192,10 +202,10 @@ impl Driver {
     fn advance(&mut self) {
         if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
             self.refresh_snapshot();
-            self.session.handle_client(&mut self.input, clock::now());
+            self.session.handle_client(&mut self.input, self.now);
         }
         if self.client_ended && !self.is_congested() {
-            self.session.handle_client_end(&mut self.input, clock::now());
+            self.session.handle_client_end(&mut self.input, self.now);
         }
     }
 
@@ -226,13 +236,18 @@ impl Driver {
             write: writes.then_some(&mut self.outbox),
             flush: false,
         };
+        let mut streams = Streams {
+            alarm: alarmed.then_some(self.alarm.as_mut()),
+            condition: &mut self.condition,
+            backend: (&mut self.backend, backend_wish),
+            client: self.client.as_mut().map(|client| (client, client_wish)),
+        };
         tokio::select! {
-            event = use_backend(&mut self.backend, backend_wish) => event,
+            // What decides about time and stop is looked at first: neither side can drown it.
+            biased;
+            event = poll_fn(|cx| streams.poll(cx)) => event,
             event = use_hold(&mut self.hold, fills), if fills || flushes => event,
-            done = use_client(&mut self.client, client_wish) => Event::Client(done),
-            () = &mut self.alarm, if alarmed => Event::Alarm,
             () = self.services.backends.wanted(self.peer.client.ip()), if idle => Event::BackendWanted,
-            () = changed(&mut self.condition) => Event::Condition,
         }
     }
 
@@ -244,35 +259,45 @@ impl Driver {
         }
     }
 
-    /// False: there is nothing to wait for.
+    /// False: there is nothing to wait for. A deadline mostly moves away, with each command: an alarm that rings too early
+    /// is set anew then, instead of each time.
     fn set_alarm(&mut self) -> bool {
         let Some(deadline) = self.session.deadline() else { return false };
-        if self.alarm.deadline() != deadline.into() {
+        if self.alarm.is_elapsed() || self.alarm.deadline() > deadline.into() {
             self.alarm.as_mut().reset(deadline.into());
         }
         true
     }
 }
 
-/// A sender that is gone will not stop us any more.
-async fn changed(condition: &mut watch::Receiver<Condition>) {
-    if condition.changed().await.is_err() {
-        pending().await
-    }
+/// What is waited for at every turn, polled in place: a future for each would be made and thrown away as often.
+struct Streams<'a> {
+    alarm: Option<Pin<&'a mut Sleep>>,
+    condition: &'a mut Changes,
+    backend: (&'a mut Backend, Wish<'a>),
+    client: Option<(&'a mut ClientStream, Wish<'a>)>,
 }
 
-async fn use_backend(backend: &mut Backend, wish: Wish<'_>) -> Event {
-    match backend {
-        Backend::Closed => pending().await,
-        Backend::Opening(opening) => Event::BackendOpen(opening.await),
-        Backend::Open(connection) => Event::Backend(exchange(&mut **connection, wish).await),
-    }
-}
-
-async fn use_client(client: &mut Option<ClientStream>, wish: Wish<'_>) -> Done {
-    match client {
-        Some(client) => exchange(client, wish).await,
-        None => pending().await,
+impl Streams<'_> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(condition) = self.condition.poll(cx) {
+            return Poll::Ready(Event::Condition(condition));
+        }
+        if let Some(alarm) = &mut self.alarm
+            && alarm.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Event::Alarm);
+        }
+        let (backend, wish) = &mut self.backend;
+        let event = match backend {
+            Backend::Closed => Poll::Pending,
+            Backend::Opening(opening) => opening.as_mut().poll(cx).map(Event::BackendOpen),
+            Backend::Open(connection) => poll_exchange(&mut **connection, wish, cx).map(Event::Backend),
+        };
+        match &mut self.client {
+            Some((client, wish)) if event.is_pending() => poll_exchange(*client, wish, cx).map(Event::Client),
+            _ => event,
+        }
     }
 }
 

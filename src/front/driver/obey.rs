@@ -76,7 +76,7 @@ impl Driver {
 
     pub(super) fn begin_hold(&mut self, expected: u64) {
         let result = self.services.holds.begin(expected);
-        let now = clock::now();
+        let now = self.now;
         match result {
             Ok(hold) => {
                 self.hold = Some(Box::new(hold));
@@ -89,7 +89,7 @@ impl Driver {
     pub(super) fn keep(&mut self, octets: &[u8]) {
         let result = self.hold.as_mut().map_or(Ok(()), |hold| hold.push(octets));
         if let Err(fault) = result {
-            self.hold_failed(&fault, clock::now());
+            self.hold_failed(&fault, self.now);
         }
     }
 
@@ -123,6 +123,7 @@ impl Driver {
         let version = secured.as_ref().map(tls::version);
         self.client = secured;
         self.client_ended = self.client.is_none();
-        self.session.handle_tls(version, clock::now());
+        self.now = clock::now();
+        self.session.handle_tls(version, self.now);
     }
 }

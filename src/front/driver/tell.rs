@@ -21,10 +21,7 @@ impl Driver {
             Event::BackendOpen(result) => self.backend_opened(result, now),
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done, now),
-            Event::Condition => {
-                let condition = *self.condition.borrow_and_update();
-                self.is_under(condition, now);
-            }
+            Event::Condition(condition) => self.is_under(condition, now),
             Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
             Event::Filled(Ok(None)) => {
                 self.sending_body = false;
