@@ -14,9 +14,14 @@ use std::process::Command;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use crate::work::WORKS;
 use crate::work::Work;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Counts the instructions of single works, and compares them with those of counts.txt
 #[derive(Debug, Parser)]

@@ -78,8 +78,8 @@ fn poll_write<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(written))
 }
 
-/// Who waits keeps no room, because most sessions wait most of the time: a little is read through room that all have
-/// together, much to where it stays.
+/// Who waits keeps no room, because most sessions wait most of the time: what comes is read through room that all have
+/// together. Only of a long message, of which more than that may be there, is it read to where it stays.
 fn poll_read<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
@@ -106,5 +106,5 @@ thread_local! {
     static ROOM: RefCell<[u8; SHARED_ROOM]> = const { RefCell::new([0; SHARED_ROOM]) };
 }
 
-/// Octets that commands and replies are read through.
-const SHARED_ROOM: usize = 4 * 1024;
+/// Octets of it.
+pub(super) const SHARED_ROOM: usize = 16 * 1024;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::policy::Policy;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Stage;
@@ -140,7 +142,7 @@ impl Session {
                 transaction.mail_code = Some(reply.code);
                 transaction.limit = transaction.limit.with_backend(&self.offer);
             }
-            self.fill_slot(Final::backend(&reply), now);
+            self.fill_slot(reply.line(), now);
         } else {
             let close = reply.code == 421;
             if close {
@@ -159,9 +161,9 @@ impl Session {
         self.transaction = None;
         // Replies to RCPTs that went out behind it are not those of the next transaction.
         self.relay.ignore_outstanding();
-        self.fill_slot(last, now);
+        self.fill_slot(last.line, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
-            self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id), now);
+            self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id).line, now);
         }
         self.stop_if_idle(now);
     }
@@ -230,19 +232,18 @@ impl Session {
         let Some((rcpt, cap)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) else {
             return;
         };
-        let last = Final::backend(&reply);
         if reply.is_success() {
             if let Some(transaction) = &mut self.transaction {
                 transaction.accepted.push(Accepted { rcpt, code: reply.code, cap });
             }
         } else {
-            self.record_rcpt(&rcpt, &last, now);
+            self.record_rcpt(&rcpt, &Final::backend(&reply), now);
         }
         let close = reply.code == 421;
         if close {
             self.parked = None;
         }
-        self.fill_slot(last, now);
+        self.fill_slot(reply.line(), now);
         if close {
             self.end_transaction(Reason::BackendDeferred, now);
             self.close(now);
@@ -250,10 +251,10 @@ impl Session {
     }
 
     /// The reply that the first waiting slot waited for; then all that are ready behind it go out.
-    pub(super) fn fill_slot(&mut self, last: Final, now: Now) {
+    pub(super) fn fill_slot(&mut self, line: Bytes, now: Now) {
         self.since = now.monotonic;
         if let Some(slot) = self.slots.iter_mut().find(|slot| matches!(slot, Slot::Awaited)) {
-            *slot = Slot::Ready(last.line);
+            *slot = Slot::Ready(line);
         }
         while let Some(Slot::Ready(_)) = self.slots.front() {
             if let Some(Slot::Ready(line)) = self.slots.pop_front() {

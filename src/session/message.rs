@@ -273,7 +273,7 @@ impl Session {
         if let Some((rcpt, _)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) {
             self.record_rcpt(&rcpt, &last, now);
         }
-        self.fill_slot(last, now);
+        self.fill_slot(last.line, now);
     }
 
     /// The last word is known: now, or when the client has sent its message to the true end.

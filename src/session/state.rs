@@ -245,14 +245,12 @@ impl Final {
 
     /// By the backend, relayed as it is.
     pub(super) fn backend(reply: &BackendReply) -> Self {
-        let mut line = BytesMut::new();
-        reply.write(&mut line);
         let reason = match reply.code {
             400..500 => Some(Reason::BackendDeferred),
             500.. => Some(Reason::BackendRejected),
             _ => None,
         };
-        let (line, code, backend) = (line.freeze(), Some(reply.code), Some(reply.text()));
+        let (line, code, backend) = (reply.line(), Some(reply.code), Some(reply.text()));
         Self { line, code, reason, backend, ..Self::default() }
     }
 }

@@ -9,6 +9,8 @@
 use std::mem;
 
 use bytes::Buf;
+use bytes::BufMut;
+use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::smtp::reply::Offer;
@@ -46,15 +48,29 @@ impl BackendReply {
     /// Appends the reply for the client, line by line as it came.
     pub fn write(&self, out: &mut BytesMut) {
         let last = self.lines.len().saturating_sub(1);
+        out.reserve(self.lines.iter().map(|text| text.len() + "250 \r\n".len()).sum());
         for (index, text) in self.lines.iter().enumerate() {
-            let separator = if index < last { '-' } else { ' ' };
-            out.extend_from_slice(format!("{}{separator}{text}\r\n", self.code).as_bytes());
+            out.extend_from_slice(&self.digits());
+            out.put_u8(if index < last { b'-' } else { b' ' });
+            out.extend_from_slice(text.as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
+    }
+
+    /// The reply for the client.
+    pub fn line(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        self.write(&mut out);
+        out.freeze()
     }
 
     /// Code and texts on one line, for the log.
     pub fn text(&self) -> String {
         format!("{} {}", self.code, self.lines.join(" / "))
+    }
+
+    fn digits(&self) -> [u8; 3] {
+        [100, 10, 1].map(|place| b'0' + (self.code / place % 10) as u8)
     }
 
     /// What the reply offers, taken as an answer to EHLO (RFC 5321 section 4.1.1.1): the first line is a greeting.
@@ -105,11 +121,14 @@ impl ReplyReader {
     /// a fault empties `input` and forgets the reply that was begun.
     pub fn next(&mut self, input: &mut BytesMut) -> Option<Result<BackendReply, ReplyFault>> {
         loop {
-            let line = match self.take_line(input)? {
-                Ok(line) => line,
+            let end = match self.line_end(input)? {
+                Ok(end) => end,
                 Err(fault) => return Some(Err(self.give_up(input, fault))),
             };
-            match self.add(&line) {
+            let line = &input[..end];
+            let added = self.add(line.strip_suffix(b"\r").unwrap_or(line));
+            input.advance(end + 1);
+            match added {
                 Ok(false) => {}
                 Ok(true) => {
                     let whole = mem::take(self);
@@ -120,20 +139,14 @@ impl ReplyReader {
         }
     }
 
-    /// A line without its end.
-    fn take_line(&mut self, input: &mut BytesMut) -> Option<Result<BytesMut, ReplyFault>> {
+    /// Where the next line has its LF.
+    fn line_end(&mut self, input: &[u8]) -> Option<Result<usize, ReplyFault>> {
         let window = &input[..input.len().min(MAX_LINE)];
         let Some(end) = memchr::memchr(b'\n', &window[self.scanned..]) else {
             self.scanned = window.len();
             return (self.scanned == MAX_LINE).then_some(Err(ReplyFault::TooLong));
         };
-        let mut line = input.split_to(self.scanned + end);
-        input.advance(1);
-        self.scanned = 0;
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
-        }
-        Some(Ok(line))
+        Some(Ok(mem::take(&mut self.scanned) + end))
     }
 
     /// Whether this was the last line of the reply.
@@ -174,6 +187,13 @@ fn reply_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 }
 
 fn clean(text: &[u8]) -> String {
+    // Nearly all of them.
+    if text.len() <= MAX_TEXT
+        && text.iter().all(|octet| (b' '..=b'~').contains(octet))
+        && let Ok(text) = str::from_utf8(text)
+    {
+        return text.to_owned();
+    }
     let mut cleaned = String::new();
     for character in String::from_utf8_lossy(text).chars() {
         let character = match character {

@@ -27,6 +27,7 @@ use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
 use crate::front::exchange::Done;
+use crate::front::exchange::SHARED_ROOM;
 use crate::front::exchange::Wish;
 use crate::front::exchange::poll_exchange;
 use crate::front::linger;
@@ -55,6 +56,8 @@ pub struct Driver {
     client: Option<ClientStream>,
     client_ended: bool,
     input: BytesMut,
+    /// Octets of the last read from the client: when it filled its room, more is likely there.
+    heard: usize,
     owed: Outbox,
     flushed: bool,
     backend: Backend,
@@ -109,6 +112,7 @@ impl Driver {
             client: Some(client),
             client_ended: false,
             input: BytesMut::new(),
+            heard: 0,
             owed: Outbox::default(),
             flushed: true,
             backend: Backend::Closed,
@@ -219,7 +223,11 @@ impl Driver {
     /// Waits for whatever happens first.
     async fn wait(&mut self) -> Event {
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
-        let room = if self.hold.is_some() { BODY_READ } else { COMMAND_READ };
+        let room = match self.hold {
+            Some(_) if self.heard >= SHARED_ROOM => BODY_READ,
+            Some(_) => SHARED_ROOM,
+            None => COMMAND_READ,
+        };
         let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
         let flushes = !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush());
         let idle = self.session.has_idle_backend();

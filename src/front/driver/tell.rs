@@ -44,7 +44,10 @@ impl Driver {
     fn client_did(&mut self, done: Done, now: Now) {
         match done {
             Done::Read(Ok(0)) => self.client_ended = true,
-            Done::Read(Ok(_)) => self.session.handle_client_heard(),
+            Done::Read(Ok(octets)) => {
+                self.heard = octets;
+                self.session.handle_client_heard();
+            }
             Done::Written(Ok(_)) => {
                 self.flushed = !matches!(self.client, Some(ClientStream::Tls(_)));
                 self.written();
