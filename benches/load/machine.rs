@@ -47,7 +47,9 @@ fn line(file: &str, name: &str) -> String {
 fn version(words: &[&str]) -> Option<String> {
     let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).lines().next()?.trim().to_owned();
+    // Some write in colours.
+    let said = String::from_utf8_lossy(&said).lines().next()?.replace("\x1b[0m", "").replace("\x1b[32;40m", "");
+    let said = said.trim().to_owned();
     (output.status.success() && !said.is_empty()).then_some(said)
 }
 

@@ -59,7 +59,7 @@ impl Report {
 
     pub(crate) fn failed(&mut self, what: &str) {
         eprintln!("failed: {what}");
-        self.failed.push(what.to_owned());
+        self.failed.push(what.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned());
     }
 
     pub(crate) fn add(&mut self, table: Table) {
