@@ -4,61 +4,96 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::ValueEnum;
 use clap::value_parser;
 
-use crate::client::Shape;
+use crate::client::pace::Extent;
 use crate::systems::System;
+use crate::workload::Act;
+use crate::workload::Load;
+use crate::workload::Shape;
+use crate::workload::Task;
+use crate::workload::Workload;
 
-/// Drives load through Portcullis, HAProxy and nothing, and compares.
+/// Drives load through Portcullis and its peers, compares, and says which marks are reached
+///
+/// Everything runs on this machine, on loopback. What is printed is Markdown.
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 pub(crate) struct Options {
-    /// Connections at a time; with --messages, --size or --pipelined: one workload instead of the four
-    #[arg(long, value_parser = value_parser!(u16).range(1..=2000))]
-    connections: Option<u16>,
-    /// Messages of each connection
-    #[arg(long, value_parser = value_parser!(u32).range(1..=100_000))]
-    messages: Option<u32>,
-    /// Octets of each message on the wire
-    #[arg(long, value_parser = value_parser!(u32).range(100..=1_000_000_000))]
-    size: Option<u32>,
-    /// MAIL, RCPT and DATA in one write
-    #[arg(long)]
-    pipelined: bool,
-    /// Messages in all, of each system and round
-    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000))]
-    total: Option<u32>,
+    /// Which workloads; all when none is named
+    #[arg(long, value_enum, value_delimiter = ',')]
+    workloads: Vec<Workload>,
+    /// Which systems; those that a workload is compared through when none is named
+    #[arg(long, value_enum, value_delimiter = ',')]
+    systems: Vec<System>,
     /// Rounds, whose median counts [default: 5; 3 with --quick]
     #[arg(long, value_parser = value_parser!(u8).range(1..=201))]
     rounds: Option<u8>,
-    /// Idle connections for the memory of one [default: 1000; 200 with --quick]
-    #[arg(long, value_parser = value_parser!(u16).range(10..=4000))]
+    /// Milliseconds of one run of one system [default: 3000; 300 with --quick]
+    #[arg(long, value_parser = value_parser!(u64).range(10..=600_000))]
+    milliseconds: Option<u64>,
+    /// Messages, or what else is counted, of one run at most
+    #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+    total: u32,
+    /// Open loop at half of HAProxy's rate, after the closed one (W1, W2) [default where all workloads run]
+    #[arg(long)]
+    half: bool,
+    /// Open loop at so many a second, after the closed one (all but W6)
+    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+    /// Idle sessions [default: 7000; 1000 with --quick]; a twentieth where each is a process
+    #[arg(long, value_parser = value_parser!(u16).range(20..=9000))]
     idle: Option<u16>,
-    /// Which systems, in this order
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["direct", "portcullis", "without-ledger", "haproxy"])]
-    systems: Vec<System>,
-    /// Longest time of one run
-    #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..=3600))]
-    seconds: u64,
-    /// A tenth of the messages: a look, not a measurement
+    /// One workload of your own: connections at a time
+    #[arg(long, value_parser = value_parser!(u16).range(1..=2000))]
+    connections: Option<u16>,
+    /// The same: messages of each connection
+    #[arg(long, value_parser = value_parser!(u32).range(1..=100_000))]
+    messages: Option<u32>,
+    /// The same: octets of each message on the wire
+    #[arg(long, value_parser = value_parser!(u32).range(200..=1_000_000_000))]
+    size: Option<u32>,
+    /// The same: MAIL, RCPT and DATA in one write
+    #[arg(long)]
+    pipelined: bool,
+    /// A look, not a measurement
     #[arg(long)]
     quick: bool,
-    /// Write the results to this file as well
+    /// Write all samples to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Be the sink, not the bench
+    #[arg(long, hide = true)]
+    pub(crate) sink: bool,
+    /// Be an ideal one, with this folder's certificate
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    pub(crate) ideal: Option<PathBuf>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 impl Options {
-    pub(crate) fn systems(&self) -> Vec<System> {
-        let mut systems: Vec<System> = Vec::new();
-        for system in &self.systems {
-            if !systems.contains(system) {
-                systems.push(*system);
-            }
+    /// In the order in which they were named.
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        if let Some(shape) = self.own() {
+            return vec![Task::Load(Load::own(shape))];
         }
+        let all = if self.workloads.is_empty() { Workload::value_variants() } else { &self.workloads };
+        all.iter().flat_map(|workload| workload.tasks()).collect()
+    }
+
+    /// Those of `usual` that are wanted; whatever was named when none of them is usual.
+    pub(crate) fn systems(&self, usual: &[System]) -> Vec<System> {
+        let mut systems = if self.systems.is_empty() { usual.to_vec() } else { self.systems.clone() };
+        let mut seen = Vec::new();
+        systems.retain(|system| {
+            !seen.contains(system) && {
+                seen.push(*system);
+                true
+            }
+        });
         systems
     }
 
@@ -66,32 +101,29 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).into()
     }
 
-    pub(crate) fn idle_connections(&self) -> usize {
-        self.idle.unwrap_or(if self.quick { 200 } else { 1000 }).into()
+    pub(crate) fn extent(&self) -> Extent {
+        let time = Duration::from_millis(self.milliseconds.unwrap_or(if self.quick { 300 } else { 3000 }));
+        Extent { time, most: self.total as usize, rate: None }
     }
 
-    pub(crate) fn time_limit(&self) -> Duration {
-        Duration::from_secs(self.seconds)
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.unwrap_or(if self.quick { 1000 } else { 7000 }).into()
     }
 
-    /// The workload that was asked for, or the four that are compared with the peers.
-    pub(crate) fn shapes(&self) -> Vec<Shape> {
-        let shape = |connections, messages, size, pipelined, total: usize| {
-            let total = self.total.map_or(if self.quick { total.div_ceil(10) } else { total }, |total| total as usize);
-            Shape { connections, messages, size, pipelined, total }
-        };
+    /// Acts a second of the open loop; `half` is what it is by default.
+    pub(crate) fn open_rate(&self, load: &Load, half: Option<f64>) -> Option<f64> {
+        let everything = self.workloads.is_empty() && self.own().is_none();
+        self.rate.map(f64::from).or(half.filter(|_| load.half && (self.half || everything)))
+    }
+
+    fn own(&self) -> Option<Shape> {
         let asked = self.connections.is_some() || self.messages.is_some() || self.size.is_some() || self.pipelined;
-        if asked {
-            let connections = usize::from(self.connections.unwrap_or(50));
-            let (messages, size) = (self.messages.unwrap_or(1) as usize, self.size.unwrap_or(4096) as usize);
-            let total = (connections * messages).max((200 * 1024 * 1024 / size).clamp(20, 10_000));
-            return vec![shape(connections, messages, size, self.pipelined, total)];
-        }
-        vec![
-            shape(50, 1, 4096, false, 10_000),
-            shape(50, 100, 4096, false, 40_000),
-            shape(50, 100, 4096, true, 40_000),
-            shape(4, 4, 34 * 1024 * 1024, false, 64),
-        ]
+        asked.then(|| Shape {
+            act: if self.pipelined { Act::Pipelined } else { Act::Message },
+            tls: false,
+            connections: self.connections.unwrap_or(50).into(),
+            acts: self.messages.unwrap_or(1) as usize,
+            size: self.size.unwrap_or(4096) as usize,
+        })
     }
 }

@@ -1,7 +1,11 @@
-//! Programs that the bench starts: ended by their own id on every path, and what the kernel says they used.
+//! Programs that the bench starts, in groups: all of one system. They are ended by their own ids on every path, with
+//! whatever they have started. Where we may make a control group (version 2) each group has its own, which nothing leaves;
+//! elsewhere the tree below the processes that we started has to do.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
 use std::sync::Arc;
@@ -18,52 +22,59 @@ use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::usage;
+use crate::usage::Memory;
+
 /// Everything that was started and still runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Processes {
     state: Arc<Mutex<State>>,
 }
 
+/// Of one system; they end when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Group {
+    number: usize,
+    folder: Option<PathBuf>,
+    processes: Processes,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    running: Vec<Child>,
+    groups: Vec<Members>,
+    made: usize,
     /// We end: whatever would be started now, nobody would end.
     closed: bool,
 }
 
+#[derive(Debug)]
+struct Members {
+    number: usize,
+    folder: Option<PathBuf>,
+    children: Vec<Child>,
+}
+
 impl Processes {
-    /// Starts `command` and gives its id.
-    pub(crate) fn start(&self, command: &mut Command) -> io::Result<u32> {
-        // Under the lock: a signal that comes meanwhile finds the child.
+    /// A group with nothing in it yet.
+    pub(crate) fn group(&self) -> io::Result<Group> {
         let mut state = self.state();
         if state.closed {
-            return Err(io::Error::other("the bench is ending"));
+            return Err(ending());
         }
-        let child = command.spawn()?;
-        let id = child.id();
-        state.running.push(child);
-        Ok(id)
-    }
-
-    /// Whether it has ended by itself.
-    pub(crate) fn has_ended(&self, id: u32) -> bool {
-        let mut state = self.state();
-        let child = state.running.iter_mut().find(|child| child.id() == id);
-        child.is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
-    }
-
-    pub(crate) fn end(&self, id: u32) {
-        let mut state = self.state();
-        if let Some(at) = state.running.iter().position(|child| child.id() == id) {
-            end(state.running.swap_remove(at));
-        }
+        state.made += 1;
+        let number = state.made;
+        let folder = usage::control_groups()
+            .map(|root| root.join(format!("portcullis-load-{}-{number}", std::process::id())))
+            .filter(|folder| fs::create_dir(folder).is_ok());
+        state.groups.push(Members { number, folder: folder.clone(), children: Vec::new() });
+        Ok(Group { number, folder, processes: self.clone() })
     }
 
     /// Ends all of them, and lets no other start.
     pub(crate) fn end_all(&self) {
         let mut state = self.state();
         state.closed = true;
-        state.running.drain(..).for_each(end);
+        state.groups.drain(..).for_each(end);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,70 +82,119 @@ impl Processes {
     }
 }
 
-/// TERM, and KILL when it does not listen.
-fn end(mut child: Child) {
-    let id = i32::try_from(child.id()).map(Pid::from_raw);
-    if let (Ok(None), Ok(id)) = (child.try_wait(), id) {
-        let deadline = Instant::now() + Duration::from_secs(3);
-        let _ = kill(id, Signal::SIGTERM);
-        while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
+impl Group {
+    /// A command that will be of this group, with all it starts.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some(folder) = &self.folder else { return Command::new(program) };
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo $$ >\"$0\" && exec \"$@\""]).arg(folder.join("cgroup.procs")).arg(program);
+        command
+    }
+
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<()> {
+        // Under the lock: a signal that comes meanwhile finds the child.
+        let mut state = self.processes.state();
+        let members = state.groups.iter_mut().find(|members| members.number == self.number).ok_or_else(ending)?;
+        members.children.push(command.spawn()?);
+        Ok(())
+    }
+
+    /// Whether one that we started has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut state = self.processes.state();
+        let members = state.groups.iter_mut().find(|members| members.number == self.number);
+        members.is_none_or(|members| members.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None))))
+    }
+
+    /// CPU time so far, of processes that have ended too.
+    pub(crate) fn cpu(&self) -> io::Result<Duration> {
+        match &self.folder {
+            Some(folder) => usage::cpu_of_group(folder),
+            None => usage::cpu_of_trees(&self.ids()),
         }
     }
-    drop(child.kill());
-    drop(child.wait());
+
+    /// Now.
+    pub(crate) fn memory(&self) -> io::Result<Memory> {
+        let ids = match &self.folder {
+            Some(folder) => usage::members(folder)?,
+            None => usage::trees(&self.ids())?,
+        };
+        Ok(usage::memory(&ids))
+    }
+
+    fn ids(&self) -> Vec<u32> {
+        let state = self.processes.state();
+        let members = state.groups.iter().find(|members| members.number == self.number);
+        members.into_iter().flat_map(|members| &members.children).map(Child::id).collect()
+    }
 }
 
-/// CPU time of the process and of all it started, those that have ended included.
-pub(crate) fn cpu(id: u32) -> io::Result<Duration> {
-    let ticks: u64 = tree(id)?.iter().map(|process| process.ticks).sum();
-    Ok(Duration::from_millis(ticks * MILLISECONDS_A_TICK))
+impl Drop for Group {
+    fn drop(&mut self) {
+        let mut state = self.processes.state();
+        if let Some(at) = state.groups.iter().position(|members| members.number == self.number) {
+            end(state.groups.swap_remove(at));
+        }
+    }
 }
 
-/// Resident octets of the process and of all it started.
-pub(crate) fn resident(id: u32) -> io::Result<u64> {
-    Ok(tree(id)?.iter().map(|process| process.resident).sum())
+/// TERM for those that we started, and KILL for all that is left.
+fn end(members: Members) {
+    let ids: Vec<u32> = members.children.iter().map(Child::id).collect();
+    let below = if members.folder.is_some() { Vec::new() } else { usage::trees(&ids).unwrap_or_default() };
+    for mut child in members.children {
+        if let Ok(None) = child.try_wait() {
+            send(child.id(), Signal::SIGTERM);
+            until(|| !matches!(child.try_wait(), Ok(None)));
+        }
+        drop(child.kill());
+        drop(child.wait());
+    }
+    // What they leave behind when they end ends by itself, mostly.
+    let left = || below.iter().filter(|id| usage::trees(&[**id]).is_ok()).copied().collect::<Vec<_>>();
+    let left = || members.folder.as_ref().map_or_else(left, |folder| usage::members(folder).unwrap_or_default());
+    if !until(|| left().is_empty()) {
+        left().into_iter().for_each(|id| send(id, Signal::SIGKILL));
+        until(|| left().is_empty());
+    }
+    if let Some(folder) = members.folder {
+        until(|| fs::remove_dir(&folder).is_ok());
+    }
 }
 
-/// As many descriptors as the hard limit allows: two for each connection live in this process.
-pub(crate) fn raise_descriptor_limit() -> io::Result<()> {
+fn send(id: u32, signal: Signal) {
+    if let Ok(id) = i32::try_from(id) {
+        let _ = kill(Pid::from_raw(id), signal);
+    }
+}
+
+/// Whether it came to that within some seconds.
+fn until(reached: impl FnMut() -> bool) -> bool {
+    wait(Duration::from_secs(3), reached)
+}
+
+/// Asks again and again.
+pub(crate) fn wait(limit: Duration, mut reached: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if reached() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn ending() -> io::Error {
+    io::Error::other("the bench is ending")
+}
+
+/// As many descriptors as the hard limit allows: they are what limits idle sessions. Gives their number.
+pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(())
+    Ok(hard)
 }
-
-struct Usage {
-    id: u32,
-    parent: u32,
-    ticks: u64,
-    resident: u64,
-}
-
-fn tree(id: u32) -> io::Result<Vec<Usage>> {
-    let all = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut left: Vec<Usage> = all.filter_map(usage).collect();
-    let mut tree: Vec<Usage> = left.extract_if(.., |process| process.id == id).collect();
-    if tree.is_empty() {
-        return Err(io::Error::other(format!("process {id} has ended")));
-    }
-    let mut at = 0;
-    while let Some(parent) = tree.get(at).map(|process| process.id) {
-        tree.extend(left.extract_if(.., |process| process.parent == parent));
-        at += 1;
-    }
-    Ok(tree)
-}
-
-/// proc_pid_stat(5). The name in parentheses may hold blanks, so the fields are counted behind it.
-fn usage(id: u32) -> Option<Usage> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |at: usize| fields.get(at - 3)?.parse::<u64>().ok();
-    let parent = u32::try_from(number(4)?).ok()?;
-    let ticks = number(14)? + number(15)? + number(16)? + number(17)?;
-    Some(Usage { id, parent, ticks, resident: number(24)? * PAGE })
-}
-
-/// The kernel's USER_HZ is 100 on every architecture we run on.
-const MILLISECONDS_A_TICK: u64 = 10;
-const PAGE: u64 = 4096;

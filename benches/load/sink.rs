@@ -1,113 +1,151 @@
 //! The backend: one thread, tokio, as little SMTP as a proxy needs, and nothing is kept. It must never be what limits a
-//! measurement, so it looks for line ends and the end of data only.
+//! measurement, so it looks for line ends and the end of data only. As `ideal` it refuses, knows a limit and has TLS:
+//! what the cheapest server would cost that needs no backend for that.
+//!
+//! It runs in a process of its own, this program started anew, so that its CPU can be told from the client's.
 
+use std::error::Error;
+use std::fmt::Write;
 use std::io;
-use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
+use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Buf;
 use bytes::BytesMut;
 use memchr::memchr;
 use memchr::memmem;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
-/// A listening sink; it ends with the process.
-pub(crate) struct Sink {
-    address: SocketAddr,
+use crate::process;
+use crate::wire;
+use crate::wire::Wire;
+use crate::workload::LIMIT;
+use crate::workload::STRANGER;
+
+/// Serves until it is ended. `ideal` has the folder of the certificate.
+pub(crate) fn serve(ideal: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    process::raise_descriptor_limit()?;
+    let listener = StdListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let acceptor = ideal.map(wire::acceptor).transpose()?;
+    println!("listening address={}", listener.local_addr()?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(accept(listener, acceptor.map(Arc::new)))?)
 }
 
-impl Sink {
-    pub(crate) fn start() -> io::Result<Self> {
-        let listener = StdListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::spawn(move || runtime.block_on(accept(listener)));
-        Ok(Self { address })
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-async fn accept(listener: StdListener) -> io::Result<()> {
+async fn accept(listener: StdListener, acceptor: Option<Arc<TlsAcceptor>>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let acceptor = acceptor.clone();
         // A client that hangs up in the middle is its own fault to report.
-        tokio::spawn(async move { drop(serve(stream).await) });
+        tokio::spawn(async move { drop(converse(Wire::Plain(stream), acceptor.as_deref()).await) });
     }
 }
 
-async fn serve(mut stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let (mut input, mut output) = (BytesMut::with_capacity(READ), BytesMut::from("220 sink.example ESMTP\r\n"));
-    let mut in_data = false;
+async fn converse(mut wire: Wire, acceptor: Option<&TlsAcceptor>) -> io::Result<()> {
+    let mut state = State { ideal: acceptor.is_some(), ..State::default() };
+    state.output.extend_from_slice(b"220 sink.example ESMTP\r\n");
     loop {
-        let mut quit = false;
-        while !quit {
-            match if in_data { end_of_data(&mut input) } else { command(&mut input, &mut output) } {
-                Step::More => break,
-                Step::Data => in_data = true,
-                Step::Ended => {
-                    in_data = false;
-                    output.extend_from_slice(b"250 2.0.0 taken\r\n");
-                }
-                Step::Command => {}
-                Step::Quit => quit = true,
+        let step = loop {
+            match state.step() {
+                Step::Next => {}
+                other => break other,
             }
+        };
+        if !state.output.is_empty() {
+            wire.write(&state.output).await?;
+            state.output.clear();
         }
-        if !output.is_empty() {
-            stream.write_all(&output).await?;
-            output.clear();
+        match (step, acceptor) {
+            (Step::Quit, _) => return Ok(()),
+            (Step::Tls, Some(acceptor)) => wire = wire.accept_tls(acceptor).await?,
+            _ => {}
         }
-        input.reserve(READ);
-        if quit || stream.read_buf(&mut input).await? == 0 {
+        state.input.reserve(READ);
+        if wire.read(&mut state.input).await? == 0 {
             return Ok(());
         }
     }
 }
 
+#[derive(Default)]
+struct State {
+    ideal: bool,
+    input: BytesMut,
+    output: BytesMut,
+    in_data: bool,
+    /// Octets of the message.
+    size: usize,
+}
+
 enum Step {
-    Command,
-    Data,
-    Ended,
     More,
+    Next,
     Quit,
+    Tls,
 }
 
-fn command(input: &mut BytesMut, output: &mut BytesMut) -> Step {
-    let Some(end) = memchr(b'\n', input) else { return Step::More };
-    let mut verb = input.first_chunk::<4>().copied().unwrap_or_default();
-    verb.make_ascii_uppercase();
-    let (reply, step): (&[u8], Step) = match &verb[..] {
-        b"DATA" => (b"354 go on\r\n", Step::Data),
-        b"EHLO" => (b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n", Step::Command),
-        b"QUIT" => (b"221 2.0.0 bye\r\n", Step::Quit),
-        _ => (b"250 2.0.0 ok\r\n", Step::Command),
-    };
-    output.extend_from_slice(reply);
-    // The CRLF of DATA stays: it is the one before the dot when the message is empty.
-    input.advance(if matches!(step, Step::Data) { end.saturating_sub(1) } else { end + 1 });
-    step
-}
+impl State {
+    fn step(&mut self) -> Step {
+        if self.in_data { self.data() } else { self.command() }
+    }
 
-fn end_of_data(input: &mut BytesMut) -> Step {
-    match memmem::find(input, END) {
-        Some(at) => {
-            input.advance(at + END.len());
-            Step::Ended
+    fn command(&mut self) -> Step {
+        let Some(end) = memchr(b'\n', &self.input) else { return Step::More };
+        let mut verb = self.input.first_chunk::<4>().copied().unwrap_or_default();
+        verb.make_ascii_uppercase();
+        let (reply, step): (&[u8], Step) = match &verb[..] {
+            b"DATA" => {
+                self.output.extend_from_slice(b"354 go on\r\n");
+                // The CRLF of DATA stays: it is the one before the dot when the message is empty.
+                self.input.advance(end.saturating_sub(1));
+                (self.in_data, self.size) = (true, 0);
+                return Step::Next;
+            }
+            b"EHLO" => (if self.ideal { IDEAL } else { PLAIN }, Step::Next),
+            b"MAIL" if self.ideal => (refusal(&self.input[..end]).unwrap_or(OK), Step::Next),
+            b"QUIT" => (b"221 2.0.0 bye\r\n", Step::Quit),
+            b"STAR" if self.ideal => (b"220 2.0.0 go on\r\n", Step::Tls),
+            _ => (OK, Step::Next),
+        };
+        self.output.extend_from_slice(reply);
+        self.input.advance(end + 1);
+        step
+    }
+
+    fn data(&mut self) -> Step {
+        let end = memmem::find(&self.input, END);
+        let seen = end.map_or(self.input.len().saturating_sub(END.len() - 1), |at| at + END.len());
+        self.input.advance(seen);
+        self.size += seen;
+        if end.is_none() {
+            return Step::More;
         }
-        None => {
-            input.advance(input.len().saturating_sub(END.len() - 1));
-            Step::More
-        }
+        self.in_data = false;
+        let _ = match self.ideal && self.size > LIMIT {
+            true => self.output.write_str("552 5.3.4 too large\r\n"),
+            false => self.output.write_str("250 2.0.0 taken\r\n"),
+        };
+        Step::Next
     }
 }
 
+/// Of a MAIL line.
+fn refusal(line: &[u8]) -> Option<&'static [u8]> {
+    if memmem::find(line, STRANGER.as_bytes()).is_some() {
+        return Some(b"550 5.7.1 not wanted\r\n");
+    }
+    let size = &line[memmem::find(line, b"SIZE=")? + 5..];
+    let size: usize = std::str::from_utf8(size.trim_ascii()).ok()?.parse().ok()?;
+    (size > LIMIT).then_some(b"552 5.3.4 too large\r\n")
+}
+
+const PLAIN: &[u8] = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n";
+const IDEAL: &[u8] = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 SIZE 10485760\r\n";
+const OK: &[u8] = b"250 2.0.0 ok\r\n";
 const END: &[u8] = b"\r\n.\r\n";
 const READ: usize = 64 * 1024;

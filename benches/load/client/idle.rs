@@ -1,0 +1,79 @@
+//! Sessions that are held and say nothing: after the greeting, or after the handshake where there is TLS.
+
+use std::error::Error;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::client::Target;
+use crate::client::conversation::Conversation;
+use crate::client::local;
+use crate::wire;
+
+/// Sessions on a thread of their own; dropping it closes them.
+pub(crate) struct Held {
+    close: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Held {
+    /// Returns when all of them are open.
+    pub(crate) fn open(target: Target, sessions: usize, tls: bool) -> Result<Self, String> {
+        let (close, mut closed) = oneshot::channel();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::spawn(move || {
+            let held = local(LONGEST, async {
+                let open = tokio::select! {
+                    open = hold(target, sessions, tls) => open,
+                    _ = &mut closed => return Ok(()),
+                };
+                tell.send(open.as_ref().map(|_| ()).map_err(ToString::to_string))?;
+                drop(closed.await);
+                drop(open);
+                Ok(())
+            });
+            // What went wrong was told.
+            drop(held);
+        });
+        let held = Self { close: Some(close), thread: Some(thread) };
+        match told.recv_timeout(PATIENCE) {
+            Ok(outcome) => outcome.map(|()| held),
+            Err(_) => Err(format!("{sessions} sessions are not open within {} s", PATIENCE.as_secs())),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.close.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+async fn hold(target: Target, sessions: usize, tls: bool) -> Result<Vec<Conversation>, Box<dyn Error>> {
+    let connector = wire::connector()?;
+    let mut held = Vec::with_capacity(sessions);
+    while held.len() < sessions {
+        let mut opening = JoinSet::new();
+        for _ in 0..AT_A_TIME.min(sessions - held.len()) {
+            let connector = connector.clone();
+            opening.spawn_local(async move {
+                match tls {
+                    true => Conversation::open_for_tls(target.address).await?.secure(&connector).await,
+                    false => Conversation::open(target.address).await,
+                }
+            });
+        }
+        while let Some(opened) = opening.join_next().await {
+            held.push(opened??);
+        }
+    }
+    Ok(held)
+}
+
+const AT_A_TIME: usize = 50;
+const PATIENCE: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(3600);

@@ -1,0 +1,89 @@
+//! A million blocked senders, throttle keys and ledger entries, as files: a list, and a state that is made by the same
+//! code that keeps it. As many rows as the bounds leave room for; the number is told.
+
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::io::BufWriter;
+use std::io::Write;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::policy::part::Part;
+use portcullis::policy::repeat::CopyKeys;
+use portcullis::policy::repeat::Dot;
+use portcullis::policy::repeat::Marks;
+use portcullis::policy::repeat::RepeatRules;
+use portcullis::policy::throttle::Count;
+use portcullis::policy::throttle::Subject;
+use portcullis::policy::throttle::Throttle;
+use portcullis::store::clock::Wall;
+use portcullis::store::ledger::Decision;
+use portcullis::store::state::Settings;
+use portcullis::store::state::State;
+
+use crate::workload::STRANGER;
+
+/// The files.
+pub(crate) struct Loaded {
+    pub(crate) senders: PathBuf,
+    pub(crate) state: PathBuf,
+}
+
+impl Loaded {
+    /// Takes some seconds.
+    pub(crate) fn make(scratch: &Path) -> io::Result<Self> {
+        let (senders, state) = (scratch.join("a-million-senders"), scratch.join("loaded.redb"));
+        let mut list = BufWriter::new(File::create(&senders)?);
+        (0..MILLION).try_for_each(|number| writeln!(list, "sender{number}@list{}.example", number % 5000))?;
+        writeln!(list, "{STRANGER}")?;
+        list.into_inner().map_err(io::IntoInnerError::into_error)?;
+        fill(&state).map_err(|fault| io::Error::other(fault.to_string()))?;
+        Ok(Self { senders, state })
+    }
+}
+
+fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
+    let state = State::open(&Settings::File(file.to_owned()), Arc::new(Wall::new()))?;
+    let throttle = throttle()?;
+    for number in 0..MILLION {
+        let client = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
+        let subject =
+            Subject { client, helo: b"", sender: None, recipient: None, relay_client: false, authenticated: false };
+        let key = throttle.key(&state.seed, &subject).ok_or("the throttle does not apply")?;
+        state.throttles.charge(&throttle, key, 1);
+    }
+    for number in 0..u64::from(MILLION) {
+        let copy = CopyKeys { strong: spread(2 * number), weak: spread(2 * number + 1) };
+        let marks = Marks { message_id: true, date: true, size: 4096 };
+        let dot = Dot { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None };
+        match state.ledger.decide(&dot) {
+            Decision::Deliver(Some(claim), _) => claim.accepted().unacknowledged(),
+            other => return Err(format!("the ledger has {other:?} for a new message").into()),
+        }
+    }
+    eprintln!("loaded: {} throttle keys, {} entries of the ledger", state.throttles.len(), state.ledger.len());
+    // What has changed is written before it is gone.
+    drop(state);
+    Ok(())
+}
+
+/// The shipped one about clients that are refused, slow enough for a key to live through the bench.
+fn throttle() -> Result<Throttle, &'static str> {
+    let mut throttle = Throttle::shipped().into_iter().next().ok_or("no throttle is shipped")?;
+    throttle.per = vec![Part::Client];
+    (throttle.count, throttle.cells, throttle.burst) = (Count::Mails, 5, 5);
+    throttle.period = Duration::from_secs(86_400);
+    Ok(throttle)
+}
+
+/// As keys are: hashes.
+fn spread(number: u64) -> u128 {
+    u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+}
+
+const MILLION: u32 = 1_000_000;

@@ -1,0 +1,97 @@
+//! The results: printed as they come, as Markdown that docs/performance.md takes as it is; the marks and the JSON at the
+//! end. What failed or was left out is said, never skipped.
+
+mod json;
+mod markdown;
+mod marks;
+pub(crate) mod row;
+
+use std::io;
+use std::path::Path;
+
+use crate::machine::Machine;
+use crate::report::row::IdleRow;
+use crate::report::row::IdleTable;
+use crate::report::row::StartRow;
+use crate::report::row::Table;
+use crate::systems::System;
+use crate::systems::portcullis;
+use crate::workload::Idle;
+
+/// Everything that was measured.
+pub(crate) struct Report {
+    machine: Machine,
+    tables: Vec<Table>,
+    idle: Vec<IdleTable>,
+    starts: Vec<StartRow>,
+    left_out: Vec<(System, String)>,
+    failed: Vec<String>,
+}
+
+impl Report {
+    /// Says where it is, and with what configuration.
+    pub(crate) fn begin() -> Self {
+        let machine = Machine::here();
+        println!("{}", machine.text());
+        println!("\nPortcullis's configuration:\n\n```toml\n{}```", portcullis::text(&[]));
+        Self {
+            machine,
+            tables: Vec::new(),
+            idle: Vec::new(),
+            starts: Vec::new(),
+            left_out: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// For who waits.
+    #[expect(clippy::unused_self, reason = "it is the report's to say")]
+    pub(crate) fn progress(&self, what: &str) {
+        eprintln!("{what}");
+    }
+
+    pub(crate) fn left_out(&mut self, system: System, why: &str) {
+        if !self.left_out.iter().any(|(known, reason)| (*known, reason.as_str()) == (system, why)) {
+            eprintln!("{system} is left out: {why}");
+            self.left_out.push((system, why.to_owned()));
+        }
+    }
+
+    pub(crate) fn failed(&mut self, what: &str) {
+        eprintln!("failed: {what}");
+        self.failed.push(what.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_owned());
+    }
+
+    pub(crate) fn add(&mut self, table: Table) {
+        println!("\n{}", markdown::table(&table));
+        self.tables.push(table);
+    }
+
+    pub(crate) fn add_idle(&mut self, idle: Idle, rows: Vec<IdleRow>) {
+        let table = IdleTable { idle, rows };
+        println!("\n{}", markdown::idle(&table));
+        self.idle.push(table);
+    }
+
+    pub(crate) fn add_starts(&mut self, rows: Vec<StartRow>) {
+        println!("\n{}", markdown::starts(&rows));
+        self.starts.extend(rows);
+    }
+
+    /// Prints the marks, and what is missing.
+    pub(crate) fn end(&self, json: Option<&Path>) -> io::Result<()> {
+        println!("\n{}", markdown::marks(self));
+        for (system, why) in &self.left_out {
+            println!("\nLeft out: {system}: {why}.");
+        }
+        for what in &self.failed {
+            println!("\nFailed: {what}.");
+        }
+        json.map_or(Ok(()), |file| std::fs::write(file, json::text(self)))
+    }
+
+    /// Nothing failed.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.failed.is_empty()
+    }
+}

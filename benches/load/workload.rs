@@ -1,0 +1,226 @@
+//! What is sent, by which name, and through which systems: the workloads W1 to W7, and what is done with a system that
+//! has a million of everything loaded.
+
+use clap::ValueEnum;
+
+use crate::systems::System;
+use crate::systems::System::*;
+
+/// `--workloads`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// 4 KB, a connection each
+    #[value(name = "W1")]
+    W1,
+    /// 4 KB, 100 a connection
+    #[value(name = "W2")]
+    W2,
+    /// The same, MAIL, RCPT and DATA in one write
+    #[value(name = "W2p")]
+    W2p,
+    /// 34 MiB
+    #[value(name = "W3")]
+    W3,
+    /// A blocked sender, a connection each
+    #[value(name = "W4n")]
+    W4n,
+    /// The same, 1000 a connection
+    #[value(name = "W4k")]
+    W4k,
+    /// A size that is declared and too large
+    #[value(name = "W5d")]
+    W5d,
+    /// 34 MiB where 10 MiB are allowed, not declared
+    #[value(name = "W5s")]
+    W5s,
+    /// Idle sessions, plain and under TLS
+    #[value(name = "W6")]
+    W6,
+    /// W1 while idle sessions are held
+    #[value(name = "W6+W1")]
+    W6AndW1,
+    /// STARTTLS, a full handshake each
+    #[value(name = "W7h")]
+    W7h,
+    /// 4 KB under TLS, 20 a connection
+    #[value(name = "W7m")]
+    W7m,
+    /// A million blocked senders, throttle keys and ledger entries: the start, then W1, W2 and W4n
+    #[value(name = "loaded")]
+    Loaded,
+}
+
+/// What is to be done for a workload.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    Load(Load),
+    Idle(Idle),
+    /// From the start to the first greeting.
+    Start(&'static [System]),
+}
+
+/// Messages, refusals or handshakes.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) systems: &'static [System],
+    /// Whose rate the others are compared with.
+    pub(crate) ceiling: System,
+    /// Whose CPU the others are compared with.
+    pub(crate) peer: System,
+    /// Worth a look at half of the peer's rate.
+    pub(crate) half: bool,
+}
+
+/// Sessions that do nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Idle {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) systems: &'static [System],
+    pub(crate) tls: bool,
+}
+
+/// How a load is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) act: Act,
+    /// Behind STARTTLS.
+    pub(crate) tls: bool,
+    /// At a time.
+    pub(crate) connections: usize,
+    /// Acts of each connection.
+    pub(crate) acts: usize,
+    /// Octets of a message on the wire, the final dot left out.
+    pub(crate) size: usize,
+}
+
+/// What is counted as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Message,
+    /// MAIL, RCPT and DATA in one write.
+    Pipelined,
+    /// By a blocked sender.
+    Refused,
+    /// Too large, as MAIL says.
+    Declared,
+    /// Too large, which is known only when it is here.
+    Undeclared,
+    /// STARTTLS and EHLO.
+    Handshake,
+}
+
+/// Which of the configurations of a system.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) tls: bool,
+    /// [`LIMIT`] octets, not any size.
+    pub(crate) limited: bool,
+}
+
+impl Workload {
+    pub(crate) fn tasks(self) -> Vec<Task> {
+        match self {
+            Self::W6 => vec![
+                Task::Idle(Idle { name: "W6", title: "idle sessions, after the greeting", systems: IDLE, tls: false }),
+                Task::Idle(Idle { name: "W6t", title: "idle sessions under TLS", systems: IDLE_TLS, tls: true }),
+            ],
+            Self::Loaded => {
+                let load = |name, title, shape| Load { name, title, ..load("", "", shape, LOADED, Portcullis) };
+                vec![
+                    Task::Start(LOADED),
+                    Task::Load(load("loaded W1", "W1 with a million of everything", W1)),
+                    Task::Load(load("loaded W2", "W2 with a million of everything", W2)),
+                    Task::Load(load("loaded W4n", "W4n with a million of everything", W4N)),
+                ]
+            }
+            other => vec![Task::Load(other.load())],
+        }
+    }
+
+    fn load(self) -> Load {
+        match self {
+            Self::W2 => half(load("W2", "4 KB, 100 a connection", W2, RELAYS, Haproxy)),
+            Self::W2p => load("W2p", "4 KB, 100 a connection, pipelined", W2P, RELAYS, Haproxy),
+            Self::W3 => load("W3", "34 MiB", W3, LARGE, Haproxy),
+            Self::W4n => load("W4n", "a blocked sender, a connection each", W4N, REFUSING, Ideal),
+            Self::W4k => load("W4k", "a blocked sender, 1000 a connection", W4K, REFUSING, Ideal),
+            Self::W5d => load("W5d", "SIZE=35651584 where 10 MiB are allowed", W5D, SIZING, Ideal),
+            Self::W5s => load("W5s", "34 MiB where 10 MiB are allowed, not declared", W5S, SIZING, Ideal),
+            Self::W6AndW1 => load("W6+W1", "W1 while idle sessions are held", W1, BUSY, Portcullis),
+            Self::W7h => load("W7h", "STARTTLS, a full handshake each", W7H, SECURE, Ideal),
+            Self::W7m => Load { ceiling: Ideal, ..load("W7m", "4 KB under TLS, 20 a connection", W7M, SECURE, Nginx) },
+            Self::W1 | Self::W6 | Self::Loaded => half(load("W1", "4 KB, a connection each", W1, SMALL, Haproxy)),
+        }
+    }
+}
+
+/// Against the sink where that is among the systems, else against the peer.
+fn load(name: &'static str, title: &'static str, shape: Shape, systems: &'static [System], peer: System) -> Load {
+    let ceiling = if systems.contains(&Direct) { Direct } else { peer };
+    Load { name, title, shape, systems, ceiling, peer, half: false }
+}
+
+fn half(load: Load) -> Load {
+    Load { half: true, ..load }
+}
+
+impl Load {
+    /// One that is on no list.
+    pub(crate) fn own(shape: Shape) -> Self {
+        half(load("own", "as the options say", shape, RELAYS, Haproxy))
+    }
+
+    pub(crate) fn setup(&self) -> Setup {
+        Setup { tls: self.shape.tls, limited: matches!(self.shape.act, Act::Declared | Act::Undeclared) }
+    }
+}
+
+impl Shape {
+    /// Whether octets are worth a column.
+    pub(crate) fn is_large(&self) -> bool {
+        self.size > 1 << 20 && self.act != Act::Declared
+    }
+}
+
+/// Where a limit is set.
+pub(crate) const LIMIT: usize = 10 << 20;
+/// The sender that nobody wants.
+pub(crate) const STRANGER: &str = "blocked@sillyplace.example";
+
+const W1: Shape = Shape { act: Act::Message, tls: false, connections: 50, acts: 1, size: 4096 };
+const W2: Shape = Shape { acts: 100, ..W1 };
+const W2P: Shape = Shape { act: Act::Pipelined, ..W2 };
+const W3: Shape = Shape { connections: 4, acts: 4, size: 34 << 20, ..W1 };
+const W4N: Shape = Shape { act: Act::Refused, ..W1 };
+const W4K: Shape = Shape { acts: 1000, ..W4N };
+const W5D: Shape = Shape { act: Act::Declared, size: 34 << 20, ..W1 };
+const W5S: Shape = Shape { act: Act::Undeclared, ..W3 };
+const W7H: Shape = Shape { act: Act::Handshake, tls: true, connections: 100, ..W1 };
+const W7M: Shape = Shape { tls: true, acts: 20, ..W1 };
+
+const SMALL: &[System] =
+    &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront, HaproxySmtpfront];
+const RELAYS: &[System] = &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront];
+const LARGE: &[System] = &[
+    Direct,
+    Haproxy,
+    HaproxySplice,
+    PortcullisStreamed,
+    PortcullisInMemory,
+    Portcullis,
+    Nginx,
+    Postfix,
+    Haraka,
+    Smtpfront,
+];
+const REFUSING: &[System] = &[Ideal, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
+const SIZING: &[System] = &[Ideal, Portcullis, Postfix, Haraka, Smtpfront];
+const SECURE: &[System] = &[Ideal, Portcullis, Nginx, Postfix, Haraka];
+const IDLE: &[System] = &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront];
+const IDLE_TLS: &[System] = &[Portcullis, Nginx, Postfix, Haraka];
+const BUSY: &[System] = &[Portcullis, PortcullisIdle];
+const LOADED: &[System] = &[Portcullis, PortcullisLoaded];
