@@ -292,6 +292,11 @@ impl Session {
         }
     }
 
+    /// Whether what comes from the client is a message: long, and not to be answered before its end.
+    pub fn takes_message(&self) -> bool {
+        matches!(self.state, State::Body(_))
+    }
+
     /// The session has ended; its last outputs are drained.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Over)

@@ -223,10 +223,10 @@ impl Driver {
     /// Waits for whatever happens first.
     async fn wait(&mut self) -> Event {
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
-        let room = match self.hold {
-            Some(_) if self.heard >= SHARED_ROOM => BODY_READ,
-            Some(_) => SHARED_ROOM,
-            None => COMMAND_READ,
+        let room = match self.session.takes_message() {
+            true if self.heard >= SHARED_ROOM => BODY_READ,
+            true => SHARED_ROOM,
+            false => COMMAND_READ,
         };
         let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
         let flushes = !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush());
