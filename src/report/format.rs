@@ -86,6 +86,13 @@ impl<'a> Line<'a> {
         escape(self.out, self.style.format == Format::Json, value);
     }
 
+    /// The same for what is text already.
+    pub(crate) fn str(&mut self, name: &str, value: &str) {
+        self.name(name);
+        let json = self.style.format == Format::Json;
+        quote(self.out, json, |escaper| escaper.write_str(value));
+    }
+
     /// A field that is a number or a boolean.
     pub(crate) fn plain(&mut self, name: &str, value: fmt::Arguments<'_>) {
         self.name(name);
@@ -117,7 +124,7 @@ impl<'a> Line<'a> {
         self.separate();
         self.raw(format_args!("{}", self.colour(BOLD)));
         let start = self.out.len();
-        Escaper::new(self.out, false).all(message);
+        Escaper::new(self.out, false).all(|escaper| escaper.write_fmt(message));
         let width = self.out[start..].chars().count();
         self.raw(format_args!("{}{:2$}", self.colour(RESET), "", MESSAGE_WIDTH.saturating_sub(width)));
     }
@@ -129,7 +136,10 @@ impl<'a> Line<'a> {
                 escape(self.out, true, format_args!("{name}"));
                 self.out.push(':');
             }
-            Format::Logfmt => self.raw(format_args!("{name}=")),
+            Format::Logfmt => {
+                self.out.push_str(name);
+                self.out.push('=');
+            }
             Format::Pretty => self.coloured(DIM, format_args!("{name}=")),
         }
     }
@@ -186,7 +196,9 @@ impl Visit for FieldsOnly<'_, '_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, format_args!("{value}"));
+        if field.name() != MESSAGE {
+            self.0.str(field.name(), value);
+        }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -226,8 +238,12 @@ impl fmt::Display for WithSources<'_> {
 
 /// Appends `value`, in quotes when it is JSON or needs them; tells whether it has them.
 fn escape(out: &mut String, json: bool, value: fmt::Arguments<'_>) -> bool {
+    quote(out, json, |escaper| escaper.write_fmt(value))
+}
+
+fn quote(out: &mut String, json: bool, write: impl FnOnce(&mut Escaper<'_>) -> fmt::Result) -> bool {
     let start = out.len();
-    let special = Escaper::new(out, json).all(value);
+    let special = Escaper::new(out, json).all(write);
     let quoted = json || special || out.len() == start;
     if quoted {
         out.insert(start, '"');
@@ -252,9 +268,9 @@ impl<'a> Escaper<'a> {
         Self { out, json, special: false, end }
     }
 
-    fn all(mut self, value: fmt::Arguments<'_>) -> bool {
+    fn all(mut self, write: impl FnOnce(&mut Self) -> fmt::Result) -> bool {
         // An error is our own cut, or a value that does not know itself; either way the line goes on.
-        if self.write_fmt(value).is_err() {
+        if write(&mut self).is_err() {
             self.out.push_str("...");
         }
         self.special
@@ -284,7 +300,10 @@ impl<'a> Escaper<'a> {
 
 impl Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
+        let room = self.end.saturating_sub(self.out.len());
+        let plain = text.bytes().take(room).position(|octet| !is_plain(octet)).unwrap_or(text.len().min(room));
+        self.out.push_str(&text[..plain]);
+        for c in text[plain..].chars() {
             if self.out.len() >= self.end {
                 return Err(fmt::Error);
             }
@@ -292,6 +311,11 @@ impl Write for Escaper<'_> {
         }
         Ok(())
     }
+}
+
+/// Needs neither quotes nor an escape.
+fn is_plain(octet: u8) -> bool {
+    octet.is_ascii_graphic() && !matches!(octet, b'"' | b'\\' | b'=')
 }
 
 fn level_word(level: Level) -> &'static str {

@@ -74,7 +74,6 @@ impl Storms {
         }
         let (now, net) = (now / 1_000_000_000, network(record.client));
         let key = (net, sender.to_ascii_lowercase());
-        let label = format!("{net} {}", key.1);
         let (mut ended, mut news) = (None, None);
         // Nobody waits for the log under the lock.
         {
@@ -84,9 +83,11 @@ impl Storms {
             if !known && !crowd::make_room(&mut storms, self.bound, quiet) {
                 return;
             }
-            let storm = storms.entry(key).or_insert_with(|| Storm::new(label.clone(), now));
+            let label = (!known).then(|| format!("{net} {}", key.1));
+            let storm = storms.entry(key).or_insert_with(|| Storm::new(label.unwrap_or_default(), now));
             if storm.last + QUIET < now {
-                ended = Some(std::mem::replace(storm, Storm::new(label, now))).filter(|storm| storm.running);
+                let next = Storm::new(storm.key.clone(), now);
+                ended = Some(std::mem::replace(storm, next)).filter(|storm| storm.running);
             }
             let began = storm.add(record, reason, now);
             if began || (storm.running && storm.copies.is_power_of_two()) {
