@@ -90,6 +90,23 @@ fn the_stamps_of_real_loggers_are_now() {
 }
 
 #[test]
+fn what_cannot_be_meant_is_refused() {
+    let table: [(&[&str], &str); 5] = [
+        (&["--since", "1h", "--until", "2h"], "is not before --until"),
+        (&["--since", "2026-11-25", "--until", "2026-11-25"], "nothing is between"),
+        (&["--sender", ""], "the null sender is written <>"),
+        (&["--recipient", "*@example.org"], "there are no globs"),
+        (&["--top", "many"], "write a number such as 20"),
+    ];
+    for (arguments, told) in table {
+        let output = log().arg("multilog-smtpfront").args(arguments).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn the_summary_as_json() {
     let output = log().args(["multilog-smtpfront", "multilog-qmail-send", "--json", "--top", "2"]).output().unwrap();
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -134,7 +151,11 @@ fn bad_usage() {
     let folder = tempfile::tempdir().unwrap();
     let table: &[(&[&str], i32, &str)] = &[
         (&["--since", "yesterday", "x"], 64, "--since: \"yesterday\" is no time"),
-        (&["--sender", "sillyplace.com", "x"], 64, "--sender: \"sillyplace.com\" is no address"),
+        (
+            &["--sender", "sillyplace.com", "x"],
+            64,
+            "--sender \"sillyplace.com\": matches nothing: write @ before a domain",
+        ),
         (&["--verdict", "refused", "x"], 64, "reject"),
         (&["--reason", "nonsense", "x"], 64, "blocked_sender"),
         (&["--tai", "utc", "x"], 64, "daemontools"),

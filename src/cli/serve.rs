@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::INTERNAL;
 use crate::cli::Source;
+use crate::cli::count;
 use crate::ops::serve;
 use crate::ops::serve::StartFault;
 
@@ -25,7 +26,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "URL")]
     backend: Option<String>,
     /// Write a newline to this open descriptor when it listens, as s6's notification-fd wants it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count::<u32>)]
     notify_fd: Option<u32>,
 }
 
