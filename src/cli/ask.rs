@@ -13,7 +13,7 @@ pub(super) fn ask(question: &str, yes: bool, instead: &str) -> Result<bool, Exit
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        eprintln!("{question} nobody can be asked here: add --yes to do it, or {instead}");
+        eprintln!("{question}\nnobody can be asked here: add --yes to do it, or {instead}");
         return Err(ExitCode::from(BAD_USAGE));
     }
     eprint!("{question} [y/N] ");
