@@ -151,6 +151,14 @@ fn a_listener_that_nothing_names_is_a_fault() {
 }
 
 #[test]
+fn a_descriptor_that_is_not_there_is_a_fault() {
+    let refused = Site::new("", "").run(&["serve", "-c", "portcullis.toml", "--notify-fd", "99"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("--notify-fd 99: No such file"), "{refused:?}");
+    assert!(refused.err.contains("notification-fd of s6 has to have the same number"), "{refused:?}");
+}
+
+#[test]
 fn systemd_is_told() {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let site = site_on(socket.local_addr().unwrap().port(), "");
