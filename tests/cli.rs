@@ -104,6 +104,17 @@ fn a_configuration_that_is_not_there() {
 }
 
 #[test]
+fn a_configuration_that_is_named_and_not_there_says_what_to_do() {
+    let site = Site::new("", "");
+    for command in ["check", "serve", "status"] {
+        let outcome = site.run(&[command, "-c", "nofile"]);
+        assert_eq!(outcome.code, 1, "{command}: {outcome:?}");
+        let told = format!("{}{}", outcome.out, outcome.err);
+        assert!(told.contains("nofile: there is no such file: `portcullis init` writes one"), "{command}: {told}");
+    }
+}
+
+#[test]
 fn faults_of_lists_and_rules_have_their_line() {
     let site = Site::new("", "[senders]\nblocked = [\"more\"]\ndialect = \"extended\"");
     site.write("more", "a@b.example\n\nb.example\n");

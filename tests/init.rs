@@ -430,10 +430,7 @@ fn json_says_what_the_text_says_and_a_dry_run_writes_nothing() {
     let listen = settings.iter().find(|setting| setting["key"] == "listen").unwrap();
     assert_eq!((listen["value"].clone(), listen["active"].clone()), ("[\"0.0.0.0:25\"]".into(), true.into()));
     let outcome = host.init(&["--dry-run"]);
-    Host::with_all(
-        &outcome,
-        &["listening  0.0.0.0:25 by tcp\\u{1b}server, pid 77, user qmaild", "Nothing was written."],
-    );
+    Host::with_all(&outcome, &["listening  0.0.0.0:25 by tcp\\x1bserver, pid 77, user qmaild", "Nothing was written."]);
     assert!(!Path::new(&host.path("new")).exists());
     let written = host.init(&["--json"]).json()["written"].as_str().unwrap().to_owned();
     assert_eq!(Path::new(&written), host.path("new"));

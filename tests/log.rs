@@ -53,6 +53,60 @@ fn what_it_prints_of_real_logs() {
 }
 
 #[test]
+fn the_stamps_of_real_loggers_are_now() {
+    let table: [(&str, &[&str]); 6] = [
+        ("multilog", &["t"]),
+        ("svlogd", &["-t"]),
+        ("svlogd", &["-tt"]),
+        ("svlogd", &["-ttt"]),
+        ("s6-log", &["t"]),
+        ("s6-log", &["T"]),
+    ];
+    for (program, options) in table {
+        let site = tempfile::tempdir().unwrap();
+        let folder = site.path().join("log");
+        fs::create_dir(&folder).unwrap();
+        let before = jiff::Timestamp::now();
+        let mut logger = Command::new(program);
+        logger.args(options).arg(&folder).env("TZ", "UTC").stdin(Stdio::piped());
+        let mut logger = logger.spawn().expect(program);
+        let mut input = logger.stdin.take().unwrap();
+        for number in 0..50 {
+            writeln!(input, "mail session={number} verdict=accept sender=<a@b.example>").unwrap();
+        }
+        drop(input);
+        assert!(logger.wait().unwrap().success(), "{program} {options:?}");
+        // One true nanosecond of a thousand looks like daemontools', so auto could be wrong about the first line.
+        let tai = if program == "s6-log" { "s6" } else { "daemontools" };
+        let output = log().arg(&folder).args(["--json", "--sender", "@b.example", "--tai", tai]).output().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["messages"]["accepted"], 50, "{program} {options:?}: {told}");
+        let moment = |name: &str| told[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        // svlogd's dates have five digits of a second's fraction.
+        let (first, last) = (moment("first"), moment("last"));
+        let before = before - jiff::SignedDuration::from_millis(1);
+        assert!(before <= first && first <= last && last <= jiff::Timestamp::now(), "{program} {options:?}: {told}");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let table: [(&[&str], &str); 5] = [
+        (&["--since", "1h", "--until", "2h"], "is not before --until"),
+        (&["--since", "2026-11-25", "--until", "2026-11-25"], "nothing is between"),
+        (&["--sender", ""], "the null sender is written <>"),
+        (&["--recipient", "*@example.org"], "there are no globs"),
+        (&["--top", "many"], "write a number such as 20"),
+    ];
+    for (arguments, told) in table {
+        let output = log().arg("multilog-smtpfront").args(arguments).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
 fn the_summary_as_json() {
     let output = log().args(["multilog-smtpfront", "multilog-qmail-send", "--json", "--top", "2"]).output().unwrap();
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -97,7 +151,11 @@ fn bad_usage() {
     let folder = tempfile::tempdir().unwrap();
     let table: &[(&[&str], i32, &str)] = &[
         (&["--since", "yesterday", "x"], 64, "--since: \"yesterday\" is no time"),
-        (&["--sender", "sillyplace.com", "x"], 64, "--sender: \"sillyplace.com\" is no address"),
+        (
+            &["--sender", "sillyplace.com", "x"],
+            64,
+            "--sender \"sillyplace.com\": matches nothing: write @ before a domain",
+        ),
         (&["--verdict", "refused", "x"], 64, "reject"),
         (&["--reason", "nonsense", "x"], 64, "blocked_sender"),
         (&["--tai", "utc", "x"], 64, "daemontools"),

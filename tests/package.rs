@@ -33,7 +33,9 @@ fn the_package_is_built_installed_upgraded_and_purged() {
     }
     let completions = fs::read_to_string(root.file("usr/share/bash-completion/completions/portcullis")).unwrap();
     assert!(completions.contains("quarantine") || completions.contains("explain"), "{completions}");
-    for service in ["service/run", "service/log/run", "runit/run", "runit/log/run"] {
+    for service in
+        ["service/run", "service/log/run", "runit/run", "runit/log/run", "runit/check", "s6/run", "s6/log/run"]
+    {
         let mode = fs::metadata(root.file(&format!("usr/share/portcullis/{service}"))).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{service} can be run");
     }

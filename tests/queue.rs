@@ -7,6 +7,7 @@ mod proxy;
 mod queue;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -162,7 +163,7 @@ fn a_terminal_is_safe_from_what_is_in_the_queue() {
         let outcome = queue.run(arguments);
         let is_bad = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
         assert!(
-            !outcome.out.contains(is_bad) && outcome.out.to_lowercase().contains("<a?[2j?@b.example>"),
+            !outcome.out.contains(is_bad) && outcome.out.to_lowercase().contains("<a\\x1b[2j\\x0d@b.example>"),
             "{outcome:?}"
         );
     }
@@ -294,6 +295,43 @@ fn while_qmail_send_is_stopped_the_files_go() {
 }
 
 #[test]
+fn what_was_taken_live_goes_when_qmail_send_is_stopped() {
+    // Files that are gone already: as if an earlier run had been killed after so many.
+    for gone in 0..4 {
+        let queue = TestQueue::new();
+        let send = queue.lock();
+        queue.in_delivery(&GOOD);
+        let before = queue.picture();
+        let storm = queue.in_delivery(&STORM);
+        assert_eq!(queue.run(&FROM_STORM).code, 0);
+        assert!(queue.run(&["list"]).out.contains(" S5 taken "));
+        drop(send);
+        if gone > 0 {
+            let envelope = queue.quarantine(&format!("{storm}.envelope"));
+            let text = fs::read(&envelope).unwrap();
+            fs::write(&envelope, [b"M", &text[1..]].concat()).unwrap();
+            ["local", "remote", "info"][..gone]
+                .iter()
+                .for_each(|kind| fs::remove_file(queue.file(kind, storm)).unwrap());
+            let outcome = queue.run(&FROM_STORM);
+            assert!(outcome.err.contains("an earlier run ended half way: 1 message completed"), "{outcome:?}");
+        } else {
+            assert_eq!(queue.run(&FROM_STORM[..3]).code, 64, "it asks");
+            let told = queue.run(&[&FROM_STORM[..3], &["--dry-run", "--json"]].concat());
+            assert_eq!(told.json()["would_clear"], serde_json::json!([storm]), "{told:?}");
+            let outcome = queue.run(&FROM_STORM);
+            assert!(outcome.err.contains("leave the queue now, because qmail-send is stopped"), "{outcome:?}");
+            assert!(outcome.err.contains("and out of the queue now: 1 message"), "{outcome:?}");
+            assert_eq!(outcome.code, 0, "{outcome:?}");
+        }
+        assert_eq!(queue.picture(), before, "after {gone}");
+        assert!(kept(&queue, storm).ends_with(" Tfred@mx.example.org Tann@remote.example"), "after {gone}");
+        qmail_queue(&queue, "exit 0");
+        assert_eq!(queue.run(&["restore", &storm.to_string()]).code, 0, "after {gone}");
+    }
+}
+
+#[test]
 fn nothing_is_changed_unasked() {
     let queue = TestQueue::new();
     queue.in_delivery(&STORM);
@@ -304,6 +342,10 @@ fn nothing_is_changed_unasked() {
         (&FROM_STORM[..3], 64, "--yes"),
         (&["quarantine", "--all"], 64, "--yes"),
         (&["quarantine", "--all", "--dry-run"], 0, "qmail-send is stopped"),
+        (&["quarantine", "all", "--dry-run"], 0, "qmail-send is stopped"),
+        (&["quarantine", "7x", "--yes"], 64, "such as 10051767"),
+        (&["list", "7x"], 64, "such as 10051767"),
+        (&["list", "--summary", "--top", "x"], 64, "write a number such as 20"),
         (&["quarantine", "--sender", "nobody@x.example", "--yes"], 1, "no message"),
     ] {
         let outcome = queue.run(arguments);
@@ -311,6 +353,8 @@ fn nothing_is_changed_unasked() {
         assert!(outcome.err.contains(told), "{arguments:?}: {outcome:?}");
         assert_eq!(queue.picture(), before, "{arguments:?}");
         assert!(!queue.quarantine("").exists(), "{arguments:?}");
+        let is_about_something = !outcome.err.contains("no message of the queue is meant");
+        assert!(is_about_something || !outcome.err.contains("qmail-send"), "{arguments:?}: {outcome:?}");
     }
     let send = queue.lock();
     let outcome = queue.run(&["quarantine", "--all", "--dry-run"]);
@@ -421,7 +465,6 @@ fn ends_after(is_live: bool, cut: usize) -> bool {
 
 /// A qmail-queue that keeps what it reads, and ends as it is told.
 fn qmail_queue(queue: &TestQueue, end: &str) {
-    use std::os::unix::fs::PermissionsExt;
     let (path, got) = (queue.home().join("bin/qmail-queue"), queue.home().join("got"));
     let got = got.display();
     fs::write(&path, format!("#!/bin/sh\ncat >{got}.message\ncat <&1 >{got}.envelope\n{end}\n")).unwrap();
@@ -450,6 +493,21 @@ fn restore_hands_the_message_to_those_who_wait_for_it() {
         assert_eq!(fs::read(queue.quarantine(&id)).unwrap(), text, "{end}");
     }
     qmail_queue(&queue, "exit 0");
+    let program = queue.home().join("bin/qmail-queue");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+    let outcome = queue.run(&["restore", &id]);
+    assert!(
+        outcome.code == 1 && outcome.err.contains("bin/qmail-queue cannot be run: Permission denied"),
+        "{outcome:?}"
+    );
+    fs::write(&program, "#!/nowhere\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let outcome = queue.run(&["restore", &id]);
+    assert!(
+        outcome.code == 1 && outcome.err.contains("bin/qmail-queue cannot be started: No such file"),
+        "{outcome:?}"
+    );
+    qmail_queue(&queue, "exit 0");
     let outcome = queue.run(&["restore", &id]);
     assert_eq!((outcome.code, outcome.out.as_str()), (0, "1 message restored, to 2 recipients\n"), "{outcome:?}");
     assert_eq!(fs::read(queue.home().join("got.message")).unwrap(), text);
@@ -472,13 +530,15 @@ fn restore_and_delete_need_to_be_told_what() {
     for (arguments, code, told) in [
         (&["restore"][..], 64, "say which"),
         (&["restore", "all", "7"], 64, "not both"),
-        (&["restore", "7x"], 64, "write numbers"),
+        (&["restore", "7x"], 64, "write a number as queue list shows it, such as 10051767, or all"),
+        (&["restore", "--all"], 1, "--qmail-queue"),
         (&["restore", "all"], 1, "--qmail-queue"),
         (&["restore", "all", "--qmail-queue", "/nowhere"], 1, "there is no /nowhere"),
         (&["delete"], 64, "say which"),
         (&["delete", "all"], 64, "--yes"),
         (&["delete", "7", "--yes"], 1, "no message of the quarantine"),
         (&["delete", "all", "--dry-run"], 0, ""),
+        (&["delete", "--all", "--dry-run"], 0, ""),
     ] {
         let outcome = queue.run(arguments);
         assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");

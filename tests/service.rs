@@ -1,8 +1,10 @@
-//! The service files under the real supervise and multilog, socket activation and what systemd is told.
+//! The service files under the real daemontools, runit and s6 and their loggers, socket activation and what systemd is told.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/service.rs"]
+mod service;
 #[path = "support/system.rs"]
 mod system;
 
@@ -12,7 +14,6 @@ use std::io::BufReader;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Child;
@@ -32,27 +33,58 @@ use proxy::PORTCULLIS;
 use proxy::Site;
 use proxy::configuration;
 use proxy::lines_of;
+use service::Service;
+use service::Supervisor;
+use service::Word;
 use system::until;
 
 #[test]
 fn under_the_real_supervise_and_multilog() {
+    serves_under(Supervisor::Daemontools, "@4");
+}
+
+#[test]
+fn under_the_real_runsv_and_svlogd() {
+    serves_under(Supervisor::Runit, "2");
+}
+
+#[test]
+fn under_the_real_s6_and_its_log() {
+    serves_under(Supervisor::S6, "@4");
+}
+
+fn serves_under(supervisor: Supervisor, stamp: &str) {
     let port = free_port();
     let site = site_on(port, "");
-    let service = Service::start(&site);
+    let service = Service::start(supervisor, &site);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
+    service.wait_until_ready();
     until("it answers", || TcpStream::connect(address).is_ok());
     Client::connect(address).hello().mail("a@b.example", "Subject: supervised");
 
     site.write("control/badmailfrom", "bad@b.example\n");
-    service.svc("-h");
+    service.tell(Word::Reload);
     until("the log tells of the reload", || service.log().contains("reloaded blocked_senders=1"));
     Client::connect(address).hello().dialog(&[("MAIL FROM:<bad@b.example>", "554")]);
-    assert!(service.log().lines().all(|line| line.starts_with("@4000")), "{}", service.log());
+    assert!(service.log().lines().all(|line| line.starts_with(stamp)), "{}", service.log());
 
-    // TERM: what runs ends well, who comes is told to come again, and supervise starts the next.
+    restarts(&service, address);
+    assert_eq!(site.mails(), 2);
+
+    service.tell(Word::Down);
+    until("the port is closed", || TcpStream::connect(address).is_err());
+    until("the supervisor says that it is down", || service.is_down());
+    service.tell(Word::Up);
+    service.wait_until_ready();
+    until("it is up again", || TcpStream::connect(address).is_ok());
+    reads_its_log(&site);
+}
+
+/// TERM: what runs ends well, who comes is told to come again, and the supervisor starts the next.
+fn restarts(service: &Service<'_>, address: SocketAddr) {
     let mut running = Client::connect(address).hello();
     running.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<r@example.org>", "250"), ("DATA", "354")]);
-    service.svc("-t");
+    service.tell(Word::Restart);
     until("newcomers are told", || greeting(address).starts_with("421 4.3.2 "));
     running.dialog(&[("Subject: graceful\r\n\r\nx\r\n.", "250")]);
     let mut closed = None;
@@ -63,13 +95,17 @@ fn under_the_real_supervise_and_multilog() {
         greeting(address).starts_with("220 ")
     });
     println!("the port was closed for {:?}", closed.map_or(Duration::ZERO, |since| since.elapsed()));
-    assert_eq!(site.mails(), 2);
+}
 
-    service.svc("-d");
-    until("the port is closed", || TcpStream::connect(address).is_err());
-    until("supervise says that it is down", || service.svstat().contains(": down "));
-    service.svc("-u");
-    until("it is up again", || TcpStream::connect(address).is_ok());
+/// `portcullis log` understands the logger's stamps, whichever it is.
+fn reads_its_log(site: &Site) {
+    let told = site.run(&["log", "log", "--json"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let told = told.json();
+    assert_eq!((&told["messages"]["accepted"], &told["untimed_lines"]), (&2.into(), &0.into()), "{told}");
+    let last: jiff::Timestamp = told["last"].as_str().unwrap().parse().unwrap();
+    let age = jiff::Timestamp::now().duration_since(last).as_secs();
+    assert!((0..20).contains(&age), "s6's stamps are 27 seconds ahead of the others: {age}");
 }
 
 #[test]
@@ -112,6 +148,14 @@ fn a_listener_that_nothing_names_is_a_fault() {
     let told = refused.wait_for("the supervisor hands over a listener on 127.0.0.1:");
     assert!(told.ends_with("name it in one of them"), "{told}");
     assert_eq!(refused.child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_descriptor_that_is_not_there_is_a_fault() {
+    let refused = Site::new("", "").run(&["serve", "-c", "portcullis.toml", "--notify-fd", "99"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("--notify-fd 99: No such file"), "{refused:?}");
+    assert!(refused.err.contains("notification-fd of s6 has to have the same number"), "{refused:?}");
 }
 
 #[test]
@@ -171,65 +215,6 @@ fn site_on(port: u16, server: &str) -> Site {
     let text = configuration(server, "maildir = \"mail\"", "").replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
     site.write("portcullis.toml", &text);
     site
-}
-
-/// svscan over a folder with the service files of this repository.
-struct Service<'a> {
-    site: &'a Site,
-    svscan: Child,
-}
-
-impl<'a> Service<'a> {
-    fn start(site: &'a Site) -> Self {
-        let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/service");
-        fs::create_dir_all(site.path("scan/portcullis/log")).unwrap();
-        for (name, found, ours) in [
-            ("run", "portcullis serve -c /etc/portcullis.toml", format!("{PORTCULLIS} serve -c portcullis.toml")),
-            ("log/run", "/var/log/portcullis", site.path("log").display().to_string()),
-        ] {
-            let text = fs::read_to_string(files.join(name)).unwrap();
-            assert!(text.contains(found), "{name}: {text}");
-            let text = text.replace(found, &ours).replace("softlimit -o 32768", "softlimit -o 4096");
-            let text = text.replacen('\n', &format!("\ncd {}\n", site.path("").display()), 1);
-            site.write(&format!("scan/portcullis/{name}"), &text.replace("setuidgid qmaill ", ""));
-            let path = site.path(&format!("scan/portcullis/{name}"));
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        fs::create_dir(site.path("log")).unwrap();
-        let svscan =
-            Command::new("svscan").arg(site.path("scan")).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { site, svscan }
-    }
-
-    fn svc(&self, what: &str) {
-        assert!(Command::new("svc").arg(what).arg(self.site.path("scan/portcullis")).status().unwrap().success());
-    }
-
-    fn svstat(&self) -> String {
-        let output = Command::new("svstat").arg(self.site.path("scan/portcullis")).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.site.path("log/current")).unwrap_or_default()
-    }
-}
-
-impl Drop for Service<'_> {
-    fn drop(&mut self) {
-        let _ = self.svscan.kill();
-        let _ = self.svscan.wait();
-        for service in ["scan/portcullis", "scan/portcullis/log"] {
-            let _ = Command::new("svc").arg("-dx").arg(self.site.path(service)).status();
-        }
-        until("supervise has ended", || {
-            let ended = |service: &str| {
-                let output = Command::new("svstat").arg(self.site.path(service)).output().unwrap();
-                String::from_utf8_lossy(&output.stdout).contains("supervise not running")
-            };
-            ended("scan/portcullis") && ended("scan/portcullis/log")
-        });
-    }
 }
 
 /// `serve` with a listener handed over as descriptor 3, as systemd does.

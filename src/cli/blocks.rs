@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
+use crate::cli::ask;
 use crate::cli::block_file;
 use crate::cli::print;
 use crate::config::units;
@@ -15,6 +16,7 @@ use crate::ops::admin::client;
 use crate::ops::admin::client::Wish;
 use crate::ops::assemble::Assembly;
 use crate::policy::block::BlockKey;
+use crate::qmail::readable::shown;
 
 /// Refuse a sender, a domain or a client for a time
 ///
@@ -35,17 +37,23 @@ pub(super) struct Block {
     /// Add it to badmailfrom: to PATH, or to the one in qmail.control
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     file: Option<Option<PathBuf>>,
+    /// Do not ask, whoever is blocked
+    #[arg(long)]
+    yes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// End a block
+/// End a block, or what a throttle holds against somebody
+///
+/// A throttle that refuses without a block is lifted by its key too: `explain --sender A --client IP` prints it.
 #[derive(Args, Debug)]
 pub(super) struct Unblock {
     #[command(flatten)]
     source: Source,
-    /// As `blocks` shows it; with --file an address or @domain
+    /// As `blocks` or `explain` shows it, such as 192.0.2.1 or retrying-sender:192.0.2.0/24,a@example.org; with --file an
+    /// address or @domain
     key: String,
     /// Remove it from badmailfrom: from PATH, or from the one in qmail.control
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
@@ -74,6 +82,10 @@ impl Block {
                 return ExitCode::from(BAD_USAGE);
             }
         };
+        if let Some(what) = key.doubt() {
+            eprintln!("{:?}: {what}", self.key);
+            return ExitCode::from(BAD_USAGE);
+        }
         if let Some(file) = &self.file {
             return block_file::block(&self.source, file.as_deref(), &key, self.json);
         }
@@ -81,9 +93,23 @@ impl Block {
             eprintln!("--for: write a time of at least a second, such as 24h");
             return ExitCode::from(BAD_USAGE);
         }
+        if let Some(whom) = key.breadth() {
+            let question = format!("{key} is {whom}. Refuse them all?");
+            match ask::ask(&question, self.yes, "name a smaller network") {
+                Ok(true) => {}
+                Ok(false) => return ExitCode::FAILURE,
+                Err(code) => return code,
+            }
+        }
         let wish = Wish::Block(key.to_string(), self.length.as_secs(), self.why.clone());
-        assemble_and_ask(&self.source, &wish, self.json, |_| {
-            print(&format!("{key} is blocked for {}", units::write_duration(self.length)))
+        assemble_and_ask(&self.source, &wish, self.json, |made| {
+            let before = match (made["before"].as_i64(), made["until"].as_i64()) {
+                (Some(before), Some(until)) if until < before => {
+                    format!("; shortened: it would have been until {}, and is until {}", moment(before), moment(until))
+                }
+                _ => String::new(),
+            };
+            print(&format!("{key} is blocked for {}{before}", units::write_duration(self.length)));
         })
     }
 }
@@ -98,8 +124,15 @@ impl Unblock {
             Err(code) => return code,
         };
         let wish = Wish::Unblock(self.key.clone());
-        let code = ask(&assembly, &wish, self.json, |block| {
-            print(&format!("{} is not blocked any more", word(&block["key"])))
+        let code = request(&assembly, &wish, self.json, |block| {
+            let key = word(&block["key"]);
+            print(&match block["throttles"].as_array() {
+                None => format!("{key} is not blocked any more"),
+                Some(names) => {
+                    let names: Vec<String> = names.iter().map(word).collect();
+                    format!("{key} is counted anew by {}", names.join(", "))
+                }
+            });
         });
         self.tell_of_lists(&assembly);
         code
@@ -123,8 +156,7 @@ impl Blocks {
                 return print("nobody is blocked");
             }
             for block in blocks {
-                let until = jiff::Timestamp::from_second(block["until"].as_i64().unwrap_or(0)).unwrap_or_default();
-                let until = until.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+                let until = moment(block["until"].as_i64().unwrap_or(0));
                 let (key, by, why) = (word(&block["key"]), word(&block["by"]), word(&block["why"]));
                 print(format!("{key:<40} until {until}  by {by:<8} {why}").trim_end());
             }
@@ -134,12 +166,12 @@ impl Blocks {
 
 fn assemble_and_ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
     match source.assemble() {
-        Ok(assembly) => ask(&assembly, wish, json, show),
+        Ok(assembly) => request(&assembly, wish, json, show),
         Err(code) => code,
     }
 }
 
-fn ask(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
+fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
     match client::ask(&assembly.config.admin, wish) {
         Ok(text) if json => print(&text),
         Ok(text) => show(&serde_json::from_str(&text).unwrap_or_default()),
@@ -151,8 +183,14 @@ fn ask(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) 
     ExitCode::SUCCESS
 }
 
+/// In local time.
+fn moment(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// Without quotes; a stranger's octets may be in a throttle's key.
 pub(super) fn word(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+    shown(&text).into_owned()
 }

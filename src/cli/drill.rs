@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
+use crate::cli::count;
 use crate::cli::print;
 use crate::config::units;
 use crate::ops::drill;
@@ -27,7 +28,7 @@ pub(super) struct Drill {
     #[command(flatten)]
     source: Source,
     /// Copies of each scenario
-    #[arg(long, default_value_t = 72)]
+    #[arg(long, default_value_t = 72, value_parser = count::<u32>)]
     copies: u32,
     /// Size of the newsletter
     #[arg(long, value_name = "SIZE", default_value = "34MB", value_parser = units::size)]

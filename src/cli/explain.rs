@@ -20,6 +20,7 @@ use crate::ops::explain::Message;
 use crate::ops::explain::Step;
 use crate::ops::standing::Standing;
 use crate::policy::verdict::Verdict;
+use crate::qmail::readable::shown;
 
 /// Say what would happen to a message, and which line of which file decides
 ///
@@ -29,14 +30,14 @@ use crate::policy::verdict::Verdict;
 pub(super) struct Explain {
     #[command(flatten)]
     source: Source,
-    /// The envelope sender; <> or an empty word is the null sender
+    /// The envelope sender; <> is the null sender
     #[arg(long, value_name = "ADDRESS")]
     sender: String,
     /// An envelope recipient; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     recipient: Vec<String>,
     /// The client's address
-    #[arg(long, value_name = "IP", default_value = "192.0.2.1")]
+    #[arg(long, value_name = "IP", default_value = "192.0.2.1", value_parser = client_address)]
     client: IpAddr,
     /// The client's name, as TCPREMOTEHOST would have it
     #[arg(long, value_name = "NAME")]
@@ -54,6 +55,10 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(&self) -> ExitCode {
+        if self.sender.trim().is_empty() {
+            eprintln!("--sender '': an empty word is no address; the null sender is written <>");
+            return ExitCode::from(BAD_USAGE);
+        }
         let assembly = match self.source.assemble() {
             Ok(assembly) => assembly,
             Err(code) => return code,
@@ -81,9 +86,13 @@ impl Explain {
             }
         };
         if self.json {
-            print(&self.as_json(&explanation, unasked.is_none()).to_string());
+            print(&self.as_json(&explanation, &standing, unasked.is_none()).to_string());
         } else {
             print_table(&explanation, unasked.as_deref());
+            standing
+                .throttled()
+                .iter()
+                .for_each(|key| print(&format!("to lift    portcullis unblock {}", quoted(key))));
         }
         match explanation.verdict() {
             Verdict::Accept | Verdict::Absorb => ExitCode::SUCCESS,
@@ -92,7 +101,7 @@ impl Explain {
         }
     }
 
-    fn as_json(&self, explanation: &Explanation, asked: bool) -> Value {
+    fn as_json(&self, explanation: &Explanation, standing: &Standing, asked: bool) -> Value {
         let step = |Step { command, ruling }: &Step| match ruling {
             None => json!({ "command": command, "verdict": Verdict::Accept.as_str() }),
             Some(ruling) => json!({
@@ -112,9 +121,19 @@ impl Explain {
             "size_limit": explanation.limit.map(|limit| limit.octets),
             "size_rule": explanation.limit.map(|limit| limit.rule),
             "proxy_asked": asked,
+            "throttled": standing.throttled(),
             "steps": explanation.steps.iter().map(step).collect::<Vec<_>>(),
         })
     }
+}
+
+fn client_address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "write an address such as 192.0.2.1 or 2001:db8::1".to_owned())
+}
+
+/// A word of the shell; a stranger's octets may be in it.
+fn quoted(key: &str) -> String {
+    format!("'{}'", shown(key).replace('\'', r"'\''"))
 }
 
 fn print_table(explanation: &Explanation, unasked: Option<&str>) {

@@ -16,6 +16,7 @@ use crate::ops::init;
 use crate::ops::init::Files;
 use crate::ops::init::Findings;
 use crate::ops::init::Wish;
+use crate::qmail::readable::shown;
 
 /// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
 ///
@@ -59,7 +60,7 @@ impl Init {
         let (findings, files) = match init::look(&wish) {
             Ok(outcome) => (outcome.findings, outcome.files),
             Err(what) => {
-                eprintln!("--service {}", init::shown(&what));
+                eprintln!("--service {}", shown(&what));
                 return ExitCode::FAILURE;
             }
         };
@@ -106,12 +107,12 @@ fn faults(wish: &Wish) -> Vec<String> {
     let file = wish.folder.join("portcullis.toml");
     match Origin::find(Some(&file), Overrides::default()).assemble() {
         Ok(_) => Vec::new(),
-        Err(refused) => refused.faults.iter().map(|fault| init::shown(&fault.to_string())).collect(),
+        Err(refused) => refused.faults.iter().map(|fault| shown(&fault.to_string()).into_owned()).collect(),
     }
 }
 
 fn print_findings(findings: &Findings) {
-    let line = |head: &str, text: &str| print(&format!("{head:<10} {}", init::shown(text)));
+    let line = |head: &str, text: &str| print(&format!("{head:<10} {}", shown(text)));
     for home in &findings.homes {
         let taken = if Some(&home.folder) == findings.home.as_ref() { findings.why_home.as_str() } else { "not taken" };
         line("qmail", &format!("{} ({taken})", home.folder.display()));

@@ -1,6 +1,7 @@
 //! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
 //! there are faults, 64 bad usage, 70 internal.
 
+mod ask;
 mod block_file;
 mod blocks;
 mod check;
@@ -22,6 +23,7 @@ use clap::Subcommand;
 use clap::error::ErrorKind;
 
 use crate::config::file::Overrides;
+use crate::config::units;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
 
@@ -118,6 +120,12 @@ pub fn try_words(words: &[String]) -> Result<(), String> {
         Err(error) if error.exit_code() == 0 => Ok(()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A number of an option: rows, copies, a descriptor.
+fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let number = units::number(text).ok().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| "write a number such as 20".to_owned())
 }
 
 /// Prints to standard output; a reader that went away is no error.

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::INTERNAL;
 use crate::cli::Source;
+use crate::cli::count;
 use crate::ops::serve;
 use crate::ops::serve::StartFault;
 
@@ -24,11 +25,14 @@ pub(super) struct Serve {
     /// The backend: tcp://127.0.0.1:2526, spawn:/usr/sbin/smtpfront-qmail, or maildir:./portcullis-mail
     #[arg(long, value_name = "URL")]
     backend: Option<String>,
+    /// Write a newline to this open descriptor when it listens, as s6's notification-fd wants it
+    #[arg(long, value_name = "N", value_parser = count::<u32>)]
+    notify_fd: Option<u32>,
 }
 
 impl Serve {
     pub(super) fn run(&self) -> ExitCode {
-        match serve::serve(self.source.origin(&self.listen, self.backend.as_deref())) {
+        match serve::serve(self.source.origin(&self.listen, self.backend.as_deref()), self.notify_fd) {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => {
                 eprintln!("{fault}");
@@ -37,6 +41,7 @@ impl Serve {
                     StartFault::Bind(..)
                     | StartFault::Admin(_)
                     | StartFault::Files(_)
+                    | StartFault::Notification(..)
                     | StartFault::State(_)
                     | StartFault::Unnamed(_)
                     | StartFault::User(_) => ExitCode::FAILURE,

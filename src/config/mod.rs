@@ -70,7 +70,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
 /// All faults, those of the command line first.
 pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> {
     let unreadable = |faults| Refused { faults, warnings: Vec::new(), readable: None };
-    let octets = read_bounded(path).map_err(|error| unreadable(vec![Fault::of_file(path, error.to_string())]))?;
+    let octets = read_bounded(path).map_err(|error| unreadable(vec![Fault::of_file(path, unread(&error))]))?;
     let text = match str::from_utf8(&octets) {
         Ok(text) => text,
         Err(error) => {
@@ -81,6 +81,16 @@ pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> 
         }
     };
     read(&Source { name: path, text, default_backend: false, look_at_files: true }, overrides)
+}
+
+fn unread(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file: `portcullis init` writes one for this host; without -c and \
+                                    PORTCULLIS_CONFIG the embedded default holds"
+            .to_owned(),
+        io::ErrorKind::PermissionDenied => format!("{error}: run this as root or as server.user"),
+        _ => error.to_string(),
+    }
 }
 
 /// Without a file: 127.0.0.1:2525 and the Maildir `./portcullis-mail`, unless the command line says otherwise.

@@ -4,21 +4,21 @@
 use jiff::tz::TimeZone;
 
 use crate::policy::verdict::Verdict;
+use crate::qmail::addresses::Addresses;
 use crate::qmail::log::join::Join;
 use crate::qmail::log::line::Line;
 use crate::qmail::log::line::say;
-use crate::qmail::log::readable;
-use crate::qmail::log::select::Addresses;
 use crate::qmail::log::select::Filter;
 use crate::qmail::log::select::Select;
 use crate::qmail::log::stamp::Stamps;
 use crate::qmail::log::stamp::Tai;
 use crate::qmail::log::summary::Count;
 use crate::qmail::log::summary::Summary;
+use crate::qmail::readable;
 
 /// A log.
 pub fn log(input: &[u8]) {
-    let addresses = |entry: &str| Addresses::new(&[entry.to_owned()]).ok();
+    let addresses = |entry: &str| Addresses::read("--sender", &[entry.to_owned()]).ok().flatten();
     let filters = [
         Filter::default(),
         Filter { senders: addresses("@sillyplace.com"), ..Filter::default() },

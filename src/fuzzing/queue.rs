@@ -7,6 +7,7 @@ use crate::qmail::queue::envelope;
 use crate::qmail::queue::header;
 use crate::qmail::queue::saved;
 use crate::qmail::queue::virtualdomains::VirtualDomains;
+use crate::qmail::readable::shown;
 
 /// The same octets as each of these files: records lie inside it, what is shown is safe, and what is kept in quarantine
 /// reads as it was written, for the same recipients.
@@ -26,7 +27,7 @@ pub fn queue(input: &[u8]) {
     let header = header::parse(input, &[]);
     for (name, text) in &header.fields {
         assert!(!name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic()), "{name:?}");
-        assert!(!header::shown(text).contains(char::is_control), "{text:?}");
+        assert!(!shown(text).contains(char::is_control), "{text:?}");
     }
     assert_eq!(header::parse(input, &["subject"]).get("Subject"), header.get("SUBJECT"));
     let domains = VirtualDomains::parse(input);

@@ -34,6 +34,7 @@ use crate::ops::reload::report_unwatched;
 use crate::ops::signals::Signals;
 use crate::ops::signals::Word;
 use crate::ops::supervisor;
+use crate::ops::supervisor::Notification;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::report::Reports;
@@ -52,6 +53,8 @@ pub enum StartFault {
     Unnamed(SocketAddr),
     /// `[admin]`
     Admin(AdminFault),
+    /// `--notify-fd`
+    Notification(u32, io::Error),
     /// `state.url`
     State(StateFault),
     /// `server.user`
@@ -80,6 +83,9 @@ impl fmt::Display for StartFault {
                 f.write_str(" nor in server.listen_tls; name it in one of them")
             }
             Self::Admin(fault) => write!(f, "{fault}"),
+            Self::Notification(number, error) => {
+                write!(f, "--notify-fd {number}: {error}; the file notification-fd of s6 has to have the same number")
+            }
             Self::State(fault) => write!(f, "state {fault}"),
             Self::User(what) => f.write_str(what),
             Self::System(what, error) => write!(f, "{what}: {error}"),
@@ -89,11 +95,11 @@ impl fmt::Display for StartFault {
 
 impl std::error::Error for StartFault {}
 
-/// Runs the proxy until it is told to stop.
+/// Runs the proxy until it is told to stop. `notify_fd` is a descriptor on which somebody waits for a newline.
 ///
 /// # Errors
 /// What kept it from starting; nothing was changed then.
-pub fn serve(origin: Origin) -> Result<(), StartFault> {
+pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let began = front::clock::now().wall;
     let assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::start::start(assembly.config.report);
@@ -102,6 +108,7 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
         tracing::warn!(warning = %warning, "configuration");
     }
     privileges::raise_descriptor_limit();
+    let notification = supervisor::notification(notify_fd)?;
     let listeners = listeners::open(&assembly.config.front)?;
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
@@ -112,7 +119,7 @@ pub fn serve(origin: Origin) -> Result<(), StartFault> {
         .enable_all()
         .build()
         .map_err(|error| StartFault::System("cannot start threads", error))?;
-    let result = runtime.block_on(run(origin, assembly, listeners, log, began, (Arc::new(state), admin)));
+    let result = runtime.block_on(run(origin, assembly, listeners, log, began, (Arc::new(state), admin, notification)));
     runtime.shutdown_timeout(LAST_BREATH);
     result
 }
@@ -123,7 +130,7 @@ async fn run(
     listeners: Vec<Listener>,
     log: report::start::Handle,
     began: Timestamp,
-    (state, admin): (Arc<State>, Option<admin::Bound>),
+    (state, admin, notification): (Arc<State>, Option<admin::Bound>, Option<Notification>),
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -148,6 +155,7 @@ async fn run(
         admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
     }
     open(&door, listeners)?;
+    notification.into_iter().for_each(Notification::ready);
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
     let config = assembly.config.clone();

@@ -49,6 +49,8 @@ pub enum Found {
         millis: u64,
         /// It is its block.
         blocked: bool,
+        /// What `unblock` has to be told to end it.
+        key: String,
     },
 }
 
@@ -87,6 +89,22 @@ impl Standing {
     }
 }
 
+impl Standing {
+    /// What `unblock` has to be told of the throttles that refuse it, each once.
+    pub fn throttled(&self) -> Vec<&str> {
+        let all = [&self.connect, &self.mail].into_iter().chain(&self.recipients).flatten();
+        let mut keys: Vec<&str> = Vec::new();
+        for found in all {
+            if let Found::Throttle { key, .. } = found
+                && !keys.contains(&&**key)
+            {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+}
+
 impl Found {
     /// What is said of it; none when it is a throttle that the files do not have any more. `oversize` is the reply to
     /// [`Found::Oversize`], `block` that to [`Found::Block`].
@@ -94,7 +112,7 @@ impl Found {
         match self {
             Self::Block { key } => Some(Ruling::new(reply, reason).by(format_args!("block:{key}"))),
             Self::Oversize => Some(Ruling::new(reply, reason)),
-            Self::Throttle { name, millis, blocked } => {
+            Self::Throttle { name, millis, blocked, .. } => {
                 let throttle = throttles.iter().find(|throttle| *throttle.name == **name)?;
                 let wait = Duration::from_millis(*millis);
                 Some(match blocked {
@@ -121,6 +139,7 @@ fn over_limit(
             name: throttle.name.to_string(),
             millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             blocked,
+            key: format!("{}:{}", throttle.name, throttle.label(subject).unwrap_or_default()),
         };
         let blocks = throttle.action == Action::Block;
         if let Some(left) = state.blocks.find_throttled(key.exact).filter(|_| blocks) {

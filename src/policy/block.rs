@@ -44,6 +44,36 @@ impl BlockKey {
     pub fn spelling(text: &str) -> String {
         text.parse().map_or_else(|_| text.to_owned(), |key: Self| key.to_string())
     }
+
+    /// What to write instead of a pattern: an asterisk may stand in an address, but is hardly ever meant as one.
+    pub fn doubt(&self) -> Option<String> {
+        let Self::Sender(address) = self else { return None };
+        let (local, domain) = address.rsplit_once('@').filter(|_| address.contains('*'))?;
+        Some(format!("{local} would be a mailbox, there are no patterns here: @{domain} is every sender there"))
+    }
+
+    /// Whom it refuses, where these are more than anybody means.
+    pub fn breadth(&self) -> Option<String> {
+        let Self::Client(network) = self else { return None };
+        let (bits, widest) = match network {
+            IpNet::V4(network) => (network.prefix_len(), 8),
+            IpNet::V6(network) => (network.prefix_len(), 16),
+        };
+        let kind = if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+        match bits {
+            0 => Some(format!("every {kind} client")),
+            _ if bits < widest => Some(format!("1/{} of all {kind} addresses", 1_u32 << bits)),
+            _ => None,
+        }
+    }
+}
+
+/// A client that comes as IPv4 in IPv6 is looked for as IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let bits = mapped.prefix_len().checked_sub(96);
+    let found = mapped.addr().to_ipv4_mapped().zip(bits).map(|(address, bits)| IpNet::new(address.into(), bits));
+    found.and_then(Result::ok).unwrap_or(network)
 }
 
 impl FromStr for BlockKey {
@@ -54,7 +84,7 @@ impl FromStr for BlockKey {
         let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
         let network = bare.parse::<IpNet>().or_else(|_| bare.parse::<IpAddr>().map(IpNet::from));
         if let Ok(network) = network {
-            return Ok(Self::Client(network.trunc()));
+            return Ok(Self::Client(canonical(network.trunc())));
         }
         if let Some(domain) = bare.strip_prefix('@') {
             let address = parse_address(format!("x@{domain}").as_bytes());
@@ -97,6 +127,8 @@ mod tests {
             ("an address of a client", "192.0.2.1", Some("192.0.2.1/32")),
             ("a network", "192.0.2.77/24", Some("192.0.2.0/24")),
             ("IPv6", "2001:DB8::1", Some("2001:db8::1/128")),
+            ("IPv4 in IPv6", "::ffff:192.0.2.1", Some("192.0.2.1/32")),
+            ("all IPv4 in IPv6", "::ffff:0:0/96", Some("0.0.0.0/0")),
             ("a bare domain", "sillyplace.com", None),
             ("postmaster", "postmaster", None),
             ("nothing", "", None),
@@ -104,11 +136,32 @@ mod tests {
             ("an at sign", "@", None),
             ("a long mask", "192.0.2.0/33", None),
             ("two addresses", "a@b c@d", None),
+            ("a pattern of domains", "*@*", None),
         ];
         for (what, text, expected) in table {
             assert_eq!(text.parse::<BlockKey>().ok().map(|key| key.to_string()).as_deref(), expected, "{what}");
         }
         assert_eq!(BlockKey::spelling("192.0.2.1"), "192.0.2.1/32");
         assert_eq!(BlockKey::spelling("bounces:joe@x"), "bounces:joe@x");
+    }
+
+    #[test]
+    fn what_is_too_broad_or_a_pattern() {
+        let breadths = [
+            ("0.0.0.0/0", Some("every IPv4 client")),
+            ("::/0", Some("every IPv6 client")),
+            ("::ffff:0:0/96", Some("every IPv4 client")),
+            ("128.0.0.0/1", Some("1/2 of all IPv4 addresses")),
+            ("2000::/3", Some("1/8 of all IPv6 addresses")),
+            ("127.0.0.0/8", None),
+            ("2001:db8::/32", None),
+            ("@example.org", None),
+        ];
+        for (text, expected) in breadths {
+            assert_eq!(text.parse::<BlockKey>().unwrap().breadth().as_deref(), expected, "{text}");
+        }
+        let doubt = |text: &str| text.parse::<BlockKey>().unwrap().doubt();
+        assert!(doubt("*@x.example").unwrap().contains("@x.example is every sender there"));
+        assert_eq!(doubt("a@x.example"), None);
     }
 }

@@ -10,6 +10,7 @@ pub mod extended;
 pub mod fingerprint;
 pub mod hops;
 pub mod key;
+mod labelled;
 pub mod lint;
 pub mod list;
 pub mod local;

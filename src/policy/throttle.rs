@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::policy::key::KeyHash;
 use crate::policy::key::Seed;
+use crate::policy::labelled::Labelled;
 use crate::policy::part::Part;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
@@ -148,6 +149,15 @@ impl Throttle {
         if excepted || !included {
             return None;
         }
+        self.hash(seed, subject)
+    }
+
+    /// The key that [`label`](Self::label) stands for; none where it is not of this throttle's form.
+    pub fn key_of_label(&self, seed: &Seed, label: &str) -> Option<ThrottleKey> {
+        Labelled::read(&self.per, label).and_then(|labelled| self.hash(seed, &labelled.subject()))
+    }
+
+    fn hash(&self, seed: &Seed, subject: &Subject<'_>) -> Option<ThrottleKey> {
         let mut hash = KeyHash::new(seed);
         self.identify(&mut hash);
         let mut coarse = hash.clone();

@@ -139,11 +139,12 @@ impl Blocks {
         block.until.checked_sub(now).filter(|left| *left > 0).map(|left| Duration::from_secs(left.into()))
     }
 
-    /// An operator's block; it takes the place of one with the same key, whose reason stays if it has none of its own.
+    /// An operator's block; it takes the place of one with the same key, whose reason stays if it has none of its own, and
+    /// whose end is given back.
     ///
     /// # Errors
     /// There are too many.
-    pub fn add(&self, key: &BlockKey, length: Duration, why: &str) -> Result<Block, Full> {
+    pub fn add(&self, key: &BlockKey, length: Duration, why: &str) -> Result<(Block, Option<u32>), Full> {
         let (now, length) = (self.now(), whole(length));
         let until = now.saturating_add(length);
         let block = Block {
@@ -157,8 +158,9 @@ impl Blocks {
             throttled: None,
         };
         let mut entries = self.write();
-        let before = entries.by_key.get(&block.key).filter(|before| why.is_empty() && before.until > now);
-        let block = Block { why: before.map_or(block.why, |before| before.why.clone()), ..block };
+        let before = entries.by_key.get(&block.key).filter(|before| before.until > now);
+        let (until_before, why_before) = (before.map(|before| before.until), before.map(|before| before.why.clone()));
+        let block = Block { why: why_before.filter(|_| why.is_empty()).unwrap_or(block.why), ..block };
         if entries.by_key.len() >= self.bound && !entries.by_key.contains_key(&block.key) {
             entries.forget_past(now);
             if entries.by_key.len() >= self.bound {
@@ -167,7 +169,7 @@ impl Blocks {
         }
         entries.insert(block.clone());
         self.counted(&entries);
-        Ok(block)
+        Ok((block, until_before))
     }
 
     /// A throttle's block of what `key` stands for, which `label` names for people. Gives back how long it lasts.

@@ -79,13 +79,13 @@ impl ThrottleTable {
         let Ok(()) = view.measure_and_replace(&key, |_| Ok::<_, Infallible>(((), at_limit)));
     }
 
-    /// Forgets what this key has spent: it begins anew.
-    pub fn forget(&self, key: u128) {
+    /// Forgets what this key has spent: it begins anew. Whether there was anything.
+    pub fn forget(&self, key: u128) -> bool {
         let Shard { slots, changes, .. } = &mut *self.shard(key);
-        if let Ok(found) = slots.find_entry(key as u64, |slot| slot.key == key) {
-            found.remove();
-            changes.note(key, true, false);
-        }
+        let Ok(found) = slots.find_entry(key as u64, |slot| slot.key == key) else { return false };
+        found.remove();
+        changes.note(key, true, false);
+        true
     }
 
     /// Drops the keys that are idle. For a timer; the bound holds without it.

@@ -9,6 +9,8 @@ needed=(
     "multilog daemontools"
     "openssl openssl"
     "postconf postfix"
+    "runsv runit"
+    "s6-supervise s6"
     "smtpfront-qmail mailfront"
     "swaks swaks"
     "tcpserver ucspi-tcp"

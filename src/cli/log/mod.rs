@@ -18,6 +18,7 @@ use clap::Args;
 use jiff::Zoned;
 
 use crate::cli::BAD_USAGE;
+use crate::cli::count;
 use crate::cli::log::digest::Digest;
 use crate::cli::log::printer::Printer;
 use crate::cli::log::source::Place;
@@ -25,11 +26,11 @@ use crate::cli::log::source::Progress;
 use crate::cli::print;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
-use crate::qmail::log::readable;
-use crate::qmail::log::select::Addresses;
+use crate::qmail::addresses::Addresses;
 use crate::qmail::log::select::Filter;
 use crate::qmail::log::select::Select;
 use crate::qmail::log::stamp::Tai;
+use crate::qmail::readable;
 
 /// Say what the log amounts to: is the block working?
 ///
@@ -74,7 +75,7 @@ pub(super) struct Log {
     #[arg(short, long)]
     follow: bool,
     /// Senders in the table; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count::<usize>)]
     top: usize,
     /// Who wrote the TAI64N stamps: auto, daemontools (also runit), s6 (27 seconds ahead)
     #[arg(long, value_name = "WHO", default_value = "auto", value_parser = tai)]
@@ -143,19 +144,22 @@ impl Log {
             let read = |text: &String| moment::read(text, now).map_err(|what| format!("--{name}: {what}"));
             text.as_ref().map(read).transpose()
         };
-        let addresses = |name: &str, entries: &[String]| match entries {
-            [] => Ok(None),
-            entries => Addresses::new(entries).map(Some).map_err(|what| format!("--{name}: {what}")),
-        };
+        let (since, until) = (moment("since", &self.since)?, moment("until", &self.until)?);
+        if let (Some(since), Some(until)) = (since, until)
+            && since >= until
+        {
+            let shown = |time: jiff::Timestamp| time.to_zoned(now.time_zone().clone()).strftime("%F %T").to_string();
+            return Err(format!("--since {} is not before --until {}: nothing is between", shown(since), shown(until)));
+        }
         Ok(Filter {
-            senders: addresses("sender", &self.sender)?,
-            recipients: addresses("recipient", &self.recipient)?,
+            senders: Addresses::read("--sender", &self.sender)?,
+            recipients: Addresses::read("--recipient", &self.recipient)?,
             verdicts: self.verdict.clone(),
             reasons: self.reason.clone(),
             session: self.session.clone(),
             message: self.message.clone(),
-            since: moment("since", &self.since)?,
-            until: moment("until", &self.until)?,
+            since,
+            until,
         })
     }
 

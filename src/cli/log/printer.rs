@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::qmail::log::line;
 use crate::qmail::log::line::Said;
 use crate::qmail::log::ours;
-use crate::qmail::log::readable;
+use crate::qmail::readable;
 
 /// Writes lines.
 pub(super) struct Printer {

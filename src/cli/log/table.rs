@@ -8,7 +8,6 @@ use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::qmail::log::readable;
 use crate::qmail::log::summary::Count;
 use crate::qmail::log::summary::Queue;
 use crate::qmail::log::summary::Reasons;
@@ -16,6 +15,7 @@ use crate::qmail::log::summary::Senders;
 use crate::qmail::log::summary::Span;
 use crate::qmail::log::summary::Summary;
 use crate::qmail::log::summary::Tally;
+use crate::qmail::readable;
 
 /// All of it; `top` senders. Those that were asked for are told of even if nothing is remarkable about them.
 pub(super) fn table(summary: &Summary, zone: &TimeZone, top: usize, asked: bool) -> String {

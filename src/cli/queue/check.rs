@@ -14,7 +14,7 @@ use crate::cli::queue::scan;
 use crate::ops::queue::check;
 use crate::ops::queue::check::Findings;
 use crate::ops::queue::folder::Quarantine;
-use crate::qmail::queue::header::shown;
+use crate::qmail::readable::shown;
 
 /// Say what is wrong in the queue, and what to do about it
 ///

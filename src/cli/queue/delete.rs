@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::ask::ask;
 use crate::cli::print;
+use crate::cli::queue::DRY_RUN;
 use crate::cli::queue::Place;
-use crate::cli::queue::ask::ask;
 use crate::cli::queue::failed;
-use crate::cli::queue::filter::Kept;
+use crate::cli::queue::filter::Which;
 use crate::cli::queue::kept::each_kept;
 use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::meant::Meant;
@@ -24,7 +25,7 @@ use crate::qmail::queue::layout::told;
 #[derive(Args, Debug)]
 pub(super) struct Delete {
     #[command(flatten)]
-    kept: Kept,
+    which: Which,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -44,7 +45,7 @@ impl Delete {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.kept.read()?;
+        let filter = self.which.read()?;
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
         let looked = Quarantine::look(&path).map_err(|what| failed(&what))?.ok_or_else(|| no_quarantine(&path))?;
@@ -62,7 +63,7 @@ impl Delete {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        if !ask(&format!("Delete {} for good?", meant.counted()), self.yes)? {
+        if !ask(&format!("Delete {} for good?", meant.counted()), self.yes, DRY_RUN)? {
             return Ok(ExitCode::FAILURE);
         }
         let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;

@@ -10,6 +10,7 @@ use crate::config::units;
 use crate::qmail::queue::State;
 use crate::qmail::queue::filter;
 use crate::qmail::queue::filter::Words;
+use crate::qmail::queue::layout::number;
 
 /// Several of one kind are alternatives; different kinds must all hold.
 #[derive(Args, Clone, Debug)]
@@ -57,37 +58,43 @@ impl Filter {
     }
 }
 
-/// Which messages of the quarantine: numbers, a filter, or `all` of them.
+/// Which messages are to be changed: numbers, a filter, or `all`; never all by an oversight.
 #[derive(Args, Clone, Debug)]
-pub(super) struct Kept {
-    /// Numbers, as `list --quarantined` shows them, or the word all
+pub(super) struct Which {
+    /// Numbers, as `list` shows them, or the word all
     #[arg(value_name = "NUMBER|all")]
     words: Vec<String>,
+    /// The same as the word all
+    #[arg(long, hide = true)]
+    all: bool,
     #[command(flatten)]
     filter: Filter,
 }
 
-impl Kept {
+impl Which {
     /// Else what is wrong is printed.
     pub(super) fn read(&self) -> Result<filter::Filter, ExitCode> {
         let bad = |what: &str| {
             eprintln!("{what}");
             ExitCode::from(BAD_USAGE)
         };
-        let is_all = self.words.iter().any(|word| word == "all");
-        let numbers = self.words.iter().filter(|word| *word != "all").map(|word| word.parse());
-        let ids: Vec<u64> = numbers
-            .collect::<Result<_, _>>()
-            .map_err(|_| bad("write numbers, as queue list --quarantined shows them, or all"))?;
+        let is_all = self.all || self.words.iter().any(|word| word == "all");
+        let numbers = self.words.iter().filter(|word| *word != "all").map(|word| message_number(word));
+        let ids: Vec<u64> = numbers.collect::<Result<_, _>>().map_err(|what| bad(&format!("{what}, or all")))?;
         if is_all && !ids.is_empty() {
             return Err(bad("write numbers or all, not both"));
         }
         let filter = self.filter.read(&ids)?;
         match filter.is_empty() && !is_all {
-            true => Err(bad("say which messages: numbers, --sender ADDRESS, another filter, or all")),
+            true => Err(bad("say which messages: numbers, --sender ADDRESS, another filter, or all; see queue list")),
             false => Ok(filter),
         }
     }
+}
+
+/// The number of a message.
+pub(super) fn message_number(word: &str) -> Result<u64, String> {
+    number(word.as_bytes()).ok_or_else(|| format!("{word:?}: write a number as queue list shows it, such as 10051767"))
 }
 
 /// Of the help.

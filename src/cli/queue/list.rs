@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use clap::ValueEnum;
 
+use crate::cli::count;
 use crate::cli::queue::Place;
 use crate::cli::queue::Taken;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Filter;
+use crate::cli::queue::filter::message_number;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
@@ -33,7 +35,7 @@ use crate::qmail::queue::scan::Scan;
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Only these numbers
-    #[arg(value_name = "NUMBER")]
+    #[arg(value_name = "NUMBER", value_parser = message_number)]
     ids: Vec<u64>,
     #[command(flatten)]
     filter: Filter,
@@ -47,7 +49,7 @@ pub(super) struct List {
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::Messages, requires = "summary")]
     by: By,
     /// So many senders in --summary; 0 is all
-    #[arg(long, value_name = "COUNT", default_value_t = 20, requires = "summary")]
+    #[arg(long, value_name = "COUNT", default_value_t = 20, requires = "summary", value_parser = count::<usize>)]
     top: usize,
     /// Do not open the messages for their subjects: faster on a large queue
     #[arg(long)]

@@ -1,7 +1,6 @@
 //! `queue`: the qmail queue, listed, and cleared without losing anything. One file a sub-command; which messages are meant
 //! is the same `filter` in all of them. What acts on the queue is `ops::queue`'s.
 
-mod ask;
 mod check;
 mod delete;
 mod filter;
@@ -190,6 +189,8 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// What else there is to do where nobody can be asked.
+const DRY_RUN: &str = "--dry-run to see what would be done";
 const USUAL: [&str; 2] = ["/var/qmail/queue", "/var/lib/qmail/queue"];
 
 const LONG_ABOUT: &str = "Look at the qmail queue, and clear it without losing anything.\n\nlist, show and check change nothing. \

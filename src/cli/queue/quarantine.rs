@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::BAD_USAGE;
+use crate::cli::ask::ask;
 use crate::cli::print;
+use crate::cli::queue::DRY_RUN;
 use crate::cli::queue::Place;
-use crate::cli::queue::ask::ask;
 use crate::cli::queue::failed;
-use crate::cli::queue::filter::Filter;
+use crate::cli::queue::filter::Which;
 use crate::cli::queue::list::each;
 use crate::cli::queue::meant::Meant;
 use crate::cli::queue::now;
@@ -35,18 +35,13 @@ use crate::qmail::queue::read::Want;
 /// It works while qmail-send runs: the recipients that are left are marked as done, as qmail-send itself does, and it ends
 /// the message at its next try; until then the message is still in the queue, and delivers nothing. What cannot be done
 /// while it runs is said: a delivery that is under way is not recalled, and a message whose recipients are not sorted yet (S4)
-/// has to wait. When qmail-send is stopped, its lock is held and the files are removed at once. A bounce that would go to the
+/// has to wait. When qmail-send is stopped, its lock is held and the files are removed at once, also those of messages that
+/// were taken while it ran and that it has not ended yet. A bounce that would go to the
 /// sender is held back too. Needs root.
 #[derive(Args, Debug)]
 pub(super) struct Quarantining {
-    /// Only these numbers
-    #[arg(value_name = "NUMBER")]
-    ids: Vec<u64>,
     #[command(flatten)]
-    filter: Filter,
-    /// Every message
-    #[arg(long)]
-    all: bool,
+    which: Which,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -66,11 +61,7 @@ impl Quarantining {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.filter.read(&self.ids)?;
-        if filter.is_empty() && !self.all {
-            eprintln!("say which messages: --sender ADDRESS, numbers, another filter, or --all; see queue list");
-            return Err(ExitCode::from(BAD_USAGE));
-        }
+        let filter = self.which.read()?;
         let queue = self.place.open()?;
         if !queue.unknown().is_empty() {
             return Err(failed("recipients in such folders cannot be marked: nothing was changed"));
@@ -80,25 +71,33 @@ impl Quarantining {
             return Err(failed(&what));
         }
         let (meant, taken) = self.meant(&queue, &filter)?;
-        self.tell(&queue, &meant, taken);
+        let is_locked = running::is_locked(&queue);
+        self.tell(&meant, taken.len(), is_locked);
         if self.dry_run {
             if self.json {
-                print(&json!({ "would_take": meant.ids, "bytes": meant.bytes }).to_string());
+                let cleared: &[u64] = if is_locked == Some(true) { &[] } else { &taken };
+                print(&json!({ "would_take": meant.ids, "bytes": meant.bytes, "would_clear": cleared }).to_string());
             }
             return Ok(ExitCode::SUCCESS);
         }
         if meant.ids.is_empty() && !folder.is_dir() {
             return Ok(ExitCode::FAILURE);
         }
-        let question = format!("Take {} out of the queue?", meant.counted());
-        if !meant.ids.is_empty() && !ask(&question, self.yes)? {
+        let question = match meant.ids.is_empty() {
+            false => Some(format!("Take {} out of the queue?", meant.counted())),
+            true if taken.is_empty() || is_locked == Some(true) => None,
+            true => Some(format!("Remove from the queue what is left there of {}?", number_of(taken.len(), "message"))),
+        };
+        if let Some(question) = question
+            && !ask(&question, self.yes, DRY_RUN)?
+        {
             return Ok(ExitCode::FAILURE);
         }
         let domains = self.place.virtual_domains(&queue)?;
         let running = Running::take(&queue).map_err(|what| failed(&what))?;
         let quarantine = Quarantine::open(&folder).map_err(|what| failed(&what))?;
         let mut take = Take::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
-        run(&mut take, &meant.ids)?;
+        run(&mut take, &meant.ids, &taken)?;
         let holders = match take.is_live() {
             true => holders(&queue, &take.taken),
             false => Vec::new(),
@@ -106,15 +105,15 @@ impl Quarantining {
         Ok(self.report(&take, &holders, &quarantine))
     }
 
-    /// And how many more are in quarantine already.
-    fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Meant, usize), ExitCode> {
+    /// And what else is in quarantine already.
+    fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Meant, Vec<u64>), ExitCode> {
         let scan = scan(queue)?;
         let in_quarantine = self.place.taken(queue)?;
-        let (mut meant, mut taken) = (Meant::default(), 0);
+        let (mut meant, mut taken) = (Meant::default(), Vec::new());
         let want = Want { recipients: Some(0), header: None, ..Want::default() };
         each(queue, &scan, filter, &want, &mut |message| {
             match in_quarantine.has(message.id) {
-                true => taken += 1,
+                true => taken.push(message.id),
                 false => meant.add(message),
             }
             ControlFlow::Continue(())
@@ -123,7 +122,7 @@ impl Quarantining {
     }
 
     /// What will be done, on the error output where JSON is wanted.
-    fn tell(&self, queue: &Queue, meant: &Meant, taken: usize) {
+    fn tell(&self, meant: &Meant, taken: usize, is_locked: Option<bool>) {
         if !self.json && !meant.ids.is_empty() {
             meant.show();
         }
@@ -131,9 +130,14 @@ impl Quarantining {
             eprintln!("no message of the queue is meant");
         }
         if taken > 0 {
-            eprintln!("{taken} more are in quarantine already, and leave the queue when qmail-send tries them next");
+            let when = match is_locked {
+                Some(true) => "when qmail-send tries them next",
+                _ => "now, because qmail-send is stopped",
+            };
+            eprintln!("{taken} more are in quarantine already, and leave the queue {when}");
         }
-        match running::is_locked(queue) {
+        match is_locked {
+            _ if meant.ids.is_empty() => {}
             Some(true) => {
                 eprintln!("qmail-send runs: what is left to do is marked as done, and it ends these messages itself")
             }
@@ -155,6 +159,10 @@ impl Quarantining {
         if !take.finished.is_empty() {
             eprintln!("an earlier run ended half way: {} completed", number_of(take.finished.len(), "message"));
         }
+        if !take.cleared.is_empty() {
+            let messages = number_of(take.cleared.len(), "message");
+            eprintln!("taken earlier, while qmail-send ran, and out of the queue now: {messages}");
+        }
         let folder = quarantine.path().display().to_string();
         match self.json {
             true => {
@@ -163,24 +171,29 @@ impl Quarantining {
                     .iter()
                     .map(|holder| json!({ "id": holder.id, "pid": holder.pid, "name": holder.name }))
                     .collect();
-                print(&json!({
-                    "taken": take.taken, "skipped": skipped, "finished": take.finished, "under_way": under_way, "quarantine": folder,
-                }).to_string());
+                print(
+                    &json!({
+                        "taken": take.taken, "skipped": skipped, "finished": take.finished, "cleared": take.cleared,
+                        "under_way": under_way, "quarantine": folder,
+                    })
+                    .to_string(),
+                );
             }
             false => print(&format!("{} taken to {folder}", number_of(take.taken.len(), "message"))),
         }
         if take.is_live() && !take.taken.is_empty() {
             eprintln!("they deliver nothing any more, and leave the queue at qmail-send's next try");
         }
-        match take.skipped.is_empty() && !(take.taken.is_empty() && take.finished.is_empty()) {
+        let is_changed = !(take.taken.is_empty() && take.finished.is_empty() && take.cleared.is_empty());
+        match take.skipped.is_empty() && is_changed {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         }
     }
 }
 
-fn run(take: &mut Take<'_>, ids: &[u64]) -> Result<(), ExitCode> {
-    take.sweep().map_err(|what| failed(&what))?;
+fn run(take: &mut Take<'_>, ids: &[u64], taken: &[u64]) -> Result<(), ExitCode> {
+    take.sweep().and_then(|()| take.clear(taken)).map_err(|what| failed(&what))?;
     if ids.is_empty() {
         return Ok(());
     }

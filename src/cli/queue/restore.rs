@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::cli::print;
 use crate::cli::queue::Place;
 use crate::cli::queue::failed;
-use crate::cli::queue::filter::Kept;
+use crate::cli::queue::filter::Which;
 use crate::cli::queue::kept::each_kept;
 use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::progress;
@@ -29,7 +29,7 @@ use crate::qmail::queue::layout::Queue;
 #[derive(Args, Debug)]
 pub(super) struct Restoring {
     #[command(flatten)]
-    kept: Kept,
+    which: Which,
     /// The program that takes a message [default: bin/qmail-queue beside the queue]
     #[arg(long, value_name = "PATH", env = "QMAILQUEUE")]
     qmail_queue: Option<PathBuf>,
@@ -49,7 +49,7 @@ impl Restoring {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.kept.read()?;
+        let filter = self.which.read()?;
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
         if !path.is_dir() {

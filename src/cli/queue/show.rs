@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::print;
 use crate::cli::queue::Place;
+use crate::cli::queue::filter::message_number;
 use crate::cli::queue::now;
 use crate::cli::queue::table::age;
 use crate::cli::queue::table::message_json;
@@ -21,18 +22,18 @@ use crate::qmail::queue::Files;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipients;
 use crate::qmail::queue::State;
-use crate::qmail::queue::header::shown;
-use crate::qmail::queue::header::shown_octets;
 use crate::qmail::queue::read::Reader;
 use crate::qmail::queue::read::Want;
 use crate::qmail::queue::retry;
 use crate::qmail::queue::scan::Entry;
+use crate::qmail::readable;
+use crate::qmail::readable::shown;
 
 /// Show one message: envelope, state, times, header, and where it stands
 #[derive(Args, Debug)]
 pub(super) struct Show {
     /// As `list` shows it
-    #[arg(value_name = "NUMBER")]
+    #[arg(value_name = "NUMBER", value_parser = message_number)]
     id: u64,
     /// Print JSON
     #[arg(long)]
@@ -138,7 +139,7 @@ fn text(message: &Message, now: i64) -> String {
 fn write_recipients(line: &mut impl FnMut(&str, &str), list: &Recipients) {
     for recipient in list.kept.iter().take(RECIPIENTS) {
         let done = if recipient.done { "done " } else { "to do" };
-        line("", &format!("{done} {}", shown_octets(&recipient.address)));
+        line("", &format!("{done} {}", readable::text(&recipient.address)));
     }
     if list.kept.len() > RECIPIENTS {
         line("", &format!("and {} more: --json has them all", list.kept.len() - RECIPIENTS));

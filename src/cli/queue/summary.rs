@@ -12,7 +12,7 @@ use crate::cli::queue::table::age;
 use crate::cli::queue::table::counted;
 use crate::cli::queue::table::size;
 use crate::qmail::queue::Message;
-use crate::qmail::queue::header::shown_octets;
+use crate::qmail::readable;
 
 /// What one sender has in the queue.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +53,7 @@ impl Summary {
     /// The largest first; `top` of them, 0 is all.
     pub(super) fn print(self, by: By, top: usize, json: bool, now: i64) {
         let mut rows: Vec<(Option<String>, Sum)> =
-            self.senders.iter().map(|(sender, sum)| (Some(shown_octets(sender)), *sum)).collect();
+            self.senders.iter().map(|(sender, sum)| (Some(readable::text(sender)), *sum)).collect();
         let unnamed = [self.unknown, self.others].into_iter().filter(|sum| sum.messages > 0);
         rows.extend(unnamed.map(|sum| (None, sum)));
         rows.sort_by_cached_key(|(sender, sum)| {

@@ -1,5 +1,7 @@
 //! Messages as rows of a table and as JSON. Whatever a stranger wrote is made safe for a terminal here.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io;
 use std::io::BufWriter;
 use std::io::Write;
@@ -11,14 +13,16 @@ use serde_json::json;
 use crate::qmail::queue::File;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipients;
-use crate::qmail::queue::header::shown;
-use crate::qmail::queue::header::shown_octets;
+use crate::qmail::readable;
+use crate::qmail::readable::shown;
 
 /// Prints messages as they come: rows, or one array of JSON.
 pub(super) struct Table {
-    out: BufWriter<io::Stdout>,
+    out: BufWriter<io::StdoutLock<'static>>,
     json: bool,
     now: i64,
+    /// Room for a row.
+    line: String,
     /// Rows so far.
     rows: usize,
     /// Octets of them.
@@ -28,7 +32,8 @@ pub(super) struct Table {
 impl Table {
     /// With its first line. A reader that went away is an error, and the end.
     pub(super) fn begin(json: bool, now: i64) -> io::Result<Self> {
-        let mut table = Self { out: BufWriter::with_capacity(BUFFER, io::stdout()), json, now, rows: 0, bytes: 0 };
+        let (out, line) = (BufWriter::with_capacity(BUFFER, io::stdout().lock()), String::new());
+        let mut table = Self { out, json, now, line, rows: 0, bytes: 0 };
         match json {
             true => table.out.write_all(b"[")?,
             false => writeln!(
@@ -54,11 +59,17 @@ impl Table {
         let age = message.birth.map_or("-".to_owned(), |birth| age(self.now - birth));
         let size = message.size.map_or("-".to_owned(), size);
         let subject = message.header.as_ref().and_then(|header| header.get("subject")).unwrap_or_default();
-        let subject: String = shown(subject).chars().take(SUBJECT).collect();
+        let subject = shown(subject);
         let sender = sender(message);
-        let id = message.id;
-        let line = format!("{id:>12} {state:<9} {age:>7} {size:>10} {done:>6} {to_do:>6}  {sender:<40} {subject}");
-        writeln!(self.out, "{}", line.trim_end())?;
+        let (id, line) = (message.id, &mut self.line);
+        line.clear();
+        let _ = write!(
+            line,
+            "{id:>12} {state:<9} {age:>7} {size:>10} {done:>6} {to_do:>6}  {sender:<40} {subject:.SUBJECT$}"
+        );
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        self.out.write_all(line.as_bytes())?;
         for trouble in &message.troubles {
             writeln!(self.out, "{:>12} {trouble}", "")?;
         }
@@ -95,16 +106,16 @@ pub(super) fn number_of(number: usize, what: &str) -> String {
 }
 
 /// The state, and whether the message is only waiting for its end.
-pub(super) fn state(message: &Message) -> String {
+pub(super) fn state(message: &Message) -> Cow<'static, str> {
     match message.quarantined {
-        true => format!("{} taken", message.state()),
-        false => message.state().to_string(),
+        true => format!("{} taken", message.state()).into(),
+        false => message.state().name().into(),
     }
 }
 
 /// `<address>`, or what stands for an address that is not known.
 pub(super) fn sender(message: &Message) -> String {
-    message.sender.as_ref().map_or("-".to_owned(), |sender| format!("<{}>", shown_octets(sender)))
+    message.sender.as_ref().map_or("-".to_owned(), |sender| format!("<{}>", readable::text(sender)))
 }
 
 /// 34 MB.

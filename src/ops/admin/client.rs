@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::ops::admin::routes;
+use crate::ops::admin::routes::NEEDS_TOKEN;
 use crate::ops::explain::Message;
 
 /// What is wanted of the running proxy.
@@ -49,14 +50,29 @@ pub fn ask(admin: &Admin, wish: &Wish) -> Result<String, String> {
 
 async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
     let absent = |place: &dyn std::fmt::Display, error: std::io::Error| {
-        format!("the proxy does not answer on {place}: {error}; is it running with this configuration?")
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "run this as root or as server.user",
+            _ => "is it running with this configuration?",
+        };
+        format!("the proxy does not answer on {place} (admin.listen): {error}; {remedy}")
     };
     match &admin.listen {
         AdminListen::Off => Err("admin.listen is \"\", so the running proxy cannot be asked; set it".to_owned()),
         AdminListen::Tcp(address) => {
-            let token = std::fs::read_to_string(&admin.token_file).unwrap_or_default();
+            let token = std::fs::read_to_string(&admin.token_file);
             let stream = TcpStream::connect(address).await.map_err(|error| absent(address, error))?;
-            request(stream, &address.to_string(), token.trim(), wish).await
+            let asked = request(stream, &address.to_string(), token.as_deref().unwrap_or_default().trim(), wish).await;
+            asked.map_err(|what| match (what.contains(NEEDS_TOKEN), token) {
+                (false, _) => what,
+                (true, Err(error)) => {
+                    let file = admin.token_file.display();
+                    format!("{file} (admin.token_file) cannot be read: {error}; run this as root or as server.user")
+                }
+                (true, Ok(_)) => {
+                    let file = admin.token_file.display();
+                    format!("{what}; that in {file} is not the running proxy's: is it this configuration?")
+                }
+            })
         }
         AdminListen::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| absent(&path.display(), error))?;

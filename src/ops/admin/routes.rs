@@ -21,6 +21,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::front::Services;
@@ -31,6 +32,8 @@ use crate::ops::admin::status::Status;
 use crate::ops::explain::Message;
 use crate::ops::standing::Standing;
 use crate::policy::block::BlockKey;
+use crate::policy::throttle::Throttle;
+use crate::store::blocks::Block;
 
 /// What is looked at.
 #[derive(Clone)]
@@ -60,6 +63,14 @@ struct OldBlock {
     key: String,
 }
 
+/// A new block, and when the one with its key would have ended whose place it took.
+#[derive(Debug, Serialize)]
+struct Made {
+    #[serde(flatten)]
+    block: Block,
+    before: Option<u32>,
+}
+
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/", get(async |State(desk): State<Desk>| Html(page::page(&desk.parts))))
@@ -82,7 +93,7 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
             return (StatusCode::FORBIDDEN, "this interface is for this host only\n").into_response();
         }
         if request.method() != Method::GET && !has_token(headers, token) {
-            return (StatusCode::UNAUTHORIZED, "a change needs the token of admin.token_file\n").into_response();
+            return (StatusCode::UNAUTHORIZED, format!("{NEEDS_TOKEN}\n")).into_response();
         }
     }
     let mut response = next.run(request).await;
@@ -124,17 +135,20 @@ async fn block(State(desk): State<Desk>, Json(new): Json<NewBlock>) -> Response 
         Ok(key) => key,
         Err(what) => return (StatusCode::BAD_REQUEST, format!("{:?}: {what}\n", new.key)).into_response(),
     };
+    if let Some(what) = key.doubt() {
+        return (StatusCode::BAD_REQUEST, format!("{:?}: {what}\n", new.key)).into_response();
+    }
     if new.seconds == 0 || new.why.len() > LONGEST_WHY || new.why.contains(char::is_control) {
         return (StatusCode::BAD_REQUEST, "a block needs a time, and a short why\n").into_response();
     }
     let state = &desk.parts.services.state;
-    let Ok(block) = state.blocks.add(&key, Duration::from_secs(new.seconds), &new.why) else {
+    let Ok((block, before)) = state.blocks.add(&key, Duration::from_secs(new.seconds), &new.why) else {
         return (StatusCode::INSUFFICIENT_STORAGE, "too many blocks; unblock some, or use badmailfrom\n")
             .into_response();
     };
     tracing::info!(key = block.key, seconds = new.seconds, why = new.why, "block");
     match state.flush().await {
-        true => Json(block).into_response(),
+        true => Json(Made { block, before }).into_response(),
         false => {
             (StatusCode::INTERNAL_SERVER_ERROR, "blocked, but not written: a restart forgets it\n").into_response()
         }
@@ -145,7 +159,7 @@ async fn unblock(State(desk): State<Desk>, Query(old): Query<OldBlock>) -> Respo
     let state = &desk.parts.services.state;
     let key = BlockKey::spelling(&old.key);
     let Some(block) = state.blocks.remove(&key) else {
-        return (StatusCode::NOT_FOUND, format!("{key} is not blocked\n")).into_response();
+        return count_anew(&desk, &old.key).await;
     };
     // Else its next try would be over the limit still, and blocked again for twice as long.
     if let Some(throttled) = block.throttled {
@@ -155,6 +169,28 @@ async fn unblock(State(desk): State<Desk>, Query(old): Query<OldBlock>) -> Respo
     match state.flush().await {
         true => Json(block).into_response(),
         false => (StatusCode::INTERNAL_SERVER_ERROR, "unblocked, but not written\n").into_response(),
+    }
+}
+
+/// What is not blocked may be counted: by the throttle whose name stands before a colon, else by any.
+async fn count_anew(desk: &Desk, key: &str) -> Response {
+    let state = &desk.parts.services.state;
+    let snapshot = desk.parts.services.snapshot.borrow().clone();
+    let named = key.split_once(':');
+    let of_label = |throttle: &Throttle| {
+        let label = named.filter(|(name, _)| **name == *throttle.name).map_or(key, |(_, label)| label);
+        let found = throttle.key_of_label(&state.seed, label)?;
+        state.throttles.forget(found.exact).then(|| throttle.name.to_string())
+    };
+    let throttles: Vec<String> = snapshot.policy.throttles.iter().filter_map(of_label).collect();
+    if throttles.is_empty() {
+        let remedy = "`blocks` lists what is, and `explain --sender A --client IP` says what to unblock for that mail";
+        return (StatusCode::NOT_FOUND, format!("{key} is neither blocked nor counted: {remedy}\n")).into_response();
+    }
+    tracing::info!(key, throttles = throttles.join(","), "unblock");
+    match state.flush().await {
+        true => Json(json!({ "key": key, "throttles": throttles })).into_response(),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, "counted anew, but not written\n").into_response(),
     }
 }
 
@@ -184,6 +220,8 @@ fn has_token(headers: &HeaderMap, token: &str) -> bool {
 }
 
 const METRICS_TYPE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+/// The answer to a change without the token.
+pub(super) const NEEDS_TOKEN: &str = "a change needs the token of admin.token_file";
 /// A body of a request, and a reason, in octets.
 const LARGEST_BODY: usize = 16 * 1024;
 const LONGEST_WHY: usize = 500;

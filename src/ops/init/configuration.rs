@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::ops::init::Findings;
 use crate::ops::init::plan::Setting;
+use crate::qmail::readable::shown;
 
 /// The text of `portcullis.toml`.
 pub(super) fn text(findings: &Findings) -> String {
@@ -44,16 +45,4 @@ fn write_setting(text: &mut String, setting: &Setting) {
         (false, true) => _ = writeln!(text, "{key} = {value}"),
         (false, false) => _ = writeln!(text, "# {key} = {value}"),
     }
-}
-
-/// One line, without control octets: for a comment, or a terminal.
-pub fn shown(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() || ('\u{202a}'..='\u{202e}').contains(&character) {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
-        }
-    }
-    shown
 }

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use crate::ops::init::Findings;
 use crate::ops::init::Wish;
 use crate::ops::init::configuration;
-use crate::ops::init::configuration::shown;
 use crate::ops::init::root::Root;
 use crate::ops::init::services::Service;
 use crate::ops::init::services::Supervisor;
 use crate::ops::init::steps;
 use crate::ops::init::steps::Site;
+use crate::qmail::readable::shown;
 use crate::qmail::run_script::Chain;
 
 /// What is to be written, in this order.

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::ops::init::accounts::Accounts;
-pub use crate::ops::init::configuration::shown;
 pub use crate::ops::init::folder::Files;
 pub use crate::ops::init::folder::write;
 pub use crate::ops::init::home::ControlFile;

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::ops::init::Findings;
-use crate::ops::init::configuration::shown;
 use crate::ops::init::folder::for_shell;
 use crate::ops::init::services::Supervisor;
+use crate::qmail::readable::shown;
 
 /// Where everything will be.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
+use nix::unistd::AccessFlags;
 use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::runtime::Runtime;
@@ -39,6 +40,13 @@ impl<'q> Restore<'q> {
         if !program.is_file() {
             return Err(format!("there is no {}: name qmail-queue with --qmail-queue PATH", program.display()));
         }
+        nix::unistd::access(program, AccessFlags::X_OK).map_err(|error| {
+            format!(
+                "{} cannot be run: {}: look at its mode, or name another with --qmail-queue PATH",
+                program.display(),
+                error.desc()
+            )
+        })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("the child cannot be waited for: {error}"))?;
         Ok(Self { quarantine, program, limit, runtime })
@@ -78,7 +86,10 @@ impl<'q> Restore<'q> {
     /// qmail-queue reads the message from descriptor 0 and the envelope from descriptor 1.
     async fn run(&self, message: File, envelope: File) -> io::Result<Option<ExitStatus>> {
         let mut command = Command::new(self.program);
-        let mut child = command.stdin(message).stdout(envelope).kill_on_drop(true).spawn()?;
+        let started = command.stdin(message).stdout(envelope).kill_on_drop(true).spawn();
+        // Nothing of the queue is to blame.
+        let cannot = |error| io::Error::other(format!("{} cannot be started: {error}", self.program.display()));
+        let mut child = started.map_err(cannot)?;
         if let Ok(status) = tokio::time::timeout(self.limit, child.wait()).await {
             return status.map(Some);
         }

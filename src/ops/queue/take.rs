@@ -5,6 +5,8 @@
 //! its next look. With its lock held the same is done first, so that an end half way delivers nothing twice, and then the
 //! files go, `mess` last. Files are never removed while it runs: it keeps numbers in memory, and numbers are used again.
 
+mod earlier;
+
 use std::collections::HashMap;
 use std::io;
 use std::io::Write;
@@ -71,6 +73,8 @@ pub struct Take<'q> {
     pub skipped: Vec<(u64, String)>,
     /// Taken for an earlier run that ended half way.
     pub finished: Vec<u64>,
+    /// Taken by an earlier run while qmail-send ran, and out of the queue only now.
+    pub cleared: Vec<u64>,
 }
 
 impl<'q> Take<'q> {
@@ -83,44 +87,13 @@ impl<'q> Take<'q> {
         is_live: bool,
         now: i64,
     ) -> Self {
-        let (kept, taken, skipped, finished) = Default::default();
-        Self { queue, quarantine, filter, domains, is_live, now, kept, taken, skipped, finished }
+        let (kept, taken, skipped, finished, cleared) = Default::default();
+        Self { queue, quarantine, filter, domains, is_live, now, kept, taken, skipped, finished, cleared }
     }
 
     /// Whether qmail-send runs meanwhile.
     pub fn is_live(&self) -> bool {
         self.is_live
-    }
-
-    /// What an earlier run left half way: undone where the queue was not touched, else completed.
-    ///
-    /// # Errors
-    /// What could not be done, and what to do about it.
-    pub fn sweep(&mut self) -> Result<(), String> {
-        let ids = self.quarantine.ids().map_err(|error| self.told(None, &error))?;
-        for id in ids {
-            let outcome = self.quarantine.saved(id).and_then(|saved| match saved {
-                // A second name without an envelope, an envelope without a message, a message that is back in the queue.
-                None if self.quarantine.inode(&folder::restored(id)).is_some() => {
-                    self.quarantine.forget_restored(id, None).map(|()| false)
-                }
-                None => self.quarantine.remove(id).map(|()| false),
-                Some(_) if !self.quarantine.has(id) => self.quarantine.remove(id).map(|()| false),
-                Some(saved) if saved.stage == Stage::Saved => self.quarantine.remove(id).map(|()| false),
-                Some(saved) => Ok(saved.stage == Stage::Taking),
-            });
-            if outcome.map_err(|error| self.told(Some(id), &error))? {
-                self.kept.insert(id, true);
-                for step in self.ends(id) {
-                    self.act(step)?;
-                }
-                self.kept.remove(&id);
-                if self.taken.pop_if(|taken| *taken == id).is_some() {
-                    self.finished.push(id);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The steps for these messages: all are kept before the first is taken, so that a full disk changes nothing.

@@ -9,7 +9,6 @@ pub mod join;
 pub mod line;
 pub mod ours;
 pub mod qmail_send;
-pub mod readable;
 pub mod select;
 mod session;
 pub mod smtpfront;

@@ -5,10 +5,9 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use crate::policy::list::AddressList;
-use crate::policy::list::Dialect;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::qmail::addresses::Addresses;
 use crate::qmail::log::bounded::Bounded;
 use crate::qmail::log::join::Event;
 use crate::qmail::log::join::Joined;
@@ -36,33 +35,6 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
-}
-
-/// Addresses as badmailfrom has them: `a@example.org`, `@example.org`; and `<>` for the null sender.
-#[derive(Debug)]
-pub struct Addresses {
-    list: AddressList,
-    null: bool,
-}
-
-impl Addresses {
-    /// # Errors
-    /// The first that is none.
-    pub fn new(entries: &[String]) -> Result<Self, String> {
-        let bare = |entry: &str| entry.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
-        let null = entries.iter().any(|entry| bare(entry).is_empty());
-        let entries: Vec<String> = entries.iter().map(|entry| bare(entry)).filter(|entry| !entry.is_empty()).collect();
-        if let Some(entry) = entries.iter().find(|entry| !entry.contains('@') || entry.contains(['\n', '\0'])) {
-            return Err(format!("{entry:?} is no address: write user@example.org, @example.org or <>"));
-        }
-        let list = AddressList::parse("arguments".into(), Dialect::Qmail, entries.join("\n").as_bytes());
-        Ok(Self { list: list.map_err(|faults| faults[0].to_string())?, null })
-    }
-
-    /// Whether a folded address is one of them.
-    pub fn has(&self, folded: &[u8]) -> bool {
-        if folded.is_empty() { self.null } else { self.list.find_folded(folded).is_some() }
-    }
 }
 
 impl Filter {

@@ -176,9 +176,8 @@ impl Queue {
     ///
     /// # Errors
     /// As the system says.
-    pub fn open_mess(&self, id: u64) -> io::Result<fs::File> {
-        let mut place = String::new();
-        let folder = self.anchor(File::Mess, id, &mut place);
+    pub fn open_mess(&self, id: u64, place: &mut String) -> io::Result<fs::File> {
+        let folder = self.anchor(File::Mess, id, place);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let open = |flags| nix::fcntl::openat(folder, place.as_str(), flags, Mode::empty());
         // Only the owner and root may ask for that.

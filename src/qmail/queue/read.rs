@@ -5,6 +5,9 @@ use std::fs;
 use std::io;
 use std::io::Read;
 
+use memchr::memmem;
+use nix::sys::stat::FileStat;
+
 use crate::qmail::queue::File;
 use crate::qmail::queue::Files;
 use crate::qmail::queue::Message;
@@ -13,7 +16,6 @@ use crate::qmail::queue::Recipients;
 use crate::qmail::queue::State;
 use crate::qmail::queue::envelope;
 use crate::qmail::queue::header;
-use crate::qmail::queue::header::Header;
 use crate::qmail::queue::header::MAX_HEADER;
 use crate::qmail::queue::layout::Queue;
 use crate::qmail::queue::layout::is_regular;
@@ -89,19 +91,20 @@ impl<'q> Reader<'q> {
     fn try_read(&mut self, id: u64, files: Files, want: &Want) -> Result<Message, Gone> {
         let mut message = Message { id, files, ..Message::default() };
         if files.has(File::Mess) {
-            let stat = self.stat(File::Mess, &mut message)?;
-            message.size = stat.map(|stat| stat.st_size.cast_unsigned());
-            message.birth = stat.map(|stat| stat.st_mtime);
+            match &want.header {
+                // `info` has the birth, and a message that was read to its end has told its size.
+                Some(names) => self.read_header(&mut message, names, want.rough || files.state() != Some(State::S5))?,
+                None => {
+                    let stat = self.stat(File::Mess, &mut message)?;
+                    message.size = stat.map(|stat| stat.st_size.cast_unsigned());
+                    message.birth = stat.map(|stat| stat.st_mtime);
+                }
+            }
         }
         match files.state() {
             Some(State::S4) => self.read_todo(&mut message, want)?,
             Some(State::S5 | State::Orphan) => self.read_preprocessed(&mut message, want)?,
             _ => {}
-        }
-        if let Some(names) = &want.header
-            && files.has(File::Mess)
-        {
-            message.header = self.read_header(&mut message, names)?;
         }
         Ok(message)
     }
@@ -153,18 +156,29 @@ impl<'q> Reader<'q> {
         Ok(())
     }
 
-    fn read_header(&mut self, message: &mut Message, names: &[String]) -> Result<Option<Header>, Gone> {
-        let file = match self.queue.open_mess(message.id) {
-            Ok(file) => file,
-            Err(error) => return self.trouble(File::Mess, message, &error).map(|()| None),
+    /// The header and the size, and the birth where it is that of the file.
+    fn read_header(&mut self, message: &mut Message, names: &[String], time: bool) -> Result<(), Gone> {
+        let mut read = |buffer: &mut Vec<u8>| {
+            let opened = self.queue.open_mess(message.id, &mut self.place)?;
+            let (length, is_whole) = slurp_header(&opened, buffer)?;
+            let stat = if time || !is_whole { Some(nix::sys::stat::fstat(&opened)?) } else { None };
+            Ok((length, stat))
         };
-        match slurp(&file, &mut self.buffer, MAX_HEADER) {
-            Ok(length) => {
+        match read(&mut self.buffer) {
+            Ok((length, stat)) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                Ok(Some(header::parse(&self.buffer[..length], &names)))
+                message.header = Some(header::parse(&self.buffer[..length], &names));
+                message.size = Some(stat.map_or(length as u64, |stat| stat.st_size.cast_unsigned()));
+                message.birth = stat.filter(|_| time).map(|stat| stat.st_mtime);
             }
-            Err(error) => self.trouble(File::Mess, message, &error).map(|()| None),
+            Err(error) => {
+                self.trouble(File::Mess, message, &error)?;
+                let stat = self.stat(File::Mess, message)?;
+                message.size = stat.map(|stat| stat.st_size.cast_unsigned());
+                message.birth = stat.map(|stat| stat.st_mtime);
+            }
         }
+        Ok(())
     }
 
     /// Length in the buffer, and when it was changed, if that is asked for; else 0.
@@ -184,7 +198,7 @@ impl<'q> Reader<'q> {
         }
     }
 
-    fn stat(&mut self, file: File, message: &mut Message) -> Result<Option<nix::sys::stat::FileStat>, Gone> {
+    fn stat(&mut self, file: File, message: &mut Message) -> Result<Option<FileStat>, Gone> {
         match self.queue.stat_of(file, message.id, &mut self.place) {
             Ok(stat) => Ok(Some(stat)),
             Err(error) => self.trouble(file, message, &error).map(|()| None),
@@ -236,6 +250,28 @@ pub fn slurp(mut file: &fs::File, buffer: &mut Vec<u8>, limit: usize) -> io::Res
             return Ok(length);
         }
     }
+}
+
+/// Reads a message up to the end of its header, or a little further. How much, and whether that is all of it.
+fn slurp_header(mut file: &fs::File, buffer: &mut Vec<u8>) -> io::Result<(usize, bool)> {
+    let mut length = 0;
+    loop {
+        if length == buffer.len() {
+            buffer.resize((length * 2).max(BUFFER), 0);
+        }
+        let room = buffer.len().min(MAX_HEADER);
+        match file.read(&mut buffer[length..room]) {
+            Ok(count) if length + count < room => return Ok((length + count, true)),
+            Ok(_) if room == MAX_HEADER || has_empty_line(&buffer[..room]) => return Ok((room, false)),
+            Ok(_) => length = room,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn has_empty_line(octets: &[u8]) -> bool {
+    memmem::find(octets, b"\n\n").is_some() || memmem::find(octets, b"\n\r\n").is_some()
 }
 
 /// Octets of an envelope file: a million recipients and more.

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use crate::cli::BAD_USAGE;
 
-/// Whether to go on; without a terminal and without `yes` nothing may be changed.
-pub(super) fn ask(question: &str, yes: bool) -> Result<bool, ExitCode> {
+/// Whether to go on; without a terminal and without `yes` nothing may be changed, and `instead` says what else could be done.
+pub(super) fn ask(question: &str, yes: bool, instead: &str) -> Result<bool, ExitCode> {
     if yes {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        eprintln!("nobody can be asked here: add --yes to do it, or --dry-run to see what would be done");
+        eprintln!("{question}\nnobody can be asked here: add --yes to do it, or {instead}");
         return Err(ExitCode::from(BAD_USAGE));
     }
     eprint!("{question} [y/N] ");

@@ -1,7 +1,9 @@
-//! Octets of a log as text that a terminal shows and does not obey: what cannot be seen is written as `\x1b`,
-//! `\u{202e}`, in the spelling of our own log lines.
+//! What strangers wrote, in mail, logs and files of this host, as text that a terminal shows and does not obey: what cannot
+//! be seen, or turns the order of letters around, is written as `\x1b`, `\u{202e}`, in the spelling of our own log lines.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 /// Appends `octets`, one line of text whatever they are.
 pub fn write(out: &mut String, octets: &[u8]) {
@@ -21,6 +23,16 @@ pub fn text(octets: &[u8]) -> String {
     let mut out = String::with_capacity(octets.len());
     write(&mut out, octets);
     out
+}
+
+/// The same for what is text already; most of it stays as it is.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) || text.chars().all(is_seen) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|character| push(&mut out, character));
+    Cow::Owned(out)
 }
 
 /// Appends JSON, in which what cannot be seen may stand as it is: as JSON escapes it. Only strings hold such characters.
@@ -44,13 +56,26 @@ fn push(out: &mut String, character: char) {
     };
 }
 
-/// The standard library's table: no controls, no bidi marks, no lone combining marks, no private use.
+/// Letters of all scripts with their marks; no controls, no marks without a width, none that change the direction of writing.
 fn is_seen(character: char) -> bool {
     match character {
         ' '..='~' => true,
-        _ => !character.is_ascii() && character.escape_debug().len() == 1,
+        _ => !character.is_control() && !INVISIBLE.iter().any(|range| range.contains(&character)),
     }
 }
+
+/// Unicode's Default_Ignorable_Code_Point as far as it is no variation selector, its Bidi_Control, and line separators.
+const INVISIBLE: [RangeInclusive<char>; 9] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{61c}'..='\u{61c}',
+    '\u{180e}'..='\u{180e}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{fff9}'..='\u{fffb}',
+    '\u{e0000}'..='\u{e0fff}',
+];
 
 #[cfg(test)]
 mod tests {
@@ -64,11 +89,20 @@ mod tests {
             ("\u{9b}31m \u{202e}moc".as_bytes(), "\\u{9b}31m \\u{202e}moc"),
             (b"a\xff\xfeb", "a\\xff\\xfeb"),
             ("j\u{fc}rgen".as_bytes(), "j\u{fc}rgen"),
+            (
+                "ju\u{308}rgen \u{e17}\u{e35}\u{e48} \u{2764}\u{fe0f}".as_bytes(),
+                "ju\u{308}rgen \u{e17}\u{e35}\u{e48} \u{2764}\u{fe0f}",
+            ),
+            ("a\u{200b}b\u{ad}c\u{2028}d\u{e0041}".as_bytes(), "a\\u{200b}b\\u{ad}c\\u{2028}d\\u{e0041}"),
         ];
         for (octets, expected) in table {
             assert_eq!(text(octets), *expected);
+            if let Ok(text) = str::from_utf8(octets) {
+                assert_eq!(shown(text), *expected);
+            }
         }
     }
+
     #[test]
     fn json_stays_what_it_was() {
         let value = serde_json::json!({ "a": "b\u{7f}\u{9b}c\u{202e}\u{f0000}\u{1b}\"\\j\u{fc}" });

@@ -1,0 +1,132 @@
+//! A throttle's label read back: the parts of its key as people write them, made the subject that is counted under it.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+
+use ipnet::IpNet;
+
+use crate::policy::part::Part;
+use crate::policy::throttle::Subject;
+use crate::smtp::address::Address;
+use crate::smtp::address::ReversePath;
+use crate::smtp::address::parse_address;
+
+/// What the parts of a label say; what no part says is of no account.
+#[derive(Debug, Default)]
+pub(super) struct Labelled {
+    client: Option<IpAddr>,
+    helo: String,
+    sender: Option<ReversePath>,
+    recipient: Option<Address>,
+}
+
+impl Labelled {
+    /// One word for each part, in their order; none where a word is not of its part's form.
+    pub(super) fn read(per: &[Part], label: &str) -> Option<Self> {
+        let words: Vec<&str> = label.split(',').map(str::trim).collect();
+        if words.len() != per.len() {
+            return None;
+        }
+        let mut labelled = Self::default();
+        per.iter().zip(words).try_for_each(|(part, word)| labelled.add(*part, word))?;
+        Some(labelled)
+    }
+
+    fn add(&mut self, part: Part, word: &str) -> Option<()> {
+        match part {
+            Part::Client | Part::ClientNet => self.client = Some(client(word)?),
+            Part::Helo if word.is_empty() => return None,
+            Part::Helo => self.helo = word.to_owned(),
+            Part::Recipient => self.recipient = Some(address(word)?),
+            Part::RecipientDomain => self.recipient = Some(domain(word)?),
+            Part::Sender | Part::SenderDomain if word == "<>" => self.sender = Some(ReversePath::Null),
+            Part::Sender => self.sender = Some(ReversePath::Address(address(word)?)),
+            Part::SenderDomain => self.sender = Some(ReversePath::Address(domain(word)?)),
+        }
+        Some(())
+    }
+
+    pub(super) fn subject(&self) -> Subject<'_> {
+        Subject {
+            client: self.client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            helo: self.helo.as_bytes(),
+            sender: self.sender.as_ref(),
+            recipient: self.recipient.as_ref(),
+            relay_client: false,
+            authenticated: false,
+        }
+    }
+}
+
+fn client(word: &str) -> Option<IpAddr> {
+    word.parse().or_else(|_| word.parse::<IpNet>().map(|network| network.addr())).ok()
+}
+
+fn address(word: &str) -> Option<Address> {
+    let bare = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
+    parse_address(bare.as_bytes()).ok()
+}
+
+fn domain(word: &str) -> Option<Address> {
+    parse_address(format!("x@{}", word.strip_prefix('@')?).as_bytes()).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::policy::key::Seed;
+    use crate::policy::throttle::Throttle;
+
+    #[test]
+    fn a_label_is_the_key_that_it_was_made_of() {
+        use Part::*;
+        let seed = Seed::new([7; 16]);
+        let (sender, recipient) = (parse_address(b"Joe@B.example").unwrap(), parse_address(b"r@Example.org").unwrap());
+        let sender = ReversePath::Address(sender);
+        let parts: [&[Part]; 7] = [
+            &[Client],
+            &[ClientNet, Sender],
+            &[Helo],
+            &[Recipient],
+            &[RecipientDomain, SenderDomain],
+            &[Client, Sender, Recipient],
+            &[Sender],
+        ];
+        for (client, sender) in
+            [("192.0.2.7", &sender), ("2001:db8:1:2::7", &sender), ("::ffff:192.0.2.7", &ReversePath::Null)]
+        {
+            for per in parts {
+                let throttle =
+                    Throttle { per: per.to_vec(), only: vec![], except: vec![], ..Throttle::shipped().remove(0) };
+                let subject = Subject {
+                    client: client.parse().unwrap(),
+                    helo: b"Mail.B.example",
+                    sender: Some(sender),
+                    recipient: Some(&recipient),
+                    relay_client: false,
+                    authenticated: false,
+                };
+                let label = throttle.label(&subject).unwrap();
+                let found = throttle.key_of_label(&seed, &label).map(|key| key.exact);
+                assert_eq!(found, throttle.key(&seed, &subject).map(|key| key.exact), "{label}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_label_of_these_parts() {
+        let table: &[(&[Part], &str)] = &[
+            (&[Part::Client], "a@b.example"),
+            (&[Part::Client], ""),
+            (&[Part::Client, Part::Sender], "192.0.2.7"),
+            (&[Part::Sender], "@b.example"),
+            (&[Part::SenderDomain], "a@b.example"),
+            (&[Part::Sender], "192.0.2.7"),
+            (&[Part::Helo], ""),
+        ];
+        for (per, label) in table {
+            assert!(Labelled::read(per, label).is_none(), "{label}");
+        }
+    }
+}
