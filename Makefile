@@ -18,7 +18,7 @@ run: ## the proxy on 127.0.0.1:2525, mail kept in ./portcullis-mail
 # The tests come last, so that their summary is what one sees.
 test: ## everything that has to pass: form, lints, docs, builds of benches and fuzz targets, tests
 	@$(MAKE) --no-print-directory packages
-	$(MAKE) --no-print-directory fmt clippy doc build-benches build-fuzz doctest
+	$(MAKE) --no-print-directory fmt clippy doc build-benches build-fuzz doctest instructions
 	$(MAKE) --no-print-directory tests
 
 check: fmt clippy doc ## the fast part of `test`
@@ -58,17 +58,16 @@ deny: ## licences, banned and doubled crates, sources; advisories where the netw
 	cargo deny check licenses bans sources
 	cargo deny check advisories || echo "advisories: not clean, or the database was not reachable; see above"
 
-bench: ## all benches: criterion, then the load through Portcullis and HAProxy
+bench: ## all benches: criterion, then the load through Portcullis and its peers (half an hour); LOAD="--workloads W1 …"
 	cargo bench --locked --bench micro
 	cargo bench --locked --bench queue
-	cargo bench --locked --bench load
+	cargo bench --locked --bench load -- $(LOAD)
 
-bench-quick: ## the same in about a minute, for a first look
-	cargo bench --locked --bench micro -- --quick
-	cargo bench --locked --bench load -- --quick
+bench-quick: ## the load in three minutes, for a first look
+	cargo bench --locked --bench load -- --quick $(LOAD)
 
 instructions: ## instructions of a command, a reject, a transaction, by valgrind, against the committed counts
-	@command -v valgrind >/dev/null || { echo "make instructions needs valgrind" >&2; exit 1; }
+	@command -v valgrind >/dev/null || { echo "make instructions needs valgrind: apt-get install valgrind" >&2; exit 1; }
 	cargo bench --locked --bench instructions
 
 # tests/abuse.rs in large: it needs some 20,000 descriptors, and an hour.

@@ -1,5 +1,5 @@
 //! A million blocked senders, throttle keys and ledger entries, as files: a list, and a state that is made by the same
-//! code that keeps it. As many rows as the bounds leave room for; the number is told.
+//! code that keeps it. Of the throttle keys as many as their bound leaves room for; the number is told.
 
 use std::error::Error;
 use std::fs::File;
@@ -57,9 +57,10 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
         let key = throttle.key(&state.seed, &subject).ok_or("the throttle does not apply")?;
         state.throttles.charge(&throttle, key, 1);
     }
-    for number in 0..u64::from(MILLION) {
+    // Two entries each: one until the client has shown that it took the 250, one to count copies.
+    for number in 0..u64::from(MILLION / 2) {
         let copy = CopyKeys { strong: spread(2 * number), weak: spread(2 * number + 1) };
-        let marks = Marks { message_id: true, date: true, size: 4096 };
+        let marks = Marks { message_id: true, date: true, size: 1 << 20 };
         let dot = Dot { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None };
         match state.ledger.decide(&dot) {
             Decision::Deliver(Some(claim), _) => claim.accepted().unacknowledged(),

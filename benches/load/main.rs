@@ -21,6 +21,7 @@ mod workload;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::SignalKind;
@@ -47,7 +48,8 @@ fn main() -> ExitCode {
     let outcome = wait(finished);
     // Also after a signal, while the worker still runs: nothing that was started stays.
     processes.end_all();
-    if outcome.is_some() || worker.is_finished() {
+    // It has the scratch folder to remove; what it waits for has just ended.
+    if process::wait(Duration::from_secs(20), || worker.is_finished()) {
         drop(worker.join());
     }
     code(outcome)
@@ -82,6 +84,8 @@ fn wait(finished: oneshot::Receiver<Result<bool, String>>) -> Option<Result<bool
 /// Says whether every system did what was asked of it.
 fn measure(options: &Options, processes: &Processes) -> Result<bool, Box<dyn Error>> {
     let descriptors = process::raise_descriptor_limit()?;
+    // Not after half an hour: a file that cannot be written.
+    options.json.as_ref().map_or(Ok(()), |file| std::fs::write(file, ""))?;
     let scratch = tempfile::tempdir()?;
     // A session through a proxy takes two of them there.
     let idle = options.idle().min(usize::try_from(descriptors.saturating_sub(500) / 2)?);
@@ -90,6 +94,9 @@ fn measure(options: &Options, processes: &Processes) -> Result<bool, Box<dyn Err
     let rounds = Rounds { options, site: &site };
     for task in options.tasks() {
         rounds.run(&task, &mut report);
+        if processes.are_ending() {
+            return Err("interrupted".into());
+        }
     }
     report.end(options.json.as_deref())?;
     Ok(report.is_whole())

@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Which workloads; all when none is named
     #[arg(long, value_enum, value_delimiter = ',')]
     workloads: Vec<Workload>,
-    /// Which systems; those that a workload is compared through when none is named
+    /// Which systems, as far as they can do it; those that a workload is compared through when none is named
     #[arg(long, value_enum, value_delimiter = ',')]
     systems: Vec<System>,
     /// Rounds, whose median counts [default: 5; 3 with --quick]
@@ -84,16 +84,15 @@ impl Options {
         all.iter().flat_map(|workload| workload.tasks()).collect()
     }
 
-    /// Those of `usual` that are wanted; whatever was named when none of them is usual.
-    pub(crate) fn systems(&self, usual: &[System]) -> Vec<System> {
-        let mut systems = if self.systems.is_empty() { usual.to_vec() } else { self.systems.clone() };
-        let mut seen = Vec::new();
-        systems.retain(|system| {
-            !seen.contains(system) && {
-                seen.push(*system);
-                true
+    /// `usual`, or those that were named and can do it.
+    pub(crate) fn systems(&self, usual: &[System], shape: Shape) -> Vec<System> {
+        let named = if self.systems.is_empty() { usual } else { &self.systems };
+        let mut systems: Vec<System> = Vec::new();
+        for system in named {
+            if system.can(shape) && !systems.contains(system) {
+                systems.push(*system);
             }
-        });
+        }
         systems
     }
 

@@ -77,6 +77,11 @@ impl Processes {
         state.groups.drain(..).for_each(end);
     }
 
+    /// Whether we were told to stop.
+    pub(crate) fn are_ending(&self) -> bool {
+        self.state().closed
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

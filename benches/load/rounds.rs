@@ -21,7 +21,9 @@ use crate::systems::System;
 use crate::workload::Idle;
 use crate::workload::Load;
 use crate::workload::Setup;
+use crate::workload::Shape;
 use crate::workload::Task;
+use crate::workload::W1;
 
 /// How a task is done.
 pub(crate) struct Rounds<'a> {
@@ -39,14 +41,17 @@ impl Rounds<'_> {
     }
 
     fn load(&self, load: &Load, report: &mut Report) {
-        let running = self.start(load.systems, load.setup(), report);
+        let running = self.start(&self.options.systems(load.systems, load.shape), load.setup(), report);
         let closed = self.table(load, &running, self.options.extent(), report);
         let rate = |system| closed.rows.iter().find(|row| row.system == system).and_then(Row::rate);
         if let Some(open) = self.options.open_rate(load, rate(load.peer).map(|rate| rate / 2.0)) {
             let fast = |running: &Running| rate(running.system).is_some_and(|rate| rate > open * ROOM);
             let (fast, slow): (Vec<Running>, Vec<Running>) = running.into_iter().partition(fast);
             for system in slow {
-                report.left_out(system.system, "it does not take the offered rate");
+                report.left_out(
+                    system.system,
+                    &format!("from the open loop of {}: it does not take its rate", load.name),
+                );
             }
             let extent = Extent { rate: Some(open), ..self.options.extent() };
             report.add(closed);
@@ -58,9 +63,9 @@ impl Rounds<'_> {
     }
 
     /// Those that can be started.
-    fn start(&self, usual: &[System], setup: Setup, report: &mut Report) -> Vec<Running> {
+    fn start(&self, systems: &[System], setup: Setup, report: &mut Report) -> Vec<Running> {
         let mut running = Vec::new();
-        for system in self.options.systems(usual) {
+        for system in systems.iter().copied().take_while(|_| !self.site.processes.are_ending()) {
             if let Some(why) = system.missing() {
                 report.left_out(system, &why);
                 continue;
@@ -75,7 +80,7 @@ impl Rounds<'_> {
 
     fn table(&self, load: &Load, running: &[Running], extent: Extent, report: &mut Report) -> Table {
         let rate = extent.rate.map_or(String::new(), |rate| format!(" at {rate:.0} a second"));
-        report.progress(&format!("{}{rate}: {}", load.name, load.title));
+        eprintln!("{}{rate}: {}", load.name, load.title);
         let mut rows: Vec<Row> = running.iter().map(|system| Row::new(system.system)).collect();
         let mut faults: Vec<Option<String>> = vec![None; rows.len()];
         // Not measured: it fills caches and pools of everybody alike.
@@ -89,6 +94,9 @@ impl Rounds<'_> {
                 order.reverse();
             }
             for at in order {
+                if self.site.processes.are_ending() {
+                    break;
+                }
                 match sample(&running[at], load, extent) {
                     Ok(sample) => rows[at].samples.push(sample),
                     Err(fault) => faults[at] = Some(fault.to_string()),
@@ -105,10 +113,11 @@ impl Rounds<'_> {
     }
 
     fn idle(&self, idle: &Idle, report: &mut Report) {
-        report.progress(&format!("{}: {}", idle.name, idle.title));
+        eprintln!("{}: {}", idle.name, idle.title);
         let mut rows = Vec::new();
         // Each one fresh: memory that a load has freed would hide what a session takes.
-        for system in self.options.systems(idle.systems) {
+        let shape = Shape { tls: idle.tls, ..W1 };
+        for system in self.options.systems(idle.systems, shape) {
             for running in self.start(&[system], Setup { tls: idle.tls, ..Setup::default() }, report) {
                 match self.sessions(&running, idle) {
                     Ok(row) => rows.push(row),
@@ -139,9 +148,10 @@ impl Rounds<'_> {
     }
 
     fn starts(&self, systems: &[System], report: &mut Report) {
-        report.progress("from the start to the first greeting");
+        eprintln!("from the start to the first greeting");
+        let systems = self.options.systems(systems, W1);
         let mut rows: Vec<StartRow> =
-            self.options.systems(systems).into_iter().map(|system| StartRow { system, samples: Vec::new() }).collect();
+            systems.into_iter().map(|system| StartRow { system, samples: Vec::new() }).collect();
         for _ in 0..self.options.rounds() {
             for row in &mut rows {
                 for running in self.start(&[row.system], Setup::default(), report) {

@@ -191,7 +191,7 @@ pub(crate) const LIMIT: usize = 10 << 20;
 /// The sender that nobody wants.
 pub(crate) const STRANGER: &str = "blocked@sillyplace.example";
 
-const W1: Shape = Shape { act: Act::Message, tls: false, connections: 50, acts: 1, size: 4096 };
+pub(crate) const W1: Shape = Shape { act: Act::Message, tls: false, connections: 50, acts: 1, size: 4096 };
 const W2: Shape = Shape { acts: 100, ..W1 };
 const W2P: Shape = Shape { act: Act::Pipelined, ..W2 };
 const W3: Shape = Shape { connections: 4, acts: 4, size: 34 << 20, ..W1 };

@@ -14,6 +14,7 @@ needed=(
     "smtpfront-qmail mailfront"
     "swaks swaks"
     "tcpserver ucspi-tcp"
+    "valgrind valgrind"
 )
 # Where Debian keeps daemons; an ordinary user's PATH may lack it.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

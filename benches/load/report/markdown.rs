@@ -84,7 +84,7 @@ pub(super) fn starts(rows: &[StartRow]) -> String {
 pub(super) fn marks(report: &Report) -> String {
     let mut text =
         "### Marks\n\n| workload | system | mark | measured | |\n| --- | --- | --- | --- | --- |\n".to_owned();
-    for mark in MARKS {
+    for mark in MARKS.iter().filter(|mark| mark.is_asked(report)) {
         let value = mark.value(report);
         let judged = match value {
             None => "not measured",

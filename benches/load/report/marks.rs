@@ -76,6 +76,13 @@ impl Mark {
         }
     }
 
+    /// Whether its workload ran.
+    pub(super) fn is_asked(&self, report: &Report) -> bool {
+        let loads = report.tables.iter().map(|table| table.load.name);
+        let mut names = loads.chain(report.idle.iter().map(|table| table.idle.name));
+        names.any(|name| name == self.workload) || (self.workload == "loaded" && !report.starts.is_empty())
+    }
+
     /// What came of it; none where it was not measured.
     pub(super) fn value(&self, report: &Report) -> Option<f64> {
         let table = |open: bool| {

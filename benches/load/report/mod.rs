@@ -44,12 +44,6 @@ impl Report {
         }
     }
 
-    /// For who waits.
-    #[expect(clippy::unused_self, reason = "it is the report's to say")]
-    pub(crate) fn progress(&self, what: &str) {
-        eprintln!("{what}");
-    }
-
     pub(crate) fn left_out(&mut self, system: System, why: &str) {
         if !self.left_out.iter().any(|(known, reason)| (*known, reason.as_str()) == (system, why)) {
             eprintln!("{system} is left out: {why}");

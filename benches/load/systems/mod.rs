@@ -29,7 +29,9 @@ use crate::process::Group;
 use crate::process::Processes;
 use crate::systems::starting::Starting;
 use crate::usage::Memory;
+use crate::workload::Act;
 use crate::workload::Setup;
+use crate::workload::Shape;
 
 /// One way to the sink, or to what does without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,6 +118,19 @@ impl System {
             Self::PortcullisSmtpfront | Self::Smtpfront => smtpfront::missing(),
             _ => None,
         }
+    }
+
+    /// Whether it knows how to: TCP relays refuse nothing, nginx knows no size, TLS is not everybody's.
+    pub(crate) fn can(self, shape: Shape) -> bool {
+        let relays = matches!(self, Self::Direct | Self::Haproxy | Self::HaproxySplice);
+        let secures = !relays && !matches!(self, Self::HaproxySmtpfront | Self::PortcullisSmtpfront | Self::Smtpfront);
+        let does = match shape.act {
+            Act::Message | Act::Pipelined => true,
+            Act::Refused => !relays,
+            Act::Declared | Act::Undeclared => !relays && self != Self::Nginx,
+            Act::Handshake => secures,
+        };
+        does && (secures || !shape.tls)
     }
 
     /// A process for each session: not many idle ones.
