@@ -113,12 +113,11 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
     privileges::drop_capabilities().map_err(StartFault::User)?;
+    let cannot_start = |error| StartFault::System("cannot start threads", error);
+    let _written = log.write_by_thread().map_err(cannot_start)?;
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
     let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StartFault::System("cannot start threads", error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot_start)?;
     let result = runtime.block_on(run(origin, assembly, listeners, log, began, (Arc::new(state), admin, notification)));
     runtime.shutdown_timeout(LAST_BREATH);
     result

@@ -8,6 +8,7 @@ pub mod record;
 pub mod start;
 pub mod storms;
 pub mod traffic;
+mod writer;
 
 use crate::report::metrics::Metrics;
 use crate::report::storms::Storms;

@@ -1,4 +1,4 @@
-//! Where log lines go: one write(2) a line. A log that cannot be written is no reason to stop taking mail, so nothing
+//! Where log lines go: one write(2) for all that are there. A log that cannot be written is no reason to stop taking mail, so nothing
 //! here fails; what was lost is counted. It must not keep lines for later: it has no buffer that could grow.
 
 use std::io;
@@ -18,15 +18,15 @@ impl<W: Write> Outlet<W> {
         Self { stream, torn: false, lost: 0 }
     }
 
-    /// Writes `line`, which ends in LF, or counts it as lost.
-    pub(crate) fn write(&mut self, line: &[u8]) {
+    /// Writes `lines`, of which each ends in LF, or counts those as lost that did not go out whole.
+    pub(crate) fn write(&mut self, lines: &[u8]) {
         if self.torn && self.push(b"\n").0.is_ok() {
             self.torn = false;
         }
-        let (outcome, written) = self.push(line);
+        let (outcome, written) = self.push(lines);
         if outcome.is_err() {
-            self.lost += 1;
-            self.torn |= written > 0;
+            self.lost += lines[written..].iter().filter(|octet| **octet == b'\n').count() as u64;
+            self.torn |= written > 0 && lines[written - 1] != b'\n';
         }
     }
 

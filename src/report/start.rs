@@ -13,6 +13,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::RwLock;
@@ -32,6 +33,7 @@ use crate::report::Time;
 use crate::report::format::Style;
 use crate::report::format::write_event;
 use crate::report::outlet::Outlet;
+use crate::report::writer::Writer;
 
 /// Installs the log for the whole program. A second call only changes the settings.
 pub fn start(settings: Settings) -> Handle {
@@ -58,9 +60,38 @@ impl Handle {
         tracing::callsite::rebuild_interest_cache();
     }
 
+    /// From now on a thread writes, until what is given back is dropped; then all lines are out. Not before the process has
+    /// given up its privileges: the thread would keep them.
+    ///
+    /// # Errors
+    /// The system has no thread for us.
+    pub fn write_by_thread(&self) -> io::Result<Written> {
+        let log = self.0.clone();
+        let writer = Writer::start(move |lines| log.outlet().write(lines))?;
+        *self.0.writer.write().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        Ok(Written(self.0.clone()))
+    }
+
     /// Lines that stderr did not take.
     pub fn lost(&self) -> u64 {
-        self.0.outlet.lock().unwrap_or_else(PoisonError::into_inner).lost()
+        self.0.outlet().lost()
+    }
+}
+
+/// While it is there a thread writes the log.
+#[must_use = "lines would be lost"]
+pub struct Written(Arc<Log>);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // Dropped while nobody can log into it: its last lines are out before the next is written here.
+        drop(self.0.writer.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").finish_non_exhaustive()
     }
 }
 
@@ -76,12 +107,15 @@ struct Log {
     /// `NO_COLOR` and `TERM` allow colours.
     colours: bool,
     outlet: Mutex<Outlet<Box<dyn Write + Send>>>,
+    /// The thread that writes, when there is one.
+    writer: RwLock<Option<Writer>>,
 }
 
 impl Log {
     fn new(settings: Settings, stream: Stream, writer: Box<dyn Write + Send>) -> Self {
         let colours = colours_allowed(std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref());
-        Self { settings: RwLock::new(settings), stream, colours, outlet: Mutex::new(Outlet::new(writer)) }
+        let (settings, outlet) = (RwLock::new(settings), Mutex::new(Outlet::new(writer)));
+        Self { settings, stream, colours, outlet, writer: RwLock::new(None) }
     }
 
     fn settings(&self) -> Settings {
@@ -94,8 +128,15 @@ impl Log {
         let time = has_time(settings.time, self.stream).then(Timestamp::now);
         with_line(|line| {
             write_event(line, style, time, event);
-            self.outlet.lock().unwrap_or_else(PoisonError::into_inner).write(line.as_bytes());
+            match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
+                Some(writer) => writer.push(line.as_bytes()),
+                None => self.outlet().write(line.as_bytes()),
+            }
         });
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Outlet<Box<dyn Write + Send>>> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
