@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::task::Waker;
 
 use tokio::sync::watch;
+use tokio::task::coop::unconstrained;
 
 /// What all sessions are under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +43,10 @@ impl Changes {
         if !self.waiting.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
             // Of the same age as ours: what has changed since is noticed there, and here below.
             let mut receiver = self.receiver.clone();
-            let mut waiting: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            // It is polled only here: a budget that is used up must not keep it from taking its place.
+            let mut waiting: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(unconstrained(async move {
                 let _ = receiver.changed().await;
-            });
+            }));
             let _ = waiting.as_mut().poll(cx);
             self.waiting = Some((waiting, cx.waker().clone()));
         }
@@ -66,4 +68,33 @@ pub enum Stop {
     Drain,
     /// Everything ends now.
     Kill,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_had_used_up_its_budget_hears_of_a_change() {
+        let (sender, receiver) = watch::channel(Condition::default());
+        let mut changes = Changes::new(receiver);
+        let mut first = true;
+        let hears = tokio::spawn(poll_fn(move |cx| {
+            if std::mem::take(&mut first) {
+                while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+            }
+            changes.poll(cx)
+        }));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for stop in [Stop::Drain, Stop::Kill] {
+            sender.send_modify(|condition| condition.stop = stop);
+        }
+        let heard = tokio::time::timeout(Duration::from_secs(1), hears).await.unwrap().unwrap();
+        assert_eq!(heard.stop, Stop::Kill);
+    }
 }
