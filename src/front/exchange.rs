@@ -39,7 +39,7 @@ pub(super) enum Done {
     Flushed(io::Result<()>),
 }
 
-/// Ready when one of the wishes is fulfilled; whatever it was not asked for again is as it was.
+/// Ready when one of the wishes is fulfilled. Pending loses nothing: the next time it may be asked with other wishes.
 pub(super) fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     wish: &mut Wish<'_>,

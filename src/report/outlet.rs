@@ -1,4 +1,5 @@
-//! Where log lines go: one write(2) for all that are there. A log that cannot be written is no reason to stop taking mail, so nothing
+//! Where log lines go: as many with one write(2) as a pipe takes whole, because backends that we start write to the same
+//! one. A log that cannot be written is no reason to stop taking mail, so nothing
 //! here fails; what was lost is counted. It must not keep lines for later: it has no buffer that could grow.
 
 use std::io;
@@ -19,7 +20,15 @@ impl<W: Write> Outlet<W> {
     }
 
     /// Writes `lines`, of which each ends in LF, or counts those as lost that did not go out whole.
-    pub(crate) fn write(&mut self, lines: &[u8]) {
+    pub(crate) fn write(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            let (piece, rest) = lines.split_at(at_once(lines));
+            self.write_piece(piece);
+            lines = rest;
+        }
+    }
+
+    fn write_piece(&mut self, lines: &[u8]) {
         if self.torn && self.push(b"\n").0.is_ok() {
             self.torn = false;
         }
@@ -51,6 +60,15 @@ impl<W: Write> Outlet<W> {
     }
 }
 
+/// Octets of whole lines; one that is longer than that goes alone.
+fn at_once(lines: &[u8]) -> usize {
+    let end = memchr::memrchr(b'\n', &lines[..lines.len().min(PIPE_BUF)]);
+    end.or_else(|| memchr::memchr(b'\n', lines)).map_or(lines.len(), |end| end + 1)
+}
+
+/// Octets that a pipe takes whole or not at all, whoever else writes to it (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -81,6 +99,27 @@ mod tests {
             outlet.write(b"two\n");
             assert_eq!(String::from_utf8_lossy(&outlet.stream.octets), *expected, "{what}");
             assert_eq!(outlet.lost(), *lost, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_takes_each_piece_whole() {
+        let line = |length: usize| format!("{}\n", "x".repeat(length - 1));
+        for (lengths, pieces) in [
+            (&[100, 100][..], &[200][..]),
+            (&[4000, 96, 1], &[4096, 1]),
+            (&[4000, 97], &[4000, 97]),
+            (&[10, 5000, 10], &[10, 5000, 10]),
+            (&[5000, 4096], &[5000, 4096]),
+        ] {
+            let lines: String = lengths.iter().map(|length| line(*length)).collect();
+            let mut rest = lines.as_bytes();
+            let mut seen = Vec::new();
+            while !rest.is_empty() {
+                seen.push(at_once(rest));
+                rest = &rest[at_once(rest)..];
+            }
+            assert_eq!(seen, pieces, "{lengths:?}");
         }
     }
 

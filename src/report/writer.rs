@@ -1,5 +1,5 @@
-//! The log's own thread: under load many lines leave with one write(2), and nobody who serves mail waits for a disk. What
-//! waits is bounded; past the bound who logs waits for it, as he would for a pipe that is full: a line of what became of a
+//! The log's own thread: under load lines leave many at a time, and nobody who serves mail waits for a disk. What waits
+//! is bounded; past the bound who logs waits for it, as he would for a pipe that is full: a line of what became of a
 //! message is not thrown away. It must not change or reorder lines.
 
 use std::io;
