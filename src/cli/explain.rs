@@ -20,6 +20,7 @@ use crate::ops::explain::Message;
 use crate::ops::explain::Step;
 use crate::ops::standing::Standing;
 use crate::policy::verdict::Verdict;
+use crate::qmail::addresses::empty_word;
 use crate::qmail::readable::shown;
 
 /// Say what would happen to a message, and which line of which file decides
@@ -56,7 +57,7 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn run(&self) -> ExitCode {
         if self.sender.trim().is_empty() {
-            eprintln!("--sender '': an empty word is no address; the null sender is written <>");
+            eprintln!("{}", empty_word("--sender"));
             return ExitCode::from(BAD_USAGE);
         }
         let assembly = match self.source.assemble() {

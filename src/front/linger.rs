@@ -13,7 +13,8 @@ use crate::front::stream::ClientStream;
 use crate::session::event::Farewell;
 
 /// Ends a connection, within its limits.
-/// `ended`: the client had ended its side already, before it could hear what was owed. One that was refused at the door has had all that it will get, and no other may want for its place.
+/// `ended`: the client had ended its side already, before it could hear what was owed. One that was refused at the door
+/// has had all that it will get, and no other may want for its place.
 pub(super) async fn close(mut client: ClientStream, mut owed: Outbox, ended: bool, refused: bool) -> Farewell {
     let (last_word, linger) = if refused { (SILENCE, SILENCE) } else { (LAST_WORD, LINGER) };
     let told = timeout(last_word, async {

@@ -28,7 +28,7 @@ impl Addresses {
         for word in words {
             let word = word.trim();
             if word.is_empty() {
-                return Err(format!("{option} '': an empty word is no address; the null sender is written <>"));
+                return Err(empty_word(option));
             }
             let word = word.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(word);
             if word.is_empty() || word.starts_with('#') {
@@ -60,6 +60,11 @@ impl Addresses {
         let folded = fold(address);
         self.special.contains(&folded) || self.list.find_folded(&folded).is_some()
     }
+}
+
+/// What an empty word is told, wherever an address is asked for.
+pub fn empty_word(option: &str) -> String {
+    format!("{option} '': an empty word is no address; the null sender is written <>")
 }
 
 /// What qmail stored is free of quotes and routes. A blank or a dot at its end evades qmail's own list; not this one.

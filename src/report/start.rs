@@ -1,5 +1,6 @@
 //! Installs the log: every event of ours, and what libraries warn of, becomes a line on stderr. Settings can be changed
-//! while it runs. It must not fail and must not wait for anything but stderr itself.
+//! while it runs. It must not fail and must not wait for anything but stderr, here or
+//! through the thread that writes it.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

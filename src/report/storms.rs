@@ -83,8 +83,8 @@ impl Storms {
             if !known && !crowd::make_room(&mut storms, self.bound, quiet) {
                 return;
             }
-            let label = (!known).then(|| format!("{net} {}", key.1));
-            let storm = storms.entry(key).or_insert_with(|| Storm::new(label.unwrap_or_default(), now));
+            let named = |(net, sender): &(IpNet, String)| Storm::new(format!("{net} {sender}"), now);
+            let storm = storms.entry(key).or_insert_with_key(named);
             if storm.last + QUIET < now {
                 let next = Storm::new(storm.key.clone(), now);
                 ended = Some(std::mem::replace(storm, next)).filter(|storm| storm.running);

@@ -136,7 +136,7 @@ impl Driver {
         while self.obey().await {
             let event = self.wait().await;
             self.now = clock::now();
-            self.tell(event, self.now);
+            self.tell(event);
         }
         (self.hold, self.backend) = (None, Backend::Closed);
         let farewell = match self.client.take() {

@@ -13,7 +13,6 @@ use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
 use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
-use crate::session::event::Now;
 
 impl Driver {
     pub(super) fn forget_backend(&mut self) {
@@ -76,24 +75,23 @@ impl Driver {
 
     pub(super) fn begin_hold(&mut self, expected: u64) {
         let result = self.services.holds.begin(expected);
-        let now = self.now;
         match result {
             Ok(hold) => {
                 self.hold = Some(Box::new(hold));
-                self.session.handle_hold(Ok(()), now);
+                self.session.handle_hold(Ok(()), self.now);
             }
-            Err(fault) => self.hold_failed(&fault, now),
+            Err(fault) => self.hold_failed(&fault),
         }
     }
 
     pub(super) fn keep(&mut self, octets: &[u8]) {
         let result = self.hold.as_mut().map_or(Ok(()), |hold| hold.push(octets));
         if let Err(fault) = result {
-            self.hold_failed(&fault, self.now);
+            self.hold_failed(&fault);
         }
     }
 
-    pub(super) fn hold_failed(&mut self, fault: &HoldFault, now: Now) {
+    pub(super) fn hold_failed(&mut self, fault: &HoldFault) {
         self.hold = None;
         self.sending_body = false;
         let end = match fault {
@@ -101,7 +99,7 @@ impl Driver {
             HoldFault::Io(_) => HoldEnd::Broken,
         };
         tracing::warn!(error = %fault, "hold");
-        self.session.handle_hold(Err(end), now);
+        self.session.handle_hold(Err(end), self.now);
     }
 
     /// The one place where the stream is swapped. Octets that came before the handshake, in this buffer, are thrown away

@@ -10,38 +10,37 @@ use crate::front::driver::Event;
 use crate::front::exchange::Done;
 use crate::front::stream::ClientStream;
 use crate::session::event::BackendEnd;
-use crate::session::event::Now;
 
 impl Driver {
     /// Tells the session what happened.
-    pub(super) fn tell(&mut self, event: Event, now: Now) {
+    pub(super) fn tell(&mut self, event: Event) {
         match event {
-            Event::Alarm => self.session.handle_timeout(now),
-            Event::Backend(done) => self.backend_did(done, now),
-            Event::BackendOpen(result) => self.backend_opened(result, now),
+            Event::Alarm => self.session.handle_timeout(self.now),
+            Event::Backend(done) => self.backend_did(done),
+            Event::BackendOpen(result) => self.backend_opened(result),
             Event::BackendWanted => self.session.handle_backend_wanted(),
-            Event::Client(done) => self.client_did(done, now),
-            Event::Condition(condition) => self.is_under(condition, now),
+            Event::Client(done) => self.client_did(done),
+            Event::Condition(condition) => self.is_under(condition),
             Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
             Event::Filled(Ok(None)) => {
                 self.sending_body = false;
-                self.session.handle_body_sent(now);
+                self.session.handle_body_sent(self.now);
             }
-            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault, now),
+            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
         }
     }
 
-    fn is_under(&mut self, condition: Condition, now: Now) {
+    fn is_under(&mut self, condition: Condition) {
         self.session.handle_stress(condition.stress);
         match condition.stop {
             Stop::Run => {}
-            Stop::Drain => self.session.handle_stop(now),
-            Stop::Kill => self.session.handle_kill(now),
+            Stop::Drain => self.session.handle_stop(self.now),
+            Stop::Kill => self.session.handle_kill(self.now),
         }
     }
 
-    fn client_did(&mut self, done: Done, now: Now) {
+    fn client_did(&mut self, done: Done) {
         match done {
             Done::Read(Ok(0)) => self.client_ended = true,
             Done::Read(Ok(octets)) => {
@@ -61,7 +60,7 @@ impl Driver {
                 self.client_ended = true;
                 self.owed.clear();
                 self.input.clear();
-                self.session.handle_client_reset(now);
+                self.session.handle_client_reset(self.now);
             }
         }
     }
@@ -73,39 +72,39 @@ impl Driver {
         }
     }
 
-    fn backend_did(&mut self, done: Done, now: Now) {
+    fn backend_did(&mut self, done: Done) {
         match done {
             Done::Read(Ok(1..)) => {
                 let written = self.outbox.is_empty() && !self.sending_body;
-                let more_is_due = self.session.handle_backend(&mut self.replies, written, now);
+                let more_is_due = self.session.handle_backend(&mut self.replies, written, self.now);
                 if more_is_due && let Backend::Open(connection) = &self.backend {
                     connection.acknowledge();
                 }
             }
-            Done::Written(Ok(_)) => self.session.handle_backend_progress(now),
+            Done::Written(Ok(_)) => self.session.handle_backend_progress(self.now),
             Done::Flushed(_) => {}
-            Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost, now),
+            Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
             // What it had to say before it closed may still be there to be read.
             Done::Written(Err(_)) => self.outbox.clear(),
         }
     }
 
-    fn backend_opened(&mut self, result: Result<Connection, OpenFault>, now: Now) {
+    fn backend_opened(&mut self, result: Result<Connection, OpenFault>) {
         match result {
             Ok(connection) => {
                 self.backend = Backend::Open(Box::new(connection));
-                self.session.handle_backend_open(now);
+                self.session.handle_backend_open(self.now);
             }
-            Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy, now),
+            Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy),
             Err(OpenFault::Unavailable(why)) => {
                 tracing::warn!(error = %why, "backend");
-                self.backend_ended(BackendEnd::Lost, now);
+                self.backend_ended(BackendEnd::Lost);
             }
         }
     }
 
-    fn backend_ended(&mut self, end: BackendEnd, now: Now) {
+    fn backend_ended(&mut self, end: BackendEnd) {
         self.forget_backend();
-        self.session.handle_backend_end(end, now);
+        self.session.handle_backend_end(end, self.now);
     }
 }
