@@ -188,10 +188,10 @@ fn hup_reads_again_and_keys_of_the_start_are_named() {
         proxy.signal(signal);
         proxy.wait_for("reloaded");
     }
-    let keys = "listen_tls = []\nuser = \"root\"\ngroup = \"root\"";
+    let keys = "listen_tls = []\nworkers = 5\nuser = \"root\"\ngroup = \"root\"";
     let text = proxy::configuration(keys, "maildir = \"mail\"", "").replace("127.0.0.1:0", "127.0.0.1:1");
     site.rename_over("portcullis.toml", &text);
-    for key in ["server.listen", "server.user", "server.group"] {
+    for key in ["server.listen", "server.workers", "server.user", "server.group"] {
         let line = proxy.wait_for("restart");
         assert!(line.contains(&format!("key={key} ")), "{line}");
     }

@@ -119,6 +119,7 @@ fn front(server: &Server) -> front::settings::Settings {
     front::settings::Settings {
         listen: server.listen.as_deref().map_or_else(|| vec![DEFAULT_LISTEN], addresses),
         listen_tls: addresses(&server.listen_tls),
+        workers: server.workers.map(number),
         max_connections: number(server.max_connections),
         max_connections_per_client: number(server.max_connections_per_client.as_ref().map_or(50, |it| it.value)),
         greet_delay: server.greet_delay,

@@ -1,6 +1,8 @@
-//! Listeners: one task each, and one a connection. A connection that panics harms no other.
+//! Listeners: one task each, on the first of the workers, and one task a connection, on the worker with the fewest. A
+//! connection that panics harms no other.
 
 use std::io;
+use std::net;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -27,12 +29,14 @@ use crate::front::services::Services;
 use crate::front::settings::Settings;
 use crate::front::stream::ClientStream;
 use crate::front::tls;
+use crate::front::workers::Workers;
 use crate::session::Session;
 use crate::session::event::Admission;
 use crate::session::event::Peer;
 
 /// Where connections come in.
 pub struct Door {
+    workers: Workers,
     services: Arc<Services>,
     settings: watch::Receiver<Arc<Settings>>,
     tls: watch::Receiver<Option<TlsAcceptor>>,
@@ -45,12 +49,14 @@ pub struct Door {
 impl Door {
     /// Nothing is open yet. `condition` is what the sessions listen to.
     pub fn new(
+        workers: Workers,
         services: Arc<Services>,
         settings: watch::Receiver<Arc<Settings>>,
         tls: watch::Receiver<Option<TlsAcceptor>>,
         condition: watch::Sender<Condition>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            workers,
             services,
             settings,
             tls,
@@ -61,8 +67,26 @@ impl Door {
     }
 
     /// Accepts until the end. Who comes when a stop has begun is told 421: it comes again, and finds the port open. With
-    /// `is_kept_open`, by a supervisor, it waits there for the next process.
-    pub async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
+    /// `is_kept_open`, by a supervisor, it waits there for the next process. `listener` must not block.
+    ///
+    /// # Errors
+    /// The system cannot watch it.
+    pub fn open(
+        self: &Arc<Self>,
+        listener: net::TcpListener,
+        implicit_tls: bool,
+        is_kept_open: bool,
+    ) -> io::Result<()> {
+        let accepting = self.workers.accepting();
+        let listener = {
+            let _entered = accepting.enter();
+            TcpListener::from_std(listener)?
+        };
+        accepting.spawn(self.clone().listen(listener, implicit_tls, is_kept_open));
+        Ok(())
+    }
+
+    async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
         let mut condition = self.services.condition.clone();
         let last = if is_kept_open { Stop::Run } else { Stop::Drain };
         loop {
@@ -100,10 +124,16 @@ impl Door {
     fn receive(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
         let door = self.clone();
         let open = Open::new(self.clone());
-        tokio::spawn(async move {
-            let _open = open;
+        let seat = self.workers.seat();
+        let arrived = match seat.is_accepting() {
+            true => Ok(Arrived::Here(stream)),
+            false => stream.into_std().map(Arrived::Elsewhere),
+        };
+        let Ok(arrived) = arrived else { return };
+        seat.handle().clone().spawn(async move {
+            let _here = (open, seat);
             // What only a beginning needs is given back before the session, which may last.
-            match Box::pin(door.let_in(stream, client, implicit_tls)).await {
+            match Box::pin(door.let_in(arrived, client, implicit_tls)).await {
                 Ok(Some((driver, _counted))) => driver.run().await,
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%client, %error, "connection"),
@@ -114,11 +144,12 @@ impl Door {
     /// The order of DESIGN: PROXY header, limits, TLS; tcprules are the session's.
     async fn let_in(
         self: Arc<Self>,
-        mut stream: TcpStream,
+        arrived: Arrived,
         client: SocketAddr,
         implicit_tls: bool,
     ) -> io::Result<Option<(Box<Driver>, Counted)>> {
         let settings = self.settings.borrow().clone();
+        let mut stream = arrived.stream()?;
         stream.set_nodelay(true)?;
         let mut addresses = (client, stream.local_addr()?);
         if settings.proxy_protocol_from.iter().any(|network| network.contains(&client.ip().to_canonical())) {
@@ -168,6 +199,24 @@ impl Door {
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);
         Driver::new(session, stream, peer, self.tls.clone(), self.services.clone())
+    }
+}
+
+/// A connection that was accepted, on its way to its worker.
+enum Arrived {
+    /// The worker that accepted it.
+    Here(TcpStream),
+    /// Another one, which has to watch it.
+    Elsewhere(net::TcpStream),
+}
+
+impl Arrived {
+    /// On the worker where it stays.
+    fn stream(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Here(stream) => Ok(stream),
+            Self::Elsewhere(stream) => TcpStream::from_std(stream),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod services;
 pub mod settings;
 mod stream;
 pub mod tls;
+pub mod workers;
 
 pub use crate::front::condition::Condition;
 pub use crate::front::condition::Stop;

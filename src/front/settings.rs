@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-/// The settings of the client's side. Addresses are read at start only, the rest also at a reload.
+/// The settings of the client's side. Addresses and `workers` are read at start only, the rest also at a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Plain listeners; STARTTLS is offered on them when a certificate is set.
     pub listen: Vec<SocketAddr>,
     /// Listeners with TLS from the first octet.
     pub listen_tls: Vec<SocketAddr>,
+    /// Threads that serve; as many as is usual when it is none.
+    pub workers: Option<usize>,
     /// Connections in all.
     pub max_connections: usize,
     /// Connections per IPv4 address or IPv6 /64.

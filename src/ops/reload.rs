@@ -107,6 +107,7 @@ fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("server.listen", old.front.listen != new.front.listen),
         ("server.listen_tls", old.front.listen_tls != new.front.listen_tls),
+        ("server.workers", old.front.workers != new.front.workers),
         ("admin.listen", old.admin != new.admin),
         ("state.url", old.state != new.state),
         ("server.user", old.user != new.user),

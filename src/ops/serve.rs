@@ -20,6 +20,7 @@ use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
+use crate::front::workers::Workers;
 use crate::hold::Holds;
 use crate::ops::admin;
 use crate::ops::admin::AdminFault;
@@ -117,8 +118,12 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let _written = log.write_by_thread().map_err(cannot_start)?;
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
     let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot_start)?;
-    let result = runtime.block_on(run(origin, assembly, listeners, log, began, (Arc::new(state), admin, notification)));
+    let number = config.front.workers.unwrap_or_else(Workers::usual);
+    let (workers, threads) = Workers::start(number, "worker").map_err(cannot_start)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    let bound = (listeners, Arc::new(state), admin, notification);
+    let result = runtime.block_on(run(origin, assembly, workers, log, began, bound));
+    threads.stop(LAST_BREATH);
     runtime.shutdown_timeout(LAST_BREATH);
     result
 }
@@ -126,10 +131,10 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
 async fn run(
     origin: Origin,
     assembly: Assembly,
-    listeners: Vec<Listener>,
+    workers: Workers,
     log: report::start::Handle,
     began: Timestamp,
-    (state, admin, notification): (Arc<State>, Option<admin::Bound>, Option<Notification>),
+    (listeners, state, admin, notification): (Vec<Listener>, Arc<State>, Option<admin::Bound>, Option<Notification>),
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -148,7 +153,7 @@ async fn run(
         snapshot: snapshot_receiver,
         condition: condition_receiver,
     });
-    let door = Door::new(services.clone(), front_receiver, tls_receiver, condition.clone());
+    let door = Door::new(workers, services.clone(), front_receiver, tls_receiver, condition.clone());
     if let Some(bound) = admin {
         let parts = admin::Parts { services: services.clone(), door: door.clone() };
         admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
@@ -197,13 +202,13 @@ fn log_start(origin: &Origin, assembly: &Assembly) {
 /// Ready: signal handlers and listeners exist.
 fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
     for Listener { socket, implicit_tls, is_inherited } in listeners {
-        let listener = tokio::net::TcpListener::from_std(socket)
+        let address = socket.local_addr().ok();
+        door.open(socket, implicit_tls, is_inherited)
             .map_err(|error| StartFault::System("cannot use a listener", error))?;
-        if let Ok(address) = listener.local_addr() {
+        if let Some(address) = address {
             let (tls, from) = (implicit_tls.then_some("implicit"), is_inherited.then_some("supervisor"));
             tracing::info!(%address, tls, from, "listening");
         }
-        tokio::spawn(door.clone().listen(listener, implicit_tls, is_inherited));
     }
     supervisor::ready();
     Ok(())

@@ -4,12 +4,13 @@
 mod client;
 mod sink;
 
+use std::io;
 use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::backend::Backends;
@@ -18,6 +19,8 @@ use crate::front::Condition;
 use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::accept::Door;
+use crate::front::workers::Threads;
+use crate::front::workers::Workers;
 use crate::hold::Holds;
 use crate::ops::assemble::Assembly;
 use crate::ops::drill::client::Copy;
@@ -137,13 +140,13 @@ struct Instance {
     address: SocketAddr,
     clock: Arc<Virtual>,
     sink: Sink,
-    runtime: Runtime,
+    threads: Threads,
     _senders: (watch::Sender<Condition>, watch::Sender<Arc<Snapshot>>),
 }
 
 impl Instance {
     fn start(assembly: Assembly) -> Result<Self, String> {
-        let fault = |error: std::io::Error| format!("the throwaway instance: {error}");
+        let fault = |error: io::Error| format!("the throwaway instance: {error}");
         let sink = Sink::start().map_err(fault)?;
         let mut config = assembly.config;
         let mut snapshot = Arc::try_unwrap(assembly.snapshot).map_err(|_| "the configuration is in use".to_owned())?;
@@ -154,37 +157,37 @@ impl Instance {
         config.front.proxy_protocol_from.clear();
         config.front.greet_delay = Duration::ZERO;
         config.backend.target = Target::Tcp(sink.address.to_string());
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(THREADS).enable_all().build();
-        let runtime = runtime.map_err(fault)?;
+        let (workers, threads) = Workers::start(2, THREADS).map_err(fault)?;
         let clock = Arc::new(Virtual::new(START));
         let (condition, condition_receiver) = watch::channel(Condition::default());
         let (publish, snapshot) = watch::channel(Arc::new(snapshot));
-        let address = runtime.block_on(async {
-            let services = Arc::new(Services {
-                backends: Backends::new(config.backend),
-                handshakes: Handshakes::default(),
-                holds: Holds::new(config.hold),
-                reports: Reports::new(),
-                state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
-                snapshot,
-                condition: condition_receiver,
-            });
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-            let address = listener.local_addr()?;
-            let settings = watch::channel(Arc::new(config.front)).1;
-            let door = Door::new(services, settings, watch::channel(None).1, condition.clone());
-            tokio::spawn(door.listen(listener, false, false));
-            Ok(address)
+        let services = Arc::new(Services {
+            backends: Backends::new(config.backend),
+            handshakes: Handshakes::default(),
+            holds: Holds::new(config.hold),
+            reports: Reports::new(),
+            state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
+            snapshot,
+            condition: condition_receiver,
         });
-        let address = address.map_err(fault)?;
-        Ok(Self { address, clock, sink, runtime, _senders: (condition, publish) })
+        let settings = watch::channel(Arc::new(config.front)).1;
+        let door = Door::new(workers, services, settings, watch::channel(None).1, condition.clone());
+        let address = listen(&door).map_err(fault)?;
+        Ok(Self { address, clock, sink, threads, _senders: (condition, publish) })
     }
 
     fn stop(self) {
-        self.runtime.shutdown_timeout(Duration::from_secs(2));
+        self.threads.stop(Duration::from_secs(2));
         self.sink.stop();
     }
+}
+
+fn listen(door: &Arc<Door>) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    door.open(listener, false, false)?;
+    Ok(address)
 }
 
 /// What the instance's threads have used: their names tell them apart from sender and sink.

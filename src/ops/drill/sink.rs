@@ -14,12 +14,14 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::runtime::Runtime;
+
+use crate::front::workers::Threads;
+use crate::front::workers::Workers;
 
 pub(super) struct Sink {
     pub(super) address: SocketAddr,
     counts: Arc<Counts>,
-    runtime: Runtime,
+    threads: Threads,
 }
 
 #[derive(Default)]
@@ -31,13 +33,12 @@ struct Counts {
 
 impl Sink {
     pub(super) fn start() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = { runtime }.worker_threads(1).thread_name("drill-sink").enable_all().build()?;
+        let (workers, threads) = Workers::start(1, "drill-sink")?;
         let counts = Arc::new(Counts::default());
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let listener = workers.accepting().block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
-        runtime.spawn(accept(listener, counts.clone()));
-        Ok(Self { address, counts, runtime })
+        workers.accepting().spawn(accept(listener, counts.clone()));
+        Ok(Self { address, counts, threads })
     }
 
     /// Messages, their octets, sessions.
@@ -47,7 +48,7 @@ impl Sink {
     }
 
     pub(super) fn stop(self) {
-        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        self.threads.stop(Duration::from_secs(1));
     }
 }
 
