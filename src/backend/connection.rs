@@ -3,14 +3,22 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::Context;
 use std::task::Poll;
 
+use nix::poll::PollFd;
+use nix::poll::PollFlags;
+use nix::poll::PollTimeout;
+use nix::poll::poll;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::DuplexStream;
+use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
@@ -97,6 +105,32 @@ impl Connection {
         let _ = socket.set_quickack(true);
     }
 
+    /// Another descriptor of the same socket, to which a file can go by itself; `None` where octets have to pass us.
+    pub fn socket(&self) -> Option<OwnedFd> {
+        match &self.stream {
+            Stream::Tcp { stream, .. } => stream.as_fd().try_clone_to_owned().ok(),
+            Stream::Spawn { stream, .. } => stream.as_fd().try_clone_to_owned().ok(),
+            Stream::Pipe(_) | Stream::Tls { .. } => None,
+        }
+    }
+
+    /// Ready when the [`Self::socket`] takes octets again, or never will.
+    pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            Stream::Tcp { stream, .. } => poll_room(
+                context,
+                |context| stream.poll_write_ready(context),
+                || stream.try_io(Interest::WRITABLE, || has_room(stream.as_fd())),
+            ),
+            Stream::Spawn { stream, .. } => poll_room(
+                context,
+                |context| stream.poll_write_ready(context),
+                || stream.try_io(Interest::WRITABLE, || has_room(stream.as_fd())),
+            ),
+            Stream::Pipe(_) | Stream::Tls { .. } => Poll::Ready(()),
+        }
+    }
+
     fn wire(&mut self) -> Pin<&mut dyn Wire> {
         match &mut self.stream {
             Stream::Pipe(stream) => Pin::new(stream),
@@ -146,6 +180,35 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         true
+    }
+}
+
+/// What was written past the runtime left it with the belief that there is room: the system is asked, and what it says
+/// corrects that.
+fn poll_room(
+    context: &mut Context<'_>,
+    mut poll_ready: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ask: impl Fn() -> io::Result<()>,
+) -> Poll<()> {
+    loop {
+        match poll_ready(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Ready(Ok(())) => {}
+        }
+        match ask() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(()) | Err(_) => return Poll::Ready(()),
+        }
+    }
+}
+
+/// `WouldBlock`: it has none.
+fn has_room(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut asked = [PollFd::new(socket, PollFlags::POLLOUT)];
+    match poll(&mut asked, PollTimeout::ZERO)? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
     }
 }
 

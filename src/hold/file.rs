@@ -6,9 +6,13 @@ use std::io;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use bytes::Bytes;
+use nix::errno::Errno;
+use nix::libc::off_t;
+use nix::sys::sendfile::sendfile;
 use nix::sys::statvfs::statvfs;
 
 use crate::hold::chunks::CHUNK;
@@ -17,8 +21,36 @@ use crate::hold::chunks::Chunks;
 /// What a piece of work gives back.
 pub(super) struct Done {
     pub(super) file: File,
-    /// Where in the file the pieces begin, and the pieces; none for a write.
-    pub(super) pieces: Option<(u64, Vec<Bytes>)>,
+    pub(super) what: What,
+}
+
+/// What was done, with the place in the file where it began.
+pub(super) enum What {
+    Read(u64, Vec<Bytes>),
+    Sent(u64, Sent),
+    Written,
+}
+
+/// What became of a way from the file to a socket.
+pub(super) struct Sent {
+    /// Octets that the socket took.
+    pub(super) octets: u64,
+    /// Away when it is of no more use.
+    pub(super) socket: Option<OwnedFd>,
+    pub(super) stop: Stop,
+}
+
+/// Why no more was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// That was all that was asked for.
+    Done,
+    /// The socket takes no more at present.
+    Full,
+    /// The other side is gone.
+    Lost,
+    /// The system cannot do it with this file, or this socket.
+    Unable,
 }
 
 /// Writes `pieces` at `at`; makes the file in `spool` when there is none yet.
@@ -31,7 +63,7 @@ pub(super) fn write(file: Option<File>, spool: &Path, at: u64, pieces: Vec<Bytes
     for piece in pieces {
         file.write_all(&piece)?;
     }
-    Ok(Done { file, pieces: None })
+    Ok(Done { file, what: What::Written })
 }
 
 /// Reads the octets from `at` to `end`, at most [`AT_ONCE`] of them.
@@ -48,7 +80,31 @@ pub(super) fn read(mut file: File, at: u64, end: u64, chunks: &Chunks) -> io::Re
         wanted -= taken as u64;
         pieces.push(chunk.freeze());
     }
-    Ok(Done { file, pieces: Some((at, pieces)) })
+    Ok(Done { file, what: What::Read(at, pieces) })
+}
+
+/// Sends the octets from `at` to `end`, at most [`SENT_AT_ONCE`] of them, without having them in memory of ours. `socket`
+/// must not block.
+pub(super) fn send(file: File, socket: OwnedFd, at: u64, end: u64) -> io::Result<Done> {
+    let end = end.min(at.saturating_add(SENT_AT_ONCE));
+    let mut next = off_t::try_from(at).map_err(io::Error::other)?;
+    let (octets, stop) = loop {
+        let octets = u64::try_from(next).map_err(io::Error::other)? - at;
+        if at + octets >= end {
+            break (octets, Stop::Done);
+        }
+        let left = usize::try_from(end - at - octets).unwrap_or(usize::MAX);
+        match sendfile(&socket, &file, Some(&mut next), left) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => break (octets, Stop::Full),
+            Err(Errno::EINVAL | Errno::ENOSYS) => break (octets, Stop::Unable),
+            Err(Errno::EIO) => return Err(Errno::EIO.into()),
+            Err(_) => break (octets, Stop::Lost),
+        }
+    };
+    let socket = matches!(stop, Stop::Done | Stop::Full).then_some(socket);
+    Ok(Done { file, what: What::Sent(at, Sent { octets, socket, stop }) })
 }
 
 /// Octets that an ordinary user may still write on the file system of `path`.
@@ -59,3 +115,6 @@ pub(super) fn free_octets(path: &Path) -> io::Result<u64> {
 
 /// Octets that go to or come from the disk at a time: the way to another thread and back costs more than a small write.
 pub(super) const AT_ONCE: u64 = 256 * 1024;
+
+/// The same where they need no memory of ours.
+const SENT_AT_ONCE: u64 = 1024 * 1024;

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use crate::hold::chunks::Chunk;
 use crate::hold::file;
 use crate::hold::file::AT_ONCE;
 use crate::hold::file::Done;
+use crate::hold::file::Sent;
+use crate::hold::file::Stop;
+use crate::hold::file::What;
 
 /// A message on hold. Dropping it gives its memory, its file and its part of `total` back.
 pub struct Hold {
@@ -31,6 +35,24 @@ pub struct Hold {
     open: Option<Chunk>,
     job: Option<JoinHandle<io::Result<Done>>>,
     reading: Reading,
+    /// The job was begun before a rewind: what it read or sent is not asked for any more.
+    is_stale: bool,
+}
+
+/// What `fill` has done.
+#[derive(Debug)]
+pub enum Filled {
+    /// All of the message was handed out or sent.
+    End,
+    /// The socket is of no more use: whoever was to have the message is gone.
+    Lost,
+    /// To be written next.
+    Piece(Bytes),
+    /// The socket has taken octets; with `full` it takes no more for now.
+    Sent {
+        /// Wait until it has room before the next `fill`.
+        full: bool,
+    },
 }
 
 /// How far `fill` has come.
@@ -40,6 +62,12 @@ struct Reading {
     file: u64,
     /// From the file, to be handed out next.
     ready: VecDeque<Bytes>,
+    /// The file goes to a socket by itself.
+    sends: bool,
+    /// This one; away while a job has it.
+    socket: Option<OwnedFd>,
+    /// What became of that, to be told.
+    stop: Option<Stop>,
     /// The next of `pieces`.
     piece: usize,
 }
@@ -47,7 +75,8 @@ struct Reading {
 impl Hold {
     pub(super) fn new(account: Account, settings: Arc<Settings>) -> Self {
         let reading = Reading::default();
-        Self { account, settings, file: None, filed: 0, pieces: Vec::new(), open: None, job: None, reading }
+        let (pieces, is_stale) = (Vec::new(), false);
+        Self { account, settings, file: None, filed: 0, pieces, open: None, job: None, reading, is_stale }
     }
 
     /// Adds to the end of the message, in memory: call `flush` when `needs_flush` says so. A fill after this starts
@@ -109,19 +138,41 @@ impl Hold {
 
     /// The next `fill` begins at the start of the message again.
     pub fn rewind(&mut self) {
-        self.reading.file = 0;
-        self.reading.ready.clear();
-        self.reading.piece = 0;
+        self.reading = Reading::default();
+        self.is_stale = self.job.is_some();
     }
 
-    /// The next piece of the message; `None` at its end. May be dropped and called again at any time.
+    /// Whether a part of it is in a file, and can go from there to a socket.
+    pub fn has_file(&self) -> bool {
+        self.filed > 0
+    }
+
+    /// From the start again, and what is in the file goes to `socket`, which must not block.
+    pub fn rewind_to(&mut self, socket: OwnedFd) {
+        self.rewind();
+        (self.reading.sends, self.reading.socket) = (true, Some(socket));
+    }
+
+    /// Whether the next `fill` writes to the socket itself, so that all before it has to be written.
+    pub fn sends(&self) -> bool {
+        self.reading.sends && self.reading.file < self.filed
+    }
+
+    /// The next piece of the message, or a part of the file sent. May be dropped and called again at any time.
     ///
     /// # Errors
     ///
     /// `Io` when the file cannot be read, `NoRoom` or `Io` when a flush failed that nobody waited for.
-    pub async fn fill(&mut self) -> Result<Option<Bytes>, HoldFault> {
+    pub async fn fill(&mut self) -> Result<Filled, HoldFault> {
         while self.reading.ready.is_empty() {
             self.finish().await?;
+            match self.reading.stop.take() {
+                Some(Stop::Done) => return Ok(Filled::Sent { full: false }),
+                Some(Stop::Full) => return Ok(Filled::Sent { full: true }),
+                Some(Stop::Lost) => return Ok(Filled::Lost),
+                Some(Stop::Unable) => self.reading.sends = false,
+                None => {}
+            }
             if !self.reading.ready.is_empty() {
                 break;
             }
@@ -135,12 +186,12 @@ impl Hold {
             // The disk works while this piece is on its way to the backend.
             self.start_reading()?;
         }
-        Ok(piece)
+        Ok(piece.map_or(Filled::End, Filled::Piece))
     }
 
     /// Not while it is read: what was handed out already would be handed out again from the file.
     fn is_due(&self) -> bool {
-        let Reading { file, piece, ready } = &self.reading;
+        let Reading { file, piece, ready, .. } = &self.reading;
         if *file > 0 || *piece > 0 || !ready.is_empty() {
             return false;
         }
@@ -148,11 +199,11 @@ impl Hold {
         if self.filed == 0 { waiting > self.settings.memory } else { waiting >= AT_ONCE }
     }
 
-    fn next_in_memory(&mut self) -> Option<Bytes> {
+    fn next_in_memory(&mut self) -> Filled {
         self.close_chunk();
-        let piece = self.pieces.get(self.reading.piece).cloned()?;
+        let Some(piece) = self.pieces.get(self.reading.piece) else { return Filled::End };
         self.reading.piece += 1;
-        Some(piece)
+        Filled::Piece(piece.clone())
     }
 
     fn close_chunk(&mut self) {
@@ -170,8 +221,14 @@ impl Hold {
 
     fn start_reading(&mut self) -> Result<(), HoldFault> {
         let file = self.take_file()?;
-        let (at, end, chunks) = (self.reading.file, self.filed, self.account.shared.chunks.clone());
-        self.job = Some(spawn_blocking(move || file::read(file, at, end, &chunks)));
+        let (at, end) = (self.reading.file, self.filed);
+        self.job = Some(match self.reading.socket.take() {
+            Some(socket) => spawn_blocking(move || file::send(file, socket, at, end)),
+            None => {
+                let chunks = self.account.shared.chunks.clone();
+                spawn_blocking(move || file::read(file, at, end, &chunks))
+            }
+        });
         Ok(())
     }
 
@@ -186,10 +243,17 @@ impl Hold {
         self.job = None;
         let done = done.map_err(io::Error::other)??;
         self.file = Some(done.file);
-        // Pieces from elsewhere were asked for before a rewind.
-        if let Some((at, pieces)) = done.pieces.filter(|(at, _)| *at == self.reading.file) {
-            self.reading.file = at + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-            self.reading.ready.extend(pieces);
+        match done.what {
+            _ if std::mem::take(&mut self.is_stale) => {}
+            What::Read(at, pieces) => {
+                self.reading.file = at + pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+                self.reading.ready.extend(pieces);
+            }
+            What::Sent(at, Sent { octets, socket, stop }) => {
+                self.reading.file = at + octets;
+                (self.reading.socket, self.reading.stop) = (socket, Some(stop));
+            }
+            What::Written => {}
         }
         Ok(())
     }
@@ -205,6 +269,9 @@ impl std::fmt::Debug for Hold {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -229,11 +296,11 @@ mod tests {
 
     async fn read_all(hold: &mut Hold) -> Vec<u8> {
         let mut all = Vec::new();
-        while let Some(piece) = hold.fill().await.unwrap() {
+        while let Filled::Piece(piece) = hold.fill().await.unwrap() {
             assert!(!piece.is_empty());
             all.extend_from_slice(&piece);
         }
-        assert!(hold.fill().await.unwrap().is_none(), "the end stays the end");
+        assert!(matches!(hold.fill().await, Ok(Filled::End)), "the end stays the end");
         all
     }
 
@@ -278,7 +345,8 @@ mod tests {
         let mut hold = holds(&spool, 262_144, 1 << 30).begin(0).unwrap();
         let text = text(300_000);
         hold.push(&text).unwrap();
-        let mut all = hold.fill().await.unwrap().unwrap().to_vec();
+        let Filled::Piece(first) = hold.fill().await.unwrap() else { panic!("no piece") };
+        let mut all = first.to_vec();
         assert!(!hold.needs_flush());
         hold.flush().await.unwrap();
         all.extend(read_all(&mut hold).await);
@@ -300,6 +368,96 @@ mod tests {
             assert!(read_all(&mut hold).await == text, "after {pieces} pieces");
             hold.rewind();
         }
+    }
+
+    /// Takes all that `hold` has, by way of a socket where it can, and whether it was ever full.
+    async fn receive_all(hold: &mut Hold, mut end: &UnixStream) -> (Vec<u8>, bool) {
+        let (mut all, mut was_full) = (Vec::new(), false);
+        let mut part = vec![0; 1 << 20];
+        loop {
+            let full = match hold.fill().await.unwrap() {
+                Filled::End => return (all, was_full),
+                Filled::Piece(piece) => {
+                    all.extend_from_slice(&piece);
+                    continue;
+                }
+                Filled::Sent { full } => full,
+                Filled::Lost => panic!("lost"),
+            };
+            was_full |= full;
+            while let Ok(octets @ 1..) = end.read(&mut part) {
+                all.extend_from_slice(&part[..octets]);
+            }
+        }
+    }
+
+    fn sockets() -> (OwnedFd, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (ours.into(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_file_goes_to_a_socket_by_itself() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 262_144, 1 << 30).begin(0).unwrap();
+        let text = text(3_000_100);
+        push_all(&mut hold, &text, 300_000).await;
+        assert!(hold.has_file() && !hold.sends());
+        let (socket, end) = sockets();
+        hold.rewind_to(socket);
+        assert!(hold.sends());
+        let (all, was_full) = receive_all(&mut hold, &end).await;
+        assert!(all == text && was_full && !hold.sends());
+        for fills in 0..4 {
+            let (socket, first) = sockets();
+            hold.rewind_to(socket);
+            for _ in 0..fills {
+                hold.fill().await.unwrap();
+            }
+            give_up_on(hold.fill()).await;
+            let (socket, end) = sockets();
+            hold.rewind_to(socket);
+            assert!(receive_all(&mut hold, &end).await.0 == text, "{fills} fills before it was given up");
+            drop(first);
+        }
+        hold.rewind();
+        assert!(read_all(&mut hold).await == text);
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_other_side_is_gone_is_told() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
+        push_all(&mut hold, &text(300_000), 300_000).await;
+        let (socket, end) = sockets();
+        drop(end);
+        hold.rewind_to(socket);
+        assert!(matches!(hold.fill().await, Ok(Filled::Lost)));
+    }
+
+    #[tokio::test]
+    async fn what_takes_no_file_gets_pieces() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
+        let text = text(300_000);
+        push_all(&mut hold, &text, 300_000).await;
+        // sendfile to a file that is open for appending is EINVAL.
+        let odd = File::options().append(true).create(true).open(spool.path().join("odd")).unwrap();
+        hold.rewind_to(odd.into());
+        assert!(read_all(&mut hold).await == text);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_ends_early_is_a_fault() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
+        push_all(&mut hold, &text(300_000), 300_000).await;
+        hold.file.as_ref().unwrap().set_len(1000).unwrap();
+        let (socket, _end) = sockets();
+        hold.rewind_to(socket);
+        assert!(matches!(hold.fill().await, Err(HoldFault::Io(_))));
     }
 
     #[tokio::test]
@@ -373,10 +531,13 @@ mod tests {
                         // Done at once or given up: only a piece that came out counts.
                         tokio::select! {
                             biased;
-                            piece = hold.fill() => all.extend(piece.unwrap().unwrap_or_default()),
+                            filled = hold.fill() => match filled.unwrap() {
+                                Filled::Piece(piece) => all.extend(piece),
+                                other => assert!(matches!(other, Filled::End), "{other:?}"),
+                            },
                             () = std::future::ready(()) => {}
                         }
-                    } else if let Some(piece) = hold.fill().await.unwrap() {
+                    } else if let Filled::Piece(piece) = hold.fill().await.unwrap() {
                         all.extend_from_slice(&piece);
                     } else {
                         break;

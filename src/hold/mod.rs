@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::hold::chunks::Chunks;
+pub use crate::hold::message::Filled;
 pub use crate::hold::message::Hold;
 
 /// `[message]`: where and how much.

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
-use bytes::Bytes;
 use bytes::BytesMut;
 use tokio::sync::watch;
 use tokio::time::Sleep;
@@ -34,6 +33,7 @@ use crate::front::linger;
 use crate::front::outbox::Outbox;
 use crate::front::services::Services;
 use crate::front::stream::ClientStream;
+use crate::hold::Filled;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
 use crate::session::Session;
@@ -65,6 +65,8 @@ pub struct Driver {
     outbox: Outbox,
     /// The held message is on its way to the backend.
     sending_body: bool,
+    /// It goes there from its file, and the backend takes no more for now.
+    backend_full: bool,
     hold: Option<Box<Hold>>,
     claims: Claims,
     alarm: Pin<Box<Sleep>>,
@@ -86,7 +88,8 @@ enum Event {
     BackendWanted,
     Client(Done),
     Condition(Condition),
-    Filled(Result<Option<Bytes>, HoldFault>),
+    BackendRoom,
+    Filled(Result<Filled, HoldFault>),
     Flushed(Result<(), HoldFault>),
 }
 
@@ -119,6 +122,7 @@ impl Driver {
             replies: BytesMut::new(),
             outbox: Outbox::default(),
             sending_body: false,
+            backend_full: false,
             hold: None,
             claims: Claims::default(),
             alarm: Box::pin(tokio::time::sleep_until(now.monotonic.into())),
@@ -220,6 +224,14 @@ impl Driver {
             || self.owed.len() >= OWED_LIMIT
     }
 
+    /// Whether more of the held message may be on its way. What goes there from its file must not overtake what waits.
+    fn may_fill(&self) -> bool {
+        match &self.hold {
+            Some(hold) if hold.sends() => self.outbox.is_empty() && !self.backend_full,
+            _ => self.outbox.len() < OUTBOX_LIMIT,
+        }
+    }
+
     /// Waits for whatever happens first.
     async fn wait(&mut self) -> Event {
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
@@ -228,7 +240,7 @@ impl Driver {
             true => SHARED_ROOM,
             false => COMMAND_READ,
         };
-        let fills = self.sending_body && self.outbox.len() < OUTBOX_LIMIT;
+        let fills = self.sending_body && self.may_fill();
         let flushes = !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush());
         let idle = self.session.has_idle_backend();
         let alarmed = self.set_alarm();
@@ -248,6 +260,7 @@ impl Driver {
             alarm: alarmed.then_some(self.alarm.as_mut()),
             condition: &mut self.condition,
             backend: (&mut self.backend, backend_wish),
+            backend_full: self.backend_full,
             client: self.client.as_mut().map(|client| (client, client_wish)),
         };
         tokio::select! {
@@ -283,6 +296,7 @@ struct Streams<'a> {
     alarm: Option<Pin<&'a mut Sleep>>,
     condition: &'a mut Changes,
     backend: (&'a mut Backend, Wish<'a>),
+    backend_full: bool,
     client: Option<(&'a mut ClientStream, Wish<'a>)>,
 }
 
@@ -300,7 +314,10 @@ impl Streams<'_> {
         let event = match backend {
             Backend::Closed => Poll::Pending,
             Backend::Opening(opening) => opening.as_mut().poll(cx).map(Event::BackendOpen),
-            Backend::Open(connection) => poll_exchange(&mut **connection, wish, cx).map(Event::Backend),
+            Backend::Open(connection) => match poll_exchange(&mut **connection, wish, cx).map(Event::Backend) {
+                Poll::Pending if self.backend_full => connection.poll_room(cx).map(|()| Event::BackendRoom),
+                event => event,
+            },
         };
         match &mut self.client {
             Some((client, wish)) if event.is_pending() => poll_exchange(*client, wish, cx).map(Event::Client),

@@ -19,7 +19,7 @@ impl Driver {
         self.backend = Backend::Closed;
         self.replies.clear();
         self.outbox.clear();
-        self.sending_body = false;
+        (self.sending_body, self.backend_full) = (false, false);
     }
 
     pub(super) fn open_backend(&mut self, environment: Environment, helo: String) {
@@ -67,10 +67,16 @@ impl Driver {
     }
 
     pub(super) fn begin_sending(&mut self) {
-        if let Some(hold) = &mut self.hold {
-            hold.rewind();
-            self.sending_body = true;
+        let Some(hold) = &mut self.hold else { return };
+        let socket = match &self.backend {
+            Backend::Open(connection) if hold.has_file() => connection.socket(),
+            _ => None,
+        };
+        match socket {
+            Some(socket) => hold.rewind_to(socket),
+            None => hold.rewind(),
         }
+        (self.sending_body, self.backend_full) = (true, false);
     }
 
     pub(super) fn begin_hold(&mut self, expected: u64) {

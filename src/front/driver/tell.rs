@@ -9,6 +9,7 @@ use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::exchange::Done;
 use crate::front::stream::ClientStream;
+use crate::hold::Filled;
 use crate::session::event::BackendEnd;
 
 impl Driver {
@@ -21,13 +22,26 @@ impl Driver {
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done),
             Event::Condition(condition) => self.is_under(condition),
-            Event::Filled(Ok(Some(octets))) => self.outbox.push(octets),
-            Event::Filled(Ok(None)) => {
+            Event::BackendRoom => self.backend_full = false,
+            Event::Filled(Ok(filled)) => self.filled(filled),
+            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
+            Event::Flushed(Ok(())) => {}
+        }
+    }
+
+    fn filled(&mut self, filled: Filled) {
+        match filled {
+            Filled::End => {
                 self.sending_body = false;
                 self.session.handle_body_sent(self.now);
             }
-            Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
-            Event::Flushed(Ok(())) => {}
+            // What it had to say before it closed may still be there to be read.
+            Filled::Lost => self.sending_body = false,
+            Filled::Piece(octets) => self.outbox.push(octets),
+            Filled::Sent { full } => {
+                self.backend_full = full;
+                self.session.handle_backend_progress(self.now);
+            }
         }
     }
 
