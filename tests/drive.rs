@@ -38,6 +38,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -111,6 +112,37 @@ async fn a_client_that_never_reads_is_let_go() {
     assert!((300..=340).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
+/// From its file, and the backend takes less at a time than there is; then one that hangs up in the middle.
+#[tokio::test]
+async fn a_long_message_arrives_whole_or_not_at_all() {
+    let accept = fs::read_to_string("tests/dialogs/accept.txt").unwrap();
+    let dialog = Dialog::parse(&accept.replace("B 250-SIZE 1000", "B 250-SIZE 0"));
+    let octets: usize = 12 << 20;
+    let text: Vec<u8> = (0..octets / 16).flat_map(|line| format!("{line:014}\r\n").into_bytes()).collect();
+    for hangs_up in [false, true] {
+        let mut stage = Stage::new(&dialog).await;
+        let begin = dialog.lines.iter().position(|line| line.starts_with("P ")).unwrap();
+        for line in &dialog.lines[..begin] {
+            stage.step(line).await.unwrap();
+        }
+        stage.send([&text[..], b".\r\n"].concat()).await;
+        stage.step("b DATA").await.unwrap();
+        stage.step("B 354 go").await.unwrap();
+        let mut received = vec![0; if hangs_up { octets / 2 } else { octets + 3 }];
+        stage.backend.as_mut().unwrap().read_exact(&mut received).await.unwrap();
+        assert!(received.starts_with(&text[..received.len().min(octets)]));
+        let last = if hangs_up {
+            stage.backend = None;
+            "c 451 4.3.0 The mail server behind this one is not available, try again later [S]"
+        } else {
+            assert!(received.ends_with(b"\n.\r\n"));
+            stage.step("B 250 2.6.0 Accepted").await.unwrap();
+            "c 250 2.6.0 Accepted"
+        };
+        timeout(PATIENCE, stage.step(last)).await.unwrap().unwrap();
+    }
+}
+
 struct Stage {
     client: BufReader<DuplexStream>,
     listener: TcpListener,
@@ -137,7 +169,10 @@ async fn play(dialog: &Dialog) -> Result<(), String> {
 impl Stage {
     async fn new(dialog: &Dialog) -> Self {
         let scene = dialog.scene();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(8).unwrap();
         let target = Target::Tcp(listener.local_addr().unwrap().to_string());
         let connect = Duration::from_secs(10);
         let backends = backend::Settings {
@@ -150,7 +185,7 @@ impl Stage {
             connect,
         };
         let holds =
-            hold::Settings { memory: 65536, total: 1 << 20, spool: std::env::temp_dir(), min_free: 0, queue: None };
+            hold::Settings { memory: 65536, total: 1 << 25, spool: std::env::temp_dir(), min_free: 0, queue: None };
         let (condition, condition_receiver) = watch::channel(Condition::default());
         let seed = Seed::new([7; 16]);
         let services = Arc::new(Services {
