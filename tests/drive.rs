@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use portcullis::front::Condition;
 use portcullis::front::Handshakes;
 use portcullis::front::Services;
 use portcullis::front::driver::Driver;
+use portcullis::front::tls;
 use portcullis::hold;
 use portcullis::hold::Holds;
 use portcullis::policy::key::Seed;
@@ -33,16 +35,18 @@ use support::dialog::Dialog;
 use support::dialog::escape;
 use support::dialog::unescape;
 use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 #[tokio::test]
 async fn dialogs_go_the_same_through_the_loop() {
@@ -99,7 +103,7 @@ async fn time_limits_hold_in_the_loop() {
 /// Its window stays shut: replies pile up to their bound, then nothing more is read, and the time limits end it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_let_go() {
-    let stage = Stage::new(&Dialog::parse("= throttle shadow 5\nC EHLO c.example\n")).await;
+    let stage = Stage::new(&Dialog::parse("= throttle shadow 5\nC EHLO c.example\n"), None).await;
     let began = Instant::now();
     let mut client = stage.client.into_inner();
     client.write_all(b"EHLO c.example\r\n").await.unwrap();
@@ -112,15 +116,22 @@ async fn a_client_that_never_reads_is_let_go() {
     assert!((300..=340).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
-/// From its file, and the backend takes less at a time than there is; then one that hangs up in the middle.
+/// The backend takes less at a time than there is, or hangs up in the middle; in the clear the message goes there from
+/// its file, under TLS by way of memory.
 #[tokio::test]
 async fn a_long_message_arrives_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
+    let output = Command::new(script).arg("-o").arg(folder.path()).arg("localhost").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let pair = tls::Pair { certificate: folder.path().join("certificate.pem"), key: folder.path().join("key.pem") };
+    let secure = tls::acceptor(&[pair]).unwrap();
     let accept = fs::read_to_string("tests/dialogs/accept.txt").unwrap();
     let dialog = Dialog::parse(&accept.replace("B 250-SIZE 1000", "B 250-SIZE 0"));
     let octets: usize = 12 << 20;
     let text: Vec<u8> = (0..octets / 16).flat_map(|line| format!("{line:014}\r\n").into_bytes()).collect();
-    for hangs_up in [false, true] {
-        let mut stage = Stage::new(&dialog).await;
+    for (secure, hangs_up) in [(None, false), (None, true), (secure.clone(), false), (secure, true)] {
+        let mut stage = Stage::new(&dialog, secure).await;
         let begin = dialog.lines.iter().position(|line| line.starts_with("P ")).unwrap();
         for line in &dialog.lines[..begin] {
             stage.step(line).await.unwrap();
@@ -143,16 +154,22 @@ async fn a_long_message_arrives_whole_or_not_at_all() {
     }
 }
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 struct Stage {
     client: BufReader<DuplexStream>,
     listener: TcpListener,
-    backend: Option<BufReader<TcpStream>>,
+    /// Of a backend under TLS.
+    secure: Option<TlsAcceptor>,
+    backend: Option<BufReader<Box<dyn Stream>>>,
     together: Vec<u8>,
     _condition: watch::Sender<Condition>,
 }
 
 async fn play(dialog: &Dialog) -> Result<(), String> {
-    let mut stage = Stage::new(dialog).await;
+    let mut stage = Stage::new(dialog, None).await;
     for line in &dialog.lines {
         if let Some(seconds) = line.strip_prefix("@ ") {
             tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap())).await;
@@ -167,7 +184,7 @@ async fn play(dialog: &Dialog) -> Result<(), String> {
 }
 
 impl Stage {
-    async fn new(dialog: &Dialog) -> Self {
+    async fn new(dialog: &Dialog, secure: Option<TlsAcceptor>) -> Self {
         let scene = dialog.scene();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -178,8 +195,8 @@ impl Stage {
         let backends = backend::Settings {
             target,
             identity: Identity::None,
-            tls: Tls::Off,
-            verify: true,
+            tls: if secure.is_some() { Tls::Implicit } else { Tls::Off },
+            verify: secure.is_none(),
             hostname: "mx.example.org".into(),
             max: 4,
             connect,
@@ -204,7 +221,14 @@ impl Stage {
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
         tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), peer, watch::channel(None).1, services).run());
-        Self { client: BufReader::new(client), listener, backend: None, together: Vec::new(), _condition: condition }
+        Self {
+            client: BufReader::new(client),
+            listener,
+            secure,
+            backend: None,
+            together: Vec::new(),
+            _condition: condition,
+        }
     }
 
     async fn step(&mut self, line: &str) -> Result<(), String> {
@@ -218,8 +242,12 @@ impl Stage {
             "c" => return same(rest, &read_line(&mut self.client).await),
             "x" => return same("", &rest_of(&mut self.client).await),
             "o" => {
-                let accepted = self.listener.accept().await.unwrap();
-                self.backend = Some(BufReader::new(accepted.0));
+                let (accepted, _) = self.listener.accept().await.unwrap();
+                let stream: Box<dyn Stream> = match &self.secure {
+                    Some(secure) => Box::new(secure.accept(accepted).await.unwrap()),
+                    None => Box::new(accepted),
+                };
+                self.backend = Some(BufReader::new(stream));
             }
             "b" => return same(rest, &read_line(self.backend.as_mut().ok_or("no backend")?).await),
             "B" => {

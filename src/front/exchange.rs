@@ -33,8 +33,8 @@ pub(super) struct Wish<'a> {
 pub(super) enum Done {
     /// So many octets; 0 is the end.
     Read(io::Result<usize>),
-    /// So many octets.
-    Written(io::Result<usize>),
+    /// So many octets; `flushed`: with all before them they are on their way.
+    Written { result: io::Result<usize>, flushed: bool },
     /// All that was written is on its way.
     Flushed(io::Result<()>),
 }
@@ -48,7 +48,9 @@ pub(super) fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
     if let Some(outbox) = &mut wish.write
         && let Poll::Ready(result) = poll_write(stream, outbox, cx)
     {
-        return Poll::Ready(Done::Written(result));
+        // What TLS keeps back leaves in the same turn where it can.
+        let flushed = outbox.is_empty() && matches!(Pin::new(stream).poll_flush(cx), Poll::Ready(Ok(())));
+        return Poll::Ready(Done::Written { result, flushed });
     }
     if wish.flush
         && wish.write.is_none()
@@ -108,3 +110,39 @@ thread_local! {
 
 /// Octets of it.
 pub(super) const SHARED_ROOM: usize = 16 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use tokio::io::BufStream;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// As under TLS: what is written stays until it is flushed.
+    #[tokio::test]
+    async fn what_is_kept_back_leaves_in_the_same_turn_or_when_there_is_room() {
+        for (room, at_once) in [(1024, true), (16, false)] {
+            let (ours, mut theirs) = duplex(room);
+            let mut stream = BufStream::new(ours);
+            let mut outbox = Outbox::default();
+            outbox.push(Bytes::from(vec![b'x'; 100]));
+            let mut wish = Wish { read: None, write: Some(&mut outbox), flush: false };
+            let done = poll_fn(|cx| poll_exchange(&mut stream, &mut wish, cx)).await;
+            assert!(matches!(done, Done::Written { result: Ok(100), flushed } if flushed == at_once), "{done:?}");
+            let mut taken = vec![0; 100];
+            if !at_once {
+                let mut wish = Wish { read: None, write: None, flush: true };
+                let flushed = poll_fn(|cx| poll_exchange(&mut stream, &mut wish, cx));
+                let (done, read) = tokio::join!(flushed, theirs.read_exact(&mut taken));
+                assert!(matches!(done, Done::Flushed(Ok(()))) && read.is_ok(), "{done:?}");
+            } else {
+                theirs.read_exact(&mut taken).await.unwrap();
+            }
+            assert_eq!(taken, [b'x'; 100]);
+        }
+    }
+}

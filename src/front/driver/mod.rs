@@ -63,6 +63,7 @@ pub struct Driver {
     backend: Backend,
     replies: BytesMut,
     outbox: Outbox,
+    backend_flushed: bool,
     /// The held message is on its way to the backend.
     sending_body: bool,
     /// It goes there from its file, and the backend takes no more for now.
@@ -121,6 +122,7 @@ impl Driver {
             backend: Backend::Closed,
             replies: BytesMut::new(),
             outbox: Outbox::default(),
+            backend_flushed: true,
             sending_body: false,
             backend_full: false,
             hold: None,
@@ -254,7 +256,7 @@ impl Driver {
         let backend_wish = Wish {
             read: Some((&mut self.replies, COMMAND_READ)),
             write: writes.then_some(&mut self.outbox),
-            flush: false,
+            flush: !self.backend_flushed,
         };
         let mut streams = Streams {
             alarm: alarmed.then_some(self.alarm.as_mut()),

@@ -19,7 +19,7 @@ impl Driver {
         self.backend = Backend::Closed;
         self.replies.clear();
         self.outbox.clear();
-        (self.sending_body, self.backend_full) = (false, false);
+        (self.sending_body, self.backend_full, self.backend_flushed) = (false, false, true);
     }
 
     pub(super) fn open_backend(&mut self, environment: Environment, helo: String) {

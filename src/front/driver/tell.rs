@@ -8,7 +8,6 @@ use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::exchange::Done;
-use crate::front::stream::ClientStream;
 use crate::hold::Filled;
 use crate::session::event::BackendEnd;
 
@@ -61,15 +60,15 @@ impl Driver {
                 self.heard = octets;
                 self.session.handle_client_heard();
             }
-            Done::Written(Ok(_)) => {
-                self.flushed = !matches!(self.client, Some(ClientStream::Tls(_)));
+            Done::Written { result: Ok(_), flushed } => {
+                self.flushed = flushed;
                 self.written();
             }
             Done::Flushed(Ok(())) => {
                 self.flushed = true;
                 self.written();
             }
-            Done::Read(Err(_)) | Done::Written(Err(_)) | Done::Flushed(Err(_)) => {
+            Done::Read(Err(_)) | Done::Written { result: Err(_), .. } | Done::Flushed(Err(_)) => {
                 self.client = None;
                 self.client_ended = true;
                 self.owed.clear();
@@ -89,17 +88,25 @@ impl Driver {
     fn backend_did(&mut self, done: Done) {
         match done {
             Done::Read(Ok(1..)) => {
-                let written = self.outbox.is_empty() && !self.sending_body;
+                let written = self.outbox.is_empty() && self.backend_flushed && !self.sending_body;
                 let more_is_due = self.session.handle_backend(&mut self.replies, written, self.now);
                 if more_is_due && let Backend::Open(connection) = &self.backend {
                     connection.acknowledge();
                 }
             }
-            Done::Written(Ok(_)) => self.session.handle_backend_progress(self.now),
-            Done::Flushed(_) => {}
+            Done::Written { result: Ok(_), flushed } => {
+                self.backend_flushed = flushed;
+                self.session.handle_backend_progress(self.now);
+            }
+            Done::Flushed(result) => {
+                self.backend_flushed = true;
+                if result.is_ok() {
+                    self.session.handle_backend_progress(self.now);
+                }
+            }
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
             // What it had to say before it closed may still be there to be read.
-            Done::Written(Err(_)) => self.outbox.clear(),
+            Done::Written { result: Err(_), .. } => self.outbox.clear(),
         }
     }
 
