@@ -37,9 +37,9 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
         values.push(("blocked", loaded.senders.display().to_string()));
     }
     values.push(("folder", starting.folder.display().to_string()));
-    // Nothing else in the folder etc: it is watched.
-    starting.write("etc/blocked", &blocked())?;
-    let file = starting.write("etc/portcullis.toml", &(text(&values) + &more))?;
+    // As below /etc: this folder and the one above are watched, and the log is in neither.
+    starting.write("etc/portcullis/blocked", &blocked())?;
+    let file = starting.write("etc/portcullis/portcullis.toml", &(text(&values) + &more))?;
     let mut command = starting.group.command(PathBuf::from(env!("CARGO_BIN_EXE_portcullis")));
     let log = starting.spawn(command.arg("serve").arg("-c").arg(&file), "portcullis.log")?;
     starting.until_greeting(&log, address)
