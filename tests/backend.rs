@@ -38,6 +38,8 @@ async fn sessions_come_and_go_and_leave_nothing() {
     timeout(LONG, all_closed(before)).await.expect("descriptors left open");
     tcp_connections_are_counted().await;
     timeout(LONG, all_closed(before)).await.expect("descriptors left open");
+    sessions_are_kept_for_the_next_client().await;
+    timeout(LONG, all_closed(before)).await.expect("descriptors left open");
     another_backend_has_other_offers();
 }
 
@@ -47,7 +49,7 @@ async fn programs_come_and_go(count: usize, heard: &mpsc::Receiver<String>) {
         let backends = &backends;
         async move {
             let visitor = visitor(u8::try_from(number % 200).unwrap());
-            let mut connection = backends.open(&visitor).await.unwrap();
+            let mut connection = backends.open(&visitor, false).await.unwrap();
             connection.write_all(b"NOOP\r\n").await.unwrap();
             let mut echo = [0; 6];
             connection.read_exact(&mut echo).await.unwrap();
@@ -65,7 +67,7 @@ async fn programs_come_and_go(count: usize, heard: &mpsc::Receiver<String>) {
 
 async fn a_program_that_fails_is_logged(heard: &mpsc::Receiver<String>) {
     let backends = Backends::new(spawn("exit 3", 4));
-    drop(backends.open(&visitor(1)).await.unwrap());
+    drop(backends.open(&visitor(1), false).await.unwrap());
     assert_eq!(next(heard).await, "DEBUG backend ended status=exit status: 3");
 }
 
@@ -73,22 +75,55 @@ async fn tcp_connections_are_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap().to_string();
     let backends = Backends::new(tcp(&server, 2));
-    let mut connection = backends.open(&visitor(1)).await.unwrap();
+    let mut connection = backends.open(&visitor(1), false).await.unwrap();
     let (mut accepted, _) = listener.accept().await.unwrap();
     accepted.write_all(b"220 a\r\n").await.unwrap();
     let mut greeting = [0; 7];
     connection.read_exact(&mut greeting).await.unwrap();
     assert_eq!(&greeting, b"220 a\r\n");
 
-    let other = backends.open(&visitor(2)).await.unwrap();
+    let other = backends.open(&visitor(2), false).await.unwrap();
     backends.update(Settings { connect: Duration::ZERO, ..tcp(&server, 2) });
-    assert_eq!(backends.open(&visitor(3)).await.unwrap_err(), OpenFault::Busy);
+    assert_eq!(backends.open(&visitor(3), false).await.unwrap_err(), OpenFault::Busy);
     assert!(!backends.crowded(), "who gave up does not wait");
     drop(other);
     backends.update(tcp(&server, 4));
-    assert!(backends.open(&visitor(3)).await.is_ok());
+    assert!(backends.open(&visitor(3), false).await.is_ok());
     drop(connection);
     assert_eq!(accepted.read(&mut greeting).await.unwrap(), 0, "the server hears the end");
+    assert_eq!(backends.taken(), 0);
+}
+
+async fn sessions_are_kept_for_the_next_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = Settings { keepalive: 2, ..tcp(&listener.local_addr().unwrap().to_string(), 2) };
+    let backends = Backends::new(settings.clone());
+    let first = backends.open(&visitor(1), false).await.unwrap();
+    let (mut end, _) = listener.accept().await.unwrap();
+    assert!(!first.is_greeted());
+    backends.keep(first);
+    assert_eq!(backends.taken(), 1, "it is counted while it is kept");
+    let mut again = backends.open(&visitor(2), false).await.unwrap();
+    assert!(again.is_greeted() && backends.taken() == 1);
+    again.write_all(b"EHLO b\r\n").await.unwrap();
+    let mut heard = [0; 8];
+    end.read_exact(&mut heard).await.unwrap();
+    backends.keep(again);
+    // Suspect: all that are kept end.
+    let anew = backends.open(&visitor(2), true).await.unwrap();
+    assert!(!anew.is_greeted());
+    let mut rest = String::new();
+    end.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "QUIT\r\n");
+    // Under other settings it is not kept; and one that knows its client never is.
+    backends.update(Settings { connect: LONG / 2, ..settings.clone() });
+    backends.keep(anew);
+    assert_eq!(backends.taken(), 0);
+    backends.update(Settings { identity: Identity::Xclient, ..settings.clone() });
+    backends.keep(backends.open(&visitor(1), false).await.unwrap());
+    assert_eq!(backends.taken(), 0);
+    backends.update(Settings { keepalive: 0, ..settings });
+    backends.keep(backends.open(&visitor(1), false).await.unwrap());
     assert_eq!(backends.taken(), 0);
 }
 
@@ -117,6 +152,7 @@ fn tcp(server: &str, max: usize) -> Settings {
         verify: true,
         hostname: "mx.example.org".to_owned(),
         max,
+        keepalive: 0,
         connect: LONG,
     }
 }

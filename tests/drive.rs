@@ -71,8 +71,17 @@ async fn dialogs_go_the_same_through_the_loop() {
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
     let from_outside = |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'U', 'X']);
-    let scene_only =
-        ["backend_starttls", "greet_delay", "no_room", "hold full", "starttls", "add_received", "handshake"];
+    let scene_only = [
+        "backend_starttls",
+        "greet_delay",
+        "no_room",
+        "hold full",
+        "starttls",
+        "add_received",
+        "handshake",
+        "keep_backend",
+        "kept",
+    ];
     let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));
     // How much of a message that is too large has been streamed when that shows is a matter of cuts.
     let has = |setting: &str| dialog.head.iter().any(|line| line.starts_with(setting));
@@ -199,6 +208,7 @@ impl Stage {
             verify: secure.is_none(),
             hostname: "mx.example.org".into(),
             max: 4,
+            keepalive: 0,
             connect,
         };
         let holds =

@@ -114,6 +114,35 @@ fn believes(postfix: &Postfix, identity: &str) {
     assert!(!log.contains("client=localhost[127.0.0.1]"), "it saw us: {log}");
 }
 
+/// The second client is served by the session that the first has left, also under TLS, and told apart by our own Received
+/// line. (With XCLIENT it could not be: Postfix takes that once a session.)
+#[test]
+fn a_kept_session_serves_the_next_client() {
+    let encrypted = format!("{CERTIFICATE}smtpd_tls_security_level = encrypt\n");
+    for (more, keys) in [("", ""), (&*encrypted, "tls = \"starttls\"\nverify = false\n")] {
+        let postfix = Postfix::start(more);
+        let house = House::new();
+        house.control("rcpthosts", "example.org\n");
+        let target = format!("tcp = \"{}\"\nkeepalive = 4\n{keys}", postfix.address);
+        let proxy = house.serve(&target, Lines::default());
+        let clients: Vec<Client> = [5, 6, 7]
+            .map(|last| {
+                let mut client = Client::from(Ipv4Addr::new(127, 0, 0, last), proxy.address);
+                expect("250", &client.deliver("a@b.example", "joe@example.org", LETTER));
+                expect("221", &client.command("QUIT"));
+                client
+            })
+            .into();
+        let served = || postfix.log().matches(": client=").count();
+        until("Postfix has written its log", || served() == clients.len());
+        // One more, by which the test waits for Postfix to listen, says nothing.
+        let log = postfix.log();
+        let silent = log.matches("lost connection after CONNECT").count();
+        assert_eq!(log.matches(": connect from ").count() - silent, 1, "{log}");
+        assert!(!log.contains("lost connection after EHLO"), "{log}");
+    }
+}
+
 fn make_certificate(folder: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
     let output = Command::new(script).arg("-o").arg(folder).arg("127.0.0.1").output().unwrap();

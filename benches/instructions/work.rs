@@ -115,7 +115,7 @@ impl House {
                 session.handle_answer(Answer::default(), self.now);
             }
             Output::OpenBackend { .. } => {
-                session.handle_backend_open(self.now);
+                session.handle_backend_open(false, self.now);
                 says(session, b"220 b\r\n");
             }
             Output::Backend(octets) if octets.starts_with(b"EHLO") => {

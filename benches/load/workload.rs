@@ -202,8 +202,18 @@ const W5S: Shape = Shape { act: Act::Undeclared, ..W3 };
 const W7H: Shape = Shape { act: Act::Handshake, tls: true, connections: 100, ..W1 };
 const W7M: Shape = Shape { tls: true, acts: 20, ..W1 };
 
-const SMALL: &[System] =
-    &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront, HaproxySmtpfront];
+const SMALL: &[System] = &[
+    Direct,
+    Haproxy,
+    Portcullis,
+    PortcullisKeepalive,
+    Nginx,
+    Postfix,
+    Haraka,
+    Smtpfront,
+    PortcullisSmtpfront,
+    HaproxySmtpfront,
+];
 const RELAYS: &[System] = &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront];
 const LARGE: &[System] = &[
     Direct,

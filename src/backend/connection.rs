@@ -8,24 +8,29 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
+use futures_util::FutureExt;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
 use nix::poll::PollTimeout;
 use nix::poll::poll;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
 use tokio::io::DuplexStream;
 use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use crate::backend::OpenFault;
+use crate::backend::Settings;
 use crate::backend::Visitor;
 use crate::backend::maildir;
 use crate::backend::places::Place;
@@ -34,6 +39,18 @@ use crate::backend::tls::Secure;
 /// An open session with the backend.
 pub struct Connection {
     stream: Stream,
+    /// What it was opened under, when it may serve another client after this one.
+    terms: Option<Terms>,
+    /// Another client was served before, so that no greeting comes.
+    is_greeted: bool,
+}
+
+/// Of a session that may be kept.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) settings: Arc<Settings>,
+    /// It is not kept after that.
+    pub(super) until: Instant,
 }
 
 enum Stream {
@@ -48,11 +65,12 @@ enum Stream {
         stream: TcpStream,
         /// For STARTTLS.
         secure: Option<Box<Secure>>,
-        place: Place,
+        /// None while it is kept for the next client.
+        place: Option<Place>,
     },
     Tls {
         stream: Box<TlsStream<TcpStream>>,
-        _place: Place,
+        place: Option<Place>,
     },
 }
 
@@ -65,19 +83,70 @@ impl Connection {
             server.await;
             drop(place);
         });
-        Self { stream: Stream::Pipe(ours) }
+        Self::new(Stream::Pipe(ours))
     }
 
     pub(super) fn spawn(stream: UnixStream, open: oneshot::Sender<()>) -> Self {
-        Self { stream: Stream::Spawn { stream, _open: open } }
+        Self::new(Stream::Spawn { stream, _open: open })
     }
 
     pub(super) fn tcp(stream: TcpStream, secure: Option<Secure>, place: Place) -> Self {
-        Self { stream: Stream::Tcp { stream, secure: secure.map(Box::new), place } }
+        Self::new(Stream::Tcp { stream, secure: secure.map(Box::new), place: Some(place) })
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, place: Place) -> Self {
-        Self { stream: Stream::Tls { stream: Box::new(stream), _place: place } }
+        Self::new(Stream::Tls { stream: Box::new(stream), place: Some(place) })
+    }
+
+    fn new(stream: Stream) -> Self {
+        Self { stream, terms: None, is_greeted: false }
+    }
+
+    /// It may be kept for the next client under these terms.
+    pub(super) fn on(self, terms: Terms) -> Self {
+        Self { terms: Some(terms), ..self }
+    }
+
+    pub(super) fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    /// Its place, which is given back when it is dropped; from now on the session is nobody's.
+    pub(super) fn leave(&mut self) -> Option<Place> {
+        match &mut self.stream {
+            Stream::Tcp { place, .. } | Stream::Tls { place, .. } => place.take(),
+            Stream::Pipe(_) | Stream::Spawn { .. } => None,
+        }
+    }
+
+    /// The session is that of the client who has `taken`.
+    pub(super) fn enter(&mut self, taken: Place) {
+        self.is_greeted = true;
+        match &mut self.stream {
+            Stream::Tcp { place, .. } | Stream::Tls { place, .. } => *place = Some(taken),
+            Stream::Pipe(_) | Stream::Spawn { .. } => {}
+        }
+    }
+
+    /// Whether it has served another client before: it does not greet again.
+    pub fn is_greeted(&self) -> bool {
+        self.is_greeted
+    }
+
+    /// Whether nothing has come, not even its end.
+    pub(super) fn is_quiet(&self) -> bool {
+        let socket = match &self.stream {
+            Stream::Tcp { stream, .. } => stream.as_fd(),
+            Stream::Tls { stream, .. } => stream.get_ref().0.as_fd(),
+            Stream::Pipe(_) | Stream::Spawn { .. } => return false,
+        };
+        let mut asked = [PollFd::new(socket, PollFlags::POLLIN)];
+        matches!(poll(&mut asked, PollTimeout::ZERO), Ok(0))
+    }
+
+    /// Ends it. QUIT is a courtesy: it goes out at once or not at all.
+    pub fn end(mut self) {
+        let _ = self.write_all(b"QUIT\r\n").now_or_never();
     }
 
     /// The TLS handshake, after the backend's 220 to STARTTLS.
@@ -88,7 +157,8 @@ impl Connection {
         match self.stream {
             Stream::Tcp { stream, secure: Some(secure), place } => {
                 let stream = secure.connect(stream).await.map_err(OpenFault::Unavailable)?;
-                Ok(Self::tls(stream, place))
+                let stream = Stream::Tls { stream: Box::new(stream), place };
+                Ok(Self { stream, terms: self.terms, is_greeted: false })
             }
             _ => Err(OpenFault::Unavailable("this backend has no TLS".to_owned())),
         }

@@ -5,6 +5,7 @@
 //! server is the exception: it is a backend).
 
 mod connection;
+mod kept;
 mod maildir;
 mod offers;
 mod places;
@@ -25,6 +26,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
+use crate::backend::connection::Terms;
+use crate::backend::kept::Kept;
 use crate::backend::offers::Offers;
 use crate::backend::places::Place;
 use crate::backend::places::Places;
@@ -98,6 +101,8 @@ pub struct Settings {
     pub hostname: String,
     /// Sessions with it at a time.
     pub max: usize,
+    /// Sessions of a tcp backend that are kept for the next client; 0 for none.
+    pub keepalive: usize,
     /// Time limit of a free place, and again of the connection, and again of the greeting.
     pub connect: Duration,
 }
@@ -123,6 +128,7 @@ pub struct Backends {
     /// Made once for each settings: the system's certificates are many.
     secure: Mutex<Option<Result<Secure, String>>>,
     places: Places,
+    kept: Kept,
     offers: Offers,
 }
 
@@ -140,7 +146,8 @@ impl Backends {
     pub fn new(settings: Settings) -> Self {
         let places = Places::new(settings.max);
         let secure = Mutex::new(secure(&settings));
-        Self { settings: Mutex::new(Arc::new(settings)), secure, places, offers: Offers::default() }
+        let settings = Mutex::new(Arc::new(settings));
+        Self { settings, secure, places, kept: Kept::new(KEPT_FOR), offers: Offers::default() }
     }
 
     /// Rules from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
@@ -151,21 +158,48 @@ impl Backends {
         if before.target != self.settings().target {
             self.offers.forget();
         }
+        self.kept.clear();
     }
 
-    /// Waits at most `connect` for a free place (one client holds at most half of `max`), then connects or starts the
-    /// program within `connect`. Who is dropped while waiting leaves the queue. Needs a tokio runtime.
+    /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client holds at most half of `max`), then connects or starts the
+    /// program within `connect`. Who is dropped while waiting leaves the queue. Needs a tokio runtime. `anew`: one that was
+    /// kept would not do, and those that are left are suspect.
     ///
     /// # Errors
     /// No place in time, or no backend.
-    pub async fn open(&self, visitor: &Visitor) -> Result<Connection, OpenFault> {
+    pub async fn open(&self, visitor: &Visitor, anew: bool) -> Result<Connection, OpenFault> {
         let waiting = self.places.take(visitor.client.ip());
         let place = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
         // Read after the wait: a reload may have moved the backend meanwhile.
         let settings = self.settings();
+        if anew {
+            self.kept.clear();
+        } else if let Some(mut connection) = self.kept.take() {
+            connection.enter(place);
+            return Ok(connection);
+        }
         let secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let secure = secure.transpose().map_err(OpenFault::Unavailable)?;
         connect(&settings, secure, visitor, place).await.map_err(OpenFault::Unavailable)
+    }
+
+    /// Takes a session back whose client has left it, greeted, idle and in order. It is kept for the next one, if that is
+    /// wanted, else it ends. Needs a tokio runtime.
+    pub fn keep(&self, mut connection: Connection) {
+        let (settings, now) = (self.settings(), now());
+        let holds = |terms: &&Terms| Arc::ptr_eq(&terms.settings, &settings) && terms.until > now;
+        if settings.keepalive == 0 || connection.terms().filter(holds).is_none() {
+            return connection.end();
+        }
+        // In this order: whoever gets the place must not find nothing kept and open one more.
+        let place = connection.leave();
+        self.kept.put(connection, settings.keepalive, now);
+        drop(place);
+    }
+
+    /// Ends the sessions that are kept.
+    pub fn end_kept(&self) {
+        self.kept.clear();
     }
 
     /// Resolves when `client`'s session should give its place up, because somebody waits whom that would help. Each
@@ -179,9 +213,9 @@ impl Backends {
         self.places.crowded()
     }
 
-    /// Places taken: connections, and children that have not ended yet.
+    /// Places taken: connections, kept ones too, and children that have not ended yet.
     pub fn taken(&self) -> usize {
-        self.places.taken()
+        self.places.taken() + self.kept.len()
     }
 
     /// Resolves when no connection is open and every child has ended.
@@ -238,7 +272,7 @@ fn secure(settings: &Settings) -> Option<Result<Secure, String>> {
 }
 
 async fn connect(
-    settings: &Settings,
+    settings: &Arc<Settings>,
     secure: Option<Secure>,
     visitor: &Visitor,
     place: Place,
@@ -257,13 +291,16 @@ async fn connect(
                     .await
                     .map_err(|why| format!("{server}: {why}"))?;
             }
-            match secure {
+            let connection = match secure {
                 Some(secure) if settings.tls == Tls::Implicit => {
                     let stream = secure.connect(stream).await.map_err(|why| format!("{server}: {why}"))?;
-                    Ok(Connection::tls(stream, place))
+                    Connection::tls(stream, place)
                 }
-                secure => Ok(Connection::tcp(stream, secure, place)),
-            }
+                secure => Connection::tcp(stream, secure, place),
+            };
+            let terms = || Terms { settings: settings.clone(), until: now() + USED_FOR };
+            // One that knows who the client is serves no other.
+            Ok(if settings.identity == Identity::None { connection.on(terms()) } else { connection })
         }
     }
 }
@@ -272,3 +309,10 @@ async fn connect(
 fn now() -> Instant {
     Instant::now()
 }
+
+/// As long as a session keeps an idle backend for itself.
+const KEPT_FOR: Duration = Duration::from_secs(20);
+
+/// A session with the backend serves clients for so long, from its connection on (Postfix:
+/// smtp_connection_reuse_time_limit).
+const USED_FOR: Duration = Duration::from_secs(300);

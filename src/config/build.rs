@@ -156,6 +156,7 @@ fn session(file: &File) -> session::settings::Settings {
         // The others write their own.
         add_received: is_tcp && identity == Identity::None,
         backend_starttls: is_tcp && file.backend.tls == backend::Tls::Starttls,
+        keep_backend: file.backend.keepalive > 0,
         xclient: is_tcp && identity == Identity::Xclient,
     }
 }
@@ -168,6 +169,7 @@ fn backend(file: &File, folder: &Path) -> backend::Settings {
         verify: file.backend.verify,
         hostname: String::new(),
         max: file.backend.max.map_or(40, number),
+        keepalive: number(file.backend.keepalive),
         connect: file.backend.connect,
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Stage {
     answers: VecDeque<Answer>,
     handshake_fails: bool,
     backend: Backend,
+    /// A backend session waits for the next open.
+    kept: bool,
     dots_accepted: usize,
     /// Answers that allow to absorb.
     absorbable: usize,
@@ -94,6 +96,8 @@ impl Stage {
             answers: VecDeque::new(),
             handshake_fails: false,
             backend: Backend::default(),
+            // Whatever another client left.
+            kept: options.late,
             dots_accepted: 0,
             absorbable: 0,
             mails: Mails::default(),
@@ -227,11 +231,13 @@ impl Stage {
             }
             Output::CloseClient => self.closed = true,
             Output::DropBackend { .. } => self.backend = Backend::default(),
-            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
-            Output::OpenBackend { .. } => {
-                self.backend.due.push_back(b"220 b\r\n");
-                self.session.handle_backend_open(now);
+            Output::KeepBackend => {
+                assert!(!self.backend.in_body, "in the middle of a message");
+                self.backend = Backend::default();
+                self.kept = true;
             }
+            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
+            Output::OpenBackend { anew, .. } => self.open_backend(anew),
             Output::Record(record) => self.mails.note(&record),
             Output::StartTls => {
                 self.input.clear();
@@ -241,6 +247,14 @@ impl Stage {
             Output::Hold(octets) => canonical(&octets),
             Output::HoldDrop | Output::Tell(_) => {}
         }
+    }
+
+    fn open_backend(&mut self, anew: bool) {
+        let greeted = mem::take(&mut self.kept) && !anew;
+        if !greeted {
+            self.backend.due.push_back(b"220 b\r\n");
+        }
+        self.session.handle_backend_open(greeted, self.now);
     }
 }
 
@@ -311,7 +325,7 @@ fn snapshot(options: Options) -> Arc<Snapshot> {
         ..Policy::default()
     };
     let mut settings = Config::default_without_file().complete(&ControlValues::default()).session;
-    settings.starttls = true;
+    (settings.starttls, settings.keep_backend) = (true, true);
     settings.hold = !options.stream;
     if options.reject {
         settings.bare_newline = BareNewline::Reject;

@@ -228,6 +228,7 @@ async fn end(condition: &watch::Sender<Condition>, door: &Arc<Door>, reload: &Re
     condition.send_modify(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
+    reload.services.backends.end_kept();
     // Who came in the last moment hears 421.
     let _ = timeout(LAST_WORD, door.all_told()).await;
     // What has happened since the last second.

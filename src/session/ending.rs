@@ -239,8 +239,8 @@ impl Session {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now.monotonic);
         let settings = &self.snapshot.settings;
         if passed(self.relay.deadline(settings.backend_connect, settings.backend_reply)) {
-            self.relay.close(&mut self.output);
-            self.backend_lost(BackendEnd::Lost, now);
+            self.output.push_back(Output::DropBackend { quit: false });
+            self.handle_backend_end(BackendEnd::Lost, now);
         }
         if passed(self.idle_backend_deadline()) {
             self.relay.close(&mut self.output);

@@ -298,8 +298,8 @@ impl Session {
             return;
         }
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        let starttls = self.snapshot.settings.backend_starttls;
-        let preface = Preface { starttls, identification: self.identification() };
+        let (starttls, keep) = (self.snapshot.settings.backend_starttls, self.snapshot.settings.keep_backend);
+        let preface = Preface { starttls, identification: self.identification(), keep };
         self.relay.open(&self.environment, helo, preface, now.monotonic, &mut self.output);
         let Some(transaction) = &self.transaction else { return };
         if let Some(code) = transaction.mail_code {

@@ -63,6 +63,8 @@ pub enum Output {
     Ask(Box<Question>),
     /// Answer with `handle_backend_open` or `handle_backend_end`.
     OpenBackend {
+        /// Not one that another client has used.
+        anew: bool,
         /// What the backend is started in.
         environment: Environment,
         /// The client's own name for itself.
@@ -79,6 +81,8 @@ pub enum Output {
         /// It is idle: say QUIT first.
         quit: bool,
     },
+    /// It is greeted, idle and in order: another client may use it. If none is to, it ends with QUIT.
+    KeepBackend,
     /// Keep a message; answer with `handle_hold`.
     HoldBegin {
         /// The declared size, 0 when there is none.

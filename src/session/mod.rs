@@ -200,9 +200,9 @@ impl Session {
         self.held(result, now);
     }
 
-    /// The backend's connection stands, or is under TLS now.
-    pub fn handle_backend_open(&mut self, now: Now) {
-        self.relay.opened(now.monotonic, &mut self.output);
+    /// The backend's connection stands, or is under TLS now. `greeted`: another client has used it, and no greeting comes.
+    pub fn handle_backend_open(&mut self, greeted: bool, now: Now) {
+        self.relay.opened(greeted, now.monotonic, &mut self.output);
     }
 
     /// Octets from the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was said, is
@@ -229,7 +229,7 @@ impl Session {
 
     /// The backend's connection ended, or never stood.
     pub fn handle_backend_end(&mut self, end: BackendEnd, now: Now) {
-        if !self.relay.is_closed() {
+        if !self.relay.is_closed() && !self.relay.begin_anew(&self.environment, now.monotonic, &mut self.output) {
             self.relay.forget();
             self.backend_lost(end, now);
         }
@@ -319,6 +319,11 @@ impl Session {
     }
 
     fn backend_said(&mut self, event: Event, now: Now) {
+        if !matches!(event, Event::Ready(_) | Event::Reply(..)) && self.relay.is_on_trial() {
+            self.output.push_back(Output::DropBackend { quit: false });
+            self.relay.begin_anew(&self.environment, now.monotonic, &mut self.output);
+            return;
+        }
         match event {
             Event::Ready(offer) => self.backend_ready(offer, now),
             Event::Reply(Step::Auth, reply) => self.auth_replied(&reply, now),

@@ -8,7 +8,7 @@
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client's side ended after our close, `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped, `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
+//! dropped (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
 
 use std::collections::VecDeque;
@@ -69,6 +69,8 @@ pub struct Scene {
     pub no_room: bool,
     pub handshake_fails: bool,
     pub hold: Result<(), HoldEnd>,
+    /// Backend sessions that other clients have left.
+    pub kept: usize,
 }
 
 impl Dialog {
@@ -101,6 +103,7 @@ struct Builder {
     no_room: bool,
     handshake_fails: bool,
     hold: Result<(), HoldEnd>,
+    kept: usize,
 }
 
 impl Default for Builder {
@@ -122,6 +125,7 @@ impl Default for Builder {
             no_room: false,
             handshake_fails: false,
             hold: Ok(()),
+            kept: 0,
         }
     }
 }
@@ -176,6 +180,8 @@ impl Builder {
             "handshake" if value == "fails" => self.handshake_fails = true,
             "hold" if value == "off" => self.settings.hold = false,
             "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
+            "keep_backend" => self.settings.keep_backend = true,
+            "kept" => self.kept = value.parse().unwrap(),
             "limit" => self.policy.size.limit = Some(value.parse().unwrap()),
             "max_errors" => self.settings.max_errors = value.parse().unwrap(),
             "max_hops" => self.policy.hops.max = value.parse().unwrap(),
@@ -233,6 +239,7 @@ impl Builder {
             no_room: self.no_room,
             handshake_fails: self.handshake_fails,
             hold: self.hold,
+            kept: self.kept,
         }
     }
 }
@@ -260,6 +267,7 @@ pub fn settings() -> Settings {
         backend_connect: Duration::from_secs(10),
         add_received: false,
         backend_starttls: false,
+        keep_backend: false,
         xclient: false,
     }
 }
@@ -472,7 +480,7 @@ impl Player {
             Output::Backend(octets) => self.say("b", &octets),
             Output::BackendStartTls => {
                 self.transcript.push("T".into());
-                self.session.handle_backend_open(now);
+                self.session.handle_backend_open(false, now);
             }
             Output::BackendBody => {
                 let held = std::mem::take(&mut self.held);
@@ -492,9 +500,12 @@ impl Player {
                 self.session.handle_hold(self.scene.hold, now);
             }
             Output::HoldDrop => self.claims.hold(None),
-            Output::OpenBackend { .. } => {
-                self.transcript.push("o".into());
-                self.session.handle_backend_open(now);
+            Output::KeepBackend => self.transcript.push("q kept".into()),
+            Output::OpenBackend { anew, .. } => {
+                let greeted = !anew && self.scene.kept > 0;
+                self.scene.kept -= usize::from(greeted);
+                self.transcript.push(if greeted { "o kept" } else { "o" }.into());
+                self.session.handle_backend_open(greeted, now);
             }
             Output::Record(record) => self.transcript.push(format!("r {}", describe(&record))),
             Output::StartTls => {

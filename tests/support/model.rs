@@ -247,7 +247,7 @@ impl<'a> Conversation<'a> {
                 self.session.handle_body_sent(now);
             }
             Output::Client(octets) if self.listens => self.said.extend_from_slice(&octets),
-            Output::DropBackend { .. } => {
+            Output::DropBackend { .. } | Output::KeepBackend => {
                 (self.in_body, self.asked) = (false, false);
                 self.heard.clear();
                 self.replies.clear();
@@ -255,7 +255,7 @@ impl<'a> Conversation<'a> {
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
             Output::HoldDrop => self.claims.hold(None),
             Output::OpenBackend { .. } => {
-                self.session.handle_backend_open(now);
+                self.session.handle_backend_open(false, now);
                 self.backend("220 b\r\n");
             }
             Output::Tell(fact) => {

@@ -33,6 +33,7 @@ pub(super) enum What {
 
 pub(super) const MARKS: &[Mark] = &[
     cpu("W1", Portcullis, Haproxy, 1.0),
+    cpu("W1", PortcullisKeepalive, Haproxy, 1.0),
     cpu("W2", Portcullis, Haproxy, 1.0),
     cpu("W2p", Portcullis, Haproxy, 1.2),
     cpu("W3", PortcullisStreamed, Haproxy, 1.15),

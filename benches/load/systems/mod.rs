@@ -56,6 +56,8 @@ pub(crate) enum System {
     HaproxySmtpfront,
     /// This crate
     Portcullis,
+    /// The same, keeping sessions with the backend for the next client
+    PortcullisKeepalive,
     /// The same, keeping no message
     PortcullisStreamed,
     /// The same, keeping 34 MiB in memory

@@ -18,6 +18,7 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
     let mut values = vec![("listen", address.to_string()), ("backend", format!("tcp = \"{sink}\""))];
     let mut more = String::new();
     match system {
+        System::PortcullisKeepalive => values.push(("backend", format!("tcp = \"{sink}\"\nkeepalive = 100"))),
         System::PortcullisStreamed => values.push(("message", "hold = false".to_owned())),
         System::PortcullisInMemory => values.push(("message", "hold_memory = \"64MiB\"".to_owned())),
         System::PortcullisSmtpfront => values.push(("backend", spawning(starting)?)),

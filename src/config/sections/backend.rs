@@ -28,6 +28,7 @@ pub(crate) struct Backend {
     pub(crate) tls: Tls,
     pub(crate) verify: bool,
     pub(crate) max: Option<u64>,
+    pub(crate) keepalive: u64,
     pub(crate) connect: Duration,
     pub(crate) reply: Duration,
 }
@@ -44,6 +45,7 @@ impl Backend {
         let (tls, verify) = tls(section, &targets);
         let environment = environment(section);
         let max = section.number("max", 1..=1_000_000).map(|written| written.value);
+        let keepalive = keepalive(section, &targets, identity);
         let (connect, reply) = section.table("timeout", |timeout| {
             let connect = timeout.parsed("connect", time_limit).map_or(CONNECT, |written| written.value);
             (connect, timeout.parsed("reply", time_limit).map_or(REPLY, |written| written.value))
@@ -51,7 +53,7 @@ impl Backend {
         let keys = ["maildir", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
         let mut written: Vec<At> = keys.map(|key| section.key_at(key)).collect();
         written.sort();
-        Self { at: section.at(), targets, written, environment, identity, tls, verify, max, connect, reply }
+        Self { at: section.at(), targets, written, environment, identity, tls, verify, max, keepalive, connect, reply }
     }
 }
 
@@ -143,6 +145,18 @@ fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
         section.findings().fault(at, "backend.tls is for a tcp backend; leave it out");
     }
     (value, verify)
+}
+
+/// A session that knows one client serves no other: by its environment, by a PROXY header, or by XCLIENT, which Postfix takes
+/// once a session.
+fn keepalive(section: &mut Section<'_>, targets: &[Written<Target>], identity: Identity) -> u64 {
+    let Some(Written { value, at }) = section.number("keepalive", 0..=100_000) else { return 0 };
+    let others = !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
+    if value > 0 && (others || identity != Identity::None) {
+        let what = "backend.keepalive is for a tcp backend that does not hear of the client, identity = \"none\"; leave it out";
+        section.findings().fault(at, what);
+    }
+    value
 }
 
 const CONNECT: Duration = Duration::from_secs(10);

@@ -200,7 +200,8 @@ impl Driver {
                 self.sending_body = false;
                 self.claims.hold(None);
             }
-            Output::OpenBackend { environment, helo } => self.open_backend(environment, helo),
+            Output::KeepBackend => self.keep_backend(),
+            Output::OpenBackend { anew, environment, helo } => self.open_backend(anew, environment, helo),
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
             // Boxed, so that the sessions that wait do not have the room of its buffers.
             Output::StartTls => Box::pin(self.start_tls()).await,

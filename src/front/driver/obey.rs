@@ -1,8 +1,5 @@
 //! What the session wants, done.
 
-use futures_util::FutureExt;
-use tokio::io::AsyncWriteExt;
-
 use crate::backend::Visitor;
 use crate::front::clock;
 use crate::front::condition::Condition;
@@ -22,7 +19,18 @@ impl Driver {
         (self.sending_body, self.backend_full, self.backend_flushed) = (false, false, true);
     }
 
-    pub(super) fn open_backend(&mut self, environment: Environment, helo: String) {
+    /// Another client may have it.
+    pub(super) fn keep_backend(&mut self) {
+        let is_quiet = self.replies.is_empty() && self.outbox.is_empty() && self.backend_flushed;
+        if let Backend::Open(connection) = std::mem::replace(&mut self.backend, Backend::Closed)
+            && is_quiet
+        {
+            self.services.backends.keep(*connection);
+        }
+        self.forget_backend();
+    }
+
+    pub(super) fn open_backend(&mut self, anew: bool, environment: Environment, helo: String) {
         let visitor = Visitor {
             client: self.peer.client,
             local: self.peer.local,
@@ -31,7 +39,7 @@ impl Driver {
             environment,
         };
         let services = self.services.clone();
-        self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor).await }));
+        self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor, anew).await }));
     }
 
     pub(super) fn secure_backend(&mut self) {
@@ -55,13 +63,12 @@ impl Driver {
         }
     }
 
-    /// QUIT is a courtesy: it goes out at once or not at all.
     pub(super) fn drop_backend(&mut self, quit: bool) {
-        if let Backend::Open(connection) = &mut self.backend
+        if let Backend::Open(connection) = std::mem::replace(&mut self.backend, Backend::Closed)
             && quit
             && self.outbox.is_empty()
         {
-            let _ = connection.write_all(b"QUIT\r\n").now_or_never();
+            connection.end();
         }
         self.forget_backend();
     }

@@ -113,8 +113,9 @@ impl Driver {
     fn backend_opened(&mut self, result: Result<Connection, OpenFault>) {
         match result {
             Ok(connection) => {
+                let greeted = connection.is_greeted();
                 self.backend = Backend::Open(Box::new(connection));
-                self.session.handle_backend_open(self.now);
+                self.session.handle_backend_open(greeted, self.now);
             }
             Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy),
             Err(OpenFault::Unavailable(why)) => {

@@ -14,8 +14,10 @@ use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 
 /// What a backend session begins with.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::session) struct Preface {
+    /// Another client may use the session after this one.
+    pub(in crate::session) keep: bool,
     pub(in crate::session) starttls: bool,
     /// Attributes of XCLIENT; none when the backend hears of the client otherwise.
     pub(in crate::session) identification: Option<Vec<(&'static str, String)>>,
@@ -54,10 +56,7 @@ impl Relay {
                 out.push_back(Output::Backend(format!("HELO {}\r\n", self.helo).into()));
                 None
             }
-            Link::Helo if reply.code == 250 => {
-                self.link = Link::Ready;
-                Some(Event::Ready(Offer::default()))
-            }
+            Link::Helo if reply.code == 250 => Some(self.ready(Offer::default())),
             Link::Greeting | Link::Ehlo | Link::Helo if reply.is_permanent() || reply.is_transient() => {
                 Some(Event::Refused(reply))
             }
@@ -77,13 +76,17 @@ impl Relay {
             return None;
         }
         let Some(identification) = self.preface.identification.take() else {
-            self.link = Link::Ready;
-            return Some(Event::Ready(self.offer.clone()));
+            return Some(self.ready(self.offer.clone()));
         };
         let Some(known) = &self.offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
         out.push_back(Output::Backend(xclient::command(&identification, known)));
         self.link = Link::Xclient;
         None
+    }
+
+    fn ready(&mut self, offer: Offer) -> Event {
+        (self.link, self.trial) = (Link::Ready, None);
+        Event::Ready(offer)
     }
 
     pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {

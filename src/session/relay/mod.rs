@@ -39,6 +39,11 @@ pub(super) struct Relay {
     /// It has left us: only now can a reply be about the whole message.
     dot_written: bool,
     active: Instant,
+    /// The session was another client's before, and is only ours when it has answered EHLO: what to begin a new one with
+    /// when it does not.
+    trial: Option<Box<Preface>>,
+    /// It has heard AUTH, or refused something: the next client would have to bear that.
+    is_spent: bool,
 }
 
 /// Which request a reply belongs to.
@@ -110,6 +115,8 @@ impl Relay {
             dot_sent: false,
             dot_written: false,
             active: now,
+            trial: None,
+            is_spent: false,
         }
     }
 
@@ -140,6 +147,7 @@ impl Relay {
             // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
             Link::Opening | Link::Handshake => Some(self.active + 2 * connect + BACKSTOP),
             Link::Greeting => Some(self.active + connect),
+            Link::Ehlo if self.is_on_trial() => Some(self.active + connect),
             Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => Some(self.active + reply),
             Link::Ready if self.outstanding.is_empty() => None,
             Link::Ready => Some(self.active + reply),
@@ -159,13 +167,34 @@ impl Relay {
             return;
         }
         *self = Self { link: Link::Opening, helo: helo.into(), preface, ..Self::new(now) };
-        out.push_back(Output::OpenBackend { environment: environment.clone(), helo: helo.to_owned() });
+        out.push_back(Output::OpenBackend { anew: false, environment: environment.clone(), helo: helo.to_owned() });
+    }
+
+    /// Whether another client has used this session before, and it has not yet shown that it serves this one too.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// One that was on trial is gone: nothing but EHLO was said, so a new one takes its place. False: it was none.
+    pub(super) fn begin_anew(&mut self, environment: &Environment, now: Instant, out: &mut VecDeque<Output>) -> bool {
+        let Some(preface) = self.trial.take() else { return false };
+        (self.link, self.preface, self.reader, self.active) = (Link::Opening, *preface, ReplyReader::default(), now);
+        self.is_spent = false;
+        let helo = self.helo.as_ref().to_owned();
+        out.push_back(Output::OpenBackend { anew: true, environment: environment.clone(), helo });
+        true
     }
 
     /// The connection stands, and its greeting is awaited; or it is under TLS, and begins anew (RFC 3207 section 4.2).
-    pub(super) fn opened(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+    pub(super) fn opened(&mut self, greeted: bool, now: Instant, out: &mut VecDeque<Output>) {
         self.active = now;
         match self.link {
+            // EHLO begins anew where a client has left (RFC 5321 section 4.1.4).
+            Link::Opening if greeted => {
+                self.trial = Some(Box::new(self.preface.clone()));
+                self.preface.starttls = false;
+                self.say_hello(out);
+            }
             Link::Opening => self.link = Link::Greeting,
             Link::Handshake => self.say_hello(out),
             _ => {}
@@ -226,7 +255,8 @@ impl Relay {
     pub(super) fn close(&mut self, out: &mut VecDeque<Output>) {
         if self.link != Link::Closed {
             let quit = self.idle_since().is_some();
-            out.push_back(Output::DropBackend { quit });
+            let keep = quit && self.preface.keep && !self.is_spent && !self.in_transaction;
+            out.push_back(if keep { Output::KeepBackend } else { Output::DropBackend { quit } });
         }
         self.forget();
     }
@@ -265,6 +295,7 @@ impl Relay {
                 return Some(Event::Broken);
             };
             self.active = now;
+            self.is_spent |= reply.code >= 400;
             self.dot_written = self.dot_sent && written;
             let event = self.take(reply, out);
             // What was said in the clear behind the 220 is nobody's (RFC 3207 section 5).
@@ -322,7 +353,10 @@ impl Relay {
             self.active = now;
             out.push_back(Output::Backend(queued.request.wire(&self.offer)));
             let step = match queued.request {
-                Request::Auth(_) => Step::Auth,
+                Request::Auth(_) => {
+                    self.is_spent = true;
+                    Step::Auth
+                }
                 Request::Data => Step::Data,
                 Request::Mail(_) => {
                     self.in_transaction = true;
