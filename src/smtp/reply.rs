@@ -290,6 +290,7 @@ impl Offer {
 /// Appends the answer to EHLO (RFC 5321 section 4.1.1.1): our name, then a line for each keyword.
 pub fn ehlo(hostname: &str, offer: &Offer, out: &mut BytesMut) {
     let mut last = out.len();
+    out.reserve(USUAL_EHLO);
     for line in std::iter::once(Cow::from(hostname)).chain(offer.keywords()) {
         last = out.len();
         out.put_slice(b"250-");
@@ -333,6 +334,8 @@ fn seconds(wait: Duration) -> u64 {
 
 /// Octets with CRLF (RFC 5321 section 4.5.3.1.5).
 const MAX_REPLY_LINE: usize = 512;
+/// Octets in which the answer to EHLO mostly has room.
+const USUAL_EHLO: usize = 192;
 const CUT: &str = "...";
 
 #[cfg(test)]

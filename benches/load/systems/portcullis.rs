@@ -38,6 +38,7 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
         values.push(("blocked", loaded.senders.display().to_string()));
     }
     values.push(("folder", starting.folder.display().to_string()));
+    fs::create_dir_all(starting.folder.join("spool"))?;
     // As below /etc: this folder and the one above are watched, and the log is in neither.
     starting.write("etc/portcullis/blocked", &blocked())?;
     let file = starting.write("etc/portcullis/portcullis.toml", &(text(&values) + &more))?;
@@ -93,6 +94,7 @@ blocked = [\"{blocked}\"]
 limit = \"{limit}\"
 [message]
 {message}
+spool = \"{folder}/spool\"
 [repeat]
 {repeat}
 limit = 0
