@@ -161,9 +161,9 @@ impl Backends {
         self.kept.clear();
     }
 
-    /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client holds at most half of `max`), then connects or starts the
-    /// program within `connect`. Who is dropped while waiting leaves the queue. Needs a tokio runtime. `anew`: one that was
-    /// kept would not do, and those that are left are suspect.
+    /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client holds at
+    /// most half of `max`), then connects or starts the program within `connect`. Who is dropped while waiting leaves the
+    /// queue. Needs a tokio runtime. `anew`: one that was kept would not do, and those that are left are suspect.
     ///
     /// # Errors
     /// No place in time, or no backend.
@@ -174,7 +174,7 @@ impl Backends {
         let settings = self.settings();
         if anew {
             self.kept.clear();
-        } else if let Some(mut connection) = self.kept.take() {
+        } else if let Some(mut connection) = self.take_kept(&settings) {
             connection.enter(place);
             return Ok(connection);
         }
@@ -187,14 +187,24 @@ impl Backends {
     /// wanted, else it ends. Needs a tokio runtime.
     pub fn keep(&self, mut connection: Connection) {
         let (settings, now) = (self.settings(), now());
-        let holds = |terms: &&Terms| Arc::ptr_eq(&terms.settings, &settings) && terms.until > now;
-        if settings.keepalive == 0 || connection.terms().filter(holds).is_none() {
+        if settings.keepalive == 0 || !may_serve(&connection, &settings, now) {
             return connection.end();
         }
         // In this order: whoever gets the place must not find nothing kept and open one more.
         let place = connection.leave();
         self.kept.put(connection, settings.keepalive, now);
         drop(place);
+    }
+
+    /// A reload may have come between the look at the settings and the keeping: they are looked at once more.
+    fn take_kept(&self, settings: &Arc<Settings>) -> Option<Connection> {
+        loop {
+            let connection = self.kept.take()?;
+            if may_serve(&connection, settings, now()) {
+                return Some(connection);
+            }
+            connection.end();
+        }
     }
 
     /// Ends the sessions that are kept.
@@ -269,6 +279,11 @@ fn secure(settings: &Settings) -> Option<Result<Secure, String>> {
         Target::Tcp(server) if settings.tls != Tls::Off => Some(Secure::new(server, settings.verify, settings.connect)),
         _ => None,
     }
+}
+
+/// Whether it may serve another client, under `settings`.
+fn may_serve(connection: &Connection, settings: &Arc<Settings>, now: Instant) -> bool {
+    connection.terms().is_some_and(|terms| Arc::ptr_eq(&terms.settings, settings) && terms.until > now)
 }
 
 async fn connect(
