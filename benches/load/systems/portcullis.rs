@@ -38,12 +38,13 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
         values.push(("blocked", loaded.senders.display().to_string()));
     }
     values.push(("folder", starting.folder.display().to_string()));
+    fs::create_dir_all(starting.folder.join("log"))?;
     fs::create_dir_all(starting.folder.join("spool"))?;
-    // As below /etc: this folder and the one above are watched, and the log is in neither.
+    // As below /etc: this folder and all above are watched, and what is written all the time is in none of them.
     starting.write("etc/portcullis/blocked", &blocked())?;
     let file = starting.write("etc/portcullis/portcullis.toml", &(text(&values) + &more))?;
     let mut command = starting.group.command(PathBuf::from(env!("CARGO_BIN_EXE_portcullis")));
-    let log = starting.spawn(command.arg("serve").arg("-c").arg(&file), "portcullis.log")?;
+    let log = starting.spawn(command.arg("serve").arg("-c").arg(&file), "log/portcullis.log")?;
     starting.until_greeting(&log, address)
 }
 
