@@ -44,7 +44,8 @@ impl Rounds<'_> {
         let running = self.start(&self.options.systems(load.systems, load.shape), load.setup(), report);
         let closed = self.table(load, &running, self.options.extent(), report);
         let rate = |system| closed.rows.iter().find(|row| row.system == system).and_then(Row::rate);
-        if let Some(open) = self.options.open_rate(load, rate(load.peer).map(|rate| rate / 2.0)) {
+        let saturated = [load.peer, System::Portcullis].into_iter().filter_map(rate).min_by(f64::total_cmp);
+        if let Some(open) = self.options.open_rate(load, saturated.map(|rate| rate / 2.0)) {
             let fast = |running: &Running| rate(running.system).is_some_and(|rate| rate > open * ROOM);
             let (fast, slow): (Vec<Running>, Vec<Running>) = running.into_iter().partition(fast);
             for system in slow {

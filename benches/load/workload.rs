@@ -70,7 +70,7 @@ pub(crate) struct Load {
     pub(crate) ceiling: System,
     /// Whose CPU the others are compared with.
     pub(crate) peer: System,
-    /// Worth a look at half of the peer's rate.
+    /// Worth a look at half of the saturated rate.
     pub(crate) half: bool,
 }
 
