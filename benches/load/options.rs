@@ -36,7 +36,8 @@ pub(crate) struct Options {
     /// Messages, or what else is counted, of one run at most
     #[arg(long, default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     total: u32,
-    /// Open loop at half of what HAProxy or Portcullis took, the less of both, after the closed one (W1, W2) [default where all workloads run]
+    /// Open loop at half of what HAProxy or Portcullis took, the less of both, after the closed one (W1, W2)
+    /// [default where all workloads run]
     #[arg(long)]
     half: bool,
     /// Open loop at so many a second, after the closed one (all but W6)

@@ -46,7 +46,7 @@ pub struct Connection {
 }
 
 /// Of a session that may be kept.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Terms {
     pub(super) settings: Arc<Settings>,
     /// It is not kept after that.

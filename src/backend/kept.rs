@@ -1,6 +1,6 @@
 //! Sessions with a tcp backend that one client has left, greeted and idle, for the next one: it needs no connection of its
-//! own then. It must not keep more than it was told, nor any for long, and a session that has a place has it back before
-//! it is counted here, so that places and kept sessions together stay within `max`.
+//! own then. It must not keep more than it was told, nor any for long. A session in here has no place: who puts it in gives
+//! the place back after that, who takes it out has one before, so that both together stay within `max`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

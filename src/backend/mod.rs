@@ -1,8 +1,8 @@
 //! The SMTP server or UCSPI program behind us: tcp, spawn, maildir.
 //!
 //! A session asks [`Backends`] for a [`Connection`] and speaks SMTP over it. What is said is no business of this
-//! folder: it opens, limits, and cleans up, and must not read or write a word of SMTP itself (the maildir's own small
-//! server is the exception: it is a backend).
+//! folder: it opens, limits, and cleans up, and must not read or write a word of SMTP itself, but for the QUIT with which
+//! a session ends (the maildir's own small server is the exception: it is a backend).
 
 mod connection;
 mod kept;

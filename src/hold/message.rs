@@ -304,6 +304,15 @@ mod tests {
         all
     }
 
+    /// A message of so many octets, nearly all of them in a file.
+    async fn filed(octets: usize) -> (tempfile::TempDir, Hold, Vec<u8>) {
+        let spool = tempfile::tempdir().unwrap();
+        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
+        let text = text(octets);
+        push_all(&mut hold, &text, 300_000).await;
+        (spool, hold, text)
+    }
+
     /// Polls a future once and drops it.
     async fn give_up_on<F: Future>(future: F) {
         tokio::select! { biased; _ = future => {}, () = std::future::ready(()) => {} }
@@ -355,10 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_rewind_in_the_middle_starts_over() {
-        let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
-        let text = text(1_500_000);
-        push_all(&mut hold, &text, 300_000).await;
+        let (_spool, mut hold, text) = filed(1_500_000).await;
         for pieces in 0..12 {
             for _ in 0..pieces {
                 hold.fill().await.unwrap();
@@ -428,9 +434,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_socket_whose_other_side_is_gone_is_told() {
-        let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
-        push_all(&mut hold, &text(300_000), 300_000).await;
+        let (_spool, mut hold, _) = filed(300_000).await;
         let (socket, end) = sockets();
         drop(end);
         hold.rewind_to(socket);
@@ -439,10 +443,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_no_file_gets_pieces() {
-        let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
-        let text = text(300_000);
-        push_all(&mut hold, &text, 300_000).await;
+        let (spool, mut hold, text) = filed(300_000).await;
         // sendfile to a file that is open for appending is EINVAL.
         let odd = File::options().append(true).create(true).open(spool.path().join("odd")).unwrap();
         hold.rewind_to(odd.into());
@@ -451,9 +452,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_ends_early_is_a_fault() {
-        let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
-        push_all(&mut hold, &text(300_000), 300_000).await;
+        let (_spool, mut hold, _) = filed(300_000).await;
         hold.file.as_ref().unwrap().set_len(1000).unwrap();
         let (socket, _end) = sockets();
         hold.rewind_to(socket);

@@ -321,8 +321,7 @@ impl Session {
     fn backend_said(&mut self, event: Event, now: Now) {
         if !matches!(event, Event::Ready(_) | Event::Reply(..)) && self.relay.is_on_trial() {
             self.output.push_back(Output::DropBackend { quit: false });
-            self.relay.begin_anew(&self.environment, now.monotonic, &mut self.output);
-            return;
+            return self.handle_backend_end(BackendEnd::Lost, now);
         }
         match event {
             Event::Ready(offer) => self.backend_ready(offer, now),

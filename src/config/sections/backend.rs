@@ -127,8 +127,7 @@ fn environment(section: &mut Section<'_>) -> Vec<(Written<String>, String)> {
 fn identity(section: &mut Section<'_>, targets: &[Written<Target>]) -> Identity {
     let choices = [("none", Identity::None), ("proxy", Identity::Proxy), ("xclient", Identity::Xclient)];
     let Some(Written { value, at }) = section.choice("identity", &choices) else { return Identity::None };
-    let others = !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
-    if value != Identity::None && others {
+    if value != Identity::None && is_no_tcp(targets) {
         section.findings().fault(at, "backend.identity is for a tcp backend, the others know the client; leave it out");
     }
     value
@@ -140,8 +139,7 @@ fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
     let tls = section.choice("tls", &choices);
     let verify = section.flag("verify").is_none_or(|verify| verify.value);
     let Some(Written { value, at }) = tls else { return (Tls::Off, verify) };
-    let others = !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
-    if value != Tls::Off && others {
+    if value != Tls::Off && is_no_tcp(targets) {
         section.findings().fault(at, "backend.tls is for a tcp backend; leave it out");
     }
     (value, verify)
@@ -151,12 +149,16 @@ fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
 /// once a session.
 fn keepalive(section: &mut Section<'_>, targets: &[Written<Target>], identity: Identity) -> u64 {
     let Some(Written { value, at }) = section.number("keepalive", 0..=100_000) else { return 0 };
-    let others = !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
-    if value > 0 && (others || identity != Identity::None) {
+    if value > 0 && (is_no_tcp(targets) || identity != Identity::None) {
         let what = "backend.keepalive is for a tcp backend that does not hear of the client, identity = \"none\"; leave it out";
         section.findings().fault(at, what);
     }
     value
+}
+
+/// A backend is named, and it is not reached over a network.
+fn is_no_tcp(targets: &[Written<Target>]) -> bool {
+    !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)))
 }
 
 const CONNECT: Duration = Duration::from_secs(10);
