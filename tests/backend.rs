@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -130,7 +131,7 @@ async fn sessions_are_kept_for_the_next_client() {
 fn another_backend_has_other_offers() {
     let backends = Backends::new(tcp("127.0.0.1:1", 1));
     let environment = Environment::default();
-    let offer = Offer { size: Some(5), ..Offer::default() };
+    let offer = Arc::new(Offer { size: Some(5), ..Offer::NONE });
     assert_eq!(backends.offer(&environment), None);
     backends.learn(&environment, offer.clone());
     backends.update(tcp("127.0.0.1:1", 2));

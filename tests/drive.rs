@@ -226,11 +226,11 @@ impl Stage {
         });
         let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
         let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
-        let mut session = Session::new("S".into(), scene.snapshot, seed, peer.clone(), now);
+        let mut session = Session::new("S".into(), scene.snapshot, seed, peer, now);
         session.handle_offer(scene.offer, true);
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
-        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), peer, watch::channel(None).1, services).run());
+        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services).run());
         Self {
             client: BufReader::new(client),
             listener,

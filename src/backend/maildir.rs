@@ -12,6 +12,8 @@ use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::LazyLock;
 
 use bytes::BufMut;
 use bytes::Bytes;
@@ -26,9 +28,13 @@ use crate::backend::maildir::delivery::Delivery;
 use crate::smtp::reply::Offer;
 
 /// What the answer to EHLO below offers.
-pub(super) fn offer() -> Offer {
-    Offer { size: Some(0), eight_bit_mime: true, pipelining: true, smtputf8: true, enhanced: true, ..Offer::default() }
+pub(super) fn offer() -> Arc<Offer> {
+    static OFFER: LazyLock<Arc<Offer>> = LazyLock::new(|| Arc::new(OFFERED));
+    OFFER.clone()
 }
+
+const OFFERED: Offer =
+    Offer { size: Some(0), eight_bit_mime: true, pipelining: true, smtputf8: true, enhanced: true, ..Offer::NONE };
 
 /// Serves one session on `stream` until it quits or hangs up. A message that was not ended with its final dot, or not
 /// answered with 250, leaves no file behind.

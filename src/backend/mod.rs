@@ -234,7 +234,7 @@ impl Backends {
     }
 
     /// What the backend offered last under these variables, and whether that was within the last minute.
-    pub fn offer(&self, environment: &Environment) -> Option<(Offer, bool)> {
+    pub fn offer(&self, environment: &Environment) -> Option<(Arc<Offer>, bool)> {
         // Our own server's offer needs not be learned.
         if matches!(self.settings().target, Target::Maildir(_)) {
             return Some((maildir::offer(), true));
@@ -243,7 +243,7 @@ impl Backends {
     }
 
     /// Remembers what the backend offered under these variables.
-    pub fn learn(&self, environment: &Environment, offer: Offer) {
+    pub fn learn(&self, environment: &Environment, offer: Arc<Offer>) {
         self.offers.learn(environment.key(), offer, now());
     }
 

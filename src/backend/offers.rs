@@ -2,6 +2,7 @@
 //! It must not grow with what strangers send: sets come from tcprules, and the oldest of a thousand is thrown out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -19,19 +20,19 @@ pub(super) struct Offers {
 
 #[derive(Debug)]
 struct Learned {
-    offer: Offer,
+    offer: Arc<Offer>,
     at: Instant,
 }
 
 impl Offers {
     /// The last offer, and whether it is fresh.
-    pub(super) fn find(&self, key: u64, now: Instant) -> Option<(Offer, bool)> {
+    pub(super) fn find(&self, key: u64, now: Instant) -> Option<(Arc<Offer>, bool)> {
         let learned = self.lock();
         let found = learned.get(&key)?;
         Some((found.offer.clone(), now.saturating_duration_since(found.at) < FRESH))
     }
 
-    pub(super) fn learn(&self, key: u64, offer: Offer, now: Instant) {
+    pub(super) fn learn(&self, key: u64, offer: Arc<Offer>, now: Instant) {
         let mut learned = self.lock();
         if learned.len() >= MAX_OFFERS && !learned.contains_key(&key) {
             let oldest = learned.iter().min_by_key(|(_, entry)| entry.at).map(|(key, _)| *key);
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!([known(0), known(1), known(2), known(1001)], [true, false, true, true]);
     }
 
-    fn sized(size: u64) -> Offer {
-        Offer { size: Some(size), ..Offer::default() }
+    fn sized(size: u64) -> Arc<Offer> {
+        Arc::new(Offer { size: Some(size), ..Offer::NONE })
     }
 }

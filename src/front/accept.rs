@@ -130,20 +130,30 @@ impl Door {
             false => stream.into_std().map(Arrived::Elsewhere),
         };
         let Ok(arrived) = arrived else { return };
+        // Boxed: what only a beginning needs is given back before the session, which may last.
+        let beginning = Box::pin(door.let_in(arrived, client, implicit_tls));
         seat.handle().clone().spawn(async move {
-            let _here = (open, seat);
-            // What only a beginning needs is given back before the session, which may last.
-            match Box::pin(door.let_in(arrived, client, implicit_tls)).await {
-                Ok(Some((driver, _counted))) => driver.run().await,
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%client, %error, "connection"),
-            }
+            let Some((driver, counted)) = beginning.await else { return drop((open, seat)) };
+            driver.run().await;
+            drop((counted, open, seat));
         });
     }
 
-    /// The order of DESIGN: PROXY header, limits, TLS; tcprules are the session's.
     async fn let_in(
         self: Arc<Self>,
+        arrived: Arrived,
+        client: SocketAddr,
+        implicit_tls: bool,
+    ) -> Option<(Box<Driver>, Counted)> {
+        self.begin(arrived, client, implicit_tls).await.unwrap_or_else(|error| {
+            tracing::debug!(%client, %error, "connection");
+            None
+        })
+    }
+
+    /// The order of DESIGN: PROXY header, limits, TLS; tcprules are the session's.
+    async fn begin(
+        &self,
         arrived: Arrived,
         client: SocketAddr,
         implicit_tls: bool,
@@ -179,26 +189,26 @@ impl Door {
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None };
-        let driver = self.begin(stream, peer, admission, settings.greet_delay);
+        let driver = self.greet(stream, peer, admission, settings.greet_delay);
         if early {
             tracing::info!(session = driver.id(), client = %client.ip(), "talked before the greeting");
         }
         Ok(Some((driver, counted)))
     }
 
-    fn begin(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) -> Box<Driver> {
+    fn greet(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) -> Box<Driver> {
         let now = clock::now();
         let seconds = now.wall.as_second();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let id = format!("{seconds:08x}{sequence:04x}").into();
         let snapshot = self.services.snapshot.borrow().clone();
-        let mut session = Session::new(id, snapshot, self.services.state.seed.clone(), peer.clone(), now);
+        let mut session = Session::new(id, snapshot, self.services.state.seed.clone(), peer, now);
         if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
             session.handle_offer(offer, fresh);
         }
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
         session.start(admission, greet_delay, tls, now);
-        Driver::new(session, stream, peer, self.tls.clone(), self.services.clone())
+        Driver::new(session, stream, self.tls.clone(), self.services.clone())
     }
 }
 

@@ -2,23 +2,40 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::mem;
 
 use bytes::Buf;
 use bytes::Bytes;
 
-/// A queue of octets.
+/// A queue of octets. Mostly there is one piece or none: only more have room of their own.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    pieces: VecDeque<Bytes>,
+    pieces: Pieces,
     len: usize,
+}
+
+#[derive(Debug, Default)]
+enum Pieces {
+    #[default]
+    None,
+    One(Bytes),
+    Many(VecDeque<Bytes>),
 }
 
 impl Outbox {
     pub(super) fn push(&mut self, octets: Bytes) {
-        if !octets.is_empty() {
-            self.len += octets.len();
-            self.pieces.push_back(octets);
+        if octets.is_empty() {
+            return;
         }
+        self.len += octets.len();
+        self.pieces = match mem::take(&mut self.pieces) {
+            Pieces::None => Pieces::One(octets),
+            Pieces::One(first) => Pieces::Many([first, octets].into()),
+            Pieces::Many(mut pieces) => {
+                pieces.push_back(octets);
+                Pieces::Many(pieces)
+            }
+        };
     }
 
     pub(super) fn len(&self) -> usize {
@@ -30,12 +47,11 @@ impl Outbox {
     }
 
     pub(super) fn is_one_piece(&self) -> bool {
-        self.pieces.len() == 1
+        matches!(self.pieces, Pieces::One(_))
     }
 
     pub(super) fn clear(&mut self) {
-        self.pieces.clear();
-        self.len = 0;
+        *self = Self::default();
     }
 }
 
@@ -45,24 +61,40 @@ impl Buf for Outbox {
     }
 
     fn chunk(&self) -> &[u8] {
-        self.pieces.front().map_or(&[], |piece| piece)
+        match &self.pieces {
+            Pieces::None => &[],
+            Pieces::One(piece) => piece,
+            Pieces::Many(pieces) => pieces.front().map_or(&[], |piece| piece),
+        }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.pieces).map(|(slice, piece)| *slice = IoSlice::new(piece));
-        filled.count()
+        let Pieces::Many(pieces) = &self.pieces else {
+            let Some(slice) = slices.first_mut().filter(|_| self.len > 0) else { return 0 };
+            *slice = IoSlice::new(self.chunk());
+            return 1;
+        };
+        slices.iter_mut().zip(pieces).map(|(slice, piece)| *slice = IoSlice::new(piece)).count()
     }
 
     fn advance(&mut self, count: usize) {
         self.len -= count;
+        if self.len == 0 {
+            return self.clear();
+        }
         let mut left = count;
-        while left > 0 {
-            let Some(front) = self.pieces.front_mut() else { return };
-            let taken = left.min(front.len());
-            front.advance(taken);
-            left -= taken;
-            if front.is_empty() {
-                self.pieces.pop_front();
+        match &mut self.pieces {
+            Pieces::None => {}
+            Pieces::One(piece) => piece.advance(left),
+            Pieces::Many(pieces) => {
+                while let Some(front) = pieces.front_mut().filter(|_| left > 0) {
+                    let taken = left.min(front.len());
+                    front.advance(taken);
+                    left -= taken;
+                    if front.is_empty() {
+                        pieces.pop_front();
+                    }
+                }
             }
         }
     }

@@ -56,7 +56,7 @@ impl Services {
     /// Counts what happened.
     pub(super) fn tell(&self, fact: Fact) {
         match fact {
-            Fact::Learned(environment, offer) => self.backends.learn(&environment, *offer),
+            Fact::Learned(environment, offer) => self.backends.learn(&environment, offer),
             fact => answers::tell(&self.state, &fact),
         }
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 /// All of them.
 #[derive(Clone, Debug)]
-pub struct Workers(Arc<[Worker]>);
+pub struct Workers(Arc<Vec<Worker>>);
 
 #[derive(Debug)]
 struct Worker {

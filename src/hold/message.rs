@@ -6,7 +6,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -121,19 +125,19 @@ impl Hold {
         self.job.is_some() || self.is_due()
     }
 
-    /// Writes what is due to the file, and returns when it was written. The end of a message may stay in memory.
-    /// May be dropped and called again at any time.
+    /// Writes what is due to the file; ready when it was written. The end of a message may stay in memory. May be left and
+    /// called again at any time.
     ///
     /// # Errors
     ///
     /// `NoRoom` when the disk is full, `Io` when it fails; the message is lost then.
-    pub async fn flush(&mut self) -> Result<(), HoldFault> {
-        self.finish().await?;
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HoldFault>> {
+        ready!(self.poll_finish(cx))?;
         if self.is_due() {
             self.start_writing()?;
-            self.finish().await?;
+            ready!(self.poll_finish(cx))?;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// The next `fill` begins at the start of the message again.
@@ -158,18 +162,18 @@ impl Hold {
         self.reading.sends && self.reading.file < self.filed
     }
 
-    /// The next piece of the message, or a part of the file sent. May be dropped and called again at any time.
+    /// The next piece of the message, or a part of the file sent. May be left and called again at any time.
     ///
     /// # Errors
     ///
     /// `Io` when the file cannot be read, `NoRoom` or `Io` when a flush failed that nobody waited for.
-    pub async fn fill(&mut self) -> Result<Filled, HoldFault> {
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Filled, HoldFault>> {
         while self.reading.ready.is_empty() {
-            self.finish().await?;
+            ready!(self.poll_finish(cx))?;
             match self.reading.stop.take() {
-                Some(Stop::Done) => return Ok(Filled::Sent { full: false }),
-                Some(Stop::Full) => return Ok(Filled::Sent { full: true }),
-                Some(Stop::Lost) => return Ok(Filled::Lost),
+                Some(Stop::Done) => return Poll::Ready(Ok(Filled::Sent { full: false })),
+                Some(Stop::Full) => return Poll::Ready(Ok(Filled::Sent { full: true })),
+                Some(Stop::Lost) => return Poll::Ready(Ok(Filled::Lost)),
                 Some(Stop::Unable) => self.reading.sends = false,
                 None => {}
             }
@@ -177,7 +181,7 @@ impl Hold {
                 break;
             }
             if self.reading.file == self.filed {
-                return Ok(self.next_in_memory());
+                return Poll::Ready(Ok(self.next_in_memory()));
             }
             self.start_reading()?;
         }
@@ -186,7 +190,7 @@ impl Hold {
             // The disk works while this piece is on its way to the backend.
             self.start_reading()?;
         }
-        Ok(piece.map_or(Filled::End, Filled::Piece))
+        Poll::Ready(Ok(piece.map_or(Filled::End, Filled::Piece)))
     }
 
     /// Not while it is read: what was handed out already would be handed out again from the file.
@@ -237,9 +241,9 @@ impl Hold {
     }
 
     /// Waits for the work that is under way, if any.
-    async fn finish(&mut self) -> Result<(), HoldFault> {
-        let Some(job) = &mut self.job else { return Ok(()) };
-        let done = job.await;
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HoldFault>> {
+        let Some(job) = &mut self.job else { return Poll::Ready(Ok(())) };
+        let done = ready!(Pin::new(job).poll(cx));
         self.job = None;
         let done = done.map_err(io::Error::other)??;
         self.file = Some(done.file);
@@ -255,7 +259,7 @@ impl Hold {
             }
             What::Written => {}
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -269,6 +273,7 @@ impl std::fmt::Debug for Hold {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::future::poll_fn;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
@@ -283,6 +288,16 @@ mod tests {
 
     fn text(len: usize) -> Vec<u8> {
         (0..len as u32).flat_map(u32::to_le_bytes).take(len).collect()
+    }
+
+    impl Hold {
+        async fn fill(&mut self) -> Result<Filled, HoldFault> {
+            poll_fn(|cx| self.poll_fill(cx)).await
+        }
+
+        async fn flush(&mut self) -> Result<(), HoldFault> {
+            poll_fn(|cx| self.poll_flush(cx)).await
+        }
     }
 
     async fn push_all(hold: &mut Hold, text: &[u8], at_a_time: usize) {

@@ -193,10 +193,12 @@ impl Session {
 
     /// When `handle_timeout` has to be called.
     pub fn deadline(&self) -> Option<Instant> {
+        [self.client_deadline(), self.idle_backend_deadline(), self.backend_deadline()].into_iter().flatten().min()
+    }
+
+    fn backend_deadline(&self) -> Option<Instant> {
         let settings = &self.snapshot.settings;
-        let idle = self.idle_backend_deadline();
-        let relay = self.relay.deadline(settings.backend_connect, settings.backend_reply);
-        [self.client_deadline(), idle, relay].into_iter().flatten().min()
+        self.relay.as_ref()?.deadline(settings.backend_connect, settings.backend_reply)
     }
 
     fn client_deadline(&self) -> Option<Instant> {
@@ -232,18 +234,17 @@ impl Session {
     /// that is waited for: another backend session would not know what was said.
     pub(super) fn idle_backend_since(&self) -> Option<Instant> {
         let bound = self.authenticated || matches!(self.state, State::Auth { .. });
-        self.relay.idle_since().filter(|_| !bound)
+        self.relay.as_ref()?.idle_since().filter(|_| !bound)
     }
 
     pub(super) fn check_deadlines(&mut self, now: Now) {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now.monotonic);
-        let settings = &self.snapshot.settings;
-        if passed(self.relay.deadline(settings.backend_connect, settings.backend_reply)) {
+        if passed(self.backend_deadline()) {
             self.output.push_back(Output::DropBackend { quit: false });
             self.handle_backend_end(BackendEnd::Lost, now);
         }
         if passed(self.idle_backend_deadline()) {
-            self.relay.close(&mut self.output);
+            self.close_backend();
         }
         if passed(self.client_deadline()) {
             match self.state {
@@ -281,7 +282,7 @@ impl Session {
         }
         self.parked = None;
         self.transaction = None;
-        self.relay.close(&mut self.output);
+        self.close_backend();
         self.output.push_back(Output::HoldDrop);
         self.state = State::Over;
         self.after_replies(Output::CloseClient);
@@ -306,7 +307,7 @@ impl Session {
         }
         self.environment = environment;
         self.offer_is_fresh = false;
-        self.relay.close(&mut self.output);
+        self.close_backend();
     }
 
     pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {

@@ -20,7 +20,6 @@ use crate::session::event::Fact;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
-use crate::session::relay::Preface;
 use crate::session::request::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
@@ -74,7 +73,7 @@ impl Session {
         };
         let suspect = Some((self.peer.client.ip(), Some(mail)));
         let question = Question { room, suspect, ..Question::new(snapshot, asks) };
-        self.ask(question, Pending::Mail(transaction, ruling));
+        self.ask(question, Pending::Mail(transaction, ruling.map(Box::new)));
     }
 
     /// What we cannot pass on as it is meant, whatever the lists say.
@@ -83,7 +82,7 @@ impl Session {
         if mail.body == Some(Body::BinaryMime) {
             return Some(Reply::unsupported_value("BODY=BINARYMIME"));
         }
-        if non_ascii && !self.offer.smtputf8 {
+        if non_ascii && !self.offer().smtputf8 {
             return Some(Reply::non_ascii());
         }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
@@ -93,14 +92,14 @@ impl Session {
     /// there would never be noticed here.
     fn limit(&self, snapshot: &Snapshot) -> Limit {
         let ours = snapshot.policy.size.ours(&self.environment);
-        if self.offer_is_fresh { ours.with_backend(&self.offer) } else { ours }
+        if self.offer_is_fresh { ours.with_backend(self.offer()) } else { ours }
     }
 
     /// The throttles have let MAIL pass, or not.
     pub(super) fn mail_answered(
         &mut self,
         mut transaction: Box<Transaction>,
-        ruling: Option<Ruling>,
+        ruling: Option<Box<Ruling>>,
         answer: &Answer,
         now: Now,
     ) {
@@ -108,7 +107,7 @@ impl Session {
             let reply = Reply::blocked_sender(&transaction.mail.sender);
             Ruling::new(reply, Reason::BlockedSender).by(format_args!("block:{key}"))
         });
-        if let Some(ruling) = block.or(ruling) {
+        if let Some(ruling) = block.or(ruling.map(|ruling| *ruling)) {
             return self.reject(ruling, RefusedWhat::Mail(transaction), now);
         }
         transaction.note_shadows(&answer.shadows);
@@ -140,7 +139,9 @@ impl Session {
         if reply.is_success() {
             if let Some(transaction) = &mut self.transaction {
                 transaction.mail_code = Some(reply.code);
-                transaction.limit = transaction.limit.with_backend(&self.offer);
+                if let Some(offer) = &self.offer {
+                    transaction.limit = transaction.limit.with_backend(offer);
+                }
             }
             self.fill_slot(reply.line(), now);
         } else {
@@ -160,7 +161,9 @@ impl Session {
         self.record_transaction(&last, None, now);
         self.transaction = None;
         // Replies to RCPTs that went out behind it are not those of the next transaction.
-        self.relay.ignore_outstanding();
+        if let Some(relay) = &mut self.relay {
+            relay.ignore_outstanding();
+        }
         self.fill_slot(last.line, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
             self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id).line, now);
@@ -176,7 +179,7 @@ impl Session {
         if let Some(reply) = unknown_parameter(&rcpt.parameters, &["NOTIFY", "ORCPT"]) {
             return self.error(&reply, now);
         }
-        let takes_utf8 = transaction.mail.smtputf8 && self.offer.smtputf8;
+        let takes_utf8 = transaction.mail.smtputf8 && self.offer().smtputf8;
         if !takes_utf8 && !rcpt.is_ascii() {
             return self.error(&Reply::non_ascii(), now);
         }
@@ -264,49 +267,24 @@ impl Session {
         self.resume_parked(now);
     }
 
-    /// Asks the backend, opening a session with it first where there is none. One that was authenticated and is lost
-    /// cannot be replaced: the new one would not know who the client is.
-    pub(super) fn ask_backend(&mut self, request: Request, now: Now) {
-        if self.authenticated && self.relay.is_closed() {
-            return self.backend_lost(BackendEnd::Lost, now);
-        }
-        self.open_backend(now);
-        self.relay.send(request, now.monotonic, &mut self.output);
-    }
-
     /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it
     /// needs (RFC 6531 section 3.5), whatever was offered at EHLO.
-    pub(super) fn backend_ready(&mut self, offer: Offer, now: Now) {
-        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), Box::new(offer.clone()))));
-        self.offer = offer;
+    pub(super) fn backend_ready(&mut self, offer: Arc<Offer>, now: Now) {
+        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
+        self.offer = Some(offer);
         self.offer_is_fresh = true;
         let sender = self.transaction.as_ref().and_then(|transaction| transaction.mail.sender.address());
-        if self.offer.smtputf8 || sender.is_none_or(Address::is_ascii) {
-            return self.relay.flush(now.monotonic, &mut self.output);
+        if self.offer().smtputf8 || sender.is_none_or(Address::is_ascii) {
+            if let Some(relay) = &mut self.relay {
+                relay.flush(now.monotonic, &mut self.output);
+            }
+            return;
         }
         let begun = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_some());
-        self.relay.close(&mut self.output);
+        self.close_backend();
         match begun {
             true => self.backend_lost(BackendEnd::Lost, now),
             false => self.mail_failed(Final::ours(&Reply::non_ascii(), Reason::Protocol, &self.id), now),
-        }
-    }
-
-    /// Opens a backend session, unless there is one; a new one hears again what the old one had accepted.
-    pub(super) fn open_backend(&mut self, now: Now) {
-        if !self.relay.is_closed() {
-            return;
-        }
-        let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        let (starttls, keep) = (self.snapshot.settings.backend_starttls, self.snapshot.settings.keep_backend);
-        let preface = Preface { starttls, identification: self.identification(), keep };
-        self.relay.open(&self.environment, helo, preface, now.monotonic, &mut self.output);
-        let Some(transaction) = &self.transaction else { return };
-        if let Some(code) = transaction.mail_code {
-            self.relay.replay(Request::Mail(transaction.mail.clone()), code);
-            for accepted in &transaction.accepted {
-                self.relay.replay(Request::Rcpt(accepted.rcpt.clone()), accepted.code);
-            }
         }
     }
 }

@@ -194,7 +194,7 @@ pub enum Fact {
     /// It did not.
     Unacknowledged,
     /// What the backend offered to a client with this environment.
-    Learned(Environment, Box<Offer>),
+    Learned(Environment, Arc<Offer>),
 }
 
 /// How the backend's side ended.

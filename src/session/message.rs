@@ -78,7 +78,7 @@ impl Session {
                 self.output.push_back(Output::HoldDrop);
             }
             (State::Settle(_), Err(end)) => {
-                self.relay.close(&mut self.output);
+                self.close_backend();
                 let last = hold_failed(end, &self.id);
                 self.settle(last, now);
             }
@@ -143,10 +143,10 @@ impl Session {
                 (_, Some(limit)) => Some(BodyEnd::Oversize(limit)),
                 _ => return,
             };
-            if body.streaming {
-                self.relay.close(&mut self.output);
-            } else {
+            if !body.streaming {
                 self.output.push_back(Output::HoldDrop);
+            } else if let Some(relay) = self.relay.take() {
+                relay.close(&mut self.output);
             }
         }
         // Without an end in sight: the time limits grow with the size, so there has to be another.
@@ -192,7 +192,9 @@ impl Session {
         if reply.code != 354 {
             return self.settle(Final::backend(&reply), now);
         }
-        self.relay.begin_body(now.monotonic);
+        if let Some(relay) = &mut self.relay {
+            relay.begin_body(now.monotonic);
+        }
         if self.snapshot.settings.add_received {
             let line = self.received_line(now.wall);
             self.output.push_back(Output::Backend(line));
@@ -206,8 +208,8 @@ impl Session {
 
     /// The backend's word on the message. Before our dot it can only be a refusal: the rest is not sent.
     pub(super) fn dot_replied(&mut self, reply: BackendReply, now: Now) {
-        if !self.relay.dot_written() {
-            self.relay.abandon(&mut self.output);
+        if !self.relay.as_ref().is_some_and(|relay| relay.dot_written()) {
+            self.abandon_backend();
         }
         self.settle(Final::backend(&reply), now);
     }

@@ -6,9 +6,10 @@
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
 //! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
-//! `repeating` what is known of a message; `ending` every way in which it stops; `relay` the backend's side, from its
-//! `greeting` on.
+//! `repeating` what is known of a message; `ending` every way in which it stops; `backend` when there is a session with
+//! the backend, `relay` its side of the conversation, from its `greeting` on.
 
+mod backend;
 mod ending;
 mod envelope;
 mod escalating;
@@ -43,9 +44,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
-use crate::session::relay::Event;
 use crate::session::relay::Relay;
-use crate::session::relay::Step;
 use crate::session::settings::Settings;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Helo;
@@ -77,14 +76,16 @@ pub struct Session {
     seed: Seed,
     peer: Peer,
     environment: Environment,
-    offer: Offer,
+    /// What the backend offers, once that is known.
+    offer: Option<Arc<Offer>>,
     offer_is_fresh: bool,
     state: State,
     helo: Option<Helo>,
     tls: Option<&'static str>,
     authenticated: bool,
     transaction: Option<Box<Transaction>>,
-    relay: Relay,
+    /// The session with the backend.
+    relay: Option<Box<Relay>>,
     lines: LineReader,
     /// A command that has to wait until all replies before it are known.
     parked: Option<Box<Result<Command, CommandFault>>>,
@@ -120,14 +121,14 @@ impl Session {
             seed,
             peer,
             environment,
-            offer: Offer::default(),
+            offer: None,
             offer_is_fresh: false,
             state: State::Start,
             helo: None,
             tls: None,
             authenticated: false,
             transaction: None,
-            relay: Relay::new(now.monotonic),
+            relay: None,
             lines: LineReader::default(),
             parked: None,
             slots: VecDeque::new(),
@@ -147,14 +148,19 @@ impl Session {
         }
     }
 
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// The environment of this client's backend, as its rule in tcprules has it.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
     /// What a backend with this environment was last heard to offer, and whether that is fresh enough to refuse by.
-    pub fn handle_offer(&mut self, offer: Offer, fresh: bool) {
-        self.offer = offer;
+    pub fn handle_offer(&mut self, offer: Arc<Offer>, fresh: bool) {
+        self.offer = Some(offer);
         self.offer_is_fresh = fresh;
     }
 
@@ -202,35 +208,47 @@ impl Session {
 
     /// The backend's connection stands, or is under TLS now. `greeted`: another client has used it, and no greeting comes.
     pub fn handle_backend_open(&mut self, greeted: bool, now: Now) {
-        self.relay.opened(greeted, now.monotonic, &mut self.output);
+        if let Some(relay) = &mut self.relay {
+            relay.opened(greeted, now.monotonic, &mut self.output);
+        }
     }
 
     /// Octets from the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was said, is
     /// on its way. True: of what was asked before these octets came, more is to come, so that they are to be
     /// acknowledged at once; else the next command does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
-        let (outstanding, mut replies) = (self.relay.outstanding(), 0);
-        while let Some(event) = self.relay.receive(input, written, now.monotonic, &mut self.output) {
+        let (outstanding, mut replies) = (self.relay.as_ref().map_or(0, |relay| relay.outstanding()), 0);
+        while let Some(relay) = &mut self.relay
+            && let Some(event) = relay.receive(input, written, now.monotonic, &mut self.output)
+        {
             replies += 1;
             self.backend_said(event, now);
+        }
+        if self.relay.is_none() {
+            input.clear();
         }
         replies == 0 || outstanding > replies
     }
 
     /// The backend took octets of the message.
     pub fn handle_backend_progress(&mut self, now: Now) {
-        self.relay.progress(now.monotonic);
+        if let Some(relay) = &mut self.relay {
+            relay.progress(now.monotonic);
+        }
     }
 
     /// The held message is written to the backend, its dot not yet.
     pub fn handle_body_sent(&mut self, now: Now) {
-        self.relay.end_body(now.monotonic, &mut self.output);
+        if let Some(relay) = &mut self.relay {
+            relay.end_body(now.monotonic, &mut self.output);
+        }
     }
 
     /// The backend's connection ended, or never stood.
     pub fn handle_backend_end(&mut self, end: BackendEnd, now: Now) {
-        if !self.relay.is_closed() && !self.relay.begin_anew(&self.environment, now.monotonic, &mut self.output) {
-            self.relay.forget();
+        let Some(relay) = &mut self.relay else { return };
+        if !relay.begin_anew(&self.environment, now.monotonic, &mut self.output) {
+            self.relay = None;
             self.backend_lost(end, now);
         }
     }
@@ -238,7 +256,7 @@ impl Session {
     /// Another client waits for a backend session.
     pub fn handle_backend_wanted(&mut self) {
         if self.has_idle_backend() {
-            self.relay.close(&mut self.output);
+            self.close_backend();
         }
     }
 
@@ -273,6 +291,10 @@ impl Session {
         if let Some(output) = self.output.pop_front() {
             return Some(output);
         }
+        // Who waits for the next transaction keeps no room for what it wants.
+        if self.transaction.is_none() {
+            self.output = VecDeque::new();
+        }
         (!self.client_out.is_empty()).then(|| Output::Client(std::mem::take(&mut self.client_out).freeze()))
     }
 
@@ -304,7 +326,7 @@ impl Session {
 
     /// A transaction is past its final dot to the backend: whatever becomes of the client, the answer is awaited.
     pub fn outlives_client(&self) -> bool {
-        matches!(self.state, State::Settle(_)) && self.relay.dot_sent()
+        matches!(self.state, State::Settle(_)) && self.relay.as_ref().is_some_and(|relay| relay.dot_sent())
     }
 
     /// One step with what the client sent. False: nothing can be done before something else happens.
@@ -318,31 +340,9 @@ impl Session {
         }
     }
 
-    fn backend_said(&mut self, event: Event, now: Now) {
-        if !matches!(event, Event::Ready(_) | Event::Reply(..)) && self.relay.is_on_trial() {
-            self.output.push_back(Output::DropBackend { quit: false });
-            return self.handle_backend_end(BackendEnd::Lost, now);
-        }
-        match event {
-            Event::Ready(offer) => self.backend_ready(offer, now),
-            Event::Reply(Step::Auth, reply) => self.auth_replied(&reply, now),
-            Event::Reply(Step::Data, reply) => self.data_replied(reply, now),
-            Event::Reply(Step::Dot, reply) => self.dot_replied(reply, now),
-            Event::Reply(Step::Mail, reply) => self.mail_replied(reply, now),
-            Event::Reply(Step::Rcpt, reply) => self.rcpt_replied(reply, now),
-            Event::Unusable(why) => {
-                self.relay.close(&mut self.output);
-                self.backend_unusable(why, now);
-            }
-            Event::Refused(reply) => {
-                self.relay.close(&mut self.output);
-                self.backend_refused(&reply, now);
-            }
-            Event::Broken | Event::Differs => {
-                self.relay.abandon(&mut self.output);
-                self.backend_lost(BackendEnd::Lost, now);
-            }
-        }
+    /// What the backend offers; nothing, while nobody knows.
+    fn offer(&self) -> &Offer {
+        self.offer.as_deref().unwrap_or(&Offer::NONE)
     }
 
     /// Replies go out in the order of the commands; behind one that waits for the backend they queue.

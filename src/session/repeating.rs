@@ -135,7 +135,7 @@ impl Session {
     fn deliver(&mut self, arrived: Box<Arrived>, streaming: bool, now: Now) {
         self.state = State::Settle(arrived);
         if streaming {
-            self.relay.end_body(now.monotonic, &mut self.output);
+            self.handle_body_sent(now);
         } else {
             self.ask_backend(Request::Data, now);
         }
@@ -144,9 +144,9 @@ impl Session {
     /// Nothing of it goes to the backend: RSET, or before the dot of a streamed one the end of the connection.
     fn withdraw(&mut self, streaming: bool, now: Now) {
         if streaming {
-            self.relay.close(&mut self.output);
-        } else {
-            self.relay.reset(now.monotonic, &mut self.output);
+            self.close_backend();
+        } else if let Some(relay) = &mut self.relay {
+            relay.reset(now.monotonic, &mut self.output);
         }
     }
 
@@ -159,7 +159,7 @@ impl Session {
         for index in served.iter().rev() {
             transaction.served.push(transaction.accepted.remove(*index));
         }
-        self.relay.close(&mut self.output);
+        self.close_backend();
     }
 
     /// All that the session has said to the client is written.

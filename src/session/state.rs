@@ -57,7 +57,7 @@ pub(super) enum Pending {
     /// The banner.
     Connect { until: Instant },
     /// MAIL, and what our lists say of it.
-    Mail(Box<Transaction>, Option<Ruling>),
+    Mail(Box<Transaction>, Option<Box<Ruling>>),
     /// RCPT, which our lists let pass.
     Rcpt(Arc<Rcpt>, Option<u64>),
     /// DATA, whose recipients are known.

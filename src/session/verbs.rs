@@ -103,7 +103,7 @@ impl Session {
         let name = String::from_utf8_lossy(name);
         // The backend was told another name: its next session hears the new one.
         if self.helo.as_ref().is_some_and(|helo| *helo.name != *name) && !self.authenticated {
-            self.relay.close(&mut self.output);
+            self.close_backend();
         }
         self.helo = Some(Helo { name: name.as_ref().into(), extended });
         let hostname = &self.snapshot.settings.hostname;
@@ -118,16 +118,17 @@ impl Session {
     /// What we and the backend can both do; before its first answer, what we can do alone.
     fn extensions(&self) -> Offer {
         let settings = &self.snapshot.settings;
-        let limit = self.snapshot.policy.size.ours(&self.environment).with_backend(&self.offer);
+        let backend = self.offer();
+        let limit = self.snapshot.policy.size.ours(&self.environment).with_backend(backend);
         Offer {
             size: Some(limit.announced().map_or(0, |limit| limit.octets)),
             pipelining: true,
             enhanced: true,
-            eight_bit_mime: self.offer.eight_bit_mime,
-            smtputf8: self.offer.smtputf8,
-            dsn: self.offer.dsn,
+            eight_bit_mime: backend.eight_bit_mime,
+            smtputf8: backend.smtputf8,
+            dsn: backend.dsn,
             starttls: settings.starttls && self.tls.is_none(),
-            auth: self.offer.auth.clone().filter(|_| self.may_authenticate() && !self.authenticated),
+            auth: backend.auth.clone().filter(|_| self.may_authenticate() && !self.authenticated),
             xclient: None,
         }
     }
@@ -160,7 +161,7 @@ impl Session {
             // (CVE-2011-0411); the shell, which owns the buffer, throws it away.
             self.reply(&Reply::start_tls());
             self.end_transaction(Reason::ClientGone, now);
-            self.relay.close(&mut self.output);
+            self.close_backend();
             self.state = State::Handshake;
             self.after_replies(Output::StartTls);
         }
@@ -192,8 +193,9 @@ impl Session {
 
     /// RFC 4954, relayed: we see the lines but neither keep nor log them.
     fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
-        if !self.may_authenticate() || self.offer.auth.is_none() {
-            let insecure = self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer.auth.is_some();
+        if !self.may_authenticate() || self.offer().auth.is_none() {
+            let insecure =
+                self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer().auth.is_some();
             let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
             return self.error(&reply, now);
         }
@@ -211,8 +213,7 @@ impl Session {
             line.extend_from_slice(b" ");
             line.extend_from_slice(&initial);
         }
-        self.open_backend(now);
-        self.relay.send(Request::Auth(line.freeze()), now.monotonic, &mut self.output);
+        self.ask_backend(Request::Auth(line.freeze()), now);
         self.state = State::Auth { waiting: true };
     }
 
@@ -220,14 +221,14 @@ impl Session {
     pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.since = now.monotonic;
-        if self.relay.is_closed() {
+        if self.relay.is_none() {
             self.reply(&Reply::backend_unavailable());
             self.state = State::Command;
             return true;
         }
         match line {
             Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
-                self.relay.send(Request::Auth(line), now.monotonic, &mut self.output);
+                self.ask_backend(Request::Auth(line), now);
                 self.state = State::Auth { waiting: true };
             }
             Ok(_) => self.refuse_and_close(&Reply::control_octet(), Reason::Protocol, now),

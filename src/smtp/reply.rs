@@ -270,6 +270,19 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Nothing is offered.
+    pub const NONE: Self = Self {
+        size: None,
+        eight_bit_mime: false,
+        pipelining: false,
+        smtputf8: false,
+        enhanced: false,
+        starttls: false,
+        dsn: false,
+        auth: None,
+        xclient: None,
+    };
+
     /// The keyword lines, each as it stands in the reply.
     fn keywords(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let flags = [

@@ -63,7 +63,7 @@ pub struct Dialog {
 pub struct Scene {
     pub snapshot: Arc<Snapshot>,
     pub client: IpAddr,
-    pub offer: Offer,
+    pub offer: Arc<Offer>,
     pub admission: Admission,
     pub greet_delay: Duration,
     pub no_room: bool,
@@ -233,7 +233,7 @@ impl Builder {
         Scene {
             snapshot: Arc::new(Snapshot { policy: self.policy, settings: self.settings }),
             client: self.client,
-            offer: self.offer,
+            offer: self.offer.into(),
             admission: self.admission,
             greet_delay: self.greet_delay,
             no_room: self.no_room,

@@ -7,12 +7,12 @@
 mod obey;
 mod tell;
 
-use std::future::pending;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 
 use bytes::BytesMut;
 use tokio::sync::watch;
@@ -41,13 +41,11 @@ use crate::session::Snapshot;
 use crate::session::event::Farewell;
 use crate::session::event::Now;
 use crate::session::event::Output;
-use crate::session::event::Peer;
 
 /// One session and all that belongs to it.
 pub struct Driver {
     session: Session,
     services: Arc<Services>,
-    peer: Peer,
     tls: watch::Receiver<Option<TlsAcceptor>>,
     /// Refused at the door: not worth a long farewell.
     unwelcome: bool,
@@ -71,6 +69,8 @@ pub struct Driver {
     hold: Option<Box<Hold>>,
     claims: Claims,
     alarm: Pin<Box<Sleep>>,
+    /// Somebody else needs the backend's place; asked while we do not.
+    wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// When the last event was: all that it leads to happens then.
     now: Now,
 }
@@ -94,12 +94,30 @@ enum Event {
     Flushed(Result<(), HoldFault>),
 }
 
+/// What comes next.
+enum Next {
+    Close,
+    StartTls,
+    Wait,
+}
+
+/// What is waited for, until something happens.
+#[derive(Clone, Copy)]
+struct Turn {
+    alarm: bool,
+    /// Octets to be read from the client at once.
+    reads: usize,
+    /// The backend is to have more of the held message, or what waits for it.
+    fills: bool,
+    flushes: bool,
+    writes: bool,
+}
+
 impl Driver {
     /// `session` must have been started.
     pub fn new(
         session: Session,
         client: ClientStream,
-        peer: Peer,
         tls: watch::Receiver<Option<TlsAcceptor>>,
         services: Arc<Services>,
     ) -> Box<Self> {
@@ -107,7 +125,6 @@ impl Driver {
         let now = clock::now();
         Box::new(Self {
             session,
-            peer,
             tls,
             unwelcome,
             snapshot: services.snapshot.clone(),
@@ -128,6 +145,7 @@ impl Driver {
             hold: None,
             claims: Claims::default(),
             alarm: Box::pin(tokio::time::sleep_until(now.monotonic.into())),
+            wanted: None,
             now,
         })
     }
@@ -139,10 +157,17 @@ impl Driver {
 
     /// To the end of the session and of its connection.
     pub async fn run(mut self: Box<Self>) {
-        while self.obey().await {
-            let event = self.wait().await;
-            self.now = clock::now();
-            self.tell(event);
+        loop {
+            match self.obey() {
+                Next::Close => break,
+                // Boxed, so that the sessions that wait do not have the room of its buffers.
+                Next::StartTls => Box::pin(self.start_tls()).await,
+                Next::Wait => {
+                    let event = self.wait().await;
+                    self.now = clock::now();
+                    self.tell(event);
+                }
+            }
         }
         (self.hold, self.backend) = (None, Backend::Closed);
         let farewell = match self.client.take() {
@@ -160,27 +185,28 @@ impl Driver {
         }
     }
 
-    /// Obeys the session until it wants nothing more. False: it is over.
-    async fn obey(&mut self) -> bool {
+    /// Obeys the session until it wants nothing that can be done at once.
+    fn obey(&mut self) -> Next {
         loop {
             while let Some(output) = self.session.poll_output() {
-                if matches!(output, Output::CloseClient) {
-                    return false;
+                match output {
+                    Output::CloseClient => return Next::Close,
+                    Output::StartTls => return Next::StartTls,
+                    output => self.obey_one(output),
                 }
-                self.obey_one(output).await;
             }
             if self.session.is_over() {
-                return false;
+                return Next::Close;
             }
             let before = self.input.len();
             self.advance();
             if before == self.input.len() && !self.session.has_output() && !self.session.is_over() {
-                return true;
+                return Next::Wait;
             }
         }
     }
 
-    async fn obey_one(&mut self, output: Output) {
+    fn obey_one(&mut self, output: Output) {
         match output {
             Output::Ask(question) => {
                 let (answer, claim) = self.services.answer(&question);
@@ -191,7 +217,7 @@ impl Driver {
             Output::BackendBody => self.begin_sending(),
             Output::BackendStartTls => self.secure_backend(),
             Output::Client(octets) => self.owed.push(octets),
-            Output::CloseClient => {}
+            Output::CloseClient | Output::StartTls => {}
             Output::DropBackend { quit } => self.drop_backend(quit),
             Output::Hold(octets) => self.keep(&octets),
             Output::HoldBegin { expected } => self.begin_hold(expected),
@@ -203,8 +229,6 @@ impl Driver {
             Output::KeepBackend => self.keep_backend(),
             Output::OpenBackend { anew, environment, helo } => self.open_backend(anew, environment, helo),
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
-            // Boxed, so that the sessions that wait do not have the room of its buffers.
-            Output::StartTls => Box::pin(self.start_tls()).await,
             Output::Tell(fact) => self.tell_outside(fact),
         }
     }
@@ -235,44 +259,90 @@ impl Driver {
         }
     }
 
-    /// Waits for whatever happens first.
+    /// Waits for whatever happens first. What is waited for is polled in place, at every turn: a future for each would be
+    /// made and thrown away as often, and a session that waits would have the room of all of them.
     async fn wait(&mut self) -> Event {
+        let turn = self.turn();
+        poll_fn(|cx| self.poll(turn, cx)).await
+    }
+
+    fn turn(&mut self) -> Turn {
+        let fills = self.sending_body && self.may_fill();
         let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
         let room = match self.session.takes_message() {
             true if self.heard >= SHARED_ROOM => BODY_READ,
             true => SHARED_ROOM,
             false => COMMAND_READ,
         };
-        let fills = self.sending_body && self.may_fill();
-        let flushes = !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush());
-        let idle = self.session.has_idle_backend();
-        let alarmed = self.set_alarm();
-        let client_wish = Wish {
-            read: reads.then_some((&mut self.input, room)),
-            flush: !self.flushed,
-            write: (!self.owed.is_empty()).then_some(&mut self.owed),
+        if !self.session.has_idle_backend() {
+            self.wanted = None;
+        } else if self.wanted.is_none() {
+            let (services, client) = (self.services.clone(), self.session.peer().client.ip());
+            self.wanted = Some(Box::pin(async move { services.backends.wanted(client).await }));
+        }
+        Turn {
+            alarm: self.set_alarm(),
+            reads: if reads { room } else { 0 },
+            fills,
+            flushes: !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush()),
+            // Small messages leave with their dot, in one piece.
+            writes: !self.outbox.is_empty() && (!fills || self.outbox.len() >= GATHER),
+        }
+    }
+
+    /// What decides about time and stop is looked at first: neither side can drown it.
+    fn poll(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(condition) = self.condition.poll(cx) {
+            return Poll::Ready(Event::Condition(condition));
+        }
+        if turn.alarm && self.alarm.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Alarm);
+        }
+        let event = self.poll_backend(turn, cx);
+        let event = if event.is_pending() { self.poll_client(turn, cx) } else { event };
+        if event.is_ready() {
+            return event;
+        }
+        let event = match &mut self.hold {
+            Some(hold) if turn.fills => hold.poll_fill(cx).map(Event::Filled),
+            Some(hold) if turn.flushes => hold.poll_flush(cx).map(Event::Flushed),
+            _ => Poll::Pending,
         };
-        // Small messages leave with their dot, in one piece.
-        let writes = !self.outbox.is_empty() && (!fills || self.outbox.len() >= GATHER);
-        let backend_wish = Wish {
+        match &mut self.wanted {
+            Some(wanted) if event.is_pending() => {
+                ready!(wanted.as_mut().poll(cx));
+                self.wanted = None;
+                Poll::Ready(Event::BackendWanted)
+            }
+            _ => event,
+        }
+    }
+
+    fn poll_backend(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
+        let connection = match &mut self.backend {
+            Backend::Closed => return Poll::Pending,
+            Backend::Opening(opening) => return opening.as_mut().poll(cx).map(Event::BackendOpen),
+            Backend::Open(connection) => connection,
+        };
+        let mut wish = Wish {
             read: Some((&mut self.replies, COMMAND_READ)),
-            write: writes.then_some(&mut self.outbox),
+            write: turn.writes.then_some(&mut self.outbox),
             flush: !self.backend_flushed,
         };
-        let mut streams = Streams {
-            alarm: alarmed.then_some(self.alarm.as_mut()),
-            condition: &mut self.condition,
-            backend: (&mut self.backend, backend_wish),
-            backend_full: self.backend_full,
-            client: self.client.as_mut().map(|client| (client, client_wish)),
-        };
-        tokio::select! {
-            // What decides about time and stop is looked at first: neither side can drown it.
-            biased;
-            event = poll_fn(|cx| streams.poll(cx)) => event,
-            event = use_hold(&mut self.hold, fills), if fills || flushes => event,
-            () = self.services.backends.wanted(self.peer.client.ip()), if idle => Event::BackendWanted,
+        match poll_exchange(&mut **connection, &mut wish, cx).map(Event::Backend) {
+            Poll::Pending if self.backend_full => connection.poll_room(cx).map(|()| Event::BackendRoom),
+            event => event,
         }
+    }
+
+    fn poll_client(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some(client) = &mut self.client else { return Poll::Pending };
+        let mut wish = Wish {
+            read: (turn.reads > 0).then_some((&mut self.input, turn.reads)),
+            write: (!self.owed.is_empty()).then_some(&mut self.owed),
+            flush: !self.flushed,
+        };
+        poll_exchange(client, &mut wish, cx).map(Event::Client)
     }
 
     /// The newest settings and lists, for the next MAIL.
@@ -291,50 +361,6 @@ impl Driver {
             self.alarm.as_mut().reset(deadline.into());
         }
         true
-    }
-}
-
-/// What is waited for at every turn, polled in place: a future for each would be made and thrown away as often.
-struct Streams<'a> {
-    alarm: Option<Pin<&'a mut Sleep>>,
-    condition: &'a mut Changes,
-    backend: (&'a mut Backend, Wish<'a>),
-    backend_full: bool,
-    client: Option<(&'a mut ClientStream, Wish<'a>)>,
-}
-
-impl Streams<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready(condition) = self.condition.poll(cx) {
-            return Poll::Ready(Event::Condition(condition));
-        }
-        if let Some(alarm) = &mut self.alarm
-            && alarm.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Event::Alarm);
-        }
-        let (backend, wish) = &mut self.backend;
-        let event = match backend {
-            Backend::Closed => Poll::Pending,
-            Backend::Opening(opening) => opening.as_mut().poll(cx).map(Event::BackendOpen),
-            Backend::Open(connection) => match poll_exchange(&mut **connection, wish, cx).map(Event::Backend) {
-                Poll::Pending if self.backend_full => connection.poll_room(cx).map(|()| Event::BackendRoom),
-                event => event,
-            },
-        };
-        match &mut self.client {
-            Some((client, wish)) if event.is_pending() => poll_exchange(*client, wish, cx).map(Event::Client),
-            _ => event,
-        }
-    }
-}
-
-/// Takes the next piece of the message out, or puts away what came in.
-async fn use_hold(hold: &mut Option<Box<Hold>>, take: bool) -> Event {
-    match hold {
-        Some(hold) if take => Event::Filled(hold.fill().await),
-        Some(hold) => Event::Flushed(hold.flush().await),
-        None => pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
 use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
+use crate::session::event::Peer;
 
 impl Driver {
     pub(super) fn forget_backend(&mut self) {
@@ -31,13 +32,8 @@ impl Driver {
     }
 
     pub(super) fn open_backend(&mut self, anew: bool, environment: Environment, helo: String) {
-        let visitor = Visitor {
-            client: self.peer.client,
-            local: self.peer.local,
-            host: self.peer.host.clone(),
-            helo,
-            environment,
-        };
+        let Peer { client, local, host } = self.session.peer().clone();
+        let visitor = Visitor { client, local, host, helo, environment };
         let services = self.services.clone();
         self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor, anew).await }));
     }
@@ -120,7 +116,7 @@ impl Driver {
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
         let mut condition = self.services.condition.clone();
-        let place = self.services.handshakes.enter(self.peer.client.ip());
+        let place = self.services.handshakes.enter(self.session.peer().client.ip());
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
         let secured = match (self.client.take(), &acceptor, place) {

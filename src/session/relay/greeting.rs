@@ -2,6 +2,7 @@
 //! have what the operator relies on is not used.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -27,14 +28,15 @@ impl Relay {
     /// `None` when the reply was for ourselves only.
     pub(super) fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
         match self.link {
-            Link::Closed | Link::Opening | Link::Handshake => Some(Event::Broken),
+            Link::Opening | Link::Handshake => Some(Event::Broken),
             Link::Greeting if reply.code == 220 => {
                 self.say_hello(out);
                 None
             }
             Link::Ehlo if reply.code == 250 => {
-                self.offer = reply.offer();
-                self.greeted(out)
+                let offer = Arc::new(reply.offer());
+                self.offer = Some(offer.clone());
+                self.greeted(offer, out)
             }
             Link::StartTls if reply.code == 220 => {
                 self.link = Link::Handshake;
@@ -56,7 +58,7 @@ impl Relay {
                 out.push_back(Output::Backend(format!("HELO {}\r\n", self.helo).into()));
                 None
             }
-            Link::Helo if reply.code == 250 => Some(self.ready(Offer::default())),
+            Link::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
             Link::Greeting | Link::Ehlo | Link::Helo if reply.is_permanent() || reply.is_transient() => {
                 Some(Event::Refused(reply))
             }
@@ -66,9 +68,9 @@ impl Relay {
     }
 
     /// It has said what it offers: TLS first, then who the client is, then we are ready.
-    fn greeted(&mut self, out: &mut VecDeque<Output>) -> Option<Event> {
+    fn greeted(&mut self, offer: Arc<Offer>, out: &mut VecDeque<Output>) -> Option<Event> {
         if std::mem::take(&mut self.preface.starttls) {
-            if !self.offer.starttls {
+            if !offer.starttls {
                 return Some(Event::Unusable(NO_STARTTLS));
             }
             self.link = Link::StartTls;
@@ -76,15 +78,15 @@ impl Relay {
             return None;
         }
         let Some(identification) = self.preface.identification.take() else {
-            return Some(self.ready(self.offer.clone()));
+            return Some(self.ready(offer));
         };
-        let Some(known) = &self.offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
+        let Some(known) = &offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
         out.push_back(Output::Backend(xclient::command(&identification, known)));
         self.link = Link::Xclient;
         None
     }
 
-    fn ready(&mut self, offer: Offer) -> Event {
+    fn ready(&mut self, offer: Arc<Offer>) -> Event {
         (self.link, self.trial) = (Link::Ready, None);
         Event::Ready(offer)
     }

@@ -22,14 +22,15 @@ use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 use crate::smtp::reply_reader::ReplyReader;
 
-/// One session with the backend, or none.
+/// One session with the backend, from the wish for it on.
 #[derive(Debug)]
 pub(super) struct Relay {
     link: Link,
     helo: Arc<str>,
     /// What is said before the first MAIL, and was not yet.
     preface: Preface,
-    offer: Offer,
+    /// Known from the answer to EHLO on.
+    offer: Option<Arc<Offer>>,
     unsent: VecDeque<Queued>,
     outstanding: VecDeque<Expected>,
     reader: ReplyReader,
@@ -60,7 +61,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) enum Event {
     /// The backend is greeted and has said what it offers; nothing is sent before `flush`.
-    Ready(Offer),
+    Ready(Arc<Offer>),
     Reply(Step, BackendReply),
     /// A replayed command was answered by another code than the first time.
     Differs,
@@ -74,7 +75,6 @@ pub(super) enum Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
-    Closed,
     Opening,
     Greeting,
     Ehlo,
@@ -102,12 +102,20 @@ enum Expected {
 }
 
 impl Relay {
-    pub(super) fn new(now: Instant) -> Self {
+    /// Asks the shell for a connection.
+    pub(super) fn open(
+        environment: &Environment,
+        helo: &str,
+        preface: Preface,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> Self {
+        out.push_back(Output::OpenBackend { anew: false, environment: environment.clone(), helo: helo.to_owned() });
         Self {
-            link: Link::Closed,
-            helo: "".into(),
-            preface: Preface::default(),
-            offer: Offer::default(),
+            link: Link::Opening,
+            helo: helo.into(),
+            preface,
+            offer: None,
             unsent: VecDeque::new(),
             outstanding: VecDeque::new(),
             reader: ReplyReader::default(),
@@ -118,10 +126,6 @@ impl Relay {
             trial: None,
             is_spent: false,
         }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.link == Link::Closed
     }
 
     /// Our final dot is on its way: from here on only the backend can end the transaction.
@@ -143,7 +147,6 @@ impl Relay {
     /// When waiting has lasted long enough.
     pub(super) fn deadline(&self, connect: Duration, reply: Duration) -> Option<Instant> {
         match self.link {
-            Link::Closed => None,
             // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
             Link::Opening | Link::Handshake => Some(self.active + 2 * connect + BACKSTOP),
             Link::Greeting => Some(self.active + connect),
@@ -152,22 +155,6 @@ impl Relay {
             Link::Ready if self.outstanding.is_empty() => None,
             Link::Ready => Some(self.active + reply),
         }
-    }
-
-    /// Asks the shell for a connection, unless there is one.
-    pub(super) fn open(
-        &mut self,
-        environment: &Environment,
-        helo: &str,
-        preface: Preface,
-        now: Instant,
-        out: &mut VecDeque<Output>,
-    ) {
-        if self.link != Link::Closed {
-            return;
-        }
-        *self = Self { link: Link::Opening, helo: helo.into(), preface, ..Self::new(now) };
-        out.push_back(Output::OpenBackend { anew: false, environment: environment.clone(), helo: helo.to_owned() });
     }
 
     /// Whether another client has used this session before, and it has not yet shown that it serves this one too.
@@ -252,30 +239,16 @@ impl Relay {
     }
 
     /// Gives the connection back. With `quit` it is told so first, if it is not busy.
-    pub(super) fn close(&mut self, out: &mut VecDeque<Output>) {
-        if self.link != Link::Closed {
-            let quit = self.idle_since().is_some();
-            let keep = quit && self.preface.keep && !self.is_spent && !self.in_transaction;
-            out.push_back(if keep { Output::KeepBackend } else { Output::DropBackend { quit } });
-        }
-        self.forget();
-    }
-
-    /// Throws the connection away in the middle of a message: whatever was said now would be text of it.
-    pub(super) fn abandon(&mut self, out: &mut VecDeque<Output>) {
-        out.push_back(Output::DropBackend { quit: false });
-        self.forget();
+    pub(super) fn close(&self, out: &mut VecDeque<Output>) {
+        let quit = self.idle_since().is_some();
+        let keep = quit && self.preface.keep && !self.is_spent && !self.in_transaction;
+        out.push_back(if keep { Output::KeepBackend } else { Output::DropBackend { quit } });
     }
 
     /// MAIL was refused: the RCPTs that went out behind it get replies that nobody waits for.
     pub(super) fn ignore_outstanding(&mut self) {
         self.unsent.clear();
         self.outstanding.iter_mut().for_each(|expected| *expected = Expected::Ignored);
-    }
-
-    /// The connection is gone already.
-    pub(super) fn forget(&mut self) {
-        *self = Self::new(self.active);
     }
 
     /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
@@ -287,10 +260,6 @@ impl Relay {
         out: &mut VecDeque<Output>,
     ) -> Option<Event> {
         loop {
-            if self.link == Link::Closed {
-                input.clear();
-                return None;
-            }
             let Ok(reply) = self.reader.next(input)? else {
                 return Some(Event::Broken);
             };
@@ -345,13 +314,17 @@ impl Relay {
         }
     }
 
+    fn offer(&self) -> &Offer {
+        self.offer.as_deref().unwrap_or(&Offer::NONE)
+    }
+
     /// Sends what may go out now: one command at a time, or several where the backend offered PIPELINING; DATA and AUTH
     /// always alone (RFC 2920 section 3.1 has them end a group; a backend that disagrees would slip by one).
     pub(super) fn flush(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         while self.link == Link::Ready && self.may_send() {
             let Some(queued) = self.unsent.pop_front() else { return };
             self.active = now;
-            out.push_back(Output::Backend(queued.request.wire(&self.offer)));
+            out.push_back(Output::Backend(queued.request.wire(self.offer())));
             let step = match queued.request {
                 Request::Auth(_) => {
                     self.is_spent = true;
@@ -380,7 +353,7 @@ impl Relay {
         let Some(next) = self.unsent.front() else { return false };
         let last_ends_its_group =
             matches!(self.outstanding.back(), Some(Expected::Reply(Step::Auth | Step::Data | Step::Dot)));
-        self.outstanding.is_empty() || (self.offer.pipelining && !alone(&next.request) && !last_ends_its_group)
+        self.outstanding.is_empty() || (self.offer().pipelining && !alone(&next.request) && !last_ends_its_group)
     }
 }
 

@@ -1,0 +1,83 @@
+//! The session with the backend, as the client's session sees it: there is one from the first thing that is to be said on,
+//! until it is given back. What may be said when is `relay`'s.
+
+use crate::session::Session;
+use crate::session::event::BackendEnd;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::relay::Event;
+use crate::session::relay::Preface;
+use crate::session::relay::Relay;
+use crate::session::relay::Step;
+use crate::session::request::Request;
+
+impl Session {
+    /// Asks the backend, opening a session with it first where there is none. One that was authenticated and is lost
+    /// cannot be replaced: the new one would not know who the client is.
+    pub(super) fn ask_backend(&mut self, request: Request, now: Now) {
+        if self.authenticated && self.relay.is_none() {
+            return self.backend_lost(BackendEnd::Lost, now);
+        }
+        let mut relay = self.relay.take().unwrap_or_else(|| self.new_backend(now));
+        relay.send(request, now.monotonic, &mut self.output);
+        self.relay = Some(relay);
+    }
+
+    /// A new session with the backend, which hears again what the one before had accepted.
+    fn new_backend(&mut self, now: Now) -> Box<Relay> {
+        let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
+        let (starttls, keep) = (self.snapshot.settings.backend_starttls, self.snapshot.settings.keep_backend);
+        let preface = Preface { starttls, identification: self.identification(), keep };
+        let mut relay = Relay::open(&self.environment, helo, preface, now.monotonic, &mut self.output);
+        if let Some(transaction) = &self.transaction
+            && let Some(code) = transaction.mail_code
+        {
+            relay.replay(Request::Mail(transaction.mail.clone()), code);
+            for accepted in &transaction.accepted {
+                relay.replay(Request::Rcpt(accepted.rcpt.clone()), accepted.code);
+            }
+        }
+        Box::new(relay)
+    }
+
+    /// Gives the connection to the backend back.
+    pub(super) fn close_backend(&mut self) {
+        if let Some(relay) = self.relay.take() {
+            relay.close(&mut self.output);
+        }
+    }
+
+    /// Throws the connection away in the middle of a message: whatever was said now would be text of it.
+    pub(super) fn abandon_backend(&mut self) {
+        self.relay = None;
+        self.output.push_back(Output::DropBackend { quit: false });
+    }
+
+    pub(super) fn backend_said(&mut self, event: Event, now: Now) {
+        let is_on_trial = self.relay.as_ref().is_some_and(|relay| relay.is_on_trial());
+        if is_on_trial && !matches!(event, Event::Ready(_) | Event::Reply(..)) {
+            self.output.push_back(Output::DropBackend { quit: false });
+            return self.handle_backend_end(BackendEnd::Lost, now);
+        }
+        match event {
+            Event::Ready(offer) => self.backend_ready(offer, now),
+            Event::Reply(Step::Auth, reply) => self.auth_replied(&reply, now),
+            Event::Reply(Step::Data, reply) => self.data_replied(reply, now),
+            Event::Reply(Step::Dot, reply) => self.dot_replied(reply, now),
+            Event::Reply(Step::Mail, reply) => self.mail_replied(reply, now),
+            Event::Reply(Step::Rcpt, reply) => self.rcpt_replied(reply, now),
+            Event::Unusable(why) => {
+                self.close_backend();
+                self.backend_unusable(why, now);
+            }
+            Event::Refused(reply) => {
+                self.close_backend();
+                self.backend_refused(&reply, now);
+            }
+            Event::Broken | Event::Differs => {
+                self.abandon_backend();
+                self.backend_lost(BackendEnd::Lost, now);
+            }
+        }
+    }
+}
