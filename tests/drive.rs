@@ -17,7 +17,6 @@ use portcullis::backend::Identity;
 use portcullis::backend::Target;
 use portcullis::backend::Tls;
 use portcullis::front::ClientStream;
-use portcullis::front::Condition;
 use portcullis::front::Handshakes;
 use portcullis::front::Services;
 use portcullis::front::driver::Driver;
@@ -174,7 +173,6 @@ struct Stage {
     secure: Option<TlsAcceptor>,
     backend: Option<BufReader<Box<dyn Stream>>>,
     together: Vec<u8>,
-    _condition: watch::Sender<Condition>,
 }
 
 async fn play(dialog: &Dialog) -> Result<(), String> {
@@ -213,7 +211,6 @@ impl Stage {
         };
         let holds =
             hold::Settings { memory: 65536, total: 1 << 25, spool: std::env::temp_dir(), min_free: 0, queue: None };
-        let (condition, condition_receiver) = watch::channel(Condition::default());
         let seed = Seed::new([7; 16]);
         let services = Arc::new(Services {
             backends: Backends::new(backends),
@@ -222,7 +219,7 @@ impl Stage {
             reports: Reports::new(),
             state: Arc::new(State::in_memory(seed.clone(), Arc::new(Virtual::new(1_795_395_525_000_000_000)))),
             snapshot: watch::channel(scene.snapshot.clone()).1,
-            condition: condition_receiver,
+            conditions: Arc::default(),
         });
         let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
         let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
@@ -231,14 +228,7 @@ impl Stage {
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
         tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services).run());
-        Self {
-            client: BufReader::new(client),
-            listener,
-            secure,
-            backend: None,
-            together: Vec::new(),
-            _condition: condition,
-        }
+        Self { client: BufReader::new(client), listener, secure, backend: None, together: Vec::new() }
     }
 
     async fn step(&mut self, line: &str) -> Result<(), String> {

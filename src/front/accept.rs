@@ -5,6 +5,7 @@ use std::io;
 use std::net;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
@@ -47,20 +48,20 @@ pub struct Door {
 }
 
 impl Door {
-    /// Nothing is open yet. `condition` is what the sessions listen to.
+    /// Nothing is open yet.
     pub fn new(
         workers: Workers,
         services: Arc<Services>,
         settings: watch::Receiver<Arc<Settings>>,
         tls: watch::Receiver<Option<TlsAcceptor>>,
-        condition: watch::Sender<Condition>,
     ) -> Arc<Self> {
+        let counts = Counts::new(Some(services.conditions.clone()));
         Arc::new(Self {
             workers,
             services,
             settings,
             tls,
-            counts: Counts::new(Some(condition)),
+            counts,
             open: watch::Sender::new(0),
             sequence: AtomicU16::new(0),
         })
@@ -87,12 +88,12 @@ impl Door {
     }
 
     async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
-        let mut condition = self.services.condition.clone();
         let last = if is_kept_open { Stop::Run } else { Stop::Drain };
+        let mut closed = pin!(self.services.conditions.reached(|condition| condition.stop > last));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = condition.wait_for(|condition| condition.stop > last) => return,
+                () = &mut closed => return,
             };
             match accepted {
                 Ok((stream, client)) => self.receive(stream, client, implicit_tls),
@@ -167,7 +168,7 @@ impl Door {
             addresses = header.unwrap_or(addresses);
         }
         let (client, local) = (canonical(addresses.0), canonical(addresses.1));
-        let stopping = self.services.condition.borrow().is_stopping();
+        let stopping = self.services.conditions.current().is_stopping();
         // Nobody has a place in a house that closes; being told so is all.
         let max = if stopping { 0 } else { settings.max_connections };
         let entered = self.counts.enter(client.ip(), max, settings.max_connections_per_client);
@@ -179,12 +180,11 @@ impl Door {
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
-            let mut condition = self.services.condition.clone();
             let _place = self.services.handshakes.enter(client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
             let secured = tokio::select! {
                 secured = tls::accept(stream, &acceptor, settings.handshake) => secured,
                 // Who is silent in the handshake does not hold up a stop.
-                _ = condition.wait_for(Condition::is_stopping) => return Ok(None),
+                () = self.services.conditions.reached(Condition::is_stopping) => return Ok(None),
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }

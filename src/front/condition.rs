@@ -1,13 +1,16 @@
 //! What all sessions are under: whether we are stopping, and whether connections are nearly used up. Whoever changes it does
 //! so through one channel, and each session hears of it at once.
 
-use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 use std::task::Waker;
 
+use slab::Slab;
 use tokio::sync::watch;
-use tokio::task::coop::unconstrained;
 
 /// What all sessions are under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,36 +28,77 @@ impl Condition {
     }
 }
 
-/// What one session hears of changes. It is asked at every turn: that costs one look, because its place among those who
-/// wait is taken once and kept.
+/// Where it is said.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    said: watch::Sender<Condition>,
+    /// Whom to wake: the task of each session. That is all a session that waits has here.
+    sessions: Mutex<Slab<Waker>>,
+}
+
+impl Conditions {
+    /// What it is now.
+    pub fn current(&self) -> Condition {
+        *self.said.borrow()
+    }
+
+    /// Says what `change` makes of it, if that is something else. False: it is not.
+    pub fn change(&self, change: impl FnOnce(&mut Condition)) -> bool {
+        let is_new = self.said.send_if_modified(|condition| {
+            let before = *condition;
+            change(condition);
+            before != *condition
+        });
+        if is_new {
+            // After the change: who takes a place later sees it.
+            self.lock().iter().for_each(|(_, session)| session.wake_by_ref());
+        }
+        is_new
+    }
+
+    /// Resolves when it is as wanted.
+    pub async fn reached(&self, wanted: impl FnMut(&Condition) -> bool) {
+        // The sender lives as long as `self`.
+        let _ = self.said.subscribe().wait_for(wanted).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slab<Waker>> {
+        // A place is taken or given back whole.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one session hears of changes. It is asked at every turn: that costs one look.
 pub(super) struct Changes {
-    receiver: watch::Receiver<Condition>,
-    /// The place, and whom it wakes.
-    waiting: Option<(Pin<Box<dyn Future<Output = ()> + Send>>, Waker)>,
+    conditions: Arc<Conditions>,
+    heard: watch::Receiver<Condition>,
+    place: Option<usize>,
 }
 
 impl Changes {
-    pub(super) fn new(receiver: watch::Receiver<Condition>) -> Self {
-        Self { receiver, waiting: None }
+    pub(super) fn new(conditions: Arc<Conditions>) -> Self {
+        let heard = conditions.said.subscribe();
+        Self { conditions, heard, place: None }
     }
 
-    /// The new condition, when there is one. A sender that is gone will not change it any more.
+    /// The new condition, when there is one. Always by the same task: it is the one that is woken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Condition> {
-        if !self.waiting.as_ref().is_some_and(|(_, waker)| waker.will_wake(cx.waker())) {
-            // Of the same age as ours: what has changed since is noticed there, and here below.
-            let mut receiver = self.receiver.clone();
-            // It is polled only here: a budget that is used up must not keep it from taking its place.
-            let mut waiting: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(unconstrained(async move {
-                let _ = receiver.changed().await;
-            }));
-            let _ = waiting.as_mut().poll(cx);
-            self.waiting = Some((waiting, cx.waker().clone()));
+        if self.place.is_none() {
+            // Before the look: who changes it after that finds the place taken.
+            self.place = Some(self.conditions.lock().insert(cx.waker().clone()));
         }
-        if !self.receiver.has_changed().unwrap_or(false) {
+        if !self.heard.has_changed().unwrap_or(false) {
             return Poll::Pending;
         }
-        self.waiting = None;
-        Poll::Ready(*self.receiver.borrow_and_update())
+        Poll::Ready(*self.heard.borrow_and_update())
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.conditions.lock().remove(place);
+        }
     }
 }
 
@@ -80,21 +124,38 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_had_used_up_its_budget_hears_of_a_change() {
-        let (sender, receiver) = watch::channel(Condition::default());
-        let mut changes = Changes::new(receiver);
-        let mut first = true;
-        let hears = tokio::spawn(poll_fn(move |cx| {
-            if std::mem::take(&mut first) {
-                while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+    async fn who_waits_or_has_used_up_its_budget_hears_of_a_change() {
+        for exhausted in [false, true] {
+            let conditions = Arc::new(Conditions::default());
+            let mut changes = Changes::new(conditions.clone());
+            let mut first = exhausted;
+            let hears = tokio::spawn(poll_fn(move |cx| {
+                if std::mem::take(&mut first) {
+                    while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+                }
+                changes.poll(cx)
+            }));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(conditions.lock().len(), 1);
+            for stop in [Stop::Drain, Stop::Kill] {
+                assert!(conditions.change(|condition| condition.stop = stop));
             }
-            changes.poll(cx)
-        }));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        for stop in [Stop::Drain, Stop::Kill] {
-            sender.send_modify(|condition| condition.stop = stop);
+            let heard = tokio::time::timeout(Duration::from_secs(1), hears).await.unwrap().unwrap();
+            assert_eq!(heard.stop, Stop::Kill);
+            assert!(conditions.lock().is_empty(), "who has left has no place");
         }
-        let heard = tokio::time::timeout(Duration::from_secs(1), hears).await.unwrap().unwrap();
-        assert_eq!(heard.stop, Stop::Kill);
+    }
+
+    #[test]
+    fn what_was_said_before_is_not_new() {
+        let conditions = Arc::new(Conditions::default());
+        assert!(conditions.change(|condition| condition.stress = true));
+        assert!(!conditions.change(|condition| condition.stress = true));
+        let mut changes = Changes::new(conditions.clone());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(changes.poll(&mut context).is_pending());
+        conditions.change(|condition| condition.stress = false);
+        assert_eq!(changes.poll(&mut context), Poll::Ready(Condition::default()));
+        assert!(changes.poll(&mut context).is_pending());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::sync::watch;
 
-use crate::front::condition::Condition;
+use crate::front::condition::Conditions;
 use crate::session::event::Admission;
 
 /// All connections.
@@ -18,7 +18,7 @@ pub(super) struct Counts {
     total: watch::Sender<Total>,
     clients: DashMap<IpAddr, Total>,
     /// Who hears that they are nearly used up.
-    condition: Option<watch::Sender<Condition>>,
+    conditions: Option<Arc<Conditions>>,
 }
 
 /// TLS handshakes that run: each keeps buffers, and costs a signature.
@@ -44,8 +44,8 @@ pub(super) struct Counted {
 }
 
 impl Counts {
-    pub(super) fn new(condition: Option<watch::Sender<Condition>>) -> Arc<Self> {
-        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new(), condition })
+    pub(super) fn new(conditions: Option<Arc<Conditions>>) -> Arc<Self> {
+        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new(), conditions })
     }
 
     /// `None`: not even the refusals can be borne, the kernel's close has to do.
@@ -96,18 +96,15 @@ impl Counts {
     /// On from nine tenths of the connections, off below seven: between them it stays as it is.
     fn note_stress(&self, max: usize) {
         // None is granted any more when we stop.
-        let Some(condition) = self.condition.as_ref().filter(|_| max > 0) else { return };
+        let Some(conditions) = self.conditions.as_ref().filter(|_| max > 0) else { return };
         let granted = self.total.borrow().granted;
         let is_due =
             |stress| granted > 0 && if stress { granted >= max - max * 3 / 10 } else { granted >= max - max / 10 };
-        let stress = condition.borrow().stress;
+        let stress = conditions.current().stress;
         if is_due(stress) == stress {
             return;
         }
-        let changed = condition.send_if_modified(|condition| {
-            let due = is_due(condition.stress);
-            std::mem::replace(&mut condition.stress, due) != due
-        });
+        let changed = conditions.change(|condition| condition.stress = is_due(condition.stress));
         match changed {
             true if !stress => tracing::warn!(connections = granted, max, "nearly full, time limits are shorter"),
             true => tracing::info!(connections = granted, max, "time limits are as usual again"),
@@ -202,22 +199,22 @@ mod tests {
 
     #[test]
     fn stress_begins_at_nine_tenths_and_ends_below_seven() {
-        let condition = watch::Sender::new(Condition::default());
-        let counts = Counts::new(Some(condition.clone()));
+        let conditions = Arc::new(Conditions::default());
+        let counts = Counts::new(Some(conditions.clone()));
         let enter = |number: u8| counts.enter(ip(&format!("192.0.2.{number}")), 10, 2);
         let mut open: Vec<_> = (0..8).map(enter).collect();
-        assert!(!condition.borrow().stress, "8 of 10");
+        assert!(!conditions.current().stress, "8 of 10");
         open.push(enter(8));
-        assert!(condition.borrow().stress, "9 of 10");
+        assert!(conditions.current().stress, "9 of 10");
         open.truncate(7);
-        assert!(condition.borrow().stress, "7 of 10 after 9");
+        assert!(conditions.current().stress, "7 of 10 after 9");
         open.truncate(6);
-        assert!(!condition.borrow().stress, "6 of 10");
+        assert!(!conditions.current().stress, "6 of 10");
         open.clear();
-        assert!(!condition.borrow().stress);
-        let one = Counts::new(Some(condition.clone()));
+        assert!(!conditions.current().stress);
+        let one = Counts::new(Some(conditions.clone()));
         let _only = one.enter(ip("192.0.2.1"), 2, 2);
-        assert!(!condition.borrow().stress, "1 of 2");
+        assert!(!conditions.current().stress, "1 of 2");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod tls;
 pub mod workers;
 
 pub use crate::front::condition::Condition;
+pub use crate::front::condition::Conditions;
 pub use crate::front::condition::Stop;
 pub use crate::front::counts::Handshakes;
 pub use crate::front::services::Services;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::backend::Backends;
 use crate::front::answers;
-use crate::front::condition::Condition;
+use crate::front::condition::Conditions;
 use crate::front::counts::Handshakes;
 use crate::hold::Holds;
 use crate::report::Reports;
@@ -33,7 +33,7 @@ pub struct Services {
     /// What is in force.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// What all sessions are under.
-    pub condition: watch::Receiver<Condition>,
+    pub conditions: Arc<Conditions>,
 }
 
 impl Services {

@@ -15,7 +15,6 @@ use tokio::time::timeout;
 use crate::backend::Backends;
 use crate::config::watch::Watcher;
 use crate::front;
-use crate::front::Condition;
 use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::Stop;
@@ -143,7 +142,6 @@ async fn run(
     let (snapshot, snapshot_receiver) = watch::channel(assembly.snapshot.clone());
     let (front, front_receiver) = watch::channel(Arc::new(assembly.config.front.clone()));
     let (tls, tls_receiver) = watch::channel(assembly.tls.clone());
-    let (condition, condition_receiver) = watch::channel(Condition::default());
     let services = Arc::new(Services {
         backends: Backends::new(assembly.config.backend.clone()),
         handshakes: Handshakes::default(),
@@ -151,9 +149,9 @@ async fn run(
         reports: Reports::new(),
         state,
         snapshot: snapshot_receiver,
-        condition: condition_receiver,
+        conditions: Arc::default(),
     });
-    let door = Door::new(workers, services.clone(), front_receiver, tls_receiver, condition.clone());
+    let door = Door::new(workers, services.clone(), front_receiver, tls_receiver);
     if let Some(bound) = admin {
         let parts = admin::Parts { services: services.clone(), door: door.clone() };
         admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
@@ -182,7 +180,7 @@ async fn run(
             }
         }
     }
-    end(&condition, &door, &reload, &mut signals).await;
+    end(&door, &reload, &mut signals).await;
     Ok(())
 }
 
@@ -215,17 +213,17 @@ fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
 }
 
 /// Transactions that run may end within `drain`; a second word ends them at once.
-async fn end(condition: &watch::Sender<Condition>, door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
-    let drain = reload.config.front.drain;
+async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
+    let (drain, conditions) = (reload.config.front.drain, &reload.services.conditions);
     tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
     supervisor::stopping();
-    condition.send_modify(|condition| condition.stop = Stop::Drain);
+    conditions.change(|condition| condition.stop = Stop::Drain);
     tokio::select! {
         () = door.empty() => {}
         () = tokio::time::sleep(drain) => {}
         () = second_stop(signals) => {}
     }
-    condition.send_modify(|condition| condition.stop = Stop::Kill);
+    conditions.change(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
     reload.services.backends.end_kept();

@@ -59,13 +59,8 @@ pub struct Driver {
     owed: Outbox,
     flushed: bool,
     backend: Backend,
-    replies: BytesMut,
-    outbox: Outbox,
-    backend_flushed: bool,
     /// The held message is on its way to the backend.
     sending_body: bool,
-    /// It goes there from its file, and the backend takes no more for now.
-    backend_full: bool,
     hold: Option<Box<Hold>>,
     claims: Claims,
     alarm: Pin<Box<Sleep>>,
@@ -78,7 +73,17 @@ pub struct Driver {
 enum Backend {
     Closed,
     Opening(Pin<Box<dyn Future<Output = Result<Connection, OpenFault>> + Send>>),
-    Open(Box<Connection>),
+    Open(Box<Link>),
+}
+
+/// An open connection to the backend.
+struct Link {
+    connection: Connection,
+    replies: BytesMut,
+    outbox: Outbox,
+    flushed: bool,
+    /// The message goes there from its file, and no more is taken for now.
+    full: bool,
 }
 
 /// What happened.
@@ -128,7 +133,7 @@ impl Driver {
             tls,
             unwelcome,
             snapshot: services.snapshot.clone(),
-            condition: Changes::new(services.condition.clone()),
+            condition: Changes::new(services.conditions.clone()),
             services,
             client: Some(client),
             client_ended: false,
@@ -137,11 +142,7 @@ impl Driver {
             owed: Outbox::default(),
             flushed: true,
             backend: Backend::Closed,
-            replies: BytesMut::new(),
-            outbox: Outbox::default(),
-            backend_flushed: true,
             sending_body: false,
-            backend_full: false,
             hold: None,
             claims: Claims::default(),
             alarm: Box::pin(tokio::time::sleep_until(now.monotonic.into())),
@@ -213,7 +214,7 @@ impl Driver {
                 self.claims.hold(claim);
                 self.session.handle_answer(answer, self.now);
             }
-            Output::Backend(octets) => self.outbox.push(octets),
+            Output::Backend(octets) => self.say_to_backend(octets),
             Output::BackendBody => self.begin_sending(),
             Output::BackendStartTls => self.secure_backend(),
             Output::Client(octets) => self.owed.push(octets),
@@ -247,15 +248,15 @@ impl Driver {
     /// The message comes in faster than it can be put away.
     fn is_congested(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
-            || self.outbox.len() >= OUTBOX_LIMIT
+            || self.backend.outbox_len() >= OUTBOX_LIMIT
             || self.owed.len() >= OWED_LIMIT
     }
 
     /// Whether more of the held message may be on its way. What goes there from its file must not overtake what waits.
     fn may_fill(&self) -> bool {
-        match &self.hold {
-            Some(hold) if hold.sends() => self.outbox.is_empty() && !self.backend_full,
-            _ => self.outbox.len() < OUTBOX_LIMIT,
+        match (&self.hold, &self.backend) {
+            (Some(hold), Backend::Open(link)) if hold.sends() => link.outbox.is_empty() && !link.full,
+            _ => self.backend.outbox_len() < OUTBOX_LIMIT,
         }
     }
 
@@ -286,7 +287,7 @@ impl Driver {
             fills,
             flushes: !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush()),
             // Small messages leave with their dot, in one piece.
-            writes: !self.outbox.is_empty() && (!fills || self.outbox.len() >= GATHER),
+            writes: !fills || self.backend.outbox_len() >= GATHER,
         }
     }
 
@@ -319,18 +320,18 @@ impl Driver {
     }
 
     fn poll_backend(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
-        let connection = match &mut self.backend {
+        let link = match &mut self.backend {
             Backend::Closed => return Poll::Pending,
             Backend::Opening(opening) => return opening.as_mut().poll(cx).map(Event::BackendOpen),
-            Backend::Open(connection) => connection,
+            Backend::Open(link) => link,
         };
         let mut wish = Wish {
-            read: Some((&mut self.replies, COMMAND_READ)),
-            write: turn.writes.then_some(&mut self.outbox),
-            flush: !self.backend_flushed,
+            read: Some((&mut link.replies, COMMAND_READ)),
+            write: (turn.writes && !link.outbox.is_empty()).then_some(&mut link.outbox),
+            flush: !link.flushed,
         };
-        match poll_exchange(&mut **connection, &mut wish, cx).map(Event::Backend) {
-            Poll::Pending if self.backend_full => connection.poll_room(cx).map(|()| Event::BackendRoom),
+        match poll_exchange(&mut link.connection, &mut wish, cx).map(Event::Backend) {
+            Poll::Pending if link.full => link.connection.poll_room(cx).map(|()| Event::BackendRoom),
             event => event,
         }
     }
@@ -361,6 +362,23 @@ impl Driver {
             self.alarm.as_mut().reset(deadline.into());
         }
         true
+    }
+}
+
+impl Backend {
+    /// Octets that wait for it.
+    fn outbox_len(&self) -> usize {
+        match self {
+            Self::Open(link) => link.outbox.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Link {
+    fn new(connection: Connection) -> Box<Self> {
+        let (replies, outbox) = (BytesMut::new(), Outbox::default());
+        Box::new(Self { connection, replies, outbox, flushed: true, full: false })
     }
 }
 

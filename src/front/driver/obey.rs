@@ -1,5 +1,7 @@
 //! What the session wants, done.
 
+use bytes::Bytes;
+
 use crate::backend::Visitor;
 use crate::front::clock;
 use crate::front::condition::Condition;
@@ -13,22 +15,21 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Peer;
 
 impl Driver {
-    pub(super) fn forget_backend(&mut self) {
-        self.backend = Backend::Closed;
-        self.replies.clear();
-        self.outbox.clear();
-        (self.sending_body, self.backend_full, self.backend_flushed) = (false, false, true);
+    /// With all that waited for it.
+    pub(super) fn take_backend(&mut self) -> Backend {
+        self.sending_body = false;
+        std::mem::replace(&mut self.backend, Backend::Closed)
     }
 
     /// Another client may have it.
     pub(super) fn keep_backend(&mut self) {
-        let is_quiet = self.replies.is_empty() && self.outbox.is_empty() && self.backend_flushed;
-        if let Backend::Open(connection) = std::mem::replace(&mut self.backend, Backend::Closed)
-            && is_quiet
+        if let Backend::Open(link) = self.take_backend()
+            && link.replies.is_empty()
+            && link.outbox.is_empty()
+            && link.flushed
         {
-            self.services.backends.keep(*connection);
+            self.services.backends.keep(link.connection);
         }
-        self.forget_backend();
     }
 
     pub(super) fn open_backend(&mut self, anew: bool, environment: Environment, helo: String) {
@@ -39,9 +40,8 @@ impl Driver {
     }
 
     pub(super) fn secure_backend(&mut self) {
-        self.replies.clear();
-        if let Backend::Open(connection) = std::mem::replace(&mut self.backend, Backend::Closed) {
-            self.backend = Backend::Opening(Box::pin(connection.secure()));
+        if let Backend::Open(link) = self.take_backend() {
+            self.backend = Backend::Opening(Box::pin(link.connection.secure()));
         }
     }
 
@@ -60,26 +60,27 @@ impl Driver {
     }
 
     pub(super) fn drop_backend(&mut self, quit: bool) {
-        if let Backend::Open(connection) = std::mem::replace(&mut self.backend, Backend::Closed)
+        if let Backend::Open(link) = self.take_backend()
             && quit
-            && self.outbox.is_empty()
+            && link.outbox.is_empty()
         {
-            connection.end();
+            link.connection.end();
         }
-        self.forget_backend();
+    }
+
+    pub(super) fn say_to_backend(&mut self, octets: Bytes) {
+        if let Backend::Open(link) = &mut self.backend {
+            link.outbox.push(octets);
+        }
     }
 
     pub(super) fn begin_sending(&mut self) {
-        let Some(hold) = &mut self.hold else { return };
-        let socket = match &self.backend {
-            Backend::Open(connection) if hold.has_file() => connection.socket(),
-            _ => None,
-        };
-        match socket {
+        let (Some(hold), Backend::Open(link)) = (&mut self.hold, &mut self.backend) else { return };
+        match link.connection.socket().filter(|_| hold.has_file()) {
             Some(socket) => hold.rewind_to(socket),
             None => hold.rewind(),
         }
-        (self.sending_body, self.backend_full) = (true, false);
+        (self.sending_body, link.full) = (true, false);
     }
 
     pub(super) fn begin_hold(&mut self, expected: u64) {
@@ -115,7 +116,6 @@ impl Driver {
     /// (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
-        let mut condition = self.services.condition.clone();
         let place = self.services.handshakes.enter(self.session.peer().client.ip());
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
@@ -123,7 +123,7 @@ impl Driver {
             (Some(client), Some(acceptor), Some(_place)) => tokio::select! {
                 secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
                 // Who is silent in the handshake does not hold up a stop.
-                _ = condition.wait_for(Condition::is_stopping) => None,
+                () = self.services.conditions.reached(Condition::is_stopping) => None,
             },
             _ => None,
         };

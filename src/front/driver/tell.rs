@@ -7,6 +7,7 @@ use crate::front::condition::Stop;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
+use crate::front::driver::Link;
 use crate::front::exchange::Done;
 use crate::hold::Filled;
 use crate::session::event::BackendEnd;
@@ -21,7 +22,7 @@ impl Driver {
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done),
             Event::Condition(condition) => self.is_under(condition),
-            Event::BackendRoom => self.backend_full = false,
+            Event::BackendRoom => self.backend_takes(true),
             Event::Filled(Ok(filled)) => self.filled(filled),
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
@@ -36,11 +37,17 @@ impl Driver {
             }
             // What it had to say before it closed may still be there to be read.
             Filled::Lost => self.sending_body = false,
-            Filled::Piece(octets) => self.outbox.push(octets),
+            Filled::Piece(octets) => self.say_to_backend(octets),
             Filled::Sent { full } => {
-                self.backend_full = full;
+                self.backend_takes(!full);
                 self.session.handle_backend_progress(self.now);
             }
+        }
+    }
+
+    fn backend_takes(&mut self, more: bool) {
+        if let Backend::Open(link) = &mut self.backend {
+            link.full = !more;
         }
     }
 
@@ -86,27 +93,27 @@ impl Driver {
     }
 
     fn backend_did(&mut self, done: Done) {
+        let Backend::Open(link) = &mut self.backend else { return };
         match done {
             Done::Read(Ok(1..)) => {
-                let written = self.outbox.is_empty() && self.backend_flushed && !self.sending_body;
-                let more_is_due = self.session.handle_backend(&mut self.replies, written, self.now);
-                if more_is_due && let Backend::Open(connection) = &self.backend {
-                    connection.acknowledge();
+                let written = link.outbox.is_empty() && link.flushed && !self.sending_body;
+                if self.session.handle_backend(&mut link.replies, written, self.now) {
+                    link.connection.acknowledge();
                 }
             }
             Done::Written { result: Ok(_), flushed } => {
-                self.backend_flushed = flushed;
+                link.flushed = flushed;
                 self.session.handle_backend_progress(self.now);
             }
             Done::Flushed(result) => {
-                self.backend_flushed = true;
+                link.flushed = true;
                 if result.is_ok() {
                     self.session.handle_backend_progress(self.now);
                 }
             }
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
             // What it had to say before it closed may still be there to be read.
-            Done::Written { result: Err(_), .. } => self.outbox.clear(),
+            Done::Written { result: Err(_), .. } => link.outbox.clear(),
         }
     }
 
@@ -114,7 +121,7 @@ impl Driver {
         match result {
             Ok(connection) => {
                 let greeted = connection.is_greeted();
-                self.backend = Backend::Open(Box::new(connection));
+                self.backend = Backend::Open(Link::new(connection));
                 self.session.handle_backend_open(greeted, self.now);
             }
             Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy),
@@ -126,7 +133,7 @@ impl Driver {
     }
 
     fn backend_ended(&mut self, end: BackendEnd) {
-        self.forget_backend();
+        drop(self.take_backend());
         self.session.handle_backend_end(end, self.now);
     }
 }

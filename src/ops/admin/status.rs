@@ -35,7 +35,7 @@ impl Status {
         let Parts { services, door } = parts;
         let (state, reports) = (&services.state, &services.reports);
         let now = state.clock.now();
-        let condition = *services.condition.borrow();
+        let condition = services.conditions.current();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             connections: door.connections(),

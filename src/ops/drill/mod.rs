@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use crate::backend::Backends;
 use crate::backend::Target;
-use crate::front::Condition;
 use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::accept::Door;
@@ -141,7 +140,7 @@ struct Instance {
     clock: Arc<Virtual>,
     sink: Sink,
     threads: Threads,
-    _senders: (watch::Sender<Condition>, watch::Sender<Arc<Snapshot>>),
+    _publish: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Instance {
@@ -159,7 +158,6 @@ impl Instance {
         config.backend.target = Target::Tcp(sink.address.to_string());
         let (workers, threads) = Workers::start(2, THREADS).map_err(fault)?;
         let clock = Arc::new(Virtual::new(START));
-        let (condition, condition_receiver) = watch::channel(Condition::default());
         let (publish, snapshot) = watch::channel(Arc::new(snapshot));
         let services = Arc::new(Services {
             backends: Backends::new(config.backend),
@@ -168,12 +166,12 @@ impl Instance {
             reports: Reports::new(),
             state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
             snapshot,
-            condition: condition_receiver,
+            conditions: Arc::default(),
         });
         let settings = watch::channel(Arc::new(config.front)).1;
-        let door = Door::new(workers, services, settings, watch::channel(None).1, condition.clone());
+        let door = Door::new(workers, services, settings, watch::channel(None).1);
         let address = listen(&door).map_err(fault)?;
-        Ok(Self { address, clock, sink, threads, _senders: (condition, publish) })
+        Ok(Self { address, clock, sink, threads, _publish: publish })
     }
 
     fn stop(self) {
