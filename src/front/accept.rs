@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use nix::sys::socket::MsgFlags;
 use nix::sys::socket::recv;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpNoDelay;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -81,6 +83,8 @@ impl Door {
         let accepting = self.workers.accepting();
         let listener = {
             let _entered = accepting.enter();
+            // What it accepts has that from it. SMTP's short replies must not wait for the client's acknowledgements.
+            setsockopt(&listener, TcpNoDelay, &true)?;
             TcpListener::from_std(listener)?
         };
         accepting.spawn(self.clone().listen(listener, implicit_tls, is_kept_open));
@@ -161,7 +165,6 @@ impl Door {
     ) -> io::Result<Option<(Box<Driver>, Counted)>> {
         let settings = self.settings.borrow().clone();
         let mut stream = arrived.stream()?;
-        stream.set_nodelay(true)?;
         let mut addresses = (client, stream.local_addr()?);
         if settings.proxy_protocol_from.iter().any(|network| network.contains(&client.ip().to_canonical())) {
             let header = timeout(settings.handshake, proxy_header::read(&mut stream)).await??;

@@ -12,19 +12,33 @@ use crate::front::outbox::Outbox;
 use crate::front::stream::ClientStream;
 use crate::session::event::Farewell;
 
-/// Ends a connection, within its limits.
-/// `ended`: the client had ended its side already, before it could hear what was owed. One that was refused at the door
-/// has had all that it will get, and no other may want for its place.
-pub(super) async fn close(mut client: ClientStream, mut owed: Outbox, ended: bool, refused: bool) -> Farewell {
-    let (last_word, linger) = if refused { (SILENCE, SILENCE) } else { (LAST_WORD, LINGER) };
+/// How a client is parted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// It has said QUIT, owes nothing, and is owed nothing but the reply to it: who sends more after that does not want
+    /// it, and there is nothing to wait for.
+    InOrder,
+    /// It may still be sending.
+    Lingering,
+    /// It was refused at the door, and has had all that it will get: no other may want for its place.
+    Unwelcome,
+}
+
+/// Ends a connection, within its limits. `ended`: the client had ended its side already, before it could hear what was
+/// owed.
+pub(super) async fn close(mut client: ClientStream, mut owed: Outbox, ended: bool, manner: Manner) -> Farewell {
+    let (last_word, linger) = if manner == Manner::Unwelcome { (SILENCE, SILENCE) } else { (LAST_WORD, LINGER) };
+    let leaves = manner == Manner::InOrder && matches!(client, ClientStream::Plain(_));
     let told = timeout(last_word, async {
         while !owed.is_empty() {
             client.write_buf(&mut owed).await?;
         }
-        client.shutdown().await
+        if leaves { Ok(()) } else { client.shutdown().await }
     });
-    if !matches!(told.await, Ok(Ok(()))) {
-        return Farewell::Lost;
+    match told.await {
+        Ok(Ok(())) if leaves => return Farewell::Ended,
+        Ok(Ok(())) => {}
+        _ => return Farewell::Lost,
     }
     let mut heard = false;
     // Whoever goes on sending for longer has no interest in the reply.

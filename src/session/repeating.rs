@@ -186,6 +186,11 @@ impl Session {
         }
     }
 
+    /// The client has said QUIT, and nothing is to be learned from how it ends.
+    pub fn has_quit_in_order(&self) -> bool {
+        self.quit && self.acknowledgement == Acknowledgement::Settled
+    }
+
     /// The session's id, as replies show it.
     pub fn id(&self) -> &str {
         &self.id

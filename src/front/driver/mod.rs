@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ use crate::front::exchange::SHARED_ROOM;
 use crate::front::exchange::Wish;
 use crate::front::exchange::poll_exchange;
 use crate::front::linger;
+use crate::front::linger::Manner;
 use crate::front::outbox::Outbox;
 use crate::front::services::Services;
 use crate::front::stream::ClientStream;
@@ -128,6 +130,8 @@ impl Driver {
     ) -> Box<Self> {
         let unwelcome = session.is_over();
         let now = clock::now();
+        // Not a time that is nearly over: such a timer wakes the thread before there is anything to do.
+        let alarm = session.deadline().unwrap_or(now.monotonic + IDLE_ALARM);
         Box::new(Self {
             session,
             tls,
@@ -145,7 +149,7 @@ impl Driver {
             sending_body: false,
             hold: None,
             claims: Claims::default(),
-            alarm: Box::pin(tokio::time::sleep_until(now.monotonic.into())),
+            alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
             wanted: None,
             now,
         })
@@ -174,7 +178,12 @@ impl Driver {
         let farewell = match self.client.take() {
             Some(client) => {
                 let owed = std::mem::take(&mut self.owed);
-                Box::pin(linger::close(client, owed, self.client_ended, self.unwelcome)).await
+                let manner = match () {
+                    () if self.unwelcome => Manner::Unwelcome,
+                    () if self.session.has_quit_in_order() && self.input.is_empty() => Manner::InOrder,
+                    () => Manner::Lingering,
+                };
+                Box::pin(linger::close(client, owed, self.client_ended, manner)).await
             }
             None => Farewell::Lost,
         };
@@ -382,6 +391,8 @@ impl Link {
     }
 }
 
+/// Where a session that waits for nothing has its alarm at first.
+const IDLE_ALARM: Duration = Duration::from_secs(3600);
 /// Octets read at once where commands come, and where a message comes.
 const COMMAND_READ: usize = 2 * 1024;
 const BODY_READ: usize = 64 * 1024;

@@ -76,7 +76,7 @@ impl Driver {
 
     pub(super) fn begin_sending(&mut self) {
         let (Some(hold), Backend::Open(link)) = (&mut self.hold, &mut self.backend) else { return };
-        match link.connection.socket().filter(|_| hold.has_file()) {
+        match hold.has_file().then(|| link.connection.socket()).flatten() {
             Some(socket) => hold.rewind_to(socket),
             None => hold.rewind(),
         }
