@@ -23,6 +23,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
@@ -130,6 +132,8 @@ pub struct Backends {
     places: Places,
     kept: Kept,
     offers: Offers,
+    /// Programs that are being started.
+    starting: Semaphore,
 }
 
 /// Why there is no connection.
@@ -147,7 +151,8 @@ impl Backends {
         let places = Places::new(settings.max);
         let secure = Mutex::new(secure(&settings));
         let settings = Mutex::new(Arc::new(settings));
-        Self { settings, secure, places, kept: Kept::new(KEPT_FOR), offers: Offers::default() }
+        let starting = Semaphore::new(STARTED_AT_ONCE);
+        Self { settings, secure, places, kept: Kept::new(KEPT_FOR), offers: Offers::default(), starting }
     }
 
     /// Rules from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
@@ -180,7 +185,7 @@ impl Backends {
         }
         let secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let secure = secure.transpose().map_err(OpenFault::Unavailable)?;
-        connect(&settings, secure, visitor, place).await.map_err(OpenFault::Unavailable)
+        connect(&self.starting, &settings, secure, visitor, place).await.map_err(OpenFault::Unavailable)
     }
 
     /// Takes a session back whose client has left it, greeted, idle and in order. It is kept for the next one, if that is
@@ -287,6 +292,7 @@ fn may_serve(connection: &Connection, settings: &Arc<Settings>, now: Instant) ->
 }
 
 async fn connect(
+    starting: &Semaphore,
     settings: &Arc<Settings>,
     secure: Option<Secure>,
     visitor: &Visitor,
@@ -295,7 +301,12 @@ async fn connect(
     match &settings.target {
         Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, visitor, place)),
         Target::Spawn(program) => {
-            let (stream, open) = spawn::start(program, &settings.hostname, visitor, spawn::Grace::default(), place)?;
+            // The semaphore is never closed.
+            let _starting = starting.acquire().await;
+            let (settings, visitor, program) = (settings.clone(), visitor.clone(), program.clone());
+            // Who starts a process waits for its exec: that must not be the thread of all sessions.
+            let start = move || spawn::start(&program, &settings.hostname, &visitor, spawn::Grace::default(), place);
+            let (stream, open) = spawn_blocking(start).await.map_err(|error| error.to_string())??;
             Ok(Connection::spawn(stream, open))
         }
         Target::Tcp(server) => {
@@ -324,6 +335,9 @@ async fn connect(
 fn now() -> Instant {
     Instant::now()
 }
+
+/// Each has a thread of its own while it is started, and more of them would not be faster than the machine.
+const STARTED_AT_ONCE: usize = 2;
 
 /// As long as a session keeps an idle backend for itself.
 const KEPT_FOR: Duration = Duration::from_secs(20);
