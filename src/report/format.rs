@@ -279,8 +279,6 @@ impl<'a> Escaper<'a> {
     fn push(&mut self, c: char) {
         match c {
             '"' | '\\' => self.out.extend(['\\', c]),
-            ' ' | '=' => self.out.push(c),
-            '!'..='~' => return self.out.push(c),
             // The standard library's table: no controls, no bidi marks, no lone combining marks, no private use.
             _ if !c.is_ascii() && c.escape_debug().len() == 1 => return self.out.push(c),
             _ => self.push_escape(c),
@@ -300,22 +298,27 @@ impl<'a> Escaper<'a> {
 
 impl Write for Escaper<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.end.saturating_sub(self.out.len());
-        let plain = text.bytes().take(room).position(|octet| !is_plain(octet)).unwrap_or(text.len().min(room));
-        self.out.push_str(&text[..plain]);
-        for c in text[plain..].chars() {
+        let mut rest = text;
+        loop {
+            let room = self.end.saturating_sub(self.out.len());
+            let clean = rest.bytes().take(room).position(|octet| !is_clean(octet)).unwrap_or(rest.len().min(room));
+            let (run, behind) = rest.split_at(clean);
+            self.special |= run.bytes().any(|octet| matches!(octet, b' ' | b'='));
+            self.out.push_str(run);
+            let mut chars = behind.chars();
+            let Some(c) = chars.next() else { return Ok(()) };
             if self.out.len() >= self.end {
                 return Err(fmt::Error);
             }
             self.push(c);
+            rest = chars.as_str();
         }
-        Ok(())
     }
 }
 
-/// Needs neither quotes nor an escape.
-fn is_plain(octet: u8) -> bool {
-    octet.is_ascii_graphic() && !matches!(octet, b'"' | b'\\' | b'=')
+/// Needs no escape, though perhaps quotes.
+fn is_clean(octet: u8) -> bool {
+    matches!(octet, b' '..=b'~') && !matches!(octet, b'"' | b'\\')
 }
 
 fn level_word(level: Level) -> &'static str {
