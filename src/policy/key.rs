@@ -14,7 +14,12 @@ pub struct Seed([u8; 16]);
 
 /// A key that is being made, to be gone on with in several ways. Explicit octets and lengths instead of `Hash`, whose input is not the same for every build.
 #[derive(Clone)]
-pub struct KeyHash(SipHasher13);
+pub struct KeyHash {
+    hash: SipHasher13,
+    /// Not hashed yet: a key has many short parts, and the hash takes long ones faster.
+    waiting: [u8; WAITING],
+    filled: usize,
+}
 
 impl Seed {
     /// 16 octets that nobody can guess.
@@ -42,30 +47,30 @@ impl fmt::Debug for Seed {
 impl KeyHash {
     /// A key with nothing in it yet.
     pub fn new(seed: &Seed) -> Self {
-        Self(SipHasher13::new_with_key(&seed.0))
+        Self { hash: SipHasher13::new_with_key(&seed.0), waiting: [0; WAITING], filled: 0 }
     }
 
     /// One part; its length goes with it.
     pub fn add(&mut self, octets: &[u8]) {
-        self.0.write(&(octets.len() as u64).to_le_bytes());
-        self.0.write(octets);
+        self.write(&(octets.len() as u64).to_le_bytes());
+        self.write(octets);
     }
 
     /// The same for all spellings that differ in letter case.
     pub fn add_folded(&mut self, octets: &[u8]) {
-        self.0.write(&(octets.len() as u64).to_le_bytes());
+        self.write(&(octets.len() as u64).to_le_bytes());
         let mut piece = [0; 64];
         for octets in octets.chunks(piece.len()) {
             let piece = &mut piece[..octets.len()];
             piece.copy_from_slice(octets);
             piece.make_ascii_lowercase();
-            self.0.write(piece);
+            self.write(piece);
         }
     }
 
     /// A list of words.
     pub fn add_names<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) {
-        self.0.write(&(names.len() as u64).to_le_bytes());
+        self.write(&(names.len() as u64).to_le_bytes());
         names.for_each(|name| self.add(name.as_bytes()));
     }
 
@@ -83,8 +88,23 @@ impl KeyHash {
     }
 
     /// The key.
-    pub fn finish(self) -> u128 {
-        self.0.finish128().as_u128()
+    pub fn finish(mut self) -> u128 {
+        self.hash.write(&self.waiting[..self.filled]);
+        self.hash.finish128().as_u128()
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        if octets.len() > WAITING - self.filled {
+            self.hash.write(&self.waiting[..self.filled]);
+            self.filled = 0;
+        }
+        match self.waiting.get_mut(self.filled..self.filled + octets.len()) {
+            Some(room) => {
+                room.copy_from_slice(octets);
+                self.filled += octets.len();
+            }
+            None => self.hash.write(octets),
+        }
     }
 }
 
@@ -93,6 +113,9 @@ impl fmt::Debug for KeyHash {
         f.write_str("KeyHash(..)")
     }
 }
+
+/// Octets of most keys.
+const WAITING: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +136,19 @@ mod tests {
         };
         assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
         assert_ne!(key(&["a", ""]), key(&["", "a"]));
+    }
+
+    #[test]
+    fn parts_that_wait_change_no_key() {
+        for lengths in [vec![], vec![0, 1, 2], vec![120], vec![121], vec![300, 5, 127, 1, 128], (0..60).collect()] {
+            let (mut hash, mut in_a_row) = (KeyHash::new(&Seed::new([7; 16])), SipHasher13::new_with_key(&[7; 16]));
+            for length in lengths {
+                let part = vec![b'x'; length];
+                hash.add(&part);
+                in_a_row.write(&[&(length as u64).to_le_bytes(), part.as_slice()].concat());
+            }
+            assert_eq!(hash.finish(), in_a_row.finish128().as_u128());
+        }
     }
 
     #[test]
