@@ -4,13 +4,20 @@
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use siphasher::sip128::Hasher128;
 use siphasher::sip128::SipHasher13;
 
 /// The secret of the keys. What is remembered survives a restart only when it does.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Seed([u8; 16]);
+pub struct Seed(Arc<Secret>);
+
+#[derive(PartialEq, Eq)]
+struct Secret {
+    octets: [u8; 16],
+    fingerprint_key: [u8; 32],
+}
 
 /// A key that is being made, to be gone on with in several ways. Explicit octets and lengths instead of `Hash`, whose input is not the same for every build.
 #[derive(Clone)]
@@ -24,17 +31,18 @@ pub struct KeyHash {
 impl Seed {
     /// 16 octets that nobody can guess.
     pub fn new(octets: [u8; 16]) -> Self {
-        Self(octets)
+        let fingerprint_key = blake3::derive_key("portcullis 2026 fingerprints of messages", &octets);
+        Self(Arc::new(Secret { octets, fingerprint_key }))
     }
 
     /// To be kept beside what was counted with it.
     pub fn octets(&self) -> [u8; 16] {
-        self.0
+        self.0.octets
     }
 
     /// The key of fingerprints: a collision that fits it cannot be looked for without it.
-    pub fn fingerprint_key(&self) -> [u8; 32] {
-        blake3::derive_key("portcullis 2026 fingerprints of messages", &self.0)
+    pub fn fingerprint_key(&self) -> &[u8; 32] {
+        &self.0.fingerprint_key
     }
 }
 
@@ -47,7 +55,7 @@ impl fmt::Debug for Seed {
 impl KeyHash {
     /// A key with nothing in it yet.
     pub fn new(seed: &Seed) -> Self {
-        Self { hash: SipHasher13::new_with_key(&seed.0), waiting: [0; WAITING], filled: 0 }
+        Self { hash: SipHasher13::new_with_key(&seed.0.octets), waiting: [0; WAITING], filled: 0 }
     }
 
     /// One part; its length goes with it.

@@ -81,7 +81,7 @@ impl Session {
         let hops = Hops::new(&transaction.snapshot.settings.hostname, recipients);
         let rules = transaction.snapshot.policy.repeat;
         let key = (rules.absorb || rules.limit > 0).then(|| self.seed.fingerprint_key());
-        MessageReader::new(hops, key.as_ref())
+        MessageReader::new(hops, key)
     }
 
     /// The message is here as a whole and no larger than it may be: hops, then the ledger.

@@ -42,9 +42,14 @@ impl HeaderScanner {
                 At::LineStart if self.has_field && matches!(first, b' ' | b'\t') => self.at = At::Text,
                 At::LineStart => self.at = At::Name,
                 At::Name => {
-                    self.name.push(*first);
-                    octets = &octets[1..];
-                    self.judge_name(sink);
+                    let (clean, rest) = octets.split_at(self.clean(octets));
+                    self.name.extend_from_slice(clean);
+                    octets = rest;
+                    if let Some((next, rest)) = octets.split_first() {
+                        self.name.push(*next);
+                        octets = rest;
+                        self.judge_name(sink);
+                    }
                 }
                 At::Text => {
                     let end = memchr::memchr(b'\n', octets).map_or(octets.len(), |at| at + 1);
@@ -70,7 +75,16 @@ impl HeaderScanner {
         }
     }
 
-    /// After each octet of a name; blanks before the colon are obsolete, but seen (RFC 5322 section 4.5.3).
+    /// Octets that go on with a name, whatever follows them: most of all, so they are taken together.
+    fn clean(&self, octets: &[u8]) -> usize {
+        if self.name.last().is_some_and(|last| !last.is_ascii_graphic()) {
+            return 0;
+        }
+        let room = octets.len().min(LONGEST_NAME.saturating_sub(self.name.len()));
+        octets[..room].iter().position(|octet| !octet.is_ascii_graphic() || *octet == b':').unwrap_or(room)
+    }
+
+    /// After any other octet of a name; blanks before the colon are obsolete, but seen (RFC 5322 section 4.5.3).
     fn judge_name(&mut self, sink: &mut impl HeaderSink) {
         let Some((last, before)) = self.name.split_last() else { return };
         let text = before.trim_ascii_end();

@@ -6,13 +6,10 @@
 
 mod obey;
 mod tell;
+mod wait;
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
-use std::task::ready;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -27,9 +24,6 @@ use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
 use crate::front::exchange::Done;
-use crate::front::exchange::SHARED_ROOM;
-use crate::front::exchange::Wish;
-use crate::front::exchange::poll_exchange;
 use crate::front::linger;
 use crate::front::linger::Manner;
 use crate::front::outbox::Outbox;
@@ -106,18 +100,6 @@ enum Next {
     Close,
     StartTls,
     Wait,
-}
-
-/// What is waited for, until something happens.
-#[derive(Clone, Copy)]
-struct Turn {
-    alarm: bool,
-    /// Octets to be read from the client at once.
-    reads: usize,
-    /// The backend is to have more of the held message, or what waits for it.
-    fills: bool,
-    flushes: bool,
-    writes: bool,
 }
 
 impl Driver {
@@ -261,116 +243,12 @@ impl Driver {
             || self.owed.len() >= OWED_LIMIT
     }
 
-    /// Whether more of the held message may be on its way. What goes there from its file must not overtake what waits.
-    fn may_fill(&self) -> bool {
-        match (&self.hold, &self.backend) {
-            (Some(hold), Backend::Open(link)) if hold.sends() => link.outbox.is_empty() && !link.full,
-            _ => self.backend.outbox_len() < OUTBOX_LIMIT,
-        }
-    }
-
-    /// Waits for whatever happens first. What is waited for is polled in place, at every turn: a future for each would be
-    /// made and thrown away as often, and a session that waits would have the room of all of them.
-    async fn wait(&mut self) -> Event {
-        let turn = self.turn();
-        poll_fn(|cx| self.poll(turn, cx)).await
-    }
-
-    fn turn(&mut self) -> Turn {
-        let fills = self.sending_body && self.may_fill();
-        let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
-        let room = match self.session.takes_message() {
-            true if self.heard >= SHARED_ROOM => BODY_READ,
-            true => SHARED_ROOM,
-            false => COMMAND_READ,
-        };
-        if !self.session.has_idle_backend() {
-            self.wanted = None;
-        } else if self.wanted.is_none() {
-            let (services, client) = (self.services.clone(), self.session.peer().client.ip());
-            self.wanted = Some(Box::pin(async move { services.backends.wanted(client).await }));
-        }
-        Turn {
-            alarm: self.set_alarm(),
-            reads: if reads { room } else { 0 },
-            fills,
-            flushes: !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush()),
-            // Small messages leave with their dot, in one piece.
-            writes: !fills || self.backend.outbox_len() >= GATHER,
-        }
-    }
-
-    /// What decides about time and stop is looked at first: neither side can drown it.
-    fn poll(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready(condition) = self.condition.poll(cx) {
-            return Poll::Ready(Event::Condition(condition));
-        }
-        if turn.alarm && self.alarm.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Event::Alarm);
-        }
-        let event = self.poll_backend(turn, cx);
-        let event = if event.is_pending() { self.poll_client(turn, cx) } else { event };
-        if event.is_ready() {
-            return event;
-        }
-        let event = match &mut self.hold {
-            Some(hold) if turn.fills => hold.poll_fill(cx).map(Event::Filled),
-            Some(hold) if turn.flushes => hold.poll_flush(cx).map(Event::Flushed),
-            _ => Poll::Pending,
-        };
-        match &mut self.wanted {
-            Some(wanted) if event.is_pending() => {
-                ready!(wanted.as_mut().poll(cx));
-                self.wanted = None;
-                Poll::Ready(Event::BackendWanted)
-            }
-            _ => event,
-        }
-    }
-
-    fn poll_backend(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
-        let link = match &mut self.backend {
-            Backend::Closed => return Poll::Pending,
-            Backend::Opening(opening) => return opening.as_mut().poll(cx).map(Event::BackendOpen),
-            Backend::Open(link) => link,
-        };
-        let mut wish = Wish {
-            read: Some((&mut link.replies, COMMAND_READ)),
-            write: (turn.writes && !link.outbox.is_empty()).then_some(&mut link.outbox),
-            flush: !link.flushed,
-        };
-        match poll_exchange(&mut link.connection, &mut wish, cx).map(Event::Backend) {
-            Poll::Pending if link.full => link.connection.poll_room(cx).map(|()| Event::BackendRoom),
-            event => event,
-        }
-    }
-
-    fn poll_client(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
-        let Some(client) = &mut self.client else { return Poll::Pending };
-        let mut wish = Wish {
-            read: (turn.reads > 0).then_some((&mut self.input, turn.reads)),
-            write: (!self.owed.is_empty()).then_some(&mut self.owed),
-            flush: !self.flushed,
-        };
-        poll_exchange(client, &mut wish, cx).map(Event::Client)
-    }
-
     /// The newest settings and lists, for the next MAIL.
     fn refresh_snapshot(&mut self) {
         if self.snapshot.has_changed().unwrap_or(false) {
             let snapshot = self.snapshot.borrow_and_update().clone();
             self.session.handle_snapshot(snapshot);
         }
-    }
-
-    /// False: there is nothing to wait for. A deadline mostly moves away, with each command: an alarm that rings too early
-    /// is set anew then, instead of each time.
-    fn set_alarm(&mut self) -> bool {
-        let Some(deadline) = self.session.deadline() else { return false };
-        if self.alarm.is_elapsed() || self.alarm.deadline() > deadline.into() {
-            self.alarm.as_mut().reset(deadline.into());
-        }
-        true
     }
 }
 
@@ -393,14 +271,7 @@ impl Link {
 
 /// Where a session that waits for nothing has its alarm at first.
 const IDLE_ALARM: Duration = Duration::from_secs(3600);
-/// Octets read at once where commands come, and where a message comes.
-const COMMAND_READ: usize = 2 * 1024;
-const BODY_READ: usize = 64 * 1024;
-/// Octets that may wait while the session cannot use them: enough to see that the client is gone.
-const READ_AHEAD: usize = 128 * 1024;
 /// Octets that may wait for the backend before a body is read on.
 const OUTBOX_LIMIT: usize = 256 * 1024;
-/// Less than this of a message waits for its dot.
-const GATHER: usize = 64 * 1024;
 /// Replies that a client may leave untaken before its commands wait.
 const OWED_LIMIT: usize = 64 * 1024;
