@@ -208,6 +208,20 @@ exec env SMTPGREETING=\"$(hostname -f) ready\" chpst -m3000000 \\
 ";
 
 #[test]
+fn tcpserver_under_s6() {
+    let host = Host::with_service(
+        "#!/bin/sh\nexec s6-setuidgid qmaild s6-softlimit -o 500 tcpserver 0 25 /usr/sbin/smtpfront-qmail\n",
+    );
+    host.write("var/svc/smtp/log/run", "#!/bin/sh\nexec s6-setuidgid qmaill s6-log t s1000000 n20 /var/log/smtp\n");
+    let outcome = host.init(&[]);
+    let told = ["s6-svc -d /service/smtp; s6-svc -u /service/portcullis", "s6-svscanctl -a"];
+    Host::with_all(&outcome, &told);
+    assert_eq!(host.text("service/notification-fd"), "3\n");
+    assert!(host.text("service/run").contains(" serve -c "), "{}", host.text("service/run"));
+    assert!(host.text("service/run").ends_with("portcullis.toml --notify-fd 3 2>&1\n"), "{}", host.text("service/run"));
+}
+
+#[test]
 fn a_unit_of_systemd_xinetd_and_inetd() {
     let unit = "[Service]\nUser=qmaild\nEnvironment=QMAILHOME=/var/qmail\nExecStart=/usr/bin/tcpserver -R -H 0 25 \\\n  \
                 /usr/sbin/smtpfront-qmail\n";

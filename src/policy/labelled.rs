@@ -21,15 +21,20 @@ pub(super) struct Labelled {
 }
 
 impl Labelled {
-    /// One word for each part, in their order; none where a word is not of its part's form.
+    /// One word for each part, in their order; none where a word is not of its part's form. A comma may stand in a word too,
+    /// in a quoted local part or in what a client calls itself: then it is read as it makes sense.
     pub(super) fn read(per: &[Part], label: &str) -> Option<Self> {
-        let words: Vec<&str> = label.split(',').map(str::trim).collect();
-        if words.len() != per.len() {
-            return None;
+        let (part, others) = per.split_first()?;
+        if others.is_empty() {
+            return Self::default().with(*part, label);
         }
-        let mut labelled = Self::default();
-        per.iter().zip(words).try_for_each(|(part, word)| labelled.add(*part, word))?;
-        Some(labelled)
+        let commas = label.match_indices(',').take(MOST_COMMAS);
+        commas.filter_map(|(at, _)| Self::read(others, &label[at + 1..])?.with(*part, &label[..at])).next()
+    }
+
+    fn with(mut self, part: Part, word: &str) -> Option<Self> {
+        self.add(part, word.trim())?;
+        Some(self)
     }
 
     fn add(&mut self, part: Part, word: &str) -> Option<()> {
@@ -70,6 +75,9 @@ fn address(word: &str) -> Option<Address> {
 fn domain(word: &str) -> Option<Address> {
     parse_address(format!("x@{}", word.strip_prefix('@')?).as_bytes()).ok()
 }
+
+/// Of one word: each is tried.
+const MOST_COMMAS: usize = 16;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -112,6 +120,22 @@ mod tests {
                 assert_eq!(found, throttle.key(&seed, &subject).map(|key| key.exact), "{label}");
             }
         }
+    }
+
+    #[test]
+    fn a_comma_in_a_word_is_none_between_two() {
+        let rows: &[(&[Part], &str, &str, &str)] = &[
+            (&[Part::Client, Part::Sender], "192.0.2.7,\"a,b\"@c.example", "", "<\"a,b\"@c.example>"),
+            (&[Part::Sender, Part::Client], "\"a,b\"@c.example, 192.0.2.7", "", "<\"a,b\"@c.example>"),
+            (&[Part::Helo, Part::Client], "odd,name,192.0.2.7", "odd,name", ""),
+            (&[Part::Client, Part::Helo, Part::Sender], "192.0.2.7,odd,name,a@c.example", "odd,name", "<a@c.example>"),
+        ];
+        for (per, label, helo, sender) in rows {
+            let labelled = Labelled::read(per, label).unwrap();
+            assert_eq!(labelled.helo, *helo, "{label}");
+            assert_eq!(labelled.sender.map(|it| it.to_string()).unwrap_or_default(), *sender, "{label}");
+        }
+        assert!(Labelled::read(&[Part::Client, Part::Sender], &",".repeat(1000)).is_none());
     }
 
     #[test]

@@ -88,6 +88,9 @@ pub(super) fn files(root: &Root, wish: &Wish, findings: &Findings, service: Opti
         // Linked first, started when the other one has ended.
         ("service/down", String::new(), 0o644),
     ];
+    if site.supervisor == Supervisor::S6 {
+        files.push(("service/notification-fd", format!("{NOTIFIED}\n"), 0o644));
+    }
     if site.supervisor == Supervisor::Systemd {
         files.push(("systemd/portcullis.service", unit(&site), 0o644));
     }
@@ -112,6 +115,9 @@ fn run(site: &Site, findings: &Findings) -> String {
     let mut words: Vec<String> = findings.plan.in_front.iter().map(|word| for_shell(word)).collect();
     let path = |path: &Path| for_shell(&path.to_string_lossy());
     words.push(format!("{} serve -c {}", path(&site.program), path(&site.configuration())));
+    if site.supervisor == Supervisor::S6 {
+        words.push(format!("--notify-fd {NOTIFIED}"));
+    }
     let in_front = match findings.plan.in_front.is_empty() {
         true => "",
         false => "# What stood before tcpserver and sets its environment stays in front.\n",
@@ -195,3 +201,6 @@ pub(super) fn for_shell(word: &str) -> String {
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
+
+/// The descriptor on which s6 hears that it listens.
+const NOTIFIED: u32 = 3;
