@@ -185,7 +185,8 @@ impl Door {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
             let _place = self.services.handshakes.enter(client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
             let secured = tokio::select! {
-                secured = tls::accept(stream, &acceptor, settings.handshake) => secured,
+                // Boxed: many begin at once, and few of them so.
+                secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => secured,
                 // Who is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => return Ok(None),
             };
