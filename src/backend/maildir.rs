@@ -29,12 +29,12 @@ use crate::smtp::reply::Offer;
 
 /// What the answer to EHLO below offers.
 pub(super) fn offer() -> Arc<Offer> {
-    static OFFER: LazyLock<Arc<Offer>> = LazyLock::new(|| Arc::new(OFFERED));
+    static OFFER: LazyLock<Arc<Offer>> = LazyLock::new(|| {
+        let (size, none) = (Some(0), Offer::NONE);
+        Arc::new(Offer { size, eight_bit_mime: true, pipelining: true, smtputf8: true, enhanced: true, ..none })
+    });
     OFFER.clone()
 }
-
-const OFFERED: Offer =
-    Offer { size: Some(0), eight_bit_mime: true, pipelining: true, smtputf8: true, enhanced: true, ..Offer::NONE };
 
 /// Serves one session on `stream` until it quits or hangs up. A message that was not ended with its final dot, or not
 /// answered with 250, leaves no file behind.

@@ -133,7 +133,7 @@ pub struct Backends {
     kept: Kept,
     offers: Offers,
     /// Programs that are being started.
-    starting: Semaphore,
+    starting: Arc<Semaphore>,
 }
 
 /// Why there is no connection.
@@ -151,7 +151,7 @@ impl Backends {
         let places = Places::new(settings.max);
         let secure = Mutex::new(secure(&settings));
         let settings = Mutex::new(Arc::new(settings));
-        let starting = Semaphore::new(STARTED_AT_ONCE);
+        let starting = Arc::new(Semaphore::new(STARTED_AT_ONCE));
         Self { settings, secure, places, kept: Kept::new(KEPT_FOR), offers: Offers::default(), starting }
     }
 
@@ -292,7 +292,7 @@ fn may_serve(connection: &Connection, settings: &Arc<Settings>, now: Instant) ->
 }
 
 async fn connect(
-    starting: &Semaphore,
+    starting: &Arc<Semaphore>,
     settings: &Arc<Settings>,
     secure: Option<Secure>,
     visitor: &Visitor,
@@ -302,10 +302,14 @@ async fn connect(
         Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, visitor, place)),
         Target::Spawn(program) => {
             // The semaphore is never closed.
-            let _starting = starting.acquire().await;
+            let starting = starting.clone().acquire_owned().await;
             let (settings, visitor, program) = (settings.clone(), visitor.clone(), program.clone());
-            // Who starts a process waits for its exec: that must not be the thread of all sessions.
-            let start = move || spawn::start(&program, &settings.hostname, &visitor, spawn::Grace::default(), place);
+            // Who starts a process waits for its exec: that must not be the thread of all sessions. It counts until it has
+            // ended, also when the session has given up on it.
+            let start = move || {
+                let _starting = starting;
+                spawn::start(&program, &settings.hostname, &visitor, spawn::Grace::default(), place)
+            };
             let (stream, open) = spawn_blocking(start).await.map_err(|error| error.to_string())??;
             Ok(Connection::spawn(stream, open))
         }

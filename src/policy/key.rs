@@ -16,6 +16,7 @@ pub struct Seed(Arc<Secret>);
 #[derive(PartialEq, Eq)]
 struct Secret {
     octets: [u8; 16],
+    /// Made of them, once.
     fingerprint_key: [u8; 32],
 }
 

@@ -40,6 +40,13 @@ impl Session {
         Box::new(relay)
     }
 
+    /// The backend has all of the message: the dot ends it.
+    pub(super) fn end_body(&mut self, now: Now) {
+        if let Some(relay) = &mut self.relay {
+            relay.end_body(now.monotonic, &mut self.output);
+        }
+    }
+
     /// Gives the connection to the backend back.
     pub(super) fn close_backend(&mut self) {
         if let Some(relay) = self.relay.take() {

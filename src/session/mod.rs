@@ -239,9 +239,7 @@ impl Session {
 
     /// The held message is written to the backend, its dot not yet.
     pub fn handle_body_sent(&mut self, now: Now) {
-        if let Some(relay) = &mut self.relay {
-            relay.end_body(now.monotonic, &mut self.output);
-        }
+        self.end_body(now);
     }
 
     /// The backend's connection ended, or never stood.

@@ -135,7 +135,7 @@ impl Session {
     fn deliver(&mut self, arrived: Box<Arrived>, streaming: bool, now: Now) {
         self.state = State::Settle(arrived);
         if streaming {
-            self.handle_body_sent(now);
+            self.end_body(now);
         } else {
             self.ask_backend(Request::Data, now);
         }

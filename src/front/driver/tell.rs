@@ -22,7 +22,7 @@ impl Driver {
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done),
             Event::Condition(condition) => self.is_under(condition),
-            Event::BackendRoom => self.backend_takes(true),
+            Event::BackendRoom => self.note_full(false),
             Event::Filled(Ok(filled)) => self.filled(filled),
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
@@ -39,15 +39,15 @@ impl Driver {
             Filled::Lost => self.sending_body = false,
             Filled::Piece(octets) => self.say_to_backend(octets),
             Filled::Sent { full } => {
-                self.backend_takes(!full);
+                self.note_full(full);
                 self.session.handle_backend_progress(self.now);
             }
         }
     }
 
-    fn backend_takes(&mut self, more: bool) {
+    fn note_full(&mut self, full: bool) {
         if let Backend::Open(link) = &mut self.backend {
-            link.full = !more;
+            link.full = full;
         }
     }
 
