@@ -1,24 +1,32 @@
 //! What it costs to look at a qmail queue of 100,000 messages with warm caches: names alone, the summary, rows, and rows
-//! with subjects. The queue is made in the folder for temporary files.
+//! with subjects; beside each kind of rows the bare system calls it is made of, which is the most the machine gives. The
+//! queue is made in the folder for temporary files.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a bench")]
 
 use std::fs;
 use std::hint::black_box;
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
 
 use criterion::Criterion;
 use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
+use nix::sched::CloneFlags;
+use nix::sched::unshare;
+use portcullis::qmail::queue::File;
 use portcullis::qmail::queue::filter::Filter;
 use portcullis::qmail::queue::layout::Queue;
 use portcullis::qmail::queue::list;
 use portcullis::qmail::queue::read::Want;
 use portcullis::qmail::queue::scan;
+use portcullis::qmail::queue::scan::Entry;
+use portcullis::qmail::queue::scan::threads;
 
 fn queue(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
@@ -33,6 +41,10 @@ fn queue(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
     group.sample_size(10).throughput(Throughput::Elements(MESSAGES));
     group.bench_function("names", |bencher| bencher.iter(|| scan::scan(&queue, &|_, _| {}).unwrap()));
+    for (name, subjects) in [("calls of rows without subjects", false), ("calls of rows with subjects", true)] {
+        let entries = scan::scan(&queue, &|_, _| {}).unwrap().entries;
+        group.bench_function(name, |bencher| bencher.iter(|| call(&queue, &entries, subjects)));
+    }
     for (name, want) in rows {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -47,6 +59,30 @@ fn queue(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// The system calls of rows, on as many threads, and nothing done with what they say.
+fn call(queue: &Queue, entries: &[Entry], subjects: bool) {
+    thread::scope(|scope| {
+        for part in entries.chunks(entries.len().div_ceil(threads())) {
+            scope.spawn(move || {
+                let _ = unshare(CloneFlags::CLONE_FILES);
+                let (mut place, mut buffer) = (String::new(), [0; 4096]);
+                for entry in part {
+                    if !subjects {
+                        queue.stat_of(File::Mess, entry.id, &mut place).unwrap();
+                    }
+                    for file in entry.files.iter().filter(|file| subjects || *file != File::Mess) {
+                        let mut opened = queue.read_of(file, entry.id, &mut place).unwrap();
+                        if file == File::Info {
+                            black_box(nix::sys::stat::fstat(&opened).unwrap());
+                        }
+                        black_box(opened.read(&mut buffer).unwrap());
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// Messages in delivery, one recipient each, every third on this host.

@@ -85,14 +85,21 @@ impl Queue {
         }
     }
 
-    /// A file of a message, opened to be read; `place` is only room for its name.
+    /// A file of a message, opened to be read without a trace: qmail's own clean-up goes by the time a message was last
+    /// read, and to write that time down would take twice as long as to read. `place` is only room for its name.
     ///
     /// # Errors
     /// As the system says.
     pub fn read_of(&self, file: File, id: u64, place: &mut String) -> io::Result<fs::File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let folder = self.anchor(file, id, place);
-        Ok(nix::fcntl::openat(folder, place.as_str(), flags, Mode::empty())?.into())
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let open = |flags| nix::fcntl::openat(folder, place.as_str(), flags, Mode::empty());
+        // Only the owner and root may ask for that.
+        let opened = open(flags | OFlag::O_NOATIME).or_else(|error| match error {
+            Errno::EPERM => open(flags),
+            _ => Err(error),
+        });
+        Ok(opened?.into())
     }
 
     /// What is known of a file of a message; `place` is only room for its name.
@@ -170,22 +177,6 @@ impl Queue {
     pub fn open_file(&self, place: &str, flags: OFlag) -> io::Result<fs::File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         Ok(nix::fcntl::openat(&self.root, place, flags, Mode::empty())?.into())
-    }
-
-    /// The message itself, read without a trace: qmail's own clean-up goes by the time it was last read.
-    ///
-    /// # Errors
-    /// As the system says.
-    pub fn open_mess(&self, id: u64, place: &mut String) -> io::Result<fs::File> {
-        let folder = self.anchor(File::Mess, id, place);
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let open = |flags| nix::fcntl::openat(folder, place.as_str(), flags, Mode::empty());
-        // Only the owner and root may ask for that.
-        let opened = open(flags | OFlag::O_NOATIME).or_else(|error| match error {
-            Errno::EPERM => open(flags),
-            _ => Err(error),
-        });
-        Ok(opened?.into())
     }
 
     /// What is known of a file, or of a link itself.

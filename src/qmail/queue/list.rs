@@ -1,10 +1,11 @@
-//! Reads the messages that a filter means, several at a time, and hands them on by number, while the next are read. Memory
-//! is that of two batches.
+//! Reads the messages that a filter means, on several threads, and hands them on by number, while the next are read. Memory
+//! is that of a few batches a thread.
 
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::thread::ScopedJoinHandle;
 
 use nix::sched::CloneFlags;
 use nix::sched::unshare;
@@ -36,20 +37,23 @@ pub fn each(
             &named
         }
     };
-    let wanted = &filter.want(want);
+    let look = &Look { queue, filter, wanted: filter.want(want), want, now };
+    let batches = || entries.chunks(BATCH);
+    // Each thread has every so-manieth batch, so that the order in which they are asked for them is that of the numbers.
+    let count = threads().min(batches().len());
     thread::scope(|scope| {
-        let spawn = |part| scope.spawn(move || read(queue, part, filter, wanted, want, now));
-        let mut batches = entries.chunks(BATCH).map(|batch| {
-            let handles: Vec<_> = batch.chunks(batch.len().div_ceil(threads())).map(spawn).collect();
-            (batch.len(), handles)
-        });
-        let mut reading = batches.next();
-        while let Some((count, handles)) = reading {
-            let join = |handle: ScopedJoinHandle<'_, _>| handle.join().unwrap_or_else(|panic| resume_unwind(panic));
-            let parts: Vec<Vec<Message>> = handles.into_iter().map(join).collect();
-            reading = batches.next();
-            progress(count);
-            for message in parts.into_iter().flatten() {
+        let channels: Vec<Receiver<Vec<Message>>> = (0..count)
+            .map(|first| {
+                let (sender, receiver) = sync_channel(AHEAD);
+                scope.spawn(move || look.read(batches().skip(first).step_by(count), &sender));
+                receiver
+            })
+            .collect();
+        for (batch, channel) in batches().zip(channels.iter().cycle()) {
+            // A thread that panicked; the scope passes that on.
+            let Ok(messages) = channel.recv() else { return };
+            progress(batch.len());
+            for message in messages {
                 if sink(message).is_break() {
                     return;
                 }
@@ -58,26 +62,44 @@ pub fn each(
     });
 }
 
-/// `wanted` is what the filter has to see, `want` what is kept.
-fn read(queue: &Queue, entries: &[Entry], filter: &Filter, wanted: &Want, want: &Want, now: i64) -> Vec<Message> {
-    // A table of descriptors of its own needs no locks; where that is forbidden it only takes longer.
-    let _ = unshare(CloneFlags::CLONE_FILES);
-    let mut reader = Reader::new(queue);
-    let keep = want.recipients.unwrap_or(0);
-    let mut found = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let Some(mut message) = reader.read(*entry, wanted) else { continue };
-        if !filter.matches(&message, now) {
-            continue;
+/// What is looked for, and where.
+struct Look<'a> {
+    queue: &'a Queue,
+    filter: &'a Filter,
+    /// What the filter has to see.
+    wanted: Want,
+    /// What is kept.
+    want: &'a Want,
+    /// Seconds since 1970.
+    now: i64,
+}
+
+impl Look<'_> {
+    /// Until there are no more, or nobody takes them.
+    fn read<'e>(&self, batches: impl Iterator<Item = &'e [Entry]>, sender: &SyncSender<Vec<Message>>) {
+        // A table of descriptors of its own needs no locks; where that is forbidden it only takes longer.
+        let _ = unshare(CloneFlags::CLONE_FILES);
+        let mut reader = Reader::new(self.queue);
+        for batch in batches {
+            let messages = batch.iter().filter_map(|entry| self.find(&mut reader, *entry)).collect();
+            if sender.send(messages).is_err() {
+                return;
+            }
         }
+    }
+
+    fn find(&self, reader: &mut Reader<'_>, entry: Entry) -> Option<Message> {
+        let mut message = reader.read(entry, &self.wanted).filter(|message| self.filter.matches(message, self.now))?;
+        let keep = self.want.recipients.unwrap_or(0);
         for list in [&mut message.queued, &mut message.local, &mut message.remote].into_iter().flatten() {
             list.kept.truncate(keep);
             list.kept.shrink_to_fit();
         }
-        found.push(message);
+        Some(message)
     }
-    found
 }
 
-/// Messages that are read at a time; two of these are in memory.
-const BATCH: usize = 4096;
+/// Messages that are handed on at a time.
+const BATCH: usize = 256;
+/// Batches that a thread has read before they are asked for, besides the one it reads.
+const AHEAD: usize = 4;

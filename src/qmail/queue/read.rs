@@ -159,7 +159,7 @@ impl<'q> Reader<'q> {
     /// The header and the size, and the birth where it is that of the file.
     fn read_header(&mut self, message: &mut Message, names: &[String], time: bool) -> Result<(), Gone> {
         let mut read = |buffer: &mut Vec<u8>| {
-            let opened = self.queue.open_mess(message.id, &mut self.place)?;
+            let opened = self.queue.read_of(File::Mess, message.id, &mut self.place)?;
             let (length, is_whole) = slurp_header(&opened, buffer)?;
             let stat = if time || !is_whole { Some(nix::sys::stat::fstat(&opened)?) } else { None };
             Ok((length, stat))
