@@ -7,17 +7,25 @@ mod proxy;
 mod queue;
 
 use std::fs;
+use std::fs::File;
+use std::fs::FileTimes;
+use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
+use std::time::SystemTime;
 
 use portcullis::ops::queue::folder::Quarantine;
 use portcullis::ops::queue::take::Take;
 use portcullis::qmail::queue::filter::Filter;
 use portcullis::qmail::queue::filter::Words;
 use portcullis::qmail::queue::layout::Queue;
+use portcullis::qmail::queue::list;
+use portcullis::qmail::queue::read::Want;
+use portcullis::qmail::queue::scan;
 use portcullis::qmail::queue::virtualdomains::VirtualDomains;
 use proxy::Outcome;
 use proxy::Site;
@@ -197,6 +205,42 @@ fn a_queue_in_motion_is_no_error() {
             assert_eq!(rows.iter().filter(|row| row["sender"] == "bob@good.example").count(), stay.len());
         }
     });
+}
+
+#[test]
+fn many_messages_come_by_number_and_reading_may_end() {
+    let queue = TestQueue::new();
+    let mut ids: Vec<u64> = (0..1000).map(|_| queue.in_delivery(&GOOD)).collect();
+    ids.sort_unstable();
+    assert_eq!(queue.ids(&[]), ids);
+    let opened = Queue::open(&queue.path("")).unwrap();
+    let entries = scan::scan(&opened, &|_, _| {}).unwrap().entries;
+    let mut seen = Vec::new();
+    list::each(&opened, &entries, &Filter::default(), &Want::default(), 0, &|_| {}, &mut |message| {
+        seen.push(message.id);
+        if seen.len() == 700 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(seen, ids[..700]);
+}
+
+/// qmail-send removes debris by the time its message was last read.
+#[test]
+fn reading_leaves_no_trace() {
+    let queue = TestQueue::new();
+    let (waits, queued) = (queue.in_delivery(&STORM), queue.queued(&GOOD));
+    let places =
+        [("mess", waits), ("info", waits), ("local", waits), ("remote", waits), ("mess", queued), ("todo", queued)];
+    let places = places.map(|(kind, id)| queue.file(kind, id));
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for place in &places {
+        File::options().write(true).open(place).unwrap().set_times(FileTimes::new().set_accessed(long_ago)).unwrap();
+    }
+    assert_eq!(queue.rows(&[]).len(), 2);
+    assert_eq!(queue.run(&["show", &waits.to_string()]).code, 0);
+    assert_eq!(queue.run(&["check"]).code, 0);
+    for place in &places {
+        assert_eq!(fs::metadata(place).unwrap().accessed().unwrap(), long_ago, "{}", place.display());
+    }
 }
 
 #[test]
@@ -584,9 +628,9 @@ fn check_finds_what_is_wrong_and_changes_nothing() {
     assert_eq!((outcome.code, outcome.out.as_str()), (0, "3 numbers looked at: no faults\n"), "{outcome:?}");
     let id = queue.in_delivery(&STORM);
     let debris = queue.receive(&STORM);
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(100_000);
-    fs::File::open(queue.file("mess", debris)).unwrap().set_modified(long_ago).unwrap();
-    fs::File::create(queue.path("pid/4711.1795380000.1")).unwrap().set_modified(long_ago).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(100_000);
+    File::open(queue.file("mess", debris)).unwrap().set_modified(long_ago).unwrap();
+    File::create(queue.path("pid/4711.1795380000.1")).unwrap().set_modified(long_ago).unwrap();
     fs::write(queue.file("info", 5), "Fa@b.example\0").unwrap();
     fs::write(queue.file("remote", 6), "Ta@b.example\0").unwrap();
     fs::write(queue.file("mess", 7), "x\n").unwrap();
