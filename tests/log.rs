@@ -89,6 +89,87 @@ fn the_stamps_of_real_loggers_are_now() {
     }
 }
 
+/// The real journal, and the real rsyslogd in the two forms that it writes on Debian.
+#[test]
+fn what_syslogd_and_journald_put_in_front_is_a_time() {
+    let site = tempfile::tempdir().unwrap();
+    let before = jiff::Timestamp::now();
+    let journal = journal(site.path());
+    let mut logs: Vec<(String, Vec<u8>)> = ["short", "short-precise", "short-iso", "short-iso-precise"]
+        .into_iter()
+        .map(|form| {
+            let mut command = Command::new("journalctl");
+            command.arg("--file").arg(&journal).args(["--no-pager", "-o", form]).env("TZ", "UTC");
+            (form.to_owned(), command.output().unwrap().stdout)
+        })
+        .collect();
+    logs.extend(["RSYSLOG_TraditionalFileFormat", "RSYSLOG_FileFormat"].map(|form| (form.to_owned(), rsyslog(form))));
+    for (form, text) in logs {
+        let path = site.path().join(&form);
+        fs::write(&path, &text).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_slice(&log().arg(&path).args(["--json", "--since", "1h"]).output().unwrap().stdout)
+                .unwrap();
+        assert_eq!(told["messages"]["accepted"], 3, "{form}: {told} of {}", String::from_utf8_lossy(&text));
+        let moment = |name: &str| told[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        // Some forms have whole seconds.
+        let before = before - jiff::SignedDuration::from_secs(1);
+        assert!(before <= moment("first") && moment("last") <= jiff::Timestamp::now(), "{form}: {told}");
+    }
+}
+
+const ACCEPTED: [&str; 3] = [
+    "mail session=a verdict=accept sender=<a@b.example>",
+    "mail session=b verdict=accept sender=<a@b.example>",
+    "mail session=c verdict=accept sender=<>",
+];
+
+/// A journal of its own with three lines.
+fn journal(folder: &Path) -> PathBuf {
+    let path = folder.join("portcullis.journal");
+    let mut command = Command::new("/lib/systemd/systemd-journal-remote");
+    command.arg("-o").arg(&path).arg("-").stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut remote = command.spawn().unwrap();
+    let (mut input, id) = (remote.stdin.take().unwrap(), "0123456789abcdef0123456789abcdef");
+    for (at, line) in (0_i64..).zip(ACCEPTED) {
+        let time = jiff::Timestamp::now().as_microsecond() + at;
+        writeln!(input, "__REALTIME_TIMESTAMP={time}\n__MONOTONIC_TIMESTAMP={at}\n_BOOT_ID={id}\n_MACHINE_ID={id}")
+            .unwrap();
+        writeln!(input, "_HOSTNAME=mx\nSYSLOG_IDENTIFIER=portcullis\n_PID=71\nMESSAGE={line}\n").unwrap();
+    }
+    drop(input);
+    assert!(remote.wait().unwrap().success());
+    path
+}
+
+/// The same lines through rsyslogd.
+fn rsyslog(template: &str) -> Vec<u8> {
+    let site = tempfile::tempdir().unwrap();
+    let at = |name: &str| site.path().join(name);
+    let (socket, file, settings) = (at("socket"), at("file"), at("rsyslog.conf"));
+    let text = format!(
+        "module(load=\"imuxsock\" SysSock.Use=\"off\")\ninput(type=\"imuxsock\" Socket=\"{}\")\n\
+         action(type=\"omfile\" file=\"{}\" template=\"{template}\")\n",
+        socket.display(),
+        file.display()
+    );
+    fs::write(&settings, text).unwrap();
+    let mut command = Command::new("rsyslogd");
+    command.arg("-n").arg("-f").arg(&settings).arg("-i").arg(at("pid")).env("TZ", "UTC");
+    let mut syslogd = command.spawn().unwrap();
+    wait_for(|| socket.exists());
+    for line in ACCEPTED {
+        let sent = Command::new("logger").arg("-u").arg(&socket).args(["-t", "portcullis", "--id=7", line]).status();
+        assert!(sent.unwrap().success());
+    }
+    wait_for(|| {
+        fs::read(&file).is_ok_and(|text| text.iter().filter(|octet| **octet == b'\n').count() == ACCEPTED.len())
+    });
+    kill(Pid::from_raw(syslogd.id().cast_signed()), Signal::SIGTERM).unwrap();
+    syslogd.wait().unwrap();
+    fs::read(&file).unwrap()
+}
+
 #[test]
 fn what_cannot_be_meant_is_refused() {
     let table: [(&[&str], &str); 5] = [
@@ -254,6 +335,14 @@ fn compare(name: &str, text: &str) {
     assert_eq!(text, fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
 }
 
+fn wait_for(mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < LONG, "it never came");
+        std::thread::yield_now();
+    }
+}
+
 struct Multilog {
     child: Child,
     input: Option<ChildStdin>,
@@ -265,11 +354,7 @@ impl Multilog {
         command.args(["t", "s4096", "n1000"]).arg(folder).stdin(Stdio::piped());
         let mut child = command.spawn().expect("multilog, of Debian's package daemontools");
         let input = child.stdin.take();
-        let began = Instant::now();
-        while !folder.join("current").exists() {
-            assert!(began.elapsed() < LONG, "multilog made no file");
-            std::thread::yield_now();
-        }
+        wait_for(|| folder.join("current").exists());
         Self { child, input }
     }
 

@@ -9,6 +9,7 @@ needed=(
     "multilog daemontools"
     "openssl openssl"
     "postconf postfix"
+    "rsyslogd rsyslog"
     "runsv runit"
     "s6-supervise s6"
     "smtpfront-qmail mailfront"
@@ -23,6 +24,8 @@ missing() {
     for pair in "${needed[@]}"; do
         command -v "${pair% *}" >/dev/null || echo "${pair#* }"
     done
+    # It lies in no PATH.
+    test -x /lib/systemd/systemd-journal-remote || echo systemd-journal-remote
     # swaks needs it for TLS.
     perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
 }

@@ -20,7 +20,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::Zoned;
 use notify::EventKind;
 use notify::RecommendedWatcher;
 use notify::RecursiveMode;
@@ -39,16 +39,16 @@ use crate::qmail::log::stamp::Stamps;
 use crate::qmail::log::stamp::Tai;
 
 /// Until it is interrupted, nobody reads the output, or standard input ends. False if it could not begin.
-pub(super) fn follow(places: Vec<Place>, tai: Tai, zone: &TimeZone, digest: &mut Digest) -> bool {
+pub(super) fn follow(places: Vec<Place>, tai: Tai, now: &Zoned, digest: &mut Digest) -> bool {
     if places.iter().any(|place| matches!(place, Place::Stdin)) {
         if places.len() > 1 {
             eprintln!("standard input cannot be followed together with files");
             return false;
         }
-        return read(places, tai, zone, &Progress::new(&[Place::Stdin], true), digest);
+        return read(places, tai, now, &Progress::new(&[Place::Stdin], true), digest);
     }
     let since = digest.select().filter().since;
-    let stamps = Stamps::new(tai, zone.clone());
+    let stamps = Stamps::new(tai, now);
     let mut tails: Vec<Tail> = places.iter().map(|place| Tail::new(place, since, stamps.clone())).collect();
     // Before the first look, or what comes between the two would not be seen.
     let (watcher, changed) = watch(&tails);

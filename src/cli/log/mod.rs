@@ -34,7 +34,8 @@ use crate::qmail::readable;
 
 /// Say what the log amounts to: is the block working?
 ///
-/// Reads our own lines and those of smtpfront-qmail, tcpserver and qmail-send, with TAI64N stamps or without. Per sender:
+/// Reads our own lines and those of smtpfront-qmail, tcpserver and qmail-send, with TAI64N stamps, as syslogd or journald
+/// keep them, or without a time. Per sender:
 /// accepted, absorbed, deferred and refused, why, and since when. --lines shows the lines themselves, --message follows
 /// one message through all of them. Exit code 1 if nothing is what was asked for, or a file could not be read.
 #[derive(Args, Debug)]
@@ -99,7 +100,7 @@ impl Log {
         let lines = self.lines || self.follow || filter.is_about_one();
         let mut digest = Digest::new(Select::new(filter), lines.then(|| Printer::new(now.time_zone(), self.json)));
         let read = match self.follow {
-            true => follow::follow(places, self.tai, now.time_zone(), &mut digest),
+            true => follow::follow(places, self.tai, &now, &mut digest),
             false => self.read(places, &now, &mut digest),
         };
         if digest.untimed() > 0 {
@@ -123,7 +124,7 @@ impl Log {
     fn read(&self, places: Vec<Place>, now: &Zoned, digest: &mut Digest) -> bool {
         let quiet = !std::io::stderr().is_terminal() || (digest.prints() && std::io::stdout().is_terminal());
         let progress = Progress::new(&places, quiet);
-        let read = source::read(places, self.tai, now.time_zone(), &progress, digest);
+        let read = source::read(places, self.tai, now, &progress, digest);
         progress.finish();
         read
     }
@@ -173,7 +174,10 @@ impl Log {
         let usual = USUAL.iter().map(PathBuf::from).find(|path| path.is_dir());
         let usual = usual.ok_or_else(|| {
             let tried = USUAL.join(" nor ");
-            format!("there is neither {tried}: name the log's folder, such as /var/log/qmail/smtpd, or pipe it in")
+            format!(
+                "there is neither {tried}: name the log's folder, such as /var/log/qmail/smtpd, or pipe the log in: \
+                 journalctl -u portcullis | portcullis log"
+            )
         })?;
         eprintln!("reading {}", usual.display());
         Ok(vec![Place::at(&usual)])
@@ -211,4 +215,4 @@ const EXAMPLES: &str = "Examples:
   portcullis log --message 17294 /var/log/smtpfront-qmail /var/log/qmail
                                                            one message, from its connection to its delivery
   portcullis log --follow --sender newsletter@sillyplace.com
-  journalctl -u portcullis -o cat | portcullis log";
+  journalctl -u portcullis | portcullis log --since 2h";

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::Zoned;
 
 use crate::cli::log::digest::Digest;
 use crate::cli::log::lines::Lines;
@@ -106,9 +106,9 @@ impl Progress {
 }
 
 /// Gives all lines to `digest`; false if something could not be read, which is said on standard error.
-pub(super) fn read(places: Vec<Place>, tai: Tai, zone: &TimeZone, progress: &Progress, digest: &mut Digest) -> bool {
+pub(super) fn read(places: Vec<Place>, tai: Tai, now: &Zoned, progress: &Progress, digest: &mut Digest) -> bool {
     let since = digest.select().filter().since;
-    let stamps = Stamps::new(tai, zone.clone());
+    let stamps = Stamps::new(tai, now);
     let mut sources: Vec<Source> = places.iter().map(|place| Source::new(place, since, stamps.clone())).collect();
     let mut ahead: Vec<bool> = sources.iter_mut().map(|source| source.advance(progress)).collect();
     // The earliest of those that have a line; one without a time goes on where it is.

@@ -335,7 +335,7 @@ const NEAR: SignedDuration = SignedDuration::from_secs(60);
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use jiff::tz::TimeZone;
+    use jiff::Zoned;
 
     use super::*;
     use crate::qmail::log::stamp::Stamps;
@@ -343,7 +343,7 @@ mod tests {
 
     /// What a line is linked to, as numbers of earlier lines.
     fn links(lines: &[&str]) -> Vec<Vec<usize>> {
-        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, TimeZone::UTC), Join::default());
+        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
         let mut cases: Vec<Option<u64>> = Vec::new();
         let mut all = Vec::new();
         for text in lines {
@@ -397,7 +397,7 @@ mod tests {
             "end msg 9",
             "starting delivery 5: msg 9 to local joe@x",
         ];
-        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, TimeZone::UTC), Join::default());
+        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
         let told = lines.map(|text| {
             let line = Line::read(&mut stamps, text.as_bytes());
             let sender = match join.take(&line).event {

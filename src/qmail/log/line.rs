@@ -88,14 +88,14 @@ pub(super) fn of_backend(line: &[u8]) -> Option<(u32, smtpfront::Said<'_>)> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::tz::TimeZone;
+    use jiff::Zoned;
 
     use super::*;
     use crate::qmail::log::stamp::Tai;
 
     #[test]
     fn every_line_of_the_samples_is_known() {
-        let mut stamps = Stamps::new(Tai::Auto, TimeZone::UTC);
+        let mut stamps = Stamps::new(Tai::Auto, &Zoned::default());
         let samples: [(&str, &[u8]); 2] = [
             ("smtpfront-qmail", include_bytes!("../../../tests/data/log/multilog-smtpfront/current")),
             ("qmail-send", include_bytes!("../../../tests/data/log/qmail-send.current")),

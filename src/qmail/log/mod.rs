@@ -1,5 +1,5 @@
 //! Logs of a mail server, read: our own lines and those of tcpserver, smtpfront-qmail and qmail-send, stamped by multilog,
-//! svlogd, s6-log or not at all. Octets in, values out; what is no line of these is text. It must not open files, print,
+//! svlogd, s6-log, syslogd, journald or not at all. Octets in, values out; what is no line of these is text. It must not open files, print,
 //! or ask for the time.
 
 mod bounded;
@@ -14,5 +14,6 @@ mod session;
 pub mod smtpfront;
 pub mod stamp;
 pub mod summary;
+mod syslog;
 pub mod tcpserver;
 mod words;

@@ -1,9 +1,13 @@
 //! The stamp in front of a line: TAI64N as multilog, svlogd and s6-log write it, svlogd's and s6-log's dates, RFC 3339 as
-//! we write it. What only looks like a stamp is text: the real tai64nlocal dies of upper-case digits.
+//! we write it, and what syslogd and journald put there. What only looks like a stamp is text: the real tai64nlocal dies of upper-case digits.
 
 use jiff::Timestamp;
+use jiff::Zoned;
 use jiff::civil;
 use jiff::tz::TimeZone;
+
+use crate::qmail::log::syslog;
+use crate::qmail::log::words::number;
 
 /// How far TAI64N is from the seconds since the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,22 +27,34 @@ pub struct Stamps {
     tai: Tai,
     /// For stamps in local time.
     zone: TimeZone,
+    /// The latest time that is known, for stamps without a year.
+    latest: Timestamp,
 }
 
 impl Stamps {
-    /// `zone` is the one in which s6-log wrote dates.
-    pub fn new(tai: Tai, zone: TimeZone) -> Self {
-        Self { tai, zone }
+    /// In the zone of `now` are the dates of s6-log and syslogd.
+    pub fn new(tai: Tai, now: &Zoned) -> Self {
+        Self { tai, zone: now.time_zone().clone(), latest: now.timestamp() }
     }
 
     /// The time in front of `line`, and what follows it.
     pub fn split<'a>(&mut self, line: &'a [u8]) -> (Option<Timestamp>, &'a [u8]) {
         let found = match line.first() {
             Some(b'@') => self.tai64n(line),
-            Some(b'0'..=b'9') => date(line, &self.zone),
+            Some(b'0'..=b'9') => date(line, &self.zone).or_else(|| self.syslog(line)),
+            Some(b'A'..=b'Z') => self.syslog(line),
             _ => None,
         };
         found.map_or((None, line), |(time, rest)| (Some(time), rest))
+    }
+
+    fn syslog<'a>(&mut self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
+        let (time, text) = syslog::split(line, &self.zone, self.latest)?;
+        // Years ahead is no time to go by.
+        if time.duration_since(self.latest) < syslog::MONTH {
+            self.latest = self.latest.max(time);
+        }
+        Some((time, text))
     }
 
     fn tai64n<'a>(&mut self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
@@ -87,14 +103,12 @@ fn nibble(digit: u8) -> Option<u64> {
 /// and two at the end, local time.
 fn date<'a>(line: &'a [u8], zone: &TimeZone) -> Option<(Timestamp, &'a [u8])> {
     let [year @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = line.get(..19)? else { return None };
-    let two = |at: usize| i8::try_from(number(&line[at..at + 2])?).ok();
-    let marks = [line[4], line[7], line[13], line[16]];
-    if marks != *b"--::" {
+    if [line[4], line[7]] != *b"--" {
         return None;
     }
-    let date = civil::Date::new(i16::try_from(number(year)?).ok()?, two(5)?, two(8)?).ok()?;
+    let date = civil::Date::new(number(year)?, number(&line[5..7])?, number(&line[8..10])?).ok()?;
     let (nanoseconds, rest) = fraction(&line[19..])?;
-    let time = civil::Time::new(two(11)?, two(14)?, two(17)?, nanoseconds).ok()?;
+    let time = clock(&line[11..19], nanoseconds)?;
     let (zone, rest) = match (line[10], rest) {
         (b'T', [b'Z', b' ', rest @ ..] | [b' ', rest @ ..]) | (b'_', [b' ', rest @ ..]) => (TimeZone::UTC, rest),
         (b' ', [b' ', b' ', rest @ ..]) => (zone.clone(), rest),
@@ -103,17 +117,19 @@ fn date<'a>(line: &'a [u8], zone: &TimeZone) -> Option<(Timestamp, &'a [u8])> {
     Some((date.to_datetime(time).to_zoned(zone).ok()?.timestamp(), rest))
 }
 
+/// `01:27:12`.
+pub(super) fn clock(text: &[u8], nanoseconds: i32) -> Option<civil::Time> {
+    let &[h, i, b':', m, n, b':', s, t] = text else { return None };
+    civil::Time::new(number(&[h, i])?, number(&[m, n])?, number(&[s, t])?, nanoseconds).ok()
+}
+
 /// Nanoseconds of `.74247`, and what follows.
-fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
+pub(super) fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
     let Some(text) = text.strip_prefix(b".") else { return Some((0, text)) };
     let length = text.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(text.len());
     let digits = text.get(..length).filter(|digits| (1..=9).contains(&digits.len()))?;
     let scale = 10_i32.pow(u32::try_from(9 - length).ok()?);
-    Some((i32::try_from(number(digits)?).ok()? * scale, &text[length..]))
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    crate::qmail::log::words::number(digits)
+    Some((number::<i32>(digits)? * scale, &text[length..]))
 }
 
 /// `@` and its digits.
@@ -203,7 +219,8 @@ mod tests {
     }
 
     fn stamps(tai: Tai) -> Stamps {
-        Stamps::new(tai, TimeZone::fixed(jiff::tz::offset(1)))
+        let zone = TimeZone::fixed(jiff::tz::offset(1));
+        Stamps::new(tai, &"2026-11-26T21:00:00Z".parse::<Timestamp>().unwrap().to_zoned(zone))
     }
 
     fn seconds(stamps: &mut Stamps, line: &str) -> i64 {
