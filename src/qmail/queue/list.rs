@@ -39,7 +39,7 @@ pub fn each(
     };
     let look = &Look { queue, filter, wanted: filter.want(want), want, now };
     let batches = || entries.chunks(BATCH);
-    // Each thread has every so-manieth batch, so that the order in which they are asked for them is that of the numbers.
+    // The threads have the batches in turn, and are asked for them in turn: that keeps the order.
     let count = threads().min(batches().len());
     thread::scope(|scope| {
         let channels: Vec<Receiver<Vec<Message>>> = (0..count)
