@@ -12,6 +12,7 @@ use std::fs::FileTimes;
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -231,6 +232,7 @@ fn reading_leaves_no_trace() {
     let places =
         [("mess", waits), ("info", waits), ("local", waits), ("remote", waits), ("mess", queued), ("todo", queued)];
     let places = places.map(|(kind, id)| queue.file(kind, id));
+    queue.own();
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     for place in &places {
         File::options().write(true).open(place).unwrap().set_times(FileTimes::new().set_accessed(long_ago)).unwrap();
@@ -475,7 +477,7 @@ fn ends_after(is_live: bool, cut: usize) -> bool {
     let filter =
         Filter::new(Words { senders: vec!["newsletter@sillyplace.com".to_owned()], ..Words::default() }).unwrap();
     let is_over = {
-        let quarantine = Quarantine::open(&queue.quarantine("")).unwrap();
+        let quarantine = Quarantine::open(&queue.quarantine(""), &layout).unwrap();
         let mut take = Take::new(&layout, &quarantine, &filter, VirtualDomains::default(), is_live, 0);
         let steps = take.steps(&ids);
         steps.iter().take(cut).for_each(|step| take.act(*step).unwrap());
@@ -558,7 +560,8 @@ fn restore_hands_the_message_to_those_who_wait_for_it() {
     let envelope = fs::read(queue.home().join("got.envelope")).unwrap();
     assert_eq!(envelope, b"Fnewsletter@sillyplace.com\0Tx@virt.example\0Tann@remote.example\0\0");
     assert!(outcome.err.contains("not reported to its sender"), "{outcome:?}");
-    let names: Vec<_> = fs::read_dir(queue.quarantine("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names = fs::read_dir(queue.quarantine("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<_> = names.filter(|name| name != "queue").collect();
     assert_eq!(names, ["reports"], "only what the sender was not told is kept");
     let outcome = queue.run(&["restore", &id]);
     assert!(outcome.code == 1 && outcome.err.contains("not in quarantine"), "{outcome:?}");
@@ -618,12 +621,117 @@ fn the_quarantine_is_listed_shown_and_emptied() {
     assert_eq!(send.pass(&queue, storm), [""; 0], "it is still marked in the queue");
 }
 
+/// A backup that was restored, a queue that moved to another disk: no inode is what it was.
+#[test]
+fn a_quarantine_that_was_copied_is_not_lost() {
+    let queue = TestQueue::new();
+    let ids: Vec<u64> = (0..3).map(|_| queue.in_delivery(&STORM)).collect();
+    assert_eq!(queue.run(&FROM_STORM).code, 0);
+    let copy = queue.home().join("copy");
+    assert!(Command::new("cp").arg("-a").arg(queue.quarantine("")).arg(&copy).status().unwrap().success());
+    fs::remove_dir_all(queue.quarantine("")).unwrap();
+    fs::rename(&copy, queue.quarantine("")).unwrap();
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    assert_eq!(queue.ids(&["--quarantined"]), sorted);
+    let other = queue.in_delivery(&GOOD);
+    assert_eq!(queue.run(&["quarantine", &other.to_string(), "--yes"]).code, 0);
+    assert_eq!(queue.ids(&["--quarantined"]).len(), 4);
+    qmail_queue(&queue, "exit 0");
+    let outcome = queue.run(&["restore", "--sender", "newsletter@sillyplace.com"]);
+    assert!(outcome.code == 0 && outcome.out.contains("3 messages restored, to 6 recipients"), "{outcome:?}");
+}
+
+#[test]
+fn an_envelope_that_is_damaged_keeps_its_message() {
+    let queue = TestQueue::new();
+    let id = queue.in_delivery(&STORM);
+    assert_eq!(queue.run(&FROM_STORM).code, 0);
+    let envelope = queue.quarantine(&format!("{id}.envelope"));
+    let mut octets = fs::read(&envelope).unwrap();
+    octets.push(b'\n');
+    fs::write(&envelope, &octets).unwrap();
+    let other = queue.in_delivery(&GOOD);
+    assert_eq!(queue.run(&["quarantine", &other.to_string(), "--yes"]).code, 0);
+    assert!(envelope.exists() && queue.quarantine(&id.to_string()).exists());
+    let outcome = queue.run(&["check"]);
+    assert!(outcome.code == 1 && outcome.out.contains("its envelope is damaged"), "{outcome:?}");
+}
+
+/// A folder of mail whose files have numbers for names, as MH's.
+#[test]
+fn a_folder_that_is_no_quarantine_is_left_alone() {
+    let queue = TestQueue::new();
+    let id = queue.in_delivery(&STORM);
+    let mail = queue.home().join("mail");
+    fs::create_dir(&mail).unwrap();
+    fs::set_permissions(&mail, fs::Permissions::from_mode(0o700)).unwrap();
+    (1..6).for_each(|number| fs::write(mail.join(number.to_string()), "a mail").unwrap());
+    let outcome = queue.run(&["quarantine", &id.to_string(), "--yes", "--quarantine", mail.to_str().unwrap()]);
+    assert!(outcome.code == 1 && outcome.err.contains("not empty, and no quarantine"), "{outcome:?}");
+    assert_eq!(fs::read_dir(&mail).unwrap().count(), 5);
+    assert!(queue.file("remote", id).exists());
+}
+
+/// Two queues side by side, as indimail has them.
+#[test]
+fn each_queue_has_its_own_quarantine() {
+    let queue = TestQueue::new();
+    let id = queue.in_delivery(&STORM);
+    fs::rename(queue.path(""), queue.home().join("queue1")).unwrap();
+    let second = TestQueue::new();
+    fs::rename(second.path(""), queue.home().join("queue2")).unwrap();
+    let (one, two) = (queue.home().join("queue1"), queue.home().join("queue2"));
+    assert_eq!(run(&one, &FROM_STORM).code, 0);
+    let of_one = queue.home().join("quarantine-queue1");
+    assert!(of_one.join(id.to_string()).exists());
+    let named = ["--quarantine", of_one.to_str().unwrap()];
+    for words in [
+        &["list", "--quarantined"][..],
+        &["quarantine", "all", "--yes"],
+        &["restore", "all"],
+        &["delete", "all", "--yes"],
+    ] {
+        let outcome = run(&two, &[words, &named].concat());
+        assert!(outcome.code == 1 && outcome.err.contains("it is the quarantine of "), "{words:?}: {outcome:?}");
+    }
+    assert!(of_one.join(id.to_string()).exists());
+}
+
+/// One that cannot be changed does not stand in the way of the others.
+#[test]
+fn a_file_that_cannot_be_changed_is_of_one_message() {
+    let queue = TestQueue::new();
+    let ids: Vec<u64> = (0..4).map(|_| queue.in_delivery(&STORM)).collect();
+    let fixed = queue.file("remote", ids[1]);
+    let attribute = |sign: &str| {
+        let output = Command::new("chattr").arg(format!("{sign}i")).arg(&fixed).output().unwrap();
+        output.status.success()
+    };
+    // Only root may, and not on every file system.
+    if !attribute("+") {
+        return;
+    }
+    let outcome = queue.run(&[&FROM_STORM[..], &["--json"]].concat());
+    let told = outcome.json();
+    assert_eq!(told["taken"].as_array().unwrap().len(), 3, "{outcome:?}");
+    assert!(told["skipped"][0]["why"].as_str().unwrap().contains("lsattr"), "{outcome:?}");
+    let other = queue.in_delivery(&GOOD);
+    let outcome = queue.run(&["quarantine", &other.to_string(), "--yes"]);
+    assert!(outcome.out.contains("\n1 message taken"), "{outcome:?}");
+    assert!(attribute("-"));
+    let outcome = queue.run(&["quarantine", "1", "--yes"]);
+    assert!(outcome.err.contains("ended half way: 1 message completed"), "{outcome:?}");
+    assert!(!fixed.exists());
+}
+
 #[test]
 fn check_finds_what_is_wrong_and_changes_nothing() {
     let queue = TestQueue::new();
     queue.in_delivery(&GOOD);
     queue.queued(&GOOD);
     queue.receive(&GOOD);
+    queue.own();
     let outcome = queue.run(&["check"]);
     assert_eq!((outcome.code, outcome.out.as_str()), (0, "3 numbers looked at: no faults\n"), "{outcome:?}");
     let id = queue.in_delivery(&STORM);

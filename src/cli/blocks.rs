@@ -173,8 +173,8 @@ fn assemble_and_ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(
 
 fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
     match client::ask(&assembly.config.admin, wish) {
-        Ok(text) if json => print(&text),
-        Ok(text) => show(&serde_json::from_str(&text).unwrap_or_default()),
+        Ok((text, _)) if json => print(&text),
+        Ok((_, answer)) => show(&answer),
         Err(what) => {
             eprintln!("{what}");
             return ExitCode::FAILURE;

@@ -73,7 +73,7 @@ impl Explain {
             size: self.size,
         };
         let asked = client::ask(&assembly.config.admin, &Wish::Standing(message.clone()));
-        let asked = asked.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+        let asked = asked.and_then(|(_, answer)| serde_json::from_value(answer).map_err(|error| error.to_string()));
         let (standing, unasked): (Standing, _) = match asked {
             Ok(standing) => (standing, None),
             Err(why) => (Standing::default(), Some(why)),

@@ -1,6 +1,7 @@
 //! `init`: what this host has for receiving mail, printed, and the configuration and service that would take over, written
 //! into a new folder. What is looked at is `ops::init`'s.
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,7 +91,11 @@ impl Init {
             return print("\nNothing is written: say with --service which of the services is to be taken over.");
         };
         if self.dry_run {
+            let is_terminal = std::io::stdout().is_terminal();
             for (name, text, mode) in files {
+                // What stands in a run script of this host may be meant for a terminal.
+                let lines = text.split('\n').map(|line| line.split('\t').map(shown).collect::<Vec<_>>().join("\t"));
+                let text = if is_terminal { lines.collect::<Vec<_>>().join("\n") } else { text.to_string() };
                 print(&format!("\n--- {} (mode {mode:o})\n{text}", wish.folder.join(name).display()));
             }
             return print("Nothing was written.");

@@ -11,6 +11,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::cli::Arguments;
+use crate::cli::output::note;
 
 /// Print what a shell needs to complete commands and options
 ///
@@ -34,7 +35,7 @@ impl Completions {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "portcullis", &mut script);
         // A reader that went away is no error.
-        let _ = io::Write::write_all(&mut io::stdout(), &script);
+        note(&io::Write::write_all(&mut io::stdout(), &script));
         ExitCode::SUCCESS
     }
 }

@@ -1,5 +1,5 @@
 //! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
-//! there are faults, 64 bad usage, 70 internal.
+//! there are faults, 64 bad usage, 70 internal, 74 standard output cannot be written to.
 
 mod ask;
 mod block_file;
@@ -10,6 +10,7 @@ mod explain;
 mod init;
 mod log;
 mod manual;
+mod output;
 mod queue;
 mod serve;
 mod status;
@@ -22,6 +23,7 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::error::ErrorKind;
 
+use crate::cli::output::print;
 use crate::config::file::Overrides;
 use crate::config::units;
 use crate::ops::assemble::Assembly;
@@ -83,7 +85,7 @@ impl Source {
 /// Runs the command that was asked for.
 pub fn run() -> ExitCode {
     match Arguments::try_parse() {
-        Ok(Arguments { command }) => match command {
+        Ok(Arguments { command }) => output::or_unwritten(match command {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Explain(command) => command.run(),
@@ -97,7 +99,7 @@ pub fn run() -> ExitCode {
             Command::Init(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Manual(command) => command.run(),
-        },
+        }),
         Err(error) => {
             // A closed pipe behind --help is nobody's fault.
             let _ = error.print();
@@ -126,12 +128,6 @@ pub fn try_words(words: &[String]) -> Result<(), String> {
 fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number = units::number(text).ok().and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| "write a number such as 20".to_owned())
-}
-
-/// Prints to standard output; a reader that went away is no error.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// sysexits.h: EX_USAGE

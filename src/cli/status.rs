@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cli::Source;
 use crate::cli::blocks::word;
+use crate::cli::output::is_closed;
 use crate::cli::print;
 use crate::config::checked::Admin;
 use crate::config::units;
@@ -45,6 +46,9 @@ impl Status {
         loop {
             // A proxy that is restarted comes back; who watches wants to see that too.
             self.show(admin, clear);
+            if is_closed() {
+                return ExitCode::SUCCESS;
+            }
             if clear.is_empty() && !self.json {
                 print("");
             }
@@ -55,8 +59,8 @@ impl Status {
 
     fn show(&self, admin: &Admin, clear: &str) -> ExitCode {
         match client::ask(admin, &Wish::Status) {
-            Ok(text) if self.json => print(&text),
-            Ok(text) => print(&format!("{clear}{}", table(&serde_json::from_str(&text).unwrap_or_default()))),
+            Ok((text, _)) if self.json => print(&text),
+            Ok((_, status)) => print(&format!("{clear}{}", table(&status))),
             Err(what) => {
                 eprintln!("{what}");
                 return ExitCode::FAILURE;

@@ -89,7 +89,11 @@ fn write(folder: &Path, like: Option<&Metadata>, text: &[u8]) -> io::Result<temp
     if let Some(like) = like {
         let own = file.as_file().metadata()?;
         if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
-            fchown(file.as_file(), Some(like.uid()), Some(like.gid()))?;
+            let changed = fchown(file.as_file(), Some(like.uid()), Some(like.gid()));
+            changed.map_err(|error| {
+                let (uid, gid) = (like.uid(), like.gid());
+                io::Error::new(error.kind(), format!("the file cannot be kept owned by uid {uid}, gid {gid}: {error}"))
+            })?;
         }
     }
     // After the owner: changing that takes set-id bits away.
@@ -106,7 +110,9 @@ fn is_same(before: Option<&Metadata>, now: Option<&Metadata>) -> bool {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => ": run it as root, or as the file's owner who may write to its folder",
+        io::ErrorKind::PermissionDenied => {
+            ": run it as root, or as the file's owner, of the file's group, who may write to its folder"
+        }
         io::ErrorKind::ReadOnlyFilesystem => ": the file system is mounted read-only",
         io::ErrorKind::StorageFull => ": make room first",
         _ => "",

@@ -14,6 +14,7 @@ use std::process::Command;
 use nix::fcntl::Flock;
 use nix::fcntl::FlockArg;
 use nix::sys::stat::Mode;
+use nix::unistd::User;
 use tempfile::TempDir;
 
 /// What qmail is compiled with.
@@ -104,6 +105,17 @@ impl TestQueue {
         match is_split && kind != "bounce" {
             true => self.path(&format!("{kind}/{}/{id}", id % self.split)),
             false => self.path(&format!("{kind}/{id}")),
+        }
+    }
+
+    /// As qmail's users have it, on a host where they are; else all is of whoever runs the tests.
+    pub(crate) fn own(&self) {
+        let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+        let (Some(queue), Some(send)) = (uid("qmailq"), uid("qmails")) else { return };
+        let kinds = [("mess", queue), ("intd", queue), ("todo", queue), ("pid", queue)];
+        for (kind, uid) in kinds.into_iter().chain(["info", "local", "remote", "bounce"].map(|kind| (kind, send))) {
+            let chowned = Command::new("chown").arg("-R").arg(uid.to_string()).arg(self.path(kind)).status();
+            assert!(chowned.unwrap().success());
         }
     }
 

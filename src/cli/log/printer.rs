@@ -1,6 +1,7 @@
 //! Lines to standard output: local time and text, or JSON. Nothing that a line holds reaches the terminal unescaped.
 
 use std::fmt::Write as _;
+use std::io;
 use std::io::BufWriter;
 use std::io::Stdout;
 use std::io::Write;
@@ -11,6 +12,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::cli::output::note;
 use crate::qmail::log::line;
 use crate::qmail::log::line::Said;
 use crate::qmail::log::ours;
@@ -30,7 +32,7 @@ pub(super) struct Printer {
 
 impl Printer {
     pub(super) fn new(zone: &TimeZone, json: bool) -> Self {
-        let out = BufWriter::with_capacity(ROOM, std::io::stdout());
+        let out = BufWriter::with_capacity(ROOM, io::stdout());
         Self { out, zone: zone.clone(), json, second: (i64::MIN, String::new()), text: String::new(), broken: false }
     }
 
@@ -47,13 +49,20 @@ impl Printer {
             }
         }
         self.text.push('\n');
-        self.broken |= self.out.write_all(self.text.as_bytes()).is_err();
+        let written = self.out.write_all(self.text.as_bytes());
+        self.note(written);
     }
 
     /// False when nobody reads any more.
     pub(super) fn flush(&mut self) -> bool {
-        self.broken |= self.out.flush().is_err();
+        let written = self.out.flush();
+        self.note(written);
         !self.broken
+    }
+
+    fn note(&mut self, written: io::Result<()>) {
+        self.broken |= written.is_err();
+        note(&written);
     }
 
     pub(super) fn is_broken(&self) -> bool {

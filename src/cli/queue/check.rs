@@ -38,7 +38,7 @@ impl Check {
     fn go(&self) -> Result<ExitCode, ExitCode> {
         let queue = self.place.open()?;
         let scan = scan(&queue)?;
-        let quarantine = Quarantine::look(&self.place.quarantine(&queue)).map_err(|what| failed(&what))?;
+        let quarantine = Quarantine::look(&self.place.quarantine(&queue), &queue).map_err(|what| failed(&what))?;
         let bar = progress(scan.entries.len(), "messages");
         let findings = check::check(&queue, &scan, quarantine.as_ref(), now(), &|count| bar.inc(count as u64));
         bar.finish_and_clear();

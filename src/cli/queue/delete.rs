@@ -48,7 +48,8 @@ impl Delete {
         let filter = self.which.read()?;
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
-        let looked = Quarantine::look(&path).map_err(|what| failed(&what))?.ok_or_else(|| no_quarantine(&path))?;
+        let looked =
+            Quarantine::look(&path, &queue).map_err(|what| failed(&what))?.ok_or_else(|| no_quarantine(&path))?;
         let mut meant = Meant::default();
         each_kept(&looked, &filter, &mut |message| meant.add(message))?;
         if meant.ids.is_empty() {
@@ -66,7 +67,7 @@ impl Delete {
         if !ask(&format!("Delete {} for good?", meant.counted()), self.yes, DRY_RUN)? {
             return Ok(ExitCode::FAILURE);
         }
-        let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;
+        let quarantine = Quarantine::open(&path, &queue).map_err(|what| failed(&what))?;
         Ok(self.delete(&quarantine, &meant.ids))
     }
 

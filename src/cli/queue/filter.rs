@@ -33,7 +33,7 @@ pub(super) struct Filter {
     /// In the queue for longer than that: 2h, 3d
     #[arg(long, help_heading = WHICH, value_name = "TIME", value_parser = units::duration)]
     older: Option<Duration>,
-    /// In that state: S2, S3, S4, S5, orphan
+    /// In that state, in the queue: S2, S3, S4, S5, orphan
     #[arg(long, help_heading = WHICH, value_name = "STATE")]
     state: Vec<State>,
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use clap::ValueEnum;
 
 use crate::cli::count;
+use crate::cli::output::note;
 use crate::cli::queue::Place;
 use crate::cli::queue::Taken;
 use crate::cli::queue::failed;
@@ -80,8 +81,7 @@ impl List {
             let scan = scan(&queue)?;
             match self.summary {
                 true => self.sum_up(&queue, &scan, &filter),
-                // Who reads has seen enough.
-                false => drop(self.print_rows(&queue, &scan, &filter)),
+                false => note(&self.print_rows(&queue, &scan, &filter)),
             }
             if scan.stray_count > 0 {
                 eprintln!("{} files are not as qmail would have them: portcullis queue check", scan.stray_count);
@@ -94,7 +94,7 @@ impl List {
     fn list_quarantine(&self, queue: &Queue, filter: &filter::Filter) -> Result<(), ExitCode> {
         let path = self.place.quarantine(queue);
         eprintln!("quarantine {}", path.display());
-        let quarantine = Quarantine::look(&path).map_err(|what| failed(&what))?;
+        let quarantine = Quarantine::look(&path, queue).map_err(|what| failed(&what))?;
         let want = Want {
             recipients: Some(RECIPIENTS),
             header: (!self.no_subject).then(|| vec!["subject".to_owned()]),
@@ -104,14 +104,13 @@ impl List {
         let mut table = if self.summary { None } else { Table::begin(self.json, now()).ok() };
         if let Some(quarantine) = quarantine {
             let outcome = quarantine.each(filter, &want, now(), &mut |message| match &mut table {
-                // Who reads has seen enough.
-                Some(table) => drop(table.row(&message)),
+                Some(table) => note(&table.row(&message)),
                 None => summary.add(&message),
             });
             outcome.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
         }
         match table {
-            Some(table) => drop(table.end()),
+            Some(table) => note(&table.end()),
             None => summary.print(self.by, self.top, self.json, now()),
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! The messages that a command is about to change, and what is shown of them before it asks. It must not change any.
 
+use crate::cli::output::note;
 use crate::cli::queue::now;
 use crate::cli::queue::table::Table;
 use crate::cli::queue::table::counted;
@@ -24,11 +25,11 @@ impl Meant {
 
     /// As a table.
     pub(super) fn show(&self) {
-        // Who reads has seen enough.
-        let _ = Table::begin(false, now()).and_then(|mut table| {
+        let written = Table::begin(false, now()).and_then(|mut table| {
             self.first.iter().try_for_each(|message| table.row(message))?;
             table.end_with(self.ids.len(), self.bytes)
         });
+        note(&written);
     }
 
     /// So many messages, so many octets.

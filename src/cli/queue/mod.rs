@@ -71,7 +71,8 @@ struct Place {
     /// /var/qmail/queue or /var/lib/qmail/queue]
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
-    /// The quarantine's folder, on the queue's file system [default: quarantine beside the queue]
+    /// The quarantine's folder, on the queue's file system [default: quarantine beside the queue, quarantine-NAME beside
+    /// a queue with another name than queue]
     #[arg(long, value_name = "DIR")]
     quarantine: Option<PathBuf>,
     #[command(flatten)]
@@ -101,7 +102,7 @@ impl Place {
 
     /// What is in quarantine; nothing where we may not look.
     fn taken(&self, queue: &layout::Queue) -> Result<Taken, ExitCode> {
-        let Ok(Some(quarantine)) = Quarantine::look(&self.quarantine(queue)) else { return Ok(Taken(None)) };
+        let Ok(Some(quarantine)) = Quarantine::look(&self.quarantine(queue), queue) else { return Ok(Taken(None)) };
         let ids = quarantine.ids().map_err(|error| failed(&format!("{}: {error}", quarantine.path().display())))?;
         Ok(Taken((!ids.is_empty()).then_some((quarantine, ids))))
     }

@@ -95,14 +95,22 @@ impl Quarantining {
         }
         let domains = self.place.virtual_domains(&queue)?;
         let running = Running::take(&queue).map_err(|what| failed(&what))?;
-        let quarantine = Quarantine::open(&folder).map_err(|what| failed(&what))?;
+        if is_locked == Some(true) && !running.is_live() {
+            return Err(failed("qmail-send was stopped meanwhile: run this again; nothing was changed"));
+        }
+        let quarantine = Quarantine::open(&folder, &queue).map_err(|what| failed(&what))?;
         let mut take = Take::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
-        run(&mut take, &meant.ids, &taken)?;
+        let outcome = run(&mut take, &meant.ids, &taken);
         let holders = match take.is_live() {
             true => holders(&queue, &take.taken),
             false => Vec::new(),
         };
-        Ok(self.report(&take, &holders, &quarantine))
+        let code = self.report(&take, &holders, &quarantine, outcome.as_ref().err());
+        Ok(match outcome {
+            Ok(()) => code,
+            Err(what) if take.taken.is_empty() => failed(&format!("{what}\nno message was taken")),
+            Err(what) => failed(&format!("{what}\nthat is not all: run it again for the rest")),
+        })
     }
 
     /// And what else is in quarantine already.
@@ -146,7 +154,7 @@ impl Quarantining {
         }
     }
 
-    fn report(&self, take: &Take<'_>, holders: &[Holder], quarantine: &Quarantine) -> ExitCode {
+    fn report(&self, take: &Take<'_>, holders: &[Holder], quarantine: &Quarantine, error: Option<&String>) -> ExitCode {
         for (id, why) in take.skipped.iter().take(TOLD) {
             eprintln!("message {id} was not taken: {why}");
         }
@@ -174,7 +182,7 @@ impl Quarantining {
                 print(
                     &json!({
                         "taken": take.taken, "skipped": skipped, "finished": take.finished, "cleared": take.cleared,
-                        "under_way": under_way, "quarantine": folder,
+                        "under_way": under_way, "quarantine": folder, "error": error,
                     })
                     .to_string(),
                 );
@@ -192,8 +200,8 @@ impl Quarantining {
     }
 }
 
-fn run(take: &mut Take<'_>, ids: &[u64], taken: &[u64]) -> Result<(), ExitCode> {
-    take.sweep().and_then(|()| take.clear(taken)).map_err(|what| failed(&what))?;
+fn run(take: &mut Take<'_>, ids: &[u64], taken: &[u64]) -> Result<(), String> {
+    take.sweep().and_then(|()| take.clear(taken))?;
     if ids.is_empty() {
         return Ok(());
     }
@@ -204,15 +212,10 @@ fn run(take: &mut Take<'_>, ids: &[u64], taken: &[u64]) -> Result<(), ExitCode> 
         take.act(*step)
     });
     bar.finish_and_clear();
-    outcome.map_err(|what| {
+    if outcome.is_err() {
         take.undo();
-        match take.taken.len() {
-            0 => failed(&format!("{what}\nno message was taken")),
-            some => {
-                failed(&format!("{what}\n{} taken before that; run it again for the rest", number_of(some, "message")))
-            }
-        }
-    })
+    }
+    outcome
 }
 
 fn holders(queue: &Queue, ids: &[u64]) -> Vec<Holder> {

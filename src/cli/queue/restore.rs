@@ -55,7 +55,7 @@ impl Restoring {
         if !path.is_dir() {
             return Err(no_quarantine(&path));
         }
-        let quarantine = Quarantine::open(&path).map_err(|what| failed(&what))?;
+        let quarantine = Quarantine::open(&path, &queue).map_err(|what| failed(&what))?;
         let mut ids = filter.ids().to_vec();
         // A number that is not there is told by name; a filter means what it finds.
         if ids.is_empty() {

@@ -51,7 +51,7 @@ impl Show {
         let want = Want { recipients: Some(usize::MAX), header: Some(Vec::new()), ..Want::default() };
         let entry = Entry { id: self.id, files: Files::default() };
         let found = Reader::new(&queue).read(entry, &want);
-        let kept = Quarantine::look(&self.place.quarantine(&queue)).ok().flatten();
+        let kept = Quarantine::look(&self.place.quarantine(&queue), &queue).ok().flatten();
         let kept = kept.and_then(|kept| kept.message(self.id, &want).ok().flatten());
         // Out of the queue, or only waiting for its end there: the copy tells more.
         let Some(message) = kept.or(found) else {

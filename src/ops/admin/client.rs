@@ -9,6 +9,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -20,6 +21,7 @@ use crate::config::checked::AdminListen;
 use crate::ops::admin::routes;
 use crate::ops::admin::routes::NEEDS_TOKEN;
 use crate::ops::explain::Message;
+use crate::qmail::readable;
 
 /// What is wanted of the running proxy.
 #[derive(Clone, Debug)]
@@ -36,16 +38,20 @@ pub enum Wish {
     Unblock(String),
 }
 
-/// Its answer: a JSON text.
+/// Its answer, as JSON text and as what that says.
 ///
 /// # Errors
-/// It is not there, or says no: in its own words.
-pub fn ask(admin: &Admin, wish: &Wish) -> Result<String, String> {
+/// It is not there, or says no: in its own words. Or something else answers there.
+pub fn ask(admin: &Admin, wish: &Wish) -> Result<(String, Value), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(async {
+    let text = runtime.block_on(async {
         timeout(PATIENCE, exchange(admin, wish)).await.map_err(|_| "no answer within 10 s".to_owned())?
-    })
+    })?;
+    match serde_json::from_str(&text) {
+        Ok(value) if wish.is_answered_by(&value) => Ok((text, value)),
+        _ => Err("what answers there (admin.listen) is not the proxy: nothing that it says is shown".to_owned()),
+    }
 }
 
 async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
@@ -89,18 +95,31 @@ where
     let (method, path, body) = wish.parts();
     let request =
         Request::builder().method(method).uri(path).header("host", host).header("content-type", "application/json");
-    let request = request.header("authorization", format!("Bearer {token}")).body(Full::new(Bytes::from(body)));
-    let request = request.map_err(|error| fault(&error))?;
+    // Who only looks needs none, and it is not for whoever may listen there.
+    let request = match method {
+        "GET" => request,
+        _ => request.header("authorization", format!("Bearer {token}")),
+    };
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| fault(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
     tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| fault(&error))?;
     let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    if status.is_success() { Ok(text) } else { Err(text.trim_end().to_owned()) }
+    if status.is_success() { Ok(text) } else { Err(readable::text(text.trim_end().as_bytes())) }
 }
 
 impl Wish {
+    fn is_answered_by(&self, answer: &Value) -> bool {
+        match self {
+            Self::Block(..) | Self::Unblock(_) => answer["key"].is_string(),
+            Self::Blocks => answer.is_array(),
+            Self::Standing(_) => answer.is_object(),
+            Self::Status => answer["state"].is_string() && answer["senders"].is_object(),
+        }
+    }
+
     fn parts(&self) -> (&'static str, String, String) {
         match self {
             Self::Block(key, seconds, why) => ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why)),

@@ -138,8 +138,16 @@ async fn block(State(desk): State<Desk>, Json(new): Json<NewBlock>) -> Response 
     if let Some(what) = key.doubt() {
         return (StatusCode::BAD_REQUEST, format!("{:?}: {what}\n", new.key)).into_response();
     }
-    if new.seconds == 0 || new.why.len() > LONGEST_WHY || new.why.contains(char::is_control) {
-        return (StatusCode::BAD_REQUEST, "a block needs a time, and a short why\n").into_response();
+    let fault = match () {
+        () if new.seconds == 0 => Some("a block needs a time of a second or more"),
+        () if new.why.len() > LONGEST_WHY => Some("why is too long: write 500 octets at most"),
+        () if new.why.contains(char::is_control) => {
+            Some("why has a control character in it: write one line without tabs")
+        }
+        () => None,
+    };
+    if let Some(fault) = fault {
+        return (StatusCode::BAD_REQUEST, format!("{fault}\n")).into_response();
     }
     let state = &desk.parts.services.state;
     let Ok((block, before)) = state.blocks.add(&key, Duration::from_secs(new.seconds), &new.why) else {

@@ -283,23 +283,26 @@ fn check_pids(queue: &Queue, now: i64, findings: &mut Findings) {
 
 fn check_quarantine(quarantine: &Quarantine, findings: &mut Findings) {
     for id in quarantine.ids().unwrap_or_default() {
-        let is_whole = quarantine.has(id)
-            && quarantine.saved(id).is_ok_and(|saved| saved.is_some_and(|saved| saved.stage == Stage::Taken));
-        if !is_whole {
-            let place = quarantine.path().join(id.to_string()).display().to_string();
-            let what = "a queue quarantine, restore or delete ended half way";
-            findings.push(
-                Kind::Unfinished,
-                place,
-                what,
-                "run queue quarantine again: it completes or undoes this first",
-            );
-        }
+        let stage = quarantine.saved(id).ok().flatten().map(|saved| saved.stage);
+        let is_there = quarantine.inode(&id.to_string()).is_some();
+        let (what, remedy) = match stage {
+            Some(Stage::Taken) if is_there => continue,
+            Some(Stage::Taking | Stage::Saved) if is_there && !quarantine.has(id) => {
+                ("it was copied here half way, from a queue that may deliver it too", BY_HAND)
+            }
+            None if is_there && quarantine.is_begun(id) => ("its envelope is damaged", BY_HAND),
+            _ => ("a queue quarantine, restore or delete ended half way", AGAIN),
+        };
+        let place = quarantine.path().join(id.to_string()).display().to_string();
+        findings.push(Kind::Unfinished, place, what, remedy);
     }
 }
 
 const REPAIR: &str =
     "stop qmail-send, and repair the queue with queue-fix or queue_repair; queue quarantine leaves it alone";
+const AGAIN: &str = "run queue quarantine again: it completes or undoes this first";
+const BY_HAND: &str = "queue quarantine leaves it alone: look at the message and at its .envelope, and give it to qmail-inject, \
+                       or remove both";
 const LEAVE: &str = "leave it: qmail-send removes it 36 hours after it was last read";
 /// Seconds after which qmail-queue ends itself.
 const QMAIL_QUEUE_LIVES: i64 = 86_400;

@@ -34,6 +34,7 @@ use crate::qmail::queue::read::slurp;
 use crate::qmail::queue::saved;
 use crate::qmail::queue::saved::Saved;
 use crate::qmail::queue::saved::Stage;
+use crate::qmail::readable;
 
 /// The folder, open.
 #[derive(Debug)]
@@ -44,13 +45,18 @@ pub struct Quarantine {
     lock: Option<Flock<File>>,
 }
 
-/// Where it is: beside the queue, or inside it where the queue has a file system of its own.
+/// Where it is: beside the queue, or inside it where the queue has a file system of its own. Several queues side by side
+/// have one each.
 pub fn place(queue: &Queue, wanted: Option<&Path>) -> PathBuf {
     let inside = queue.path().join("quarantine");
     let beside = || {
         let home = fs::canonicalize(queue.path()).ok()?.parent()?.to_owned();
         let same = fs::metadata(&home).ok()?.dev() == fs::metadata(queue.path().join("mess")).ok()?.dev();
-        same.then(|| home.join("quarantine"))
+        let name = match fs::canonicalize(queue.path()).ok()?.file_name()?.to_str()? {
+            "queue" => "quarantine".to_owned(),
+            name => format!("quarantine-{name}"),
+        };
+        same.then(|| home.join(name))
     };
     match wanted {
         Some(wanted) => wanted.to_owned(),
@@ -76,13 +82,26 @@ impl Quarantine {
     /// Opens it to look; `None` if there is none.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn look(path: &Path) -> Result<Option<Self>, String> {
+    /// It cannot be read, or is that of another queue.
+    pub fn look(path: &Path, queue: &Queue) -> Result<Option<Self>, String> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let at = |what: String| format!("{}: {what}", path.display());
         match nix::fcntl::open(path, flags, Mode::empty()).map_err(io::Error::from) {
-            Ok(dir) => Ok(Some(Self { path: path.to_owned(), dir: dir.into(), lock: None })),
+            Ok(dir) => {
+                let folder = Self { path: path.to_owned(), dir: dir.into(), lock: None };
+                match folder.owner().map_err(|error| at(format!("{OWNER}: {error}")))? {
+                    Some(owner) if owner != name_of(queue) => {
+                        let owner = readable::text(&owner);
+                        Err(at(format!(
+                            "it is the quarantine of {owner}: {ANOTHER}; if that is this queue, write so there"
+                        )))
+                    }
+                    _ => Ok(Some(folder)),
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("{}: {}", path.display(), told(&error))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(at(told(&error))),
+            Err(error) => Err(at(format!("{error}: {ANOTHER}"))),
         }
     }
 
@@ -90,14 +109,18 @@ impl Quarantine {
     ///
     /// # Errors
     /// It cannot be made or locked, or others could write into it.
-    pub fn open(path: &Path) -> Result<Self, String> {
+    pub fn open(path: &Path, queue: &Queue) -> Result<Self, String> {
         let at = |what: String| format!("{}: {what}", path.display());
-        if let Err(error) = fs::DirBuilder::new().mode(0o700).create(path)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(at(format!("the quarantine cannot be made: {}", told(&error))));
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(at(format!("the quarantine cannot be made: {error}: {ANOTHER}")));
+            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(at(format!("the quarantine cannot be made: {}", told(&error))));
+            }
+            _ => {}
         }
-        let mut folder = Self::look(path)?.ok_or_else(|| at("it is not there".to_owned()))?;
+        let mut folder = Self::look(path, queue)?.ok_or_else(|| at("it is not there".to_owned()))?;
         let metadata = folder.dir.metadata().map_err(|error| at(error.to_string()))?;
         let us = nix::unistd::geteuid().as_raw();
         if metadata.mode() & 0o022 != 0 || metadata.uid() != us {
@@ -108,7 +131,34 @@ impl Quarantine {
             Ok(lock) => folder.lock = Some(lock),
             Err(_) => return Err(at("another portcullis queue is at work: wait for its end".to_owned())),
         }
+        folder.claim(queue).map_err(|error| at(format!("{error}")))?;
         Ok(folder)
+    }
+
+    /// Whose queue's it is, if that is known.
+    fn owner(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut octets = Vec::new();
+        let length = match self.file(OWNER, OFlag::O_RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            outcome => slurp(&outcome?, &mut octets, MAX_OWNER)?,
+        };
+        Ok(Some(octets[..length].trim_ascii_end().to_vec()))
+    }
+
+    /// What is removed from here has to be ours: a folder with anything in it is not made a quarantine.
+    fn claim(&self, queue: &Queue) -> io::Result<()> {
+        if self.owner()?.is_some() {
+            return Ok(());
+        }
+        let mut dir = nix::dir::Dir::openat(&self.dir, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let is_file = |name: &[u8]| !matches!(name, b"." | b"..") && name != NEW_OWNER.as_bytes();
+        let is_used = dir.iter().flatten().any(|entry| is_file(entry.file_name().to_bytes()));
+        if is_used {
+            return Err(io::Error::other(format!("it is not empty, and no quarantine: {ANOTHER}")));
+        }
+        self.write(NEW_OWNER, &[&name_of(queue)[..], b"\n"].concat())?;
+        self.sync()?;
+        self.rename(NEW_OWNER, OWNER)
     }
 
     /// Its folder.
@@ -148,6 +198,13 @@ impl Quarantine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether an envelope, whole or not, says that the queue was changed for it.
+    pub fn is_begun(&self, id: u64) -> bool {
+        let mut first = [0];
+        let read = self.file(&envelope(id), OFlag::O_RDONLY).and_then(|file| file.read_exact_at(&mut first, 0));
+        read.is_ok() && [Stage::Taking, Stage::Taken].iter().any(|stage| stage.letter() == first[0])
     }
 
     /// Whether message N is there, as the inode of that number.
@@ -271,7 +328,8 @@ impl Quarantine {
     /// # Errors
     /// As the system says.
     pub fn message(&self, id: u64, want: &Want) -> io::Result<Option<Message>> {
-        let Some(saved) = self.saved(id)?.filter(|saved| saved.stage != Stage::Saved && self.has(id)) else {
+        let is_there = self.inode(&id.to_string()).is_some();
+        let Some(saved) = self.saved(id)?.filter(|saved| saved.stage != Stage::Saved && is_there) else {
             return Ok(None);
         };
         let file = self.file(&id.to_string(), OFlag::O_RDONLY)?;
@@ -294,7 +352,10 @@ impl Quarantine {
             ..Message::default()
         };
         if saved.stage == Stage::Taking {
-            message.troubles.push("an earlier run ended half way: run queue quarantine again".to_owned());
+            message.troubles.push(match self.has(id) {
+                true => "an earlier run ended half way: run queue quarantine again".to_owned(),
+                false => "it was copied here half way: the queue it comes from may deliver it too".to_owned(),
+            });
         }
         if let Some(names) = &want.header {
             let mut octets = Vec::new();
@@ -306,6 +367,16 @@ impl Quarantine {
     }
 }
 
+/// How a queue is written down.
+fn name_of(queue: &Queue) -> Vec<u8> {
+    fs::canonicalize(queue.path()).unwrap_or_else(|_| queue.path().to_owned()).into_os_string().into_encoded_bytes()
+}
+
+/// The path of the queue whose quarantine it is.
+const OWNER: &str = "queue";
+const NEW_OWNER: &str = "queue.new";
+const MAX_OWNER: usize = 4 << 10;
+const ANOTHER: &str = "name another folder with --quarantine DIR";
 /// Failures of restored messages that were not reported to the sender.
 pub const REPORTS: &str = "reports";
 

@@ -59,7 +59,7 @@ impl<'q> Restore<'q> {
     pub fn restore(&self, id: u64) -> Result<usize, String> {
         let saved = whole(self.quarantine, id)?;
         if saved.to_do() == 0 {
-            return Err("nobody waits for it any more: queue delete gives it up".to_owned());
+            return Err("nobody waits for it any more, so nothing goes back: queue delete gives it up".to_owned());
         }
         let queued = self.queue(id, &saved).map_err(|error| told(&error))?;
         let status = queued.ok_or_else(|| format!("{} took too long, and was ended", self.program.display()))?;
@@ -107,12 +107,13 @@ impl<'q> Restore<'q> {
 /// The envelope of a message that may be restored or given up.
 ///
 /// # Errors
-/// There is none, or the message is not out of the queue yet.
+/// There is none, or the message is not out of this queue yet.
 pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
     let saved = quarantine.saved(id).map_err(|error| told(&error))?;
-    match saved.filter(|_| quarantine.has(id)) {
+    match saved.filter(|_| quarantine.inode(&id.to_string()).is_some()) {
         None => Err("it is not in quarantine: see queue list --quarantined".to_owned()),
-        Some(saved) if saved.stage == Stage::Taken => Ok(saved),
+        // Of what was copied here there is nothing to complete.
+        Some(saved) if saved.stage == Stage::Taken || !quarantine.has(id) => Ok(saved),
         Some(_) => Err(format!("an earlier run ended half way: first complete it with queue quarantine {id}")),
     }
 }

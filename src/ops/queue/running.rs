@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 
 use crate::qmail::queue::layout::Queue;
 use crate::qmail::queue::layout::told;
+use crate::qmail::readable;
 
 /// Who may change the queue now.
 #[derive(Debug)]
@@ -48,12 +49,20 @@ impl Running {
 
 /// Whether somebody holds qmail-send's lock, as the system lists it; `None` if that cannot be seen.
 pub fn is_locked(queue: &Queue) -> Option<bool> {
-    let inode = queue.stat(SENDMUTEX).ok()?.st_ino.to_string();
+    let mutex = queue.stat(SENDMUTEX).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
+    // Another file system may have a file of the same number, and the device that is listed is not always the file's.
+    let has_open = |pid: &str| match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Err(_) => true,
+        Ok(open) => open
+            .flatten()
+            .filter_map(|link| fs::metadata(link.path()).ok())
+            .any(|file| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino)),
+    };
     let is_ours = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let place = words.get(5).and_then(|place| place.rsplit(':').next());
-        words.get(1) == Some(&"FLOCK") && place == Some(inode.as_str())
+        let inode = words.get(5).and_then(|place| place.rsplit(':').next()).and_then(|inode| inode.parse().ok());
+        words.get(1) == Some(&"FLOCK") && inode == Some(mutex.st_ino) && words.get(4).is_none_or(|pid| has_open(pid))
     };
     Some(locks.lines().any(is_ours))
 }
@@ -85,7 +94,8 @@ pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
             open.filter(|file| file.dev() == dev && ids.contains(&file.ino())).map(|file| file.ino()).collect();
         found.sort_unstable();
         found.dedup();
-        let name = || fs::read_to_string(process.path().join("comm")).unwrap_or_default().trim().to_owned();
+        // A process may call itself anything.
+        let name = || readable::text(fs::read(process.path().join("comm")).unwrap_or_default().trim_ascii_end());
         holders.extend(found.into_iter().map(|id| Holder { id, pid, name: name() }));
         if holders.len() > MAX_HOLDERS {
             break;

@@ -6,11 +6,11 @@
 //! files go, `mess` last. Files are never removed while it runs: it keeps numbers in memory, and numbers are used again.
 
 mod earlier;
+mod mark;
 
 use std::collections::HashMap;
 use std::io;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 
 use nix::fcntl::OFlag;
 use nix::unistd::UnlinkatFlags;
@@ -19,9 +19,7 @@ use crate::ops::queue::folder;
 use crate::ops::queue::folder::Quarantine;
 use crate::qmail::queue::File;
 use crate::qmail::queue::Files;
-use crate::qmail::queue::Recipient;
 use crate::qmail::queue::State;
-use crate::qmail::queue::envelope;
 use crate::qmail::queue::filter::Filter;
 use crate::qmail::queue::layout::Queue;
 use crate::qmail::queue::layout::is_regular;
@@ -151,7 +149,14 @@ impl<'q> Take<'q> {
             Step::Unlink(id, file) => self.unlink(id, file),
             Step::Settle(id) => self.quarantine.change(id, 0, Stage::Taken.letter()).map(|()| self.taken.push(id)),
         };
-        outcome.map_err(|error| self.told(id, &error))
+        match (id, outcome) {
+            (_, Ok(())) => Ok(()),
+            (Some(id), Err(error)) if is_of_one(step, &error) => {
+                self.give_up(id, &format!("{}; what is left of it is for a later run", told(&error)));
+                Ok(())
+            }
+            (_, Err(error)) => Err(self.told(id, &error)),
+        }
     }
 
     /// Removes the copies that this run made and that nothing in the queue depends on.
@@ -229,7 +234,7 @@ impl<'q> Take<'q> {
         let octets = message.filter(|_| why.is_empty()).and_then(|message| saved::write(&message, &self.domains));
         let Some(octets) = octets else {
             self.kept.remove(&id);
-            self.skip(id, if why.is_empty() { "its envelope is not whole" } else { &why });
+            self.skip(id, if why.is_empty() { "its envelope is not whole, or over 64 MiB" } else { &why });
             return self.quarantine.remove(id);
         };
         match self.quarantine.link(self.queue, &self.queue.place(File::Bounce, id), &folder::bounce(id)) {
@@ -265,63 +270,6 @@ impl<'q> Take<'q> {
             }
         }
         self.remove(&place)
-    }
-
-    /// Nothing is left to do for qmail-send, and what it did since the message was kept is known.
-    fn mark(&mut self, id: u64) -> io::Result<()> {
-        // What lies beside todo is half written, and qmail-send will write it anew.
-        if self.queue.stat(&self.queue.place(File::Todo, id)).is_ok() {
-            if self.is_live {
-                self.give_up(id, S4);
-            }
-            return Ok(());
-        }
-        let Some(saved) = self.quarantine.saved(id)? else { return Ok(()) };
-        let was_kept = self.kept.get(&id).copied().unwrap_or(true);
-        let mut places = saved.places.iter().zip(&saved.recipients).peekable();
-        for file in [File::Local, File::Remote] {
-            let opened = match self.queue.open_file(&self.queue.place(file, id), OFlag::O_RDWR) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                outcome => outcome?,
-            };
-            let mut octets = Vec::new();
-            let length = slurp(&opened, &mut octets, MAX_ENVELOPE)?;
-            for record in envelope::recipients(&octets[..length]) {
-                let original = self.domains.original(record.text);
-                // Delivered since it was kept, up to this one: qmail-send removes a file when all in it is done. In a run that
-                // completes another's it may be our own mark, and in doubt a recipient is to do.
-                while let Some((at, recipient)) =
-                    places.next_if(|(_, recipient)| !was_kept && *recipient.address != *original)
-                {
-                    self.delivered(id, *at, recipient)?;
-                }
-                let is_known = match was_kept {
-                    true => saved.recipients.iter().any(|recipient| *recipient.address == *original),
-                    false => places.peek().is_some(),
-                };
-                if !is_known {
-                    self.give_up(id, "its recipients are not those that were kept of it: look at it with queue show");
-                    return Ok(());
-                }
-                match record.kind {
-                    // As qmail-send's `markdone`: one octet in place.
-                    b'T' => opened.write_all_at(b"D", record.at)?,
-                    _ => places
-                        .peek()
-                        .filter(|_| !was_kept)
-                        .map_or(Ok(()), |(at, recipient)| self.delivered(id, **at, recipient))?,
-                }
-                places.next();
-            }
-        }
-        places.filter(|_| !was_kept).try_for_each(|(at, recipient)| self.delivered(id, *at, recipient))
-    }
-
-    fn delivered(&self, id: u64, at: u64, recipient: &Recipient) -> io::Result<()> {
-        match recipient.done {
-            true => Ok(()),
-            false => self.quarantine.change(id, at, b'D'),
-        }
     }
 
     /// It stays as it is, to be completed by a later run.
@@ -360,6 +308,14 @@ impl<'q> Take<'q> {
             _ => format!("{which}{}", told(error)),
         }
     }
+}
+
+/// A file that cannot be changed is of one message; a disk that is full is of all.
+fn is_of_one(step: Step, error: &io::Error) -> bool {
+    let of_system = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
+    matches!(step, Step::Bounce(_) | Step::Mark(_) | Step::Unlink(..))
+        && !of_system.contains(&error.kind())
+        && error.raw_os_error() != Some(nix::libc::EIO)
 }
 
 /// In this order each of what is left is debris that qmail-send never reads.

@@ -44,8 +44,7 @@ impl Queue {
             fs::read_dir(path).map_err(at)?;
             return Err(not_a_queue(path, folder));
         }
-        let names = numbered(&path.join("mess")).map_err(at)?;
-        let split = names.iter().max().map_or(0, |last| last + 1);
+        let split = split_of(path).map_err(at)?;
         if split == 0 || split > MAX_SPLIT {
             return Err(format!("{}: mess has no folders 0, 1, 2 and so on: this is no qmail queue", path.display()));
         }
@@ -205,6 +204,9 @@ pub fn is_regular(stat: &FileStat) -> bool {
 /// The system's words, and what to do.
 pub fn told(error: &io::Error) -> String {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
+            format!("{error}: root may not either, so look at its attributes (lsattr) and at how it is mounted")
+        }
         io::ErrorKind::PermissionDenied => format!("{error}: run this as root"),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => format!("{error}: name the queue with --queue DIR"),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
@@ -219,6 +221,17 @@ pub fn told(error: &io::Error) -> String {
 pub fn number(name: &[u8]) -> Option<u64> {
     let plain = matches!(name, [b'0'] | [b'1'..=b'9', ..]) && name.iter().all(u8::is_ascii_digit);
     str::from_utf8(name).ok().filter(|_| plain)?.parse().ok()
+}
+
+/// How many folders most of the four have: a stray one, or one that is missing, changes nothing.
+fn split_of(path: &Path) -> io::Result<u64> {
+    let mut splits = Vec::new();
+    for file in HELD {
+        splits.extend(numbered(&path.join(file.name()))?.iter().max().map(|last| last + 1));
+    }
+    let votes = |split: u64| splits.iter().filter(|other| **other == split).count();
+    // Among equals the first, which is that of `mess`.
+    Ok(splits.iter().rev().copied().max_by_key(|split| votes(*split)).unwrap_or(0))
 }
 
 fn numbered(folder: &Path) -> io::Result<Vec<u64>> {
@@ -274,6 +287,19 @@ mod tests {
         assert_eq!(found.place(File::Todo, 7), "todo/1/7");
         assert_eq!(found.folders(File::Intd).collect::<Vec<_>>(), ["intd/0", "intd/1", "intd/2"]);
         assert_eq!(found.folders(File::Bounce).collect::<Vec<_>>(), ["bounce"]);
+    }
+
+    #[test]
+    fn a_stray_folder_or_a_missing_one_is_no_other_split() {
+        let names: Vec<String> = ["mess", "info", "local", "remote"]
+            .iter()
+            .flat_map(|kind| (0..3).map(move |at| format!("{kind}/{at}")))
+            .collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.extend(["todo", "mess/2026"]);
+        assert_eq!(Queue::open(folders(&names).path()).unwrap().split(), 3);
+        names.retain(|name| !matches!(*name, "mess/2" | "mess/2026"));
+        assert_eq!(Queue::open(folders(&names).path()).unwrap().split(), 3);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipient;
 use crate::qmail::queue::envelope::records;
+use crate::qmail::queue::read::MAX_ENVELOPE;
 use crate::qmail::queue::virtualdomains::VirtualDomains;
 
 /// How far a message is on its way out of the queue.
@@ -54,7 +55,7 @@ pub struct Saved {
     pub places: Vec<u64>,
 }
 
-/// The file for a message that was read with all its recipients; without a sender there is none.
+/// The file for a message that was read with all its recipients; there is none without a sender, or for more than 64 MiB.
 pub fn write(message: &Message, domains: &VirtualDomains) -> Option<Vec<u8>> {
     let mut octets = vec![Stage::Saved.letter(), 0];
     let numbers = [("u", message.uid.map(i64::from)), ("p", message.qp.map(i64::from)), ("b", message.birth)];
@@ -65,7 +66,10 @@ pub fn write(message: &Message, domains: &VirtualDomains) -> Option<Vec<u8>> {
     octets.push(b'F');
     octets.extend_from_slice(message.sender.as_ref()?);
     octets.push(0);
-    for list in message.recipients() {
+    // Only in `local` has qmail-send put something in front.
+    let as_is = VirtualDomains::default();
+    for (list, domains) in [(&message.queued, &as_is), (&message.local, domains), (&message.remote, &as_is)] {
+        let Some(list) = list else { continue };
         if list.kept.len() != list.done + list.to_do {
             return None;
         }
@@ -76,7 +80,8 @@ pub fn write(message: &Message, domains: &VirtualDomains) -> Option<Vec<u8>> {
         }
     }
     octets.push(0);
-    Some(octets)
+    // It could not be read back.
+    (octets.len() < MAX_ENVELOPE).then_some(octets)
 }
 
 /// Reads it back; `None` if it is not whole, or no such file.
@@ -167,6 +172,35 @@ mod tests {
         }
         assert_eq!(read(&vec![0; octets.len()]), None, "zeros after a power failure");
         assert_eq!(read(&[&octets[..], b"Tmore\0"].concat()), None);
+    }
+
+    #[test]
+    fn only_local_recipients_were_rewritten() {
+        let domains = VirtualDomains::parse(b"virt.example:joe-virt\nfred@one.example:alias-fred\n");
+        let list = |addresses: &[&str]| {
+            let kept = addresses.iter().map(|address| Recipient { done: false, address: address.as_bytes().into() });
+            Some(Recipients { done: 0, to_do: addresses.len(), kept: kept.collect(), modified: 0 })
+        };
+        let given = ["joe-virt-x@virt.example", "alias-fred-fred@one.example"];
+        let saved = |message: Message| read(&write(&message, &domains).unwrap()).unwrap().envelope();
+        let sender = Some(Box::from(b"a@b.example".as_slice()));
+        let as_given = b"Fa@b.example\0Tjoe-virt-x@virt.example\0Talias-fred-fred@one.example\0\0";
+        let kept = [
+            Message { sender: sender.clone(), queued: list(&given), ..Message::default() },
+            Message { sender: sender.clone(), remote: list(&given), ..Message::default() },
+        ];
+        for message in kept {
+            assert_eq!(saved(message), as_given);
+        }
+        let local = Message { sender, local: list(&given), ..Message::default() };
+        assert_eq!(saved(local), b"Fa@b.example\0Tx@virt.example\0Tfred@one.example\0\0");
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_written() {
+        let most = Recipient { done: false, address: vec![b'a'; MAX_ENVELOPE].into() };
+        let list = Recipients { done: 0, to_do: 1, kept: vec![most], modified: 0 };
+        assert_eq!(write(&Message { remote: Some(list), ..message() }, &VirtualDomains::default()), None);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! What earlier runs left: messages that were taken half way, and taken ones that stand in the queue still. It must not
 //! touch any other.
 
+use std::io;
+
 use crate::ops::queue::folder;
 use crate::ops::queue::take::IN_DOUBT;
 use crate::ops::queue::take::Step;
 use crate::ops::queue::take::Take;
+use crate::qmail::queue::File;
 use crate::qmail::queue::saved::Stage;
 
 impl Take<'_> {
@@ -15,17 +18,7 @@ impl Take<'_> {
     pub fn sweep(&mut self) -> Result<(), String> {
         let ids = self.quarantine.ids().map_err(|error| self.told(None, &error))?;
         for id in ids {
-            let outcome = self.quarantine.saved(id).and_then(|saved| match saved {
-                // A second name without an envelope, an envelope without a message, a message that is back in the queue.
-                None if self.quarantine.inode(&folder::restored(id)).is_some() => {
-                    self.quarantine.forget_restored(id, None).map(|()| false)
-                }
-                None => self.quarantine.remove(id).map(|()| false),
-                Some(_) if !self.quarantine.has(id) => self.quarantine.remove(id).map(|()| false),
-                Some(saved) if saved.stage == Stage::Saved => self.quarantine.remove(id).map(|()| false),
-                Some(saved) => Ok(saved.stage == Stage::Taking),
-            });
-            if outcome.map_err(|error| self.told(Some(id), &error))? {
+            if self.is_to_complete(id).map_err(|error| self.told(Some(id), &error))? {
                 self.kept.insert(id, true);
                 for step in self.ends(id) {
                     self.act(step)?;
@@ -37,6 +30,30 @@ impl Take<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Else it is undone, or left alone where it may be the last copy.
+    fn is_to_complete(&self, id: u64) -> io::Result<bool> {
+        let is_there = self.quarantine.inode(&id.to_string()).is_some();
+        // A file with another inode was copied here: its number says nothing about this queue.
+        let (saved, is_own) = (self.quarantine.saved(id)?, self.quarantine.has(id));
+        match saved.map(|saved| saved.stage) {
+            None if self.quarantine.inode(&folder::restored(id)).is_some() => {
+                self.quarantine.forget_restored(id, None).map(|()| false)
+            }
+            // Before the envelope is whole the message stands in the queue too.
+            None if is_there && (self.quarantine.is_begun(id) || !self.stands(id)) => Ok(false),
+            Some(Stage::Taking) if is_own => Ok(true),
+            Some(Stage::Saved) if is_there && !is_own => Ok(false),
+            Some(Stage::Taking | Stage::Taken) if is_there => Ok(false),
+            None | Some(_) => self.quarantine.remove(id).map(|()| false),
+        }
+    }
+
+    /// Whether what is kept is a second name of what is in the queue.
+    fn stands(&self, id: u64) -> bool {
+        self.quarantine.has(id)
+            && self.queue.stat(&self.queue.place(File::Mess, id)).is_ok_and(|stat| stat.st_ino == id)
     }
 
     /// What is left in the queue of messages that were taken while qmail-send ran: removed where it is stopped, else left to

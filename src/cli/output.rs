@@ -1,0 +1,40 @@
+//! Standard output, which is what a command is run for: where it cannot be written to, the command says so once and ends
+//! with 74. A reader that went away has seen enough, and is no error.
+
+use std::io;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// Prints a text and a line's end.
+pub(super) fn print(text: &str) {
+    note(&writeln!(io::stdout(), "{text}"));
+}
+
+/// Takes note of what writing to standard output came to.
+pub(super) fn note(outcome: &io::Result<()>) {
+    if let Err(error) = outcome
+        && FAULT.set(error.kind()).is_ok()
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("standard output: {error}: what was to be printed is not whole");
+    }
+}
+
+/// Whether there is no use in printing more.
+pub(super) fn is_closed() -> bool {
+    FAULT.get().is_some()
+}
+
+/// The exit code of the command, unless its output was lost.
+pub(super) fn or_unwritten(code: ExitCode) -> ExitCode {
+    match FAULT.get() {
+        Some(kind) if *kind != io::ErrorKind::BrokenPipe => ExitCode::from(NOT_WRITTEN),
+        _ => code,
+    }
+}
+
+/// The first that could not be written; a process has one standard output.
+static FAULT: OnceLock<io::ErrorKind> = OnceLock::new();
+/// sysexits.h: EX_IOERR
+const NOT_WRITTEN: u8 = 74;
