@@ -139,7 +139,7 @@ impl Summary {
             Some(Event::Outcome(outcome)) => self.outcome(&outcome, line.time),
             Some(Event::Queued { sender, bytes }) => self.queued(Some(sender), line.time, |queue| {
                 queue.messages += 1;
-                queue.bytes += bytes;
+                queue.bytes = queue.bytes.saturating_add(bytes);
             }),
             Some(Event::Delivered { sender, end }) => self.queued(sender, line.time, |queue| match end {
                 Delivery::Success => queue.delivered += 1,
@@ -180,7 +180,7 @@ impl Tally {
         match outcome.verdict {
             Verdict::Accept => {
                 self.accepted += 1;
-                self.bytes += outcome.bytes;
+                self.bytes = self.bytes.saturating_add(outcome.bytes);
                 self.last_accepted = time.or(self.last_accepted);
             }
             Verdict::Absorb => self.absorbed += 1,
@@ -214,7 +214,7 @@ impl Count for Tally {
         self.absorbed += other.absorbed;
         self.deferred += other.deferred;
         self.refused += other.refused;
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.saturating_add(other.bytes);
         self.span.add(other.span);
         self.last_accepted = self.last_accepted.max(other.last_accepted);
         self.reasons.add(&other.reasons);
@@ -228,7 +228,7 @@ impl Count for Queue {
 
     fn add(&mut self, other: &Self) {
         self.messages += other.messages;
-        self.bytes += other.bytes;
+        self.bytes = self.bytes.saturating_add(other.bytes);
         self.delivered += other.delivered;
         self.deferred += other.deferred;
         self.failed += other.failed;
