@@ -162,7 +162,10 @@ impl Quarantining {
             eprintln!("and {} more were not taken", take.skipped.len() - TOLD);
         }
         for Holder { id, pid, name } in holders.iter().take(TOLD) {
-            eprintln!("message {id}: a delivery is under way and is not recalled (process {pid}, {name})");
+            eprintln!(
+                "message {id}: a delivery is under way and is not recalled (process {pid}, {name}); `restore` would deliver it \
+                 once more"
+            );
         }
         if !take.finished.is_empty() {
             eprintln!("an earlier run ended half way: {} completed", number_of(take.finished.len(), "message"));

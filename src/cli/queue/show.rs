@@ -120,7 +120,11 @@ fn text(message: &Message, now: i64) -> String {
         write_recipients(&mut line, list);
     }
     if let Some(octets) = message.bounce_size {
-        line("bounce", &format!("{} of failures, sent to the sender when all is done", size(octets)));
+        let then = match message.state() {
+            State::Quarantined => "kept, not sent to the sender",
+            _ => "sent to the sender when all is done",
+        };
+        line("bounce", &format!("{} of failures, {then}", size(octets)));
     }
     message.troubles.iter().for_each(|trouble| line("trouble", trouble));
     line("stands", stands(message));
