@@ -150,7 +150,8 @@ impl Taken {
     fn has(&self, id: u64) -> bool {
         self.0.as_ref().is_some_and(|(quarantine, ids)| {
             let stage = || quarantine.saved(id).ok().flatten().map(|saved| saved.stage);
-            ids.binary_search(&id).is_ok() && stage() == Some(Stage::Taken)
+            // What was copied there may have the number of another message.
+            ids.binary_search(&id).is_ok() && quarantine.has(id) && stage() == Some(Stage::Taken)
         })
     }
 }

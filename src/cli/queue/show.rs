@@ -52,9 +52,11 @@ impl Show {
         let entry = Entry { id: self.id, files: Files::default() };
         let found = Reader::new(&queue).read(entry, &want);
         let kept = Quarantine::look(&self.place.quarantine(&queue), &queue).ok().flatten();
+        // Of one that is only waiting for its end in the queue the copy tells more; but what was copied there from elsewhere
+        // may have the number of another message.
+        let is_own = kept.as_ref().is_some_and(|kept| kept.has(self.id));
         let kept = kept.and_then(|kept| kept.message(self.id, &want).ok().flatten());
-        // Out of the queue, or only waiting for its end there: the copy tells more.
-        let Some(message) = kept.or(found) else {
+        let Some(message) = (if is_own { kept.or(found) } else { found.or(kept) }) else {
             eprintln!("there is no message {} in this queue or in quarantine; it may have been delivered", self.id);
             return ExitCode::FAILURE;
         };

@@ -196,7 +196,10 @@ impl<'q> Take<'q> {
         }
         // The place was looked at before it was linked; another message may have had it in between.
         if !self.quarantine.has(id) {
-            self.skip(id, "another file has its name in quarantine, or took its place in the queue");
+            self.skip(
+                id,
+                "another file has its name in quarantine, or took its place in the queue: restore or delete that first",
+            );
             return Ok(());
         }
         self.kept.insert(id, false);

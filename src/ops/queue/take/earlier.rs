@@ -62,6 +62,7 @@ impl Take<'_> {
     /// # Errors
     /// What could not be done, and what to do about it.
     pub fn clear(&mut self, taken: &[u64]) -> Result<(), String> {
+        let taken: Vec<u64> = taken.iter().copied().filter(|id| self.quarantine.has(*id)).collect();
         if self.is_live || taken.is_empty() {
             return Ok(());
         }
