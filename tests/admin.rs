@@ -253,6 +253,75 @@ fn status_can_be_watched() {
 }
 
 #[test]
+fn a_watch_that_nobody_reads_ends() {
+    let site = Site::new("", "");
+    let _proxy = Proxy::start(&site);
+    let mut command = site.command();
+    command.args(["status", "--watch", "100ms"]).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+}
+
+/// Whatever listens where the proxy should.
+#[test]
+fn what_is_not_the_proxy_is_not_believed() {
+    let site = Site::new("", "");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", &text.replace("unix:admin.sock", &listener.local_addr().unwrap().to_string()));
+    site.write("portcullis-token", "secret\n");
+    let rows: [(&[&str], &str, &str, &str); 6] = [
+        (&["block", "a@b.example"], "200 OK", "{}", "is not the proxy"),
+        (&["unblock", "a@b.example"], "200 OK", "{}", "is not the proxy"),
+        (&["blocks"], "200 OK", "{}", "is not the proxy"),
+        (&["status"], "200 OK", "hello", "is not the proxy"),
+        (&["status", "--json"], "200 OK", "{\"state\":\"well\"}", "is not the proxy"),
+        (&["blocks"], "404 Not Found", "\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+    ];
+    for (words, code, answer, told) in rows {
+        let (outcome, request) = std::thread::scope(|scope| {
+            let served = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut request, mut some) = (Vec::new(), [0; 4096]);
+                while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                    let count = stream.read(&mut some).unwrap();
+                    request.extend_from_slice(&some[..count]);
+                }
+                let length = answer.len();
+                write!(stream, "HTTP/1.1 {code}\r\nContent-Length: {length}\r\n\r\n{answer}").unwrap();
+                String::from_utf8(request).unwrap()
+            });
+            (site.run(words), served.join().unwrap())
+        });
+        assert!(outcome.code == 1 && outcome.out.is_empty() && outcome.err.contains(told), "{words:?}: {outcome:?}");
+        assert_eq!(request.contains("secret"), !request.starts_with("GET"), "{request}");
+    }
+}
+
+/// While the proxy is down anybody may listen on its port.
+#[test]
+fn a_stranger_is_not_told_the_token() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let site = Site::new("", "");
+    let script = "use IO::Socket::INET; use POSIX; POSIX::setuid(65534); $| = 1; \
+                  my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die; \
+                  print $s->sockport, qq(\\n); sysread($s->accept, my $octet, 1)";
+    let mut stranger = std::process::Command::new("perl");
+    let mut stranger = stranger.args(["-e", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let port = proxy::lines_of(stranger.stdout.take().unwrap()).recv_timeout(proxy::LONG).unwrap();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", &text.replace("unix:admin.sock", &format!("127.0.0.1:{port}")));
+    site.write("portcullis-token", "secret\n");
+    let outcome = site.run(&["block", "a@b.example"]);
+    assert!(outcome.code == 1 && outcome.err.contains("a process of uid 65534 listens there"), "{outcome:?}");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[test]
 fn explain_asks_the_running_proxy() {
     let site = slow_site();
     let ask = |sender: &str| site.run(&["explain", "--sender", sender, "--client", "127.0.0.1"]);

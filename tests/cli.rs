@@ -43,6 +43,34 @@ fn bad_usage_is_64_and_says_what_is_right() {
     }
 }
 
+/// A file system that is full, and a reader that has seen enough.
+#[test]
+fn output_that_is_lost_is_told() {
+    let site = Site::new("", "");
+    site.write("some.log", "mail session=a verdict=accept sender=<a@b.example>\n");
+    for folder in ["mess/0", "info/0", "local/0", "remote/0", "todo", "intd", "bounce", "pid"] {
+        fs::create_dir_all(site.path("queue").join(folder)).unwrap();
+    }
+    let commands: [&[&str]; 5] = [
+        &["queue", "list", "--queue", "queue"],
+        &["queue", "list", "--json", "--queue", "queue"],
+        &["log", "some.log"],
+        &["log", "some.log", "--lines"],
+        &["check"],
+    ];
+    for words in commands {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = site.command().args(words).stdout(full).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), err.matches("No space left").count()), (Some(74), 1), "{words:?}: {err}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = site.command().args(words).stdout(writer).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && !err.contains("pipe"), "{words:?}: {err}");
+    }
+}
+
 #[test]
 fn a_good_configuration_has_no_faults_but_may_have_warnings() {
     let site = Site::new("", "");

@@ -1,5 +1,7 @@
 //! Asking the running proxy, for the commands: one request over its socket or port.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -67,6 +69,11 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
         AdminListen::Tcp(address) => {
             let token = std::fs::read_to_string(&admin.token_file);
             let stream = TcpStream::connect(address).await.map_err(|error| absent(address, error))?;
+            if let Some(uid) = stranger(address.port(), &admin.token_file) {
+                return Err(format!(
+                    "{address} (admin.listen) is not the proxy's: a process of uid {uid} listens there"
+                ));
+            }
             let asked = request(stream, &address.to_string(), token.as_deref().unwrap_or_default().trim(), wish).await;
             asked.map_err(|what| match (what.contains(NEEDS_TOKEN), token) {
                 (false, _) => what,
@@ -85,6 +92,21 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
             request(stream, "localhost", "", wish).await
         }
     }
+}
+
+/// A user who listens on `port` and is neither root nor the one whose token it is: while the proxy is down anybody may, and
+/// would be told the token.
+fn stranger(port: u16, token_file: &Path) -> Option<u32> {
+    let owner = std::fs::metadata(token_file).ok()?.uid();
+    let uid = |line: &str| {
+        // proc_net_tcp: sl local_address rem_address st tx:rx tr:when retrnsmt uid
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, local) = words.get(1)?.rsplit_once(':')?;
+        let listens = words.get(3) == Some(&LISTENS) && u16::from_str_radix(local, 16).ok()? == port;
+        words.get(7).filter(|_| listens)?.parse::<u32>().ok()
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines()).filter_map(uid).find(|uid| *uid != 0 && *uid != owner)
 }
 
 async fn request<S>(stream: S, host: &str, token: &str, wish: &Wish) -> Result<String, String>
@@ -142,5 +164,7 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
+/// TCP_LISTEN
+const LISTENS: &str = "0A";
 const PATIENCE: Duration = Duration::from_secs(10);
 const LARGEST_ANSWER: usize = 64 << 20;
