@@ -313,12 +313,20 @@ impl<'q> Take<'q> {
     }
 }
 
-/// A file that cannot be changed is of one message; a disk that is full is of all.
+/// A file that cannot be changed is of one message; a disk that is full is of all, and so is that we are not root.
 fn is_of_one(step: Step, error: &io::Error) -> bool {
-    let of_system = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::ReadOnlyFilesystem];
-    matches!(step, Step::Bounce(_) | Step::Mark(_) | Step::Unlink(..))
-        && !of_system.contains(&error.kind())
-        && error.raw_os_error() != Some(nix::libc::EIO)
+    let of_all = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::ReadOnlyFilesystem,
+        io::ErrorKind::CrossesDevices,
+    ];
+    let may_be = match step {
+        Step::Link(_) | Step::Save(_) => nix::unistd::geteuid().is_root(),
+        Step::Bounce(_) | Step::Mark(_) | Step::Unlink(..) => true,
+        Step::Sync | Step::Commit(_) | Step::Settle(_) => false,
+    };
+    may_be && !of_all.contains(&error.kind()) && error.raw_os_error() != Some(nix::libc::EIO)
 }
 
 /// In this order each of what is left is debris that qmail-send never reads.
