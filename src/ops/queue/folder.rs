@@ -154,7 +154,10 @@ impl Quarantine {
         let is_file = |name: &[u8]| !matches!(name, b"." | b"..") && name != NEW_OWNER.as_bytes();
         let is_used = dir.iter().flatten().any(|entry| is_file(entry.file_name().to_bytes()));
         if is_used {
-            return Err(io::Error::other(format!("it is not empty, and no quarantine: {ANOTHER}")));
+            let queue = readable::text(&name_of(queue));
+            return Err(io::Error::other(format!(
+                "it is not empty, and no quarantine: {ANOTHER}; if it is one, write {queue} into a file queue there"
+            )));
         }
         self.write(NEW_OWNER, &[&name_of(queue)[..], b"\n"].concat())?;
         self.sync()?;
