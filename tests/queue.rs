@@ -585,6 +585,9 @@ fn restore_and_delete_need_to_be_told_what() {
         (&["delete", "all"], 64, "--yes"),
         (&["delete", "7", "--yes"], 1, "no message of the quarantine"),
         (&["delete", "all", "--dry-run"], 0, ""),
+        (&["delete", "--state", "S5", "--yes"], 64, "--state is for messages of the queue"),
+        (&["restore", "--state", "S4"], 64, "--state is for messages of the queue"),
+        (&["list", "--quarantined", "--state", "orphan"], 64, "--state is for messages of the queue"),
         (&["delete", "--all", "--dry-run"], 0, ""),
     ] {
         let outcome = queue.run(arguments);

@@ -45,7 +45,7 @@ impl Delete {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.which.read()?;
+        let filter = self.which.read_kept()?;
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
         let looked =

@@ -58,6 +58,19 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// Of what is in quarantine nobody can mean a state of the queue; else that is printed.
+    pub(super) fn of_quarantine(&self) -> Result<(), ExitCode> {
+        match self.state.iter().all(|state| *state == State::Quarantined) {
+            true => Ok(()),
+            false => {
+                eprintln!("--state is for messages of the queue: what is in quarantine has none of these");
+                Err(ExitCode::from(BAD_USAGE))
+            }
+        }
+    }
+}
+
 /// Which messages are to be changed: numbers, a filter, or `all`; never all by an oversight.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Which {
@@ -72,6 +85,12 @@ pub(super) struct Which {
 }
 
 impl Which {
+    /// The same for what is in quarantine.
+    pub(super) fn read_kept(&self) -> Result<filter::Filter, ExitCode> {
+        self.filter.of_quarantine()?;
+        self.read()
+    }
+
     /// Else what is wrong is printed.
     pub(super) fn read(&self) -> Result<filter::Filter, ExitCode> {
         let bad = |what: &str| {

@@ -76,6 +76,7 @@ impl List {
         let outcome = self.filter.read(&self.ids).and_then(|filter| {
             let queue = self.place.open()?;
             if self.quarantined {
+                self.filter.of_quarantine()?;
                 return self.list_quarantine(&queue, &filter);
             }
             let scan = scan(&queue)?;

@@ -49,7 +49,7 @@ impl Restoring {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.which.read()?;
+        let filter = self.which.read_kept()?;
         let queue = self.place.open()?;
         let path = self.place.quarantine(&queue);
         if !path.is_dir() {
