@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::cli::log::printer::Printer;
+use crate::cli::output::is_closed;
 use crate::qmail::log::join::Join;
 use crate::qmail::log::line::Line;
 use crate::qmail::log::select::Select;
@@ -76,7 +77,7 @@ impl Digest {
                     *found = true;
                     printer.line(time, text);
                 });
-                if printer.is_broken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                unless_closed()
             }
             None => {
                 let is_wanted = self.select.has_event(line, &joined);
@@ -91,7 +92,13 @@ impl Digest {
 
     /// What was printed is to be seen now. Break when nobody sees it.
     pub(super) fn flush(&mut self) -> ControlFlow<()> {
-        let is_read = self.printer.as_mut().is_none_or(Printer::flush);
-        if is_read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if let Some(printer) = &mut self.printer {
+            printer.flush();
+        }
+        unless_closed()
     }
+}
+
+fn unless_closed() -> ControlFlow<()> {
+    if is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

@@ -1,7 +1,6 @@
 //! Lines to standard output: local time and text, or JSON. Nothing that a line holds reaches the terminal unescaped.
 
 use std::fmt::Write as _;
-use std::io;
 use std::io::BufWriter;
 use std::io::Stdout;
 use std::io::Write;
@@ -26,14 +25,12 @@ pub(super) struct Printer {
     /// The last second, written.
     second: (i64, String),
     text: String,
-    /// Whoever read went away.
-    broken: bool,
 }
 
 impl Printer {
     pub(super) fn new(zone: &TimeZone, json: bool) -> Self {
-        let out = BufWriter::with_capacity(ROOM, io::stdout());
-        Self { out, zone: zone.clone(), json, second: (i64::MIN, String::new()), text: String::new(), broken: false }
+        let out = BufWriter::with_capacity(ROOM, std::io::stdout());
+        Self { out, zone: zone.clone(), json, second: (i64::MIN, String::new()), text: String::new() }
     }
 
     pub(super) fn line(&mut self, time: Option<Timestamp>, text: &[u8]) {
@@ -49,24 +46,12 @@ impl Printer {
             }
         }
         self.text.push('\n');
-        let written = self.out.write_all(self.text.as_bytes());
-        self.note(written);
+        note(&self.out.write_all(self.text.as_bytes()));
     }
 
-    /// False when nobody reads any more.
-    pub(super) fn flush(&mut self) -> bool {
-        let written = self.out.flush();
-        self.note(written);
-        !self.broken
-    }
-
-    fn note(&mut self, written: io::Result<()>) {
-        self.broken |= written.is_err();
-        note(&written);
-    }
-
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken
+    /// What was printed is to be seen now.
+    pub(super) fn flush(&mut self) {
+        note(&self.out.flush());
     }
 
     /// A second has many lines; the calendar is asked once for each.

@@ -56,9 +56,7 @@ impl Filter {
             ExitCode::from(BAD_USAGE)
         })
     }
-}
 
-impl Filter {
     /// Of what is in quarantine nobody can mean a state of the queue; else that is printed.
     pub(super) fn of_quarantine(&self) -> Result<(), ExitCode> {
         match self.state.iter().all(|state| *state == State::Quarantined) {

@@ -4,7 +4,10 @@
 use std::collections::HashSet;
 use std::fs;
 use std::fs::File;
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::Flock;
@@ -52,13 +55,8 @@ pub fn is_locked(queue: &Queue) -> Option<bool> {
     let mutex = queue.stat(SENDMUTEX).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
     // Another file system may have a file of the same number, and the device that is listed is not always the file's.
-    let has_open = |pid: &str| match fs::read_dir(format!("/proc/{pid}/fd")) {
-        Err(_) => true,
-        Ok(open) => open
-            .flatten()
-            .filter_map(|link| fs::metadata(link.path()).ok())
-            .any(|file| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino)),
-    };
+    let is_mutex = |file: Metadata| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino);
+    let has_open = |pid: &str| open_files(&Path::new("/proc").join(pid)).map_or(true, |mut open| open.any(is_mutex));
     let is_ours = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let inode = words.get(5).and_then(|place| place.rsplit(':').next()).and_then(|inode| inode.parse().ok());
@@ -88,8 +86,7 @@ pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
         if pid == std::process::id() {
             continue;
         }
-        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
-        let open = open.filter_map(|link| fs::metadata(link.path()).ok());
+        let open = open_files(&process.path()).into_iter().flatten();
         let mut found: Vec<u64> =
             open.filter(|file| file.dev() == dev && ids.contains(&file.ino())).map(|file| file.ino()).collect();
         found.sort_unstable();
@@ -102,6 +99,11 @@ pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
         }
     }
     holders
+}
+
+/// What a process has open, as far as we may look.
+fn open_files(process: &Path) -> io::Result<impl Iterator<Item = Metadata> + use<>> {
+    Ok(fs::read_dir(process.join("fd"))?.flatten().filter_map(|link| fs::metadata(link.path()).ok()))
 }
 
 const SENDMUTEX: &str = "lock/sendmutex";
