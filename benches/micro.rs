@@ -16,6 +16,7 @@ use criterion::Criterion;
 use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
+use jiff::Timestamp;
 use portcullis::policy::hops::Hops;
 use portcullis::policy::key::Seed;
 use portcullis::policy::list::AddressList;
@@ -209,6 +210,7 @@ fn messages(criterion: &mut Criterion) {
 fn ledgers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ledger");
     let ledger = Arc::new(Ledger::new(ENTRIES, Arc::new(Wall::new())));
+    let today = Timestamp::now().as_second();
     let (seed, sender) = (Seed::new([7; 16]), ReversePath::Address(address("newsletter@sillyplace.com")));
     let recipient = address("joe@example.org");
     let mut number = 0_u64;
@@ -218,16 +220,17 @@ fn ledgers(criterion: &mut Criterion) {
         fingerprint[..8].copy_from_slice(&number.to_le_bytes());
         Dot {
             rules: RepeatRules::default(),
-            marks: Marks { message_id: true, date: true, size: 4096 },
-            copies: vec![CopyKeys::new(&seed, &sender, &recipient, &fingerprint, &fingerprint)],
+            marks: Marks { message_id: true, date: Some(today), size: 4096 },
+            copies: vec![CopyKeys::new(&seed, [192, 0, 2, 1].into(), &sender, &recipient, &fingerprint, &fingerprint)],
             envelope: None,
+            is_excepted: false,
         }
     };
     group.bench_function("keys", |bencher| bencher.iter(&mut dot));
     group.bench_function("keys, decide, accept, take", |bencher| {
         bencher.iter(|| {
-            let Decision::Deliver(Some(claim), _) = ledger.decide(&dot()) else { panic!("it is new") };
-            let claim = claim.accepted();
+            let Decision::Deliver(delivery) = ledger.decide(&dot()) else { panic!("it is new") };
+            let claim = delivery.claim.unwrap().accepted();
             claim.took();
         });
     });

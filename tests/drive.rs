@@ -222,7 +222,12 @@ impl Stage {
             conditions: Arc::default(),
         });
         let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
-        let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let peer = Peer {
+            client: (scene.client, 40000).into(),
+            local: "127.0.0.1:25".parse().unwrap(),
+            host: None,
+            is_proxied: false,
+        };
         let mut session = Session::new("S".into(), scene.snapshot, seed, peer, now);
         session.handle_offer(scene.offer, true);
         session.start(scene.admission, scene.greet_delay, None, now);

@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hold", &[]),
     ("backend", &["smtp", "policy::client", "policy::environment", "policy::place"]),
     ("store", &["policy"]),
-    ("report", &["session::record", "policy::verdict"]),
+    ("report", &["session::record", "policy::repeat::Before", "policy::verdict"]),
     ("front", &["session", "policy", "hold", "backend", "store", "report"]),
     ("qmail", &["smtp", "policy"]),
     (

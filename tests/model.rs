@@ -64,6 +64,7 @@ const MESSAGES: [Message; 4] = [
 fn fate() -> impl Strategy<Value = Fate> {
     select(vec![
         Fate::Takes,
+        Fate::TakesAndCloses,
         Fate::TakesPipelined,
         Fate::ClosesUnread,
         Fate::ResetsAtReply,

@@ -23,6 +23,7 @@ use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
 use portcullis::store::clock::Wall;
 use portcullis::store::ledger::Decision;
+use portcullis::store::ledger::Delivery;
 use portcullis::store::state::Settings;
 use portcullis::store::state::State;
 
@@ -49,6 +50,7 @@ impl Loaded {
 
 fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
     let state = State::open(&Settings::File(file.to_owned()), Arc::new(Wall::new()))?;
+    let today = jiff::Timestamp::now().as_second();
     let throttle = throttle()?;
     for number in 0..MILLION {
         let client = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
@@ -60,10 +62,10 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
     // Two entries each: one until the client has shown that it took the 250, one to count copies.
     for number in 0..u64::from(MILLION / 2) {
         let copy = CopyKeys { strong: spread(2 * number), weak: spread(2 * number + 1) };
-        let marks = Marks { message_id: true, date: true, size: 1 << 20 };
-        let dot = Dot { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None };
+        let marks = Marks { message_id: true, date: Some(today), size: 1 << 20 };
+        let dot = Dot { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None, is_excepted: false };
         match state.ledger.decide(&dot) {
-            Decision::Deliver(Some(claim), _) => claim.accepted().unacknowledged(),
+            Decision::Deliver(Delivery { claim: Some(claim), .. }) => claim.accepted().unacknowledged(),
             other => return Err(format!("the ledger has {other:?} for a new message").into()),
         }
     }

@@ -85,14 +85,17 @@ fn table(status: &Value) -> String {
 fn write_storm(text: &mut String, storm: &Value) {
     let (key, to, reason) = (word(&storm["key"]), word(&storm["recipients"]), word(&storm["reason"]));
     let to = if to.is_empty() { "nobody yet" } else { &to };
-    let [copies, absorbed, refused, deferred] =
-        ["copies", "absorbed", "refused", "deferred"].map(|name| word(&storm[name]));
+    let [copies, absorbed, refused, deferred, delivered, similar] =
+        ["copies", "absorbed", "refused", "deferred", "delivered", "similar"].map(|name| word(&storm[name]));
     let (queue, wire) = (bytes(&storm["bytes_spared"]), bytes(&storm["wire_spared"]));
     let _ = writeln!(text, "STORM          {key} for {to}");
-    let _ = writeln!(
-        text,
-        "               {copies} copies: {absorbed} absorbed, {refused} refused, {deferred} deferred, last by {reason}"
-    );
+    let last = if reason.is_empty() { String::new() } else { format!(", last by {reason}") };
+    let _ =
+        write!(text, "               {copies} copies: {absorbed} absorbed, {refused} refused, {deferred} deferred, ");
+    let _ = writeln!(text, "{delivered} delivered again{last}");
+    if similar != "0" {
+        let _ = writeln!(text, "               {similar} messages that are alike but for Date and Message-ID");
+    }
     let _ = writeln!(text, "               spared {queue} of the queue, {wire} of the wire");
 }
 

@@ -4,15 +4,12 @@
 use std::io;
 use std::net;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nix::sys::socket::MsgFlags;
-use nix::sys::socket::recv;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpNoDelay;
 use tokio::net::TcpListener;
@@ -31,6 +28,7 @@ use crate::front::proxy_header;
 use crate::front::services::Services;
 use crate::front::settings::Settings;
 use crate::front::stream::ClientStream;
+use crate::front::tcp;
 use crate::front::tls;
 use crate::front::workers::Workers;
 use crate::session::Session;
@@ -166,7 +164,9 @@ impl Door {
         let settings = self.settings.borrow().clone();
         let mut stream = arrived.stream()?;
         let mut addresses = (client, stream.local_addr()?);
-        if settings.proxy_protocol_from.iter().any(|network| network.contains(&client.ip().to_canonical())) {
+        let is_proxied =
+            settings.proxy_protocol_from.iter().any(|network| network.contains(&client.ip().to_canonical()));
+        if is_proxied {
             let header = timeout(settings.handshake, proxy_header::read(&mut stream)).await??;
             addresses = header.unwrap_or(addresses);
         }
@@ -179,7 +179,8 @@ impl Door {
         self.services.reports.connected(granted, self.services.state.clock.now());
         let Some((counted, admission)) = entered else { return Ok(None) };
         let admission = if stopping { Admission::Stopping } else { admission };
-        let early = !implicit_tls && has_talked(&stream);
+        // No SMTP client speaks first (RFC 5321 section 3.1). One that did is noted; with `greet_delay` it is refused.
+        let early = !implicit_tls && tcp::has_input(&stream);
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
@@ -192,7 +193,7 @@ impl Door {
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
-        let peer = Peer { client, local, host: None };
+        let peer = Peer { client, local, host: None, is_proxied };
         let driver = self.greet(stream, peer, admission, settings.greet_delay);
         if early {
             tracing::info!(session = driver.id(), client = %client.ip(), "talked before the greeting");
@@ -248,13 +249,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.send_modify(|open| *open -= 1);
     }
-}
-
-/// No SMTP client speaks first (RFC 5321 section 3.1). One that did is noted; with `greet_delay` it is refused. What it said
-/// stays where it is.
-fn has_talked(stream: &TcpStream) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    recv(stream.as_raw_fd(), &mut [0], flags).is_ok_and(|octets| octets > 0)
 }
 
 /// A listener on `[::]` sees IPv4 clients as mapped addresses.

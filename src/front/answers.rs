@@ -4,12 +4,16 @@
 use crate::policy::block::Suspect;
 use crate::policy::escalation::ESCALATION_MEMORY;
 use crate::policy::repeat::OVERSIZE_MEMORY;
+use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::throttle::Action;
+use crate::policy::throttle::Count;
+use crate::policy::throttle::Probe;
 use crate::policy::throttle::Throttle;
 use crate::session::event::Answer;
 use crate::session::event::Ask;
 use crate::session::event::Fact;
 use crate::session::event::Known;
+use crate::session::event::Oversize;
 use crate::session::event::Question;
 use crate::session::event::Repeated;
 use crate::store::clock::seconds;
@@ -41,7 +45,7 @@ impl Claims {
             }
             Fact::Took => self.accepted.drain(..).for_each(Claim::took),
             Fact::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
-            Fact::Charge(..) | Fact::Learned(..) | Fact::Oversize(_) | Fact::Passed(_) => return 0,
+            Fact::Charge(..) | Fact::Fits(_) | Fact::Learned(..) | Fact::Oversize(_) | Fact::Passed(_) => return 0,
         }
         waiting
     }
@@ -50,9 +54,13 @@ impl Claims {
 /// The answer, but for the room to hold a message, and the claim of a message that may go to the backend: whoever
 /// drops it gives the message free.
 pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
-    let mut answer = Answer::default();
+    let is_retry = question.refusal.is_some_and(|key| count_refusal(state, key) > 1);
+    let mut answer = Answer { is_retry, ..Answer::default() };
     for ask in &question.asks {
-        ask_throttle(state, &question.snapshot.policy.throttles[ask.charge.throttle], ask, &mut answer);
+        let throttle = &question.snapshot.policy.throttles[ask.charge.throttle];
+        if throttle.count != Count::Retries || ask.probe == Probe::Block || answer.is_retry {
+            ask_throttle(state, throttle, ask, &mut answer);
+        }
     }
     if let Some((client, mail)) = &question.suspect {
         let suspect = Suspect { client: *client, sender: mail.as_ref().map(|mail| &mail.sender) };
@@ -62,16 +70,17 @@ pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
     match &question.known {
         None => {}
         Some(Known::Oversize(key)) => {
-            answer.repeated = state.remembers_oversize(*key).then_some(Repeated::Refuse);
+            let oversize = state.oversize(*key, true);
+            answer.oversize = oversize.map(|wait| wait.map_or(Oversize::Known, Oversize::Wait));
         }
-        Some(Known::Envelope(key)) => {
-            answer.repeated = state.ledger.is_proven(*key).then_some(Repeated::Refuse);
-        }
+        Some(Known::Envelope(key)) => answer.expected = state.ledger.is_expected(*key),
         Some(Known::Dot(dot)) => match state.ledger.decide(dot) {
             Decision::Absorb => answer.repeated = Some(Repeated::Absorb),
             Decision::Busy => answer.repeated = Some(Repeated::Busy),
-            Decision::Deliver(held, served) => (claim, answer.served) = (held, served),
-            Decision::Refuse => answer.repeated = Some(Repeated::Refuse),
+            Decision::Deliver(delivery) => {
+                (claim, answer.served, answer.before) = (delivery.claim, delivery.served, delivery.before);
+            }
+            Decision::Refuse(times) => answer.repeated = Some(Repeated::Refuse(times)),
         },
     }
     if let Some(key) = question.deferred {
@@ -95,6 +104,7 @@ pub fn tell(state: &Rooms, fact: &Fact) {
                 state.oversizes.count(*key, OVERSIZE_MEMORY, now);
             }
         }
+        Fact::Fits(keys) => keys.iter().for_each(|key| state.oversizes.remove(*key, seconds(state.clock.now()))),
         Fact::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, seconds(state.clock.now()))),
         Fact::Accepted | Fact::Learned(..) | Fact::Took | Fact::Unacknowledged => {}
     }
@@ -103,6 +113,11 @@ pub fn tell(state: &Rooms, fact: &Fact) {
 /// One more try of a message that is deferred; tells how many there were.
 fn count_try(state: &Rooms, key: u128) -> u32 {
     state.escalations.count(key, ESCALATION_MEMORY, seconds(state.clock.now()))
+}
+
+/// One more refusal that is known by this key; tells how many there were.
+fn count_refusal(state: &Rooms, key: u128) -> u32 {
+    state.refusals.count(key, REFUSAL_MEMORY, seconds(state.clock.now()))
 }
 
 fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answer) {
@@ -114,9 +129,10 @@ fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answ
         }
         return;
     }
-    let result = match ask.take {
-        true => state.throttles.take(throttle, key, cells),
-        false => state.throttles.test(throttle, key, cells),
+    let result = match ask.probe {
+        Probe::Take => state.throttles.take(throttle, key, cells),
+        Probe::Test => state.throttles.test(throttle, key, cells),
+        Probe::Block => Ok(()),
     };
     match result {
         Ok(()) => {}

@@ -1,72 +1,228 @@
-//! The orderly close: what is owed goes out, our side ends, and reading goes on to the client's end. A close with unread
-//! input would send a reset, the reply would be lost, and the client would try again.
+//! The orderly close: what is owed goes out, our side ends, the client's TCP says whether the last acknowledgement was
+//! taken, and reading goes on to the client's end. A close with unread input would send a reset, the reply would be lost,
+//! and the client would try again. It must not decide what an end means: that is the session's.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::front::outbox::Outbox;
 use crate::front::stream::ClientStream;
+use crate::front::tcp;
+use crate::session::event::ClientEnd;
 use crate::session::event::Farewell;
 
-/// How a client is parted from.
+/// How a client's connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// It has said QUIT, owes nothing, and is owed nothing but the reply to it: who sends more after that does not want
-    /// it, and there is nothing to wait for.
+    /// The client has said QUIT, owes nothing, and is owed nothing but the reply to it: nothing is waited for.
     InOrder,
-    /// It may still be sending.
+    /// The client may still be sending.
     Lingering,
-    /// It was refused at the door, and has had all that it will get: no other may want for its place.
-    Unwelcome,
+    /// The client was refused at once, and has had all that it will get: its place is free for others soon.
+    Brief,
 }
 
-/// Ends a connection, within its limits. `ended`: the client had ended its side already, before it could hear what was
-/// owed.
-pub(super) async fn close(mut client: ClientStream, mut owed: Outbox, ended: bool, manner: Manner) -> Farewell {
-    let (last_word, linger) = if manner == Manner::Unwelcome { (SILENCE, SILENCE) } else { (LAST_WORD, LINGER) };
-    let leaves = manner == Manner::InOrder && matches!(client, ClientStream::Plain(_));
-    let told = timeout(last_word, async {
+/// What is known before the close.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parting {
+    pub(super) manner: Manner,
+    /// An acknowledgement is open: how the client takes it is waited for.
+    pub(super) awaits: bool,
+    /// The client has said QUIT.
+    pub(super) has_quit: bool,
+}
+
+/// Says what is owed and ends our side, within its limits; tells how the client took it. What is left of the connection is
+/// for [`read_on`]: nobody who waits for the answer needs to wait for that.
+pub(super) async fn part(
+    mut client: ClientStream,
+    mut owed: Outbox,
+    parting: Parting,
+) -> (Farewell, Option<ClientStream>) {
+    let leaves = parting.manner == Manner::InOrder && matches!(client, ClientStream::Plain(_));
+    let told = timeout(parting.patience(LAST_WORD), async {
         while !owed.is_empty() {
             client.write_buf(&mut owed).await?;
         }
-        if leaves { Ok(()) } else { client.shutdown().await }
+        io::Result::Ok(())
     });
+    let mut farewell = Farewell::default();
     match told.await {
-        Ok(Ok(())) if leaves => return Farewell::Ended,
+        Ok(Ok(())) if leaves => return (farewell, None),
         Ok(Ok(())) => {}
-        _ => return Farewell::Lost,
+        Ok(Err(_)) => return (Farewell { end: ClientEnd::Reset, ..farewell }, None),
+        Err(_) => return (farewell, None),
     }
-    let mut heard = false;
-    // Whoever goes on sending for longer has no interest in the reply.
-    let end = timeout(linger, read_to_end(&mut client, &mut heard)).await;
-    match end {
-        _ if heard => Farewell::Heard,
-        Ok(true) if !ended => Farewell::Ended,
-        _ => Farewell::Lost,
+    // Before our side ends: a client that has read all and closed needs no more.
+    let is_decided = !parting.awaits || look(&client, &mut farewell, parting.has_quit);
+    let ended = timeout(parting.patience(LAST_WORD), client.shutdown()).await;
+    if !is_decided {
+        // Whoever goes on for longer has no interest in the reply.
+        let _ = timeout(LINGER, watch(&mut client, &mut farewell, parting.has_quit)).await;
+    }
+    let rest = matches!(ended, Ok(Ok(()))) && farewell.end != ClientEnd::Reset;
+    (farewell, rest.then_some(client))
+}
+
+/// Reads to the client's end and throws it away, within its limits.
+pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
+    let limit = if manner == Manner::Brief { SILENCE } else { LINGER };
+    let _ = timeout(limit, async {
+        // Small: a stop closes all connections at once.
+        let mut thrown_away = [0; 2048];
+        while let Ok(Ok(1..)) = timeout(SILENCE, client.read(&mut thrown_away)).await {}
+    })
+    .await;
+}
+
+impl Parting {
+    fn patience(self, usual: Duration) -> Duration {
+        if self.manner == Manner::Brief { SILENCE } else { usual }
     }
 }
 
-/// Whether the client ended in order. Many end TLS without saying so; that they do end is enough here.
-async fn read_to_end(client: &mut ClientStream, heard: &mut bool) -> bool {
-    // Small: a stop closes all connections at once.
+/// Until it is decided how the client took what was said. The kernel wakes nobody when octets are acknowledged: it is asked
+/// again and again, at first often.
+async fn watch(client: &mut ClientStream, farewell: &mut Farewell, has_quit: bool) {
     let mut thrown_away = [0; 2048];
+    let (mut pause, mut reads) = (FIRST_PAUSE, true);
     loop {
-        match timeout(SILENCE, client.read(&mut thrown_away)).await {
-            Ok(Ok(1..)) => *heard = true,
-            Ok(Ok(0)) => return true,
-            Ok(Err(error)) => return error.kind() == io::ErrorKind::UnexpectedEof,
-            Err(_) => return false,
+        tokio::select! {
+            read = client.read(&mut thrown_away), if reads => {
+                match read {
+                    // What came before the acknowledgement was sent without having heard it.
+                    Ok(1..) => farewell.heard |= client.tcp().is_none_or(tcp::is_acknowledged),
+                    // Under TLS that says nothing about TCP.
+                    Ok(0) => reads = false,
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => reads = false,
+                    // The kernel says it once.
+                    Err(_) => {
+                        reads = false;
+                        farewell.end = ClientEnd::Reset;
+                    }
+                }
+                if look(client, farewell, has_quit) {
+                    return;
+                }
+            }
+            () = sleep(pause) => {
+                pause = (2 * pause).min(LONGEST_PAUSE);
+                if look(client, farewell, has_quit) {
+                    return;
+                }
+            }
         }
+    }
+}
+
+/// Asks the kernel; true: more will not be learned.
+fn look(client: &ClientStream, farewell: &mut Farewell, has_quit: bool) -> bool {
+    let Some(stream) = client.tcp() else {
+        (farewell.acknowledged, farewell.end) = (true, ClientEnd::Fin);
+        return true;
+    };
+    see(stream, farewell);
+    let Farewell { acknowledged, heard, end } = *farewell;
+    end == ClientEnd::Reset || (acknowledged && (heard || has_quit || end == ClientEnd::Fin))
+}
+
+/// In this order: what was acknowledged before a reset stays acknowledged.
+fn see(stream: &TcpStream, farewell: &mut Farewell) {
+    farewell.acknowledged |= tcp::is_acknowledged(stream);
+    if farewell.end != ClientEnd::Reset {
+        farewell.end = tcp::end(stream);
     }
 }
 
 /// For the last replies to be taken.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// For all that the client is still sending.
+/// For all that the client is still sending, and for its TCP to acknowledge.
 const LINGER: Duration = Duration::from_secs(60);
 /// For a client that neither sends nor closes.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Between two questions to the kernel.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use bytes::Bytes;
+    use nix::sys::socket::setsockopt;
+    use nix::sys::socket::sockopt::Linger;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the client does, and what its TCP tells then.
+    #[derive(Clone, Copy, Debug)]
+    enum Habit {
+        ReadsAndCloses,
+        ClosesUnread,
+        ClosedBefore,
+        ResetsBefore,
+        EndsAndReads,
+        Speaks,
+    }
+
+    #[tokio::test]
+    async fn what_tcp_tells() {
+        let fin = |acknowledged| Farewell { acknowledged, heard: false, end: ClientEnd::Fin };
+        let table = [
+            (Habit::ReadsAndCloses, false, fin(true)),
+            (Habit::ReadsAndCloses, true, fin(true)),
+            (Habit::ClosesUnread, false, Farewell { end: ClientEnd::Reset, ..fin(true) }),
+            (Habit::ClosedBefore, false, Farewell { end: ClientEnd::Reset, ..fin(false) }),
+            (Habit::ClosedBefore, true, Farewell { end: ClientEnd::Reset, ..fin(false) }),
+            (Habit::ResetsBefore, true, Farewell { end: ClientEnd::Reset, ..fin(false) }),
+            (Habit::EndsAndReads, false, fin(true)),
+            (Habit::EndsAndReads, true, fin(true)),
+            (Habit::Speaks, false, Farewell { heard: true, end: ClientEnd::Open, ..fin(true) }),
+        ];
+        for (habit, has_quit, expected) in table {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            match habit {
+                Habit::EndsAndReads => client.shutdown().await.unwrap(),
+                Habit::ResetsBefore => reset_at_close(&client),
+                _ => {}
+            }
+            let is_gone = matches!(habit, Habit::ClosedBefore | Habit::ResetsBefore);
+            let client = Some(client).filter(|_| !is_gone);
+            let does = tokio::spawn(async move {
+                let Some(mut client) = client else { return };
+                let mut reply = [0; 8];
+                match habit {
+                    Habit::ClosesUnread => client.readable().await.unwrap(),
+                    _ => _ = client.read_exact(&mut reply).await.unwrap(),
+                }
+                if matches!(habit, Habit::Speaks) {
+                    client.write_all(b"RSET\r\n").await.unwrap();
+                    std::future::pending().await
+                }
+            });
+            let mut owed = Outbox::default();
+            owed.push(Bytes::from_static(b"250 ok\r\n"));
+            let parting = Parting { manner: Manner::Lingering, awaits: true, has_quit };
+            let (farewell, rest) = part(ClientStream::Plain(server), owed, parting).await;
+            assert_eq!(farewell.acknowledged, expected.acknowledged, "{habit:?}, QUIT: {has_quit}");
+            // Behind a QUIT nothing else is waited for.
+            if !has_quit {
+                assert_eq!(farewell, expected, "{habit:?}");
+            }
+            drop(rest);
+            does.abort();
+        }
+    }
+
+    fn reset_at_close(stream: &TcpStream) {
+        setsockopt(stream, Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    }
+}

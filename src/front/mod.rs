@@ -16,6 +16,7 @@ mod proxy_header;
 mod services;
 pub mod settings;
 mod stream;
+mod tcp;
 pub mod tls;
 pub mod workers;
 

@@ -23,6 +23,17 @@ pub enum ClientStream {
     Pipe(DuplexStream),
 }
 
+impl ClientStream {
+    /// The TCP connection, which a pipe has not.
+    pub(super) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.get_ref().0),
+            Self::Pipe(_) => None,
+        }
+    }
+}
+
 macro_rules! forward {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self.get_mut() {

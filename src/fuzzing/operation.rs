@@ -1,9 +1,12 @@
 //! What can happen to a session, a line of text each, so that a case can be read, written and cut by hand. Lines that say
 //! nothing are nothing.
 
+use std::time::Duration;
+
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
 use crate::session::event::HoldEnd;
+use crate::session::event::Oversize;
 use crate::session::event::Repeated;
 
 /// One line.
@@ -96,8 +99,11 @@ fn answer(letters: &[u8]) -> Answer {
         match letter {
             b'a' => answer.repeated = Some(Repeated::Absorb),
             b'b' => answer.block = Some("a@example.org".into()),
-            b'f' => answer.repeated = Some(Repeated::Refuse),
+            b'e' => answer.expected = Some(Duration::from_secs(60)),
+            b'f' => answer.repeated = Some(Repeated::Refuse(3)),
             b'n' => answer.no_room = true,
+            b'o' => answer.oversize = Some(Oversize::Wait(Duration::from_secs(60))),
+            b'r' => answer.is_retry = true,
             b's' => answer.served = vec![0],
             b'u' => answer.repeated = Some(Repeated::Busy),
             _ => {}

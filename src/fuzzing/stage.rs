@@ -25,6 +25,7 @@ use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
+use crate::session::event::Known;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
@@ -83,7 +84,7 @@ impl Stage {
         let now = Now { monotonic: Instant::now(), wall: Timestamp::UNIX_EPOCH };
         let snapshot = snapshot(options);
         let local = ([127, 0, 0, 1], 25).into();
-        let peer = Peer { client: ([192, 0, 2, 1], 4000).into(), local, host: None };
+        let peer = Peer { client: ([192, 0, 2, 1], 4000).into(), local, host: None, is_proxied: false };
         let session = Session::new("fuzz".into(), snapshot.clone(), Seed::new([0; 16]), peer, now);
         let mut stage = Self {
             session,
@@ -208,8 +209,10 @@ impl Stage {
                 let answer = Answer {
                     block: answer.block.filter(|_| question.suspect.is_some()),
                     no_room: answer.no_room && question.room.is_some(),
-                    repeated: answer.repeated.filter(|_| question.known.is_some()),
-                    served: if question.known.is_some() { answer.served } else { Vec::new() },
+                    repeated: answer.repeated.filter(|_| matches!(question.known, Some(Known::Dot(_)))),
+                    expected: answer.expected.filter(|_| matches!(question.known, Some(Known::Envelope(_)))),
+                    oversize: answer.oversize.filter(|_| matches!(question.known, Some(Known::Oversize(_)))),
+                    served: if matches!(question.known, Some(Known::Dot(_))) { answer.served } else { Vec::new() },
                     ..answer
                 };
                 self.absorbable += usize::from(answer.repeated == Some(Repeated::Absorb) || !answer.served.is_empty());

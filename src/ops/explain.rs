@@ -2,6 +2,7 @@
 //! a running proxy knows besides, its blocks and throttles, is `standing`'s to find.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::ops::assemble::Assembly;
 use crate::ops::standing::Found;
@@ -114,8 +115,12 @@ fn recipient_steps(
     let mut caps = Vec::new();
     let step = |(index, rcpt): (usize, &Rcpt)| {
         let recipient = &rcpt.recipient;
-        let oversize = || (Reply::oversize_remembered(recipient), Reason::OversizeRemembered);
-        let known = || standing.recipients.get(index)?.as_ref()?.ruling(&policy.throttles, oversize());
+        let known = || {
+            let found = standing.recipients.get(index)?.as_ref()?;
+            let wait = Duration::from_secs(if let Found::Oversize { seconds } = found { *seconds } else { 0 });
+            let oversize = (Reply::oversize_remembered(recipient, wait), Reason::OversizeRemembered);
+            found.ruling(&policy.throttles, oversize)
+        };
         let ruling = Policy::recipient_count(caps.len(), assembly.snapshot.settings.max_recipients)
             .or_else(|| policy.recipient(recipient, relay))
             .or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()).map(|cap| caps.push(cap)).err())

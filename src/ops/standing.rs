@@ -10,6 +10,7 @@ use crate::ops::explain::Message;
 use crate::policy::block::Suspect;
 use crate::policy::repeat;
 use crate::policy::throttle::Action;
+use crate::policy::throttle::Probe;
 use crate::policy::throttle::Stage;
 use crate::policy::throttle::Subject;
 use crate::policy::throttle::Throttle;
@@ -40,7 +41,10 @@ pub enum Found {
         key: String,
     },
     /// Undeclared messages that were too large.
-    Oversize,
+    Oversize {
+        /// How long they are remembered.
+        seconds: u64,
+    },
     /// A throttle that is over its limit, or its block.
     Throttle {
         /// Its name.
@@ -81,9 +85,10 @@ impl Standing {
         let at_mail = block(Some(&mail.sender)).or_else(|| throttle(Stage::Mail, &of_mail));
         let at_rcpt = recipients.iter().map(|rcpt| {
             let key = repeat::oversize_key(&state.seed, client, &mail.sender, &rcpt.recipient);
-            let remembered = mail.size.is_none() && state.remembers_oversize(key);
+            let wait = mail.size.is_none().then(|| state.oversize(key, false)).flatten().flatten();
             let of_rcpt = Subject { recipient: Some(&rcpt.recipient), ..of_mail };
-            remembered.then_some(Found::Oversize).or_else(|| throttle(Stage::Recipient, &of_rcpt))
+            wait.map(|wait| Found::Oversize { seconds: wait.as_secs() })
+                .or_else(|| throttle(Stage::Recipient, &of_rcpt))
         });
         Ok(Self { connect, mail: at_mail, recipients: at_rcpt.collect() })
     }
@@ -111,7 +116,7 @@ impl Found {
     pub(super) fn ruling(&self, throttles: &[Throttle], (reply, reason): (Reply, Reason)) -> Option<Ruling> {
         match self {
             Self::Block { key } => Some(Ruling::new(reply, reason).by(format_args!("block:{key}"))),
-            Self::Oversize => Some(Ruling::new(reply, reason)),
+            Self::Oversize { .. } => Some(Ruling::new(reply, reason)),
             Self::Throttle { name, millis, blocked, .. } => {
                 let throttle = throttles.iter().find(|throttle| *throttle.name == **name)?;
                 let wait = Duration::from_millis(*millis);
@@ -133,7 +138,7 @@ fn over_limit(
     size: Option<u64>,
 ) -> Option<Found> {
     snapshot.policy.throttles.iter().filter(|throttle| !throttle.shadow).find_map(|throttle| {
-        throttle.taken_at(stage)?;
+        let probe = throttle.probed_at(stage)?;
         let key = throttle.key(&state.seed, subject)?;
         let found = |wait: Duration, blocked| Found::Throttle {
             name: throttle.name.to_string(),
@@ -144,6 +149,9 @@ fn over_limit(
         let blocks = throttle.action == Action::Block;
         if let Some(left) = state.blocks.find_throttled(key.exact).filter(|_| blocks) {
             return Some(found(left, true));
+        }
+        if probe == Probe::Block {
+            return None;
         }
         let wait = state.throttles.test(throttle, key, throttle.cost(size)).err()?;
         Some(if blocks { found(throttle.block.first, true) } else { found(wait, false) })

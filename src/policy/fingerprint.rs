@@ -1,11 +1,13 @@
-//! What makes two messages the same: BLAKE3 over the canonical text as it goes to the backend, without the fields that
-//! are written anew on the way or for every try. The strong fingerprint is of all the rest, the weak one leaves out Date
-//! and Message-ID too. It is keyed, so that nobody outside can look for two messages that meet.
+//! What makes two messages the same: BLAKE3 over the canonical text as it goes to the backend, header and all, without the
+//! fields that senders sign anew for each try. The strong fingerprint is of all the rest: Received and Delivered-To too,
+//! because they decide what the backend does with the message. The weak one leaves out Received, Date and Message-ID; by it
+//! a storm of messages that are made anew each time is seen, and it must refuse nothing. Both are keyed, so that nobody
+//! outside can look for two messages that meet.
 //!
-//! Hashed are two streams, so that no octet is hashed twice. `text` is the header without what is left out, its length,
-//! and the body: its digest is the weak fingerprint. `dated` is Date and Message-ID, each behind its place in `text`, and
-//! the weak fingerprint: its digest is the strong one. A place is eight octets that begin with 0, which no message has that
-//! may pass, so that no octet can move from one part to another unseen.
+//! Hashed are two streams, so that no octet is hashed twice. `text` is the header without what the weak one leaves out, its
+//! length, and the body: its digest is the weak fingerprint. `dated` is the fields that only the strong one has, each behind
+//! its place in `text`, and the weak fingerprint: its digest is the strong one. A place is eight octets that begin with 0,
+//! which no message has that may pass, so that no octet can move from one part to another unseen.
 
 use std::fmt;
 
@@ -15,9 +17,9 @@ use blake3::KEY_LEN;
 /// Of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprints {
-    /// All but what the way adds.
+    /// All but what is signed anew for each try.
     pub strong: [u8; 32],
-    /// The same without Date and Message-ID.
+    /// The same without Received, Date and Message-ID.
     pub weak: [u8; 32],
 }
 
@@ -127,26 +129,19 @@ impl Kind {
     fn of(name: &[u8]) -> Self {
         let is = |field: &&str| name.eq_ignore_ascii_case(field.as_bytes());
         match () {
-            () if WRITTEN_ANEW.iter().any(&is) => Self::Neither,
+            () if SIGNED_ANEW.iter().any(&is) => Self::Neither,
             () if name.len() > 4 && name[..4].eq_ignore_ascii_case(b"arc-") => Self::Neither,
-            () if is(&"date") || is(&"message-id") => Self::StrongOnly,
+            () if MADE_ANEW.iter().any(&is) => Self::StrongOnly,
             () => Self::Both,
         }
     }
 }
 
-/// And ARC-*: added on the way, or signed anew for every try.
-const WRITTEN_ANEW: [&str; 8] = [
-    "authentication-results",
-    "delivered-to",
-    "dkim-signature",
-    "domainkey-signature",
-    "received",
-    "received-spf",
-    "return-path",
-    "x-received",
-];
+/// And ARC-*: signed anew for every try.
+const SIGNED_ANEW: [&str; 3] = ["dkim-signature", "domainkey-signature", "x-google-dkim-signature"];
+/// What a sender that makes its message anew each time makes anew, beside signatures.
+const MADE_ANEW: [&str; 3] = ["date", "message-id", "received"];
 const TEXT: usize = 8 * 1024;
-const DATED: usize = 256;
+const DATED: usize = 1024;
 /// Octets that are hashed at once: sixteen chunks of BLAKE3, the most that its widest code takes.
 const GATHERED: usize = 16 * 1024;

@@ -1,6 +1,8 @@
 //! What is read in a message while it passes: its Message-ID and Date, its hops, and its fingerprints. Only the header
 //! is looked at, folded lines included, and only so much of a field as memory allows; hashed is all of it.
 
+use jiff::fmt::rfc2822::DateTimeParser;
+
 use crate::policy::fingerprint::Fingerprints;
 use crate::policy::fingerprint::Hashes;
 use crate::policy::hops::Hops;
@@ -19,8 +21,8 @@ pub struct MessageReader {
 pub struct MessageFacts {
     /// With its angle brackets, as it was written; the first one that is not empty.
     pub message_id: Option<String>,
-    /// It has a Date with something in it.
-    pub has_date: bool,
+    /// Its first Date, in seconds since the epoch; none where that cannot be read.
+    pub date: Option<i64>,
     /// Where it has been.
     pub hops: Hops,
     /// Unless nobody wanted them.
@@ -33,7 +35,7 @@ struct Sink {
     /// The field's octets, the name included, as far as they are looked at.
     text: Vec<u8>,
     message_id: Option<String>,
-    has_date: bool,
+    date: Option<i64>,
     hops: Hops,
     hashes: Option<Hashes>,
 }
@@ -55,7 +57,7 @@ impl MessageReader {
             field: Field::Other,
             text: Vec::new(),
             message_id: None,
-            has_date: false,
+            date: None,
             hops,
             hashes: key.map(Hashes::new),
         };
@@ -71,8 +73,8 @@ impl MessageReader {
     pub fn finish(mut self) -> MessageFacts {
         self.scanner.finish(&mut self.sink);
         self.sink.end_field();
-        let Sink { message_id, has_date, hops, hashes, .. } = self.sink;
-        MessageFacts { message_id, has_date, hops, fingerprints: hashes.map(|hashes| hashes.finish()) }
+        let Sink { message_id, date, hops, hashes, .. } = self.sink;
+        MessageFacts { message_id, date, hops, fingerprints: hashes.map(|hashes| hashes.finish()) }
     }
 }
 
@@ -112,7 +114,7 @@ impl Sink {
         let colon = memchr::memchr(b':', &self.text).map_or(0, |at| at + 1);
         let value = &self.text[colon..];
         match field {
-            Field::Date => self.has_date |= !value.trim_ascii().is_empty(),
+            Field::Date => self.date = self.date.or_else(|| seconds(value)),
             Field::DeliveredTo => self.hops.delivered_to(value),
             // RFC 5322 section 3.6.4 allows one, folded or not.
             Field::MessageId if self.message_id.is_none() => {
@@ -139,6 +141,14 @@ impl Field {
         found.map_or(Self::Other, |(_, field)| *field)
     }
 }
+
+/// RFC 5322 section 3.3, obsolete zones included. A wrong day of the week is nobody's lie.
+fn seconds(value: &[u8]) -> Option<i64> {
+    let text = str::from_utf8(value).ok()?.trim();
+    Some(DATES.parse_timestamp(text).ok()?.as_second())
+}
+
+const DATES: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 
 /// Octets of a field (RFC 5322 section 2.1.1: a line has at most 998).
 const LOOKED_AT: usize = 1000;
@@ -167,12 +177,27 @@ mod tests {
     #[test]
     fn the_message_id_and_the_date() {
         let rows = [
-            ("plain", "From: a\r\nMessage-ID: <1@x>\r\nDate: now\r\n\r\nbody\r\n", Some("<1@x>"), true),
+            (
+                "plain",
+                "From: a\r\nMessage-ID: <1@x>\r\nDate: Mon, 23 Nov 2026 00:58:45 GMT\r\n\r\nbody\r\n",
+                Some("<1@x>"),
+                true,
+            ),
             ("letter case and blanks", "mEsSaGe-iD \t:  <1@x> \r\n\r\n", Some("<1@x>"), false),
-            ("folded", "Message-ID:\r\n <1@x>\r\nDate:\r\n now\r\n\r\n", Some("<1@x>"), true),
+            (
+                "folded",
+                "Message-ID:\r\n <1@x>\r\nDate:\r\n Mon, 23 Nov 2026\r\n\t00:58:45 GMT (of the sun)\r\n\r\n",
+                Some("<1@x>"),
+                true,
+            ),
             ("the first counts", "Message-ID: <1@x>\r\nMessage-ID: <2@x>\r\n\r\n", Some("<1@x>"), false),
             ("not an empty one", "Message-ID: \r\nMessage-ID: <2@x>\r\nDate: \r\n\r\n", Some("<2@x>"), false),
-            ("not in the body", "From: a\r\n\r\nMessage-ID: <1@x>\r\nDate: now\r\n", None, false),
+            (
+                "not in the body",
+                "From: a\r\n\r\nMessage-ID: <1@x>\r\nDate: Mon, 23 Nov 2026 00:58:45 GMT\r\n",
+                None,
+                false,
+            ),
             ("not in another field's fold", "Subject: x\r\n Message-ID: <1@x>\r\n\r\n", None, false),
             ("a name that only begins so", "Message-IDs: <1@x>\r\nDated: x\r\n\r\n", None, false),
             ("no header at all", "\r\nMessage-ID: <1@x>\r\n", None, false),
@@ -181,37 +206,59 @@ mod tests {
         for (what, message, id, date) in rows {
             for cut in 1..message.len() {
                 let facts = read_for(&[], message.as_bytes(), cut);
-                assert_eq!((facts.message_id.as_deref(), facts.has_date), (id, date), "{what}, cut to {cut}");
+                assert_eq!((facts.message_id.as_deref(), facts.date.is_some()), (id, date), "{what}, cut to {cut}");
             }
+        }
+    }
+
+    #[test]
+    fn dates_as_people_write_them() {
+        let rows = [
+            ("as it should be", "Mon, 23 Nov 2026 00:58:45 +0000", Some(1_795_395_525)),
+            ("of another zone", "Mon, 23 Nov 2026 01:58:45 +0100", Some(1_795_395_525)),
+            ("with its name behind", "Mon, 23 Nov 2026 00:58:45 +0000 (UTC)", Some(1_795_395_525)),
+            ("of an obsolete zone", "Sun, 22 Nov 2026 19:58:45 EST", Some(1_795_395_525)),
+            ("without a day of the week", "23 Nov 2026 00:58:45 +0000", Some(1_795_395_525)),
+            ("of the wrong day", "Fri, 23 Nov 2026 00:58:45 +0000", Some(1_795_395_525)),
+            ("without seconds", "Mon, 23 Nov 2026 00:58 +0000", Some(1_795_395_480)),
+            ("of a device without a clock", "Thu, 1 Jan 1970 00:00:00 +0000", Some(0)),
+            ("no date", "yesterday", None),
+            ("nothing", "", None),
+        ];
+        for (what, date, expected) in rows {
+            assert_eq!(read_for(&[], format!("Date: {date}\r\n\r\n").as_bytes(), 7).date, expected, "{what}");
         }
     }
 
     #[test]
     fn which_messages_are_the_same() {
         let first = "From: a\r\nDate: 1\r\nMessage-ID: <1@x>\r\nSubject: s\r\n\r\nbody\r\n";
-        let (weak, both) = ((false, true), (true, true));
+        let (none, weak, both) = ((false, false), (false, true), (true, true));
         let rows = [
             ("itself", first.to_owned(), both),
-            ("received on the way", format!("Received: by x\r\n\tfor y\r\nX-Received: z\r\n{first}"), both),
             ("signed anew", format!("DKIM-Signature: v=1\r\n\tb=abc\r\nARC-Seal: i=1\r\narc-x: y\r\n{first}"), both),
-            ("judged", format!("Authentication-Results: x\r\nReceived-SPF: y\r\nReturn-Path: <>\r\n{first}"), both),
-            ("delivered", format!("Delivered-To: x\r\ndomainkey-signature: y\r\n{first}"), both),
+            ("by others", format!("X-Google-DKIM-Signature: x\r\ndomainkey-signature: y\r\n{first}"), both),
+            ("received on another way", format!("Received: by x\r\n\tfor y\r\n{first}"), weak),
+            ("delivered", format!("Delivered-To: x\r\n{first}"), none),
+            ("judged", format!("Authentication-Results: x\r\n{first}"), none),
+            ("returned", format!("Return-Path: <>\r\n{first}"), none),
+            ("by another's field", format!("X-Received: z\r\n{first}"), none),
             ("another Date", first.replace("Date: 1", "Date: 2"), weak),
             ("another Message-ID", first.replace("<1@x>", "<2@x>"), weak),
             ("no Date", first.replace("Date: 1\r\n", ""), weak),
-            ("the last octet of the body", first.replace("body", "bodz"), (false, false)),
-            ("an octet of the header", first.replace("Subject: s", "Subject: t"), (false, false)),
-            ("an octet that moved", first.replace("Subject: s\r\n\r\n", "\r\nSubject: s\r\n"), (false, false)),
-            ("an empty line more", first.replace("\r\n\r\n", "\r\n\r\n\r\n"), (false, false)),
+            ("the last octet of the body", first.replace("body", "bodz"), none),
+            ("an octet of the header", first.replace("Subject: s", "Subject: t"), none),
+            ("an octet that moved", first.replace("Subject: s\r\n\r\n", "\r\nSubject: s\r\n"), none),
+            ("an empty line more", first.replace("\r\n\r\n", "\r\n\r\n\r\n"), none),
             ("Date elsewhere", first.replace("Date: 1\r\n", "").replace("Subject", "Date: 1\r\nSubject"), weak),
-            ("Date in the body", first.replace("Date: 1\r\n", "").replace("body", "Date: 1\r\nbody"), (false, false)),
+            ("Date in the body", first.replace("Date: 1\r\n", "").replace("body", "Date: 1\r\nbody"), none),
             ("twice the Date", first.replace("Date: 1\r\n", "Date: 1\r\nDate: 1\r\n"), weak),
-            ("folded elsewhere", first.replace("Subject: s", "Subject:\r\n s"), (false, false)),
-            ("a field with nearly such a name", format!("Received-SPFX: x\r\n{first}"), (false, false)),
-            ("a field with a shorter name", format!("Deliver-To: x\r\n{first}"), (false, false)),
-            ("such a field in the body", format!("{first}Received: by x\r\n"), (false, false)),
-            ("one behind a line that is no field", format!("From x\r\nReceived: y\r\n{first}"), (false, false)),
-            ("nothing", String::new(), (false, false)),
+            ("folded elsewhere", first.replace("Subject: s", "Subject:\r\n s"), none),
+            ("a field with nearly such a name", format!("DKIM-Signatures: x\r\n{first}"), none),
+            ("a field with a shorter name", format!("DKIM-Signatur: x\r\n{first}"), none),
+            ("such a field in the body", format!("{first}Received: by x\r\n"), none),
+            ("one behind a line that is no field", format!("From x\r\nReceived: y\r\n{first}"), none),
+            ("nothing", String::new(), none),
         ];
         let expected = fingerprints(first);
         for (what, message, (strong, weak)) in rows {
@@ -270,7 +317,7 @@ mod tests {
             let (whole, cut) = (read_for(&["a@b"], message.as_bytes(), usize::MAX), read_for(&["a@b"], message.as_bytes(), cut));
             prop_assert_eq!(whole.fingerprints, cut.fingerprints);
             prop_assert_eq!(format!("{:?}", whole.hops), format!("{:?}", cut.hops));
-            prop_assert_eq!(whole.has_date, cut.has_date);
+            prop_assert_eq!(whole.date, cut.date);
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod escalation;
 pub mod extended;
 pub mod fingerprint;
 pub mod hops;
+mod impossible;
 pub mod key;
 mod labelled;
 pub mod lint;

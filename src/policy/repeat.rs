@@ -1,14 +1,15 @@
 //! What makes a message a repeat of an earlier one, and what may be done about it: pure values and decisions. What was
 //! accepted before is the store's to remember.
 //!
-//! Only a message that says who it is can be known again: alarm panels and scripts send identical mails and hang up
-//! rudely, and each of those is meant. In doubt a message is delivered.
+//! Only a message that names itself, by a Message-ID and a Date of these days, can be known again: alarm panels and
+//! scripts send identical mails without a clock, hang up rudely, and mean each of them. In doubt a message is delivered.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::policy::key::KeyHash;
 use crate::policy::key::Seed;
+use crate::policy::verdict::Reason;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 
@@ -21,8 +22,19 @@ pub struct RepeatRules {
     pub absorb: bool,
     /// Copies of one message that are delivered within the window; 0 for any number.
     pub limit: u32,
-    /// Octets below which nothing is refused as a repeat, nor absorbed without a Message-ID.
+    /// Octets below which nothing is refused as a repeat.
     pub min_size: u64,
+    /// Clients whose repeats are counted and never refused.
+    pub except: Except,
+}
+
+/// `repeat.except`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Except {
+    /// Clients with RELAYCLIENT.
+    pub relay_client: bool,
+    /// Clients whose AUTH succeeded.
+    pub authenticated: bool,
 }
 
 /// What a message says about itself.
@@ -30,8 +42,8 @@ pub struct RepeatRules {
 pub struct Marks {
     /// It has a Message-ID.
     pub message_id: bool,
-    /// It has a Date.
-    pub date: bool,
+    /// Its Date, in seconds since the epoch; none where it has none that can be read.
+    pub date: Option<i64>,
     /// Octets with CRLF line ends.
     pub size: u64,
 }
@@ -39,9 +51,9 @@ pub struct Marks {
 /// What one recipient's copy of a message is remembered under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CopyKeys {
-    /// Sender, recipient and all of the message that is not written anew on its way.
+    /// Client network, sender, recipient and all of the message that is not signed anew for each try.
     pub strong: u128,
-    /// The same without Date and Message-ID.
+    /// The same without Received, Date and Message-ID.
     pub weak: u128,
 }
 
@@ -54,33 +66,79 @@ pub struct Dot {
     pub marks: Marks,
     /// One for each recipient.
     pub copies: Vec<CopyKeys>,
-    /// Its envelope, when its size was declared and is large enough.
-    pub envelope: Option<u128>,
+    /// Its envelope, when the declared size is large enough for its copies to be refused unread.
+    pub envelope: Option<Envelope>,
+    /// Its client's repeats are never refused.
+    pub is_excepted: bool,
+}
+
+/// Deliveries of the window to one of the recipients; of large messages only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// Of the same message.
+    pub same: u32,
+    /// Of messages that are alike but for Received, Date and Message-ID.
+    pub similar: u32,
+}
+
+/// What the tries of one large message are known by before their bodies come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// By [`envelope_key`].
+    pub key: u128,
+    /// The message has exactly the size that was declared. Another size proves nothing about the next try.
+    pub is_exact: bool,
 }
 
 impl RepeatRules {
     /// Whether a message with these marks may be answered 250 without being delivered, or 450 while its twin is on its
-    /// way.
-    pub fn may_absorb(&self, marks: Marks) -> bool {
-        self.absorb && (marks.message_id || (marks.date && marks.size >= self.min_size))
+    /// way. `now` is in seconds since the epoch.
+    pub fn may_absorb(&self, marks: Marks, now: u32) -> bool {
+        self.absorb && marks.name_the_message(now)
     }
 
-    /// Whether a message with these marks may be refused because it was delivered often enough.
-    pub fn may_refuse(&self, marks: Marks) -> bool {
-        self.limit > 0 && marks.size >= self.min_size && (marks.message_id || marks.date)
+    /// Whether copies of a message with these marks are counted, and may be refused when it was delivered often enough.
+    pub fn may_refuse(&self, marks: Marks, now: u32) -> bool {
+        self.limit > 0 && marks.size >= self.min_size && marks.name_the_message(now)
+    }
+}
+
+impl Marks {
+    /// A device without a clock sends no Date, or the same one for ever: its mails may be alike to the octet and are each
+    /// meant.
+    fn name_the_message(&self, now: u32) -> bool {
+        let is_of_these_days = |date: i64| i64::from(now).abs_diff(date) <= FARTHEST_DATE.as_secs();
+        self.message_id && self.date.is_some_and(is_of_these_days)
+    }
+}
+
+impl Except {
+    /// Whether it covers this client.
+    pub fn covers(self, relay_client: bool, authenticated: bool) -> bool {
+        (self.relay_client && relay_client) || (self.authenticated && authenticated)
     }
 }
 
 impl Default for RepeatRules {
     fn default() -> Self {
-        Self { window: Duration::from_hours(24), absorb: true, limit: 3, min_size: 64 << 10 }
+        let except = Except { relay_client: true, authenticated: true };
+        Self { window: Duration::from_hours(24), absorb: true, limit: 3, min_size: 64 << 10, except }
     }
 }
 
 impl CopyKeys {
-    /// The keys of the copy for this recipient.
-    pub fn new(seed: &Seed, sender: &ReversePath, recipient: &Address, strong: &[u8; 32], weak: &[u8; 32]) -> Self {
+    /// The keys of this client's copy for this recipient. A copy that comes from another network is none: whoever sends a
+    /// known message first must not have the true one taken for its repeat.
+    pub fn new(
+        seed: &Seed,
+        client: IpAddr,
+        sender: &ReversePath,
+        recipient: &Address,
+        strong: &[u8; 32],
+        weak: &[u8; 32],
+    ) -> Self {
         let mut envelope = KeyHash::new(seed);
+        envelope.add_client_net(client);
         add_mailbox(&mut envelope, sender.address());
         add_mailbox(&mut envelope, Some(recipient));
         let key = |kind: &[u8], fingerprint: &[u8; 32]| {
@@ -102,19 +160,31 @@ pub fn envelope_key<'a>(
     recipients: impl Iterator<Item = &'a Address>,
     size: u64,
 ) -> u128 {
-    let mut sorted: Vec<(&[u8], &[u8])> = recipients.map(exact).collect();
-    sorted.sort_unstable();
-    sorted.dedup();
     let mut hash = KeyHash::new(seed);
     hash.add(b"envelope");
     hash.add_client_net(client);
     add_mailbox(&mut hash, sender.address());
-    hash.add(&(sorted.len() as u64).to_le_bytes());
-    for (local, domain) in sorted {
-        hash.add(local);
-        hash.add_folded(domain);
-    }
+    add_mailboxes(&mut hash, recipients);
     hash.add(&size.to_le_bytes());
+    hash.finish()
+}
+
+/// What a refusal of ours is known by when it comes again: one oversize to six colleagues is no retry.
+pub fn refusal_key(
+    seed: &Seed,
+    client: IpAddr,
+    sender: &ReversePath,
+    recipients: &[&Address],
+    reason: Reason,
+    size: Option<u64>,
+) -> u128 {
+    let mut hash = KeyHash::new(seed);
+    hash.add(b"refusal");
+    hash.add_client_net(client);
+    add_mailbox(&mut hash, sender.address());
+    add_mailboxes(&mut hash, recipients.iter().copied());
+    hash.add(reason.as_str().as_bytes());
+    hash.add(size.map(u64::to_le_bytes).as_ref().map_or(b"", |size| size.as_slice()));
     hash.finish()
 }
 
@@ -135,6 +205,18 @@ fn add_mailbox(hash: &mut KeyHash, mailbox: Option<&Address>) {
     hash.add_folded(domain);
 }
 
+/// In any order, each once.
+fn add_mailboxes<'a>(hash: &mut KeyHash, mailboxes: impl Iterator<Item = &'a Address>) {
+    let mut sorted: Vec<(&[u8], &[u8])> = mailboxes.map(exact).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    hash.add(&(sorted.len() as u64).to_le_bytes());
+    for (local, domain) in sorted {
+        hash.add(local);
+        hash.add_folded(domain);
+    }
+}
+
 fn exact(address: &Address) -> (&[u8], &[u8]) {
     let wire = address.wire();
     match memchr::memrchr(b'@', wire) {
@@ -143,14 +225,26 @@ fn exact(address: &Address) -> (&[u8], &[u8]) {
     }
 }
 
-/// Absorbed copies after which DATA of the same envelope and size is refused.
-pub const ABSORBED_BEFORE_REFUSAL: u32 = 5;
+/// A Date farther from now than this says nothing about when the message was written.
+const FARTHEST_DATE: Duration = Duration::from_hours(8 * 24);
 
-/// One in so many tries is let through all the same, to prove that it still is the same message.
+/// Octets of a message whose further copies may be refused before their bodies cross the wire.
+pub const REFUSED_UNREAD: u64 = 1 << 20;
+
+/// Copies refused at the final dot, one after the other, after which DATA of the same envelope and size is answered 450.
+pub const REFUSED_BEFORE_DATA: u32 = 10;
+
+/// One in so many of these tries is let through all the same, to show whether it still is the same message.
 pub const TRIES_PER_PROOF: u32 = 5;
 
-/// Undeclared oversizes after which the next undeclared try is refused at RCPT.
-pub const OVERSIZES_BEFORE_REFUSAL: u32 = 2;
+/// Undeclared oversizes after which the next undeclared try is deferred at RCPT.
+pub const OVERSIZES_BEFORE_DEFERRAL: u32 = 3;
+
+/// One in so many of these tries is let through, to prove itself.
+pub const TRIES_PER_OVERSIZE: u32 = 3;
+
+/// How long after its last try a refusal is known, so that the next one is a retry.
+pub const REFUSAL_MEMORY: Duration = Duration::from_hours(24);
 
 /// How long a refused oversize is remembered.
 pub const OVERSIZE_MEMORY: Duration = Duration::from_hours(4);
@@ -167,33 +261,45 @@ mod tests {
     #[test]
     fn what_may_be_done_about_which_message() {
         let rules = RepeatRules::default();
-        let (small, large) = (1000, 64 << 10);
+        let now = 1_795_395_525;
+        let (small, large, days) = (1000, 64 << 10, |days: i64| Some(i64::from(now) + days * 86_400));
         // What; Message-ID, Date, size; may be absorbed, may be refused.
         let table = [
-            ("an alarm panel's", (false, false, small), (false, false)),
-            ("a panel's with a Date", (false, true, small), (false, false)),
-            ("an ordinary small one", (true, true, small), (true, false)),
-            ("a large one without marks", (false, false, large), (false, false)),
-            ("a large one with a Date", (false, true, large), (true, true)),
-            ("a large one with a Message-ID", (true, false, large), (true, true)),
-            ("one octet below the size", (true, true, large - 1), (true, false)),
+            ("an alarm panel's", (false, None, small), (false, false)),
+            ("a panel's with a Date", (false, days(0), small), (false, false)),
+            ("a sketch's with a Message-ID", (true, None, large), (false, false)),
+            ("a sketch's of 1970", (true, Some(0), large), (false, false)),
+            ("an ordinary small one", (true, days(0), small), (true, false)),
+            ("a large one without marks", (false, None, large), (false, false)),
+            ("a large one with a Date", (false, days(0), large), (false, false)),
+            ("a large one with both", (true, days(0), large), (true, true)),
+            ("one octet below the size", (true, days(0), large - 1), (true, false)),
+            ("queued for a week", (true, days(-8), large), (true, true)),
+            ("of a clock that is a week ahead", (true, days(8), large), (true, true)),
+            ("too old", (true, days(-9), large), (false, false)),
+            ("of the future", (true, days(9), large), (false, false)),
         ];
         for (what, (message_id, date, size), expected) in table {
             let marks = Marks { message_id, date, size };
-            assert_eq!((rules.may_absorb(marks), rules.may_refuse(marks)), expected, "{what}");
+            assert_eq!((rules.may_absorb(marks, now), rules.may_refuse(marks, now)), expected, "{what}");
             let never = RepeatRules { absorb: false, limit: 0, ..rules };
-            assert_eq!((never.may_absorb(marks), never.may_refuse(marks)), (false, false), "{what}, switched off");
+            let off = (never.may_absorb(marks, now), never.may_refuse(marks, now));
+            assert_eq!(off, (false, false), "{what}, switched off");
         }
     }
 
     #[test]
     fn whose_copies_are_the_same() {
-        let key = |sender: &str, recipient: &str, strong: u8| {
-            CopyKeys::new(&seed(), &path(sender), &address(recipient), &[strong; 32], &[0; 32])
+        let from = |client: &str, sender: &str, recipient: &str, strong: u8| {
+            let client = client.parse().unwrap();
+            CopyKeys::new(&seed(), client, &path(sender), &address(recipient), &[strong; 32], &[0; 32])
         };
+        let key = |sender: &str, recipient: &str, strong| from("192.0.2.1", sender, recipient, strong);
         let first = key("a@x.example", "r@y.example", 1);
         assert_eq!(first, key("a@X.Example", "r@Y.EXAMPLE", 1), "letters of a domain");
+        assert_eq!(first, from("192.0.2.200", "a@x.example", "r@y.example", 1), "another host of the network");
         let others = [
+            ("another network", from("192.0.3.1", "a@x.example", "r@y.example", 1)),
             ("another sender", key("b@x.example", "r@y.example", 1)),
             ("another recipient", key("a@x.example", "s@y.example", 1)),
             ("another fingerprint", key("a@x.example", "r@y.example", 2)),

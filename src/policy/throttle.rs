@@ -36,7 +36,7 @@ pub struct Throttle {
     pub action: Action,
     /// How long a block of `action = "block"` lasts.
     pub block: BlockLength,
-    /// The so-manieth defer of the same message is 554; 0: none is.
+    /// After so many defers of the same message the reply is 554; 0: it never is.
     pub escalate: u32,
     /// Only report what would have happened.
     pub shadow: bool,
@@ -57,6 +57,8 @@ pub enum Count {
     Recipients,
     /// Our own 5xx verdicts about sender, size, repeat or loop.
     Rejections,
+    /// Those of them that refuse what was refused before.
+    Retries,
 }
 
 /// `only`, `except`
@@ -99,6 +101,17 @@ pub enum Stage {
     Mail,
     /// At RCPT.
     Recipient,
+}
+
+/// How a throttle is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether it passes; if so it is charged.
+    Take,
+    /// Whether it would pass.
+    Test,
+    /// Only whether a block of the throttle's own stands.
+    Block,
 }
 
 /// What is known of the one who is counted.
@@ -180,26 +193,24 @@ impl Throttle {
         self.per.iter().any(|part| matches!(part, Part::Recipient | Part::RecipientDomain))
     }
 
-    /// Whether it is asked at this stage, and if so whether it is charged with it (DESIGN, "Throttles").
-    pub fn taken_at(&self, stage: Stage) -> Option<bool> {
+    /// How it is asked at this stage; none where it is not (DESIGN, "Throttles"). What counts refusals never keeps out what is
+    /// not refused anyway, unless an operator has told it to block.
+    pub fn probed_at(&self, stage: Stage) -> Option<Probe> {
         let stage_of_test = if self.has_recipient() { Stage::Recipient } else { Stage::Mail };
-        match self.count {
-            Count::Connections => (stage == Stage::Connect).then_some(true),
-            Count::Mails => (stage == Stage::Mail).then_some(true),
-            Count::Recipients => (stage == Stage::Recipient).then_some(true),
-            Count::Bytes | Count::Messages | Count::Rejections => (stage == stage_of_test).then_some(false),
-        }
+        let (at, probe) = match self.count {
+            Count::Connections => (Stage::Connect, Probe::Take),
+            Count::Mails => (Stage::Mail, Probe::Take),
+            Count::Recipients => (Stage::Recipient, Probe::Take),
+            Count::Bytes | Count::Messages => (stage_of_test, Probe::Test),
+            Count::Rejections | Count::Retries if self.action == Action::Block => (stage_of_test, Probe::Block),
+            Count::Rejections | Count::Retries => return None,
+        };
+        (stage == at).then_some(probe)
     }
 
     /// What one event of it costs at most, as far as it is known: a message of this declared size.
     pub fn cost(&self, size: Option<u64>) -> u64 {
         if self.count == Count::Bytes { size.unwrap_or(0).max(1) } else { 1 }
-    }
-
-    /// What makes the throttle impossible, and what to write instead.
-    pub fn faults(&self) -> Option<String> {
-        let impossible = self.impossible_part().or_else(|| self.impossible_group());
-        impossible.or_else(|| self.impossible_limit()).or_else(|| self.impossible_escalation())
     }
 
     /// How long an exhausted key takes to be idle again.
@@ -212,7 +223,7 @@ impl Throttle {
     pub fn shipped() -> Vec<Self> {
         let retrying_sender = Self {
             name: "retrying-sender".into(),
-            count: Count::Rejections,
+            count: Count::Retries,
             per: vec![Part::ClientNet, Part::Sender],
             only: vec![],
             except: vec![Group::NullSender, Group::RelayClient, Group::Authenticated],
@@ -251,52 +262,6 @@ impl Throttle {
         hash.add(&self.period.as_nanos().to_le_bytes());
         hash.add(&self.burst.to_le_bytes());
     }
-
-    fn impossible_part(&self) -> Option<String> {
-        let count = self.count;
-        for part in &self.per {
-            if count == Count::Connections && !matches!(part, Part::Client | Part::ClientNet) {
-                return Some(format!(
-                    "connections are counted before the {part} is known: write per = [\"client\"] or [\"client-net\"]"
-                ));
-            }
-        }
-        (count == Count::Mails && self.has_recipient())
-            .then(|| "mails are counted before a recipient is known: write count = \"recipients\"".to_owned())
-    }
-
-    fn impossible_group(&self) -> Option<String> {
-        if self.count != Count::Connections {
-            return None;
-        }
-        let unknown = self.only.iter().chain(&self.except).find(|group| **group != Group::RelayClient)?;
-        Some(format!("connections are counted before \"{unknown}\" is known: only \"relayclient\" can be told by then"))
-    }
-
-    fn impossible_escalation(&self) -> Option<String> {
-        let why = match (self.count, self.action) {
-            _ if self.escalate == 0 => return None,
-            (Count::Connections, _) => "connections are counted before a message is known",
-            (_, Action::Block) => "a block is 554 from its first refusal on",
-            (_, Action::Defer | Action::Disconnect) => return None,
-        };
-        Some(format!("{why}: leave escalate out"))
-    }
-
-    fn impossible_limit(&self) -> Option<String> {
-        if self.cells == 0 || self.period.is_zero() {
-            return Some(
-                "a limit of 0 would let nothing pass: write a number per second, minute, hour or day".to_owned(),
-            );
-        }
-        if self.burst == 0 {
-            return Some("a burst of 0 would let nothing pass: write at least \"1\"".to_owned());
-        }
-        (self.refill() > LONGEST_REFILL).then(|| {
-            let days = self.refill().as_secs() / DAY.as_secs();
-            format!("the burst would take {days} days to come back: write a smaller burst or a larger limit")
-        })
-    }
 }
 
 impl Count {
@@ -309,7 +274,13 @@ impl Count {
             Self::Messages => "messages",
             Self::Recipients => "recipients",
             Self::Rejections => "rejections",
+            Self::Retries => "retries",
         }
+    }
+
+    /// It counts refusals of ours, which are due before it is asked.
+    pub fn is_of_refusals(self) -> bool {
+        matches!(self, Self::Rejections | Self::Retries)
     }
 }
 
@@ -369,7 +340,7 @@ impl fmt::Display for Action {
 
 /// The longest time that a store has to remember a key for.
 pub const LONGEST_REFILL: Duration = Duration::from_hours(366 * 24);
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 const HOUR: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
@@ -487,7 +458,8 @@ mod tests {
     #[test]
     fn a_key_never_changes_between_builds() {
         // Stored keys would be orphans. To be changed only together with the format of the state.
-        assert_eq!(who("192.0.2.1").key(&shipped()).unwrap().exact, 0x64a50817835e27c7be27a00aa8b67e7a);
+        let throttle = Throttle { count: Count::Rejections, ..shipped() };
+        assert_eq!(who("192.0.2.1").key(&throttle).unwrap().exact, 0x64a50817835e27c7be27a00aa8b67e7a);
     }
 
     #[test]
@@ -511,8 +483,10 @@ mod tests {
                 Throttle { count: Count::Mails, per: vec![Part::Recipient], ..shipped() },
                 "count = \"recipients\"",
             ),
-            ("a defer that escalates", Throttle { escalate: 3, action: Action::Defer, ..shipped() }, ""),
-            ("a block that does", Throttle { escalate: 3, action: Action::Block, ..shipped() }, "554 from its first"),
+            ("a defer that escalates", Throttle { escalate: 3, action: Action::Defer, ..mails() }, ""),
+            ("a block that does", Throttle { escalate: 3, action: Action::Block, ..mails() }, "554 from its first"),
+            ("a refusal that does", Throttle { escalate: 3, ..shipped() }, "refused for good already"),
+            ("a refusal that is deferred", Throttle { action: Action::Defer, ..shipped() }, "action = \"disconnect\""),
             ("a connection", Throttle { escalate: 3, ..connections.clone() }, "before a message is known"),
             ("no limit", Throttle { cells: 0, ..shipped() }, "limit of 0"),
             ("no burst", Throttle { burst: 0, ..shipped() }, "burst of 0"),
@@ -526,6 +500,10 @@ mod tests {
                 None => assert_eq!("", said, "{what}"),
             }
         }
+    }
+
+    fn mails() -> Throttle {
+        Throttle { count: Count::Mails, ..shipped() }
     }
 
     #[derive(Clone, Copy)]

@@ -91,7 +91,7 @@ reasons! {
     OversizeDeclared "oversize_declared",
     /// The message itself is over the limit.
     OversizeData "oversize_data",
-    /// Messages without a declared size were over the limit twice; refused before the third one's body.
+    /// Messages without a declared size were over the limit; deferred before the next one's body.
     OversizeRemembered "oversize_remembered",
     /// A throttle is over its limit.
     Throttled "throttled",

@@ -125,6 +125,7 @@ mod tests {
             size: Some(34),
             received: if matches!(verdict, Verdict::Absorb | Verdict::Accept) { 34 } else { 0 },
             id: None,
+            before: crate::policy::repeat::Before::default(),
             verdict,
             code: None,
             reason,

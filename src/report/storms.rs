@@ -1,6 +1,6 @@
-//! Storms: a sender at a client network whose copies or tries we refuse or absorb over and over. One has a beginning and
-//! an end in the log, with what it was spared; there is no line a copy of its own here. What is not refused or absorbed
-//! costs nothing.
+//! Storms: a sender at a client network whose copies or tries come over and over: refused, absorbed, or delivered again. One
+//! has a beginning and an end in the log, with what it was spared; there is no line a copy of its own here. A large message
+//! that is alike but for what senders make anew is counted too. Mail that is nobody's copy costs nothing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::policy::repeat::Before;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::report::crowd;
@@ -40,6 +41,10 @@ pub struct Storm {
     pub refused: u64,
     /// Of them answered 4xx.
     pub deferred: u64,
+    /// Of them delivered once more.
+    pub delivered: u64,
+    /// Messages that were delivered and are alike but for Received, Date and Message-ID; not among the copies.
+    pub similar: u64,
     /// Octets, as far as they are known, that did not reach the queue.
     pub bytes_spared: u64,
     /// Of them those that did not even cross the wire.
@@ -68,10 +73,7 @@ impl Storms {
 
     /// Counts a record; `now` in nanoseconds since the epoch.
     pub fn count(&self, record: &Record, now: u64) {
-        let (Some(sender), Some(reason)) = (&record.sender, record.reason) else { return };
-        if !is_stormy(record, reason) {
-            return;
-        }
+        let Some(sender) = record.sender.as_ref().filter(|_| is_stormy(record)) else { return };
         let (now, net) = (now / 1_000_000_000, network(record.client));
         let key = (net, sender.to_ascii_lowercase());
         let (mut ended, mut news) = (None, None);
@@ -89,8 +91,8 @@ impl Storms {
                 let next = Storm::new(storm.key.clone(), now);
                 ended = Some(std::mem::replace(storm, next)).filter(|storm| storm.running);
             }
-            let began = storm.add(record, reason, now);
-            if began || (storm.running && storm.copies.is_power_of_two()) {
+            let began = storm.add(record, now);
+            if began || (storm.running && storm.size().is_power_of_two()) {
                 news = Some((began, storm.clone()));
             }
         }
@@ -139,6 +141,8 @@ impl Storm {
             absorbed: 0,
             refused: 0,
             deferred: 0,
+            delivered: 0,
+            similar: 0,
             bytes_spared: 0,
             wire_spared: 0,
             reason: "",
@@ -152,31 +156,41 @@ impl Storm {
     }
 
     /// True: with this one it has begun.
-    fn add(&mut self, record: &Record, reason: Reason, now: u64) -> bool {
-        let size = believable(record);
-        self.copies += 1;
+    fn add(&mut self, record: &Record, now: u64) -> bool {
+        let size = if record.verdict == Verdict::Accept { 0 } else { believable(record) };
         match record.verdict {
+            Verdict::Accept if record.before.same == 0 => self.similar += 1,
+            Verdict::Accept => self.delivered += 1,
             Verdict::Absorb => self.absorbed += 1,
             Verdict::Defer => self.deferred += 1,
-            Verdict::Accept | Verdict::Disconnect | Verdict::Reject => self.refused += 1,
+            Verdict::Disconnect | Verdict::Reject => self.refused += 1,
         }
+        self.copies = self.delivered + self.absorbed + self.deferred + self.refused;
         self.bytes_spared = self.bytes_spared.saturating_add(size);
-        self.wire_spared = self.wire_spared.saturating_add(size.saturating_sub(record.received));
-        self.reason = reason.as_str();
-        self.rule = record.rule.as_deref().map(str::to_owned);
+        self.wire_spared = self.wire_spared.saturating_add(size.saturating_sub(record.received.min(size)));
+        if let Some(reason) = record.reason.filter(|_| record.verdict != Verdict::Accept) {
+            self.reason = reason.as_str();
+            self.rule = record.rule.as_deref().map(str::to_owned);
+        }
         if !record.recipients.is_empty() {
             self.recipients = record.recipients.iter().take(MOST_RECIPIENTS).cloned().collect::<Vec<_>>().join(",");
         }
         self.id = record.id.clone().or(self.id.take());
         self.last = self.last.max(now);
-        let begins = self.copies >= THRESHOLD && !self.running;
+        let begins = self.size() >= THRESHOLD && !self.running;
         self.running |= begins;
         begins
     }
 
+    /// Copies, and what is alike.
+    fn size(&self) -> u64 {
+        self.copies + self.similar
+    }
+
     /// At its beginning, and whenever it has doubled: a few lines tell the story.
     fn log_news(&self, began: bool) {
-        let Self { key, recipients, id, copies, absorbed, refused, deferred, bytes_spared, reason, rule, .. } = self;
+        let Self { key, recipients, id, copies, absorbed, refused, deferred, .. } = self;
+        let Self { delivered, similar, bytes_spared, reason, rule, .. } = self;
         let (id, rule) = (id.as_deref(), rule.as_deref());
         macro_rules! event {
             ($word:literal) => {
@@ -188,6 +202,8 @@ impl Storm {
                     absorbed,
                     refused,
                     deferred,
+                    delivered,
+                    similar,
                     bytes_spared,
                     reason,
                     rule,
@@ -202,16 +218,33 @@ impl Storm {
     }
 
     fn log_end(&self) {
-        let Self { key, copies, absorbed, refused, deferred, bytes_spared, wire_spared, .. } = self;
+        let Self { key, copies, absorbed, refused, deferred, delivered, similar, .. } = self;
+        let Self { bytes_spared, wire_spared, .. } = self;
         let seconds = self.last.saturating_sub(self.since);
-        tracing::info!(key, copies, absorbed, refused, deferred, bytes_spared, wire_spared, seconds, "storm ended");
+        tracing::info!(
+            key,
+            copies,
+            absorbed,
+            refused,
+            deferred,
+            delivered,
+            similar,
+            bytes_spared,
+            wire_spared,
+            seconds,
+            "storm ended"
+        );
     }
 }
 
-/// By our own policy: what a backend refuses, or who does not speak SMTP, is no storm.
-fn is_stormy(record: &Record, reason: Reason) -> bool {
-    // A message whose recipients were all refused by memory has a record of its own besides.
-    is_spared(reason) && ((record.kind == Kind::Mail) != (reason == Reason::OversizeRemembered))
+/// A copy, or kept out by our own policy: what a backend refuses, or a client that does not speak SMTP, is no storm.
+fn is_stormy(record: &Record) -> bool {
+    let is_mail = record.kind == Kind::Mail;
+    match record.reason {
+        // A message whose recipients were all deferred by memory has a record of its own besides.
+        Some(reason) if is_spared(reason) => is_mail != (reason == Reason::OversizeRemembered),
+        _ => is_mail && record.verdict == Verdict::Accept && record.before != Before::default(),
+    }
 }
 
 /// Kept out by our own policy.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::policy::Policy;
+use crate::policy::repeat::Before;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -172,9 +173,8 @@ impl Session {
         if self.is_over() || self.outlives_client() {
             return;
         }
-        self.unacknowledged();
         let arrived = match &self.state {
-            State::Body(body) => Some(Arrived { size: body.decoder.size(), lines: 0, id: None, at: now.monotonic }),
+            State::Body(body) => Some(Arrived::at(now.monotonic, body.decoder.size())),
             State::Settle(arrived) => Some(Arrived { id: arrived.id.clone(), ..**arrived }),
             _ => None,
         };
@@ -321,6 +321,7 @@ impl Session {
             size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
             received: arrived.map_or(0, |arrived| arrived.size),
             id: arrived.and_then(|arrived| arrived.id.clone()),
+            before: arrived.map(|arrived| arrived.before).unwrap_or_default(),
             shadow: transaction.shadow.clone(),
             took: now.monotonic.saturating_duration_since(transaction.began),
             answered: answered.map(|arrived| now.monotonic.saturating_duration_since(arrived.at)),
@@ -367,6 +368,7 @@ impl Session {
             size: None,
             received: 0,
             id: None,
+            before: Before::default(),
             // Given up without a reply: it may come again.
             verdict: last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer),
             code: last.code,

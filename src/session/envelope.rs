@@ -19,6 +19,7 @@ use crate::session::event::BackendEnd;
 use crate::session::event::Fact;
 use crate::session::event::Now;
 use crate::session::event::Output;
+use crate::session::event::Oversize;
 use crate::session::event::Question;
 use crate::session::request::Request;
 use crate::session::state::Accepted;
@@ -211,9 +212,10 @@ impl Session {
             return self.reply(&Reply::need_mail());
         };
         transaction.note_shadows(&answer.shadows);
-        if answer.repeated.is_some() {
-            let reply = Reply::oversize_remembered(&rcpt.recipient);
-            return self.reject(Ruling::new(reply, Reason::OversizeRemembered), RefusedWhat::Rcpt(rcpt), now);
+        transaction.may_end_oversize |= answer.oversize.is_some();
+        if let Some(Oversize::Wait(wait)) = answer.oversize {
+            let reply = Reply::oversize_remembered(&rcpt.recipient, wait);
+            return self.refuse_rcpt(&rcpt, &Ruling::new(reply, Reason::OversizeRemembered), now);
         }
         if let Some(ruling) = throttled(transaction, answer) {
             let disconnects = disconnects(transaction, answer);

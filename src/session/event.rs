@@ -10,8 +10,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::policy::environment::Environment;
+use crate::policy::repeat::Before;
 use crate::policy::repeat::Dot;
 use crate::policy::throttle::Charge;
+use crate::policy::throttle::Probe;
 use crate::session::Snapshot;
 use crate::session::record::Record;
 use crate::smtp::command::Mail;
@@ -35,6 +37,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// The client's name, where `qmail.lookup` asks for it.
     pub host: Option<String>,
+    /// A PROXY header said so: TCP ends at the load balancer, and says nothing about the client.
+    pub is_proxied: bool,
 }
 
 /// Whether there is a place for this connection.
@@ -113,12 +117,14 @@ pub struct Question {
     pub known: Option<Known>,
     /// The message is deferred under this escalation key; also ask how often it was.
     pub deferred: Option<u128>,
+    /// The refusal that is due is known by this key; also ask whether it is a retry.
+    pub refusal: Option<u128>,
 }
 
 impl Question {
     /// Asks these throttles, and nothing else.
     pub fn new(snapshot: Arc<Snapshot>, asks: Vec<Ask>) -> Self {
-        Self { snapshot, asks, room: None, suspect: None, known: None, deferred: None }
+        Self { snapshot, asks, room: None, suspect: None, known: None, deferred: None, refusal: None }
     }
 }
 
@@ -127,7 +133,7 @@ impl Question {
 pub enum Known {
     /// At RCPT: whether messages under this key were too large.
     Oversize(u128),
-    /// At DATA: whether this envelope was proven to be a repeat.
+    /// At DATA: whether another copy of a message that was refused over and over is expected under this envelope.
     Envelope(u128),
     /// At the final dot: whether it was delivered.
     Dot(Dot),
@@ -138,10 +144,10 @@ pub enum Known {
 pub enum Repeated {
     /// Delivered, and the sender does not know.
     Absorb,
-    /// Being delivered.
+    /// Being delivered, or its acknowledgement is on its way.
     Busy,
-    /// Refused without another look.
-    Refuse,
+    /// Delivered so often.
+    Refuse(u32),
 }
 
 /// One throttle to be asked.
@@ -149,8 +155,8 @@ pub enum Repeated {
 pub struct Ask {
     /// The throttle, the key and what it would cost.
     pub charge: Charge,
-    /// Charge it at once (true), or only test it.
-    pub take: bool,
+    /// How it is asked.
+    pub probe: Probe,
     /// The key for people, where a block would name it.
     pub label: Option<String>,
     /// What the message is known by when this throttle defers it and escalates.
@@ -174,8 +180,25 @@ pub struct Answer {
     pub tries: u32,
     /// The message is known.
     pub repeated: Option<Repeated>,
+    /// How often it, or one that is alike, was delivered before.
+    pub before: Before,
+    /// Another copy is expected under this envelope for so long.
+    pub expected: Option<Duration>,
+    /// Undeclared messages were too large.
+    pub oversize: Option<Oversize>,
+    /// The same was refused before.
+    pub is_retry: bool,
     /// Recipients (their indices) that have it already.
     pub served: Vec<usize>,
+}
+
+/// What is remembered of undeclared messages that were too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oversize {
+    /// There were some: one that fits ends the memory.
+    Known,
+    /// There were so many that the next one has to declare its size, or to wait for so long.
+    Wait(Duration),
 }
 
 /// What happened, for the counters.
@@ -187,6 +210,8 @@ pub enum Fact {
     Passed(Vec<u128>),
     /// Undeclared messages under these keys were too large.
     Oversize(Vec<u128>),
+    /// An undeclared message under these keys was not.
+    Fits(Vec<u128>),
     /// The backend accepted the message that was asked about last.
     Accepted,
     /// The client took the acknowledgement of what was accepted.
@@ -206,15 +231,27 @@ pub enum BackendEnd {
     Lost,
 }
 
-/// How the client's side ended after our close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// Everything was written, and an octet came after that.
-    Heard,
-    /// Everything was written, and the client ended in order.
-    Ended,
-    /// Neither.
-    Lost,
+/// How the client's side ended after our close, as its TCP tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Farewell {
+    /// The client's TCP acknowledged all that was written, before any reset.
+    pub acknowledged: bool,
+    /// An octet came after that.
+    pub heard: bool,
+    /// How the connection ended.
+    pub end: ClientEnd,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientEnd {
+    /// The client ended its side in order (FIN).
+    Fin,
+    /// It did not end within our patience.
+    #[default]
+    Open,
+    /// It was reset.
+    Reset,
 }
 
 /// Why a message cannot be kept.

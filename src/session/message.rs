@@ -167,7 +167,8 @@ impl Session {
         self.since = now.monotonic;
         let mut facts = message.finish();
         let id = facts.message_id.take();
-        let arrived = Box::new(Arrived { size: decoder.size(), lines: decoder.lines(), id, at: now.monotonic });
+        let arrived = Arrived::at(now.monotonic, decoder.size());
+        let arrived = Box::new(Arrived { lines: decoder.lines(), id, ..arrived });
         match end {
             None => self.rule_on_message(arrived, &facts, streaming, now),
             Some(BodyEnd::Oversize(limit)) => {
@@ -312,7 +313,7 @@ impl Session {
             let sender = &transaction.mail.sender;
             let snapshot = &transaction.snapshot;
             let mut charges = self.charges(snapshot, Count::Messages, 1, sender, &recipients);
-            charges.extend(self.charges(snapshot, Count::Bytes, arrived.size, sender, &recipients));
+            charges.extend(self.charges_of_octets(&transaction, arrived.size, &recipients));
             self.charge(snapshot, charges);
         }
         self.output.push_back(Output::HoldDrop);

@@ -187,6 +187,9 @@ impl Session {
     /// The client reset the connection.
     pub fn handle_client_reset(&mut self, now: Now) {
         self.client_gone = true;
+        if !self.is_over() && !self.outlives_client() {
+            self.unacknowledged();
+        }
         self.client_left(now);
     }
 

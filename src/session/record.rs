@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::repeat::Before;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 
@@ -31,6 +32,8 @@ pub struct Record {
     pub received: u64,
     /// The Message-ID.
     pub id: Option<String>,
+    /// How often it, or one that is alike, was delivered before.
+    pub before: Before,
     /// How it ended.
     pub verdict: Verdict,
     /// The code the client heard, or would have.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::policy::repeat::refusal_key;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
+use crate::policy::throttle::Probe;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
@@ -21,8 +23,9 @@ use crate::session::state::Transaction;
 use crate::smtp::command::Rcpt;
 
 impl Session {
-    /// A refusal of ours about sender or size: it counts as a rejection, and who has too many of them hears it and is
-    /// disconnected. The 5xx stays a 5xx: a 4xx is what feeds a storm.
+    /// A refusal of ours about sender, size, repeat or loop: it counts as a rejection, and as a retry where the same was
+    /// refused before. A client that has too many of them hears it and is disconnected. The 5xx stays a 5xx: a 4xx is what
+    /// feeds a storm.
     pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
         let (mail, snapshot, recipients) = match &what {
             RefusedWhat::Mail(transaction) => (transaction.mail.clone(), transaction.snapshot.clone(), Vec::new()),
@@ -30,7 +33,7 @@ impl Session {
                 Some(it) => (it.mail.clone(), it.snapshot.clone(), vec![rcpt.clone()]),
                 None => return,
             },
-            RefusedWhat::Data | RefusedWhat::Message(_) => match &self.transaction {
+            RefusedWhat::Message(_) => match &self.transaction {
                 Some(it) => {
                     let recipients = it.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect();
                     (it.mail.clone(), it.snapshot.clone(), recipients)
@@ -39,29 +42,41 @@ impl Session {
             },
         };
         let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
-        let charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
+        let mut charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
+        let retries = self.charges(&snapshot, Count::Retries, 1, &mail.sender, &recipients);
+        let size = match &what {
+            RefusedWhat::Mail(_) | RefusedWhat::Rcpt(_) => mail.size,
+            RefusedWhat::Message(arrived) => Some(arrived.size),
+        };
+        let refusal = (!retries.is_empty())
+            .then(|| refusal_key(&self.seed, self.peer.client.ip(), &mail.sender, &recipients, ruling.reason, size));
+        charges.extend(retries);
         let label = |charge: &Charge| {
             let throttle = &snapshot.policy.throttles[charge.throttle];
             let subject = self.subject(Some(&mail.sender), recipients.first().copied());
             (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
         };
-        let ask = |charge: &Charge| Ask { charge: *charge, take: false, label: label(charge), escalation: None };
+        let ask = |charge: &Charge| Ask { charge: *charge, probe: Probe::Test, label: label(charge), escalation: None };
         let asks = charges.iter().map(ask).collect();
         let refused = Refused { ruling, what, charges };
         if refused.charges.is_empty() {
             self.rejected(refused, &Answer::default(), now);
         } else {
-            self.ask(Question::new(snapshot, asks), Pending::Rejected(Box::new(refused)));
+            let question = Question { refusal, ..Question::new(snapshot, asks) };
+            self.ask(question, Pending::Rejected(Box::new(refused)));
         }
     }
 
     /// The throttles know of the rejection.
     pub(super) fn rejected(&mut self, refused: Refused, answer: &Answer, now: Now) {
-        let Refused { ruling, what, charges } = refused;
+        let Refused { ruling, what, mut charges } = refused;
         let snapshot = match (&what, &self.transaction) {
             (RefusedWhat::Mail(transaction), _) | (_, Some(transaction)) => transaction.snapshot.clone(),
             _ => self.snapshot.clone(),
         };
+        let counts =
+            |charge: &Charge| answer.is_retry || snapshot.policy.throttles[charge.throttle].count != Count::Retries;
+        charges.retain(counts);
         let over = answer.refused.map(|(index, _)| &snapshot.policy.throttles[index]);
         let over = over.filter(|throttle| throttle.action != Action::Defer);
         let ruling = over.map_or(ruling.clone(), |throttle| ruling.and_by(&throttle.name));
@@ -79,7 +94,6 @@ impl Session {
                 self.state = State::Command;
                 self.refuse_rcpt(&rcpt, &ruling, now);
             }
-            RefusedWhat::Data => self.finish(Final::ruled(&ruling, &self.id), None, now),
             RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
         }
         if disconnects {

@@ -9,13 +9,16 @@ use crate::policy::message::MessageReader;
 use crate::policy::repeat;
 use crate::policy::repeat::CopyKeys;
 use crate::policy::repeat::Dot;
+use crate::policy::repeat::Envelope;
 use crate::policy::repeat::Marks;
+use crate::policy::repeat::REFUSED_UNREAD;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Answer;
+use crate::session::event::ClientEnd;
 use crate::session::event::Fact;
 use crate::session::event::Farewell;
 use crate::session::event::Known;
@@ -47,31 +50,43 @@ impl Session {
     }
 
     pub(super) fn remember_oversize(&mut self) {
-        let Some(transaction) = self.transaction.as_ref().filter(|transaction| transaction.mail.size.is_none()) else {
-            return;
-        };
-        let (client, sender) = (self.peer.client.ip(), &transaction.mail.sender);
-        let key = |recipient| repeat::oversize_key(&self.seed, client, sender, recipient);
-        let keys = transaction.accepted.iter().map(|accepted| key(&accepted.rcpt.recipient)).collect();
-        self.output.push_back(Output::Tell(Fact::Oversize(keys)));
+        if let Some(keys) = self.oversize_keys() {
+            self.output.push_back(Output::Tell(Fact::Oversize(keys)));
+        }
     }
 
-    /// What the tries of one large message are known by; only where copies are looked for.
+    /// The message is no larger than it may be.
+    pub(super) fn forget_oversize(&mut self) {
+        let may_end_it = self.transaction.as_ref().is_some_and(|transaction| transaction.may_end_oversize);
+        if let Some(keys) = self.oversize_keys().filter(|_| may_end_it) {
+            self.output.push_back(Output::Tell(Fact::Fits(keys)));
+        }
+    }
+
+    fn oversize_keys(&self) -> Option<Vec<u128>> {
+        let transaction = self.transaction.as_ref().filter(|transaction| transaction.mail.size.is_none())?;
+        let (client, sender) = (self.peer.client.ip(), &transaction.mail.sender);
+        let key = |recipient| repeat::oversize_key(&self.seed, client, sender, recipient);
+        Some(transaction.accepted.iter().map(|accepted| key(&accepted.rcpt.recipient)).collect())
+    }
+
+    /// What the tries of one large message are known by before their bodies come; only where copies are refused.
     pub(super) fn envelope(&self) -> Option<u128> {
         let transaction = self.transaction.as_ref()?;
         let rules = transaction.snapshot.policy.repeat;
-        let wanted = rules.absorb || rules.limit > 0;
-        let size = transaction.mail.size.filter(|size| wanted && *size >= rules.min_size)?;
+        let least = rules.min_size.max(REFUSED_UNREAD);
+        let size = transaction.mail.size.filter(|size| rules.limit > 0 && *size >= least)?;
         let recipients = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
         Some(repeat::envelope_key(&self.seed, self.peer.client.ip(), &transaction.mail.sender, recipients, size))
     }
 
     pub(super) fn data_answered(&mut self, answer: &Answer, now: Now) {
-        match answer.repeated {
+        match answer.expected {
             None => self.begin_data(now),
-            Some(_) => {
-                let ruling = Ruling::new(Reply::already_delivered(), Reason::Repeat).by("repeat");
-                self.reject(ruling, RefusedWhat::Data, now);
+            // The body was not looked at: for now at most.
+            Some(wait) => {
+                let ruling = Ruling::new(Reply::expected_copy(wait), Reason::Repeat).by("repeat");
+                self.finish(Final::ruled(&ruling, &self.id), None, now);
             }
         }
     }
@@ -86,6 +101,7 @@ impl Session {
 
     /// The message is here as a whole and no larger than it may be: hops, then the ledger.
     pub(super) fn rule_on_message(&mut self, arrived: Box<Arrived>, facts: &MessageFacts, streaming: bool, now: Now) {
+        self.forget_oversize();
         let Some(transaction) = &self.transaction else { return };
         let snapshot = transaction.snapshot.clone();
         if let Some(ruling) = facts.hops.ruling(snapshot.policy.hops) {
@@ -95,17 +111,22 @@ impl Session {
         let Some(fingerprints) = facts.fingerprints else { return self.deliver(arrived, streaming, now) };
         let keys = |recipient: &Address| {
             let sender = &transaction.mail.sender;
-            CopyKeys::new(&self.seed, sender, recipient, &fingerprints.strong, &fingerprints.weak)
+            let client = self.peer.client.ip();
+            CopyKeys::new(&self.seed, client, sender, recipient, &fingerprints.strong, &fingerprints.weak)
         };
-        let marks = Marks { message_id: arrived.id.is_some(), date: facts.has_date, size: arrived.size };
+        let marks = Marks { message_id: arrived.id.is_some(), date: facts.date, size: arrived.size };
         let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
-        let dot = Dot { rules: snapshot.policy.repeat, marks, copies, envelope: self.envelope() };
+        let is_exact = transaction.mail.size == Some(arrived.size);
+        let envelope = self.envelope().map(|key| Envelope { key, is_exact });
+        let rules = snapshot.policy.repeat;
+        let is_excepted = rules.except.covers(self.is_relay_client(), self.authenticated);
+        let dot = Dot { rules, marks, copies, envelope, is_excepted };
         let question = Question { known: Some(Known::Dot(dot)), ..Question::new(snapshot, Vec::new()) };
         self.ask(question, Pending::Dot(arrived, streaming));
     }
 
-    pub(super) fn dot_answered(&mut self, arrived: Box<Arrived>, streaming: bool, answer: &Answer, now: Now) {
-        let limit = self.snapshot_of_transaction().policy.repeat.limit;
+    pub(super) fn dot_answered(&mut self, mut arrived: Box<Arrived>, streaming: bool, answer: &Answer, now: Now) {
+        arrived.before = answer.before;
         match answer.repeated {
             None => {
                 if !streaming {
@@ -124,9 +145,9 @@ impl Session {
                 let ruling = Ruling::new(Reply::in_flight(), Reason::Repeat).by("repeat");
                 self.refuse_message(&arrived, &ruling, now);
             }
-            Some(Repeated::Refuse) => {
+            Some(Repeated::Refuse(times)) => {
                 self.withdraw(streaming, now);
-                let ruling = Ruling::new(Reply::repeated(limit), Reason::Repeat).by("repeat.limit");
+                let ruling = Ruling::new(Reply::repeated(times), Reason::Repeat).by("repeat.limit");
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }
         }
@@ -176,19 +197,28 @@ impl Session {
         }
     }
 
-    /// After the close: how the client took it. Postfix pipelines its QUIT behind the dot and closes when it has heard.
+    /// After the close: whether the client took the acknowledgement that is still open, by what its TCP says. A program that
+    /// closes with our 250 unread sends a reset. Some say QUIT behind the dot and read then (Postfix, and Exim, which ends its
+    /// side too): one that was gone by then would have answered the 250 by a reset instead of an acknowledgement, and a reset
+    /// that comes later is about our 221.
     pub fn handle_farewell(&mut self, farewell: Farewell) {
-        match (farewell, self.acknowledgement) {
-            (_, Acknowledgement::Settled) => {}
-            (Farewell::Heard, _) => self.acknowledged(Fact::Took),
-            (Farewell::Ended, _) if self.quit => self.acknowledged(Fact::Took),
-            (Farewell::Ended | Farewell::Lost, _) => self.unacknowledged(),
+        let Farewell { acknowledged, heard, end } = farewell;
+        let ended_in_order = end == ClientEnd::Fin && !self.peer.is_proxied;
+        match acknowledged && (heard || self.quit || ended_in_order) {
+            true if self.acknowledgement != Acknowledgement::Settled => self.acknowledged(Fact::Took),
+            true => {}
+            false => self.unacknowledged(),
         }
     }
 
-    /// The client has said QUIT, and nothing is to be learned from how it ends.
-    pub fn has_quit_in_order(&self) -> bool {
-        self.quit && self.acknowledgement == Acknowledgement::Settled
+    /// An acknowledgement is open, and how the client's TCP takes it decides.
+    pub fn awaits_farewell(&self) -> bool {
+        self.acknowledgement != Acknowledgement::Settled
+    }
+
+    /// The client has said QUIT.
+    pub fn has_quit(&self) -> bool {
+        self.quit
     }
 
     /// The session's id, as replies show it.

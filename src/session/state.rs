@@ -9,6 +9,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::message::MessageReader;
+use crate::policy::repeat::Before;
 use crate::policy::size::Bound;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Charge;
@@ -81,7 +82,6 @@ pub(super) struct Refused {
 pub(super) enum RefusedWhat {
     Mail(Box<Transaction>),
     Rcpt(Arc<Rcpt>),
-    Data,
     Message(Box<Arrived>),
 }
 
@@ -112,6 +112,8 @@ pub(super) struct Transaction {
     pub(super) shadow: Vec<Arc<str>>,
     /// A throttle that escalates has refused MAIL: the recipients hear of it, because with them its defers are counted.
     pub(super) postponed: Option<Postponed>,
+    /// Undeclared messages to one of its recipients were too large: if this one fits, that is forgotten.
+    pub(super) may_end_oversize: bool,
 }
 
 /// What a throttle has to say, once the recipients are known.
@@ -188,6 +190,8 @@ pub(super) struct Arrived {
     /// Of them line ends, which count one octet less where messages are stored.
     pub(super) lines: u64,
     pub(super) id: Option<String>,
+    /// How often it, or one that is alike, was delivered before.
+    pub(super) before: Before,
     /// When.
     pub(super) at: Instant,
 }
@@ -214,6 +218,7 @@ impl Transaction {
             last_refusal: None,
             shadow: Vec::new(),
             postponed: None,
+            may_end_oversize: false,
         }
     }
 }
@@ -227,6 +232,13 @@ impl Transaction {
                 self.shadow.push(name.clone());
             }
         }
+    }
+}
+
+impl Arrived {
+    /// So many octets of it, of which nothing is known.
+    pub(super) fn at(at: Instant, size: u64) -> Self {
+        Self { size, lines: 0, id: None, before: Before::default(), at }
     }
 }
 

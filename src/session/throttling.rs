@@ -16,6 +16,7 @@ use crate::session::event::Output;
 use crate::session::event::Question;
 use crate::session::state::Pending;
 use crate::session::state::State;
+use crate::session::state::Transaction;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 
@@ -32,13 +33,13 @@ impl Session {
     ) -> Vec<Ask> {
         let subject = self.subject(sender, recipient);
         let ask = |(index, throttle): (usize, &Throttle)| {
-            let take = throttle.taken_at(stage)?;
+            let probe = throttle.probed_at(stage)?;
             let cells = throttle.cost(size);
             let key = throttle.key(&self.seed, &subject)?;
             let label = || throttle.label(&subject).unwrap_or_default();
             let label = (throttle.action == Action::Block).then(label);
             let escalation = recipient.and_then(|recipient| self.escalation(throttle, key, recipient, size));
-            Some(Ask { charge: Charge { throttle: index, key, cells }, take, label, escalation })
+            Some(Ask { charge: Charge { throttle: index, key, cells }, probe, label, escalation })
         };
         snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
     }
@@ -63,6 +64,24 @@ impl Session {
                 recipients.iter().for_each(|recipient| charge(Some(recipient)));
             } else {
                 charge(None);
+            }
+        }
+        charges
+    }
+
+    /// A message that is larger than the whole burst and says so passes on a full budget alone, and costs that; what was not
+    /// declared is owed.
+    pub(super) fn charges_of_octets(
+        &self,
+        transaction: &Transaction,
+        octets: u64,
+        recipients: &[&Address],
+    ) -> Vec<Charge> {
+        let Transaction { snapshot, mail, .. } = transaction;
+        let mut charges = self.charges(snapshot, Count::Bytes, octets, &mail.sender, recipients);
+        if mail.size.is_some_and(|declared| declared >= octets) {
+            for charge in &mut charges {
+                charge.cells = charge.cells.min(snapshot.policy.throttles[charge.throttle].burst);
             }
         }
         charges

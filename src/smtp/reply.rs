@@ -217,15 +217,16 @@ replies! {
     554 "5.7.1" escalated(what: impl Display, tries: u32) "Too many {what}, given up after {tries} tries";
     /// A throttle's block; `what` as for [`Reply::throttled`].
     554 "5.7.1" blocked_for(what: impl Display, wait: Duration) "Too many {what}, blocked for {} seconds", seconds(wait);
-    /// Two messages without SIZE were too large.
-    552 "5.3.4" oversize_remembered(recipient: impl Display)
-        "Messages for <{recipient}> were too large before, declare SIZE";
+    /// Messages without SIZE were too large.
+    450 "4.7.1" oversize_remembered(recipient: impl Display, wait: Duration)
+        "Messages for <{recipient}> were too large before: declare SIZE, or try again in {} seconds", seconds(wait);
     /// Delivered often enough; `times` counts copies that were acknowledged.
     554 "5.7.1" repeated(times: u32) "This message was already delivered {times} times";
-    /// The same before its body.
-    554 "5.7.1" already_delivered() "This message was already delivered";
+    /// Before a body: copies of one message of this size were refused over and over.
+    450 "4.7.1" expected_copy(wait: Duration)
+        "Copies of a message of this size were already delivered, try again in {} seconds", seconds(wait);
     /// The same message is on its way to the backend.
-    450 "4.7.1" in_flight() "This message is being delivered, come back later";
+    450 "4.7.1" in_flight() "This message is being delivered, try again later";
     /// More Received or Delivered-To fields than `message.max_hops`.
     554 "5.4.6" too_many_hops(hops: u32, limit: u32) "Mail loop: {hops} hops, the limit is {limit}";
     /// More of them our own than `message.own_hops`.

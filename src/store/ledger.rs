@@ -1,10 +1,10 @@
 //! The ledger: what the backend accepted, and whether the client took the acknowledgement (RFC 1047). It answers whether
 //! a message is to be delivered, to whom, and remembers what became of it. In doubt it delivers: a duplicate is a
-//! nuisance, a loss is a fault. It must not know a message, only keys of it.
+//! nuisance, a loss is an error. It must not know a message, only keys of it.
 //!
-//! A row of `unacknowledged` stands from the backend's 2xx until the client has taken ours: whoever is killed in between
-//! absorbs the copy that comes. A row of `delivered` counts copies that may be refused as repeats one day. A row of
-//! `envelopes` is what is known before a body comes.
+//! A row of `unacknowledged` stands from the backend's 2xx until the client has taken ours: after a kill in between, the
+//! copy that comes is absorbed. A row of `delivered` counts copies that may be refused as repeats one day. A row of
+//! `envelopes` counts copies that were refused at the final dot, for what is asked before the next body.
 
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::Entry;
 
-use crate::policy::repeat::ABSORBED_BEFORE_REFUSAL;
+use crate::policy::repeat::Before;
 use crate::policy::repeat::CopyKeys;
 use crate::policy::repeat::Dot;
+use crate::policy::repeat::Envelope;
 use crate::policy::repeat::LONGEST_RENEWAL;
-use crate::policy::repeat::Marks;
+use crate::policy::repeat::REFUSED_BEFORE_DATA;
 use crate::policy::repeat::RepeatRules;
 use crate::policy::repeat::TRIES_PER_PROOF;
 use crate::store::changes::Keyed;
@@ -30,36 +31,50 @@ use crate::store::table::Table;
 #[derive(Debug)]
 pub struct Ledger {
     clock: Arc<dyn Clock>,
-    /// Messages on their way to the backend.
+    /// Messages on their way to the backend, and those whose acknowledgement is on its way to the client.
     in_flight: DashMap<u128, (), BuildHasherDefault<Keyed>>,
     /// By strong key. `other` is 1 once an acknowledgement is known not to have been taken.
     pub(super) unacknowledged: Table,
-    /// By weak key: copies that were delivered.
+    /// By strong key: copies that were delivered.
     pub(super) delivered: Table,
-    /// By envelope: absorbed copies (or enough of them, once one was refused), and in `other` the tries since.
+    /// By weak key: messages that were delivered and are alike but for what is made anew each time. In memory only.
+    similar: Table,
+    /// By envelope: copies that were refused at the final dot, and in `other` the tries since there were enough of them.
     pub(super) envelopes: Table,
 }
 
 /// What is to be done with it.
 #[derive(Debug)]
 pub enum Decision {
-    /// Deliver it, but not to these of its recipients (their indices), who have it already.
-    Deliver(Option<Claim>, Vec<usize>),
-    /// All of them have it: 250, and nothing else.
+    /// Deliver it.
+    Deliver(Delivery),
+    /// All recipients have it: 250, and nothing else.
     Absorb,
-    /// It is on its way to the backend in another session.
+    /// It, or its acknowledgement, is on its way in another session.
     Busy,
-    /// It was delivered often enough.
-    Refuse,
+    /// It was delivered so often.
+    Refuse(u32),
 }
 
-/// A message that is on its way, or was accepted. On its way it is in nobody else's; dropping it ends that, on every
-/// path.
+/// How it is to be delivered.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// What becomes of it is to be told; none where nobody would ask.
+    pub claim: Option<Claim>,
+    /// Recipients (their indices) that have it already.
+    pub served: Vec<usize>,
+    /// How often it was delivered before, and how often messages were that are alike.
+    pub before: Before,
+}
+
+/// A message that is on its way, or was accepted. Until what became of it is told, or the claim is dropped, no copy of it is
+/// delivered or absorbed elsewhere.
 #[derive(Debug)]
 pub struct Claim {
     ledger: Arc<Ledger>,
     rules: RepeatRules,
-    marks: Marks,
+    may_absorb: bool,
+    may_refuse: bool,
     copies: Vec<CopyKeys>,
     in_flight: bool,
 }
@@ -72,51 +87,49 @@ impl Ledger {
             in_flight: DashMap::default(),
             unacknowledged: Table::new(bound),
             delivered: Table::new(bound),
+            similar: Table::new(bound / 4),
             envelopes: Table::new(bound / 4),
         }
     }
 
     /// Rules on a message.
     pub fn decide(self: &Arc<Self>, dot: &Dot) -> Decision {
-        let may = (dot.rules.may_absorb(dot.marks), dot.rules.may_refuse(dot.marks));
-        if may == (false, false) {
-            self.is_another(dot);
-            return Decision::Deliver(None, Vec::new());
-        }
-        let Some(mut claim) = self.claim(dot, may.0) else { return Decision::Busy };
         let now = seconds(self.clock.now());
-        let has_it = |keys: &CopyKeys| may.0 && self.unacknowledged.get(keys.strong, now).is_some();
+        let (may_absorb, may_refuse) = (dot.rules.may_absorb(dot.marks, now), dot.rules.may_refuse(dot.marks, now));
+        if !may_absorb && !may_refuse {
+            self.is_another(dot, now);
+            return Decision::Deliver(Delivery::default());
+        }
+        let Some(mut claim) = self.claim(dot, may_absorb, may_refuse) else { return Decision::Busy };
+        let has_it = |keys: &CopyKeys| may_absorb && self.unacknowledged.get(keys.strong, now).is_some();
         let served: Vec<usize> = (0..dot.copies.len()).filter(|index| has_it(&dot.copies[*index])).collect();
         if served.len() == dot.copies.len() {
             dot.copies.iter().for_each(|keys| self.renew(keys.strong, dot.rules.window, now));
-            self.absorbed(dot, now);
+            self.is_another(dot, now);
             return Decision::Absorb;
         }
-        let often_enough = |keys: &CopyKeys| {
-            let count = self.delivered.get(keys.weak, now).map_or(0, |row| row.count);
-            may.1 && count >= dot.rules.limit
-        };
-        let mut rest = (0..dot.copies.len()).filter(|index| !served.contains(index));
-        if rest.all(|index| often_enough(&dot.copies[index])) {
-            self.refused(dot, now);
-            return Decision::Refuse;
-        }
-        self.is_another(dot);
         claim.forget(served.iter().map(|index| dot.copies[*index]));
-        Decision::Deliver(Some(claim), served)
+        let before = if may_refuse { self.before(&claim, now) } else { Before::default() };
+        if may_refuse && !dot.is_excepted && before.same >= dot.rules.limit {
+            self.refused(dot, now);
+            return Decision::Refuse(before.same);
+        }
+        self.is_another(dot, now);
+        Decision::Deliver(Delivery { claim: Some(claim), served, before })
     }
 
-    /// Whether DATA of this envelope is refused before the body: it was proven to be the same message again and again.
-    /// Every so-manieth try is let through, to prove it once more.
-    pub fn is_proven(&self, envelope: u128) -> bool {
+    /// How long DATA of this envelope is still deferred before the body: copies of one message were refused again and again.
+    /// Every so-manieth try is let through, and ends the rule when it is another message.
+    pub fn is_expected(&self, envelope: u128) -> Option<Duration> {
         let now = seconds(self.clock.now());
-        let proven = |row: &Row| row.count >= ABSORBED_BEFORE_REFUSAL;
-        if !self.envelopes.get(envelope, now).is_some_and(|row| proven(&row)) {
-            return false;
+        let expected = |row: &Row| row.count >= REFUSED_BEFORE_DATA;
+        if !self.envelopes.get(envelope, now).is_some_and(|row| expected(&row)) {
+            return None;
         }
         let count = |row: Row| Row { other: row.other.wrapping_add(1), ..row };
-        let row = self.envelopes.update(envelope, now, |row| row.filter(proven).map(count));
-        row.is_some_and(|row| row.other % TRIES_PER_PROOF != 0)
+        let row = self.envelopes.update(envelope, now, |row| row.filter(expected).map(count));
+        let row = row.filter(|row| row.other % TRIES_PER_PROOF != 0)?;
+        Some(Duration::from_secs(row.until.saturating_sub(now).into()))
     }
 
     /// Entries of all kinds.
@@ -137,22 +150,24 @@ impl Ledger {
     /// Drops what has expired.
     pub fn sweep(&self) {
         let now = seconds(self.clock.now());
-        [&self.unacknowledged, &self.delivered, &self.envelopes].iter().for_each(|table| table.sweep(now));
+        let tables = [&self.unacknowledged, &self.delivered, &self.similar, &self.envelopes];
+        tables.iter().for_each(|table| table.sweep(now));
     }
 
     /// `None` when one of the copies is on its way already.
-    fn claim(self: &Arc<Self>, dot: &Dot, in_flight: bool) -> Option<Claim> {
+    fn claim(self: &Arc<Self>, dot: &Dot, may_absorb: bool, may_refuse: bool) -> Option<Claim> {
         let mut claim = Claim {
             ledger: self.clone(),
             rules: dot.rules,
-            marks: dot.marks,
+            may_absorb,
+            may_refuse,
             copies: Vec::with_capacity(dot.copies.len()),
-            in_flight,
+            in_flight: may_absorb,
         };
         for keys in &dot.copies {
             // A recipient that is named twice is one mailbox.
             let twice = claim.copies.contains(keys);
-            if in_flight && !twice {
+            if claim.in_flight && !twice {
                 match self.in_flight.entry(keys.strong) {
                     Entry::Occupied(_) => return None,
                     Entry::Vacant(place) => _ = place.insert(()),
@@ -165,6 +180,15 @@ impl Ledger {
         Some(claim)
     }
 
+    /// Of all its recipients the one that has it least often: as long as one has not, the message is not refused.
+    fn before(&self, claim: &Claim, now: u32) -> Before {
+        let count = |table: &Table, key| table.get(key, now).map_or(0, |row| row.count);
+        let least = |table: &Table, key: fn(&CopyKeys) -> u128| {
+            claim.copies.iter().map(|keys| count(table, key(keys))).min().unwrap_or(0)
+        };
+        Before { same: least(&self.delivered, |keys| keys.strong), similar: least(&self.similar, |keys| keys.weak) }
+    }
+
     /// A copy renews the entry that absorbed it.
     fn renew(&self, key: u128, window: Duration, now: u32) {
         self.unacknowledged.update(key, now, |row| {
@@ -172,59 +196,52 @@ impl Ledger {
         });
     }
 
-    fn absorbed(&self, dot: &Dot, now: u32) {
-        self.proved(dot, now, |count| count.saturating_add(1));
-    }
-
+    /// Only one of exactly its declared size says what the next one of that size will be.
     fn refused(&self, dot: &Dot, now: u32) {
-        self.proved(dot, now, |count| count.max(ABSORBED_BEFORE_REFUSAL));
-    }
-
-    fn proved(&self, dot: &Dot, now: u32, count: impl Fn(u32) -> u32) {
-        let Some(envelope) = dot.envelope else { return };
-        self.envelopes.update(envelope, now, |row| {
+        let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot, now) };
+        self.envelopes.update(key, now, |row| {
             let row = row.unwrap_or(Row { first: now, ..Row::default() });
-            Some(Row { count: count(row.count), until: renewed(row, dot.rules.window, now), ..row })
+            Some(Row { count: row.count.saturating_add(1), until: renewed(row, dot.rules.window, now), ..row })
         });
     }
 
-    /// Under a known envelope came another message: nothing is refused unseen any more.
-    fn is_another(&self, dot: &Dot) {
+    /// Under a known envelope came another message: nothing is deferred unseen any more.
+    fn is_another(&self, dot: &Dot, now: u32) {
         if let Some(envelope) = dot.envelope {
-            self.envelopes.remove(envelope, seconds(self.clock.now()));
+            self.envelopes.remove(envelope.key, now);
         }
     }
 }
 
 impl Claim {
-    /// The backend said 2xx. From here on a copy is absorbed, until it is known that the client took our 250.
+    /// The backend said 2xx. A copy that comes before it is known whether the client took our 250 has to come again.
     #[must_use]
-    pub fn accepted(mut self) -> Self {
-        let ledger = self.ledger.clone();
+    pub fn accepted(self) -> Self {
+        let ledger = &self.ledger;
         let now = seconds(ledger.clock.now());
-        let until = now.saturating_add(whole(self.rules.window));
+        let new = Row { count: 0, other: 0, first: now, until: now.saturating_add(whole(self.rules.window)) };
+        let count_one = |row: Option<Row>| {
+            let row = row.unwrap_or(new);
+            Some(Row { count: row.count.saturating_add(1), ..row })
+        };
         for keys in &self.copies {
-            if self.rules.may_absorb(self.marks) {
-                let new = Row { count: 1, other: 0, first: now, until };
+            if self.may_absorb {
                 // One that was once unacknowledged goes on absorbing.
+                let new = Row { count: 1, ..new };
                 ledger.unacknowledged.update(keys.strong, now, |row| row.filter(|row| row.other == 1).or(Some(new)));
             }
-            if self.rules.may_refuse(self.marks) {
-                let new = Row { count: 0, other: 0, first: now, until };
-                ledger.delivered.update(keys.weak, now, |row| {
-                    let row = row.unwrap_or(new);
-                    Some(Row { count: row.count.saturating_add(1), ..row })
-                });
+            if self.may_refuse {
+                ledger.delivered.update(keys.strong, now, count_one);
+                ledger.similar.update(keys.weak, now, count_one);
             }
         }
-        self.land();
         self
     }
 
     /// The client took the 250: the next copy is meant, or at least acknowledged.
     pub fn took(self) {
         let now = seconds(self.ledger.clock.now());
-        for keys in &self.copies {
+        for keys in self.copies.iter().filter(|_| self.may_absorb) {
             self.ledger.unacknowledged.update(keys.strong, now, |row| row.filter(|row| row.other == 1));
         }
     }
@@ -232,7 +249,7 @@ impl Claim {
     /// It did not.
     pub fn unacknowledged(self) {
         let now = seconds(self.ledger.clock.now());
-        for keys in &self.copies {
+        for keys in self.copies.iter().filter(|_| self.may_absorb) {
             self.ledger.unacknowledged.update(keys.strong, now, |row| row.map(|row| Row { other: 1, ..row }));
         }
     }
@@ -279,7 +296,10 @@ mod tests {
     use super::*;
     use crate::store::clock::Virtual;
 
+    use crate::policy::repeat::Marks;
+
     const LARGE: u64 = 34_000_000;
+    const START: u64 = 1_795_395_525;
 
     struct House {
         ledger: Arc<Ledger>,
@@ -288,7 +308,7 @@ mod tests {
 
     impl House {
         fn new() -> Self {
-            let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+            let clock = Arc::new(Virtual::new(START * 1_000_000_000));
             Self { ledger: Arc::new(Ledger::new(1000, clock.clone())), clock }
         }
 
@@ -297,14 +317,28 @@ mod tests {
             match self.ledger.decide(dot) {
                 Decision::Absorb => "absorb",
                 Decision::Busy => "busy",
-                Decision::Refuse => "refuse",
-                Decision::Deliver(claim, served) => {
+                Decision::Refuse(_) => "refuse",
+                Decision::Deliver(Delivery { claim, served, .. }) => {
                     if let Some(claim) = claim {
                         let claim = claim.accepted();
                         if takes { claim.took() } else { claim.unacknowledged() }
                     }
                     if served.is_empty() { "deliver" } else { "to the others" }
                 }
+            }
+        }
+
+        fn begin(&self, dot: &Dot) -> Claim {
+            let Decision::Deliver(Delivery { claim: Some(claim), .. }) = self.ledger.decide(dot) else {
+                panic!("it is new")
+            };
+            claim
+        }
+
+        fn before(&self, dot: &Dot) -> (u32, u32) {
+            match self.ledger.decide(dot) {
+                Decision::Deliver(Delivery { before: Before { same, similar }, .. }) => (same, similar),
+                other => panic!("{other:?}"),
             }
         }
 
@@ -316,24 +350,24 @@ mod tests {
     fn dot(copies: &[(u128, u128)], size: u64) -> Dot {
         Dot {
             rules: RepeatRules::default(),
-            marks: Marks { message_id: true, date: true, size },
+            marks: marks(true, true, size),
             copies: copies.iter().map(|(strong, weak)| CopyKeys { strong: *strong, weak: *weak }).collect(),
-            envelope: Some(99),
+            envelope: Some(Envelope { key: 99, is_exact: true }),
+            is_excepted: false,
         }
     }
 
     fn marks(message_id: bool, date: bool, size: u64) -> Marks {
-        Marks { message_id, date, size }
+        Marks { message_id, date: date.then_some(START as i64), size }
     }
 
     #[test]
     fn seventy_two_copies() {
         // What; the client takes the 250; it obeys a 5xx; deliveries, bodies at most.
         let table = [
-            ("acknowledgements lost, 5xx ignored", false, false, 1, 20),
-            ("acknowledgements lost, 5xx heeded", false, true, 1, 7),
-            ("acknowledged, 5xx ignored", true, false, 3, 20),
-            ("acknowledged, 5xx heeded", true, true, 3, 7),
+            ("acknowledgements lost", false, false, 1, 72),
+            ("acknowledged, 5xx ignored", true, false, 3, 26),
+            ("acknowledged, 5xx heeded", true, true, 3, 4),
         ];
         for (what, takes, heeds, deliveries, most) in table {
             let house = House::new();
@@ -342,9 +376,7 @@ mod tests {
                 if heeds && heard {
                     break;
                 }
-                if house.ledger.is_proven(99) {
-                    heard = true;
-                } else {
+                if house.ledger.is_expected(99).is_none() {
                     bodies += 1;
                     match house.send(&dot(&[(1, 1)], LARGE), takes) {
                         "deliver" => delivered += 1,
@@ -364,6 +396,7 @@ mod tests {
         let first = dot(&[(1, 1)], LARGE);
         let small = dot(&[(1, 1)], 1000);
         let panel = Dot { marks: marks(false, true, 1000), ..small.clone() };
+        let sketch = Dot { marks: marks(true, false, LARGE), ..small.clone() };
         let none = |dot: &Dot| RepeatRules { absorb: false, limit: 0, ..dot.rules };
         // What; first, taken; second; what happens to the second.
         let table = [
@@ -371,6 +404,7 @@ mod tests {
             ("the same, taken", &first, true, first.clone(), "deliver"),
             ("a small one, lost", &small, false, small.clone(), "absorb"),
             ("an alarm without Message-ID, lost", &panel, false, panel.clone(), "deliver"),
+            ("an alarm without Date, lost", &sketch, false, sketch.clone(), "deliver"),
             ("another strong one", &first, false, dot(&[(2, 1)], LARGE), "deliver"),
             ("one recipient more", &first, false, dot(&[(1, 1), (2, 2)], LARGE), "to the others"),
             ("switched off", &first, false, Dot { rules: none(&first), ..first.clone() }, "deliver"),
@@ -386,7 +420,7 @@ mod tests {
     fn on_its_way() {
         let house = House::new();
         let both = dot(&[(1, 1), (2, 2)], LARGE);
-        let Decision::Deliver(Some(claim), _) = house.ledger.decide(&both) else { panic!("it is new") };
+        let claim = house.begin(&both);
         assert_eq!(house.send(&dot(&[(2, 2)], LARGE), true), "busy");
         assert_eq!(house.send(&dot(&[(3, 3)], LARGE), true), "deliver", "one of another");
         drop(claim);
@@ -399,13 +433,46 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_comes_before_the_first_is_known_to_be_lost_is_absorbed_and_so_are_all_later_ones() {
+    fn a_copy_that_comes_before_the_acknowledgement_is_known_to_be_taken_or_lost_comes_again() {
+        let copy = dot(&[(1, 1)], LARGE);
+        for (takes, expected) in [(true, "deliver"), (false, "absorb")] {
+            let house = House::new();
+            let claim = house.begin(&copy).accepted();
+            assert_eq!(house.send(&copy, true), "busy");
+            if takes {
+                claim.took()
+            } else {
+                claim.unacknowledged()
+            }
+            assert_eq!(house.send(&copy, true), expected);
+        }
         let house = House::new();
-        let Decision::Deliver(Some(claim), _) = house.ledger.decide(&dot(&[(1, 1)], LARGE)) else { panic!("new") };
-        let claim = claim.accepted();
-        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "absorb");
-        claim.took();
-        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "absorb", "once unacknowledged, always absorbing");
+        drop(house.begin(&copy).accepted());
+        assert_eq!(house.send(&copy, true), "absorb", "nobody can say any more");
+        assert_eq!(house.send(&copy, true), "absorb", "once unacknowledged, always absorbing");
+    }
+
+    #[test]
+    fn what_is_excepted_or_alike_is_counted_and_delivered() {
+        let house = House::new();
+        let excepted = Dot { is_excepted: true, ..dot(&[(1, 1)], LARGE) };
+        for same in 0..6 {
+            assert_eq!(house.before(&excepted), (same, same));
+            assert_eq!(house.send(&excepted, true), "deliver");
+        }
+        for number in 0..6 {
+            let alike = dot(&[(10 + number, 2)], LARGE);
+            assert_eq!(house.before(&alike), (0, number as u32));
+            assert_eq!(house.send(&alike, true), "deliver");
+        }
+    }
+
+    #[test]
+    fn tries_of_another_size_than_declared_prove_nothing() {
+        let house = House::new();
+        let inexact = Dot { envelope: Some(Envelope { key: 99, is_exact: false }), ..dot(&[(1, 1)], LARGE) };
+        (0..3 + 20).for_each(|_| _ = house.send(&inexact, true));
+        assert_eq!(house.ledger.is_expected(99), None);
     }
 
     #[test]
@@ -419,10 +486,12 @@ mod tests {
         house.minutes(24 * 60);
         assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "deliver");
         house.minutes(25 * 60);
+        let nine_days_later = Marks { date: Some(START as i64 + 9 * 86_400), ..marks(true, true, LARGE) };
+        let later = Dot { marks: nine_days_later, ..dot(&[(1, 1)], LARGE) };
         for _ in 0..3 {
-            assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "deliver", "the count is a window's");
+            assert_eq!(house.send(&later, true), "deliver", "the count is a window's");
         }
-        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "refuse");
+        assert_eq!(house.send(&later, true), "refuse");
     }
 
     #[test]
@@ -435,13 +504,15 @@ mod tests {
     }
 
     #[test]
-    fn another_message_under_a_proven_envelope_ends_the_rule() {
+    fn another_message_under_a_known_envelope_ends_the_rule() {
         let house = House::new();
-        (0..6).for_each(|_| _ = house.send(&dot(&[(1, 1)], LARGE), false));
-        let refused = (0..4).filter(|_| house.ledger.is_proven(99)).count();
-        assert_eq!(refused, 4);
-        assert!(!house.ledger.is_proven(99), "the fifth is let through");
+        (0..3 + 9).for_each(|_| _ = house.send(&dot(&[(1, 1)], LARGE), true));
+        assert_eq!(house.ledger.is_expected(99), None, "nine were refused");
+        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "refuse");
+        let waits = (0..4).filter_map(|_| house.ledger.is_expected(99)).collect::<Vec<_>>();
+        assert_eq!(waits, [Duration::from_hours(24); 4]);
+        assert_eq!(house.ledger.is_expected(99), None, "the fifth is let through");
         assert_eq!(house.send(&dot(&[(2, 2)], LARGE), true), "deliver");
-        assert!(!house.ledger.is_proven(99));
+        assert_eq!(house.ledger.is_expected(99), None);
     }
 }

@@ -6,6 +6,7 @@ pub mod changes;
 pub mod clock;
 pub mod ledger;
 mod rate;
+mod slot;
 pub mod state;
 pub mod table;
 pub mod throttle;

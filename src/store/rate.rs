@@ -15,6 +15,10 @@ pub(super) struct Rate {
     pub(super) quota: Quota,
     /// Cells of the throttle in one of governor's.
     grain: u64,
+    /// Nanoseconds in which one of governor's cells comes back.
+    interval: u64,
+    /// Nanoseconds of the throttle's window.
+    window: u64,
 }
 
 impl Rate {
@@ -25,13 +29,24 @@ impl Rate {
         let burst = throttle.burst.div_ceil(grain).min(LONGEST / interval);
         let burst = NonZeroU32::new(u32::try_from(burst).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(Duration::from_nanos(interval)).expect("at least a nanosecond");
-        Self { quota: quota.allow_burst(burst), grain }
+        let window = u64::try_from(throttle.period.as_nanos()).unwrap_or(u64::MAX).min(LONGEST);
+        Self { quota: quota.allow_burst(burst), grain, interval, window }
     }
 
     /// None when nothing is spent.
     pub(super) fn cells(&self, cells: u64) -> Option<NonZeroU32> {
         let cells = u32::try_from(cells.div_ceil(self.grain)).unwrap_or(u32::MAX);
         Some(NonZeroU32::new(cells)?.min(self.quota.burst_size()))
+    }
+
+    /// Nanoseconds that these cells take to come back.
+    pub(super) fn weight(&self, cells: u64) -> u64 {
+        cells.div_ceil(self.grain).saturating_mul(self.interval)
+    }
+
+    /// Nanoseconds that are owed at most: the next cell is there after one window.
+    pub(super) fn debt(&self) -> u64 {
+        self.window.saturating_sub(self.interval)
     }
 
     /// Nanoseconds that a key at its limit takes to be idle.

@@ -7,13 +7,16 @@ use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::policy::key::Seed;
-use crate::policy::repeat::OVERSIZES_BEFORE_REFUSAL;
+use crate::policy::repeat::OVERSIZES_BEFORE_DEFERRAL;
+use crate::policy::repeat::TRIES_PER_OVERSIZE;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
 use crate::store::ledger::Ledger;
+use crate::store::table::Row;
 use crate::store::table::Table;
 use crate::store::throttle::DEFAULT_BOUND;
 use crate::store::throttle::ThrottleTable;
@@ -55,6 +58,8 @@ pub struct Rooms {
     pub oversizes: Table,
     /// Defers, by `escalation_key`.
     pub escalations: Table,
+    /// Refusals, by `refusal_key`.
+    pub refusals: Table,
 }
 
 /// Why there is no state.
@@ -144,15 +149,24 @@ impl Rooms {
             blocks: Blocks::new(MOST_BLOCKS, clock.clone()),
             oversizes: Table::new(MOST_MEMORIES),
             escalations: Table::new(MOST_MEMORIES),
+            refusals: Table::new(MOST_MEMORIES),
             seed,
             clock,
         }
     }
 
-    /// Whether messages under this key were too large often enough for the next to be refused before its body.
-    pub fn remembers_oversize(&self, key: u128) -> bool {
-        let row = self.oversizes.get(key, seconds(self.clock.now()));
-        row.is_some_and(|row| row.count >= OVERSIZES_BEFORE_REFUSAL)
+    /// What is remembered of undeclared messages under this key that were too large: none, or how long the next one has to
+    /// wait. Every so-manieth is let through, to prove itself, when `tries` are counted.
+    pub fn oversize(&self, key: u128, tries: bool) -> Option<Option<Duration>> {
+        let now = seconds(self.clock.now());
+        let row = self.oversizes.get(key, now)?;
+        if row.count < OVERSIZES_BEFORE_DEFERRAL {
+            return Some(None);
+        }
+        let count = |row: Row| Row { other: row.other.wrapping_add(1), ..row };
+        let row = if tries { self.oversizes.update(key, now, |row| row.map(count)).unwrap_or(row) } else { count(row) };
+        let wait = Duration::from_secs(row.until.saturating_sub(now).into());
+        Some((row.other % TRIES_PER_OVERSIZE != 0).then_some(wait))
     }
 
     /// Forgets what is idle or has expired. For a timer; the bounds hold without it.
@@ -163,12 +177,13 @@ impl Rooms {
         self.blocks.sweep();
         self.oversizes.sweep(now);
         self.escalations.sweep(now);
+        self.refusals.sweep(now);
     }
 
     /// In the order of `writer::TABLES`, behind the throttles.
-    fn tables(&self) -> [&Table; 5] {
+    fn tables(&self) -> [&Table; 6] {
         let Ledger { unacknowledged, delivered, envelopes, .. } = &*self.ledger;
-        [unacknowledged, delivered, envelopes, &self.oversizes, &self.escalations]
+        [unacknowledged, delivered, envelopes, &self.oversizes, &self.escalations, &self.refusals]
     }
 
     fn load(&self, everything: crate::store::writer::Everything) {
@@ -231,5 +246,5 @@ fn new_seed(path: &Path) -> Result<Seed, StateFault> {
 
 /// Blocks of operators and throttles together.
 const MOST_BLOCKS: usize = 100_000;
-/// Oversizes, and as many defers.
+/// Oversizes, and as many defers, and refusals.
 const MOST_MEMORIES: usize = 250_000;

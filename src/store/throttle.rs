@@ -2,8 +2,8 @@
 //! the time at which it is idle again, as nanoseconds since the epoch, so that it can be kept over a restart.
 //! It must not grow past its bound, whatever strangers send, and it must not wait.
 //!
-//! Deviates from governor in two ways: a charge that does not fit is not lost but leaves the key at its limit, and more
-//! than the burst counts as the whole burst.
+//! Deviates from governor in two ways: a charge that does not fit is not lost but owed, up to one window beyond the limit,
+//! and a test for more than the burst is one for the whole burst.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -28,6 +28,12 @@ use crate::store::changes::Changes;
 use crate::store::changes::Octets;
 use crate::store::clock::Clock;
 use crate::store::rate::Rate;
+use crate::store::slot::Slot;
+use crate::store::slot::UNWRITTEN;
+use crate::store::slot::drop_idle;
+use crate::store::slot::make_room;
+use crate::store::slot::room;
+use crate::store::slot::span_units;
 
 /// The counters of all throttles; a throttle's identity is in its keys.
 pub struct ThrottleTable {
@@ -69,14 +75,18 @@ impl ThrottleTable {
         self.check(throttle, key, cells, true)
     }
 
-    /// Spends `cells`, whether they fit or not: what does not fit leaves the key at its limit.
+    /// Spends `cells`, whether they fit or not: what does not fit is owed, and nothing passes until it has come back. More than
+    /// one window beyond the limit is never owed.
     pub fn charge(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) {
-        if self.check(throttle, key, cells, true).is_ok() {
-            return;
+        let rate = Rate::of(throttle);
+        let view = View::new(self, &rate, true);
+        let spends = |idle_at: Option<Nanos>| {
+            let from = idle_at.map_or(view.now, |idle_at| idle_at.as_u64().max(view.now));
+            Ok::<_, Infallible>(((), Nanos::new(from.saturating_add(rate.weight(cells)))))
+        };
+        if cells > 0 {
+            let Ok(()) = view.measure_and_replace(&key, spends);
         }
-        let view = View { table: self, now: self.clock.now(), span: Rate::of(throttle).span(), writes: true };
-        let at_limit = Nanos::new(view.now.saturating_add(view.span));
-        let Ok(()) = view.measure_and_replace(&key, |_| Ok::<_, Infallible>(((), at_limit)));
     }
 
     /// Forgets what this key has spent: it begins anew. Whether there was anything.
@@ -166,8 +176,8 @@ impl ThrottleTable {
     fn check(&self, throttle: &Throttle, key: ThrottleKey, cells: u64, writes: bool) -> Result<(), Duration> {
         let rate = Rate::of(throttle);
         let Some(cells) = rate.cells(cells) else { return Ok(()) };
-        let now = self.clock.now();
-        let view = View { table: self, now, span: rate.span(), writes };
+        let view = View::new(self, &rate, writes);
+        let now = view.now;
         // governor stores times since its limiter was made, so the limiter is made at the epoch.
         let limiter: RateLimiter<ThrottleKey, View<'_>, Reading, NoOpMiddleware<Nanos>> =
             RateLimiter::new(rate.quota, view, Reading(Cell::new(0)));
@@ -231,27 +241,42 @@ impl fmt::Debug for ThrottleTable {
 struct View<'a> {
     table: &'a ThrottleTable,
     now: u64,
+    /// From the limit to idle.
     span: u64,
+    /// From the most that is ever owed to the limit.
+    debt: u64,
     /// Without it the question costs nothing.
     writes: bool,
+}
+
+impl<'a> View<'a> {
+    fn new(table: &'a ThrottleTable, rate: &Rate, writes: bool) -> Self {
+        Self { table, now: table.clock.now(), span: rate.span(), debt: rate.debt(), writes }
+    }
+
+    /// No key is further from idle than this, unless it was written before the clock went back. What newcomers share owes
+    /// nothing: a flood that is over must not hold them up.
+    fn farthest(&self, is_shared: bool) -> Nanos {
+        let debt = if is_shared { 0 } else { self.debt };
+        Nanos::new(self.now.saturating_add(self.span).saturating_add(debt))
+    }
 }
 
 impl StateStore for View<'_> {
     type Key = ThrottleKey;
 
-    fn measure_and_replace<T, F, E>(&self, key: &ThrottleKey, decide: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, asked: &ThrottleKey, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let (mut shard, key) = self.table.place(*key, self.now, self.writes);
+        let (mut shard, key) = self.table.place(*asked, self.now, self.writes);
+        let farthest = self.farthest(key != asked.exact);
         let Shard { slots, changes, .. } = &mut *shard;
         let found = slots.find_mut(key as u64, |slot| slot.key == key);
-        // No key is further from idle than its limit, unless it was written before the clock went back.
-        let limit = self.now.saturating_add(self.span);
-        let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at.min(limit)));
+        let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at).min(farthest));
         let (outcome, next) = decide(idle_at)?;
         if self.writes {
-            let slot = Slot { key, idle_at: next.as_u64(), span: span_units(self.span) | UNWRITTEN };
+            let slot = Slot { key, idle_at: next.min(farthest).as_u64(), span: span_units(self.span) | UNWRITTEN };
             match found {
                 Some(old) => {
                     if !old.is_unwritten() {
@@ -280,98 +305,6 @@ impl clock::Clock for Reading {
     }
 }
 
-/// Packed: 28 octets instead of 32, a million times.
-#[derive(Clone, Copy)]
-#[repr(Rust, packed(4))]
-struct Slot {
-    key: u128,
-    /// GCRA's theoretical arrival time.
-    idle_at: u64,
-    /// From the limit to idle, in units of 2^24 ns (17 ms), in 31 bits; the longest refill fits. The highest bit: changed since
-    /// it was last written to the disk.
-    span: u32,
-}
-
-impl Slot {
-    /// A key is a hash already.
-    fn hash(&self) -> u64 {
-        self.key as u64
-    }
-
-    fn is_idle(&self, now: u64) -> bool {
-        self.idle_at <= now
-    }
-
-    /// How much of its burst the key has spent: 0 is idle, 2^24 at its limit.
-    fn spent(&self, now: u64) -> u64 {
-        self.idle_at.saturating_sub(now) / u64::from(self.span & !UNWRITTEN).max(1)
-    }
-
-    /// As it goes to the disk, where it stands from now on.
-    fn write(&mut self) -> (u128, Option<Octets>) {
-        self.span &= !UNWRITTEN;
-        (self.key, Some(self.octets()))
-    }
-
-    fn is_unwritten(&self) -> bool {
-        self.span & UNWRITTEN != 0
-    }
-
-    fn octets(&self) -> Octets {
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&{ self.idle_at }.to_le_bytes());
-        octets[8..12].copy_from_slice(&(self.span & !UNWRITTEN).to_le_bytes());
-        octets
-    }
-
-    fn from_octets(key: u128, octets: Octets) -> Self {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = octets;
-        let [i, j, k, l, ..] = rest;
-        Self { key, idle_at: u64::from_le_bytes([a, b, c, d, e, f, g, h]), span: u32::from_le_bytes([i, j, k, l]) }
-    }
-}
-
-fn span_units(span: u64) -> u32 {
-    u32::try_from(span >> SPAN_SHIFT).unwrap_or(u32::MAX).clamp(1, !UNWRITTEN)
-}
-
-fn drop_idle(slots: &mut HashTable<Slot>, changes: &mut Changes, now: u64) {
-    slots.retain(|slot| {
-        let stays = !slot.is_idle(now);
-        if !stays {
-            changes.note(slot.key, true, false);
-        }
-        stays
-    });
-}
-
-/// Frees at least one place, and a sixteenth when nothing is idle, so that a flood pays for a scan only now and then.
-fn make_room(slots: &mut HashTable<Slot>, changes: &mut Changes, most: usize, now: u64) {
-    drop_idle(slots, changes, now);
-    let mut excess = (slots.len() + room(most)).saturating_sub(most);
-    if excess == 0 {
-        return;
-    }
-    let mut spent: Vec<u64> = slots.iter().map(|slot| slot.spent(now)).collect();
-    let (_, &mut enough, _) = spent.select_nth_unstable(excess - 1);
-    // Those below first: ties must not be preferred to them.
-    for at_most in [enough.checked_sub(1), Some(enough)].into_iter().flatten() {
-        slots.retain(|slot| {
-            let goes = excess > 0 && slot.spent(now) <= at_most;
-            if goes {
-                excess -= 1;
-                changes.note(slot.key, true, false);
-            }
-            !goes
-        });
-    }
-}
-
-/// Places that are freed at once.
-fn room(most: usize) -> usize {
-    (most / 16).max(1)
-}
-
 /// A panic elsewhere leaves no slot half written.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -383,8 +316,6 @@ const LEAST_PER_SHARD: usize = 1024;
 const MOST_SHARDS: usize = 64;
 /// Nanoseconds.
 const SEARCH_EVERY: u64 = 100_000_000;
-const SPAN_SHIFT: u32 = 24;
-const UNWRITTEN: u32 = 1 << 31;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -415,7 +346,7 @@ mod tests {
         }
         assert!(first_refusal.unwrap() <= 9, "the third hour ends with the ninth: {first_refusal:?}");
         assert_eq!(passed, 5, "who goes on at this pace never gets out again");
-        assert_eq!(table.test(&throttle, KEY, 1), Err(minutes(100)), "a cell comes back two hours after the last try");
+        assert_eq!(table.test(&throttle, KEY, 1), Err(minutes(24 * 60 - 20)), "a day after the last try at most");
     }
 
     #[test]
@@ -433,9 +364,12 @@ mod tests {
             ("what was refused costs nothing", &[Take(4, Ok(())), Take(2, Err(1)), Take(1, Ok(()))]),
             ("a test costs nothing", &[Test(5, Ok(())), Test(5, Ok(())), Take(5, Ok(())), Test(1, Err(1))]),
             ("nothing is always free", &[Take(5, Ok(())), Take(0, Ok(())), Test(0, Ok(()))]),
-            ("a charge lands on what is left", &[Take(4, Ok(())), Charge(3), Test(1, Err(1)), Test(5, Err(5))]),
-            ("a charge lands at the limit", &[Take(5, Ok(())), Wait(2), Charge(9), Test(1, Err(1)), Test(5, Err(5))]),
-            ("a charge never goes past the limit", &[Charge(5), Charge(5), Charge(u64::MAX), Test(1, Err(1))]),
+            ("what does not fit is owed", &[Take(4, Ok(())), Charge(3), Test(1, Err(3)), Test(5, Err(7))]),
+            ("whatever has come back", &[Take(5, Ok(())), Wait(2), Charge(9), Test(1, Err(8)), Test(5, Err(12))]),
+            (
+                "no more than one window",
+                &[Charge(5), Charge(5), Charge(u64::MAX), Test(1, Err(60)), Wait(60), Test(1, Ok(()))],
+            ),
             ("more than the burst is the whole burst", &[Take(u64::MAX, Ok(())), Test(1, Err(1)), Test(99, Err(5))]),
             ("and passes only when nothing is spent", &[Take(1, Ok(())), Take(6, Err(1)), Wait(1), Take(6, Ok(()))]),
             (
@@ -460,6 +394,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_owed() {
+        let (table, clock) = table(1000);
+        let megabytes = |number: u64| number * 1_000_000;
+        let throttle = Throttle { count: Count::Bytes, ..throttle(megabytes(3), 24 * 3600, megabytes(3)) };
+        let hours = |hours: u64| Duration::from_hours(hours);
+        let wait =
+            |table: &ThrottleTable| table.test(&throttle, KEY, 1).map_err(|wait| wait.as_secs_f64().round() as u64);
+        table.charge(&throttle, KEY, megabytes(4));
+        assert_eq!(wait(&table), Err(8 * 3600), "until a megabyte has come back");
+        clock.advance(hours(8) + Duration::from_secs(1));
+        assert_eq!(wait(&table), Ok(()));
+        table.charge(&throttle, KEY, megabytes(1000));
+        assert_eq!(wait(&table), Err(24 * 3600), "one window at most");
+        clock.advance(hours(24));
+        assert_eq!(wait(&table), Ok(()));
     }
 
     #[test]
@@ -508,9 +460,9 @@ mod tests {
         let throttle = throttle(60, 60, 5);
         table.charge(&throttle, KEY, 5);
         clock.set(START - 3600 * SECOND);
-        assert_eq!(table.test(&throttle, KEY, 1), Err(Duration::from_secs(1)), "still at its limit, and no further");
+        assert_eq!(table.test(&throttle, KEY, 1), Err(Duration::from_secs(60)), "one window, and no further");
         table.charge(&throttle, KEY, 1);
-        clock.advance(Duration::from_secs(5));
+        clock.advance(Duration::from_secs(64));
         assert_eq!(table.test(&throttle, KEY, 5), Ok(()));
     }
 
@@ -656,7 +608,7 @@ mod tests {
                 charged_clock.advance(step.wait);
                 let verdict = charged.test(&throttle, spread(step.key), step.cells);
                 if verdict.is_ok() {
-                    charged.charge(&throttle, spread(step.key), step.cells);
+                    charged.charge(&throttle, spread(step.key), step.cells.min(burst));
                 }
                 prop_assert_eq!(taken.take(&throttle, spread(step.key), step.cells), verdict);
                 prop_assert_eq!(contents(&taken), contents(&charged));

@@ -6,7 +6,8 @@
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
 //! `X` connections are nearly used up.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
-//! more (`U no`: again), `L` how the client's side ended after our close, `N` another connection (from another client).
+//! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
+//! reset`, `lost reset`, `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
 //! dropped (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
@@ -31,11 +32,13 @@ use portcullis::policy::local::LocalDomains;
 use portcullis::policy::place::Place;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
+use portcullis::policy::throttle::Count;
 use portcullis::policy::throttle::Throttle;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
 use portcullis::session::event::Admission;
 use portcullis::session::event::BackendEnd;
+use portcullis::session::event::ClientEnd;
 use portcullis::session::event::Fact;
 use portcullis::session::event::Farewell;
 use portcullis::session::event::HoldEnd;
@@ -196,6 +199,8 @@ impl Builder {
             "rcpthosts" => self.policy.local = Some(LocalDomains::parse("rcpthosts".into(), value.as_bytes())),
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
+            "throttle_count" if value == "mails" => self.policy.throttles[0].count = Count::Mails,
+            "throttle_count" if value == "bytes" => self.policy.throttles[0].count = Count::Bytes,
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
@@ -278,6 +283,8 @@ pub struct Player {
     scene: Scene,
     state: State,
     claims: Claims,
+    /// Of connections whose end nobody has told yet.
+    earlier: Vec<Claims>,
     /// What is said to the client does not get there.
     unwritten: bool,
     clock: Arc<Virtual>,
@@ -300,13 +307,19 @@ impl Player {
         let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
         let began = Instant::now();
         let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
-        let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let peer = Peer {
+            client: (scene.client, 40000).into(),
+            local: "127.0.0.1:25".parse().unwrap(),
+            host: None,
+            is_proxied: false,
+        };
         let session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         Self {
             session,
             scene,
             state: State::in_memory(Seed::new([7; 16]), clock.clone()),
             claims: Claims::default(),
+            earlier: Vec::new(),
             unwritten: false,
             clock,
             began,
@@ -362,11 +375,13 @@ impl Player {
             "H" => self.session.handle_hold(Err(HoldEnd::Broken), now),
             "K" => self.session.handle_kill(now),
             "L" => {
-                self.session.handle_farewell(match rest {
-                    "heard" => Farewell::Heard,
-                    "ended" => Farewell::Ended,
-                    _ => Farewell::Lost,
-                });
+                let end = match rest.rsplit(' ').next() {
+                    Some("fin") => ClientEnd::Fin,
+                    Some("reset") => ClientEnd::Reset,
+                    _ => ClientEnd::Open,
+                };
+                let acknowledged = !rest.starts_with("lost");
+                self.session.handle_farewell(Farewell { acknowledged, heard: rest.starts_with("heard"), end });
             }
             "N" => return self.reconnect(rest),
             "U" => self.unwritten = rest != "no",
@@ -382,10 +397,16 @@ impl Player {
     /// Another connection, from this client or another.
     fn reconnect(&mut self, client: &str) {
         let client = if client.is_empty() { self.scene.client } else { client.parse().unwrap() };
-        let peer = Peer { client: (client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let peer = Peer {
+            client: (client, 40000).into(),
+            local: "127.0.0.1:25".parse().unwrap(),
+            host: None,
+            is_proxied: false,
+        };
         let now = self.now();
         self.session = Session::new("S".into(), self.scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
-        (self.ended, self.unwritten, self.claims) = (false, false, Claims::default());
+        self.earlier.push(std::mem::take(&mut self.claims));
+        (self.ended, self.unwritten) = (false, false);
         self.input.clear();
         self.replies.clear();
         self.session.handle_offer(self.scene.offer.clone(), true);

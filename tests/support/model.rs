@@ -11,6 +11,7 @@ use portcullis::front::answers::Claims;
 use portcullis::policy::key::Seed;
 use portcullis::session::Session;
 use portcullis::session::event::BackendEnd;
+use portcullis::session::event::ClientEnd;
 use portcullis::session::event::Farewell;
 use portcullis::session::event::Now;
 use portcullis::session::event::Output;
@@ -24,9 +25,11 @@ use crate::support::dialog::Scene;
 pub enum Fate {
     /// Hears the reply and says QUIT.
     Takes,
-    /// Has said QUIT behind the dot, and closes in order when it has heard.
+    /// Hears the reply, and closes without another word.
+    TakesAndCloses,
+    /// Has said QUIT behind the dot, and closes when it has heard, before our own last word.
     TakesPipelined,
-    /// Gets the reply, and closes without another word.
+    /// Gets the reply, and closes without having read it: a reset.
     ClosesUnread,
     /// Resets before the reply is written.
     ResetsAtReply,
@@ -85,7 +88,12 @@ impl<'a> Conversation<'a> {
     /// Up to the dot; further when no backend is asked.
     pub fn begin(scene: &Scene, state: &'a State, message: Message, fate: Fate, word: Word) -> Self {
         let began = Instant::now();
-        let peer = Peer { client: (scene.client, 40000).into(), local: "127.0.0.1:25".parse().unwrap(), host: None };
+        let peer = Peer {
+            client: (scene.client, 40000).into(),
+            local: "127.0.0.1:25".parse().unwrap(),
+            host: None,
+            is_proxied: false,
+        };
         let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
         let mut session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         session.start(scene.admission, Duration::ZERO, None, now);
@@ -128,7 +136,7 @@ impl<'a> Conversation<'a> {
             }
             Fate::ResetsAtReply => self.listens = false,
             Fate::HalfCloses => self.session.handle_client_end(&mut BytesMut::new(), now),
-            Fate::Takes | Fate::TakesPipelined | Fate::ClosesUnread => {}
+            Fate::Takes | Fate::TakesAndCloses | Fate::TakesPipelined | Fate::ClosesUnread => {}
         }
         self.drain();
     }
@@ -163,23 +171,24 @@ impl<'a> Conversation<'a> {
             Fate::Takes => {
                 self.session.handle_client_heard();
                 self.client("QUIT\r\n");
-                Farewell::Ended
+                Farewell { acknowledged: true, heard: false, end: ClientEnd::Fin }
             }
-            Fate::TakesPipelined => Farewell::Ended,
-            Fate::ClosesUnread | Fate::HalfCloses => {
+            Fate::TakesPipelined => Farewell { acknowledged: true, heard: false, end: ClientEnd::Reset },
+            Fate::TakesAndCloses | Fate::HalfCloses => {
                 self.session.handle_client_end(&mut BytesMut::new(), now);
-                Farewell::Ended
+                Farewell { acknowledged: true, heard: false, end: ClientEnd::Fin }
             }
-            Fate::ResetsAfterDot | Fate::ResetsAtReply | Fate::ResetsInBody => {
+            Fate::ClosesUnread | Fate::ResetsAfterDot | Fate::ResetsAtReply | Fate::ResetsInBody => {
                 self.session.handle_client_reset(now);
-                Farewell::Lost
+                let acknowledged = fate == Fate::ClosesUnread;
+                Farewell { acknowledged, heard: false, end: ClientEnd::Reset }
             }
         };
         self.drain();
         assert!(self.session.is_over(), "a session that does not end: {fate:?}");
         self.session.handle_farewell(farewell);
         self.drain();
-        told && matches!(fate, Fate::Takes | Fate::TakesPipelined)
+        told && matches!(fate, Fate::Takes | Fate::TakesAndCloses | Fate::TakesPipelined | Fate::HalfCloses)
     }
 
     /// The first reply behind 354.
@@ -294,6 +303,8 @@ impl Message {
     /// Whole, without its dot.
     fn text(self) -> String {
         let Self { number, .. } = self;
-        format!("Message-ID: <{number}@sender.example>\r\nSubject: {number}\r\n\r\ntext of {number}\r\n")
+        format!(
+            "Message-ID: <{number}@sender.example>\r\nDate: Mon, 23 Nov 2026 00:58:45 +0000\r\nSubject: {number}\r\n\r\ntext of {number}\r\n"
+        )
     }
 }

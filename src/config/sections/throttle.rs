@@ -38,20 +38,20 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
             .findings()
             .fault(section.key_at("per"), "throttle.per is empty; write per = [\"client-net\", \"sender\"]");
     }
-    let (name, count, per) = (name?, count?.value, per?);
+    let (name, count, per) = (name?, count?, per?);
     // A limit that cannot be read must not hide what else is wrong.
     let readable = limit.is_some();
     let limit = limit.map_or(Rate { amount: 1, period: DAY }, |limit| limit.value);
     let throttle = Throttle {
         name: name.value.into(),
-        count,
+        count: count.value,
         per,
         only,
         except,
         cells: limit.amount,
         period: limit.period,
         burst: burst.map_or(limit.amount, |burst| burst.value),
-        action: action.map_or(Action::Defer, |action| action.value),
+        action: action.map_or_else(|| default_action(count.value), |action| action.value),
         block,
         escalate,
         shadow,
@@ -60,6 +60,11 @@ pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {
         section.findings().fault(section.key_at("per"), what);
     }
     readable.then_some((throttle, name.at))
+}
+
+/// A refusal that is due cannot be deferred: the connection ends behind it.
+fn default_action(count: Count) -> Action {
+    if count.is_of_refusals() { Action::Disconnect } else { Action::Defer }
 }
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -107,7 +112,7 @@ fn names<T: Copy + PartialEq + Debug>(
 fn missing(section: &Section<'_>) {
     let examples = [
         ("name", "name = \"retrying-sender\""),
-        ("count", "count = \"rejections\""),
+        ("count", "count = \"retries\""),
         ("per", "per = [\"client-net\", \"sender\"]"),
         ("limit", "limit = \"12/day\""),
     ];
@@ -144,13 +149,14 @@ fn block(section: &mut Section<'_>, action: Option<Action>) -> BlockLength {
     })
 }
 
-const COUNTS: [(&str, Count); 6] = [
+const COUNTS: [(&str, Count); 7] = [
     ("connections", Count::Connections),
     ("mails", Count::Mails),
     ("recipients", Count::Recipients),
     ("messages", Count::Messages),
     ("bytes", Count::Bytes),
     ("rejections", Count::Rejections),
+    ("retries", Count::Retries),
 ];
 
 const PARTS: [(&str, Part); 7] = [

@@ -26,6 +26,7 @@ use crate::front::condition::Condition;
 use crate::front::exchange::Done;
 use crate::front::linger;
 use crate::front::linger::Manner;
+use crate::front::linger::Parting;
 use crate::front::outbox::Outbox;
 use crate::front::services::Services;
 use crate::front::stream::ClientStream;
@@ -156,24 +157,34 @@ impl Driver {
                 }
             }
         }
+        self.part().await;
+    }
+
+    /// The connection's end. The claims of messages are settled before the last octets of the client are waited for.
+    async fn part(mut self: Box<Self>) {
         (self.hold, self.backend) = (None, Backend::Closed);
-        let farewell = match self.client.take() {
+        let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
+        let manner = match () {
+            () if self.unwelcome => Manner::Brief,
+            () if has_quit && !awaits && self.input.is_empty() => Manner::InOrder,
+            () => Manner::Lingering,
+        };
+        let (farewell, rest) = match self.client.take() {
             Some(client) => {
-                let owed = std::mem::take(&mut self.owed);
-                let manner = match () {
-                    () if self.unwelcome => Manner::Unwelcome,
-                    () if self.session.has_quit_in_order() && self.input.is_empty() => Manner::InOrder,
-                    () => Manner::Lingering,
-                };
-                Box::pin(linger::close(client, owed, self.client_ended, manner)).await
+                let (owed, parting) = (std::mem::take(&mut self.owed), Parting { manner, awaits, has_quit });
+                Box::pin(linger::part(client, owed, parting)).await
             }
-            None => Farewell::Lost,
+            None => (Farewell::default(), None),
         };
         self.session.handle_farewell(farewell);
         while let Some(output) = self.session.poll_output() {
             if let Output::Tell(fact) = output {
                 self.tell_outside(fact);
             }
+        }
+        drop(self);
+        if let Some(client) = rest {
+            Box::pin(linger::read_on(client, manner)).await;
         }
     }
 

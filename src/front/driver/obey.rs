@@ -33,7 +33,7 @@ impl Driver {
     }
 
     pub(super) fn open_backend(&mut self, anew: bool, environment: Environment, helo: String) {
-        let Peer { client, local, host } = self.session.peer().clone();
+        let Peer { client, local, host, .. } = self.session.peer().clone();
         let visitor = Visitor { client, local, host, helo, environment };
         let services = self.services.clone();
         self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor, anew).await }));

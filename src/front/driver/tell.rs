@@ -1,5 +1,7 @@
 //! What happened, told to the session.
 
+use std::io;
+
 use crate::backend::Connection;
 use crate::backend::OpenFault;
 use crate::front::condition::Condition;
@@ -9,6 +11,8 @@ use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::driver::Link;
 use crate::front::exchange::Done;
+use crate::front::stream::ClientStream;
+use crate::front::tcp;
 use crate::hold::Filled;
 use crate::session::event::BackendEnd;
 
@@ -63,9 +67,11 @@ impl Driver {
     fn client_did(&mut self, done: Done) {
         match done {
             Done::Read(Ok(0)) => self.client_ended = true,
+            // Under TLS: many end TCP without a word of TLS about it.
+            Done::Read(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.client_ended = true,
             Done::Read(Ok(octets)) => {
                 self.heard = octets;
-                self.session.handle_client_heard();
+                self.note_heard();
             }
             Done::Written { result: Ok(_), flushed } => {
                 self.flushed = flushed;
@@ -82,6 +88,14 @@ impl Driver {
                 self.input.clear();
                 self.session.handle_client_reset(self.now);
             }
+        }
+    }
+
+    /// A command shows that the reply before it was taken, unless it was sent before that had come.
+    fn note_heard(&mut self) {
+        let acknowledges = || self.client.as_ref().and_then(ClientStream::tcp).is_none_or(tcp::is_acknowledged);
+        if self.session.awaits_farewell() && acknowledges() {
+            self.session.handle_client_heard();
         }
     }
 

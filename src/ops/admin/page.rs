@@ -26,8 +26,19 @@ pub(super) fn page(parts: &Parts) -> String {
     ];
     table(&mut body, "Now", &[], now.map(|(name, value)| vec![name.to_owned(), value.to_string()]));
     let storms = status.storms.iter().map(storm);
-    let heads =
-        ["storm", "for", "copies", "absorbed", "refused", "deferred", "octets spared", "of the wire", "last by"];
+    let heads = [
+        "storm",
+        "for",
+        "copies",
+        "absorbed",
+        "refused",
+        "deferred",
+        "delivered",
+        "similar",
+        "octets spared",
+        "of the wire",
+        "last by",
+    ];
     table(&mut body, "Storms", &heads, storms);
     let rates = [("last minute", &status.rates.minute), ("last hour", &status.rates.hour)];
     let heads = ["", "connections", "accepted", "absorbed", "deferred", "refused", "octets"];
@@ -47,8 +58,10 @@ pub(super) fn page(parts: &Parts) -> String {
 }
 
 fn storm(storm: &Storm) -> Vec<String> {
-    let Storm { key, recipients, copies, absorbed, refused, deferred, bytes_spared, wire_spared, reason, .. } = storm;
-    let numbers = [copies, absorbed, refused, deferred, bytes_spared, wire_spared].map(u64::to_string);
+    let Storm { key, recipients, copies, absorbed, refused, deferred, delivered, similar, .. } = storm;
+    let Storm { bytes_spared, wire_spared, reason, .. } = storm;
+    let numbers =
+        [copies, absorbed, refused, deferred, delivered, similar, bytes_spared, wire_spared].map(u64::to_string);
     let mut row = vec![key.clone(), recipients.clone()];
     row.extend(numbers);
     row.push((*reason).to_owned());
