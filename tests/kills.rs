@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::sync::Condvar;
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -30,12 +31,15 @@ use proxy::Site;
 use support::house::House;
 
 const MESSAGES: usize = 1000;
+/// Each try of a message has the same.
+static DATE: OnceLock<String> = OnceLock::new();
 
 /// The code of the last reply; an error when the connection broke before it.
 fn send(address: SocketAddr, id: usize) -> io::Result<bool> {
     let mut stream = BufReader::new(TcpStream::connect(address)?);
     stream.get_ref().set_read_timeout(Some(LONG))?;
-    let message = format!("Message-ID: <{id}@kills.example>\r\n\r\ntext of {id}\r\n.\r\n");
+    let date = DATE.get_or_init(|| jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap());
+    let message = format!("Message-ID: <{id}@kills.example>\r\nDate: {date}\r\n\r\ntext of {id}\r\n.\r\n");
     let steps = [
         "",
         "EHLO c.example\r\n",
