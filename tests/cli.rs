@@ -380,16 +380,22 @@ fn the_drill_tells_what_the_incident_would_do() {
     let rows: Value = serde_json::from_str(&outcome.out).unwrap();
     // Delivered, and refused, of twelve copies.
     for (index, scenario, delivered, rejected) in
-        [(0, "acknowledgement lost", 1, 5), (1, "acknowledged", 3, 9), (2, "forward loop", 4, 8)]
+        [(0, "acknowledgement lost", 1, 0), (1, "acknowledged", 3, 9), (2, "forward loop", 4, 8)]
     {
-        let row = &rows[index];
+        let row = &rows["incident"][index];
         assert_eq!((row["scenario"].as_str().unwrap(), row["copies"].as_u64().unwrap()), (scenario, 12));
         assert_eq!((row["delivered"].as_u64(), row["rejected"].as_u64()), (Some(delivered), Some(rejected)), "{row}");
+    }
+    let habits = rows["honest"].as_array().unwrap();
+    assert_eq!(habits.len(), 20);
+    for row in habits {
+        assert!(row["sent"].as_u64() > Some(0) && row["sent"] == row["delivered"], "{row}");
+        assert_eq!(row["delivered"], row["delivered_without"], "{row}");
     }
     assert_eq!(site.mails(), 0, "nothing is delivered");
     assert!(!site.path("portcullis-state.redb").exists(), "no state is touched");
     let table = site.run(&["drill", "--copies", "1", "--size", "1kB"]).out;
-    assert!(table.starts_with("scenario ") && table.lines().count() == 4, "{table}");
+    assert!(table.starts_with("scenario ") && table.lines().count() == 4 + 2 + 20, "{table}");
     let far = site.run(&["drill", "--against", "192.0.2.1:25"]);
     assert!(far.code == 64 && far.err.contains("--force"), "{far:?}");
 }

@@ -1,4 +1,5 @@
-//! `drill`: the incident against a throwaway instance of the configuration, or another server; printed as a table.
+//! `drill`: the incident and honest traffic against a throwaway instance of the configuration, or the incident against
+//! another server; printed as tables.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use crate::cli::count;
 use crate::cli::print;
 use crate::config::units;
 use crate::ops::drill;
+use crate::ops::drill::HonestRow;
 use crate::ops::drill::Plan;
 use crate::ops::drill::Row;
 
@@ -23,6 +25,9 @@ use crate::ops::drill::Row;
 /// acknowledged, once coming back from a forward with a hop more. The instance has a port of its own and a backend that
 /// counts and forgets; tcprules, rcpthosts and TLS are left out, because the sender is on this host. Nothing is
 /// delivered, and a running proxy is not touched. The sender ignores every refusal.
+///
+/// Then twenty habits of honest senders that look like a storm: all that they send has to arrive, as it does without the
+/// proxy. The exit code is 1 where something does not.
 #[derive(Args, Debug)]
 pub(super) struct Drill {
     #[command(flatten)]
@@ -55,13 +60,17 @@ impl Drill {
         }
         let plan = Plan { copies: self.copies, size: usize::try_from(self.size).unwrap_or(usize::MAX) };
         let bar = match std::io::stderr().is_terminal() {
-            true => ProgressBar::new(drill::steps(plan)),
+            true => ProgressBar::new(drill::steps(plan) + drill::habits()),
             false => ProgressBar::hidden(),
         };
         let progress = || bar.inc(1);
         let rows = match self.against {
-            Some(address) => drill::against(address, plan, &progress),
-            None => drill::against_ourselves(|| self.source.origin(&[], None).assemble().ok(), plan, &progress),
+            Some(address) => drill::against(address, plan, &progress).map(|rows| (rows, Vec::new())),
+            None => {
+                let assembly = || self.source.origin(&[], None).assemble().ok();
+                let incident = drill::against_ourselves(assembly, plan, &progress);
+                incident.and_then(|rows| Ok((rows, drill::honest(assembly, &progress)?)))
+            }
         };
         bar.finish_and_clear();
         match rows {
@@ -69,15 +78,19 @@ impl Drill {
                 eprintln!("{what}");
                 ExitCode::FAILURE
             }
-            Ok(rows) => {
-                if self.json {
-                    print(&json!(rows).to_string())
-                } else {
-                    print_table(&rows)
-                }
-                ExitCode::SUCCESS
-            }
+            Ok((incident, honest)) => self.tell(&incident, &honest),
         }
+    }
+
+    fn tell(&self, incident: &[Row], honest: &[HonestRow]) -> ExitCode {
+        if self.json {
+            print(&json!({ "incident": incident, "honest": honest }).to_string());
+        } else {
+            print_table(incident);
+            print_honest(honest);
+        }
+        let harmed = honest.iter().any(|row| row.delivered < row.sent.min(row.delivered_without));
+        if harmed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
@@ -99,5 +112,17 @@ fn print_table(rows: &[Row]) {
             number(row.backend_sessions),
             cpu,
         ));
+    }
+}
+
+/// Nothing at all where no habit was played.
+fn print_honest(rows: &[HonestRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    print("");
+    print("honest traffic                       sent  delivered  without the proxy");
+    for HonestRow { habit, sent, delivered, delivered_without } in rows {
+        print(&format!("{habit:<36} {sent:>4} {delivered:>10} {delivered_without:>18}"));
     }
 }

@@ -5,3 +5,4 @@ pub mod client;
 pub mod dialog;
 pub mod house;
 pub mod model;
+pub mod post;

@@ -1,7 +1,10 @@
-//! The incident, played against a throwaway instance of a configuration: its own port, state in memory, a clock that is
-//! moved on by hand, and a backend that counts what it gets and forgets it. Nothing of the running proxy is touched.
+//! The incident, and then honest traffic, played against a throwaway instance of a configuration: its own port, state in
+//! memory, a clock that is moved on by hand, and a backend that counts what it gets and forgets it. Nothing of the running
+//! proxy is touched.
 
 mod client;
+mod habits;
+mod letters;
 mod sink;
 
 use std::io;
@@ -10,6 +13,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -18,17 +22,22 @@ use crate::backend::Target;
 use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::accept::Door;
+use crate::front::clock;
 use crate::front::workers::Threads;
 use crate::front::workers::Workers;
 use crate::hold::Holds;
 use crate::ops::assemble::Assembly;
-use crate::ops::drill::client::Copy;
 use crate::ops::drill::client::Outcome;
+use crate::ops::drill::habits::Course;
+use crate::ops::drill::habits::HABITS;
+use crate::ops::drill::habits::Habit;
+use crate::ops::drill::letters::newsletter;
 use crate::ops::drill::sink::Sink;
 use crate::policy::client::ClientRules;
 use crate::policy::key::Seed;
 use crate::report::Reports;
 use crate::session::Snapshot;
+use crate::store::clock::Clock;
 use crate::store::clock::Virtual;
 use crate::store::state::State;
 
@@ -66,6 +75,19 @@ pub struct Row {
     pub cpu_seconds: Option<f64>,
 }
 
+/// One row of the second table: what an honest sender's habit comes to.
+#[derive(Debug, Serialize)]
+pub struct HonestRow {
+    /// What people would call it.
+    pub habit: &'static str,
+    /// Messages that were meant to arrive.
+    pub sent: u32,
+    /// That did.
+    pub delivered: u32,
+    /// That did where the same was said to the backend without us.
+    pub delivered_without: u32,
+}
+
 /// How the sender takes the answer.
 const SCENARIOS: [&str; 3] = ["acknowledgement lost", "acknowledged", "forward loop"];
 
@@ -82,7 +104,8 @@ pub fn against_ourselves(
     for scenario in SCENARIOS {
         let assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
         let instance = Instance::start(assembly)?;
-        let mut row = play(scenario, instance.address, plan, progress, &|| instance.clock.advance(BETWEEN))?;
+        let pass = || instance.clock.advance(BETWEEN);
+        let mut row = play(scenario, instance.address, plan, instance.began, progress, &pass)?;
         let (messages, octets, sessions) = instance.sink.counts();
         (row.delivered, row.queue_bytes, row.backend_sessions) = (Some(messages), octets, Some(sessions));
         row.cpu_seconds = cpu_seconds();
@@ -97,7 +120,39 @@ pub fn against_ourselves(
 /// # Errors
 /// It does not answer.
 pub fn against(address: SocketAddr, plan: Plan, progress: &dyn Fn()) -> Result<Vec<Row>, String> {
-    SCENARIOS.iter().map(|scenario| play(scenario, address, plan, progress, &|| {})).collect()
+    let now = clock::now().wall;
+    SCENARIOS.iter().map(|scenario| play(scenario, address, plan, now, progress, &|| {})).collect()
+}
+
+/// Plays honest habits against a throwaway instance, and against its backend alone. `progress` is told after each habit.
+///
+/// # Errors
+/// The instance cannot be started, or does not answer.
+pub fn honest(assembly: impl FnOnce() -> Option<Assembly>, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
+    let mut assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
+    // What is too large is sent whole: that need not take long.
+    let limit = usize::try_from(HONEST_LIMIT).unwrap_or(usize::MAX);
+    if let Some(snapshot) = Arc::get_mut(&mut assembly.snapshot) {
+        let size = &mut snapshot.policy.size;
+        size.limit = Some(size.limit.filter(|limit| *limit > 0).map_or(HONEST_LIMIT, |limit| limit.min(HONEST_LIMIT)));
+    }
+    let instance = Instance::start(assembly)?;
+    let pass = |time: Duration| instance.clock.advance(time);
+    let mut rows = Vec::new();
+    for Habit { name, play } in HABITS {
+        let began = Timestamp::from_nanosecond(instance.clock.now().into()).unwrap_or(instance.began);
+        let delivered = |address: SocketAddr, pass: &dyn Fn(Duration)| {
+            let before = instance.sink.honest();
+            let sent = play(&Course { address, began, limit, pass }).map_err(|error| format!("{name}: {error}"))?;
+            Ok::<_, String>((sent, instance.sink.honest() - before))
+        };
+        let (sent, with_us) = delivered(instance.address, &pass)?;
+        let (_, without) = delivered(instance.sink.address, &|_| {})?;
+        rows.push(HonestRow { habit: name, sent, delivered: with_us, delivered_without: without });
+        progress();
+    }
+    instance.stop();
+    Ok(rows)
 }
 
 /// Scenarios and copies of a plan, for whoever shows progress.
@@ -105,18 +160,24 @@ pub fn steps(plan: Plan) -> u64 {
     SCENARIOS.len() as u64 * u64::from(plan.copies)
 }
 
+/// Habits that are played.
+pub fn habits() -> u64 {
+    HABITS.len() as u64
+}
+
 fn play(
     scenario: &'static str,
     address: SocketAddr,
     plan: Plan,
+    date: Timestamp,
     progress: &dyn Fn(),
     pass: &dyn Fn(),
 ) -> Result<Row, String> {
     let mut row = Row { scenario, ..Row::default() };
     let mut hops = 0;
     for _ in 0..plan.copies {
-        let copy = Copy { size: plan.size, hops, takes: scenario != SCENARIOS[0] };
-        let (outcome, wire) = client::send(address, copy).map_err(|error| format!("{address}: {error}"))?;
+        let letter = newsletter(plan.size, hops, scenario != SCENARIOS[0], date);
+        let (outcome, wire) = client::send(address, &letter).map_err(|error| format!("{address}: {error}"))?;
         row.copies += 1;
         row.wire_bytes += wire;
         match outcome {
@@ -138,6 +199,8 @@ fn play(
 struct Instance {
     address: SocketAddr,
     clock: Arc<Virtual>,
+    /// What the clock said at first.
+    began: Timestamp,
     sink: Sink,
     threads: Threads,
     _publish: watch::Sender<Arc<Snapshot>>,
@@ -156,8 +219,10 @@ impl Instance {
         config.front.proxy_protocol_from.clear();
         config.front.greet_delay = Duration::ZERO;
         config.backend.target = Target::Tcp(sink.address.to_string());
-        let (workers, threads) = Workers::start(2, THREADS).map_err(fault)?;
-        let clock = Arc::new(Virtual::new(START));
+        // One, so that it has seen how a client ended before it hears the next one's dot.
+        let (workers, threads) = Workers::start(1, THREADS).map_err(fault)?;
+        let began = clock::now().wall;
+        let clock = Arc::new(Virtual::new(u64::try_from(began.as_nanosecond()).unwrap_or_default()));
         let (publish, snapshot) = watch::channel(Arc::new(snapshot));
         let services = Arc::new(Services {
             backends: Backends::new(config.backend),
@@ -171,7 +236,7 @@ impl Instance {
         let settings = watch::channel(Arc::new(config.front)).1;
         let door = Door::new(workers, services, settings, watch::channel(None).1);
         let address = listen(&door).map_err(fault)?;
-        Ok(Self { address, clock, sink, threads, _publish: publish })
+        Ok(Self { address, clock, began, sink, threads, _publish: publish })
     }
 
     fn stop(self) {
@@ -203,4 +268,5 @@ fn cpu_seconds() -> Option<f64> {
 
 const THREADS: &str = "drill-proxy";
 const BETWEEN: Duration = Duration::from_mins(20);
-const START: u64 = 1_795_395_525_000_000_000;
+/// Octets of the largest message of honest traffic that passes.
+const HONEST_LIMIT: u64 = 1_000_000;

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::front::workers::Threads;
 use crate::front::workers::Workers;
+use crate::ops::drill::letters::HONEST;
 
 pub(super) struct Sink {
     pub(super) address: SocketAddr,
@@ -27,6 +28,7 @@ pub(super) struct Sink {
 #[derive(Default)]
 struct Counts {
     messages: AtomicU32,
+    honest: AtomicU32,
     octets: AtomicU64,
     sessions: AtomicU32,
 }
@@ -43,8 +45,13 @@ impl Sink {
 
     /// Messages, their octets, sessions.
     pub(super) fn counts(&self) -> (u32, u64, u32) {
-        let Counts { messages, octets, sessions } = &*self.counts;
+        let Counts { messages, octets, sessions, .. } = &*self.counts;
         (messages.load(Ordering::Relaxed), octets.load(Ordering::Relaxed), sessions.load(Ordering::Relaxed))
+    }
+
+    /// Messages that say that they are honest.
+    pub(super) fn honest(&self) -> u32 {
+        self.counts.honest.load(Ordering::Relaxed)
     }
 
     pub(super) fn stop(self) {
@@ -74,8 +81,9 @@ async fn serve(mut stream: TcpStream, counts: Arc<Counts>) -> io::Result<()> {
             b"EHLO" => b"250-drill\r\n250-8BITMIME\r\n250 SIZE 0\r\n",
             b"DATA" => {
                 stream.write_all(b"354 go\r\n").await?;
-                let octets = body(&mut stream, &mut input).await?;
+                let (octets, is_honest) = body(&mut stream, &mut input).await?;
                 counts.messages.fetch_add(1, Ordering::Relaxed);
+                counts.honest.fetch_add(u32::from(is_honest), Ordering::Relaxed);
                 counts.octets.fetch_add(octets, Ordering::Relaxed);
                 b"250 counted\r\n"
             }
@@ -85,13 +93,14 @@ async fn serve(mut stream: TcpStream, counts: Arc<Counts>) -> io::Result<()> {
     }
 }
 
-/// To the dot; the octets before it.
-async fn body(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<u64> {
-    let mut octets = 0;
+/// To the dot; the octets before it, and whether the first field is that of an honest message (behind our own).
+async fn body(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<(u64, bool)> {
+    let (mut octets, mut is_honest) = (0, false);
     loop {
+        is_honest |= octets < HEAD && memchr::memmem::find(input, HONEST.as_bytes()).is_some();
         if let Some(end) = memchr::memmem::find(input, b"\r\n.\r\n") {
             input.advance(end + 5);
-            return Ok(octets + end as u64 + 2);
+            return Ok((octets + end as u64 + 2, is_honest));
         }
         let judged = input.len().saturating_sub(4);
         input.advance(judged);
@@ -104,3 +113,5 @@ async fn body(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<u64> {
 }
 
 const AT_ONCE: usize = 256 * 1024;
+/// Octets of a message in which its first field is looked for.
+const HEAD: u64 = 2048;
