@@ -25,6 +25,7 @@ use crate::policy::list::Dialect;
 use crate::policy::list::ListFault;
 use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
+use crate::policy::throttle::Throttle;
 use crate::qmail::load;
 use crate::qmail::load::Lists;
 use crate::session::Snapshot;
@@ -203,7 +204,7 @@ fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
         clients: lists.clients,
         variables: Arc::new(variables),
         size,
-        throttles: config.throttles.clone(),
+        throttles: Throttle::with_shares(config.throttles.clone()),
         repeat: config.repeat,
         hops: config.hops,
     };

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::ops::explain::Message;
 use crate::policy::block::Suspect;
+use crate::policy::familiar::familiar_key;
 use crate::policy::repeat;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Probe;
@@ -154,6 +155,10 @@ fn over_limit(
             return None;
         }
         let wait = state.throttles.test(throttle, key, throttle.cost(size)).err()?;
+        let familiar = subject.recipient.filter(|_| throttle.is_shared());
+        if familiar.is_some_and(|it| state.is_familiar(familiar_key(&state.seed, subject.client, it))) {
+            return None;
+        }
         Some(if blocks { found(throttle.block.first, true) } else { found(wait, false) })
     })
 }

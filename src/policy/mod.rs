@@ -7,6 +7,7 @@ pub mod entries;
 pub mod environment;
 pub mod escalation;
 pub mod extended;
+pub mod familiar;
 pub mod fingerprint;
 pub mod hops;
 mod impossible;

@@ -193,6 +193,11 @@ impl Throttle {
         self.per.iter().any(|part| matches!(part, Part::Recipient | Part::RecipientDomain))
     }
 
+    /// Whether the key has the client in it.
+    pub fn has_client(&self) -> bool {
+        self.per.iter().any(|part| matches!(part, Part::Client | Part::ClientNet))
+    }
+
     /// How it is asked at this stage; none where it is not (DESIGN, "Throttles"). What counts refusals never keeps out what is
     /// not refused anyway, unless an operator has told it to block.
     pub fn probed_at(&self, stage: Stage) -> Option<Probe> {

@@ -315,6 +315,7 @@ impl Session {
             let mut charges = self.charges(snapshot, Count::Messages, 1, sender, &recipients);
             charges.extend(self.charges_of_octets(&transaction, arrived.size, &recipients));
             self.charge(snapshot, charges);
+            self.delivered(snapshot, &recipients);
         }
         self.output.push_back(Output::HoldDrop);
         self.state = State::Command;

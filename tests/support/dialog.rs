@@ -153,6 +153,11 @@ impl Builder {
             "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
             "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
             "bare_newline_exempt" => self.settings.bare_newline_exempt_relay_client = true,
+            // The budget of null senders, all of it at once.
+            "bounces" => {
+                let bounces = &mut self.policy.throttles[1];
+                (bounces.cells, bounces.burst) = (value.parse().unwrap(), value.parse().unwrap());
+            }
             "cap" => {
                 let (limit, who) = value.split_once(' ').unwrap();
                 let text = who.replace(' ', "\n");
@@ -235,6 +240,7 @@ impl Builder {
 
     fn build(mut self) -> Scene {
         self.policy.variables = Arc::new(Variables::new(self.variables));
+        self.policy.throttles = Throttle::with_shares(self.policy.throttles);
         Scene {
             snapshot: Arc::new(Snapshot { policy: self.policy, settings: self.settings }),
             client: self.client,
