@@ -369,6 +369,13 @@ mod tests {
             ("letter case of HELO", Part::Helo, who("::1"), Who { helo: "MX.Example", ..who("::1") }, true),
             ("letter case of a sender", Part::Sender, who("::1"), Who { sender: "A@EXAMPLE.org", ..who("::1") }, true),
             ("two senders are two", Part::Sender, who("::1"), Who { sender: "b@example.org", ..who("::1") }, false),
+            (
+                "no domain is not the null sender",
+                Part::SenderDomain,
+                Who { sender: "root", ..who("::1") },
+                { Who { sender: "", ..who("::1") } },
+                false,
+            ),
             ("null is not a sender", Part::Sender, who("::1"), Who { sender: "", ..who("::1") }, false),
             ("of one domain", Part::SenderDomain, who("::1"), Who { sender: "b@example.org", ..who("::1") }, true),
             ("two recipients", Part::Recipient, who("::1"), Who { recipient: "s@example.net", ..who("::1") }, false),

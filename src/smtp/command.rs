@@ -2,12 +2,14 @@
 //! written again from the value, so that the backend reads what we judged. Must not know the session's state: whether a
 //! command may come now, and whether a parameter was offered, is the session's to say.
 //!
-//! Deviations from the RFC: white space at the end of a line, blanks after the colon of MAIL and RCPT and more than one
-//! blank before a parameter are tolerated. Control octets are refused wherever they stand, also in quoted strings.
+//! Deviations from the RFC: white space at the end of a line, blanks after the colon of MAIL and RCPT, an address without its
+//! brackets where no bracket stands in the line at all, and more than one blank before a parameter are tolerated. Control
+//! octets are refused wherever they stand, also in quoted strings.
 
 use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
+use memchr::memchr2;
 use nom::IResult;
 use nom::Parser;
 use nom::bytes::complete::tag_no_case;
@@ -17,6 +19,7 @@ use nom::bytes::complete::take_while1;
 use nom::character::complete::char;
 use nom::character::complete::space0;
 use nom::combinator::all_consuming;
+use nom::combinator::map;
 use nom::combinator::opt;
 use nom::sequence::pair;
 use nom::sequence::preceded;
@@ -24,7 +27,8 @@ use nom::sequence::terminated;
 
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
-use crate::smtp::address::forward_path;
+use crate::smtp::address::bare_path;
+use crate::smtp::address::path;
 use crate::smtp::address::reverse_path;
 pub use crate::smtp::parameter::Parameter;
 use crate::smtp::parameter::before_blank;
@@ -185,7 +189,7 @@ impl Body {
 /// RCPT: one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rcpt {
-    /// `Postmaster` may come without a domain.
+    /// May come without a domain.
     pub recipient: Address,
     /// In the client's order.
     pub parameters: Vec<Parameter>,
@@ -268,7 +272,11 @@ fn client_name(arguments: &[u8]) -> Option<Bytes> {
 
 fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
     let (input, _) = behind_colon("FROM:", arguments).map_err(|_| CommandFault::Argument("MAIL FROM:<address>"))?;
-    let (input, sender) = before_blank(reverse_path).parse(input).map_err(|_| CommandFault::SenderSyntax)?;
+    let (input, sender) = match has_brackets(input) {
+        true => before_blank(reverse_path).parse(input),
+        false => before_blank(map(bare_path, ReversePath::Address)).parse(input),
+    }
+    .map_err(|_| CommandFault::SenderSyntax)?;
     let mut mail = Mail { sender, size: None, body: None, smtputf8: false, auth: None, others: Vec::new() };
     for parameter in parameters(input).map_err(CommandFault::BadParameter)? {
         mail.take(parameter)?;
@@ -281,7 +289,11 @@ fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
 
 fn rcpt(arguments: &[u8]) -> Result<Command, CommandFault> {
     let (input, _) = behind_colon("TO:", arguments).map_err(|_| CommandFault::Argument("RCPT TO:<address>"))?;
-    let (input, recipient) = before_blank(forward_path).parse(input).map_err(|_| CommandFault::RecipientSyntax)?;
+    let (input, recipient) = match has_brackets(input) {
+        true => before_blank(path).parse(input),
+        false => before_blank(bare_path).parse(input),
+    }
+    .map_err(|_| CommandFault::RecipientSyntax)?;
     Ok(Command::Rcpt(Rcpt { recipient, parameters: parameters(input).map_err(CommandFault::BadParameter)? }))
 }
 
@@ -295,6 +307,11 @@ fn alone(command: Command, arguments: &[u8]) -> Result<Command, CommandFault> {
 
 fn behind_colon<'a>(keyword: &str, input: &'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
     terminated(tag_no_case(keyword), space0).parse(input)
+}
+
+/// With brackets anywhere in the line servers disagree about which of its words is the address.
+fn has_brackets(input: &[u8]) -> bool {
+    memchr2(b'<', b'>', input).is_some()
 }
 
 /// A request line, or a header line. To go on reading would run a message out of the body of a POST.
@@ -489,6 +506,12 @@ mod tests {
             ("the null sender with a parameter", "MAIL FROM:<> SIZE=1", "MAIL FROM:<> SIZE=1"),
             ("a source route", "MAIL FROM:<@r,@[IPv6:::1]:a@b>", "MAIL FROM:<a@b>"),
             ("a trailing dot", "MAIL FROM:<a@x.com.>", "MAIL FROM:<a@x.com>"),
+            ("dots", "MAIL FROM:<try..this.@x>", "MAIL FROM:<try..this.@x>"),
+            ("a hyphen at a label's end", "MAIL FROM:<a@cabinet-.example>", "MAIL FROM:<a@cabinet-.example>"),
+            ("no domain", "MAIL FROM:<root>", "MAIL FROM:<root>"),
+            ("no brackets", "MAIL FROM:a@b", "MAIL FROM:<a@b>"),
+            ("no brackets, a blank, a parameter", "MAIL FROM: a@b SIZE=5", "MAIL FROM:<a@b> SIZE=5"),
+            ("no brackets, no domain", "MAIL FROM:root", "MAIL FROM:<root>"),
             ("quotes go on", "MAIL FROM:<\"a b>:@\"@x>", "MAIL FROM:<\"a b>:@\"@x>"),
             ("an escape goes on", "MAIL FROM:<news\\letter@x>", "MAIL FROM:<news\\letter@x>"),
             ("size", "MAIL FROM:<a@b> SIZE=1000001", "MAIL FROM:<a@b> SIZE=1000001"),
@@ -527,7 +550,6 @@ mod tests {
             ("two blanks before FROM", "MAIL  FROM:<a@b>", form.clone()),
             ("no colon", "MAIL FROM <a@b>", form),
             ("no path", "MAIL FROM:", CommandFault::SenderSyntax),
-            ("no brackets", "MAIL FROM:a@b", CommandFault::SenderSyntax),
             ("no brackets, another path behind", "MAIL FROM:a@b <bad@c>", CommandFault::SenderSyntax),
             ("double brackets", "MAIL FROM:<<a@b>>", CommandFault::SenderSyntax),
             ("a second closing bracket", "MAIL FROM:<a@b>>", CommandFault::SenderSyntax),
@@ -536,8 +558,10 @@ mod tests {
             ("a comment", "MAIL FROM:<(c)x@y>", CommandFault::SenderSyntax),
             ("a comment before the path", "MAIL FROM:(c)<x@y>", CommandFault::SenderSyntax),
             ("a name before the path", "MAIL FROM:Joe <x@y>", CommandFault::SenderSyntax),
-            ("no domain", "MAIL FROM:<a>", CommandFault::SenderSyntax),
-            ("Postmaster is no sender", "MAIL FROM:<Postmaster>", CommandFault::SenderSyntax),
+            ("no brackets, a parameter with some", "MAIL FROM:a@b AUTH=<>", CommandFault::SenderSyntax),
+            ("no brackets, in quotes", "MAIL FROM:\"a\"@b", CommandFault::SenderSyntax),
+            ("no path but a parameter", "MAIL FROM: SIZE=5", CommandFault::SenderSyntax),
+            ("no domain, in quotes", "MAIL FROM:<\"a\">", CommandFault::SenderSyntax),
             ("a route to nowhere", "MAIL FROM:<@dom.example>", CommandFault::SenderSyntax),
             ("a glued parameter", "MAIL FROM:<a@b>SIZE=2000000", CommandFault::SenderSyntax),
             ("a tab before a parameter", "MAIL FROM:<a@b>\tSIZE=2000000", CommandFault::ControlOctet),
@@ -608,8 +632,12 @@ mod tests {
             ),
             ("null path", "RCPT TO:<>", Err(CommandFault::RecipientSyntax)),
             ("no path", "RCPT TO:", Err(CommandFault::RecipientSyntax)),
-            ("no brackets", "RCPT TO:a@b", Err(CommandFault::RecipientSyntax)),
-            ("no domain", "RCPT TO:<a>", Err(CommandFault::RecipientSyntax)),
+            ("no brackets", "RCPT TO:a@b", Ok("RCPT TO:<a@b>")),
+            ("no brackets, parameters", "RCPT TO: a@b NOTIFY=NEVER", Ok("RCPT TO:<a@b> NOTIFY=NEVER")),
+            ("no brackets, a word behind", "RCPT TO:a@b c@d", Err(CommandFault::BadParameter("C@D".into()))),
+            ("no brackets, two paths", "RCPT TO:a@b,c@d", Err(CommandFault::RecipientSyntax)),
+            ("no domain", "RCPT TO:<a>", Ok("RCPT TO:<a>")),
+            ("dots", "RCPT TO:<a..b.@c>", Ok("RCPT TO:<a..b.@c>")),
             ("two paths", "RCPT TO:<a@b>,<c@d>", Err(CommandFault::RecipientSyntax)),
             ("a NUL", "RCPT TO:<a@b\0c@d>", Err(CommandFault::ControlOctet)),
             ("nothing", "RCPT", Err(form.clone())),
@@ -674,7 +702,8 @@ mod tests {
         let known = "( SIZE=[0-9]{1,24})?( BODY=(7BIT|8bitMIME|BinaryMime))?( SMTPUTF8)?( auth=[a-z+]{1,5})?";
         let mail = format!("MAIL FROM:{path}{known}( RET{value})?( X-[0-9]{value})?");
         let rcpt = format!("rcpt to: {path}( NOTIFY{value})?( ORCPT{value})?");
-        string_regex(&format!("{mail}|{rcpt}")).unwrap()
+        let bare = format!("MAIL FROM: ?[a-z.]{{1,6}}(@[a-z-]{{1,5}})?{known}");
+        string_regex(&format!("{mail}|{rcpt}|{bare}")).unwrap()
     }
 
     fn mail_of(line: &str) -> Option<Mail> {
