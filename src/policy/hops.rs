@@ -3,8 +3,11 @@
 //!
 //! mailfront writes no `for` clause into Received, so behind it our own hops are told by Delivered-To alone.
 
+use std::borrow::Cow;
+
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
+use crate::smtp::address;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 
@@ -48,7 +51,7 @@ impl Hops {
         if self.delivered_to > MOST_COMPARED {
             return;
         }
-        let value = value.trim_ascii().to_ascii_lowercase();
+        let value = address::fold(value.trim_ascii());
         for own in &mut self.own {
             let before = value.strip_suffix(&own.recipient[..]);
             if before.is_some_and(|before| before.is_empty() || before.ends_with(b"-")) {
@@ -65,7 +68,11 @@ impl Hops {
         }
         let value = value.to_ascii_lowercase();
         let words = value.split(|octet| octet.is_ascii_whitespace() || b";()<>".contains(octet));
-        let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
+        let folded = |word| match <[u8]>::is_ascii(word) {
+            true => Cow::Borrowed(word),
+            false => Cow::Owned(address::fold(word)),
+        };
+        let words: Vec<Cow<'_, [u8]>> = words.filter(|word| !word.is_empty()).map(folded).collect();
         let behind = |keyword: &[u8], word: &[u8]| words.windows(2).any(|pair| pair == [keyword, word]);
         if !behind(b"by", &self.hostname) {
             return;

@@ -19,6 +19,7 @@ use crate::policy::extended::parse_entry;
 use crate::policy::lint;
 use crate::policy::place::Place;
 use crate::smtp::address::Address;
+pub use crate::smtp::address::fold;
 
 /// How the entries of a list are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl AddressList {
         self.find_folded(address.folded())
     }
 
-    /// The same for an address that is folded already: lower case, without quotes, escapes and trailing dot.
+    /// The same for an address that is folded already: lower case, A-labels, without quotes, escapes and trailing dot.
     pub fn find_folded(&self, folded: &[u8]) -> Option<Place> {
         let line = self.listed.line(folded)?;
         match self.exceptions.line(folded) {
@@ -104,7 +105,8 @@ impl AddressList {
         let mut folded = Vec::new();
         for Entry { line, text } in entries(text) {
             folded.clear();
-            folded.extend(without_trailing_dot(text).iter().map(u8::to_ascii_lowercase));
+            folded.extend_from_slice(without_trailing_dot(text));
+            folded = fold(folded);
             self.listed.entries.insert(line, &folded);
         }
     }

@@ -219,10 +219,8 @@ fn add_mailboxes<'a>(hash: &mut KeyHash, mailboxes: impl Iterator<Item = &'a Add
 
 fn exact(address: &Address) -> (&[u8], &[u8]) {
     let wire = address.wire();
-    match memchr::memrchr(b'@', wire) {
-        Some(at) => (&wire[..at], &wire[at + 1..]),
-        None => (wire, b""),
-    }
+    let local = memchr::memrchr(b'@', wire).map_or(wire, |at| &wire[..at]);
+    (local, address.domain().unwrap_or_default())
 }
 
 /// A Date farther from now than this says nothing about when the message was written.

@@ -7,11 +7,14 @@
 //! address literals; the limits of 64 and 256 octets are not enforced, only qmail's 899. Blanks and comments between the
 //! brackets are faults.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
+use idna::AsciiDenyList;
+use memchr::memrchr;
 use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
@@ -50,14 +53,14 @@ impl Address {
         self.wire.as_bytes()
     }
 
-    /// As it is matched: quotes and backslashes removed, ASCII letters in lower case.
+    /// As it is matched: quotes and backslashes removed, ASCII letters in lower case, the domain as A-labels (RFC 5890).
     pub fn folded(&self) -> &[u8] {
         &self.folded
     }
 
     /// The domain of the folded form; `None` for `Postmaster`, and what else comes without one.
     pub fn domain(&self) -> Option<&[u8]> {
-        let at = memchr::memrchr(b'@', &self.folded)?;
+        let at = memrchr(b'@', &self.folded)?;
         Some(&self.folded[at + 1..])
     }
 
@@ -80,13 +83,12 @@ impl Address {
         Self::of(local.to_vec(), local.to_vec())
     }
 
-    fn of(wire: Vec<u8>, mut folded: Vec<u8>) -> Option<Self> {
+    fn of(wire: Vec<u8>, unquoted: Vec<u8>) -> Option<Self> {
         if wire.len() > MAX_ADDRESS {
             return None;
         }
         let wire = String::from_utf8(wire).ok()?;
-        folded.make_ascii_lowercase();
-        Some(Self { wire: wire.into(), folded: folded.into() })
+        Some(Self { wire: wire.into(), folded: fold(unquoted).into() })
     }
 }
 
@@ -94,6 +96,38 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.wire)
     }
+}
+
+/// An address without quotes, or `@domain`, as [`Address::folded`] has it; so do lists write their entries.
+pub fn fold(address: impl Into<Vec<u8>>) -> Vec<u8> {
+    let mut folded = address.into();
+    folded.make_ascii_lowercase();
+    let domain = memrchr(b'@', &folded).map_or(folded.len(), |at| at + 1);
+    if !folded[domain..].is_ascii() {
+        let labels = fold_domain(&folded[domain..]);
+        folded.truncate(domain);
+        folded.extend_from_slice(&labels);
+    }
+    folded
+}
+
+/// A domain, which may have a dot in front, as [`Address::domain`] has it.
+pub fn fold_domain(domain: &[u8]) -> Vec<u8> {
+    match str::from_utf8(domain).map(a_labels) {
+        Ok(Cow::Owned(labels)) => labels.into_bytes(),
+        _ => domain.to_ascii_lowercase(),
+    }
+}
+
+/// A domain as A-labels (RFC 5891), so that `bücher.example` and `xn--bcher-kva.example` are the same. What is ASCII, or
+/// cannot be converted, stays as it is.
+pub fn a_labels(domain: &str) -> Cow<'_, str> {
+    if domain.is_ascii() {
+        return Cow::Borrowed(domain);
+    }
+    // Signs that only look like an at sign or a bracket must not become one.
+    let labels = idna::domain_to_ascii_cow(domain.as_bytes(), AsciiDenyList::URL);
+    labels.map_or(Cow::Borrowed(domain), |labels| Cow::Owned(labels.into_owned()))
 }
 
 /// RFC 5321's reverse-path: where failure notices go.
@@ -449,7 +483,18 @@ mod tests {
                 "!#$%&'*+-/=?^_`{|}~@x",
                 "x",
             ),
-            ("UTF-8 keeps its case", "<CAFÉ@Müll.example>", "CAFÉ@Müll.example", "cafÉ@müll.example", "müll.example"),
+            (
+                "UTF-8 keeps its case in a local part",
+                "<CAFÉ@xn--MLL-hoa.example>",
+                "CAFÉ@xn--MLL-hoa.example",
+                "cafÉ@xn--mll-hoa.example",
+                "xn--mll-hoa.example",
+            ),
+            ("a U-label", "<a@MÜLL.example.>", "a@MÜLL.example", "a@xn--mll-hoa.example", "xn--mll-hoa.example"),
+            ("wide letters", "<a@ｂ．example>", "a@ｂ．example", "a@b.example", "b.example"),
+            ("a wide at sign is none", "<a@b＠c.example>", "a@b＠c.example", "a@b＠c.example", "b＠c.example"),
+            ("what is no IDN", "<a@-é-.X>", "a@-é-.X", "a@xn-----bja.x", "xn-----bja.x"),
+            ("a lone mark", "<a@\u{301}.X>", "a@\u{301}.X", "a@\u{301}.x", "\u{301}.x"),
         ];
         for (sentence, path, wire, folded, domain) in rows {
             let address = whole_path(path.as_bytes()).unwrap_or_else(|| panic!("{sentence}"));
@@ -459,6 +504,25 @@ mod tests {
             assert_eq!(text(address.domain().unwrap()), domain, "{sentence}");
             assert_eq!(address.is_ascii(), wire.is_ascii(), "{sentence}");
         }
+    }
+
+    #[test]
+    fn a_u_label_and_its_a_label_are_one_domain() {
+        let rows = [
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("BÜCHER.Example", "XN--BCHER-KVA.example"),
+            (".bücher.example", ".xn--bcher-kva.example"),
+            ("faß.example", "xn--fa-hia.example"),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+            ("b\u{fc}cher.example", "bu\u{308}cher.example"),
+            ("plain.example", "PLAIN.example"),
+        ];
+        for (one, other) in rows {
+            assert_eq!(text(&fold_domain(one.as_bytes())), text(&fold_domain(other.as_bytes())), "{one}");
+            let address = |domain| fold(format!("Ä@{domain}"));
+            assert_eq!(text(&address(one)), text(&address(other)), "{one}");
+        }
+        assert_eq!(fold_domain(b"B\xfccher.example"), b"b\xfccher.example", "Latin-1 is compared as it is");
     }
 
     #[test]

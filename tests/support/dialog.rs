@@ -150,6 +150,7 @@ impl Builder {
             }
             "auth" if value == "always" => self.settings.auth = Auth::Always,
             "auth" if value == "off" => self.settings.auth = Auth::Off,
+            "badmailfrom" => self.policy.senders = vec![list("badmailfrom").unwrap()],
             "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
             "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
             "bare_newline_exempt" => self.settings.bare_newline_exempt_relay_client = true,
