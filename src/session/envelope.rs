@@ -86,6 +86,10 @@ impl Session {
         if non_ascii && !self.offer().smtputf8 {
             return Some(Reply::non_ascii());
         }
+        // What was offered at EHLO is taken, though the backend has changed meanwhile: many say SMTPUTF8 with all their mail.
+        if mail.smtputf8 && !self.helo.as_ref().is_some_and(|helo| helo.smtputf8) {
+            return Some(Reply::unknown_parameter("SMTPUTF8"));
+        }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
     }
 

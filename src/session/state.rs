@@ -90,6 +90,8 @@ pub(super) enum RefusedWhat {
 pub(super) struct Helo {
     pub(super) name: Arc<str>,
     pub(super) extended: bool,
+    /// SMTPUTF8 was in the answer.
+    pub(super) smtputf8: bool,
 }
 
 /// One MAIL … to its final reply.

@@ -105,7 +105,7 @@ impl Session {
         if self.helo.as_ref().is_some_and(|helo| *helo.name != *name) && !self.authenticated {
             self.close_backend();
         }
-        self.helo = Some(Helo { name: name.as_ref().into(), extended });
+        self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: extended && self.offer().smtputf8 });
         let hostname = &self.snapshot.settings.hostname;
         if extended {
             ehlo(hostname, &self.extensions(), &mut self.client_out);

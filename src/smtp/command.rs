@@ -32,6 +32,7 @@ use crate::smtp::address::path;
 use crate::smtp::address::reverse_path;
 pub use crate::smtp::parameter::Parameter;
 use crate::smtp::parameter::before_blank;
+use crate::smtp::parameter::is_dsn_value;
 use crate::smtp::parameter::parameters;
 use crate::smtp::parameter::upper_case;
 
@@ -77,11 +78,11 @@ pub enum Command {
     Bdat,
     /// RFC 5321 4.1.1.4
     Data,
-    /// With the client's name.
+    /// With the client's name: one word.
     Ehlo(Bytes),
     /// RFC 5321 4.1.1.7
     Expn,
-    /// With the client's name.
+    /// With the client's name: one word.
     Helo(Bytes),
     /// RFC 5321 4.1.1.8
     Help,
@@ -152,6 +153,9 @@ impl Mail {
             ("SMTPUTF8", None) => self.smtputf8 = true,
             ("AUTH", Some(value)) => self.auth = Some(value),
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _) => return Err(CommandFault::BadParameter(name)),
+            ("RET" | "ENVID", value) if !is_dsn_value(&name, value.as_deref()) => {
+                return Err(CommandFault::BadParameter(name));
+            }
             (_, value) => self.others.push(Parameter { name, value }),
         }
         Ok(())
@@ -264,10 +268,11 @@ fn helo(arguments: &[u8]) -> Result<Command, CommandFault> {
     client_name(arguments).map(Command::Helo).ok_or(CommandFault::Argument("HELO hostname"))
 }
 
-/// Any one word: what clients call themselves is too often no domain to insist on it.
+/// The first word, whatever it is: what clients call themselves is too often no domain to insist on it. What is longer than
+/// a domain can be is cut, as it is a name for logs and traces only.
 fn client_name(arguments: &[u8]) -> Option<Bytes> {
-    let fits = !arguments.is_empty() && arguments.len() <= MAX_CLIENT_NAME && !arguments.contains(&b' ');
-    fits.then(|| Bytes::copy_from_slice(arguments))
+    let word = arguments.split(|&octet| octet == b' ').find(|word| !word.is_empty())?;
+    Some(Bytes::copy_from_slice(&word[..word.len().min(MAX_CLIENT_NAME)]))
 }
 
 fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
@@ -294,7 +299,13 @@ fn rcpt(arguments: &[u8]) -> Result<Command, CommandFault> {
         false => before_blank(bare_path).parse(input),
     }
     .map_err(|_| CommandFault::RecipientSyntax)?;
-    Ok(Command::Rcpt(Rcpt { recipient, parameters: parameters(input).map_err(CommandFault::BadParameter)? }))
+    let parameters = parameters(input).map_err(CommandFault::BadParameter)?;
+    let is_dsn = |parameter: &&Parameter| matches!(parameter.name.as_str(), "NOTIFY" | "ORCPT");
+    let is_bad = |parameter: &&Parameter| !is_dsn_value(&parameter.name, parameter.value.as_deref());
+    match parameters.iter().filter(is_dsn).find(is_bad) {
+        Some(bad) => Err(CommandFault::BadParameter(bad.name.clone())),
+        None => Ok(Command::Rcpt(Rcpt { recipient, parameters })),
+    }
 }
 
 fn vrfy(arguments: &[u8]) -> Result<Command, CommandFault> {
@@ -438,14 +449,16 @@ mod tests {
             ("ehlo by literal", "EHLO [IPv6:::1]", Ok(Command::Ehlo(name("[IPv6:::1]")))),
             ("ehlo in eight bits", "EHLO büro-pc", Ok(Command::Ehlo(name("büro-pc")))),
             ("ehlo without a name", "EHLO", ehlo_form.clone()),
-            ("ehlo with a blank for a name", "EHLO ", ehlo_form.clone()),
-            ("ehlo with two names", "EHLO a b", ehlo_form),
+            ("ehlo with a blank for a name", "EHLO ", ehlo_form),
+            ("ehlo with two words", "EHLO Bob's PC", Ok(Command::Ehlo(name("Bob's")))),
+            ("a literal and a word", "EHLO [192.0.2.7] office-pc", Ok(Command::Ehlo(name("[192.0.2.7]")))),
+            ("helo with many words", "HELO  my host  name", Ok(Command::Helo(name("my")))),
             ("ehlo with escape", "EHLO \x1b[2J", Err(CommandFault::ControlOctet)),
             ("helo", "HELO mx.example", Ok(Command::Helo(name("mx.example")))),
             ("helo without a name", "HELO", Err(CommandFault::Argument("HELO hostname"))),
         ]);
         let long = format!("EHLO {}", "a".repeat(MAX_CLIENT_NAME + 1));
-        assert_eq!(parse(long.as_bytes()), Err(CommandFault::Argument("EHLO hostname")));
+        assert_eq!(parse(long.as_bytes()), Ok(Command::Ehlo("a".repeat(MAX_CLIENT_NAME).into())));
     }
 
     #[test]
@@ -590,13 +603,20 @@ mod tests {
             ("size twice, large first", "MAIL FROM:<a@b> SIZE=2000000 size=10", bad("SIZE")),
             ("another one twice", "MAIL FROM:<a@b> RET=FULL RET=HDRS", bad("RET")),
             ("two equal signs", "MAIL FROM:<a@b> ENVID=a=b", bad("ENVID")),
-            ("no name", "MAIL FROM:<a@b> =5", bad("")),
+            ("no name", "MAIL FROM:<a@b> =5", bad("=5")),
+            ("a blank before the equals sign", "MAIL FROM:<a@b> SIZE =5", bad("SIZE")),
+            ("a blank behind it", "MAIL FROM:<a@b> SIZE= 5", bad("SIZE")),
+            ("an unknown RET", "MAIL FROM:<a@b> RET=ALL", bad("RET")),
+            ("an ENVID that is no xtext", "MAIL FROM:<a@b> ENVID=a+b", bad("ENVID")),
+            ("an unknown NOTIFY", "RCPT TO:<a@b> NOTIFY=FOO", bad("NOTIFY")),
+            ("NOTIFY without a value", "RCPT TO:<a@b> NOTIFY", bad("NOTIFY")),
+            ("ORCPT without a type", "RCPT TO:<a@b> ORCPT=a@b", bad("ORCPT")),
             ("no body", "MAIL FROM:<a@b> BODY", bad("BODY")),
             ("an unknown body", "MAIL FROM:<a@b> BODY=9BIT", bad("BODY")),
             ("SMTPUTF8 takes no value", "MAIL FROM:<a@b> SMTPUTF8=yes", bad("SMTPUTF8")),
             ("auth wants a value", "MAIL FROM:<a@b> AUTH", bad("AUTH")),
             ("UTF-8 unannounced", "MAIL FROM:<é@b>", CommandFault::NonAscii),
-            ("UTF-8 unannounced in a parameter", "MAIL FROM:<a@b> ENVID=é", CommandFault::NonAscii),
+            ("UTF-8 unannounced in a parameter", "MAIL FROM:<a@b> X=é", CommandFault::NonAscii),
         ];
         for (sentence, line, fault) in rows {
             assert_eq!(parse(line.as_bytes()), Err(fault), "{sentence}");
@@ -700,8 +720,10 @@ mod tests {
             "<(@[a-z]{1,3}:)?([a-zA-Z+-]{1,6}|\"([a-z @:>]|\\\\[ -~]){0,6}\")@[a-zA-Z]{1,5}(\\.[a-z]{2,3})?\\.?>";
         let value = "(=[!-<>-~]{1,8})?";
         let known = "( SIZE=[0-9]{1,24})?( BODY=(7BIT|8bitMIME|BinaryMime))?( SMTPUTF8)?( auth=[a-z+]{1,5})?";
-        let mail = format!("MAIL FROM:{path}{known}( RET{value})?( X-[0-9]{value})?");
-        let rcpt = format!("rcpt to: {path}( NOTIFY{value})?( ORCPT{value})?");
+        let mail = format!("MAIL FROM:{path}{known}( RET=(full|HDRS))?( X-[0-9]{value})?");
+        let rcpt = format!(
+            "rcpt to: {path}( NOTIFY=(NEVER|success,Delay))?( ORCPT=[a-z]{{1,3}};[!-<>-~]{{1,8}})?( X-[0-9]{value})?"
+        );
         let bare = format!("MAIL FROM: ?[a-z.]{{1,6}}(@[a-z-]{{1,5}})?{known}");
         string_regex(&format!("{mail}|{rcpt}|{bare}")).unwrap()
     }
