@@ -23,6 +23,7 @@ pub mod repeat;
 pub mod size;
 pub mod throttle;
 pub mod verdict;
+pub mod virtualdomains;
 
 use std::net::IpAddr;
 use std::sync::Arc;
