@@ -178,7 +178,7 @@ fn message_and_list_keys_take_effect() {
         "[backend]\nspawn = [\"./run\", \"-x\"]\nenv = { A = \"1\", B = \"\" }\nmax = 3\n\
          timeout = { connect = \"1s\", reply = \"2s\" }\n\
          [qmail]\ncontrol = \"../qmail/control\"\ntcprules = \"tcp.smtp\"\n\
-         [senders]\nblocked = [\"s\"]\ndialect = \"extended\"\n[recipients]\nblocked = [\"r\", \"/r2\"]\n\
+         [senders]\nblocked = [\"s\"]\ndialect = \"extended\"\n[recipients]\nblocked = [\"r\", \"/r2\"]\nrouting = true\n\
          [size]\nlimit = 1000\n[[size.recipients]]\nmatch = [\"Fred@Example.org\"]\nlimit = \"1kB\"\n\
          [message]\nhold = false\nhold_memory = 5\nhold_total = \"6B\"\nspool = \"spool\"\nmin_free = \"1KiB\"\n\
          bare_newline = \"reject\"\nbare_newline_exempt = [\"relayclient\"]\n[log]\nformat = \"json\"\n",
@@ -195,7 +195,7 @@ fn message_and_list_keys_take_effect() {
     assert_eq!((config.qmail.tcprules, config.qmail.lookup), (Some("/etc/p/tcp.smtp".into()), Lookup::Off));
     assert_eq!((config.senders.blocked, config.senders.dialect), (vec!["/etc/p/s".into()], Dialect::Extended));
     assert_eq!(config.recipients.blocked, [PathBuf::from("/etc/p/r"), PathBuf::from("/r2")]);
-    assert_eq!(config.recipients.dialect, Dialect::Qmail);
+    assert_eq!((config.recipients.dialect, config.routing), (Dialect::Qmail, true));
     assert_eq!(config.size.limit, Some(1000));
     assert_eq!(config.size.caps, [(vec!["fred@example.org".to_owned()], 1000)]);
     assert_eq!((config.hold.memory, config.hold.total, config.hold.min_free), (5, 6, 1024));

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
@@ -32,20 +33,30 @@ pub struct Hops {
 #[derive(Debug)]
 struct OwnHops {
     recipient: Vec<u8>,
+    /// What Delivered-To says of it where qmail's virtualdomains has a prefix for it.
+    rewritten: Option<Vec<u8>>,
     received: u32,
     delivered_to: u32,
 }
 
 impl Hops {
     /// Nothing is counted yet.
-    pub fn new<'a>(hostname: &str, recipients: impl Iterator<Item = &'a Address>) -> Self {
-        let own =
-            |recipient: &Address| OwnHops { recipient: recipient.folded().to_vec(), received: 0, delivered_to: 0 };
+    pub fn new<'a>(
+        hostname: &str,
+        virtual_domains: &VirtualDomains,
+        recipients: impl Iterator<Item = &'a Address>,
+    ) -> Self {
+        let own = |recipient: &Address| OwnHops {
+            recipient: recipient.folded().to_vec(),
+            rewritten: virtual_domains.rewritten(recipient),
+            received: 0,
+            delivered_to: 0,
+        };
         let hostname = hostname.to_ascii_lowercase().into_bytes();
         Self { received: 0, delivered_to: 0, hostname, own: recipients.map(own).collect() }
     }
 
-    /// A Delivered-To field; qmail writes a prefix before the address of a virtual domain.
+    /// A Delivered-To field. Of two users one may be called as the other with a prefix: mary-joe is not joe.
     pub(super) fn delivered_to(&mut self, value: &[u8]) {
         self.delivered_to = self.delivered_to.saturating_add(1);
         if self.delivered_to > MOST_COMPARED {
@@ -53,10 +64,7 @@ impl Hops {
         }
         let value = address::fold(value.trim_ascii());
         for own in &mut self.own {
-            let before = value.strip_suffix(&own.recipient[..]);
-            if before.is_some_and(|before| before.is_empty() || before.ends_with(b"-")) {
-                own.delivered_to += 1;
-            }
+            own.delivered_to += u32::from(value == own.recipient || own.rewritten.as_ref() == Some(&value));
         }
     }
 

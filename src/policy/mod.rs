@@ -40,6 +40,7 @@ use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 use crate::smtp::reply::Reply;
@@ -53,6 +54,8 @@ pub struct Policy {
     pub recipients: Vec<AddressList>,
     /// rcpthosts; `None` leaves the question to the backend.
     pub local: Option<LocalDomains>,
+    /// `recipients.routing`: a recipient may have a route in it.
+    pub routing: bool,
     /// tcprules.
     pub clients: ClientRules,
     /// What every backend is started with.
@@ -65,6 +68,8 @@ pub struct Policy {
     pub repeat: RepeatRules,
     /// When a message has been round too often.
     pub hops: HopRules,
+    /// control/virtualdomains: whose name has a prefix in Delivered-To.
+    pub virtual_domains: VirtualDomains,
 }
 
 impl Policy {
@@ -137,12 +142,20 @@ impl Policy {
         if fits { Ok(cap) } else { Err(ruling()) }
     }
 
-    /// Whether the recipient is on a list, or not local. `relay` exempts from the second only, as in qmail and mailfront.
+    /// Whether the recipient is on a list, has a route in it, or is not local. `relay` exempts from all but the first, as in
+    /// qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {
             return Some(Ruling::new(Reply::blocked_recipient(recipient), Reason::BlockedRecipient).by(place));
         }
-        let local = self.local.as_ref().filter(|_| !relay)?;
+        if relay {
+            return None;
+        }
+        // The backend may rewrite it to its last host, and trust us.
+        if !self.routing && recipient.has_route() {
+            return Some(Ruling::new(Reply::routed(recipient), Reason::NotLocal).by("recipients.routing"));
+        }
+        let local = self.local.as_ref()?;
         // A recipient without a domain is `Postmaster`, or local by definition (qmail's addrallowed).
         let domain = recipient.domain()?;
         match local.find(domain) {

@@ -12,6 +12,7 @@ use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
 use crate::policy::list::ListFault;
 use crate::policy::local::LocalDomains;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::qmail::cdb::Cdb;
 use crate::qmail::control;
 use crate::qmail::tcprules;
@@ -54,6 +55,8 @@ pub struct Lists {
     pub senders: Vec<AddressList>,
     /// timeoutsmtpd, in seconds; at least 1.
     pub timeout: Option<u64>,
+    /// virtualdomains.
+    pub virtual_domains: VirtualDomains,
 }
 
 /// What came of `load`.
@@ -107,6 +110,8 @@ impl Loader<'_> {
         // qmail-smtpd takes 0 for 1.
         lists.timeout = self.integer(&folder.join("timeoutsmtpd")).map(|seconds| seconds.max(1));
         lists.concurrency = self.integer(&folder.join("concurrencyincoming"));
+        let virtual_domains = self.checked(control::read(&folder.join("virtualdomains")));
+        lists.virtual_domains = virtual_domains.map(|text| VirtualDomains::parse(&text)).unwrap_or_default();
     }
 
     /// A list that the configuration names must be there.

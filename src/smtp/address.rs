@@ -14,6 +14,7 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 use idna::AsciiDenyList;
+use memchr::memchr3;
 use memchr::memrchr;
 use nom::IResult;
 use nom::Parser;
@@ -62,6 +63,13 @@ impl Address {
     pub fn domain(&self) -> Option<&[u8]> {
         let at = memrchr(b'@', &self.folded)?;
         Some(&self.folded[at + 1..])
+    }
+
+    /// Whether its local part names another host (`a%b`, `b!a`, and a quoted or escaped `@`), to which a server that rewrites
+    /// such addresses would send it on.
+    pub fn has_route(&self) -> bool {
+        let local = memrchr(b'@', &self.folded).map_or(&*self.folded, |at| &self.folded[..at]);
+        memchr3(b'%', b'!', b'@', local).is_some()
     }
 
     /// Whether it needs no SMTPUTF8 (RFC 6531).

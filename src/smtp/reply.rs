@@ -201,6 +201,8 @@ replies! {
     554 "5.7.1" blocked_recipient(recipient: impl Display) "Recipient <{recipient}> is blocked";
     /// Not in rcpthosts.
     553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
+    /// `%`, `!` or `@` in the local part, without `recipients.routing`.
+    553 "5.7.1" routed(recipient: impl Display) "<{recipient}> has a route in it, and you may not relay";
     /// More than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest separately.
     452 "4.5.3" too_many_recipients(limit: u32) "Too many recipients, the limit is {limit}";
     /// This recipient's size limit is not that of the first one; the client sends it separately.

@@ -34,6 +34,7 @@ use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
 use portcullis::policy::throttle::Count;
 use portcullis::policy::throttle::Throttle;
+use portcullis::policy::virtualdomains::VirtualDomains;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
 use portcullis::session::event::Admission;
@@ -203,6 +204,8 @@ impl Builder {
                 self.policy.repeat.min_size = min_size.parse().unwrap();
             }
             "rcpthosts" => self.policy.local = Some(LocalDomains::parse("rcpthosts".into(), value.as_bytes())),
+            "routing" => self.policy.routing = true,
+            "virtualdomains" => self.policy.virtual_domains = VirtualDomains::parse(value.as_bytes()),
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
             "throttle_count" if value == "mails" => self.policy.throttles[0].count = Count::Mails,

@@ -24,6 +24,19 @@ impl Lists {
     }
 }
 
+/// `[recipients]`, as written.
+pub(crate) struct Recipients {
+    pub(crate) lists: Lists,
+    pub(crate) routing: bool,
+}
+
+impl Recipients {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let lists = Lists::read(section);
+        Self { lists, routing: section.flag("routing").is_some_and(|written| written.value) }
+    }
+}
+
 /// `[size]`, as written.
 pub(crate) struct Size {
     pub(crate) limit: Option<u64>,
