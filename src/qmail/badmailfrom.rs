@@ -93,6 +93,7 @@ mod tests {
         for (what, before, expected) in table {
             assert_eq!(add(before.as_bytes(), "a@b.example"), expected, "{what}");
         }
+        assert_eq!(add("@Bücher.example\n".as_bytes(), "@xn--bcher-kva.example"), there(1), "in UTF-8");
     }
 
     #[test]

@@ -232,6 +232,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::smtp::address::parse_address;
 
     const COMPILED: &[u8] = include_bytes!("../../tests/samples/tcp.smtp.cdb");
     const EMPTY: &[u8] = include_bytes!("../../tests/samples/empty.cdb");
@@ -264,6 +265,7 @@ mod tests {
             ("smtpgreeting", b"mx.example.org ready\n"),
             ("timeoutsmtpd", b"0\n"),
             ("concurrencyincoming", b"20\n"),
+            ("virtualdomains", b"virt.example:list\n"),
             ("more", b"a@b.example\n"),
             ("tcp.smtp", b"10.:deny\n"),
         ]);
@@ -271,6 +273,8 @@ mod tests {
         let sources = Sources { senders: vec![named("more")], tcprules: Some(named("tcp.smtp")), ..control(&folder) };
         let Outcome { lists, warnings } = load(&sources);
         let lists = lists.unwrap();
+        let joe = parse_address(b"joe@virt.example").unwrap();
+        assert_eq!(lists.virtual_domains.rewritten(&joe).as_deref(), Some(&b"list-joe@virt.example"[..]));
         let place = lists.senders[0].find_folded(b"newsletter@sillyplace.com").unwrap();
         assert_eq!(place.to_string(), format!("{}:1", named("badmailfrom").display()));
         assert!(lists.senders[1].find_folded(b"a@b.example").is_some());
