@@ -25,16 +25,14 @@ impl VirtualDomains {
 
     /// What qmail-send makes of a recipient, folded: the most specific entry decides. `None` for one that is not rewritten.
     pub fn rewritten(&self, recipient: &Address) -> Option<Vec<u8>> {
+        if self.0.is_empty() {
+            return None;
+        }
         let address = recipient.folded();
         let domain = address.len() - recipient.domain()?.len();
         let prefix = self.0.get(address).or_else(|| self.prefix_of_domain(address, domain))?;
         let rewritten = || [prefix.to_ascii_lowercase().as_slice(), b"-", address].concat();
         (!prefix.is_empty()).then(rewritten)
-    }
-
-    /// Whether nothing is rewritten.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The address as it was before qmail-send rewrote it.
