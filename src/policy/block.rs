@@ -89,10 +89,13 @@ impl FromStr for BlockKey {
         if let Some(domain) = bare.strip_prefix('@') {
             let address = parse_address(format!("x@{domain}").as_bytes());
             let domain = address.ok().and_then(|address| address.domain().map(|it| String::from_utf8_lossy(it).into()));
+            let domain = domain.filter(|domain: &String| !domain.is_empty() && !domain.starts_with('.'));
             return domain.map(Self::Domain).ok_or_else(|| FORMS.to_owned());
         }
         match parse_address(bare.as_bytes()) {
-            Ok(address) if bare.contains('@') => Ok(Self::Sender(String::from_utf8_lossy(address.folded()).into())),
+            Ok(address) if address.domain().is_some() => {
+                Ok(Self::Sender(String::from_utf8_lossy(address.folded()).into()))
+            }
             _ => Err(FORMS.to_owned()),
         }
     }
@@ -137,6 +140,8 @@ mod tests {
             ("nothing", "", None),
             ("the null sender", "<>", None),
             ("an at sign", "@", None),
+            ("every domain below", "@.example.org", None),
+            ("a host without a name", "root@", Some("root@")),
             ("a long mask", "192.0.2.0/33", None),
             ("two addresses", "a@b c@d", None),
             ("a pattern of domains", "*@*", None),

@@ -83,9 +83,9 @@ impl fmt::Display for Part {
     }
 }
 
-/// No domain is a key of its own.
+/// No domain, or an empty one, is a key of its own.
 fn domain(address: &Address) -> &[u8] {
-    address.domain().unwrap_or(b"@")
+    address.domain().filter(|domain| !domain.is_empty()).unwrap_or(b"@")
 }
 
 /// A client's network as people write it; a single IPv4 address without its length.

@@ -219,8 +219,11 @@ fn add_mailboxes<'a>(hash: &mut KeyHash, mailboxes: impl Iterator<Item = &'a Add
 
 fn exact(address: &Address) -> (&[u8], &[u8]) {
     let wire = address.wire();
-    let local = memchr::memrchr(b'@', wire).map_or(wire, |at| &wire[..at]);
-    (local, address.domain().unwrap_or_default())
+    match address.domain() {
+        // `root` and `root@` are two.
+        None | Some([]) => (wire, b""),
+        Some(domain) => (&wire[..memchr::memrchr(b'@', wire).unwrap_or(wire.len())], domain),
+    }
 }
 
 /// A Date farther from now than this says nothing about when the message was written.

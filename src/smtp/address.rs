@@ -1,7 +1,7 @@
 //! Envelope addresses: RFC 5321 4.1.2 read with nom, kept twice. The wire form goes to the backend; the folded form is
 //! what lists and throttles compare, so that no spelling of a blocked address slips through. Must not judge anything.
 //!
-//! Deviations from the RFC: dots may stand anywhere in a local part, hyphens anywhere in a label, `_` and a trailing dot
+//! Deviations from the RFC: dots may stand anywhere in a local part, hyphens anywhere in a label, empty labels, `_` and a trailing dot
 //! in a domain are tolerated, and an address may lack its domain, because people and their devices have such addresses and
 //! qmail and Postfix take them; `\x` outside of quotes (RFC 821) is read, because qmail unescapes it; a source route may name
 //! address literals; the limits of 64 and 256 octets are not enforced, only qmail's 899. Blanks and comments between the
@@ -21,6 +21,7 @@ use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::tag;
 use nom::bytes::complete::take_till1;
+use nom::bytes::complete::take_while;
 use nom::bytes::complete::take_while_m_n;
 use nom::bytes::complete::take_while1;
 use nom::character::complete::char;
@@ -232,6 +233,7 @@ pub fn bare_path(input: &[u8]) -> IResult<&[u8], Address> {
 }
 
 fn source_route(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    let host = verify(host, |host: &[u8]| !host.is_empty());
     recognize(terminated(separated_list1(char(','), preceded(char('@'), host)), char(':'))).parse(input)
 }
 
@@ -265,14 +267,15 @@ fn quoted_pair(input: &[u8], may_follow: impl Fn(u8) -> bool) -> IResult<&[u8], 
     recognize(preceded(char('\\'), take_while_m_n(1, 1, may_follow))).parse(input)
 }
 
-/// A domain without its trailing dot, or an address literal.
+/// A domain without its trailing dot, or an address literal. A host that does not know its name writes none, or none before
+/// the dot: labels may be empty, but not the last, which would be another spelling of the domain before it.
 fn host(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    let domain = recognize(separated_list1(char('.'), label));
-    alt((address_literal, terminated(domain, opt(char('.'))))).parse(input)
-}
-
-fn label(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    take_while1(is_label_octet).parse(input)
+    let text = take_while(|octet| is_label_octet(octet) || octet == b'.');
+    let domain = map_opt(text, |text: &[u8]| match text.strip_suffix(b".") {
+        Some(domain) => (!domain.is_empty() && !domain.ends_with(b".")).then_some(domain),
+        None => Some(text),
+    });
+    alt((address_literal, domain)).parse(input)
 }
 
 fn address_literal(input: &[u8]) -> IResult<&[u8], &[u8]> {
@@ -433,16 +436,16 @@ mod tests {
         ("no domain, escaped", b"<news\\letter>"),
         ("no domain, an escaped at sign", b"<newsletter\\@sillyplace.com>"),
         ("no domain behind a route", b"<@a.example:newsletter>"),
-        ("empty domain", b"<newsletter@>"),
         ("a dot for a domain", b"<newsletter@.>"),
         ("no local part", b"<@sillyplace.com>"),
+        ("an empty host in a route", b"<@:newsletter@sillyplace.com>"),
+        ("an empty domain, quotes around all", b"<\"newsletter@\">"),
         ("a route to nowhere", b"<@sillyplace.com:>"),
         ("two routes", b"<@a.example:@b.example:newsletter@sillyplace.com>"),
         ("a blank in the route", b"<@a.example, @b.example:newsletter@sillyplace.com>"),
         ("an empty route", b"<:newsletter@sillyplace.com>"),
         ("two at signs", b"<newsletter@evil@sillyplace.com>"),
         ("two trailing dots", b"<newsletter@sillyplace.com..>"),
-        ("an empty label", b"<newsletter@sillyplace..com>"),
         ("a literal that is no address", b"<a@[300.0.2.1]>"),
         ("IPv6 without its tag", b"<a@[2001:db8::1]>"),
         ("eight-bit text that is not UTF-8", b"<caf\xe9@sillyplace.com>"),
@@ -460,7 +463,7 @@ mod tests {
         }
     }
 
-    const READ: [(&str, &str, &str, &str, &str); 31] = [
+    const READ: [(&str, &str, &str, &str, &str); 34] = [
         ("a route is dropped", "<@a.example:B@C.example>", "B@C.example", "b@c.example", "c.example"),
         ("quotes go on", "<\"a b\"@x.example>", "\"a b\"@x.example", "a b@x.example", "x.example"),
         ("a colon in quotes", "<\"a:b\"@x.example>", "\"a:b\"@x.example", "a:b@x.example", "x.example"),
@@ -489,6 +492,9 @@ mod tests {
             "cabinet-.example"
         }),
         ("a hyphen at its start", "<a@-x.example>", "a@-x.example", "a@-x.example", "-x.example"),
+        ("an empty domain", "<Root@>", "Root@", "root@", ""),
+        ("no name before the dot", "<root@.LAN>", "root@.LAN", "root@.lan", ".lan"),
+        ("an empty label", "<root@nas..lan.>", "root@nas..lan", "root@nas..lan", "nas..lan"),
         ("two dots", "<Try..this..0511@d.example>", "Try..this..0511@d.example", "try..this..0511@d.example", {
             "d.example"
         }),
@@ -593,7 +599,8 @@ mod tests {
             ("a route", "@r:a@b", Err(AddressFault::Syntax)),
             ("text behind", "a@b c", Err(AddressFault::Syntax)),
             ("no domain", "A", Ok("a")),
-            ("an empty domain", "a@", Err(AddressFault::Syntax)),
+            ("an empty domain", "A@", Ok("a@")),
+            ("a dot for a domain", "a@.", Err(AddressFault::Syntax)),
             ("the longest", &longest, Ok(&*longest)),
             ("too long by one", &format!("a{longest}"), Err(AddressFault::TooLong)),
         ];
