@@ -69,7 +69,8 @@ impl Standing {
         let environment = snapshot.policy.client(message.client, message.host.as_deref());
         let subject = Subject {
             client: message.client,
-            helo: message.helo.as_bytes(),
+            // The session takes the first word.
+            helo: message.helo.split(' ').find(|word| !word.is_empty()).unwrap_or_default().as_bytes(),
             sender: None,
             recipient: None,
             relay_client: environment.get(b"RELAYCLIENT").is_some(),

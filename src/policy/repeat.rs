@@ -299,7 +299,12 @@ mod tests {
         let first = key("a@x.example", "r@y.example", 1);
         assert_eq!(first, key("a@X.Example", "r@Y.EXAMPLE", 1), "letters of a domain");
         assert_eq!(first, from("192.0.2.200", "a@x.example", "r@y.example", 1), "another host of the network");
+        let one_domain = key("a@bücher.example", "r@y.example", 1);
+        assert_eq!(one_domain, key("a@xn--bcher-kva.example", "r@y.example", 1), "A-labels");
+        let without = key("a", "r@y.example", 1);
+        assert_ne!(without, key("a@", "r@y.example", 1), "no domain, and an empty one");
         let others = [
+            ("no domain", without),
             ("another network", from("192.0.3.1", "a@x.example", "r@y.example", 1)),
             ("another sender", key("b@x.example", "r@y.example", 1)),
             ("another recipient", key("a@x.example", "s@y.example", 1)),
