@@ -105,10 +105,14 @@ impl Session {
         if self.helo.as_ref().is_some_and(|helo| *helo.name != *name) && !self.authenticated {
             self.close_backend();
         }
-        self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: extended && self.offer().smtputf8 });
+        self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });
         let hostname = &self.snapshot.settings.hostname;
         if extended {
-            ehlo(hostname, &self.extensions(), &mut self.client_out);
+            let offer = self.extensions();
+            if let Some(helo) = &mut self.helo {
+                helo.smtputf8 = offer.smtputf8;
+            }
+            ehlo(hostname, &offer, &mut self.client_out);
         } else {
             Reply::hello(hostname).write(&self.id, &mut self.client_out);
         }

@@ -628,6 +628,14 @@ mod tests {
         }
 
         #[test]
+        fn what_is_folded_stays(local in "\\PC{0,8}", domain in "(\\PC|[a-zA-Z.-]){0,20}") {
+            let folded = fold(format!("{local}@{domain}"));
+            prop_assert_eq!(fold(folded.clone()), folded);
+            let domain = fold_domain(domain.as_bytes());
+            prop_assert_eq!(fold_domain(&domain), domain);
+        }
+
+        #[test]
         fn without_brackets_it_is_the_same(word in "[@a\"\\\\ .:,=(\\[\\]é]{0,12}(@[a.\\[\\]@]{1,4})?") {
             if let Ok((_, address)) = all_consuming(bare_path).parse(word.as_bytes()) {
                 prop_assert_eq!(whole_path(format!("<{word}>").as_bytes()), Some(address));
