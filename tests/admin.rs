@@ -62,11 +62,12 @@ fn whom_a_throttle_has_blocked_begins_anew_when_it_is_unblocked() {
 }
 
 #[test]
-fn a_client_is_blocked_at_the_greeting() {
+fn a_client_is_blocked_at_mail() {
     let site = Site::new("", "");
     let proxy = Proxy::start(&site);
     assert_eq!(site.run(&["block", "127.0.0.0/8", "--for", "10m"]).code, 0);
-    assert_eq!(proxy.client().reply(), "554 Client 127.0.0.1 is blocked");
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "554 5.7.1 Client 127.0.0.1 is blocked"), ("QUIT", "221")]);
     let status = site.run(&["status", "--json"]).out;
     assert!(status.contains("\"blocks\":1") && status.contains("\"state\":\"ok\""), "{status}");
 }
@@ -343,7 +344,10 @@ fn explain_asks_the_running_proxy() {
     assert_eq!(blocked.code, 1, "a reject outranks a throttle");
     assert!(blocked.out.contains("rule     block:@b.example"), "{}", blocked.out);
     assert_eq!(site.run(&["block", "127.0.0.1"]).code, 0);
-    assert!(ask("a@else.example").out.contains("554 Client 127.0.0.1 is blocked"));
+    let blocked = ask("a@else.example").out;
+    assert!(blocked.contains("accept     connect from 127.0.0.1"), "{blocked}");
+    assert!(blocked.contains("reply    554 5.7.1 Client 127.0.0.1 is blocked"), "{blocked}");
+    assert!(blocked.contains("rule     block:127.0.0.1/32"), "{blocked}");
     assert_eq!(ask("no address").code, 64);
 }
 

@@ -199,7 +199,7 @@ const EXPLAINED: [(&str, &[&str], i32, &[&str]); 11] = [
         "denied",
         &["--sender", "a@b.example", "--client", "192.0.2.66"],
         1,
-        &["554 Client", "blocked_client", "tcp.smtp:1"],
+        &["accept     connect from 192.0.2.66", "554 5.7.1 Client", "blocked_client", "tcp.smtp:1"],
     ),
     (
         "may relay",

@@ -143,8 +143,9 @@ fn tcprules_deny_and_let_relay_as_text_and_cdb() {
         house.write("tcp.smtp", "127.0.0.66:deny\n127.0.0.7:allow,RELAYCLIENT=\"\"\n:allow\n");
         house.tcprules("tcp.smtp");
         let proxy = house.spawn(Lines { qmail: &format!("tcprules = {file:?}"), ..Lines::default() });
-        let mut denied = Client::silent(Ipv4Addr::new(127, 0, 0, 66), proxy.address);
-        expect("554 ", &denied.reply());
+        let mut denied = Client::from(Ipv4Addr::new(127, 0, 0, 66), proxy.address);
+        expect("554 5.7.1 Client 127.0.0.66 is blocked", &denied.command("MAIL FROM:<a@example.net>"));
+        expect("221", &denied.command("QUIT"));
         assert!(house.sessions().is_empty(), "{file}");
         let mut stranger = Client::new(proxy.address);
         expect("250", &stranger.command("MAIL FROM:<a@example.net>"));

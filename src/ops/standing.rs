@@ -18,6 +18,7 @@ use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Snapshot;
+use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 use crate::store::state::State;
 
@@ -113,12 +114,19 @@ impl Standing {
 }
 
 impl Found {
-    /// What is said of it; none when it is a throttle that the files do not have any more. `oversize` is the reply to
-    /// [`Found::Oversize`], `block` that to [`Found::Block`].
-    pub(super) fn ruling(&self, throttles: &[Throttle], (reply, reason): (Reply, Reason)) -> Option<Ruling> {
+    /// What is said of it; none when it is a throttle that the files do not have any more.
+    pub(super) fn ruling(
+        &self,
+        throttles: &[Throttle],
+        suspect: Suspect<'_>,
+        recipient: Option<&Address>,
+    ) -> Option<Ruling> {
         match self {
-            Self::Block { key } => Some(Ruling::new(reply, reason).by(format_args!("block:{key}"))),
-            Self::Oversize { .. } => Some(Ruling::new(reply, reason)),
+            Self::Block { key } => Some(suspect.ruling(key)),
+            Self::Oversize { seconds } => {
+                let reply = Reply::oversize_remembered(recipient?, Duration::from_secs(*seconds));
+                Some(Ruling::new(reply, Reason::OversizeRemembered))
+            }
             Self::Throttle { name, millis, blocked, .. } => {
                 let throttle = throttles.iter().find(|throttle| *throttle.name == **name)?;
                 let wait = Duration::from_millis(*millis);

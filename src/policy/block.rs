@@ -7,8 +7,11 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
 use crate::smtp::address::ReversePath;
 use crate::smtp::address::parse_address;
+use crate::smtp::reply::Reply;
 
 /// A key of a block, in its one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,16 @@ impl Suspect<'_> {
         let address = self.sender?.address()?;
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Some([text(address.folded()), format!("@{}", address.domain().map(text).unwrap_or_default())])
+    }
+
+    /// What it hears of the operator's block that was found under `key`.
+    pub fn ruling(&self, key: &str) -> Ruling {
+        let of_sender = self.sender.filter(|_| key.parse::<IpNet>().is_err());
+        let (reply, reason) = match of_sender {
+            Some(sender) => (Reply::blocked_sender(sender), Reason::BlockedSender),
+            None => (Reply::blocked_client(self.client), Reason::BlockedClient),
+        };
+        Ruling::new(reply, reason).by(format_args!("block:{key}"))
     }
 }
 

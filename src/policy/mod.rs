@@ -79,10 +79,10 @@ impl Policy {
         Environment::new(self.variables.clone(), rule)
     }
 
-    /// The refusal of this client's connection, if its rule denies it.
+    /// The refusal of this client's mail, if its rule denies it.
     pub fn denied(environment: &Environment, client: IpAddr) -> Option<Ruling> {
         let rule = environment.rule().filter(|rule| rule.deny)?;
-        Some(Ruling::new(Reply::greeting_blocked_client(client), Reason::BlockedClient).by(&rule.place))
+        Some(Ruling::new(Reply::blocked_client(client), Reason::BlockedClient).by(&rule.place))
     }
 
     /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::policy::Policy;
 use crate::policy::repeat::Before;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
@@ -30,27 +29,36 @@ use crate::smtp::command::Rcpt;
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// tcprules, limits, throttles; then the banner, or its delay.
+    /// Limits, blocks, throttles; then the banner, or its delay. About a client that tcprules deny nothing is asked.
     pub(super) fn admit(&mut self, admission: Admission, greet_delay: Duration, now: Now) {
-        let refusal = Policy::denied(&self.environment, self.peer.client.ip());
         let full = |reply, reason| Some(Ruling::new(reply, reason));
-        let ruling = refusal.or_else(|| match admission {
+        let ruling = match admission {
             Admission::Granted => None,
             Admission::Full => full(Reply::too_busy(), Reason::TooManyConnections),
             Admission::FullForClient => {
                 full(Reply::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections)
             }
             Admission::Stopping => full(Reply::shutting_down(), Reason::Shutdown),
-        });
+        };
         if let Some(ruling) = ruling {
             return self.refuse_connection(&ruling, now);
         }
-        self.state = State::Delay { until: now.monotonic + greet_delay };
+        let until = now.monotonic + greet_delay;
+        if self.client_refusal().is_some() {
+            return self.greet_at(until, now);
+        }
         let snapshot = self.snapshot.clone();
         let asks = self.asks(&snapshot, Stage::Connect, None, None, None);
         let suspect = Some((self.peer.client.ip(), None));
         let question = Question { suspect, ..Question::new(snapshot, asks) };
-        self.ask(question, Pending::Connect { until: now.monotonic + greet_delay });
+        self.ask(question, Pending::Connect { until });
+    }
+
+    fn greet_at(&mut self, until: Instant, now: Now) {
+        match until > now.monotonic {
+            true => self.state = State::Delay { until },
+            false => self.greet(now),
+        }
     }
 
     fn greet(&mut self, now: Now) {
@@ -76,26 +84,12 @@ impl Session {
 
     pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
         match std::mem::replace(&mut self.state, State::Command) {
-            State::Asking(Pending::Connect { .. }) if answer.block.is_some() => {
-                let reply = Reply::greeting_blocked_client(self.peer.client.ip());
-                let rule = answer.block.as_deref().unwrap_or_default();
-                self.refuse_connection(
-                    &Ruling::new(reply, Reason::BlockedClient).by(format_args!("block:{rule}")),
-                    now,
-                );
-            }
-            State::Asking(Pending::Connect { until }) => match answer.refused {
-                Some((index, wait)) => {
-                    let throttle = &self.snapshot.policy.throttles[index];
-                    let ruling = match answer.blocked {
-                        true => Ruling::new(Reply::greeting_blocked_client(self.peer.client.ip()), Reason::Throttled)
-                            .by(&throttle.name),
-                        false => Ruling::disconnected(throttle, wait),
-                    };
-                    self.refuse_connection(&ruling, now);
+            State::Asking(Pending::Connect { until }) => match self.block_at_connect(answer) {
+                Some(ruling) if ruling.verdict == Verdict::Disconnect => self.refuse_connection(&ruling, now),
+                ruling => {
+                    self.blocked = ruling.map(Box::new);
+                    self.greet_at(until, now);
                 }
-                None if until > now.monotonic => self.state = State::Delay { until },
-                None => self.greet(now),
             },
             State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
             State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
@@ -301,11 +295,14 @@ impl Session {
     /// The client's rule may be another now: RELAYCLIENT or DATABYTES come and go with it. A backend session that was
     /// begun under the old one is given back, unless AUTH was part of it: that one goes on as it began.
     fn adopt_environment(&mut self) {
-        let environment = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
-        if environment.key() == self.environment.key() || self.authenticated {
+        if self.authenticated {
             return;
         }
-        self.environment = environment;
+        let environment = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
+        let before = std::mem::replace(&mut self.environment, environment);
+        if self.environment.key() == before.key() {
+            return;
+        }
         self.offer_is_fresh = false;
         self.close_backend();
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::policy::Policy;
+use crate::policy::block::Suspect;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
@@ -51,6 +52,9 @@ impl Session {
         // A nested MAIL goes neither to the lists nor to the backend, or the two would disagree about the sender.
         if self.transaction.is_some() {
             return self.error(&Reply::nested_mail(), now);
+        }
+        if let Some(ruling) = self.client_refusal() {
+            return self.refuse_blocked_mail(mail, &ruling, now);
         }
         if let Some(reply) = self.unusable_mail(&mail) {
             return self.error(&reply, now);
@@ -108,10 +112,11 @@ impl Session {
         answer: &Answer,
         now: Now,
     ) {
-        let block = answer.block.as_ref().map(|key| {
-            let reply = Reply::blocked_sender(&transaction.mail.sender);
-            Ruling::new(reply, Reason::BlockedSender).by(format_args!("block:{key}"))
-        });
+        let suspect = Suspect { client: self.peer.client.ip(), sender: Some(&transaction.mail.sender) };
+        let block = answer.block.as_ref().map(|key| suspect.ruling(key));
+        if let Some(ruling) = block.as_ref().filter(|ruling| ruling.reason == Reason::BlockedClient) {
+            return self.refuse_blocked(transaction, ruling, now);
+        }
         if let Some(ruling) = block.or(ruling.map(|ruling| *ruling)) {
             return self.reject(ruling, RefusedWhat::Mail(transaction), now);
         }

@@ -5,11 +5,12 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
+//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
 //! `repeating` what is known of a message; `ending` every way in which it stops; `backend` when there is a session with
 //! the backend, `relay` its side of the conversation, from its `greeting` on.
 
 mod backend;
+mod blocked;
 mod ending;
 mod envelope;
 mod escalating;
@@ -37,6 +38,7 @@ use bytes::BytesMut;
 use crate::policy::Policy;
 use crate::policy::environment::Environment;
 use crate::policy::key::Seed;
+use crate::policy::verdict::Ruling;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
@@ -76,6 +78,8 @@ pub struct Session {
     seed: Seed,
     peer: Peer,
     environment: Environment,
+    /// What each MAIL hears: the client was blocked when it came.
+    blocked: Option<Box<Ruling>>,
     /// What the backend offers, once that is known.
     offer: Option<Arc<Offer>>,
     offer_is_fresh: bool,
@@ -121,6 +125,7 @@ impl Session {
             seed,
             peer,
             environment,
+            blocked: None,
             offer: None,
             offer_is_fresh: false,
             state: State::Start,

@@ -212,6 +212,10 @@ impl Session {
         if self.authenticated {
             return self.error(&Reply::already_authenticated(), now);
         }
+        // Not 535, which blames the password, and not 454, for which a client comes back.
+        if let Some(ruling) = self.client_refusal() {
+            return self.error(&ruling.reply, now);
+        }
         let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
         if let Some(initial) = initial {
             line.extend_from_slice(b" ");

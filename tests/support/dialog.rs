@@ -4,7 +4,7 @@
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
-//! `X` connections are nearly used up.
+//! `X` connections are nearly used up, `O` an operator blocks somebody.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `N` another connection (from another client).
@@ -29,6 +29,7 @@ use portcullis::policy::key::Seed;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::local::LocalDomains;
+use portcullis::policy::part::Part;
 use portcullis::policy::place::Place;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
@@ -210,6 +211,11 @@ impl Builder {
             "throttle" => self.throttle(value),
             "throttle_count" if value == "mails" => self.policy.throttles[0].count = Count::Mails,
             "throttle_count" if value == "bytes" => self.policy.throttles[0].count = Count::Bytes,
+            "throttle_connections" => {
+                self.throttle(value);
+                let throttle = &mut self.policy.throttles[0];
+                (throttle.count, throttle.per) = (Count::Connections, vec![Part::Client]);
+            }
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
@@ -394,6 +400,7 @@ impl Player {
                 self.session.handle_farewell(Farewell { acknowledged, heard: rest.starts_with("heard"), end });
             }
             "N" => return self.reconnect(rest),
+            "O" => drop(self.state.blocks.add(&rest.parse().unwrap(), Duration::from_secs(3600), "").unwrap()),
             "U" => self.unwritten = rest != "no",
             "S" => self.session.handle_stop(now),
             "X" => self.session.handle_stress(true),
@@ -571,7 +578,10 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(kind, "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U" | "X")
+    matches!(
+        kind,
+        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "O" | "U" | "X"
+    )
 }
 
 fn describe(record: &Record) -> String {
