@@ -1,12 +1,10 @@
-//! How things begin and end: admission, greeting, answers, errors, time limits, a client that leaves, records, the close.
+//! How things begin and end: admission, greeting, answers, errors, time limits, a client that leaves, the close.
 
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::policy::repeat::Before;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -18,14 +16,11 @@ use crate::session::event::BackendEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
-use crate::session::record::Kind;
-use crate::session::record::Record;
 use crate::session::state::Arrived;
 use crate::session::state::Final;
 use crate::session::state::Pending;
 use crate::session::state::Slot;
 use crate::session::state::State;
-use crate::smtp::command::Rcpt;
 use crate::smtp::reply::Reply;
 
 impl Session {
@@ -305,77 +300,6 @@ impl Session {
         }
         self.offer_is_fresh = false;
         self.close_backend();
-    }
-
-    pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
-        let accepted = transaction.accepted.iter().chain(&transaction.served);
-        let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
-        let answered = arrived.filter(|_| last.code.is_some());
-        let record = Record {
-            sender: Some(transaction.mail.sender.to_string()),
-            recipients: accepted.collect(),
-            size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
-            received: arrived.map_or(0, |arrived| arrived.size),
-            id: arrived.and_then(|arrived| arrived.id.clone()),
-            before: arrived.map(|arrived| arrived.before).unwrap_or_default(),
-            shadow: transaction.shadow.clone(),
-            took: now.monotonic.saturating_duration_since(transaction.began),
-            answered: answered.map(|arrived| now.monotonic.saturating_duration_since(arrived.at)),
-            ..self.record(Kind::Mail, last, now)
-        };
-        self.recorded = true;
-        self.output.push_back(Output::Record(Box::new(record)));
-    }
-
-    pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
-        let Some(transaction) = &mut self.transaction else { return };
-        transaction.last_refusal = Some(Final { line: bytes::Bytes::new(), ..last.clone() });
-        let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
-        let record = Record {
-            sender: Some(sender),
-            recipients: vec![rcpt.recipient.to_string()],
-            size,
-            took: now.monotonic.saturating_duration_since(began),
-            ..self.record(Kind::Rcpt, last, now)
-        };
-        self.output.push_back(Output::Record(Box::new(record)));
-    }
-
-    /// Only of a connection that had no transaction: one line an event is enough.
-    pub(super) fn record_connection(&mut self, last: Option<&Final>, now: Now) {
-        if !self.recorded {
-            let quit = Final { code: Some(221), ..Final::default() };
-            let record = self.record(Kind::Session, last.unwrap_or(&quit), now);
-            self.recorded = true;
-            self.output.push_back(Output::Record(Box::new(record)));
-        }
-    }
-
-    fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
-        let accepted_but_gone = last.reason.is_none() && self.client_gone;
-        Record {
-            kind,
-            session: self.id.clone(),
-            client: self.peer.client.ip().to_canonical(),
-            helo: self.helo.as_ref().map(|helo| helo.name.to_string()),
-            tls: self.tls,
-            sender: None,
-            recipients: Vec::new(),
-            size: None,
-            received: 0,
-            id: None,
-            before: Before::default(),
-            // Given up without a reply: it may come again.
-            verdict: last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer),
-            code: last.code,
-            reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
-            rule: last.rule.clone(),
-            shadow: Vec::new(),
-            backend: last.backend.clone(),
-            took: now.monotonic.saturating_duration_since(self.began),
-            answered: None,
-        }
     }
 }
 

@@ -5,9 +5,10 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
-//! `repeating` what is known of a message; `ending` every way in which it stops; `backend` when there is a session with
-//! the backend, `relay` its side of the conversation, from its `greeting` on.
+//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
+//! `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops,
+//! `recording` what is left of it; `backend` when there is a session with the backend, `relay` its side of the
+//! conversation, from its `greeting` on.
 
 mod backend;
 mod blocked;
@@ -18,6 +19,7 @@ pub mod event;
 mod message;
 mod received;
 pub mod record;
+mod recording;
 mod refusing;
 mod relay;
 mod repeating;
