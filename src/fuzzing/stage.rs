@@ -305,7 +305,7 @@ impl Mails {
         }
         self.recorded += 1;
         if record.code.is_some_and(|code| code < 400) {
-            let absorbed = record.verdict == Verdict::Absorb;
+            let absorbed = record.verdict == Some(Verdict::Absorb);
             self.absorbed += usize::from(absorbed);
             self.accepted += usize::from(!absorbed);
         }

@@ -97,8 +97,14 @@ impl Session {
 
     /// A protocol error: counted, and too many of them end the session.
     pub(super) fn error(&mut self, reply: &Reply, now: Now) {
+        self.refuse_command(&Ruling::new(reply.clone(), Reason::Protocol), now);
+    }
+
+    /// A command that is refused by a rule, counted likewise.
+    pub(super) fn refuse_command(&mut self, ruling: &Ruling, now: Now) {
         if self.count_error(now) {
-            self.reply(reply);
+            self.record_command(&Final::ruled(ruling, &self.id), now);
+            self.reply(&ruling.reply);
         }
     }
 
@@ -139,7 +145,7 @@ impl Session {
             self.record_transaction(&last, None, now);
             self.transaction = None;
         } else {
-            self.record_connection(Some(&last), now);
+            self.record_end(&last, now);
         }
         self.reply(&ruling.reply);
         self.close(now);
@@ -259,10 +265,11 @@ impl Session {
     }
 
     /// Everything is given back. Replies that are still owed are given, so that each command has one.
-    pub(super) fn close(&mut self, _now: Now) {
+    pub(super) fn close(&mut self, now: Now) {
         if self.is_over() {
             return;
         }
+        self.record_folded(now);
         for slot in std::mem::take(&mut self.slots) {
             match slot {
                 Slot::Ready(line) => self.client_out.extend_from_slice(&line),

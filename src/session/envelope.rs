@@ -168,6 +168,9 @@ impl Session {
 
     /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
     pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
+        let unasked = Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id);
+        let behind = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.asked));
+        behind.into_iter().flatten().for_each(|(rcpt, _)| self.record_rcpt(&rcpt, &unasked, now));
         self.record_transaction(&last, None, now);
         self.transaction = None;
         // Replies to RCPTs that went out behind it are not those of the next transaction.
@@ -176,7 +179,7 @@ impl Session {
         }
         self.fill_slot(last.line, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
-            self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id).line, now);
+            self.fill_slot(unasked.line.clone(), now);
         }
         self.stop_if_idle(now);
     }
@@ -218,7 +221,7 @@ impl Session {
     pub(super) fn rcpt_answered(&mut self, rcpt: Arc<Rcpt>, cap: Option<u64>, answer: &Answer, now: Now) {
         self.state = State::Command;
         let Some(transaction) = &mut self.transaction else {
-            return self.reply(&Reply::need_mail());
+            return self.error(&Reply::need_mail(), now);
         };
         transaction.note_shadows(&answer.shadows);
         transaction.may_end_oversize |= answer.oversize.is_some();

@@ -257,7 +257,9 @@ impl Session {
             // The client has the floor: its next line hears of it (`auth_line`), and is no command.
             State::Auth { waiting: false } => {}
             State::Auth { waiting: true } => {
-                self.client_out.extend_from_slice(&last(&id).line);
+                let last = last(&id);
+                self.record_command(&last, now);
+                self.client_out.extend_from_slice(&last.line);
                 self.since = now.monotonic;
                 self.state = State::Command;
             }

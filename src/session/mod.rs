@@ -7,7 +7,7 @@
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
 //! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
 //! `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops,
-//! `recording` what is left of it; `backend` when there is a session with the backend, `relay` its side of the
+//! `recording` and `words` what is left of it; `backend` when there is a session with the backend, `relay` its side of the
 //! conversation, from its `greeting` on.
 
 mod backend;
@@ -28,6 +28,7 @@ pub mod settings;
 mod state;
 mod throttling;
 mod verbs;
+mod words;
 mod xclient;
 
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::Policy;
@@ -48,6 +50,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
+use crate::session::record::Folded;
 use crate::session::relay::Relay;
 use crate::session::settings::Settings;
 use crate::session::state::Acknowledgement;
@@ -93,8 +96,12 @@ pub struct Session {
     /// The session with the backend.
     relay: Option<Box<Relay>>,
     lines: LineReader,
-    /// A command that has to wait until all replies before it are known.
-    parked: Option<Box<Result<Command, CommandFault>>>,
+    /// The line that is being obeyed.
+    line: Bytes,
+    /// A line began as AUTH does.
+    after_auth: bool,
+    /// A command that has to wait until all replies before it are known, and its line.
+    parked: Option<Box<(Result<Command, CommandFault>, Bytes)>>,
     /// Replies in the order of their commands, while one of them waits for the backend.
     slots: VecDeque<Slot>,
     client_out: BytesMut,
@@ -107,6 +114,10 @@ pub struct Session {
     /// A command has come.
     heard: bool,
     errors: u32,
+    /// Lines about refused recipients and commands.
+    refusals: u32,
+    /// What came behind the first of them.
+    folded: Folded,
     idle_commands: u32,
     began: Instant,
     acknowledgement: Acknowledgement,
@@ -137,6 +148,8 @@ impl Session {
             transaction: None,
             relay: None,
             lines: LineReader::default(),
+            line: Bytes::new(),
+            after_auth: false,
             parked: None,
             slots: VecDeque::new(),
             client_out: BytesMut::new(),
@@ -147,6 +160,8 @@ impl Session {
             recorded: false,
             heard: false,
             errors: 0,
+            refusals: 0,
+            folded: Folded::default(),
             idle_commands: 0,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,

@@ -8,10 +8,12 @@ use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::event::Now;
 use crate::session::event::Output;
+use crate::session::record::Folded;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::session::state::Arrived;
 use crate::session::state::Final;
+use crate::session::words;
 use crate::smtp::command::Rcpt;
 
 impl Session {
@@ -47,7 +49,41 @@ impl Session {
             took: now.monotonic.saturating_duration_since(began),
             ..self.record(Kind::Rcpt, last, now)
         };
-        self.output.push_back(Output::Record(Box::new(record)));
+        self.record_refusal(record);
+    }
+
+    /// A command that was refused, of which nothing else tells.
+    pub(super) fn record_command(&mut self, last: &Final, now: Now) {
+        let record = self.record(Kind::Command, last, now);
+        let record = match &self.transaction {
+            Some(transaction) => Record {
+                sender: Some(transaction.mail.sender.to_string()),
+                size: transaction.mail.size,
+                took: now.monotonic.saturating_duration_since(transaction.began),
+                ..record
+            },
+            None => record,
+        };
+        self.record_refusal(record);
+    }
+
+    /// A session that is refused over and over has twenty lines; the others are counted, and told when it ends.
+    fn record_refusal(&mut self, record: Record) {
+        self.refusals = self.refusals.saturating_add(1);
+        let counted_only = self.refusals > MOST_LINES;
+        if counted_only {
+            self.folded.add(record.kind, record.reason.unwrap_or(Reason::Protocol));
+        }
+        self.output.push_back(Output::Record(Box::new(Record { counted_only, ..record })));
+    }
+
+    /// What was counted only, once.
+    pub(super) fn record_folded(&mut self, now: Now) {
+        if !self.folded.is_empty() {
+            let folded = std::mem::take(&mut self.folded);
+            let record = Record { folded, ..self.record(Kind::Folded, &Final::default(), now) };
+            self.output.push_back(Output::Record(Box::new(record)));
+        }
     }
 
     /// Only of a connection that had no transaction: one line an event is enough.
@@ -60,8 +96,28 @@ impl Session {
         }
     }
 
+    /// We end the connection, whatever it had.
+    pub(super) fn record_end(&mut self, last: &Final, now: Now) {
+        match self.recorded {
+            true => self.record_command(last, now),
+            false => self.record_connection(Some(last), now),
+        }
+    }
+
     fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
         let accepted_but_gone = last.reason.is_none() && self.client_gone;
+        let refusal = last.code.filter(|code| *code >= 400);
+        let verdict = match kind {
+            // Nothing was asked of it, or it was refused.
+            Kind::Session | Kind::Folded => refusal.map(Verdict::of_code),
+            // Given up without a reply: it may come again.
+            _ => Some(last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer)),
+        };
+        // The line that is being obeyed, where it is what was wrong.
+        let is_told = match kind {
+            Kind::Command | Kind::Session => refusal.is_some(),
+            _ => refusal.is_some() && matches!(last.reason, Some(Reason::BareNewline | Reason::Protocol)),
+        };
         Record {
             kind,
             session: self.id.clone(),
@@ -74,15 +130,20 @@ impl Session {
             received: 0,
             id: None,
             before: Before::default(),
-            // Given up without a reply: it may come again.
-            verdict: last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer),
+            verdict,
             code: last.code,
             reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
             rule: last.rule.clone(),
             shadow: Vec::new(),
             backend: last.backend.clone(),
+            words: is_told.then(|| words::words(&self.line, self.after_auth)).flatten(),
+            folded: Folded::default(),
+            counted_only: false,
             took: now.monotonic.saturating_duration_since(self.began),
             answered: None,
         }
     }
 }
+
+/// Lines of one session about refused recipients and commands.
+const MOST_LINES: u32 = 20;

@@ -13,6 +13,7 @@ use crate::session::settings::Auth;
 use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::State;
+use crate::session::words;
 use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::command::CommandFault;
@@ -35,6 +36,7 @@ impl Session {
         }
         // A TLS hello may have no line end at all.
         if command::is_tls_hello(input) {
+            self.line = Bytes::from_static(command::TLS_HELLO);
             self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now);
             return false;
         }
@@ -43,8 +45,10 @@ impl Session {
         self.heard = true;
         match line {
             Ok(line) => match command::parse(&line) {
-                command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => self.obey(command, now),
-                command => self.parked = Some(Box::new(command)),
+                command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => {
+                    self.obey(command, line, now);
+                }
+                command => self.parked = Some(Box::new((command, line))),
             },
             Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
             Err(LineFault::BareLf) => {
@@ -59,15 +63,23 @@ impl Session {
         if self.slots.is_empty()
             && let Some(command) = self.parked.take()
         {
-            self.obey(*command, now);
+            let (command, line) = *command;
+            self.obey(command, line, now);
         }
     }
 
-    fn obey(&mut self, command: Result<Command, CommandFault>, now: Now) {
-        let command = match command {
-            Ok(command) => command,
-            Err(fault) => return self.error(&syntax_reply(&fault), now),
-        };
+    /// The line is at hand for as long as it may be refused: nothing is made of it where it is not.
+    fn obey(&mut self, command: Result<Command, CommandFault>, line: Bytes, now: Now) {
+        self.after_auth |= words::is_auth(&line);
+        self.line = line;
+        match command {
+            Ok(command) => self.obey_command(command, now),
+            Err(fault) => self.error(&syntax_reply(&fault), now),
+        }
+        self.line = Bytes::new();
+    }
+
+    fn obey_command(&mut self, command: Command, now: Now) {
         match command {
             Command::Mail(mail) => self.mail(mail, now),
             Command::Rcpt(rcpt) => self.rcpt(rcpt, now),
@@ -182,6 +194,7 @@ impl Session {
             }
             None => {
                 self.record_connection(Some(&Final { reason: Some(Reason::Protocol), ..Final::default() }), now);
+                self.record_folded(now);
                 self.state = State::Over;
             }
         }
@@ -214,7 +227,7 @@ impl Session {
         }
         // Not 535, which blames the password, and not 454, for which a client comes back.
         if let Some(ruling) = self.client_refusal() {
-            return self.error(&ruling.reply, now);
+            return self.refuse_command(&ruling, now);
         }
         let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
         if let Some(initial) = initial {
@@ -230,7 +243,9 @@ impl Session {
         let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.since = now.monotonic;
         if self.relay.is_none() {
-            self.reply(&Reply::backend_unavailable());
+            let last = Final::ours(&Reply::backend_unavailable(), Reason::BackendUnavailable, &self.id);
+            self.record_command(&last, now);
+            self.client_out.extend_from_slice(&last.line);
             self.state = State::Command;
             return true;
         }

@@ -61,8 +61,11 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandFault> {
 /// Whether these are the first octets of a TLS handshake (RFC 8446 5.1). It may hold no line end for long, so whoever
 /// waits for a line should ask this too.
 pub fn is_tls_hello(octets: &[u8]) -> bool {
-    octets.starts_with(&[0x16, 0x03])
+    octets.starts_with(TLS_HELLO)
 }
+
+/// The record type of a handshake, and the major version.
+pub const TLS_HELLO: &[u8] = &[0x16, 0x03];
 
 /// What the client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

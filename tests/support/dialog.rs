@@ -585,12 +585,13 @@ pub fn is_input(kind: &str) -> bool {
 }
 
 fn describe(record: &Record) -> String {
-    let mut text = format!("{} verdict={}", record.kind.as_str(), record.verdict);
+    let mut text = record.kind.as_str().to_owned();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             text.push_str(&format!(" {name}={value}"));
         }
     };
+    add("verdict", record.verdict.map(|verdict| verdict.to_string()));
     add("code", record.code.map(|code| code.to_string()));
     add("reason", record.reason.map(|reason| reason.to_string()));
     add("rule", record.rule.as_ref().map(ToString::to_string));
@@ -599,6 +600,9 @@ fn describe(record: &Record) -> String {
     add("size", record.size.map(|size| size.to_string()));
     add("id", record.id.clone());
     add("shadow", (!record.shadow.is_empty()).then(|| record.shadow.join(",")));
+    add("words", record.words.as_ref().map(|words| escape(words.as_bytes())));
+    add("folded", (!record.folded.is_empty()).then(|| record.folded.to_string()));
+    add("counted_only", record.counted_only.then(|| "yes".to_owned()));
     text
 }
 
