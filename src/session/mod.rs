@@ -50,7 +50,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
-use crate::session::record::Folded;
+use crate::session::recording::Trace;
 use crate::session::relay::Relay;
 use crate::session::settings::Settings;
 use crate::session::state::Acknowledgement;
@@ -96,10 +96,7 @@ pub struct Session {
     /// The session with the backend.
     relay: Option<Box<Relay>>,
     lines: LineReader,
-    /// The line that is being obeyed.
-    line: Bytes,
-    /// A line began as AUTH does.
-    after_auth: bool,
+    trace: Trace,
     /// A command that has to wait until all replies before it are known, and its line.
     parked: Option<Box<(Result<Command, CommandFault>, Bytes)>>,
     /// Replies in the order of their commands, while one of them waits for the backend.
@@ -114,10 +111,6 @@ pub struct Session {
     /// A command has come.
     heard: bool,
     errors: u32,
-    /// Lines about refused recipients and commands.
-    refusals: u32,
-    /// What came behind the first of them.
-    folded: Folded,
     idle_commands: u32,
     began: Instant,
     acknowledgement: Acknowledgement,
@@ -148,8 +141,7 @@ impl Session {
             transaction: None,
             relay: None,
             lines: LineReader::default(),
-            line: Bytes::new(),
-            after_auth: false,
+            trace: Trace::default(),
             parked: None,
             slots: VecDeque::new(),
             client_out: BytesMut::new(),
@@ -160,8 +152,6 @@ impl Session {
             recorded: false,
             heard: false,
             errors: 0,
-            refusals: 0,
-            folded: Folded::default(),
             idle_commands: 0,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,

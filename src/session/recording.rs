@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::policy::repeat::Before;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
@@ -15,6 +17,19 @@ use crate::session::state::Arrived;
 use crate::session::state::Final;
 use crate::session::words;
 use crate::smtp::command::Rcpt;
+
+/// What the log needs besides.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// The line that is being obeyed.
+    pub(super) line: Bytes,
+    /// A line began as AUTH does.
+    pub(super) after_auth: bool,
+    /// Records about refused recipients and commands.
+    refusals: u32,
+    /// Those that have no lines.
+    folded: Folded,
+}
 
 impl Session {
     pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
@@ -40,7 +55,7 @@ impl Session {
 
     pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
-        transaction.last_refusal = Some(Final { line: bytes::Bytes::new(), ..last.clone() });
+        transaction.last_refusal = Some(Final { line: Bytes::new(), ..last.clone() });
         let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
         let record = Record {
             sender: Some(sender),
@@ -69,18 +84,18 @@ impl Session {
 
     /// A session that is refused over and over has twenty lines; the others are counted, and told when it ends.
     fn record_refusal(&mut self, record: Record) {
-        self.refusals = self.refusals.saturating_add(1);
-        let counted_only = self.refusals > MOST_LINES;
+        self.trace.refusals = self.trace.refusals.saturating_add(1);
+        let counted_only = self.trace.refusals > MOST_LINES;
         if counted_only {
-            self.folded.add(record.kind, record.reason.unwrap_or(Reason::Protocol));
+            self.trace.folded.add(record.kind, record.reason.unwrap_or(Reason::Protocol));
         }
         self.output.push_back(Output::Record(Box::new(Record { counted_only, ..record })));
     }
 
     /// What was counted only, once.
     pub(super) fn record_folded(&mut self, now: Now) {
-        if !self.folded.is_empty() {
-            let folded = std::mem::take(&mut self.folded);
+        if !self.trace.folded.is_empty() {
+            let folded = std::mem::take(&mut self.trace.folded);
             let record = Record { folded, ..self.record(Kind::Folded, &Final::default(), now) };
             self.output.push_back(Output::Record(Box::new(record)));
         }
@@ -136,7 +151,7 @@ impl Session {
             rule: last.rule.clone(),
             shadow: Vec::new(),
             backend: last.backend.clone(),
-            words: is_told.then(|| words::words(&self.line, self.after_auth)).flatten(),
+            words: is_told.then(|| words::words(&self.trace.line, self.trace.after_auth)).flatten(),
             folded: Folded::default(),
             counted_only: false,
             took: now.monotonic.saturating_duration_since(self.began),

@@ -36,7 +36,7 @@ impl Session {
         }
         // A TLS hello may have no line end at all.
         if command::is_tls_hello(input) {
-            self.line = Bytes::from_static(command::TLS_HELLO);
+            self.trace.line = Bytes::from_static(command::TLS_HELLO);
             self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now);
             return false;
         }
@@ -70,13 +70,13 @@ impl Session {
 
     /// The line is at hand for as long as it may be refused: nothing is made of it where it is not.
     fn obey(&mut self, command: Result<Command, CommandFault>, line: Bytes, now: Now) {
-        self.after_auth |= words::is_auth(&line);
-        self.line = line;
+        self.trace.after_auth |= words::is_auth(&line);
+        self.trace.line = line;
         match command {
             Ok(command) => self.obey_command(command, now),
             Err(fault) => self.error(&syntax_reply(&fault), now),
         }
-        self.line = Bytes::new();
+        self.trace.line = Bytes::new();
     }
 
     fn obey_command(&mut self, command: Command, now: Now) {
