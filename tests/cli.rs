@@ -199,7 +199,12 @@ const EXPLAINED: [(&str, &[&str], i32, &[&str]); 11] = [
         "denied",
         &["--sender", "a@b.example", "--client", "192.0.2.66"],
         1,
-        &["accept     connect from 192.0.2.66", "554 5.7.1 Client", "blocked_client", "tcp.smtp:1"],
+        &[
+            "accept     connect from 192.0.2.66",
+            "reply    554 5.7.1 Client 192.0.2.66 is blocked; questions: ask@example.org [session]",
+            "blocked_client",
+            "tcp.smtp:1",
+        ],
     ),
     (
         "may relay",
@@ -332,7 +337,8 @@ fn served(proxy: &Proxy, case: (&str, &str, &[&str], Option<u64>)) -> Vec<(Strin
 
 fn table_site() -> Site {
     let rest = "[size]\nlimit = \"10000\"\n[[size.recipients]]\nmatch = [\"fred@example.org\"]\nlimit = \"5000\"";
-    let site = Site::new("max_recipients = 3\nproxy_protocol_from = [\"127.0.0.0/8\"]", rest);
+    let site =
+        Site::new("max_recipients = 3\ncontact = \"ask@example.org\"\nproxy_protocol_from = [\"127.0.0.0/8\"]", rest);
     site.write("control/badmailfrom", "# spam\nnews@silly.example\n@host.example\n");
     site.write("control/badrcptto", "trap@example.org\n");
     site.write("control/rcpthosts", "example.org\n.example.net\n");

@@ -137,6 +137,7 @@ fn session(file: &File) -> session::settings::Settings {
     session::settings::Settings {
         hostname: String::new(),
         banner: String::new(),
+        contact: server.contact.as_str().into(),
         max_recipients: server.max_recipients,
         max_errors: server.max_errors,
         auth: server.auth,

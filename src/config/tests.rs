@@ -137,7 +137,7 @@ fn the_default_file_names_every_key_of_this_version() {
 fn server_keys_take_effect() {
     let config = complete(
         "[server]\nlisten = [\"192.0.2.1:25\", \"[::1]:25\"]\nlisten_tls = [\"127.0.0.1:465\"]\n\
-         hostname = \"mx.example.org\"\nworkers = 3\nmax_connections = 7\nmax_connections_per_client = 6\nmax_recipients = 5\n\
+         hostname = \"mx.example.org\"\ncontact = \"ask@example.org\"\nworkers = 3\nmax_connections = 7\nmax_connections_per_client = 6\nmax_recipients = 5\n\
          max_errors = 4\ngreet_delay = \"3s\"\nauth = \"always\"\nuser = \"mail\"\ngroup = \"nogroup\"\n\
          timeout = { greeting = \"1s\", command = \"2s\", data = \"3s\", session = \"4s\" }\nmin_rate = \"1kB/m\"\n\
          drain = \"9s\"\nproxy_protocol_from = [\"192.0.2.0/24\", \"::1\"]\n[backend]\nmaildir = \"m\"\n\
@@ -152,6 +152,7 @@ fn server_keys_take_effect() {
     assert_eq!((front.greet_delay, front.handshake), (Duration::from_secs(3), Duration::from_secs(1)));
     assert_eq!((front.drain, front.proxy_protocol_from.len()), (Duration::from_secs(9), 2));
     assert_eq!((session.hostname.as_str(), session.banner.as_str()), ("mx.example.org", "mx.example.org ESMTP"));
+    assert_eq!(&*session.contact, "ask@example.org");
     assert_eq!((session.max_recipients, session.max_errors, session.auth), (5, 4, Auth::Always));
     let timeout = session.timeout;
     let seconds = [timeout.greeting, timeout.command, timeout.data, timeout.session].map(|it| it.as_secs());

@@ -16,6 +16,7 @@ use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
+use crate::smtp::reply::Signature;
 
 /// A message that has not come.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// Our limit of its size in octets, before the backend has said its own.
     pub limit: Option<Bound>,
+    /// Whom to ask: the end of its replies.
+    pub signature: Signature,
     /// One for each command, up to the one that ends it.
     pub steps: Vec<Step>,
 }
@@ -102,7 +105,9 @@ pub fn explain(assembly: &Assembly, message: &Message, standing: &Standing) -> R
             steps.extend(recipient_steps(assembly, &environment, mail.size, &recipients, standing, suspect));
         }
     }
-    Ok(Explanation { rule, limit: limit.announced(), steps })
+    let contact = assembly.snapshot.settings.contact.clone();
+    let signature = Signature { session: "session".into(), contact };
+    Ok(Explanation { rule, limit: limit.announced(), signature, steps })
 }
 
 fn recipient_steps(

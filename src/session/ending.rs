@@ -290,6 +290,7 @@ impl Session {
             && let Some(next) = self.next.take()
         {
             self.snapshot = next;
+            self.id.contact = self.snapshot.settings.contact.clone();
             self.adopt_environment();
         }
     }

@@ -63,6 +63,7 @@ use crate::smtp::command::CommandFault;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
+use crate::smtp::reply::Signature;
 
 /// What is in force: one finished value, replaced as a whole at a reload.
 #[derive(Debug)]
@@ -76,7 +77,8 @@ pub struct Snapshot {
 /// One client's connection, from the banner to the close.
 #[derive(Debug)]
 pub struct Session {
-    id: Arc<str>,
+    /// The session's id, and what else stands behind its refusals.
+    id: Signature,
     snapshot: Arc<Snapshot>,
     /// Takes the place of `snapshot` at the next MAIL.
     next: Option<Arc<Snapshot>>,
@@ -125,7 +127,7 @@ impl Session {
     pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
         let environment = snapshot.policy.client(peer.client.ip(), peer.host.as_deref());
         Self {
-            id,
+            id: Signature { session: id, contact: snapshot.settings.contact.clone() },
             snapshot,
             next: None,
             seed,

@@ -20,7 +20,7 @@ impl Session {
             client: self.peer.client.ip(),
             hostname: &self.snapshot.settings.hostname,
             protocol: self.protocol(),
-            id: Some(&self.id),
+            id: Some(&self.id.session),
             recipient,
             smtputf8: self.offer().smtputf8,
             wall,

@@ -135,7 +135,7 @@ impl Session {
         };
         Record {
             kind,
-            session: self.id.clone(),
+            session: self.id.session.clone(),
             client: self.peer.client.ip().to_canonical(),
             helo: self.helo.as_ref().map(|helo| helo.name.to_string()),
             tls: self.tls,

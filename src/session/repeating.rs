@@ -224,7 +224,7 @@ impl Session {
 
     /// The session's id, as replies show it.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.id.session
     }
 
     pub(super) fn unacknowledged(&mut self) {

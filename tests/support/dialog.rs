@@ -168,6 +168,7 @@ impl Builder {
                     AddressList::parse("size.recipients".into(), Dialect::Extended, text.as_bytes()).unwrap();
                 self.policy.size.caps.push(Cap { recipients, limit: limit.parse().unwrap() });
             }
+            "contact" => self.settings.contact = value.into(),
             "client" => self.client = value.parse().unwrap(),
             "databytes" => self.policy.size.databytes = Some(value.parse().unwrap()),
             "deny" => self
@@ -269,6 +270,7 @@ pub fn settings() -> Settings {
     Settings {
         hostname: "mx.example.org".into(),
         banner: "mx.example.org ESMTP".into(),
+        contact: "".into(),
         max_recipients: 100,
         max_errors: 20,
         auth: Auth::Tls,
