@@ -22,13 +22,26 @@ use crate::smtp::command::Rcpt;
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     /// The line that is being obeyed.
-    pub(super) line: Bytes,
+    line: Bytes,
     /// A line began as AUTH does.
-    pub(super) after_auth: bool,
+    after_auth: bool,
     /// Records about refused recipients and commands.
     refusals: u32,
     /// Those that have no lines.
     folded: Folded,
+}
+
+impl Trace {
+    /// This line is obeyed now, or refused.
+    pub(super) fn begin(&mut self, line: Bytes) {
+        self.after_auth |= words::is_auth(&line);
+        self.line = line;
+    }
+
+    /// It is done with.
+    pub(super) fn end(&mut self) {
+        self.line = Bytes::new();
+    }
 }
 
 impl Session {

@@ -13,7 +13,6 @@ use crate::session::settings::Auth;
 use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::State;
-use crate::session::words;
 use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::command::CommandFault;
@@ -36,7 +35,7 @@ impl Session {
         }
         // A TLS hello may have no line end at all.
         if command::is_tls_hello(input) {
-            self.trace.line = Bytes::from_static(command::TLS_HELLO);
+            self.trace.begin(Bytes::from_static(command::TLS_HELLO));
             self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now);
             return false;
         }
@@ -50,10 +49,7 @@ impl Session {
                 }
                 command => self.parked = Some(Box::new((command, line))),
             },
-            Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
-            Err(LineFault::BareLf) => {
-                self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now)
-            }
+            Err(fault) => self.refuse_line(fault, now),
         }
         true
     }
@@ -68,15 +64,28 @@ impl Session {
         }
     }
 
+    fn refuse_line(&mut self, fault: LineFault, now: Now) {
+        match fault {
+            LineFault::TooLong(head) => {
+                self.trace.begin(head.into());
+                self.error(&Reply::line_too_long(), now);
+            }
+            LineFault::BareLf(head) => {
+                self.trace.begin(head.into());
+                self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now);
+            }
+        }
+        self.trace.end();
+    }
+
     /// The line is at hand for as long as it may be refused: nothing is made of it where it is not.
     fn obey(&mut self, command: Result<Command, CommandFault>, line: Bytes, now: Now) {
-        self.trace.after_auth |= words::is_auth(&line);
-        self.trace.line = line;
+        self.trace.begin(line);
         match command {
             Ok(command) => self.obey_command(command, now),
             Err(fault) => self.error(&syntax_reply(&fault), now),
         }
-        self.trace.line = Bytes::new();
+        self.trace.end();
     }
 
     fn obey_command(&mut self, command: Command, now: Now) {
