@@ -207,6 +207,11 @@ mod tests {
         let answered = Some(Duration::from_millis(7));
         metrics.count(&Record { answered, ..record("<a@b>", Verdict::Accept, None) });
         metrics.count(&record("<a@b>", Verdict::Defer, Some(Reason::Throttled)));
+        let command = Record { kind: Kind::Command, ..record("<a@b>", Verdict::Reject, Some(Reason::Protocol)) };
+        metrics.count(&command);
+        metrics.count(&Record { counted_only: true, ..command.clone() });
+        metrics.count(&Record { kind: Kind::Session, ..command.clone() });
+        metrics.count(&Record { kind: Kind::Session, verdict: None, ..command });
         metrics.throttled(&"slow".into(), false);
         metrics.throttled(&"dark".into(), true);
         let text = metrics.encode();
@@ -215,6 +220,7 @@ mod tests {
             "portcullis_connections_total{admission=\"refused\"} 1",
             "portcullis_acknowledgements_total{outcome=\"lost\"} 1",
             "portcullis_transactions_total{verdict=\"accept\",reason=\"none\"} 1",
+            "portcullis_commands_refused_total{reason=\"protocol\"} 3",
             "portcullis_throttled_total{throttle=\"slow\"} 1",
             "portcullis_shadow_total{throttle=\"dark\"} 1",
             "portcullis_received_bytes_total 34",
