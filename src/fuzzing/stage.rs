@@ -241,14 +241,7 @@ impl Stage {
                 }
             }
             Output::BackendStartTls => unreachable!("no TLS to the backend here"),
-            Output::Client(octets) => {
-                if !self.client_ended {
-                    self.refusals.hear(&octets);
-                }
-                if self.options.stream && octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"354 ")) {
-                    self.backend.begin_body();
-                }
-            }
+            Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::DropBackend { .. } => self.backend = Backend::default(),
             Output::KeepBackend => {
@@ -269,6 +262,15 @@ impl Stage {
             }
             Output::Hold(octets) => canonical(&octets),
             Output::HoldDrop | Output::Tell(_) => {}
+        }
+    }
+
+    fn client_hears(&mut self, octets: &[u8]) {
+        if !self.client_ended {
+            self.refusals.hear(octets);
+        }
+        if self.options.stream && octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"354 ")) {
+            self.backend.begin_body();
         }
     }
 

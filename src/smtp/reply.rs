@@ -446,7 +446,7 @@ mod tests {
             ),
             (Reply::syntax(), "500 5.5.2 Syntax error [s1]"),
             (Reply::tls_required(), "530 5.7.0 Send STARTTLS first [s1]"),
-            (Reply::in_flight(), "450 4.7.1 This message is being delivered, come back later [s1]"),
+            (Reply::in_flight(), "450 4.7.1 This message is being delivered, try again later [s1]"),
             (Reply::noop(), "250 2.0.0 Ok"),
         ];
         for (reply, line) in rows {
@@ -461,7 +461,7 @@ mod tests {
             .filter(|(_, code, status, _)| Reply { code: *code, status, text: "".into() }.is_of_policy());
         let asked: Vec<&str> = asked.map(|(name, ..)| *name).collect();
         let expected = "blocked_client blocked_sender blocked_recipient not_local oversize oversize_for escalated \
-                        blocked_for oversize_remembered repeated already_delivered too_many_hops mail_loop";
+                        blocked_for repeated too_many_hops mail_loop";
         assert_eq!(asked.join(" "), expected);
     }
 
