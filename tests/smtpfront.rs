@@ -52,6 +52,40 @@ fn a_mail_comes_through_with_the_clients_true_address() {
     proxy.until_childless();
 }
 
+/// Each habit of the drill, before the real smtpfront-qmail alone and behind us.
+#[test]
+fn honest_traffic_arrives_as_it_does_without_us() {
+    let house = House::new();
+    house.write("tcp.smtp", ":allow\n");
+    house.control("databytes", "1000000\n");
+    let drill = |address: std::net::SocketAddr| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["drill", "--copies", "1", "--size", "1kB", "--json", "--against", &address.to_string()]);
+        let output = command.output().unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        rows["honest"].as_array().unwrap().clone()
+    };
+    let alone = house.tcpserver(&[], "smtpfront");
+    let without = drill(alone.address);
+    drop(alone);
+    let proxy = house.spawn(Lines { shipped_throttles: true, ..Lines::default() });
+    let before = house.queued().len();
+    let with = drill(proxy.address);
+    let mut accepted = 1 + 1 + 1;
+    for (with, without) in with.iter().zip(&without) {
+        assert!(with["accepted"].as_u64() >= without["accepted"].as_u64(), "{with} {without}");
+        // mailfront wants a domain. (It wants brackets too; we write them.)
+        if with["habit"] != "no domain" {
+            assert_eq!(with["accepted"], with["sent"], "{with}");
+        }
+        accepted += with["accepted"].as_u64().unwrap();
+    }
+    assert_eq!(with.len(), 20);
+    until("all are queued", || (house.queued().len() - before) as u64 == accepted);
+    let lost = proxy.log().matches("unacknowledged session=").count();
+    assert_eq!(lost, 1, "the incident's: {}", proxy.log());
+}
+
 #[test]
 fn addresses_come_through_as_people_have_them() {
     let house = House::new();

@@ -73,6 +73,8 @@ pub struct House {
 /// Lines added to the sections of the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lines<'a> {
+    /// As they are without a word about them; else none.
+    pub shipped_throttles: bool,
     pub server: &'a str,
     pub backend: &'a str,
     pub qmail: &'a str,
@@ -178,8 +180,9 @@ impl House {
             String::new()
         };
         let text = format!(
-            "throttle = []\n[admin]\nlisten = \"\"\n[server]\nlisten = [\"127.0.0.1:0\"]\n{}\n[backend]\n{backend}{env}\n{}\n[qmail]\ncontrol = {:?}\n{}\n\
+            "{}\n[admin]\nlisten = \"\"\n[server]\nlisten = [\"127.0.0.1:0\"]\n{}\n[backend]\n{backend}{env}\n{}\n[qmail]\ncontrol = {:?}\n{}\n\
              [message]\nmin_free = \"16MiB\"\nspool = {home:?}\n{}\n",
+            if lines.shipped_throttles { "" } else { "throttle = []" },
             lines.server,
             lines.backend,
             self.path("control"),

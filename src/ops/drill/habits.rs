@@ -2,6 +2,7 @@
 //! arrive, as it would without us; a deferral is obeyed and tried again. It must not be made to fit the policy: a habit that
 //! is harmed is a fault of the policy, or of the configuration.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Course<'a> {
     pub(super) limit: usize,
     /// Lets time pass.
     pub(super) pass: &'a dyn Fn(Duration),
+    /// Messages that were taken.
+    pub(super) accepted: &'a Cell<u32>,
 }
 
 /// In the order of the table.
@@ -58,16 +61,19 @@ pub(super) const HABITS: &[Habit] = &[
 ];
 
 impl Course<'_> {
-    /// Sends it until it is taken or refused; true: it was taken.
-    fn send(&self, letter: &Letter) -> io::Result<bool> {
+    /// Sends it until it is taken or refused.
+    fn send(&self, letter: &Letter) -> io::Result<()> {
         for _ in 0..MOST_TRIES {
             match client::send(self.address, letter)?.0 {
-                Outcome::Accepted => return Ok(true),
-                Outcome::Rejected => return Ok(false),
+                Outcome::Accepted => {
+                    self.accepted.set(self.accepted.get() + 1);
+                    return Ok(());
+                }
+                Outcome::Rejected => return Ok(()),
                 Outcome::Deferred => (self.pass)(RETRY),
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Each is counted as sent, whatever becomes of it.

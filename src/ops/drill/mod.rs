@@ -7,6 +7,7 @@ mod habits;
 mod letters;
 mod sink;
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::net::TcpListener;
@@ -82,10 +83,19 @@ pub struct HonestRow {
     pub habit: &'static str,
     /// Messages that were meant to arrive.
     pub sent: u32,
-    /// That did.
-    pub delivered: u32,
-    /// That did where the same was said to the backend without us.
-    pub delivered_without: u32,
+    /// That got 250.
+    pub accepted: u32,
+    /// That arrived; only known of our own instance.
+    pub delivered: Option<u32>,
+    /// That arrived where the same was said to the backend without us.
+    pub delivered_without: Option<u32>,
+}
+
+impl HonestRow {
+    /// Something that would have arrived without us did not.
+    pub fn is_harmed(&self) -> bool {
+        self.delivered.unwrap_or(self.accepted) < self.sent.min(self.delivered_without.unwrap_or(self.sent))
+    }
 }
 
 /// How the sender takes the answer.
@@ -131,7 +141,6 @@ pub fn against(address: SocketAddr, plan: Plan, progress: &dyn Fn()) -> Result<V
 pub fn honest(assembly: impl FnOnce() -> Option<Assembly>, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
     let mut assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
     // What is too large is sent whole: that need not take long.
-    let limit = usize::try_from(HONEST_LIMIT).unwrap_or(usize::MAX);
     if let Some(snapshot) = Arc::get_mut(&mut assembly.snapshot) {
         let size = &mut snapshot.policy.size;
         size.limit = Some(size.limit.filter(|limit| *limit > 0).map_or(HONEST_LIMIT, |limit| limit.min(HONEST_LIMIT)));
@@ -139,20 +148,47 @@ pub fn honest(assembly: impl FnOnce() -> Option<Assembly>, progress: &dyn Fn()) 
     let instance = Instance::start(assembly)?;
     let pass = |time: Duration| instance.clock.advance(time);
     let mut rows = Vec::new();
-    for Habit { name, play } in HABITS {
+    for habit in HABITS {
         let began = Timestamp::from_nanosecond(instance.clock.now().into()).unwrap_or(instance.began);
-        let delivered = |address: SocketAddr, pass: &dyn Fn(Duration)| {
+        let play = |address: SocketAddr, pass: &dyn Fn(Duration)| {
             let before = instance.sink.honest();
-            let sent = play(&Course { address, began, limit, pass }).map_err(|error| format!("{name}: {error}"))?;
-            Ok::<_, String>((sent, instance.sink.honest() - before))
+            let (sent, accepted) = play_habit(habit, address, began, pass)?;
+            Ok::<_, String>((sent, accepted, Some(instance.sink.honest() - before)))
         };
-        let (sent, with_us) = delivered(instance.address, &pass)?;
-        let (_, without) = delivered(instance.sink.address, &|_| {})?;
-        rows.push(HonestRow { habit: name, sent, delivered: with_us, delivered_without: without });
+        let (sent, accepted, delivered) = play(instance.address, &pass)?;
+        let (_, _, delivered_without) = play(instance.sink.address, &|_| {})?;
+        rows.push(HonestRow { habit: habit.name, sent, accepted, delivered, delivered_without });
         progress();
     }
     instance.stop();
     Ok(rows)
+}
+
+/// Plays them against another server, where no time passes in between.
+///
+/// # Errors
+/// It does not answer.
+pub fn honest_against(address: SocketAddr, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
+    let mut rows = Vec::new();
+    for habit in HABITS {
+        let (sent, accepted) = play_habit(habit, address, clock::now().wall, &|_| {})?;
+        rows.push(HonestRow { habit: habit.name, sent, accepted, delivered: None, delivered_without: None });
+        progress();
+    }
+    Ok(rows)
+}
+
+/// How many messages were sent, and how many of them taken.
+fn play_habit(
+    habit: &Habit,
+    address: SocketAddr,
+    began: Timestamp,
+    pass: &dyn Fn(Duration),
+) -> Result<(u32, u32), String> {
+    let (accepted, limit) = (Cell::new(0), usize::try_from(HONEST_LIMIT).unwrap_or(usize::MAX));
+    let course = Course { address, began, limit, pass, accepted: &accepted };
+    let sent = (habit.play)(&course).map_err(|error| format!("{}: {error}", habit.name))?;
+    Ok((sent, accepted.get()))
 }
 
 /// Scenarios and copies of a plan, for whoever shows progress.
