@@ -6,6 +6,8 @@
 mod proxy;
 #[path = "support/queue.rs"]
 mod queue;
+#[path = "support/small.rs"]
+mod small;
 #[path = "support/system.rs"]
 mod system;
 
@@ -23,6 +25,7 @@ use proxy::PORTCULLIS;
 use queue::GOOD;
 use queue::STORM;
 use queue::TestQueue;
+use small::Small;
 use system::until;
 
 fn command(queue: &TestQueue, arguments: &[&str]) -> Command {
@@ -112,50 +115,17 @@ fn who_is_served_meanwhile_is_served_once_and_nobody_is_forgotten() {
     }
 }
 
-/// A small file system of its own; gone with the value.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    /// `None` where nobody may mount one.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder.path()).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
-        }
-        eprintln!("no tmpfs can be mounted here: not tried");
-        None
-    }
-
-    fn remount(&self, how: &str) {
-        let options = format!("remount,{how}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap().success());
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 fn a_full_disk_changes_nothing() {
-    let Some(small) = Small::mount() else { return };
+    let Some(small) = Small::mount("2m") else { return };
     for is_live in [true, false] {
-        let queue = TestQueue::at(tempfile::tempdir_in(small.0.path()).unwrap(), 3, false);
+        let queue = TestQueue::at(tempfile::tempdir_in(small.path()).unwrap(), 3, false);
         let send = is_live.then(|| queue.lock());
         for _ in 0..20 {
             queue.in_delivery(&queue::Mail { bounce: "<a@b>:\nno\n\n", ..STORM });
         }
         let before = queue.picture();
-        let filler = queue.home().join("filler");
-        let mut size = 4 << 20;
-        // As full as it gets, but for some pages.
-        while fs::write(&filler, vec![0; size]).is_err() {
-            size -= 4096;
-        }
-        fs::write(&filler, vec![0; size - 5 * 4096]).unwrap();
+        small.fill(5);
         let (code, told) = run(&queue, &FROM_STORM);
         assert_eq!(code, 1, "{told}");
         assert!(
@@ -166,7 +136,7 @@ fn a_full_disk_changes_nothing() {
         let kept: Vec<_> =
             fs::read_dir(queue.quarantine("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(kept.iter().all(|name| name == "queue" || name == "queue.new"), "{kept:?} {told}");
-        fs::remove_file(filler).unwrap();
+        small.empty();
         let (code, told) = run(&queue, &FROM_STORM);
         assert!(code == 0 && told.contains("20 messages taken"), "{told}");
         drop(send);
@@ -175,8 +145,8 @@ fn a_full_disk_changes_nothing() {
 
 #[test]
 fn a_read_only_queue_is_listed_and_left_alone() {
-    let Some(small) = Small::mount() else { return };
-    let queue = TestQueue::at(tempfile::tempdir_in(small.0.path()).unwrap(), 3, false);
+    let Some(small) = Small::mount("2m") else { return };
+    let queue = TestQueue::at(tempfile::tempdir_in(small.path()).unwrap(), 3, false);
     queue.in_delivery(&STORM);
     let before = queue.picture();
     small.remount("ro");

@@ -138,11 +138,3 @@ fn a_second_process_cannot_have_the_same_state() {
     assert_eq!(second.code, 1);
     assert!(second.err.contains("portcullis-state.redb: another process has it"), "{}", second.err);
 }
-
-#[test]
-fn a_state_that_is_none_is_a_clear_fault() {
-    let site = Site::new("", "[state]\nurl = \"redb:missing/state.redb\"\n");
-    let outcome = site.run(&["serve", "-c", "portcullis.toml"]);
-    assert_eq!(outcome.code, 1);
-    assert!(outcome.err.contains("missing/state.redb") && outcome.err.contains("set state.url"), "{}", outcome.err);
-}

@@ -63,6 +63,21 @@ mod as_text {
     }
 }
 
+impl Block {
+    /// It was made while the clock was ahead of where it is now.
+    fn is_of_the_future(&self, now: u32) -> bool {
+        self.since > now || self.until > now.saturating_add(self.length)
+    }
+
+    /// As if it had been made now, where it was made later than now: its length stays.
+    fn cut(&self, now: u32) -> Self {
+        let until = self.until.min(now.saturating_add(self.length));
+        let quiet = self.forgotten.saturating_sub(self.until);
+        let forgotten = self.forgotten.min(until.saturating_add(quiet));
+        Self { since: self.since.min(now), until, forgotten, ..self.clone() }
+    }
+}
+
 /// Who made a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -225,13 +240,15 @@ impl Blocks {
         self.len() == 0
     }
 
-    /// Forgets what has ended and been quiet.
+    /// Forgets what has ended and been quiet, and cuts what was made while the clock was in the future.
     pub fn sweep(&self) {
         if self.is_empty() {
             return;
         }
         let now = self.now();
         let mut entries = self.write();
+        let early: Vec<Block> = entries.by_key.values().filter(|it| it.is_of_the_future(now)).cloned().collect();
+        early.into_iter().for_each(|block| entries.insert(block.cut(now)));
         entries.forget_past(now);
         self.counted(&entries);
     }
@@ -251,11 +268,32 @@ impl Blocks {
         self.write().changed.extend(keys);
     }
 
+    /// All of it is to be written, whatever the disk has.
+    pub(super) fn write_anew(&self) {
+        let mut entries = self.write();
+        let keys: Vec<String> = entries.by_key.keys().cloned().collect();
+        entries.changed.extend(keys);
+    }
+
+    /// One from the disk, unless one with its key was made or ended since.
+    pub(super) fn load_missing(&self, block: Block) {
+        let entries = self.read();
+        let is_known = entries.by_key.contains_key(&block.key) || entries.changed.contains(&block.key);
+        drop(entries);
+        if !is_known {
+            self.load(block);
+        }
+    }
+
     /// One from the disk.
     pub(super) fn load(&self, block: Block) {
+        let now = self.now();
         let mut entries = self.write();
-        if block.forgotten > self.now() && entries.by_key.len() < self.bound {
-            entries.place(block);
+        if block.forgotten > now && entries.by_key.len() < self.bound {
+            match block.is_of_the_future(now) {
+                true => entries.insert(block.cut(now)),
+                false => entries.place(block),
+            }
         } else {
             entries.changed.insert(block.key);
         }
@@ -421,6 +459,38 @@ mod tests {
         assert_eq!(blocks.add_throttled("storm", "192.0.2.0/24,a@b", 7, lengths), minutes(15));
         assert!(blocks.remove("storm:192.0.2.0/24,a@b").is_some(), "an operator can end it");
         assert_eq!(blocks.find_throttled(7), None);
+    }
+
+    #[test]
+    fn one_that_was_made_in_the_future_keeps_its_length() {
+        let (blocks, clock) = blocks(10);
+        let now = clock.now();
+        clock.advance(minutes(10 * 365 * 24 * 60));
+        blocks.add(&"192.0.2.1".parse().unwrap(), minutes(60), "").unwrap();
+        let lengths = BlockLength { first: minutes(15), longest: minutes(24 * 60) };
+        blocks.add_throttled("storm", "192.0.2.0/24,a@b", 7, lengths);
+        let written: Vec<Block> = blocks.take_changes().into_iter().filter_map(|(_, block)| block).collect();
+        let loaded = self::blocks(10);
+        written.into_iter().for_each(|block| loaded.0.load(block));
+        clock.set(now);
+        blocks.sweep();
+        for (what, (blocks, clock)) in [("running", (blocks, clock)), ("loaded", loaded)] {
+            let client = Suspect { client: "192.0.2.1".parse().unwrap(), sender: None };
+            assert_eq!(blocks.take_changes().len(), 2, "{what}: the disk learns it");
+            assert!(blocks.list().iter().all(|block| block.since == seconds(clock.now())), "{what}");
+            clock.advance(minutes(14));
+            assert_eq!(blocks.find_throttled(7), Some(minutes(1)), "{what}");
+            clock.advance(minutes(45));
+            assert!(blocks.find(client).is_some(), "{what}");
+            clock.advance(minutes(1));
+            assert_eq!(blocks.find(client), None, "{what}");
+            clock.advance(minutes(23 * 60 + 14));
+            blocks.sweep();
+            assert_eq!(blocks.len(), 1, "{what}: the next one of the throttle would be twice as long");
+            clock.advance(minutes(1));
+            blocks.sweep();
+            assert!(blocks.is_empty(), "{what}");
+        }
     }
 
     #[test]

@@ -85,10 +85,10 @@ impl Ledger {
         Self {
             clock,
             in_flight: DashMap::default(),
-            unacknowledged: Table::new(bound),
-            delivered: Table::new(bound),
-            similar: Table::new(bound / 4),
-            envelopes: Table::new(bound / 4),
+            unacknowledged: Table::new(bound, LONGEST_LIFE),
+            delivered: Table::new(bound, LONGEST_LIFE),
+            similar: Table::new(bound / 4, LONGEST_LIFE),
+            envelopes: Table::new(bound / 4, LONGEST_LIFE),
         }
     }
 
@@ -289,6 +289,9 @@ fn renewed(row: Row, window: Duration, now: u32) -> u32 {
 fn whole(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+/// `repeat.window` may be as long as that.
+const LONGEST_LIFE: Duration = Duration::from_hours(3650 * 24);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

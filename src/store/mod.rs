@@ -4,6 +4,8 @@
 pub mod blocks;
 pub mod changes;
 pub mod clock;
+pub mod disk;
+mod file;
 pub mod ledger;
 mod rate;
 mod slot;

@@ -33,6 +33,17 @@ impl Slot {
         self.idle_at.saturating_sub(now) / u64::from(self.span & !UNWRITTEN).max(1)
     }
 
+    /// No further from idle than a key may be: the way from its limit, and the longest window, which may be owed. Further is
+    /// what was written while the clock was in the future. And whether it was.
+    pub(super) fn cut(self, now: u64) -> (Self, bool) {
+        let span = u64::from(self.span & !UNWRITTEN).saturating_add(1) << SPAN_SHIFT;
+        let latest = now.saturating_add(span).saturating_add(LONGEST_WINDOW);
+        match self.idle_at > latest {
+            true => (Self { idle_at: latest, span: self.span | UNWRITTEN, ..self }, true),
+            false => (self, false),
+        }
+    }
+
     /// As it goes to the disk, where it stands from now on.
     pub(super) fn write(&mut self) -> (u128, Option<Octets>) {
         self.span &= !UNWRITTEN;
@@ -100,3 +111,5 @@ pub(super) fn room(most: usize) -> usize {
 
 const SPAN_SHIFT: u32 = 24;
 pub(super) const UNWRITTEN: u32 = 1 << 31;
+/// A day, in nanoseconds: no limit is per more than that.
+const LONGEST_WINDOW: u64 = 86_400_000_000_000;

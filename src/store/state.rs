@@ -9,21 +9,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::escalation::ESCALATION_MEMORY;
 use crate::policy::familiar::FAMILIAR_MEMORY;
 use crate::policy::key::Seed;
+use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::OVERSIZES_BEFORE_DEFERRAL;
+use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::repeat::TRIES_PER_OVERSIZE;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
+use crate::store::disk::Disk;
+use crate::store::disk::Health;
+use crate::store::disk::Taken;
+use crate::store::file::Changed;
+use crate::store::file::Everything;
 use crate::store::ledger::Ledger;
 use crate::store::table::Row;
 use crate::store::table::Table;
 use crate::store::throttle::DEFAULT_BOUND;
 use crate::store::throttle::ThrottleTable;
-use crate::store::writer::Changed;
-use crate::store::writer::File;
-use crate::store::writer::Health;
 use crate::store::writer::Writer;
 
 /// `[state]`
@@ -75,10 +80,10 @@ pub struct StateFault {
 }
 
 impl State {
-    /// Reads what there is, and begins to write.
+    /// Reads what there is, and begins to write. A file that is damaged or cannot be had is said and lived with.
     ///
     /// # Errors
-    /// The file cannot be made, or another process has it.
+    /// Another process has the file, or the system has no randomness or no thread for us.
     pub fn open(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Self, StateFault> {
         match settings {
             Settings::Memory => {
@@ -111,26 +116,13 @@ impl State {
             path: path.to_owned(),
             what: format!("{error}; {remedy}"),
         };
-        let file = File::open(path).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                fault(&"another process has it", "stop that one, or set another state.url")
-            }
-            error => fault(&error, "let server.user write there, or set state.url"),
-        })?;
-        let everything = file.read().map_err(|error| fault(&error, "move it away to begin anew"))?;
-        let seed = match everything.seed {
-            Some(octets) => Seed::new(octets),
-            None => {
-                let seed = new_seed(path)?;
-                file.write_seed(seed.octets()).map_err(|error| fault(&error, "make room on the disk"))?;
-                seed
-            }
-        };
-        let rooms = Arc::new(Rooms::new(seed, clock));
-        rooms.load(everything);
         let health = Arc::new(Health::default());
-        health.wrote(rooms.clock.now());
-        let write = rooms.clone().writes_to(file, health.clone());
+        let started = Disk::start(path, new_seed(path)?, clock.clone(), health.clone());
+        let (disk, everything) =
+            started.map_err(|Taken| fault(&"another process has it", "stop that one, or set another state.url"))?;
+        let rooms = Arc::new(Rooms::new(disk.seed().clone(), clock));
+        rooms.load(everything);
+        let write = rooms.clone().writes_to(disk);
         let writer = Writer::start(write).map_err(|error| fault(&error, "allow one thread more"))?;
         Ok(Self { rooms, disk: Some((writer, health)) })
     }
@@ -150,10 +142,10 @@ impl Rooms {
             throttles: ThrottleTable::new(DEFAULT_BOUND, clock.clone()),
             ledger: Arc::new(Ledger::new(DEFAULT_BOUND, clock.clone())),
             blocks: Blocks::new(MOST_BLOCKS, clock.clone()),
-            oversizes: Table::new(MOST_MEMORIES),
-            escalations: Table::new(MOST_MEMORIES),
-            refusals: Table::new(MOST_MEMORIES),
-            familiars: Table::new(MOST_MEMORIES),
+            oversizes: Table::new(MOST_MEMORIES, OVERSIZE_MEMORY),
+            escalations: Table::new(MOST_MEMORIES, ESCALATION_MEMORY),
+            refusals: Table::new(MOST_MEMORIES, REFUSAL_MEMORY),
+            familiars: Table::new(MOST_MEMORIES, FAMILIAR_MEMORY),
             seed,
             clock,
         }
@@ -198,14 +190,14 @@ impl Rooms {
         self.familiars.sweep(now);
     }
 
-    /// In the order of `writer::TABLES`, behind the throttles.
+    /// In the order of `file::TABLES`, behind the throttles.
     fn tables(&self) -> [&Table; 7] {
         let Ledger { unacknowledged, delivered, envelopes, .. } = &*self.ledger;
         let Self { oversizes, escalations, refusals, familiars, .. } = self;
         [unacknowledged, delivered, envelopes, oversizes, escalations, refusals, familiars]
     }
 
-    fn load(&self, everything: crate::store::writer::Everything) {
+    fn load(&self, everything: Everything) {
         let now = seconds(self.clock.now());
         let mut tables = everything.tables.into_iter();
         for (key, octets) in tables.next().into_iter().flatten() {
@@ -223,25 +215,34 @@ impl Rooms {
         Changed { tables, blocks: self.blocks.take_changes() }
     }
 
-    fn put_back(&self, changed: Changed) {
+    /// Whatever the disk has of it.
+    fn write_anew(&self) {
         self.throttles.write_anew();
         self.tables().iter().for_each(|table| table.write_anew());
+        self.blocks.write_anew();
+    }
+
+    fn put_back(&self, changed: Changed) {
+        self.write_anew();
         self.blocks.put_back(changed.blocks.into_iter().map(|(key, _)| key));
     }
 
-    fn writes_to(self: Arc<Self>, file: File, health: Arc<Health>) -> impl FnMut() -> bool {
+    fn writes_to(self: Arc<Self>, mut disk: Disk) -> impl FnMut() -> bool {
         move || {
-            let now = self.clock.now();
-            let changed = self.take_changes();
-            let written = if changed.is_empty() { Ok(()) } else { file.write(&changed) };
-            match &written {
-                Ok(()) => health.wrote(now),
-                Err(error) => {
-                    health.failed(error);
-                    self.put_back(changed);
+            match disk.again() {
+                Ok(None) => {}
+                Ok(Some(blocks)) => {
+                    blocks.into_iter().for_each(|block| self.blocks.load_missing(block));
+                    self.write_anew();
                 }
+                Err(_) => return false,
             }
-            written.is_ok()
+            let changed = self.take_changes();
+            let is_written = disk.write(&changed);
+            if !is_written {
+                self.put_back(changed);
+            }
+            is_written
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Row {
 pub struct Table {
     shards: Box<[Mutex<Shard>]>,
     most_per_shard: usize,
+    /// Whole seconds.
+    longest: u32,
 }
 
 #[derive(Default)]
@@ -40,16 +42,27 @@ struct Shard {
 }
 
 impl Table {
-    /// Keeps at most `bound` rows. Past it those that have expired go, then those that would expire first.
-    pub fn new(bound: usize) -> Self {
+    /// Keeps at most `bound` rows. Past it those that have expired go, then those that would expire first. None lives longer
+    /// than `longest` from now on, nor than it was meant to when it was written: what was written while the clock was in the
+    /// future ends when the clock is right again.
+    pub fn new(bound: usize, longest: Duration) -> Self {
         let shards = (bound / LEAST_PER_SHARD).clamp(1, MOST_SHARDS);
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), most_per_shard: (bound / shards).max(1) }
+        let longest = u32::try_from(longest.as_secs()).unwrap_or(u32::MAX);
+        let most_per_shard = (bound / shards).max(1);
+        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), most_per_shard, longest }
     }
 
     /// The row, unless it has expired.
     pub fn get(&self, key: u128, now: u32) -> Option<Row> {
-        let shard = self.shard(key);
-        shard.slots.find(key as u64, |slot| slot.0 == key).map(|slot| slot.1).filter(|row| row.until > now)
+        let mut shard = self.shard(key);
+        let Shard { slots, changes } = &mut *shard;
+        let (_, row) = slots.find_mut(key as u64, |slot| slot.0 == key)?;
+        if row.is_of_the_future(now, self.longest) {
+            // It stays cut, or it would be cut anew with every look at it and never end.
+            *row = row.cut(now, self.longest);
+            changes.note(key, true, true);
+        }
+        Some(*row).filter(|row| row.until > now)
     }
 
     /// Changes the row in one step: `change` is given it (`None` when there is none or it has expired) and says what
@@ -59,7 +72,7 @@ impl Table {
         let Shard { slots, changes } = &mut *shard;
         let found = slots.find_entry(key as u64, |slot| slot.0 == key).ok();
         let old = found.as_ref().map(|slot| slot.get().1);
-        let new = change(old.filter(|row| row.until > now));
+        let new = change(old.map(|row| row.cut(now, self.longest)).filter(|row| row.until > now));
         if new != old {
             changes.note(key, found.is_some(), new.is_some());
         }
@@ -97,6 +110,10 @@ impl Table {
         for shard in &self.shards {
             let mut shard = lock(shard);
             let Shard { slots, changes } = &mut *shard;
+            for (key, row) in slots.iter_mut().filter(|(_, row)| row.is_of_the_future(now, self.longest)) {
+                *row = row.cut(now, self.longest);
+                changes.note(*key, true, true);
+            }
             drop_expired(slots, changes, now);
             // A flood that is over gives its memory back.
             if slots.len() < slots.capacity() / 4 {
@@ -153,12 +170,14 @@ impl Table {
 
     /// A row from the disk.
     pub fn load(&self, key: u128, octets: Octets, now: u32) {
-        let mut row = Row::from_octets(octets);
-        // Written before the clock was set back: nothing is remembered for ever.
-        row.until = row.until.min(now.saturating_add(LONGEST));
+        let written = Row::from_octets(octets);
+        let row = written.cut(now, self.longest);
         let mut shard = self.shard(key);
         if row.until > now && shard.slots.len() < self.most_per_shard {
             shard.slots.insert_unique(key as u64, (key, row), hash);
+            if row != written {
+                shard.changes.note(key, true, true);
+            }
         } else {
             shard.changes.note(key, true, false);
         }
@@ -171,6 +190,18 @@ impl Table {
 }
 
 impl Row {
+    /// It was written while the clock was ahead of where it is now.
+    fn is_of_the_future(&self, now: u32, longest: u32) -> bool {
+        self.first > now || self.until > now.saturating_add(longest)
+    }
+
+    /// As if it had been written now, where it was written later than now: it lives as long as it was meant to, from now.
+    fn cut(self, now: u32, longest: u32) -> Self {
+        let meant = if self.first > now { self.until.saturating_sub(self.first) } else { u32::MAX };
+        let latest = now.saturating_add(longest.min(meant));
+        Self { first: self.first.min(now), until: self.until.min(latest), ..self }
+    }
+
     /// As it stands on the disk.
     pub fn octets(&self) -> Octets {
         let words = [self.count, self.other, self.first, self.until];
@@ -236,8 +267,6 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ten years: no window can be longer.
-const LONGEST: u32 = 3650 * 86_400;
 const LEAST_PER_SHARD: usize = 1024;
 const MOST_SHARDS: usize = 64;
 
@@ -251,8 +280,10 @@ mod tests {
     use super::*;
 
     fn row(until: u32) -> Row {
-        Row { count: 1, other: 2, first: 3, until }
+        Row { count: 1, other: 2, first: 0, until }
     }
+
+    const YEAR: Duration = Duration::from_hours(24 * 365);
 
     fn spread(key: u64) -> u128 {
         (u128::from(key) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
@@ -260,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_has_expired_is_not_there() {
-        let table = Table::new(10);
+        let table = Table::new(10, YEAR);
         table.update(1, 100, |old| {
             assert_eq!(old, None);
             Some(row(200))
@@ -275,8 +306,51 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_in_the_future_ends_when_the_clock_is_right_again() {
+        const DAY: u32 = 86_400;
+        let (now, ahead) = (1_000_000, 1_000_000 + 3650 * DAY);
+        let window = Duration::from_secs(DAY.into());
+        let written = Row { count: 7, other: 1, first: ahead, until: ahead + DAY };
+        let loaded = || {
+            let table = Table::new(10, window);
+            table.load(1, written.octets(), now);
+            table
+        };
+        let running = || {
+            let table = Table::new(10, window);
+            table.update(1, ahead, |_| Some(written));
+            table.take_changes();
+            table
+        };
+        let looks: [fn(&Table, u32); 4] = [
+            |table, now| _ = table.get(1, now),
+            |table, now| _ = table.update(1, now, |row| row),
+            |table, now| table.sweep(now),
+            // A sender that goes on trying does not keep it alive.
+            |table, now| (0..DAY - 1).step_by(600).for_each(|later| _ = table.get(1, now + later)),
+        ];
+        let longer = || {
+            let table = Table::new(10, YEAR);
+            table.load(1, written.octets(), now);
+            table
+        };
+        let tables = [("loaded", &loaded as &dyn Fn() -> Table), ("running", &running), ("of a long table", &longer)];
+        for (what, table) in tables {
+            for (number, look) in looks.iter().enumerate() {
+                let table = table();
+                look(&table, now);
+                let expected = Row { first: now, until: now + DAY, ..written };
+                assert_eq!(table.get(1, now + DAY - 1), Some(expected), "{what} {number}");
+                assert_eq!(table.get(1, now + DAY), None, "{what} {number}");
+                let batch = table.take_changes();
+                assert_eq!(batch.rows, [(1, Some(expected.octets()))], "{what} {number}: the disk learns it");
+            }
+        }
+    }
+
+    #[test]
     fn the_bound_holds_and_the_soonest_to_expire_goes() {
-        let table = Table::new(100);
+        let table = Table::new(100, YEAR);
         for key in 0..1000 {
             table.update(spread(key), 0, |_| Some(row(1000 + key as u32)));
             assert!(table.len() <= 100);
@@ -288,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_million_rows_take_less_than_100_mb() {
-        let table = Table::new(1_000_000);
+        let table = Table::new(1_000_000, YEAR);
         for key in 0..1_100_000 {
             table.update(spread(key), 0, |_| Some(row(1000)));
         }
@@ -306,7 +380,7 @@ mod tests {
         /// Whoever writes each batch to a disk has there what the table has, and a table loaded from it has it too.
         #[test]
         fn the_disk_follows(steps in prop::collection::vec((0u64..40, 0u32..50, any::<bool>(), 0u32..5), 1..200)) {
-            let table = Table::new(16);
+            let table = Table::new(16, YEAR);
             let mut disk: HashMap<u128, Octets> = HashMap::new();
             let mut now = 0;
             for (key, until, write, pass) in steps {
@@ -324,7 +398,7 @@ mod tests {
             }
             apply(&mut disk, table.take_changes());
             let mut kept: Vec<(u128, Octets)> = disk.into_iter().collect();
-            let loaded = Table::new(1000);
+            let loaded = Table::new(1000, YEAR);
             kept.iter().for_each(|(key, octets)| loaded.load(*key, *octets, now));
             for (key, octets) in &kept {
                 let row = Row::from_octets(*octets);

@@ -161,12 +161,15 @@ impl ThrottleTable {
         self.shards.iter().for_each(|shard| lock(shard).changes.all());
     }
 
-    /// A key from the disk.
+    /// A key from the disk. One that was written while the clock was in the future is no further from idle than it may be.
     pub fn load(&self, key: u128, octets: Octets) {
-        let slot = Slot::from_octets(key, octets);
         let now = self.clock.now();
+        let (slot, is_cut) = Slot::from_octets(key, octets).cut(now);
         let mut shard = self.shard(key);
         if !slot.is_idle(now) && shard.slots.len() < self.most_per_shard {
+            if is_cut {
+                shard.changes.note(key, true, true);
+            }
             shard.slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
         } else {
             shard.changes.note(key, true, false);
@@ -554,6 +557,24 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         table.sweep();
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn a_key_of_the_future_is_back_within_its_limit() {
+        let (table, clock) = table(8);
+        let throttle = throttle(60, 60, 5);
+        table.charge(&throttle, KEY, 5);
+        clock.advance(minutes(60 * 24 * 3650));
+        table.charge(&throttle, spread(1), 5);
+        let written = table.take_changes().rows;
+        let (loaded, clock) = self::table(8);
+        written.into_iter().for_each(|(key, octets)| loaded.load(key, octets.unwrap()));
+        assert_eq!(loaded.take_changes().rows.len(), 1, "the disk learns it");
+        assert_eq!(loaded.len(), 2);
+        clock.advance(minutes(60 * 24) + Duration::from_secs(6));
+        assert_eq!(loaded.test(&throttle, spread(1), 5), Ok(()));
+        loaded.sweep();
+        assert!(loaded.is_empty());
     }
 
     #[test]

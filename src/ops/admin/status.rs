@@ -46,7 +46,7 @@ impl Status {
             unacknowledged: state.ledger.unacknowledged(),
             state: match state.health() {
                 None => "memory",
-                Some(health) if health.is_failing() => "degraded",
+                Some(health) if health.failing().is_some() => "degraded",
                 Some(_) => "ok",
             },
             stopping: condition.is_stopping(),
