@@ -7,9 +7,15 @@ mod proxy;
 mod system;
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::ChildStderr;
 use std::process::Command;
 use std::process::Stdio;
 use std::time::Instant;
@@ -151,7 +157,7 @@ fn a_proxy_header_brings_the_client_and_is_demanded() {
     let v2 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[192, 0, 2, 8, 127, 0, 0, 1, 9, 9, 0, 25]].concat();
     for (header, client) in [(&b"PROXY TCP4 192.0.2.7 127.0.0.1 4000 25\r\n"[..], "192.0.2.7"), (&v2, "192.0.2.8")] {
         let mut session = proxy.client();
-        std::io::Write::write_all(&mut session.stream(), header).unwrap();
+        session.stream().write_all(header).unwrap();
         session = session.hello();
         session.mail("a@b.example", "Subject: proxy");
         let line = proxy.wait_for("mail session=");
@@ -400,4 +406,118 @@ impl Drop for Ended {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A proxy whose log is read up to its start, and from there on when somebody reads it.
+struct Unread {
+    child: std::process::Child,
+    log: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl Unread {
+    fn start(site: &Site) -> Self {
+        let mut command = site.command();
+        let mut child = command.args(["serve", "-c", "portcullis.toml"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut address = None;
+        for line in log.by_ref().lines() {
+            let line = line.unwrap();
+            if let Some((_, listens)) = line.split_once("listening address=") {
+                address = listens.parse().ok();
+            }
+            if line.starts_with("started ") {
+                break;
+            }
+        }
+        Self { child, log, address: address.unwrap() }
+    }
+
+    /// Refusals with long lines, until what may wait for the log is full.
+    fn fill(&self, site: &Site) {
+        let sender = format!("{}@blocked.example", "x".repeat(60));
+        until("the log is full", || {
+            let mut client = Client::connect(self.address).hello();
+            for _ in 0..10 {
+                client.dialog(&[(&format!("MAIL FROM:<{sender}>"), "554")]);
+            }
+            ask(site, "/ready").contains("not ready: nobody reads the log")
+        });
+    }
+
+    fn signal(&self, signal: Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    fn ends(mut self) {
+        until("it ends", || self.child.try_wait().unwrap().is_some());
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+fn ask(site: &Site, path: &str) -> String {
+    let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn with_a_blocked_sender(server: &str) -> Site {
+    let site = Site::new(server, "");
+    site.write("control/badmailfrom", "@blocked.example\n");
+    site
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_mail_and_is_said() {
+    let site = with_a_blocked_sender("");
+    let mut proxy = Unread::start(&site);
+    proxy.fill(&site);
+    let began = Instant::now();
+    for number in 0..20 {
+        Client::connect(proxy.address).hello().mail("ann@partner.example", &format!("Subject: {number}"));
+    }
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert_eq!(site.mails(), 20);
+    let status = site.run(&["status"]).out;
+    assert!(status.contains("\nlog            nobody reads it: its lines are thrown away\n"), "{status}");
+    assert!(ask(&site, "/metrics").contains("\nportcullis_log_stalled 1\n"));
+    // It is read again.
+    let mut line = String::new();
+    while !line.contains("log was not read") {
+        line.clear();
+        assert!(proxy.log.read_line(&mut line).unwrap() > 0);
+    }
+    let lost = line.split_once("lines=").unwrap().1.split(' ').next().unwrap().to_owned();
+    assert!(line.contains(" level=error ") && lost.parse::<u64>().unwrap() >= 20, "{line}");
+    assert!(ask(&site, "/ready").contains("\r\n\r\nready\n"));
+    assert!(ask(&site, "/metrics").contains(&format!("\nportcullis_log_lines_lost_total {lost}\n")));
+    proxy.signal(Signal::SIGTERM);
+    let mut rest = String::new();
+    proxy.log.read_to_string(&mut rest).unwrap();
+    assert!(rest.lines().last().unwrap().starts_with("stopped "), "what comes behind is written again: {rest}");
+    proxy.ends();
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_log_that_nobody_reads() {
+    let site = with_a_blocked_sender("drain = \"1s\"");
+    let proxy = Unread::start(&site);
+    proxy.fill(&site);
+    proxy.signal(Signal::SIGTERM);
+    let began = Instant::now();
+    proxy.ends();
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_second_term_does_not_wait_for_the_log_at_all() {
+    let site = with_a_blocked_sender("drain = \"10m\"");
+    let proxy = Unread::start(&site);
+    proxy.fill(&site);
+    proxy.signal(Signal::SIGTERM);
+    until("it stops", || ask(&site, "/ready").contains("stopping"));
+    proxy.signal(Signal::SIGTERM);
+    proxy.ends();
 }

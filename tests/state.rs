@@ -2,8 +2,19 @@
 //! written, that is not there. Mail is taken through all of it, and all of it is said.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/small.rs"]
+mod small;
+#[path = "support/system.rs"]
+mod system;
+
 use std::fs;
+use std::io::Read;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +24,10 @@ use portcullis::store::clock::Virtual;
 use portcullis::store::state::Settings;
 use portcullis::store::state::State;
 use portcullis::store::table::Row;
+use proxy::Proxy;
+use proxy::Site;
+use small::Small;
+use system::until;
 
 const START: u64 = 1_795_395_525_000_000_000;
 const ROWS: u128 = 600;
@@ -167,4 +182,160 @@ fn no_small_damage_forgets_without_a_word() {
         set_aside += usize::from(heals(&path, &format!("{length} octets at {at}: {junk:x?}")));
     }
     assert!(set_aside > 50, "{set_aside}: the damages hit nothing");
+}
+
+const FILE: &str = "portcullis-state.redb";
+
+/// What the admin interface says, from the status on.
+fn get(site: &Site, path: &str) -> String {
+    ask(site, &format!("GET {path}"), "")
+}
+
+fn ask(site: &Site, request: &str, body: &str) -> String {
+    let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
+    let head =
+        format!("Host: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    write!(stream, "{request} HTTP/1.1\r\n{head}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+fn takes_mail(proxy: &Proxy) {
+    proxy.client().hello().mail("ann@partner.example", "Subject: honest");
+}
+
+/// On a file system of eight mebibytes.
+fn on_small(small: &Small) -> Site {
+    Site::new("", &format!("[state]\nurl = \"redb:{}/state.redb\"\n", small.path().display()))
+}
+
+#[test]
+fn mail_goes_on_over_a_damaged_state_and_it_is_said_everywhere() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    takes_mail(&proxy);
+    assert_eq!(site.run(&["block", "@old.example", "--for", "1d"]).code, 0);
+    assert_eq!(mode(&site.path(FILE)), 0o600);
+    assert_eq!(get(&site, "/ready").split_once("\r\n\r\n").unwrap().1, "ready\n");
+    proxy.stop();
+    let octets = fs::read(site.path(FILE)).unwrap();
+    fs::write(site.path(FILE), &octets[..octets.len() / 2]).unwrap();
+    proxy = Proxy::start(&site);
+    let told = proxy.seen.iter().find(|line| line.contains("state broken")).unwrap().clone();
+    let [kept] = kept(&site.path(FILE)).try_into().unwrap();
+    assert_eq!(fs::read(&kept).unwrap().len(), octets.len() / 2);
+    assert_eq!((mode(&kept), mode(&site.path(FILE))), (0o600, 0o600));
+    let name = kept.file_name().unwrap().to_str().unwrap();
+    assert!(
+        told.contains("state broken, beginning anew\" level=error") && told.contains(name) && told.contains("remedy="),
+        "{told}"
+    );
+    takes_mail(&proxy);
+    let ready = get(&site, "/ready");
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(name), "{ready}");
+    let status = site.run(&["status"]).out;
+    assert!(status.contains("\nstate          was damaged and begun anew") && status.contains(name), "{status}");
+    assert!(get(&site, "/metrics").contains("\nportcullis_state_set_aside 1\n"));
+    proxy.stop();
+    let proxy = Proxy::start(&site);
+    assert!(!get(&site, "/ready").contains(name), "an operator has restarted it");
+    proxy.stop();
+}
+
+#[test]
+fn a_state_that_others_can_read_is_narrowed_and_said() {
+    let site = Site::new("", "");
+    Proxy::start(&site).stop();
+    fs::set_permissions(site.path(FILE), fs::Permissions::from_mode(0o644)).unwrap();
+    let proxy = Proxy::start(&site);
+    assert!(proxy.seen.iter().any(|line| line.contains("is not any more\" level=warn") && line.contains("mode=0644")));
+    assert_eq!(mode(&site.path(FILE)), 0o600);
+    let log = Proxy::start(&Site::new("", "")).stop();
+    assert!(!log.iter().any(|line| line.contains("readable by others")), "{log:?}");
+}
+
+#[test]
+fn a_folder_that_comes_later_gets_what_has_happened_before() {
+    let site = Site::new("", "[state]\nurl = \"redb:later/state.redb\"\n");
+    let mut proxy = Proxy::start(&site);
+    assert!(proxy.seen.iter().any(|line| line.contains("state degraded\" level=error")), "{:?}", proxy.seen);
+    takes_mail(&proxy);
+    let blocked = site.run(&["block", "@a.example", "--for", "1d"]);
+    assert!(blocked.code == 1 && blocked.err.contains("a restart forgets it"), "{blocked:?}");
+    let ready = get(&site, "/ready");
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.contains("not ready: the state cannot be written (No such file")
+    );
+    assert_eq!(site.run(&["status", "--json"]).json()["state"], "degraded");
+    assert!(get(&site, "/metrics").contains("\nportcullis_state_degraded 1\n"));
+    fs::create_dir(site.path("later")).unwrap();
+    proxy.wait_for("state written again");
+    assert!(get(&site, "/ready").starts_with("HTTP/1.1 200"));
+    proxy.stop();
+    let _proxy = Proxy::start(&site);
+    assert!(site.run(&["blocks"]).out.contains("@a.example"));
+}
+
+#[test]
+fn a_full_disk_is_over_when_there_is_room() {
+    let Some(small) = Small::mount("8m") else { return };
+    let site = on_small(&small);
+    small.fill(0);
+    let mut proxy = Proxy::start(&site);
+    takes_mail(&proxy);
+    assert_eq!(site.run(&["block", "@first.example", "--for", "1d"]).code, 1);
+    assert!(get(&site, "/ready").contains("No space left"), "a first start without room");
+    small.empty();
+    proxy.wait_for("state written again");
+    // Full again, in the run, more than once.
+    for name in ["@second.example", "@third.example"] {
+        small.fill(0);
+        let mut number = 0;
+        until("the disk is full", || {
+            number += 1;
+            let (key, why) = (format!("@{number}.{}", &name[1..]), "why ".repeat(120));
+            let body = format!("{{\"key\":\"{key}\",\"seconds\":86400,\"why\":\"{why}\"}}");
+            ask(&site, "POST /api/blocks", &body).starts_with("HTTP/1.1 500")
+        });
+        assert_eq!(site.run(&["block", name, "--for", "1d"]).code, 1);
+        takes_mail(&proxy);
+        assert_eq!(site.run(&["status", "--json"]).json()["state"], "degraded");
+        small.empty();
+        proxy.wait_for("state written again");
+    }
+    assert_eq!(site.run(&["block", "@last.example", "--for", "1d"]).code, 0);
+    let before = site.run(&["blocks"]).out;
+    proxy.stop();
+    let _proxy = Proxy::start(&site);
+    assert_eq!(site.run(&["blocks"]).out, before);
+    for name in ["@first.example", "@second.example", "@third.example", "@last.example"] {
+        assert!(before.contains(name), "{before}");
+    }
+    assert!(kept(&small.path().join("state.redb")).is_empty());
+}
+
+#[test]
+fn what_cannot_be_written_is_in_force_all_the_same() {
+    let Some(small) = Small::mount("8m") else { return };
+    let site = on_small(&small);
+    let proxy = Proxy::start(&site);
+    assert_eq!(site.run(&["block", "@a.example", "--for", "1d"]).code, 0);
+    proxy.stop();
+    small.remount("ro");
+    let mut proxy = Proxy::start(&site);
+    assert!(get(&site, "/ready").contains("Read-only file system"));
+    proxy.client().hello().dialog(&[("MAIL FROM:<x@a.example>", "554"), ("MAIL FROM:<x@b.example>", "250")]);
+    assert_eq!(site.run(&["unblock", "@a.example"]).code, 1);
+    assert_eq!(site.run(&["block", "@b.example", "--for", "1d"]).code, 1);
+    small.remount("rw");
+    proxy.wait_for("state written again");
+    proxy.stop();
+    let _proxy = Proxy::start(&site);
+    let blocks = site.run(&["blocks"]).out;
+    assert!(blocks.contains("@b.example") && !blocks.contains("@a.example"), "{blocks}");
 }

@@ -112,6 +112,15 @@ fn write_now(text: &mut String, status: &Value) {
     for (name, value) in lines {
         let _ = writeln!(text, "{name:<14} {value}");
     }
+    if let Some(error) = status["state_error"].as_str() {
+        let _ = writeln!(text, "state          cannot be written: {error}");
+    }
+    if let Some(kept) = status["state_set_aside"].as_str() {
+        let _ = writeln!(text, "state          was damaged and begun anew; the old one is {kept}");
+    }
+    if status["log_stalled"] == true {
+        text.push_str("log            nobody reads it: its lines are thrown away\n");
+    }
     if status["stress"] == true {
         text.push_str("stress         connections are nearly used up, time limits are shorter\n");
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,7 +154,7 @@ async fn run(
     });
     let door = Door::new(workers, services.clone(), front_receiver, tls_receiver);
     if let Some(bound) = admin {
-        let parts = admin::Parts { services: services.clone(), door: door.clone() };
+        let parts = admin::Parts { services: services.clone(), door: door.clone(), log: log.clone() };
         admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
     }
     open(&door, listeners)?;
@@ -218,9 +219,10 @@ async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
     supervisor::stopping();
     conditions.change(|condition| condition.stop = Stop::Drain);
+    let mut drained = pin!(tokio::time::sleep(drain));
     tokio::select! {
         () = door.empty() => {}
-        () = tokio::time::sleep(drain) => {}
+        () = &mut drained => {}
         () = second_stop(signals) => {}
     }
     conditions.change(|condition| condition.stop = Stop::Kill);
@@ -232,6 +234,17 @@ async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     // What has happened since the last second.
     reload.services.state.flush().await;
     tracing::info!(connections = door.connections(), "stopped");
+    tokio::select! {
+        () = written_out(reload.log.clone(), drain) => {}
+        // Whoever does not read by then does not read.
+        () = async { drained.await; tokio::time::sleep(LAST_LINES).await } => reload.log.abandon(),
+        () = second_stop(signals) => reload.log.abandon(),
+    }
+}
+
+/// All lines of the log are out, which takes as long as somebody takes to read them.
+async fn written_out(log: report::start::Handle, limit: Duration) {
+    let _ = tokio::task::spawn_blocking(move || log.flush(limit + LAST_LINES)).await;
 }
 
 async fn second_stop(signals: &mut Signals) {
@@ -287,4 +300,6 @@ fn log_panics() {
 const LAST_BREATH: Duration = Duration::from_secs(2);
 /// For the 421 of newcomers; whoever has heard it need not have closed.
 const LAST_WORD: Duration = Duration::from_millis(250);
+/// For the log, where the drain took all its time.
+const LAST_LINES: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);

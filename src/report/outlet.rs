@@ -4,6 +4,9 @@
 
 use std::io;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 /// A stream that takes lines.
 #[derive(Debug)]
@@ -11,12 +14,13 @@ pub(crate) struct Outlet<W> {
     stream: W,
     /// A line went out without its end; the next one must not be glued to it.
     torn: bool,
-    lost: u64,
+    /// Lines that were not written, or not whole. Shared, because whoever asks must not wait for a write.
+    lost: Arc<AtomicU64>,
 }
 
 impl<W: Write> Outlet<W> {
     pub(crate) fn new(stream: W) -> Self {
-        Self { stream, torn: false, lost: 0 }
+        Self { stream, torn: false, lost: Arc::default() }
     }
 
     /// Writes `lines`, of which each ends in LF, or counts those as lost that did not go out whole.
@@ -34,14 +38,15 @@ impl<W: Write> Outlet<W> {
         }
         let (outcome, written) = self.push(lines);
         if outcome.is_err() {
-            self.lost += lines[written..].iter().filter(|octet| **octet == b'\n').count() as u64;
+            let lost = lines[written..].iter().filter(|octet| **octet == b'\n').count() as u64;
+            self.lost.fetch_add(lost, Ordering::Relaxed);
             self.torn |= written > 0 && lines[written - 1] != b'\n';
         }
     }
 
     /// Lines that were not written, or not whole.
-    pub(crate) fn lost(&self) -> u64 {
-        self.lost
+    pub(crate) fn lost(&self) -> Arc<AtomicU64> {
+        self.lost.clone()
     }
 
     /// Like `write_all`, but tells how much went out. EPIPE, EIO and ENOSPC are somebody else's to mend; EAGAIN (stderr
@@ -98,7 +103,7 @@ mod tests {
             outlet.write(b"one\n");
             outlet.write(b"two\n");
             assert_eq!(String::from_utf8_lossy(&outlet.stream.octets), *expected, "{what}");
-            assert_eq!(outlet.lost(), *lost, "{what}");
+            assert_eq!(outlet.lost().load(Ordering::Relaxed), *lost, "{what}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Installs the log: every event of ours, and what libraries warn of, becomes a line on stderr. Settings can be changed
-//! while it runs. It must not fail and must not wait for anything but stderr, here or
-//! through the thread that writes it.
+//! while it runs. It must not fail, and must not wait for anything but stderr, and that not for long.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,6 +18,10 @@ use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::Event;
@@ -34,6 +38,7 @@ use crate::report::Time;
 use crate::report::format::Style;
 use crate::report::format::write_event;
 use crate::report::outlet::Outlet;
+use crate::report::writer::PATIENCE;
 use crate::report::writer::Writer;
 
 /// Installs the log for the whole program. A second call only changes the settings.
@@ -61,21 +66,42 @@ impl Handle {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// From now on a thread writes, until what is given back is dropped; then all lines are out. Not before the process has
-    /// given up its privileges: the thread would keep them.
+    /// From now on a thread writes, until what is given back is dropped; then all lines are out, if somebody reads them. Not
+    /// before the process has given up its privileges: the thread would keep them.
     ///
     /// # Errors
     /// The system has no thread for us.
     pub fn write_by_thread(&self) -> io::Result<Written> {
         let log = self.0.clone();
-        let writer = Writer::start(move |lines| log.outlet().write(lines))?;
-        *self.0.writer.write().unwrap_or_else(PoisonError::into_inner) = Some(writer);
+        let write = move |lines: &[u8]| {
+            // What it says itself does not go round by itself again.
+            IS_WRITER.set(true);
+            log.outlet().write(lines);
+        };
+        let lost = |lines| tracing::error!(lines, remedy = "keep the logger running", "log was not read");
+        let writer = Writer::start(write, lost)?;
+        *self.0.writer.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(writer));
         Ok(Written(self.0.clone()))
     }
 
-    /// Lines that stderr did not take.
+    /// Returns when all lines up to now are out, or after this time, or when they are abandoned. Whether they are out.
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.0.writer().is_none_or(|writer| writer.flush(limit))
+    }
+
+    /// Nobody waits any more for lines that are not out.
+    pub fn abandon(&self) {
+        self.0.writer().iter().for_each(|writer| writer.abandon());
+    }
+
+    /// Lines that were thrown away because stderr did not take them, in time or at all.
     pub fn lost(&self) -> u64 {
-        self.0.outlet().lost()
+        self.0.lost.load(Ordering::Relaxed) + self.0.writer().map_or(0, |writer| writer.lost())
+    }
+
+    /// Whether lines are being thrown away because nobody reads them.
+    pub fn is_stalled(&self) -> bool {
+        self.0.writer().is_some_and(|writer| writer.is_stalled())
     }
 }
 
@@ -85,8 +111,12 @@ pub struct Written(Arc<Log>);
 
 impl Drop for Written {
     fn drop(&mut self) {
-        // Dropped while nobody can log into it: its last lines are out before the next is written here.
-        drop(self.0.writer.write().unwrap_or_else(PoisonError::into_inner).take());
+        // Nobody can log meanwhile: the last lines of the thread are out before the next is written here.
+        let mut place = self.0.writer.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = place.take() else { return };
+        // Else the thread keeps the stream, and waits: whoever wrote a line here would wait with it.
+        self.0.is_stuck.store(!writer.flush(PATIENCE), Ordering::Relaxed);
+        writer.end();
     }
 }
 
@@ -108,15 +138,21 @@ struct Log {
     /// `NO_COLOR` and `TERM` allow colours.
     colours: bool,
     outlet: Mutex<Outlet<Box<dyn Write + Send>>>,
+    /// Lines that the outlet could not write.
+    lost: Arc<AtomicU64>,
     /// The thread that writes, when there is one.
-    writer: RwLock<Option<Writer>>,
+    writer: RwLock<Option<Arc<Writer>>>,
+    /// A thread that is gone from there has the outlet for ever.
+    is_stuck: AtomicBool,
 }
 
 impl Log {
     fn new(settings: Settings, stream: Stream, writer: Box<dyn Write + Send>) -> Self {
         let colours = colours_allowed(std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref());
-        let (settings, outlet) = (RwLock::new(settings), Mutex::new(Outlet::new(writer)));
-        Self { settings, stream, colours, outlet, writer: RwLock::new(None) }
+        let outlet = Outlet::new(writer);
+        let lost = outlet.lost();
+        let (settings, outlet) = (RwLock::new(settings), Mutex::new(outlet));
+        Self { settings, stream, colours, outlet, lost, writer: RwLock::new(None), is_stuck: AtomicBool::new(false) }
     }
 
     fn settings(&self) -> Settings {
@@ -129,11 +165,20 @@ impl Log {
         let time = has_time(settings.time, self.stream).then(Timestamp::now);
         with_line(|line| {
             write_event(line, style, time, event);
+            if IS_WRITER.get() {
+                return self.outlet().write(line.as_bytes());
+            }
             match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
                 Some(writer) => writer.push(line.as_bytes()),
+                None if self.is_stuck.load(Ordering::Relaxed) => _ = self.lost.fetch_add(1, Ordering::Relaxed),
                 None => self.outlet().write(line.as_bytes()),
             }
         });
+    }
+
+    /// The thread's, without holding up whoever ends it.
+    fn writer(&self) -> Option<Arc<Writer>> {
+        self.writer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn outlet(&self) -> MutexGuard<'_, Outlet<Box<dyn Write + Send>>> {
@@ -226,7 +271,13 @@ fn with_line(write: impl FnOnce(&mut String)) {
     }
 }
 
+thread_local! {
+    /// This is the thread that writes the log.
+    static IS_WRITER: Cell<bool> = const { Cell::new(false) };
+}
+
 const LARGEST_KEPT_LINE: usize = 16 << 10;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {

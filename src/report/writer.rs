@@ -1,6 +1,11 @@
 //! The log's own thread: under load lines leave many at a time, and nobody who serves mail waits for a disk. What waits
-//! is bounded; past the bound who logs waits for it, as he would for a pipe that is full: a line of what became of a
-//! message is not thrown away. It must not change or reorder lines.
+//! is bounded. It must not change or reorder lines.
+//!
+//! At the bound two rules pull in two directions: nothing goes without a trace, and nothing holds up honest mail. A line of
+//! what became of a message is worth a moment of a session's time, as a full pipe would take it: a logger that rotates, or
+//! a disk that is busy, is over it by then. A reader that is stopped is not, and a proxy that waits for it takes no mail,
+//! which is worse than a gap in the log. So whoever logs waits a second in all, together with everybody else; then lines
+//! are counted and thrown away until the stream takes some again, and their number stands in the log where they would.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +26,7 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to write.
     work: Condvar,
-    /// Something was written.
+    /// Something was written, or there is room again, or nobody waits for that any more.
     done: Condvar,
 }
 
@@ -35,28 +40,47 @@ struct State {
     is_writing: bool,
     /// Somebody waits until all is written.
     hurry: bool,
+    /// Somebody waits for room, for as long as all will.
+    is_awaited: bool,
+    /// All have waited long enough: until there is room, lines are thrown away.
+    is_stalled: bool,
+    /// So many since there was room.
+    lost_now: u64,
+    /// So many in all.
+    lost: u64,
+    /// Nobody waits any more for what is not written.
+    is_abandoned: bool,
     /// Nothing comes any more.
     is_over: bool,
 }
 
 impl Writer {
-    /// Starts the thread. `write` is called with whole lines; it ends with the writer.
+    /// Starts the thread. `write` is called with whole lines, `lost` with the number of those that were thrown away behind
+    /// them.
     ///
     /// # Errors
     /// The system has no thread for us.
-    pub(crate) fn start(mut write: impl FnMut(&[u8]) + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(
+        mut write: impl FnMut(&[u8]) + Send + 'static,
+        lost: impl Fn(u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let ours = shared.clone();
         let thread = std::thread::Builder::new().name("portcullis-log".to_owned());
-        thread.spawn(move || while ours.write_once(&mut write) {})?;
+        thread.spawn(move || while ours.write_once(&mut write, &lost) {})?;
         Ok(Self { shared })
     }
 
-    /// `line` is written soon, behind all that came before it.
+    /// `line` is written soon, behind all that came before it; or it is lost, where nobody reads.
     pub(crate) fn push(&self, line: &[u8]) {
         let mut state = self.shared.lock();
-        while !state.waiting.is_empty() && state.waiting.len() + line.len() > MOST_WAITING {
-            state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        while state.is_full_for(line) {
+            if state.is_stalled || state.is_abandoned {
+                state.lost_now += 1;
+                state.lost += 1;
+                return;
+            }
+            state = self.shared.wait_for_room(state, line);
         }
         state.waiting.extend_from_slice(line);
         if std::mem::take(&mut state.is_asleep) {
@@ -64,28 +88,55 @@ impl Writer {
         }
     }
 
-    /// Returns when all that was pushed before is written.
-    pub(crate) fn flush(&self) {
-        let mut state = self.shared.lock();
-        while !state.waiting.is_empty() || state.is_writing {
+    /// Returns when all that was pushed before is written, or after this time, or when it was abandoned. Whether all was
+    /// written.
+    pub(crate) fn flush(&self, limit: Duration) -> bool {
+        let state = self.shared.lock();
+        self.shared.work.notify_one();
+        let pending = |state: &mut State| {
             state.hurry = true;
-            self.shared.work.notify_one();
-            state = self.shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+            state.is_pending() && !state.is_abandoned
+        };
+        let waited = self.shared.done.wait_timeout_while(state, limit, pending);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_pending()
+    }
+
+    /// Nobody waits any more for what is not written.
+    pub(crate) fn abandon(&self) {
+        self.shared.lock().is_abandoned = true;
+        self.shared.done.notify_all();
+    }
+
+    /// The thread ends when all is written.
+    pub(crate) fn end(&self) {
+        self.shared.lock().is_over = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Lines that were thrown away.
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.lock().lost
+    }
+
+    /// Whether lines are being thrown away: nobody reads.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.shared.lock().is_stalled
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.flush();
-        self.shared.lock().is_over = true;
-        self.shared.work.notify_one();
+impl State {
+    fn is_full_for(&self, line: &[u8]) -> bool {
+        !self.waiting.is_empty() && self.waiting.len() + line.len() > MOST_WAITING
+    }
+
+    fn is_pending(&self) -> bool {
+        !self.waiting.is_empty() || self.is_writing
     }
 }
 
 impl Shared {
     /// Waits for lines and writes them. False: there will be none.
-    fn write_once(&self, write: &mut impl FnMut(&[u8])) -> bool {
+    fn write_once(&self, write: &mut impl FnMut(&[u8]), lost: &impl Fn(u64)) -> bool {
         let mut state = self.lock();
         while state.waiting.is_empty() {
             if state.is_over {
@@ -96,9 +147,16 @@ impl Shared {
         }
         state.is_asleep = false;
         state.is_writing = true;
+        state.is_stalled = false;
         let lines = std::mem::take(&mut state.waiting);
+        let lost_behind = std::mem::take(&mut state.lost_now);
         drop(state);
+        // There is room.
+        self.done.notify_all();
         write(&lines);
+        if lost_behind > 0 {
+            lost(lost_behind);
+        }
         let mut state = self.lock();
         state.is_writing = false;
         state.hurry = false;
@@ -107,6 +165,22 @@ impl Shared {
         let nap = |state: &mut State| !state.hurry && !state.is_over && state.waiting.len() < MOST_WAITING / 4;
         drop(self.work.wait_timeout_while(state, NAP, nap));
         true
+    }
+
+    /// Waits for room, which there need not be then. The first who waits does so for all: they have one patience together.
+    fn wait_for_room<'s>(&'s self, mut state: MutexGuard<'s, State>, line: &[u8]) -> MutexGuard<'s, State> {
+        if state.is_awaited {
+            return self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.is_awaited = true;
+        let full = |state: &mut State| state.is_full_for(line) && !state.is_abandoned;
+        let waited = self.done.wait_timeout_while(state, PATIENCE, full);
+        let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_awaited = false;
+        state.is_stalled |= timeout.timed_out();
+        // One of those that still wait takes the turn, or all give up.
+        self.done.notify_all();
+        state
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -119,6 +193,8 @@ impl Shared {
 const MOST_WAITING: usize = 1 << 20;
 /// A line waits no longer than this for others.
 const NAP: Duration = Duration::from_millis(2);
+/// Nobody waits longer for a log that is not read.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -127,45 +203,92 @@ mod tests {
 
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(30);
+
     #[test]
     fn lines_leave_whole_and_in_their_order() {
         let (sender, receiver) = mpsc::sync_channel(1000);
-        let writer = Writer::start(move |lines| sender.send(lines.to_vec()).unwrap()).unwrap();
+        let writer = Writer::start(move |lines| sender.send(lines.to_vec()).unwrap(), |_| {}).unwrap();
         let expected: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
         for line in &expected {
             writer.push(line.as_bytes());
         }
-        writer.flush();
+        assert!(writer.flush(LONG));
         let batches: Vec<Vec<u8>> = receiver.try_iter().collect();
         assert!(batches.iter().all(|batch| batch.ends_with(b"\n")));
         assert_eq!(String::from_utf8(batches.concat()).unwrap(), expected.concat());
-        drop(writer);
+        writer.end();
         assert_eq!(receiver.recv(), Err(mpsc::RecvError), "the thread has ended");
     }
 
-    #[test]
-    fn what_waits_is_bounded() {
-        let (taken, is_taken) = mpsc::sync_channel(10);
-        let (go, may_go) = mpsc::sync_channel::<()>(1);
-        let mut octets = 0;
-        let writer = Writer::start(move |lines| {
-            octets += lines.len();
-            taken.send(octets).unwrap();
+    /// A stream that takes a batch only when it is let, and what became of it.
+    fn held() -> (Arc<Writer>, mpsc::Receiver<String>, mpsc::SyncSender<()>) {
+        let (taken, is_taken) = mpsc::sync_channel(100);
+        let told = taken.clone();
+        let (go, may_go) = mpsc::sync_channel::<()>(100);
+        let write = move |lines: &[u8]| {
+            taken.send(String::from_utf8_lossy(lines).into_owned()).unwrap();
             let _ = may_go.recv();
-        });
-        let writer = Arc::new(writer.unwrap());
+        };
+        let writer = Writer::start(write, move |lost| told.send(format!("lost {lost}")).unwrap()).unwrap();
         writer.push(b"first\n");
-        assert_eq!(is_taken.recv(), Ok(6));
-        // The thread is held: this one fills what may wait, the next waits for it.
-        writer.push(&[b'x'; MOST_WAITING]);
-        let pusher = std::thread::spawn({
-            let writer = writer.clone();
-            move || writer.push(b"last\n")
-        });
+        assert_eq!(is_taken.recv().unwrap(), "first\n");
+        (Arc::new(writer), is_taken, go)
+    }
+
+    #[test]
+    fn a_line_waits_for_room() {
+        let (writer, is_taken, go) = held();
+        let full = "x".repeat(MOST_WAITING);
+        writer.push(full.as_bytes());
+        let pushers: Vec<_> = (0..4)
+            .map(|_| {
+                let writer = writer.clone();
+                std::thread::spawn(move || writer.push(b"last\n"))
+            })
+            .collect();
         assert!(writer.shared.lock().waiting.len() <= MOST_WAITING);
         drop(go);
-        pusher.join().unwrap();
-        writer.flush();
-        assert_eq!(is_taken.iter().take(2).last(), Some(6 + MOST_WAITING + 5));
+        pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+        assert!(writer.flush(LONG));
+        assert_eq!(is_taken.try_iter().collect::<String>(), full + &"last\n".repeat(4));
+        assert_eq!((writer.lost(), writer.is_stalled()), (0, false));
+    }
+
+    #[test]
+    fn a_log_that_nobody_reads_costs_a_moment_once_and_is_said() {
+        let (writer, is_taken, go) = held();
+        let full = "x".repeat(MOST_WAITING);
+        writer.push(full.as_bytes());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1000).for_each(|_| writer.push(b"lost\n")));
+            }
+        });
+        assert!(writer.is_stalled());
+        assert_eq!(writer.lost(), 4000);
+        assert!(!writer.flush(Duration::ZERO), "nor does an end wait");
+        go.send(()).unwrap();
+        assert_eq!(is_taken.recv().unwrap(), full);
+        writer.push(b"after\n");
+        assert!(!writer.is_stalled());
+        drop(go);
+        assert!(writer.flush(LONG));
+        assert_eq!(is_taken.try_iter().collect::<Vec<_>>(), ["lost 4000", "after\n"]);
+        assert_eq!(writer.lost(), 4000);
+    }
+
+    #[test]
+    fn one_who_waits_is_told_that_nobody_does_any_more() {
+        let (writer, _is_taken, _go) = held();
+        writer.push(&[b'x'; MOST_WAITING]);
+        let waits = std::thread::spawn({
+            let writer = writer.clone();
+            move || writer.flush(LONG * 100)
+        });
+        writer.abandon();
+        assert!(!waits.join().unwrap());
+        writer.push(b"lost\n");
+        assert_eq!(writer.lost(), 1);
     }
 }

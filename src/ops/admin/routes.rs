@@ -33,6 +33,7 @@ use crate::ops::explain::Message;
 use crate::ops::standing::Standing;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
+use crate::report;
 use crate::store::blocks::Block;
 
 /// What is looked at.
@@ -40,6 +41,7 @@ use crate::store::blocks::Block;
 pub(in crate::ops) struct Parts {
     pub(in crate::ops) services: Arc<Services>,
     pub(in crate::ops) door: Arc<Door>,
+    pub(in crate::ops) log: report::start::Handle,
 }
 
 /// One listener's.
@@ -105,9 +107,13 @@ async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Respon
 
 async fn ready(State(desk): State<Desk>) -> Response {
     let status = Status::of(&desk.parts);
-    match status.stopping || status.state == "degraded" {
-        true => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
-        false => "ready\n".into_response(),
+    let reasons = status.not_ready();
+    match reasons.is_empty() {
+        true => format!("ready\n{}", status.remarks()).into_response(),
+        false => {
+            let text = format!("not ready: {}\n{}", reasons.join("; "), status.remarks());
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
     }
 }
 

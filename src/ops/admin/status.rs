@@ -9,6 +9,7 @@ use crate::report::metrics;
 use crate::report::storms::Storm;
 use crate::report::traffic::Rates;
 use crate::report::traffic::TopSenders;
+use crate::store::disk::Health;
 
 /// What happens now.
 #[derive(Debug, Serialize)]
@@ -22,6 +23,13 @@ pub(super) struct Status {
     pub(super) unacknowledged: usize,
     /// `ok`, `degraded` when the last write failed, `memory`.
     pub(super) state: &'static str,
+    /// Why the last write failed.
+    pub(super) state_error: Option<String>,
+    /// Where a damaged state was put at the start or since.
+    pub(super) state_set_aside: Option<String>,
+    /// Nobody reads the log: its lines are thrown away.
+    pub(super) log_stalled: bool,
+    pub(super) log_lines_lost: u64,
     pub(super) stopping: bool,
     /// Nearly full: time limits are shorter.
     pub(super) stress: bool,
@@ -32,10 +40,11 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn of(parts: &Parts) -> Self {
-        let Parts { services, door } = parts;
+        let Parts { services, door, log } = parts;
         let (state, reports) = (&services.state, &services.reports);
         let now = state.clock.now();
         let condition = services.conditions.current();
+        let state_error = state.health().and_then(Health::failing);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             connections: door.connections(),
@@ -46,15 +55,40 @@ impl Status {
             unacknowledged: state.ledger.unacknowledged(),
             state: match state.health() {
                 None => "memory",
-                Some(health) if health.failing().is_some() => "degraded",
+                Some(_) if state_error.is_some() => "degraded",
                 Some(_) => "ok",
             },
+            state_error,
+            state_set_aside: state.health().and_then(Health::kept).map(|kept| kept.display().to_string()),
+            log_stalled: log.is_stalled(),
+            log_lines_lost: log.lost(),
             stopping: condition.is_stopping(),
             stress: condition.stress,
             storms: reports.storms.running(),
             rates: reports.traffic.rates(now),
             senders: reports.traffic.top(MOST_SENDERS, now),
         }
+    }
+}
+
+impl Status {
+    /// Why this proxy should have no mail now, if there is another.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.stopping {
+            reasons.push("stopping".to_owned());
+        }
+        reasons.extend(self.state_error.iter().map(|error| format!("the state cannot be written ({error})")));
+        if self.log_stalled {
+            reasons.push("nobody reads the log".to_owned());
+        }
+        reasons
+    }
+
+    /// What an operator should look at, one line each.
+    pub(super) fn remarks(&self) -> String {
+        let kept = self.state_set_aside.iter();
+        kept.map(|kept| format!("the state was damaged and begun anew; the old one is {kept}\n")).collect()
     }
 }
 
@@ -65,6 +99,8 @@ pub(super) fn metrics(parts: &Parts) -> String {
     let mut text = reports.metrics.encode();
     metrics::head(&mut text, "storms_begun_total", "Storms that have begun.", "counter");
     let _ = writeln!(text, "portcullis_storms_begun_total {}", reports.storms.begun());
+    metrics::head(&mut text, "log_lines_lost_total", "Lines of the log that nobody took.", "counter");
+    let _ = writeln!(text, "portcullis_log_lines_lost_total {}", status.log_lines_lost);
     let gauges = [
         ("connections", "Connections that are open.", status.connections as u64),
         ("held_bytes", "Octets of messages on hold.", status.held_octets),
@@ -75,6 +111,12 @@ pub(super) fn metrics(parts: &Parts) -> String {
         ("storms", "Storms that run.", status.storms.len() as u64),
         ("stress", "1 while connections are nearly used up and time limits are shorter.", u64::from(status.stress)),
         ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
+        (
+            "state_set_aside",
+            "1 once a damaged state was set aside, until a restart.",
+            u64::from(status.state_set_aside.is_some()),
+        ),
+        ("log_stalled", "1 while nobody reads the log and its lines are thrown away.", u64::from(status.log_stalled)),
     ];
     for (name, help, value) in gauges {
         metrics::head(&mut text, name, help, "gauge");
