@@ -8,9 +8,14 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use notify::Event;
@@ -19,10 +24,10 @@ use notify::RecommendedWatcher;
 use notify::RecursiveMode;
 use notify::event::AccessKind;
 use notify::event::AccessMode;
+use notify::event::ModifyKind;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::timeout;
-use tokio::time::timeout_at;
 
 /// Watches a set of files, which need not exist yet.
 #[derive(Debug)]
@@ -33,8 +38,33 @@ pub struct Watcher {
     /// One waiting signal stands for any number of events.
     signals: mpsc::Receiver<()>,
     sender: mpsc::Sender<()>,
-    /// A change was seen that was not told yet.
+    /// A change was seen, or asked for, that was not told yet.
     pending: bool,
+    /// Files that somebody has written to and not closed since.
+    unclosed: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+/// What files look like without being read: another look tells whether one was changed, made or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look(Vec<Option<(u64, u64, u64, i64, i64)>>);
+
+impl Look {
+    /// Now.
+    pub fn at<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Self {
+        let look = |file: &PathBuf| {
+            let seen = file.metadata().ok()?;
+            // The inode's own time: the others can be set, as `cp -p` does.
+            Some((seen.dev(), seen.ino(), seen.size(), seen.ctime(), seen.ctime_nsec()))
+        };
+        Self(files.into_iter().map(look).collect())
+    }
+
+    /// That of more files behind these.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
 }
 
 /// A folder that cannot be watched, and why: changes in it are noticed at the next reload only.
@@ -53,7 +83,8 @@ impl Watcher {
     /// When a relative path has no working folder to be under.
     pub fn new(files: Vec<PathBuf>) -> io::Result<(Self, Vec<Unwatched>)> {
         let (sender, signals) = mpsc::channel(1);
-        let mut watcher = Self { files: Vec::new(), inner: None, signals, sender, pending: false };
+        let unclosed = Arc::default();
+        let mut watcher = Self { files: Vec::new(), inner: None, signals, sender, pending: false, unclosed };
         let unwatched = watcher.replace(files)?;
         Ok((watcher, unwatched))
     }
@@ -67,20 +98,39 @@ impl Watcher {
         Ok(self.watch())
     }
 
-    /// Resolves when a file has changed and has then been left alone for a moment: who writes in place leaves a
+    /// As if a file had changed: told as soon as all are quiet.
+    pub fn ask(&mut self) {
+        self.pending = true;
+    }
+
+    /// Resolves when a file has changed and has then been left alone for a moment: a program that writes in place leaves a
     /// truncated file first, and an empty list opens the door. Cancel-safe: a change is told later.
-    #[expect(clippy::disallowed_methods, reason = "files settle in real time")]
     pub async fn changed(&mut self) -> Vec<Unwatched> {
         if !self.pending {
             // We hold a sender ourselves: this never ends.
             self.signals.recv().await;
             self.pending = true;
         }
-        let latest = Instant::now() + SETTLED_AT_LAST;
-        while let Ok(Ok(Some(()))) = timeout_at(latest, timeout(SETTLED, self.signals.recv())).await {}
+        self.settle().await;
         let unwatched = self.watch();
         self.pending = false;
         unwatched
+    }
+
+    /// Returns when nothing has happened for a moment, and nobody has a file open that he has written to.
+    #[expect(clippy::disallowed_methods, reason = "files settle in real time")]
+    async fn settle(&mut self) {
+        let began = Instant::now();
+        loop {
+            // What cannot be watched (a file system of another host) can be looked at.
+            let before = Look::at(&self.files);
+            let is_quiet = timeout(SETTLED, self.signals.recv()).await.is_err() && Look::at(&self.files) == before;
+            let is_closed = lock(&self.unclosed).is_empty();
+            let latest = if is_closed { SETTLED_AT_LAST } else { CLOSED_AT_LAST };
+            if is_quiet && is_closed || began.elapsed() >= latest {
+                return;
+            }
+        }
     }
 
     fn watch(&mut self) -> Vec<Unwatched> {
@@ -89,10 +139,13 @@ impl Watcher {
             names_on_the_way(file, &mut names);
         }
         let folders: BTreeSet<PathBuf> = names.iter().filter_map(|name| name.parent()).map(Path::to_owned).collect();
-        let sender = self.sender.clone();
+        let (sender, unclosed) = (self.sender.clone(), self.unclosed.clone());
+        // Who closed a file while nobody watched was not seen.
+        lock(&unclosed).clear();
         let tell = move |event: notify::Result<Event>| {
             // What we fail to hear may have been about us.
             if event.as_ref().map_or(true, |event| matters(event, &names)) {
+                event.iter().for_each(|event| follow(event, &names, &unclosed));
                 let _ = sender.try_send(());
             }
         };
@@ -137,6 +190,24 @@ fn matters(event: &Event, names: &BTreeSet<PathBuf>) -> bool {
         _ => false,
     };
     !only_read && (event.need_rescan() || event.paths.iter().any(|path| names.contains(path)))
+}
+
+/// Keeps up which of the files are being written.
+fn follow(event: &Event, names: &BTreeSet<PathBuf>, unclosed: &Mutex<BTreeSet<PathBuf>>) {
+    let is_open = match event.kind {
+        EventKind::Modify(ModifyKind::Data(_)) => true,
+        // Closed, or another file's name now, or nobody's.
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => false,
+        _ => return,
+    };
+    let mut unclosed = lock(unclosed);
+    for path in event.paths.iter().filter(|path| names.contains(*path)) {
+        let _ = if is_open { unclosed.insert(path.clone()) } else { unclosed.remove(path) };
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds each name that is looked up to come from `/` to `file`, links followed.
@@ -191,6 +262,9 @@ const SETTLED: Duration = Duration::from_millis(100);
 /// Who never stops writing is told of after this time, and again.
 const SETTLED_AT_LAST: Duration = Duration::from_millis(700);
 
+/// A file that somebody has open for writing is half of one. It may stay open for ever.
+const CLOSED_AT_LAST: Duration = Duration::from_secs(5);
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -200,7 +274,6 @@ mod tests {
     use notify::event::CreateKind;
     use notify::event::DataChange;
     use notify::event::Flag;
-    use notify::event::ModifyKind;
     use notify::event::RenameMode;
     use tempfile::TempDir;
 
@@ -341,6 +414,61 @@ mod tests {
         must_notice(&mut watcher, "while it is being written").await;
         stop.send(()).await.unwrap();
         writer.await.unwrap();
+    }
+
+    /// With pauses that are longer than any quiet.
+    #[tokio::test]
+    async fn half_a_file_is_never_told_of_whether_asked_or_not() {
+        for is_asked in [true, false] {
+            let (_folder, list) = folder();
+            let mut watcher = watch(std::slice::from_ref(&list));
+            let (go, mut may_go) = mpsc::channel::<()>(1);
+            let path = list.clone();
+            let writer = tokio::task::spawn_blocking(move || {
+                let mut file = fs::File::create(&path).unwrap();
+                file.write_all(b"first half,").unwrap();
+                may_go.blocking_recv();
+                file.write_all(b" second half").unwrap();
+            });
+            if is_asked {
+                watcher.ask();
+            }
+            let half = timeout(SETTLED_AT_LAST * 2, watcher.changed()).await;
+            assert!(half.is_err(), "told of a half");
+            go.send(()).await.unwrap();
+            must_notice(&mut watcher, "the whole").await;
+            assert_eq!(fs::read(&list).unwrap(), b"first half, second half");
+            writer.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_is_told_where_nothing_has_changed() {
+        let (_folder, list) = folder();
+        let mut watcher = watch(std::slice::from_ref(&list));
+        watcher.ask();
+        must_notice(&mut watcher, "asked").await;
+    }
+
+    #[test]
+    fn another_look_tells_what_was_changed_made_and_removed() {
+        let (folder, list) = folder();
+        let (link, missing) = (folder.path().join("link"), folder.path().join("missing"));
+        symlink("list", &link).unwrap();
+        let files = [list.clone(), link.clone(), missing.clone()];
+        let changes: [&dyn Fn(); 5] = [
+            &|| fs::write(&missing, "made").unwrap(),
+            &|| fs::write(&list, "longer than it was").unwrap(),
+            &|| fs::remove_file(&missing).unwrap(),
+            &|| fs::remove_file(&list).unwrap(),
+            &|| fs::write(folder.path().join("list"), "made again").unwrap(),
+        ];
+        for change in changes {
+            let before = Look::at(&files);
+            assert_eq!(Look::at(&files), before, "reading changes nothing");
+            change();
+            assert_ne!(Look::at(&files), before);
+        }
     }
 
     #[test]

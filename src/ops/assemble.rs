@@ -16,6 +16,7 @@ use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
 use crate::config::faults::Fault;
 use crate::config::file::Overrides;
+use crate::config::watch::Look;
 use crate::front::tls;
 use crate::ops::readable;
 use crate::policy::Policy;
@@ -49,6 +50,8 @@ pub struct Assembly {
     pub tls: Option<TlsAcceptor>,
     /// All files that were read, or would be if they were there: a change of one is a reason to reload.
     pub files: Vec<PathBuf>,
+    /// What they looked like just before they were read.
+    pub look: Look,
     /// What is probably not as it was meant.
     pub warnings: Vec<Finding>,
 }
@@ -100,12 +103,14 @@ impl Origin {
     /// # Errors
     /// Every fault of every file.
     pub fn assemble(&self) -> Result<Assembly, Refused> {
+        let look = Look::at(&self.file);
         let loaded = match &self.file {
             Some(file) => config::load_with(file, &self.overrides),
             None => config::without_file(&self.overrides),
         };
         let Loaded { config: draft, warnings } = loaded.map_err(|refused| self.refused(refused))?;
         let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
+        let look = look.and(Look::at(self.files(&draft.config).iter().skip(self.file.iter().count())));
         let outcome = load::load(&draft.sources());
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
         let mut faults = Vec::new();
@@ -129,7 +134,7 @@ impl Origin {
             return Err(Refused { faults, warnings, files });
         }
         let snapshot = Arc::new(snapshot(&config, lists, size));
-        Ok(Assembly { config, snapshot, tls, files, warnings })
+        Ok(Assembly { config, snapshot, tls, files, look, warnings })
     }
 
     /// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the

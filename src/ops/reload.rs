@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::checked::Config;
+use crate::config::watch::Look;
 use crate::config::watch::Unwatched;
 use crate::config::watch::Watcher;
 use crate::front;
@@ -51,6 +52,9 @@ impl Reload {
             Ok(assembly) => {
                 self.files.clone_from(&assembly.files);
                 self.watch(watcher, Vec::new());
+                if Look::at(&assembly.files) != assembly.look {
+                    watcher.iter_mut().for_each(Watcher::ask);
+                }
                 self.publish(assembly);
             }
             Err(Refused { faults, files, .. }) => {

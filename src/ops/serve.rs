@@ -3,19 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::backend::Backends;
+use crate::config::watch::Look;
 use crate::config::watch::Watcher;
-use crate::front;
 use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::Stop;
@@ -101,7 +98,6 @@ impl std::error::Error for StartFault {}
 /// # Errors
 /// What kept it from starting; nothing was changed then.
 pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
-    let began = front::clock::now().wall;
     let assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::start::start(assembly.config.report);
     log_panics();
@@ -122,7 +118,7 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let (workers, threads) = Workers::start(number, "worker").map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let bound = (listeners, Arc::new(state), admin, notification);
-    let result = runtime.block_on(run(origin, assembly, workers, log, began, bound));
+    let result = runtime.block_on(run(origin, assembly, workers, log, bound));
     threads.stop(LAST_BREATH);
     runtime.shutdown_timeout(LAST_BREATH);
     result
@@ -133,7 +129,6 @@ async fn run(
     assembly: Assembly,
     workers: Workers,
     log: report::start::Handle,
-    began: Timestamp,
     (listeners, state, admin, notification): (Vec<Listener>, Arc<State>, Option<admin::Bound>, Option<Notification>),
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
@@ -162,17 +157,21 @@ async fn run(
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
     let config = assembly.config.clone();
-    let changed_meanwhile = changed_since(&assembly.files, began);
+    // A file that was changed, made or removed after it was read and before it was watched.
+    if Look::at(&assembly.files) != assembly.look {
+        watcher.iter_mut().for_each(Watcher::ask);
+    }
     let bound = config.clone();
     let mut reload =
         Reload { origin, bound, files: assembly.files.clone(), config, services, snapshot, front, tls, log };
-    if changed_meanwhile {
-        reload.run(&mut watcher).await;
-    }
     loop {
         tokio::select! {
             word = signals.next() => match word {
-                Word::Reload => reload.run(&mut watcher).await,
+                Word::Reload => match &mut watcher {
+                    // Whoever says so may be writing still.
+                    Some(watcher) => watcher.ask(),
+                    None => reload.run(&mut watcher).await,
+                },
                 Word::Stop => break,
             },
             unwatched = changed(&mut watcher) => {
@@ -262,16 +261,6 @@ fn watch_files(assembly: &Assembly) -> Option<Watcher> {
             None
         }
     }
-}
-
-/// A file that was changed after it was read and before it was watched.
-fn changed_since(files: &[PathBuf], began: Timestamp) -> bool {
-    let changed = |file: &PathBuf| {
-        let metadata = file.metadata().ok()?;
-        let nanoseconds = i32::try_from(metadata.ctime_nsec()).ok()?;
-        Timestamp::new(metadata.ctime(), nanoseconds).ok()
-    };
-    files.iter().filter_map(changed).any(|changed| changed >= began)
 }
 
 async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unwatched> {
