@@ -5,6 +5,7 @@
 mod proxy;
 
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -266,5 +267,38 @@ fn a_list_that_is_renamed_over_under_load_is_never_half() {
             client.dialog(&[("MAIL FROM:<a@b.example>", "554 5.7.1"), ("RSET", "250")]);
         }
         proxy.wait_for(&format!("reloaded blocked_senders={} ", 5001 + round));
+    }
+}
+
+#[test]
+fn a_hup_in_the_middle_of_a_list_waits_for_its_end() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    for round in 1..=3 {
+        let entries =
+            |range: std::ops::Range<usize>| range.map(|at| format!("a{at}@b{round}.example\n")).collect::<String>();
+        let mut list = fs::File::create(site.path("control/badmailfrom")).unwrap();
+        list.write_all(entries(0..500).as_bytes()).unwrap();
+        proxy.signal(Signal::SIGHUP);
+        // Time enough to take the half.
+        (0..10).for_each(|_| assert_eq!(site.run(&["status"]).code, 0));
+        list.write_all(entries(500..1000 + round).as_bytes()).unwrap();
+        drop(list);
+        let line = proxy.wait_for("reloaded");
+        assert!(line.contains(&format!("blocked_senders={} ", 1000 + round)), "{line}");
+    }
+}
+
+#[test]
+fn a_list_of_nuls_is_no_list() {
+    let site = Site::new("", "");
+    site.write("control/badmailfrom", "a@b.example\n");
+    let mut proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    for text in ["\0".repeat(1 << 20), "a\0@\0b\0.\0e\0\n\0".to_owned(), "c@d.example\n\0\0\0".to_owned()] {
+        site.write("control/badmailfrom", &text);
+        let line = proxy.wait_for("reload level=error fault=");
+        assert!(line.contains("badmailfrom:") && line.contains("has a NUL"), "{line}");
+        client.dialog(&[("MAIL FROM:<a@b.example>", "554"), ("MAIL FROM:<c@d.example>", "250"), ("RSET", "250")]);
     }
 }

@@ -40,12 +40,25 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
     }
 }
 
+/// The same of a text.
+///
+/// # Errors
+/// As `read`; and a NUL: no list has one, a file that was lost in a crash has nothing else, and a text in UTF-16 has one in
+/// every second place. It would be read as a list that names nobody.
+pub fn read_text(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
+    let text = read(path)?;
+    let Some(at) = text.as_deref().and_then(|text| memchr::memchr(0, text)) else { return Ok(text) };
+    let line = text.iter().flat_map(|text| &text[..at]).filter(|octet| **octet == b'\n').count() + 1;
+    let what = "has a NUL, so it is no text: write it anew as plain ASCII or UTF-8, or bring back a copy";
+    Err(ListFault::new(&path.to_string_lossy(), u32::try_from(line).unwrap_or(u32::MAX), what))
+}
+
 /// `control_readline`: the first line without trailing blanks; `None` if the file is absent or that line empty.
 ///
 /// # Errors
-/// As `read`; and octets that must not stand in a reply line (CR, other control octets, 8-bit).
+/// As `read_text`; and octets that must not stand in a reply line (CR, other control octets, 8-bit).
 pub fn first_line(path: &Path) -> Result<Option<String>, ListFault> {
-    let Some(text) = read(path)? else { return Ok(None) };
+    let Some(text) = read_text(path)? else { return Ok(None) };
     let line = first(&text);
     // RFC 5321 section 4.2: the text of a reply is HT, SP and printable US-ASCII.
     if !line.iter().all(|octet| matches!(octet, b'\t' | b' '..=b'~')) {
@@ -58,9 +71,9 @@ pub fn first_line(path: &Path) -> Result<Option<String>, ListFault> {
 /// `control_readint`: the digits the first line begins with; `None` if the file is absent or there are none.
 ///
 /// # Errors
-/// As `read`.
+/// As `read_text`.
 pub fn integer(path: &Path) -> Result<Option<Integer>, ListFault> {
-    Ok(read(path)?.and_then(|text| leading_integer(first(&text))))
+    Ok(read_text(path)?.and_then(|text| leading_integer(first(&text))))
 }
 
 fn leading_integer(line: &[u8]) -> Option<Integer> {
@@ -136,6 +149,32 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         assert!(read(&link).unwrap_err().to_string().contains("a link to nothing"));
+    }
+
+    #[test]
+    fn what_has_nuls_is_no_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("badmailfrom");
+        let utf16: Vec<u8> = "a@b.example\n".bytes().flat_map(|octet| [octet, 0]).collect();
+        let table: [(&str, &[u8], Option<u32>); 6] = [
+            ("a text", b"a@b.example\n", None),
+            ("with octets of UTF-8", "ä@b.example\n".as_bytes(), None),
+            ("empty", b"", None),
+            ("nothing but NULs", &[0; 100_000], Some(1)),
+            ("its end was lost in a crash", b"a@b.example\nb@b.example\n\0\0\0", Some(3)),
+            ("UTF-16", &utf16, Some(1)),
+        ];
+        for (what, text, line) in table {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_text(&path).err().map(|fault| fault.place.line), line, "{what}");
+            assert_eq!(
+                first_line(&path).is_err_and(|fault| fault.to_string().contains("NUL")),
+                line.is_some(),
+                "{what}"
+            );
+            assert_eq!(integer(&path).is_err(), line.is_some(), "{what}");
+            assert!(read(&path).is_ok(), "{what}: a cdb has them");
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Loader<'_> {
     }
 
     fn list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
-        let text = self.checked(control::read(path))?;
+        let text = self.checked(control::read_text(path))?;
         self.parse_list(path, dialect, &text)
     }
 
@@ -144,7 +144,7 @@ impl Loader<'_> {
     /// Without both files nobody is local, as in mailfront; without rcpthosts qmail-smtpd would relay for everybody.
     fn local(&mut self, folder: &Path) -> LocalDomains {
         let path = folder.join("rcpthosts");
-        let mut local = match self.checked(control::read(&path)) {
+        let mut local = match self.checked(control::read_text(&path)) {
             Some(text) => {
                 self.warnings.extend(LocalDomains::warnings(&name(&path), &text));
                 LocalDomains::parse(name(&path), &text)
@@ -196,7 +196,8 @@ impl Loader<'_> {
 
     /// A file that the configuration names must be there.
     fn named(&mut self, path: &Path) -> Option<Vec<u8>> {
-        let read = control::read(path).and_then(|text| {
+        let read = if is_cdb(path) { control::read(path) } else { control::read_text(path) };
+        let read = read.and_then(|text| {
             let what = "is not there: create it, or take its name out of the configuration";
             text.ok_or_else(|| ListFault::new(&name(path), 0, what)).map(Some)
         });
