@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
 use proxy::Proxy;
@@ -415,4 +416,23 @@ fn whole(address: &str, request: &str) -> String {
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text);
     text
+}
+
+#[test]
+fn a_token_that_anybody_may_have_read_is_refused_at_the_start_and_warned_of_later() {
+    let site = Site::new("", "");
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", &text.replace("unix:admin.sock", "127.0.0.1:0"));
+    let proxy = Proxy::start(&site);
+    let loosen = || fs::set_permissions(site.path("portcullis-token"), fs::Permissions::from_mode(0o666)).unwrap();
+    loosen();
+    let told = site.run(&["block", "a@b.example"]);
+    assert!(told.err.contains("others may read or write it (mode 0666); chmod 600 portcullis-token"), "{told:?}");
+    proxy.stop();
+    let refused = site.run(&["serve", "-c", "portcullis.toml"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("admin: portcullis-token: others may read or write it (mode 0666)"), "{refused:?}");
+    assert!(refused.err.contains("chmod 600 portcullis-token, or remove it: a new one is made"), "{refused:?}");
+    fs::remove_file(site.path("portcullis-token")).unwrap();
+    Proxy::start(&site).stop();
 }

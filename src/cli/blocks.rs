@@ -173,6 +173,9 @@ fn assemble_and_ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(
 }
 
 fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
+    if let Some(what) = client::doubt(&assembly.config.admin) {
+        eprintln!("{what} (warning)");
+    }
     match client::ask(&assembly.config.admin, wish) {
         Ok((text, _)) if json => print(&text),
         Ok((_, answer)) => show(&answer),

@@ -22,6 +22,7 @@ use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::ops::admin::routes;
 use crate::ops::admin::routes::NEEDS_TOKEN;
+use crate::ops::admin::token;
 use crate::ops::explain::Message;
 use crate::qmail::readable;
 
@@ -54,6 +55,15 @@ pub fn ask(admin: &Admin, wish: &Wish) -> Result<(String, Value), String> {
         Ok(value) if wish.is_answered_by(&value) => Ok((text, value)),
         _ => Err("what answers there (admin.listen) is not the proxy: nothing that it says is shown".to_owned()),
     }
+}
+
+/// What an operator should know of the token before it is sent: somebody else may have it.
+pub fn doubt(admin: &Admin) -> Option<String> {
+    if !matches!(admin.listen, AdminListen::Tcp(_)) {
+        return None;
+    }
+    let (what, remedy) = token::flaw(&std::fs::metadata(&admin.token_file).ok()?, &admin.token_file)?;
+    Some(format!("{} (admin.token_file): {what}; {remedy}", admin.token_file.display()))
 }
 
 async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {

@@ -5,13 +5,11 @@ pub mod client;
 mod page;
 mod routes;
 mod status;
+mod token;
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::io::Read;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,11 +61,7 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
             let listener = listener.and_then(|it| it.set_nonblocking(true).map(|()| it));
             let listener =
                 listener.map_err(|error| fault(address, error, "set another admin.listen, or \"\" for none"))?;
-            let file = &admin.token_file;
-            let token = read_or_make_token(file);
-            let token = token.map_err(|error| {
-                fault(&file.display(), error, "let server.user write there, or set admin.token_file")
-            })?;
+            let token = token::read_or_make(&admin.token_file).map_err(AdminFault)?;
             Ok(Some(Bound::Tcp(listener, token)))
         }
         AdminListen::Unix(path) => {
@@ -134,20 +128,6 @@ fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
-}
-
-fn read_or_make_token(file: &Path) -> io::Result<String> {
-    match fs::read_to_string(file) {
-        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut octets = [0; 32];
-    fs::File::open("/dev/urandom")?.read_exact(&mut octets)?;
-    let token = blake3::hash(&octets).to_hex().to_string();
-    let mut made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
-    made.write_all(format!("{token}\n").as_bytes())?;
-    Ok(token)
 }
 
 const MOST_CONNECTIONS: usize = 64;
