@@ -521,3 +521,30 @@ fn a_second_term_does_not_wait_for_the_log_at_all() {
     proxy.signal(Signal::SIGTERM);
     proxy.ends();
 }
+
+/// Of every thread.
+fn gains_none(pid: u32) -> Vec<bool> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let status = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap());
+    status.map(|status| status.contains("NoNewPrivs:\t1\n")).collect()
+}
+
+#[test]
+fn setuid_programs_are_given_up_where_no_backend_needs_one() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    let threads = gains_none(proxy.pid());
+    assert!(threads.len() > 3 && threads.iter().all(|given_up| *given_up), "{threads:?}");
+    // It cannot be taken back.
+    let spawn = configuration("", "spawn = [\"/bin/true\"]", "");
+    site.rename_over("portcullis.toml", &spawn);
+    let line = proxy.wait_for("reload level=error fault=");
+    assert!(line.contains("portcullis.toml: backend.spawn needs a restart"), "{line}");
+    proxy.client().hello().mail("ann@partner.example", "Subject: into the Maildir");
+    assert_eq!(site.mails(), 1);
+    proxy.stop();
+    let mut proxy = Proxy::start(&site);
+    assert!(gains_none(proxy.pid()).iter().all(|given_up| !*given_up));
+    site.rename_over("portcullis.toml", &configuration("", "maildir = \"mail\"", ""));
+    proxy.wait_for("reloaded");
+}

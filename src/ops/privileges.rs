@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use caps::CapSet;
+use nix::sys::prctl::set_no_new_privs;
 use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
 use nix::sys::resource::setrlimit;
@@ -13,6 +14,8 @@ use nix::unistd::User;
 use nix::unistd::initgroups;
 use nix::unistd::setgid;
 use nix::unistd::setuid;
+
+use crate::backend::Target;
 
 /// Becomes `user` and `group`; without a group, the user's own.
 ///
@@ -53,6 +56,26 @@ pub(super) fn drop_capabilities() -> Result<(), String> {
         caps::clear(None, set).map_err(|error| format!("cannot give up capabilities: {error}"))?;
     }
     Ok(())
+}
+
+/// Whether a backend may lead to a setuid program: smtpfront-qmail starts qmail-queue.
+pub(super) fn may_need_setuid(backend: &Target) -> bool {
+    match backend {
+        Target::Spawn(_) => true,
+        Target::Maildir(_) | Target::Tcp(_) => false,
+    }
+}
+
+/// Whatever this process starts, setuid or not, gets no more than it has itself. It cannot be taken back: a reload must not
+/// name a backend then that needs it.
+pub(super) fn gain_none(backend: &Target) {
+    if may_need_setuid(backend) {
+        return;
+    }
+    // A kernel before 3.5 does not know it, and is no reason not to take mail.
+    if let Err(error) = set_no_new_privs() {
+        tracing::warn!(%error, "no_new_privs");
+    }
 }
 
 fn group_id(name: &str) -> Result<Gid, String> {

@@ -14,8 +14,10 @@ use crate::config::watch::Watcher;
 use crate::front;
 use crate::front::Services;
 use crate::ops::assemble::Assembly;
+use crate::ops::assemble::Finding;
 use crate::ops::assemble::Origin;
 use crate::ops::assemble::Refused;
+use crate::ops::privileges;
 use crate::ops::supervisor;
 use crate::policy::list::AddressList;
 use crate::report;
@@ -48,7 +50,7 @@ impl Reload {
         let origin = self.origin.clone();
         // A task that panics has read nothing.
         let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
-        match result {
+        match result.and_then(|assembly| self.runnable(assembly)) {
             Ok(assembly) => {
                 self.files.clone_from(&assembly.files);
                 self.watch(watcher, Vec::new());
@@ -66,6 +68,19 @@ impl Reload {
                 tracing::error!(faults = faults.len(), kept = "the values of the last good reading", "reload");
             }
         }
+    }
+
+    /// What was given up at the start cannot be had back: mail would reach the backend, and fail there.
+    fn runnable(&self, assembly: Assembly) -> Result<Assembly, Refused> {
+        let needs = |config: &Config| privileges::may_need_setuid(&config.backend.target);
+        if needs(&self.bound) || !needs(&assembly.config) {
+            return Ok(assembly);
+        }
+        let file = self.origin.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        let what = "backend.spawn needs a restart: this process was started with a backend that starts nothing, and has \
+                    given up running setuid programs such as qmail-queue";
+        let fault = Finding { file, line: 0, column: 0, what: what.to_owned() };
+        Err(Refused { faults: vec![fault], warnings: assembly.warnings, files: assembly.files })
     }
 
     /// Watches what is in force, and `more`.

@@ -110,6 +110,7 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let config = &assembly.config;
     privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
     privileges::drop_capabilities().map_err(StartFault::User)?;
+    privileges::gain_none(&config.backend.target);
     let cannot_start = |error| StartFault::System("cannot start threads", error);
     let _written = log.write_by_thread().map_err(cannot_start)?;
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
