@@ -326,16 +326,32 @@ fn what_cannot_be_written_is_in_force_all_the_same() {
     let proxy = Proxy::start(&site);
     assert_eq!(site.run(&["block", "@a.example", "--for", "1d"]).code, 0);
     proxy.stop();
+    let is_in_force = |proxy: &Proxy| {
+        proxy.client().hello().dialog(&[("MAIL FROM:<x@a.example>", "554"), ("MAIL FROM:<x@b.example>", "250")]);
+    };
     small.remount("ro");
     let mut proxy = Proxy::start(&site);
     assert!(get(&site, "/ready").contains("Read-only file system"));
-    proxy.client().hello().dialog(&[("MAIL FROM:<x@a.example>", "554"), ("MAIL FROM:<x@b.example>", "250")]);
+    is_in_force(&proxy);
     assert_eq!(site.run(&["unblock", "@a.example"]).code, 1);
-    assert_eq!(site.run(&["block", "@b.example", "--for", "1d"]).code, 1);
+    assert_eq!(site.run(&["block", "@c.example", "--for", "1d"]).code, 1);
     small.remount("rw");
     proxy.wait_for("state written again");
+    assert_eq!(site.run(&["block", "@a.example", "--for", "2d"]).code, 0);
+    proxy.stop();
+    // A restart while the disk is full forgets nothing, whether the file can be opened then or not.
+    small.fill(0);
+    let proxy = Proxy::start(&site);
+    is_in_force(&proxy);
+    assert!(site.run(&["blocks"]).out.contains("@c.example"));
+    _ = site.run(&["block", "@d.example", "--for", "1d"]);
+    small.empty();
+    until("there is room", || site.run(&["block", "@e.example", "--for", "1d"]).code == 0);
     proxy.stop();
     let _proxy = Proxy::start(&site);
     let blocks = site.run(&["blocks"]).out;
-    assert!(blocks.contains("@b.example") && !blocks.contains("@a.example"), "{blocks}");
+    for name in ["@a.example", "@c.example", "@d.example", "@e.example"] {
+        assert!(blocks.contains(name), "{blocks}");
+    }
+    assert!(kept(&small.path().join("state.redb")).is_empty());
 }
