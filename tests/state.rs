@@ -355,3 +355,24 @@ fn what_cannot_be_written_is_in_force_all_the_same() {
     }
     assert!(kept(&small.path().join("state.redb")).is_empty());
 }
+
+/// As under `softlimit -f`: what the kernel would kill for is an error like any other.
+#[test]
+fn a_limit_of_file_sizes_is_a_full_disk_and_not_the_end() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    let limit = |octets: Option<u64>| {
+        let pid = rustix::process::Pid::from_raw(proxy.pid().cast_signed()).unwrap();
+        let new = rustix::process::Rlimit { current: octets, maximum: None };
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, new).unwrap();
+    };
+    limit(Some(1024));
+    assert_eq!(site.run(&["block", "@a.example", "--for", "1d"]).code, 1);
+    takes_mail(&proxy);
+    assert!(get(&site, "/ready").contains("File too large"), "{}", get(&site, "/ready"));
+    limit(None);
+    proxy.wait_for("state written again");
+    proxy.stop();
+    let _proxy = Proxy::start(&site);
+    assert!(site.run(&["blocks"]).out.contains("@a.example"));
+}

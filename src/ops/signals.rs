@@ -42,3 +42,11 @@ impl Signals {
         }
     }
 }
+
+/// A file that may not grow (`softlimit -f`, RLIMIT_FSIZE) is an error like a full disk then, and not our end: with a handler,
+/// whatever it does, the write fails with EFBIG (setrlimit(2)). Within a runtime.
+pub(super) fn outlive_file_limit() {
+    if let Err(error) = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)) {
+        tracing::warn!(%error, "SIGXFSZ");
+    }
+}
