@@ -28,6 +28,8 @@ pub(super) struct Disk {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     file: Option<File>,
+    /// Opening reads all of it: what cannot be opened, or written then, has a tenth of the time at most.
+    next_try: u64,
 }
 
 /// How the disk does.
@@ -56,7 +58,7 @@ impl Disk {
         clock: Arc<dyn Clock>,
         health: Arc<Health>,
     ) -> Result<(Self, Everything), Taken> {
-        let mut disk = Self { path: path.to_owned(), seed, clock, health, file: None };
+        let mut disk = Self { path: path.to_owned(), seed, clock, health, file: None, next_try: 0 };
         let everything = match disk.open_when_free() {
             Ok((file, everything)) => {
                 disk.health.wrote(disk.clock.now());
@@ -89,7 +91,14 @@ impl Disk {
         if self.file.is_some() {
             return Ok(None);
         }
-        let (file, everything) = self.open().inspect_err(|none| self.health.failed(none, &self.path))?;
+        let began = self.clock.now();
+        if began < self.next_try {
+            return Err(NoFile::Refused(self.health.failing().unwrap_or_default()));
+        }
+        let opened = self.open();
+        let ended = self.clock.now();
+        self.next_try = ended.saturating_add(ended.saturating_sub(began).saturating_mul(9));
+        let (file, everything) = opened.inspect_err(|none| self.health.failed(none, &self.path))?;
         let is_ours = everything.seed.as_ref() == Some(&self.seed.octets());
         if !is_ours {
             file.change_seed(&self.seed).inspect_err(|none| self.health.failed(none, &self.path))?;
