@@ -222,11 +222,11 @@ async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     supervisor::stopping();
     conditions.change(|condition| condition.stop = Stop::Drain);
     let mut drained = pin!(tokio::time::sleep(drain));
-    tokio::select! {
-        () = door.empty() => {}
-        () = &mut drained => {}
-        () = second_stop(signals) => {}
-    }
+    let is_hurried = tokio::select! {
+        () = door.empty() => false,
+        () = &mut drained => false,
+        () = second_stop(signals) => true,
+    };
     conditions.change(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
@@ -239,7 +239,12 @@ async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     tokio::select! {
         () = written_out(reload.log.clone(), drain) => {}
         // Whoever does not read by then does not read.
-        () = async { drained.await; tokio::time::sleep(LAST_LINES).await } => reload.log.abandon(),
+        () = async {
+            if !is_hurried {
+                drained.await;
+            }
+            tokio::time::sleep(LAST_LINES).await;
+        } => reload.log.abandon(),
         () = second_stop(signals) => reload.log.abandon(),
     }
 }
