@@ -6,3 +6,4 @@ pub mod dialog;
 pub mod house;
 pub mod model;
 pub mod post;
+pub mod postfix;

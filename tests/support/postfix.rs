@@ -1,0 +1,142 @@
+//! A Postfix of our own in a folder of its own: its configuration, queue and log. It has to be started by root, and is
+//! ended with the value.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use nix::unistd::User;
+use tempfile::TempDir;
+
+use crate::support::house::program;
+use crate::support::house::until;
+
+const MASTER: (&str, &str) = ("/usr/lib/postfix/sbin/master", "postfix");
+
+/// It throws the mail away, unless its lines say otherwise.
+#[derive(Debug)]
+pub struct Postfix {
+    folder: TempDir,
+    master: Child,
+    pub address: SocketAddr,
+}
+
+impl Postfix {
+    /// 127.0.0.5 may relay, nobody else. `more` are lines of main.cf, where the later of two rules; HOME is the folder.
+    pub fn start(more: &str) -> Self {
+        assert!(nix::unistd::Uid::effective().is_root(), "Postfix has to be started by root");
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let home = folder.path().display();
+        let postfix = User::from_name("postfix").unwrap().unwrap();
+        for name in ["etc", "data", "queue"].into_iter().chain(QUEUES) {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            if name != "etc" && name != "queue" && name != "queue/pid" {
+                nix::unistd::chown(&path, Some(postfix.uid), None).unwrap();
+            }
+        }
+        make_certificate(&folder.path().join("tls"));
+        // A port that was free a moment ago.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        fs::write(folder.path().join("etc/main.cf"), (MAIN.to_owned() + more).replace("HOME", &home.to_string()))
+            .unwrap();
+        fs::write(folder.path().join("etc/master.cf"), SERVICES.replace("ADDRESS", &address.to_string())).unwrap();
+        let mut command = Command::new(program(MASTER));
+        command.args(["-c".as_ref(), folder.path().join("etc").as_os_str()]).env("MAIL_LOGTAG", "postfix");
+        let master = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let postfix = Self { folder, master, address };
+        until("Postfix listens", || TcpStream::connect(address).is_ok());
+        postfix
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Postfix {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(i32::try_from(self.master.id()).unwrap()), Signal::SIGTERM);
+        let _ = self.master.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of Postfix ---\n{}", self.log());
+        }
+    }
+}
+
+fn make_certificate(folder: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
+    let output = Command::new(script).arg("-o").arg(folder).arg("127.0.0.1").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+const QUEUES: [&str; 14] = [
+    "queue/active",
+    "queue/bounce",
+    "queue/corrupt",
+    "queue/defer",
+    "queue/deferred",
+    "queue/flush",
+    "queue/hold",
+    "queue/incoming",
+    "queue/maildrop",
+    "queue/pid",
+    "queue/private",
+    "queue/public",
+    "queue/saved",
+    "queue/trace",
+];
+
+const MAIN: &str = "\
+compatibility_level = 3.6
+queue_directory = HOME/queue
+data_directory = HOME/data
+daemon_directory = /usr/lib/postfix/sbin
+command_directory = /usr/sbin
+mail_owner = postfix
+setgid_group = postdrop
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = mx.example.org
+mydestination = example.org
+mynetworks = 127.0.0.5/32
+local_transport = discard
+default_transport = discard
+local_recipient_maps =
+smtpd_relay_restrictions = permit_mynetworks, defer_unauth_destination
+maillog_file = HOME/log
+maillog_file_prefixes = /
+";
+
+const SERVICES: &str = "\
+ADDRESS inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+smtp unix - - n - - smtp
+rewrite unix - - n - - trivial-rewrite
+tlsmgr unix - - n 1000? 1 tlsmgr
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+discard unix - - n - - discard
+proxymap unix - - n - - proxymap
+anvil unix - - n - 1 anvil
+error unix - - n - - error
+retry unix - - n - - error
+postlog unix-dgram n - n - 1 postlogd
+";
