@@ -5,10 +5,13 @@ set -euo pipefail
 
 needed=(
     "c++ g++"
+    "curl curl"
     "haproxy haproxy"
+    "ip iproute2"
     "multilog daemontools"
     "openssl openssl"
     "postconf postfix"
+    "python3 python3"
     "rsyslogd rsyslog"
     "runsv runit"
     "s6-supervise s6"
@@ -29,6 +32,9 @@ missing() {
     # swaks needs it for TLS.
     perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
 }
+
+# Those that cannot be installed beside each other.
+"$(dirname "$0")/mta.sh"
 
 # For the Debian package.
 cargo deb --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deb

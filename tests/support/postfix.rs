@@ -32,7 +32,7 @@ pub struct Postfix {
 }
 
 impl Postfix {
-    /// 127.0.0.5 may relay, nobody else. `more` are lines of main.cf, where the later of two rules; HOME is the folder.
+    /// 127.0.0.5 may relay, nobody else. `more` are lines of main.cf, in place of ours of the same name; HOME is the folder.
     pub fn start(more: &str) -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "Postfix has to be started by root");
         let folder = tempfile::tempdir().unwrap();
@@ -49,8 +49,11 @@ impl Postfix {
         make_certificate(&folder.path().join("tls"));
         // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        fs::write(folder.path().join("etc/main.cf"), (MAIN.to_owned() + more).replace("HOME", &home.to_string()))
-            .unwrap();
+        let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        let replaced: Vec<String> = more.lines().map(name).collect();
+        let kept = MAIN.lines().filter(|line| !replaced.contains(&name(line)));
+        let main = kept.chain(more.lines()).collect::<Vec<_>>().join("\n") + "\n";
+        fs::write(folder.path().join("etc/main.cf"), main.replace("HOME", &home.to_string())).unwrap();
         fs::write(folder.path().join("etc/master.cf"), SERVICES.replace("ADDRESS", &address.to_string())).unwrap();
         let mut command = Command::new(program(MASTER));
         command.args(["-c".as_ref(), folder.path().join("etc").as_os_str()]).env("MAIL_LOGTAG", "postfix");
@@ -134,6 +137,7 @@ bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 discard unix - - n - - discard
+scache unix - - n - 1 scache
 proxymap unix - - n - - proxymap
 anvil unix - - n - 1 anvil
 error unix - - n - - error

@@ -130,8 +130,13 @@ impl Proxy {
     /// Waits for `listeners` of them.
     pub(crate) fn start_with(site: &Site, listeners: usize, environment: &[(&str, &str)]) -> Self {
         let mut command = site.command();
-        command.args(["serve", "-c", "portcullis.toml"]).envs(environment.iter().copied()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.args(["serve", "-c", "portcullis.toml"]).envs(environment.iter().copied());
+        Self::launch(&mut command, listeners)
+    }
+
+    /// Of any command that becomes `serve`.
+    pub(crate) fn launch(command: &mut Command, listeners: usize) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = lines_of(child.stderr.take().unwrap());
         let mut proxy = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
         for _ in 0..listeners {

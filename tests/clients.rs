@@ -1,0 +1,235 @@
+//! Real clients, and what each does with the reply to its dot. A client that took the 250 is never said to have lost it,
+//! whatever it does next: the same letter, sent twice on purpose, is delivered twice. A client that lost the 250 has its
+//! copy absorbed. A refusal is understood at once: no client comes back for days. No test may sleep.
+
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod support;
+
+#[path = "support/mta.rs"]
+mod mta;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/qmail_remote.rs"]
+mod qmail_remote;
+#[path = "support/stage.rs"]
+mod stage;
+#[path = "support/ways.rs"]
+mod ways;
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::thread;
+
+use stage::Ended;
+use stage::Stage;
+use support::house::until;
+use ways::Tls;
+use ways::WAYS;
+use ways::Way;
+use ways::way;
+use wire::Wire;
+
+#[test]
+fn the_same_letter_twice_in_the_clear() {
+    for_all(&["nullmailer", "qmail-remote", "msmtp", "curl", "swaks", "smtplib"].map(way), |way| {
+        twice(way, Stage::maildir(""), 200)
+    });
+}
+
+#[test]
+fn the_same_letter_twice_under_tls() {
+    for_all(&["msmtp", "curl", "swaks", "smtplib", "openssl"].map(way), |way| twice(way, Stage::tls(), 200));
+}
+
+/// More than one segment, more than the message's memory.
+#[test]
+fn the_same_large_letter_twice() {
+    for_all(&["smtplib", "curl"].map(way), |way| twice(way, Stage::maildir(""), 600_000));
+}
+
+#[test]
+fn the_same_letter_twice_before_the_real_smtpfront() {
+    let some = ["qmail-remote", "smtplib"].map(way);
+    for_all(&some, |way| twice(way, Stage::smtpfront(), 200));
+}
+
+fn twice(way: &Way, mut stage: Stage, octets: usize) {
+    let letter = stage.letter("twice", octets);
+    let mut client = way.start(&stage.network());
+    for _ in 0..2 {
+        client.send(&letter);
+        stage.transactions(1);
+    }
+    until("its queue is empty", || client.waiting() == 0);
+    nothing_was_lost(&stage.end(), 2);
+}
+
+#[track_caller]
+fn nothing_was_lost(ended: &Ended, sent: usize) {
+    let lost = ended.log.matches("unacknowledged session=").count();
+    assert!(lost == 0, "{lost} called unacknowledged:\n{}", ended.log);
+    assert!(ended.kept == sent, "{} of {sent} delivered:\n{}", ended.kept, ended.log);
+}
+
+/// How a client that has said its dot never learns of the 250.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Close,
+    Reset,
+    Kill,
+    /// It closes when the 250 has come, and has not read it.
+    Unread,
+}
+
+#[test]
+fn a_lost_250_and_a_copy() {
+    thread::scope(|scope| {
+        for tls in [Tls::Clear, Tls::Starttls] {
+            for loss in [Loss::Close, Loss::Reset, Loss::Kill, Loss::Unread] {
+                scope.spawn(move || lost(loss, tls));
+            }
+        }
+    });
+}
+
+/// The message is with qmail-queue when it happens; the copy that follows is not delivered again.
+fn lost(loss: Loss, tls: Tls) {
+    let (mut stage, mut gate) = Stage::gated(tls);
+    let letter = stage.letter("lost", 200);
+    let network = stage.network();
+    let mut client = ways::held(&network, &letter);
+    let house = stage.house.as_ref().unwrap();
+    until("qmail-queue has the message", || house.queue_starts() == 1);
+    match loss {
+        Loss::Close => client.tell("close"),
+        Loss::Reset => client.tell("reset"),
+        Loss::Kill => client.kill(),
+        Loss::Unread => client.begin("unread"),
+    }
+    gate.open();
+    std::fs::remove_file(house.path("gate")).unwrap();
+    stage.proxy.wait_for("mail session=");
+    stage.proxy.wait_for("unacknowledged session=");
+    let mut again = ways::smtplib(&network, "quit");
+    again.send(&letter);
+    let line = stage.proxy.wait_for("mail session=");
+    assert!(line.contains(" verdict=absorb "), "{loss:?} {tls:?}: {line}");
+    assert_eq!(stage.end().kept, 1, "{loss:?} {tls:?}");
+}
+
+/// Packets are lost, late, out of order: each letter was sent twice on purpose, and is there twice.
+#[test]
+fn a_bad_wire() {
+    through_a_wire(BAD, None, 2);
+}
+
+/// Any packet may be the last of its connection; each letter was sent until it was taken, and is there once.
+#[test]
+fn a_wire_that_resets() {
+    through_a_wire(&["cut 8"], None, 1);
+}
+
+/// Many a 250 is lost, and some of those to the copies.
+#[test]
+fn a_wire_that_loses_replies() {
+    through_a_wire(&["cut-replies 12"], None, 1);
+}
+
+#[test]
+fn a_wire_that_is_down_for_a_while() {
+    through_a_wire(&["delay 20"], Some("down 1500"), 2);
+}
+
+/// There and back a tenth of the packets is lost, and it takes a tenth of a second.
+const BAD: &[&str] = &["loss 5", "delay 50", "reorder 25"];
+
+fn wire() -> Option<Wire> {
+    let wire = Wire::new();
+    wire.map_err(|why| eprintln!("not tried, because the kernel does not allow a wire of our own: {why}")).ok()
+}
+
+const LETTERS: usize = 8;
+
+/// `later` is said when some letters have come.
+fn through_a_wire(first: &[&str], later: Option<&str>, copies: usize) {
+    let Some(mut wire) = wire() else { return };
+    for line in first {
+        wire.order(line);
+    }
+    let mut client = wire.client(LETTERS, copies);
+    if let Some(line) = later {
+        (0..LETTERS / 2).for_each(|_| wire.wait_for("verdict=accept"));
+        wire.order(line);
+    }
+    assert!(client.wait().unwrap().success(), "a letter was refused for good");
+    let (ended, counts) = wire.end();
+    assert!(counts.iter().all(|count| *count == copies), "{counts:?}\n{}", ended.log);
+    assert_eq!(ended.kept, LETTERS * copies, "{}", ended.log);
+}
+
+/// What a client is refused for.
+struct Refusal {
+    name: &'static str,
+    configuration: &'static str,
+    prepare: fn(&Stage),
+    octets: usize,
+    /// One of these is in what the client says. It may know our limit from EHLO.
+    words: &'static [&'static str],
+}
+
+const REFUSALS: [Refusal; 2] = [
+    Refusal { name: "a blocked sender", configuration: "", prepare: blocked_sender, octets: 200, words: &["554"] },
+    Refusal {
+        name: "an oversize",
+        configuration: "[size]\nlimit = \"20kB\"\n",
+        prepare: |_| (),
+        octets: 60_000,
+        words: &["552", "size"],
+    },
+];
+
+fn blocked_sender(stage: &Stage) {
+    let outcome = stage.site.run(&["block", ways::FROM, "--yes"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+}
+
+#[test]
+fn a_blocked_sender_gives_up_at_once() {
+    for_all(&does(Tls::Clear), |way| gives_up(way, &REFUSALS[0]));
+}
+
+#[test]
+fn an_oversize_is_given_up_at_once() {
+    for_all(&does(Tls::Clear), |way| gives_up(way, &REFUSALS[1]));
+}
+
+/// The letter leaves the client's queue at the first try.
+fn gives_up(way: &Way, refusal: &Refusal) {
+    let stage = Stage::maildir(refusal.configuration);
+    (refusal.prepare)(&stage);
+    let letter = stage.letter("refused", refusal.octets);
+    let mut client = way.start(&stage.network());
+    client.send(&letter);
+    let refused = || refusal.words.iter().any(|word| client.log().contains(word));
+    until(&format!("{} says {:?} of {}", way.name, refusal.words, refusal.name), refused);
+    until(&format!("{} has given up", way.name), || client.waiting() == 0);
+    assert_eq!(stage.end().kept, 0);
+}
+
+fn does(tls: Tls) -> Vec<&'static Way> {
+    WAYS.iter().filter(|way| way.does.contains(&tls)).collect()
+}
+
+/// Each by itself, some at a time; every one that fails is named.
+fn for_all(ways: &[&'static Way], check: impl Fn(&'static Way) + Sync) {
+    let mut failed = Vec::new();
+    for some in ways.chunks(4) {
+        thread::scope(|scope| {
+            let threads = some.iter().map(|way| (way.name, scope.spawn(|| check(way))));
+            let threads: Vec<_> = threads.collect();
+            failed.extend(threads.into_iter().filter_map(|(name, thread)| thread.join().err().map(|_| name)));
+        });
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}; each is printed above");
+}

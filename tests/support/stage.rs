@@ -1,0 +1,126 @@
+//! The running proxy at its defaults, with a Maildir or with the real smtpfront-qmail behind, a second one where the
+//! clients' bounces go, and letters to send.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::proxy::Proxy;
+use crate::proxy::Site;
+use crate::support::house::Gate;
+use crate::support::house::House;
+use crate::ways::FROM;
+use crate::ways::Network;
+use crate::ways::TO;
+use crate::ways::Tls;
+
+pub(crate) struct Stage {
+    pub(crate) proxy: Proxy,
+    pub(crate) site: Site,
+    /// What is behind smtpfront-qmail.
+    pub(crate) house: Option<House>,
+    bounces: (Proxy, Site),
+    tls: Tls,
+}
+
+/// What is left of a proxy that was stopped in order: each connection has ended.
+pub(crate) struct Ended {
+    pub(crate) log: String,
+    /// Messages that the backend has.
+    pub(crate) kept: usize,
+}
+
+impl Stage {
+    /// `rest` are sections of the configuration.
+    pub(crate) fn maildir(rest: &str) -> Self {
+        Self::new("maildir = \"mail\"", rest, None, Tls::Clear)
+    }
+
+    pub(crate) fn smtpfront() -> Self {
+        Self::before(House::new(), Tls::Clear)
+    }
+
+    /// Each message waits for the gate, when the dot has come: then it is among the house's starts.
+    pub(crate) fn gated(tls: Tls) -> (Self, Gate) {
+        let house = House::new();
+        let gate = house.gate();
+        house.script("qmail-queue", QMAIL_QUEUE);
+        (Self::before(house, tls), gate)
+    }
+
+    fn before(house: House, tls: Tls) -> Self {
+        let (program, home, queue) = (house.path("smtpfront"), house.path(""), house.path("qmail-queue"));
+        let backend = format!("spawn = [{program:?}]\nenv = {{ QMAILHOME = {home:?}, QMAILQUEUE = {queue:?} }}");
+        Self::new(&backend, "", Some(house), tls)
+    }
+
+    /// With a certificate, and clients that insist on it.
+    pub(crate) fn tls() -> Self {
+        Self::new("maildir = \"mail\"", "", None, Tls::Starttls)
+    }
+
+    fn new(backend: &str, rest: &str, house: Option<House>, tls: Tls) -> Self {
+        let rest = if tls == Tls::Starttls { format!("{rest}{TLS}") } else { rest.to_owned() };
+        let site = site("example.org", backend, &rest);
+        if tls == Tls::Starttls {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
+            let made = Command::new(script).arg("-o").arg(site.path("tls")).arg("127.0.0.1").output().unwrap();
+            assert!(made.status.success(), "{made:?}");
+        }
+        let own = crate::stage::site("client.example", "maildir = \"mail\"", "");
+        Self { proxy: Proxy::start(&site), house, site, bounces: (Proxy::start(&own), own), tls }
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        Network { proxy: self.proxy.addresses[0], bounces: self.bounces.0.addresses[0], tls: self.tls, within: None }
+    }
+
+    /// A letter that a copy could be made of: it has a Message-ID and today's Date. It has about this many octets.
+    pub(crate) fn letter(&self, id: &str, octets: usize) -> PathBuf {
+        let path = self.site.path(&format!("letter-{id}"));
+        fs::write(&path, letter(id, octets)).unwrap();
+        path
+    }
+
+    /// Waits for so many transactions to end.
+    pub(crate) fn transactions(&mut self, count: usize) {
+        for _ in 0..count {
+            self.proxy.wait_for("mail session=");
+        }
+    }
+
+    /// Stops the proxy in order.
+    pub(crate) fn end(self) -> Ended {
+        let log = self.proxy.stop().join("\n");
+        let kept = self.house.map_or_else(|| self.site.mails(), |house| house.queued().len());
+        Ended { log, kept }
+    }
+}
+
+/// The shipped throttles, not none.
+fn site(domain: &str, backend: &str, rest: &str) -> Site {
+    let site = Site::new("", "");
+    site.write("control/rcpthosts", &format!("{domain}\n"));
+    let text = crate::proxy::configuration("", backend, rest).replace("throttle = []\n", "");
+    site.write("portcullis.toml", &text);
+    site
+}
+
+pub(crate) fn letter(id: &str, octets: usize) -> String {
+    let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
+    let head = format!(
+        "Date: {date}\nFrom: <{FROM}>\nTo: <{TO}>\nMessage-ID: <{id}@client.example>\nSubject: twice on purpose\n\n"
+    );
+    head + &"A line of the letter, of sixty-four octets with its line's end.\n".repeat(octets.div_ceil(64))
+}
+
+const TLS: &str = "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"\n";
+
+/// Says that it has the message before it waits.
+const QMAIL_QUEUE: &str = "#!/bin/sh
+cat >HOME/saved/$PPID.$$.message
+: >HOME/starts/$PPID.$$
+if [ -p HOME/gate ]; then read -r opened <HOME/gate; fi
+cat 0<&1 1>HOME/saved/$PPID.$$.envelope
+";
