@@ -32,25 +32,23 @@ use wire::Wire;
 
 #[test]
 fn the_same_letter_twice_in_the_clear() {
-    for_all(&["nullmailer", "qmail-remote", "msmtp", "curl", "swaks", "smtplib"].map(way), |way| {
-        twice(way, Stage::maildir(""), 200)
-    });
+    for_all(&does(Tls::Clear), |way| twice(way, Stage::maildir(""), 200));
 }
 
 #[test]
 fn the_same_letter_twice_under_tls() {
-    for_all(&["msmtp", "curl", "swaks", "smtplib", "openssl"].map(way), |way| twice(way, Stage::tls(), 200));
+    for_all(&does(Tls::Starttls), |way| twice(way, Stage::tls(), 200));
 }
 
 /// More than one segment, more than the message's memory.
 #[test]
 fn the_same_large_letter_twice() {
-    for_all(&["smtplib", "curl"].map(way), |way| twice(way, Stage::maildir(""), 600_000));
+    for_all(&["exim", "smtplib without QUIT", "curl"].map(way), |way| twice(way, Stage::maildir(""), 600_000));
 }
 
 #[test]
 fn the_same_letter_twice_before_the_real_smtpfront() {
-    let some = ["qmail-remote", "smtplib"].map(way);
+    let some = ["exim", "postfix", "qmail-remote", "smtplib without QUIT"].map(way);
     for_all(&some, |way| twice(way, Stage::smtpfront(), 200));
 }
 
@@ -63,6 +61,42 @@ fn twice(way: &Way, mut stage: Stage, octets: usize) {
     }
     until("its queue is empty", || client.waiting() == 0);
     nothing_was_lost(&stage.end(), 2);
+}
+
+/// Exim's QUIT and its FIN are there before the 250 has crossed the wire.
+#[test]
+fn the_same_letter_twice_by_exim_on_a_bad_wire() {
+    let Some(mut wire) = wire() else { return };
+    for line in BAD {
+        wire.order(line);
+    }
+    let letters: Vec<_> = wire.letters(4).read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    let network = wire.network();
+    thread::scope(|scope| {
+        for letter in &letters {
+            let network = &network;
+            scope.spawn(move || {
+                let mut client = way("exim").start(network);
+                (0..2).for_each(|_| client.send(letter));
+                assert_eq!(client.waiting(), 0);
+            });
+        }
+    });
+    nothing_was_lost(&wire.end().0, 8);
+}
+
+/// Ten letters, each twice, on a few connections that are used again.
+#[test]
+fn a_parallel_postfix() {
+    let mut stage = Stage::maildir("");
+    let mut client = way("postfix").start(&stage.network());
+    let letters: Vec<_> = (0..10).map(|number| stage.letter(&format!("parallel-{number}"), 2_000)).collect();
+    for letter in letters.iter().chain(&letters) {
+        client.send(letter);
+    }
+    stage.transactions(20);
+    until("its queue is empty", || client.waiting() == 0);
+    nothing_was_lost(&stage.end(), 20);
 }
 
 #[track_caller]

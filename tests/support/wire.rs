@@ -18,6 +18,8 @@ use crate::proxy::Site;
 use crate::proxy::lines_of;
 use crate::stage::Ended;
 use crate::stage::letter;
+use crate::ways::Network;
+use crate::ways::Tls;
 use crate::ways::script;
 
 pub(crate) struct Wire {
@@ -83,7 +85,7 @@ impl Wire {
     }
 
     /// So many letters, in their folder.
-    fn letters(&self, count: usize) -> PathBuf {
+    pub(crate) fn letters(&self, count: usize) -> PathBuf {
         let folder = self.site.path("letters");
         fs::create_dir(&folder).unwrap();
         for number in 0..count {
@@ -100,6 +102,12 @@ impl Wire {
         let mut command = self.ends[0].command("python3");
         command.arg(script("smtplib_persistent.py")).arg(address).arg(folder).arg(copies.to_string());
         command.spawn().unwrap()
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        let proxy = self.proxy.as_ref().unwrap().addresses[0];
+        // Nobody listens for bounces here.
+        Network { proxy, bounces: proxy, tls: Tls::Clear, within: Some(self.ends[0].0.clone()) }
     }
 
     pub(crate) fn wait_for(&mut self, line: &str) {
