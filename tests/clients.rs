@@ -85,6 +85,27 @@ fn the_same_letter_twice_by_exim_on_a_bad_wire() {
     nothing_was_lost(&wire.end().0, 8);
 }
 
+/// A client that keeps its connection for the next letter: what comes on another connection meanwhile has to wait, and is
+/// delivered too.
+#[test]
+fn the_same_letter_while_the_first_connection_idles() {
+    let mut stage = Stage::maildir("");
+    let letter = std::fs::read_to_string(stage.letter("idles", 200)).unwrap().replace('\n', "\r\n");
+    let [mail, recipient] = [format!("MAIL FROM:<{}>", ways::FROM), format!("RCPT TO:<{}>", ways::TO)];
+    let text = format!("{letter}.");
+    let [mut first, mut second] = [stage.proxy.client().hello(), stage.proxy.client().hello()];
+    let mut send = |client: &mut proxy::Client, code| {
+        client.dialog(&[(&mail, "250"), (&recipient, "250"), ("DATA", "354"), (&text, code)]);
+        stage.transactions(1);
+    };
+    send(&mut first, "250");
+    send(&mut second, "450");
+    first.dialog(&[("QUIT", "221")]);
+    send(&mut second, "250");
+    second.dialog(&[("QUIT", "221")]);
+    nothing_was_lost(&stage.end(), 2);
+}
+
 /// Ten letters, each twice, on a few connections that are used again.
 #[test]
 fn a_parallel_postfix() {
