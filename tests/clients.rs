@@ -259,7 +259,7 @@ fn an_oversize_is_given_up_at_once() {
     for_all(&does(Tls::Clear), |way| gives_up(way, &REFUSALS[1]));
 }
 
-/// The letter leaves the client's queue at the first try.
+/// The letter leaves the client's queue at the first try, and its sender hears of it.
 fn gives_up(way: &Way, refusal: &Refusal) {
     let stage = Stage::maildir(refusal.configuration);
     (refusal.prepare)(&stage);
@@ -269,8 +269,14 @@ fn gives_up(way: &Way, refusal: &Refusal) {
     let refused = || refusal.words.iter().any(|word| client.log().contains(word));
     until(&format!("{} says {:?} of {}", way.name, refusal.words, refusal.name), refused);
     until(&format!("{} has given up", way.name), || client.waiting() == 0);
+    let bounces = usize::from(client.bounces());
+    until(&format!("{} has told the sender", way.name), || stage.bounced() == bounces);
+    assert!(!DEFERRED.iter().any(|words| client.log().contains(words)), "{}", way.name);
     assert_eq!(stage.end().kept, 0);
 }
+
+/// As Exim, Postfix and OpenSMTPD say it.
+const DEFERRED: [&str; 3] = [" defer (", "status=deferred", "result=\"TempFail\""];
 
 fn does(tls: Tls) -> Vec<&'static Way> {
     WAYS.iter().filter(|way| way.does.contains(&tls)).collect()

@@ -167,6 +167,10 @@ impl Sender for Exim {
     fn log(&self) -> String {
         self.0.read("var/log/exim.main") + &self.0.read("var/log/exim.panic")
     }
+
+    fn bounces(&self) -> bool {
+        true
+    }
 }
 
 /// OpenSMTPD.
@@ -203,6 +207,10 @@ impl Sender for OpenSmtpd {
 
     fn log(&self) -> String {
         self.root.read("log")
+    }
+
+    fn bounces(&self) -> bool {
+        true
     }
 }
 
@@ -259,6 +267,10 @@ impl Sender for Postfix {
 
     fn log(&self) -> String {
         Self::log(self)
+    }
+
+    fn bounces(&self) -> bool {
+        true
     }
 }
 

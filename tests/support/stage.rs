@@ -90,6 +90,11 @@ impl Stage {
         }
     }
 
+    /// Messages that the letters' sender has got.
+    pub(crate) fn bounced(&self) -> usize {
+        self.bounces.1.mails()
+    }
+
     /// Stops the proxy in order.
     pub(crate) fn end(self) -> Ended {
         let log = self.proxy.stop().join("\n");

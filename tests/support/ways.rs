@@ -47,6 +47,11 @@ pub(crate) trait Sender {
 
     /// What it said so far.
     fn log(&self) -> String;
+
+    /// It tells the sender of a letter that was refused.
+    fn bounces(&self) -> bool {
+        false
+    }
 }
 
 /// One row.
