@@ -8,6 +8,8 @@ mod support;
 
 #[path = "support/mta.rs"]
 mod mta;
+#[path = "support/piped.rs"]
+mod piped;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/qmail_remote.rs"]

@@ -14,6 +14,7 @@ use std::process::Stdio;
 
 use crate::mta;
 use crate::mta::Root;
+use crate::piped::Piped;
 use crate::qmail_remote::QmailRemote;
 
 pub(crate) const FROM: &str = "ann@client.example";
@@ -83,6 +84,8 @@ pub(crate) const WAYS: &[Way] = &[
     Way { name: "swaks without QUIT", start: swaks_without_quit, does: BOTH },
     Way { name: "smtplib", start: |network| smtplib(network, "quit"), does: BOTH },
     Way { name: "smtplib without QUIT", start: |network| smtplib(network, "close"), does: BOTH },
+    Way { name: "nc", start: |network| Box::new(Piped::new(network, "QUIT\r\n")), does: CLEAR },
+    Way { name: "nc without QUIT", start: |network| Box::new(Piped::new(network, "")), does: CLEAR },
     Way { name: "openssl", start: openssl, does: &[Tls::Starttls] },
 ];
 
