@@ -33,6 +33,8 @@ pub(super) struct Parting {
     pub(super) manner: Manner,
     /// An acknowledgement is open: how the client takes it is waited for.
     pub(super) awaits: bool,
+    /// It is written already: what is owed now is something else.
+    pub(super) is_written: bool,
     /// The client has said QUIT.
     pub(super) has_quit: bool,
 }
@@ -44,6 +46,7 @@ pub(super) async fn part(
     mut owed: Outbox,
     parting: Parting,
 ) -> (Farewell, Option<ClientStream>) {
+    let before = if parting.is_written && !owed.is_empty() { look_before(&client).await } else { Farewell::default() };
     let leaves = parting.manner == Manner::InOrder && matches!(client, ClientStream::Plain(_));
     let told = timeout(parting.patience(LAST_WORD), async {
         while !owed.is_empty() {
@@ -51,7 +54,7 @@ pub(super) async fn part(
         }
         io::Result::Ok(())
     });
-    let mut farewell = Farewell::default();
+    let mut farewell = before;
     match told.await {
         Ok(Ok(())) if leaves => return (farewell, None),
         Ok(Ok(())) => {}
@@ -61,7 +64,7 @@ pub(super) async fn part(
     // Before our side ends: a client that has read all and closed needs no more.
     see(&client, &mut farewell);
     let ended = timeout(parting.patience(LAST_WORD), client.shutdown()).await;
-    if parting.awaits {
+    if parting.awaits && !before.waited {
         let is_acknowledged = |farewell: &Farewell| farewell.acknowledged || farewell.end == ClientEnd::Reset;
         let _ = timeout(LINGER, watch(&mut client, &mut farewell, is_acknowledged)).await;
         // A client that has it all and neither speaks nor ends says no more by waiting.
@@ -116,6 +119,28 @@ async fn watch(client: &mut ClientStream, farewell: &mut Farewell, is_enough: im
     }
 }
 
+/// How the client has taken the acknowledgement before we speak unasked. What it has said meanwhile, a QUIT perhaps, it has
+/// said with the acknowledgement heard; a reset that comes later may be about our last word. A stop may come right behind
+/// the acknowledgement, and a TCP that has nothing to send takes its time to confirm.
+async fn look_before(client: &ClientStream) -> Farewell {
+    let mut farewell = Farewell::default();
+    let _ = timeout(ROUND_TRIP, async {
+        let mut pause = FIRST_PAUSE;
+        see(client, &mut farewell);
+        while !farewell.acknowledged && farewell.end != ClientEnd::Reset {
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+            see(client, &mut farewell);
+        }
+    })
+    .await;
+    // Under TLS it may be a close_notify, which a program that never read sends too.
+    let speaks = matches!(client, ClientStream::Plain(_)) && client.tcp().is_some_and(tcp::has_input);
+    farewell.heard = farewell.acknowledged && speaks;
+    farewell.waited = farewell.acknowledged && farewell.end != ClientEnd::Reset;
+    farewell
+}
+
 /// Asks the kernel, in this order: what was acknowledged before a reset stays acknowledged.
 fn see(client: &ClientStream, farewell: &mut Farewell) {
     let Some(stream) = client.tcp() else {
@@ -130,7 +155,7 @@ fn see(client: &ClientStream, farewell: &mut Farewell) {
 
 /// More will not be learned.
 fn is_decided(farewell: &Farewell, has_quit: bool) -> bool {
-    let Farewell { acknowledged, heard, end } = *farewell;
+    let Farewell { acknowledged, heard, end, .. } = *farewell;
     end == ClientEnd::Reset || (acknowledged && (heard || has_quit || end == ClientEnd::Fin))
 }
 
@@ -140,6 +165,8 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(60);
 /// For a client that neither sends nor closes.
 const SILENCE: Duration = Duration::from_secs(5);
+/// For an acknowledgement that was written just now to be confirmed by the client's TCP.
+const ROUND_TRIP: Duration = Duration::from_secs(1);
 /// Between two questions to the kernel.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -168,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_tcp_tells() {
-        let fin = |acknowledged| Farewell { acknowledged, heard: false, end: ClientEnd::Fin };
+        let fin = |acknowledged| Farewell { acknowledged, end: ClientEnd::Fin, ..Farewell::default() };
         let table = [
             (Habit::ReadsAndCloses, false, fin(true)),
             (Habit::ReadsAndCloses, true, fin(true)),
@@ -205,7 +232,7 @@ mod tests {
             });
             let mut owed = Outbox::default();
             owed.push(Bytes::from_static(b"250 ok\r\n"));
-            let parting = Parting { manner: Manner::Lingering, awaits: true, has_quit };
+            let parting = Parting { manner: Manner::Lingering, awaits: true, is_written: false, has_quit };
             let (farewell, rest) = part(ClientStream::Plain(server), owed, parting).await;
             assert_eq!(farewell.acknowledged, expected.acknowledged, "{habit:?}, QUIT: {has_quit}");
             // Behind a QUIT nothing else is waited for.
@@ -214,6 +241,40 @@ mod tests {
             }
             drop(rest);
             does.abort();
+        }
+    }
+
+    /// The acknowledgement is written, and we end the session with another word.
+    #[tokio::test]
+    async fn our_own_last_word_is_not_held_against_a_client() {
+        let asks = |waited, heard, acknowledged| Farewell { waited, heard, acknowledged, ..Farewell::default() };
+        for (habit, expected) in [
+            (Habit::ReadsAndCloses, asks(true, false, true)),
+            (Habit::Speaks, asks(true, true, true)),
+            (Habit::ClosesUnread, asks(false, false, true)),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            server.write_all(b"250 ok\r\n").await.unwrap();
+            match habit {
+                // The client never reads what comes behind it.
+                Habit::ReadsAndCloses => _ = client.read_exact(&mut [0; 8]).await.unwrap(),
+                Habit::Speaks => {
+                    client.write_all(b"QUIT\r\n").await.unwrap();
+                    server.readable().await.unwrap();
+                }
+                _ => {
+                    client.readable().await.unwrap();
+                    drop(client);
+                    server.readable().await.unwrap();
+                }
+            }
+            let mut owed = Outbox::default();
+            owed.push(Bytes::from_static(b"421 closing\r\n"));
+            let parting = Parting { manner: Manner::Lingering, awaits: true, is_written: true, has_quit: false };
+            let (farewell, _) = part(ClientStream::Plain(server), owed, parting).await;
+            assert_eq!(Farewell { end: ClientEnd::Open, ..farewell }, expected, "{habit:?}");
         }
     }
 

@@ -242,6 +242,8 @@ pub struct Farewell {
     pub acknowledged: bool,
     /// An octet came after that.
     pub heard: bool,
+    /// It was acknowledged, and the connection open, when we spoke unasked (421): a reset that follows may be about that.
+    pub waited: bool,
     /// How the connection ended.
     pub end: ClientEnd,
 }

@@ -201,11 +201,12 @@ impl Session {
     /// After the close: whether the client took the acknowledgement that is still open, by what its TCP says. A program that
     /// closes with our 250 unread sends a reset. Some say QUIT behind the dot and read then (Postfix, and Exim, which ends its
     /// side too): one that was gone by then would have answered the 250 by a reset instead of an acknowledgement, and a reset
-    /// that comes later is about our 221.
+    /// that comes later is about our 221. So it is with a 421 to a client that keeps its connection for the next message: it
+    /// closes that some time, unread.
     pub fn handle_farewell(&mut self, farewell: Farewell) {
-        let Farewell { acknowledged, heard, end } = farewell;
+        let Farewell { acknowledged, heard, waited, end } = farewell;
         // One that is still there, but says nothing, has it too.
-        let is_in_order = end != ClientEnd::Reset && !self.peer.is_proxied;
+        let is_in_order = (waited || end != ClientEnd::Reset) && !self.peer.is_proxied;
         match acknowledged && (heard || self.quit || is_in_order) {
             true if self.acknowledgement != Acknowledgement::Settled => self.acknowledged(Fact::Took),
             true => {}
@@ -216,6 +217,11 @@ impl Session {
     /// An acknowledgement is open, and how the client's TCP takes it decides.
     pub fn awaits_farewell(&self) -> bool {
         self.acknowledgement != Acknowledgement::Settled
+    }
+
+    /// That acknowledgement is written; what is still owed is something else.
+    pub fn has_written_acknowledgement(&self) -> bool {
+        self.acknowledgement == Acknowledgement::Written
     }
 
     /// The client has said QUIT.

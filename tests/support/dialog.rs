@@ -7,7 +7,7 @@
 //! `X` connections are nearly used up, `O` an operator blocks somebody.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
-//! reset`, `lost reset`, `N` another connection (from another client).
+//! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
 //! dropped (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
@@ -399,7 +399,12 @@ impl Player {
                     _ => ClientEnd::Open,
                 };
                 let acknowledged = !rest.starts_with("lost");
-                self.session.handle_farewell(Farewell { acknowledged, heard: rest.starts_with("heard"), end });
+                self.session.handle_farewell(Farewell {
+                    acknowledged,
+                    heard: rest.starts_with("heard"),
+                    waited: rest.starts_with("waited"),
+                    end,
+                });
             }
             "N" => return self.reconnect(rest),
             "O" => drop(self.state.blocks.add(&rest.parse().unwrap(), Duration::from_secs(3600), "").unwrap()),

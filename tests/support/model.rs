@@ -171,17 +171,17 @@ impl<'a> Conversation<'a> {
             Fate::Takes => {
                 self.session.handle_client_heard();
                 self.client("QUIT\r\n");
-                Farewell { acknowledged: true, heard: false, end: ClientEnd::Fin }
+                Farewell { acknowledged: true, heard: false, waited: false, end: ClientEnd::Fin }
             }
-            Fate::TakesPipelined => Farewell { acknowledged: true, heard: false, end: ClientEnd::Reset },
+            Fate::TakesPipelined => Farewell { acknowledged: true, heard: false, waited: false, end: ClientEnd::Reset },
             Fate::TakesAndCloses | Fate::HalfCloses => {
                 self.session.handle_client_end(&mut BytesMut::new(), now);
-                Farewell { acknowledged: true, heard: false, end: ClientEnd::Fin }
+                Farewell { acknowledged: true, heard: false, waited: false, end: ClientEnd::Fin }
             }
             Fate::ClosesUnread | Fate::ResetsAfterDot | Fate::ResetsAtReply | Fate::ResetsInBody => {
                 self.session.handle_client_reset(now);
                 let acknowledged = fate == Fate::ClosesUnread;
-                Farewell { acknowledged, heard: false, end: ClientEnd::Reset }
+                Farewell { acknowledged, heard: false, waited: false, end: ClientEnd::Reset }
             }
         };
         self.drain();

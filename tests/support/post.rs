@@ -75,7 +75,7 @@ pub fn send(scene: &Scene, state: &State, letter: &Letter) -> (Reply, Vec<String
     talk.client(&format!("{}.\r\n{}", letter.text, if quits { "QUIT\r\n" } else { "" }));
     let reply = talk.refusal().unwrap_or(Reply::Accepted);
     let now = talk.now();
-    let fin = Farewell { acknowledged: true, heard: false, end: ClientEnd::Fin };
+    let fin = Farewell { acknowledged: true, heard: false, waited: false, end: ClientEnd::Fin };
     let farewell = match letter.end {
         End::Quit => {
             talk.session.handle_client_heard();

@@ -164,6 +164,7 @@ impl Driver {
     async fn part(mut self: Box<Self>) {
         (self.hold, self.backend) = (None, Backend::Closed);
         let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
+        let is_written = self.session.has_written_acknowledgement();
         let manner = match () {
             () if self.unwelcome => Manner::Brief,
             () if has_quit && !awaits && self.input.is_empty() => Manner::InOrder,
@@ -171,7 +172,8 @@ impl Driver {
         };
         let (farewell, rest) = match self.client.take() {
             Some(client) => {
-                let (owed, parting) = (std::mem::take(&mut self.owed), Parting { manner, awaits, has_quit });
+                let (owed, parting) =
+                    (std::mem::take(&mut self.owed), Parting { manner, awaits, is_written, has_quit });
                 Box::pin(linger::part(client, owed, parting)).await
             }
             None => (Farewell::default(), None),
