@@ -235,7 +235,8 @@ struct Refusal {
     words: &'static [&'static str],
 }
 
-const REFUSALS: [Refusal; 2] = [
+const REFUSALS: [Refusal; 3] = [
+    Refusal { name: "a blocked client", configuration: "", prepare: block, octets: 200, words: &["554"] },
     Refusal { name: "a blocked sender", configuration: "", prepare: blocked_sender, octets: 200, words: &["554"] },
     Refusal {
         name: "an oversize",
@@ -246,19 +247,29 @@ const REFUSALS: [Refusal; 2] = [
     },
 ];
 
+fn block(stage: &Stage) {
+    let outcome = stage.site.run(&["block", "127.0.0.1/32", "--yes"]);
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+}
+
 fn blocked_sender(stage: &Stage) {
     let outcome = stage.site.run(&["block", ways::FROM, "--yes"]);
     assert_eq!(outcome.code, 0, "{outcome:?}");
 }
 
 #[test]
-fn a_blocked_sender_gives_up_at_once() {
+fn a_blocked_client_gives_up_at_once() {
     for_all(&does(Tls::Clear), |way| gives_up(way, &REFUSALS[0]));
 }
 
 #[test]
-fn an_oversize_is_given_up_at_once() {
+fn a_blocked_sender_gives_up_at_once() {
     for_all(&does(Tls::Clear), |way| gives_up(way, &REFUSALS[1]));
+}
+
+#[test]
+fn an_oversize_is_given_up_at_once() {
+    for_all(&does(Tls::Clear), |way| gives_up(way, &REFUSALS[2]));
 }
 
 /// The letter leaves the client's queue at the first try, and its sender hears of it.
