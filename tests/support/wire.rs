@@ -60,14 +60,15 @@ impl Wire {
         if !Path::new("/dev/net/tun").exists() {
             return Err("there is no /dev/net/tun".to_owned());
         }
-        let name = |end: &str| format!("portcullis-{end}-{}", std::process::id());
+        let site = Site::new("", "");
+        let folder = site.path("").file_name().unwrap().to_str().unwrap().to_owned();
+        let name = |end: &str| format!("portcullis-{end}{folder}");
         let ends = [Namespace::new(name("a"))?, Namespace::new(name("b"))?];
         let mut command = Command::new("python3");
         command.arg(script("wire.py")).args([&ends[0].0, &ends[1].0]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let answers = lines_of(child.stdout.take().unwrap());
         let orders = child.stdin.take();
-        let site = Site::new("", "");
         let text = crate::proxy::configuration("", "maildir = \"mail\"", "").replace("throttle = []\n", "");
         site.write("portcullis.toml", &text.replace("127.0.0.1:0", "10.213.0.2:0"));
         let mut wire = Self { proxy: None, site, child, orders, answers, ends };
