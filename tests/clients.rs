@@ -21,6 +21,7 @@ mod ways;
 #[path = "support/wire.rs"]
 mod wire;
 
+use std::sync::Mutex;
 use std::thread;
 
 use stage::Ended;
@@ -297,13 +298,18 @@ fn does(tls: Tls) -> Vec<&'static Way> {
 
 /// Each by itself, some at a time; every one that fails is named.
 fn for_all(ways: &[&'static Way], check: impl Fn(&'static Way) + Sync) {
-    let mut failed = Vec::new();
-    for some in ways.chunks(4) {
-        thread::scope(|scope| {
-            let threads = some.iter().map(|way| (way.name, scope.spawn(|| check(way))));
-            let threads: Vec<_> = threads.collect();
-            failed.extend(threads.into_iter().filter_map(|(name, thread)| thread.join().err().map(|_| name)));
-        });
-    }
+    let (next, failed) = (Mutex::new(ways.iter()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let take = || next.lock().unwrap().next();
+                while let Some(way) = take() {
+                    let checked = thread::scope(|scope| scope.spawn(|| check(way)).join());
+                    failed.lock().unwrap().extend(checked.err().map(|_| way.name));
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "failed: {failed:?}; each is printed above");
 }
