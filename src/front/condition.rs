@@ -1,4 +1,4 @@
-//! What all sessions are under: whether we are stopping, and whether connections are nearly used up. Whoever changes it does
+//! What all sessions are under: whether we are stopping, whether connections or the hold are nearly used up. Whoever changes it does
 //! so through one channel, and each session hears of it at once.
 
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub struct Condition {
     pub stop: Stop,
     /// Connections are nearly used up: the limits of waiting and erring are shorter.
     pub stress: bool,
+    /// How nearly the room for held messages is used up: slow ones are borne less with each step.
+    pub pressure: u8,
 }
 
 impl Condition {

@@ -212,8 +212,11 @@ impl Session {
             }
             State::Body(body) => {
                 let size = body.decoder.size();
-                let transfer = size.checked_div(self.snapshot.settings.min_rate).unwrap_or(0);
-                Some(body.began + self.under_stress(timeout.data, STRESS_DATA) + Duration::from_secs(transfer))
+                // What is not kept, or goes on to the backend as it comes, takes no room.
+                let pressure = if body.end.is_none() && !body.streaming { self.pressure } else { 0 };
+                let transfer = size.checked_div(self.snapshot.settings.min_rate << pressure).unwrap_or(0);
+                let wait = if pressure > 0 { STRESS_DATA.min(timeout.data) } else { timeout.data };
+                Some(body.began + self.under_stress(wait, STRESS_DATA) + Duration::from_secs(transfer))
             }
             _ => None,
         }

@@ -77,12 +77,26 @@ impl Session {
                 body.end.get_or_insert(BodyEnd::Hold(end));
                 self.output.push_back(Output::HoldDrop);
             }
+            // What was pushed last had no room: nothing of it may wait for the backend.
+            (State::Asking(Pending::Dot(..)), Err(end)) => {
+                let State::Asking(Pending::Dot(arrived, _)) = std::mem::replace(&mut self.state, State::Command) else {
+                    return;
+                };
+                self.finish(hold_failed(end, &self.id), Some(&arrived), now);
+            }
             (State::Settle(_), Err(end)) => {
                 self.close_backend();
                 let last = hold_failed(end, &self.id);
                 self.settle(last, now);
             }
             _ => {}
+        }
+    }
+
+    /// RFC 5321 section 3.8: 421 may come at any time, and the client comes again.
+    pub(super) fn give_up_upload(&mut self, now: Now) {
+        if matches!(&self.state, State::Body(body) if body.end.is_none() && !body.streaming) {
+            self.refuse_and_close(&Reply::too_slow(), Reason::NoRoom, now);
         }
     }
 

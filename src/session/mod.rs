@@ -97,6 +97,8 @@ pub struct Session {
     stopping: bool,
     /// The house is nearly full: who is slow or errs is borne less.
     stress: bool,
+    /// How nearly the room for held messages is used up.
+    pressure: u8,
     recorded: bool,
     /// A command has come.
     heard: bool,
@@ -137,6 +139,7 @@ impl Session {
             client_gone: false,
             stopping: false,
             stress: false,
+            pressure: 0,
             recorded: false,
             heard: false,
             errors: 0,
@@ -280,6 +283,16 @@ impl Session {
     /// Connections are nearly used up, or no longer: the limits of waiting and erring are shorter meanwhile.
     pub fn handle_stress(&mut self, stress: bool) {
         self.stress = stress;
+    }
+
+    /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
+    pub fn handle_pressure(&mut self, pressure: u8) {
+        self.pressure = pressure;
+    }
+
+    /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
+    pub fn handle_hold_wanted(&mut self, now: Now) {
+        self.give_up_upload(now);
     }
 
     /// `deadline` has passed.

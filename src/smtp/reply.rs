@@ -106,6 +106,8 @@ replies! {
     421 "4.3.2" too_many_connections(client: impl Display) "Too many connections from {client}, try again later";
     /// The proxy stops.
     421 "4.3.2" shutting_down() "Shutting down, try again later";
+    /// The message came in slowly, and its room was needed for others.
+    421 "4.3.1" too_slow() "No room for a message that comes in so slowly, try again later";
     /// The client was silent, or too slow.
     421 "4.4.2" timeout() "Time limit exceeded";
     /// More protocol errors than `server.max_errors`.

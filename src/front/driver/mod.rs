@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
@@ -33,6 +34,7 @@ use crate::front::stream::ClientStream;
 use crate::hold::Filled;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
+use crate::policy::net::client_net;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Farewell;
@@ -43,6 +45,8 @@ use crate::session::event::Output;
 pub struct Driver {
     session: Session,
     services: Arc<Services>,
+    /// The client's, whose shares are counted.
+    network: IpNet,
     tls: watch::Receiver<Option<TlsAcceptor>>,
     /// Refused at the door: not worth a long farewell.
     unwelcome: bool,
@@ -94,6 +98,8 @@ enum Event {
     BackendRoom,
     Filled(Result<Filled, HoldFault>),
     Flushed(Result<(), HoldFault>),
+    /// The message on hold comes in too slowly for its room.
+    HoldWanted,
 }
 
 /// What comes next.
@@ -115,8 +121,10 @@ impl Driver {
         let now = clock::now();
         // Not a time that is nearly over: such a timer wakes the thread before there is anything to do.
         let alarm = session.deadline().unwrap_or(now.monotonic + IDLE_ALARM);
+        let network = client_net(session.peer().client.ip());
         Box::new(Self {
             session,
+            network,
             tls,
             unwelcome,
             snapshot: services.snapshot.clone(),
@@ -162,7 +170,8 @@ impl Driver {
 
     /// The connection's end. The claims of messages are settled before the last octets of the client are waited for.
     async fn part(mut self: Box<Self>) {
-        (self.hold, self.backend) = (None, Backend::Closed);
+        self.drop_hold();
+        self.backend = Backend::Closed;
         let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
         let manner = match () {
             () if self.unwelcome => Manner::Brief,
@@ -212,7 +221,7 @@ impl Driver {
     fn obey_one(&mut self, output: Output) {
         match output {
             Output::Ask(question) => {
-                let (answer, claim) = self.services.answer(&question);
+                let (answer, claim) = self.services.answer(&question, self.network);
                 self.claims.hold(claim);
                 self.session.handle_answer(answer, self.now);
             }
@@ -225,8 +234,7 @@ impl Driver {
             Output::Hold(octets) => self.keep(&octets),
             Output::HoldBegin { expected } => self.begin_hold(expected),
             Output::HoldDrop => {
-                self.hold = None;
-                self.sending_body = false;
+                self.drop_hold();
                 self.claims.hold(None);
             }
             Output::KeepBackend => self.keep_backend(),
@@ -241,6 +249,9 @@ impl Driver {
         if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
             self.refresh_snapshot();
             self.session.handle_client(&mut self.input, self.now);
+            if let Some(hold) = self.hold.as_mut().filter(|_| !self.session.takes_message()) {
+                hold.complete();
+            }
         }
         if self.client_ended && !self.is_congested() {
             self.session.handle_client_end(&mut self.input, self.now);

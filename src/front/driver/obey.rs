@@ -84,7 +84,7 @@ impl Driver {
     }
 
     pub(super) fn begin_hold(&mut self, expected: u64) {
-        let result = self.services.holds.begin(expected);
+        let result = self.services.holds.begin(self.network, expected);
         match result {
             Ok(hold) => {
                 self.hold = Some(Box::new(hold));
@@ -99,11 +99,18 @@ impl Driver {
         if let Err(fault) = result {
             self.hold_failed(&fault);
         }
+        self.services.note_pressure();
+    }
+
+    pub(super) fn drop_hold(&mut self) {
+        self.sending_body = false;
+        if self.hold.take().is_some() {
+            self.services.note_pressure();
+        }
     }
 
     pub(super) fn hold_failed(&mut self, fault: &HoldFault) {
-        self.hold = None;
-        self.sending_body = false;
+        self.drop_hold();
         let end = match fault {
             HoldFault::NoRoom => HoldEnd::NoRoom,
             HoldFault::Io(_) => HoldEnd::Broken,

@@ -65,6 +65,11 @@ impl Driver {
         if turn.alarm && self.alarm.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Alarm);
         }
+        if let Some(hold) = &mut self.hold
+            && hold.poll_leave(cx).is_ready()
+        {
+            return Poll::Ready(Event::HoldWanted);
+        }
         let event = self.poll_backend(turn, cx);
         let event = if event.is_pending() { self.poll_client(turn, cx) } else { event };
         if event.is_ready() {
