@@ -8,7 +8,10 @@ mod proxy;
 #[allow(dead_code, reason = "each test uses its part")]
 mod system;
 
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Read;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::SocketAddrV4;
@@ -26,6 +29,8 @@ use proxy::Client;
 use proxy::Proxy;
 use proxy::Site;
 use system::until;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
 
 #[test]
 fn a_message_without_room_is_told_at_its_end_and_harms_no_other() {
@@ -82,13 +87,80 @@ fn a_full_hold_takes_small_mail_and_gives_up_what_dribbles() {
     assert!(told.len() == 1 && told[0].starts_with("421 4.3.1 "), "{told:?}");
 }
 
+#[test]
+fn a_flood_of_connections_leaves_room_for_who_brings_mail() {
+    let server = "max_connections = 300\nmax_connections_per_client = 30\nworkers = 1";
+    let site = Site::new(server, "[log]\nlevel = \"info\"\n[repeat]\nlimit = 0\n");
+    let proxy = Proxy::start(&site);
+    let address = proxy.addresses[0];
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for number in 0..320 {
+        runtime.spawn(attack(address, number));
+    }
+    until("all connections are used up", || status(&site)["connections"].as_u64().unwrap() >= 300);
+    // Each from a network that has never been here.
+    let got_in = (100..160).filter(|network| delivers(address, Ipv4Addr::new(127, 0, *network, 1))).count();
+    assert!(got_in >= 57, "{got_in} of 60");
+    assert_eq!(site.mails(), got_in);
+}
+
+/// Comes again as soon as it is told to go.
+async fn attack(address: SocketAddr, number: usize) {
+    let client = SocketAddr::from(([127, 0, 1 + (number % 12) as u8, 1], 0));
+    loop {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(client).unwrap();
+        if let Ok(stream) = socket.connect(address).await {
+            bring_nothing(stream, number / 12).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Silent, or NOOP, or an octet now and then, or MAIL and RSET, to the end.
+async fn bring_nothing(mut stream: tokio::net::TcpStream, kind: usize) {
+    let says = ["", "NOOP\r\n", "x", "MAIL FROM:<a@b.example>\r\nRSET\r\n"][kind % 4];
+    let mut heard = [0; 512];
+    if kind % 4 == 3 && stream.write_all(b"EHLO c.example\r\n").await.is_err() {
+        return;
+    }
+    loop {
+        let next = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut heard)).await;
+        if matches!(next, Ok(Ok(0) | Err(_))) || stream.write_all(says.as_bytes()).await.is_err() {
+            return;
+        }
+        if kind % 4 == 1 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+}
+
+/// Whether an honest client can deliver a message, at its first try.
+fn delivers(address: SocketAddr, client: Ipv4Addr) -> bool {
+    let mut stream = BufReader::new(connect_from(client, address));
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let message = format!("Subject: {client}\r\n\r\n.\r\n");
+    let steps =
+        ["", "HELO c.example\r\n", "MAIL FROM:<a@b.example>\r\n", "RCPT TO:<r@example.org>\r\n", "DATA\r\n", &message];
+    steps.iter().all(|step| {
+        let mut line = String::new();
+        stream.get_mut().write_all(step.as_bytes()).is_ok()
+            && stream.read_line(&mut line).is_ok()
+            && line.starts_with(['2', '3'])
+    })
+}
+
 /// Room for 448 KiB of large messages, of which one network has 112 KiB.
 fn holding() -> String {
     "[message]\nhold_memory = \"4KiB\"\nhold_total = \"512KiB\"\n[repeat]\nlimit = 0\n".to_owned()
 }
 
+fn status(site: &Site) -> serde_json::Value {
+    site.run(&["status", "-c", "portcullis.toml", "--json"]).json()
+}
+
 fn held(site: &Site) -> u64 {
-    site.run(&["status", "-c", "portcullis.toml", "--json"]).json()["held_octets"].as_u64().unwrap()
+    status(site)["held_octets"].as_u64().unwrap()
 }
 
 /// A client with an address of its own network.

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpNoDelay;
 use tokio::net::TcpListener;
@@ -119,6 +120,11 @@ impl Door {
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
+    /// The client networks that have most connections, and how many.
+    pub fn largest(&self, most: usize) -> Vec<(IpNet, usize)> {
+        self.counts.largest(most)
+    }
+
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
         self.counts.total()
@@ -185,16 +191,24 @@ impl Door {
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
             let _place = self.services.handshakes.enter(client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
+            let mut place = counted.place();
+            let left = async {
+                match &mut place {
+                    Some(place) => place.left().await,
+                    None => std::future::pending().await,
+                }
+            };
             let secured = tokio::select! {
                 // Boxed: many begin at once, and few of them so.
                 secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => secured,
                 // Who is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => return Ok(None),
+                () = left => return Ok(None),
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None, is_proxied };
-        let driver = self.greet(stream, peer, admission, settings.greet_delay);
+        let driver = self.greet(stream, peer, admission, settings.greet_delay).in_place(counted.place());
         if early {
             tracing::info!(session = driver.id(), client = %client.ip(), "talked before the greeting");
         }

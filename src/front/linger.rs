@@ -26,6 +26,8 @@ pub(super) enum Manner {
     Lingering,
     /// The client was refused at once, and has had all that it will get: its place is free for others soon.
     Brief,
+    /// The client's place was given to another, who is here already.
+    Displaced,
 }
 
 /// What is known before the close.
@@ -72,8 +74,7 @@ pub(super) async fn part(
 
 /// Reads to the client's end and throws it away, within its limits.
 pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
-    let limit = if manner == Manner::Brief { SILENCE } else { LINGER };
-    let _ = timeout(limit, async {
+    let _ = timeout(manner.longest().unwrap_or(LINGER), async {
         // Small: a stop closes all connections at once.
         let mut thrown_away = [0; 2048];
         while let Ok(Ok(1..)) = timeout(SILENCE, client.read(&mut thrown_away)).await {}
@@ -81,9 +82,20 @@ pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
     .await;
 }
 
+impl Manner {
+    /// For each step of the close.
+    fn longest(self) -> Option<Duration> {
+        match self {
+            Self::Brief => Some(SILENCE),
+            Self::Displaced => Some(MOMENT),
+            Self::InOrder | Self::Lingering => None,
+        }
+    }
+}
+
 impl Parting {
     fn patience(self, usual: Duration) -> Duration {
-        if self.manner == Manner::Brief { SILENCE } else { usual }
+        self.manner.longest().unwrap_or(usual)
     }
 }
 
@@ -146,6 +158,8 @@ const LAST_WORD: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(60);
 /// For a client that neither sends nor closes.
 const SILENCE: Duration = Duration::from_secs(5);
+/// For a client whose descriptor another needs.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Between two questions to the kernel.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);

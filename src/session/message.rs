@@ -318,6 +318,7 @@ impl Session {
         if passed_on {
             self.output.push_back(Output::Tell(Fact::Accepted));
             self.acknowledgement = Acknowledgement::Owed;
+            self.accepted = Some(now.monotonic);
         }
         self.record_transaction(&last, arrived, now);
         if let (Some(transaction), Some(arrived)) = (self.transaction.take(), arrived)

@@ -106,6 +106,8 @@ pub struct Session {
     idle_commands: u32,
     began: Instant,
     acknowledgement: Acknowledgement,
+    /// When a message was accepted last.
+    accepted: Option<Instant>,
     /// QUIT was heard.
     quit: bool,
     /// Since when the present state waits.
@@ -146,6 +148,7 @@ impl Session {
             idle_commands: 0,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,
+            accepted: None,
             quit: false,
             since: now.monotonic,
         }
@@ -267,6 +270,17 @@ impl Session {
     /// Whether a backend session stands unused, so that `handle_backend_wanted` would give it back.
     pub fn has_idle_backend(&self) -> bool {
         self.idle_backend_since().is_some()
+    }
+
+    /// Until when it brings mail forward, as far as can be said now: in a message that comes in as fast as it has to, behind
+    /// its dot, and for a while after one was accepted.
+    pub fn needed_until(&self, now: Now) -> Option<Instant> {
+        self.brings_forward_until(now)
+    }
+
+    /// All connections are used up, and another client needs this one's place.
+    pub fn handle_place_wanted(&mut self, now: Now) {
+        self.give_place_up(now);
     }
 
     /// A reload: in force from the next MAIL on.

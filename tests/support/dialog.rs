@@ -4,7 +4,8 @@
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
-//! `X` connections are nearly used up, `Y` so is the hold (how much so), `E` others need the room of this message.
+//! `X` connections are nearly used up, `Y` so is the hold (how much so), `E` others need the room of this message, `Z`
+//! the place of this connection.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `N` another connection (from another client).
@@ -388,6 +389,7 @@ impl Player {
             "S" => self.session.handle_stop(now),
             "X" => self.session.handle_stress(true),
             "Y" => self.session.handle_pressure(rest.parse().unwrap()),
+            "Z" => self.session.handle_place_wanted(now),
             "E" => self.session.handle_hold_wanted(now),
             "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
             "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
@@ -565,7 +567,7 @@ impl Player {
 pub fn is_input(kind: &str) -> bool {
     matches!(
         kind,
-        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U" | "X" | "Y" | "E"
+        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U" | "X" | "Y" | "Z" | "E"
     )
 }
 

@@ -24,6 +24,7 @@ use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
+use crate::front::displace::Place;
 use crate::front::exchange::Done;
 use crate::front::linger;
 use crate::front::linger::Manner;
@@ -64,6 +65,9 @@ pub struct Driver {
     sending_body: bool,
     hold: Option<Box<Hold>>,
     claims: Claims,
+    /// Its place among the connections, until that is given to another.
+    place: Option<Place>,
+    displaced: bool,
     alarm: Pin<Box<Sleep>>,
     /// Somebody else needs the backend's place; asked while we do not.
     wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -100,6 +104,7 @@ enum Event {
     Flushed(Result<(), HoldFault>),
     /// The message on hold comes in too slowly for its room.
     HoldWanted,
+    PlaceWanted,
 }
 
 /// What comes next.
@@ -140,10 +145,18 @@ impl Driver {
             sending_body: false,
             hold: None,
             claims: Claims::default(),
+            place: None,
+            displaced: false,
             alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
             wanted: None,
             now,
         })
+    }
+
+    /// It may have to give its place to another.
+    pub(super) fn in_place(mut self: Box<Self>, place: Option<Place>) -> Box<Self> {
+        self.place = place;
+        self
     }
 
     /// The session's.
@@ -175,6 +188,7 @@ impl Driver {
         let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
         let manner = match () {
             () if self.unwelcome => Manner::Brief,
+            () if self.displaced => Manner::Displaced,
             () if has_quit && !awaits && self.input.is_empty() => Manner::InOrder,
             () => Manner::Lingering,
         };

@@ -47,6 +47,9 @@ impl Driver {
 
     pub(super) fn tell_outside(&mut self, fact: Fact) {
         let settled = self.claims.tell(&fact);
+        if let (Fact::Accepted, Some(place)) = (&fact, &self.place) {
+            place.delivered(self.now.monotonic);
+        }
         match fact {
             Fact::Took => self.services.reports.metrics.acknowledged(true),
             Fact::Unacknowledged => {
@@ -126,11 +129,19 @@ impl Driver {
         let place = self.services.handshakes.enter(self.session.peer().client.ip());
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
+        let left = self.place.as_mut();
+        let left = async {
+            match left {
+                Some(place) => place.left().await,
+                None => std::future::pending().await,
+            }
+        };
         let secured = match (self.client.take(), &acceptor, place) {
             (Some(client), Some(acceptor), Some(_place)) => tokio::select! {
                 secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
                 // Who is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => None,
+                () = left => None,
             },
             _ => None,
         };

@@ -30,6 +30,11 @@ impl Driver {
             Event::Filled(Ok(filled)) => self.filled(filled),
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
+            Event::PlaceWanted => {
+                self.place = None;
+                self.session.handle_place_wanted(self.now);
+                self.displaced = self.session.is_over();
+            }
             Event::HoldWanted => self.session.handle_hold_wanted(self.now),
         }
     }
