@@ -208,7 +208,7 @@ impl Stage {
                 // Nobody answers what was not asked.
                 let answer = Answer {
                     block: answer.block.filter(|_| question.suspect.is_some()),
-                    no_room: answer.no_room && question.room.is_some(),
+                    no_room: answer.no_room && (question.room.is_some() || question.handshake),
                     repeated: answer.repeated.filter(|_| matches!(question.known, Some(Known::Dot(_)))),
                     expected: answer.expected.filter(|_| matches!(question.known, Some(Known::Envelope(_)))),
                     oversize: answer.oversize.filter(|_| matches!(question.known, Some(Known::Oversize(_)))),

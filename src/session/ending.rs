@@ -97,6 +97,7 @@ impl Session {
                 None if until > now.monotonic => self.state = State::Delay { until },
                 None => self.greet(now),
             },
+            State::Asking(Pending::StartTls) => self.start_tls_answered(answer, now),
             State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
             State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
             State::Asking(Pending::Data) => self.data_answered(answer, now),

@@ -239,6 +239,8 @@ replies! {
     554 "5.6.0" nul() "Message has a NUL character";
 
     // What is our side's trouble, and passes.
+    /// STARTTLS while too many handshakes run (RFC 3207 section 4).
+    454 "4.7.0" tls_not_available() "TLS is not available at present, try again later";
     /// Down, silent, or talking nonsense.
     451 "4.3.0" backend_unavailable() "The mail server behind this one is not available, try again later";
     /// No free place within `backend.timeout.connect`.

@@ -498,7 +498,7 @@ impl Player {
         match output {
             Output::Ask(question) => {
                 let (mut answer, claim) = answers::answer(&self.state, &question);
-                answer.no_room = question.room.is_some() && self.scene.no_room;
+                answer.no_room = (question.room.is_some() || question.handshake) && self.scene.no_room;
                 self.claims.hold(claim);
                 self.session.handle_answer(answer, now);
             }
@@ -567,7 +567,25 @@ impl Player {
 pub fn is_input(kind: &str) -> bool {
     matches!(
         kind,
-        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "U" | "X" | "Y" | "Z" | "E"
+        "C" | "P"
+            | "W"
+            | "F"
+            | "R"
+            | "B"
+            | "!"
+            | "@"
+            | "S"
+            | "G"
+            | "H"
+            | "K"
+            | "V"
+            | "L"
+            | "N"
+            | "U"
+            | "X"
+            | "Y"
+            | "Z"
+            | "E"
     )
 }
 

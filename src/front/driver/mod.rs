@@ -24,6 +24,7 @@ use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
+use crate::front::counts::Counted;
 use crate::front::displace::Place;
 use crate::front::exchange::Done;
 use crate::front::linger;
@@ -68,6 +69,8 @@ pub struct Driver {
     /// Its place among the connections, until that is given to another.
     place: Option<Place>,
     displaced: bool,
+    /// For the TLS handshake that comes next.
+    handshake: Option<Counted>,
     alarm: Pin<Box<Sleep>>,
     /// Somebody else needs the backend's place; asked while we do not.
     wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -147,6 +150,7 @@ impl Driver {
             claims: Claims::default(),
             place: None,
             displaced: false,
+            handshake: None,
             alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
             wanted: None,
             now,
@@ -235,7 +239,11 @@ impl Driver {
     fn obey_one(&mut self, output: Output) {
         match output {
             Output::Ask(question) => {
-                let (answer, claim) = self.services.answer(&question, self.network);
+                let (mut answer, claim) = self.services.answer(&question, self.network);
+                if question.handshake {
+                    self.handshake = self.services.handshakes.enter(self.session.peer().client.ip());
+                    answer.no_room = self.handshake.is_none();
+                }
                 self.claims.hold(claim);
                 self.session.handle_answer(answer, self.now);
             }

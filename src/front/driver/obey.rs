@@ -126,7 +126,7 @@ impl Driver {
     /// (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
-        let place = self.services.handshakes.enter(self.session.peer().client.ip());
+        let place = self.handshake.take();
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
         let left = self.place.as_mut();
