@@ -104,6 +104,43 @@ fn a_flood_of_connections_leaves_room_for_who_brings_mail() {
     assert_eq!(site.mails(), got_in);
 }
 
+#[test]
+fn few_open_files_are_few_connections_and_the_admin_interface_has_its_own() {
+    let site = Site::new("max_connections_per_client = 500", "[message]\nhold_total = \"25MB\"\n");
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(site.path("")).stdin(std::process::Stdio::null());
+    command.args(["-c", "ulimit -n 256; exec \"$0\" serve -c portcullis.toml", proxy::PORTCULLIS]);
+    let mut proxy = Proxy::start_as(command, 1);
+    let said = proxy.seen.iter().find(|line| line.contains("open files suffice for fewer connections")).unwrap();
+    assert!(said.contains("max_connections=64 configured=10000 limit=256"), "{said}");
+    let mut silent: Vec<_> = (0..200).map(|_| from(&proxy, 1)).collect();
+    assert!(silent.iter_mut().take(64).all(|client| client.reply().starts_with("220 ")));
+    assert!(status(&site)["connections"].as_u64().unwrap() < 200);
+    from(&proxy, 2).hello().mail("a@b.example", "Subject: honest");
+    drop(silent);
+    proxy.forget_log();
+    assert!(!proxy.stop().iter().any(|line| line.contains("Too many open files")));
+}
+
+#[test]
+fn slow_requests_do_not_keep_the_operator_out() {
+    let site = Site::new("", "");
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address.to_string()));
+    let _proxy = Proxy::start(&site);
+    let slow = |_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+        stream
+    };
+    let _slow: Vec<_> = (0..200).map(slow).collect();
+    let began = Instant::now();
+    let blocked = site.run(&["block", "192.0.2.1"]);
+    assert_eq!(blocked.code, 0, "{blocked:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
 /// Comes again as soon as it is told to go.
 async fn attack(address: SocketAddr, number: usize) {
     let client = SocketAddr::from(([127, 0, 1 + (number % 12) as u8, 1], 0));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use ipnet::IpNet;
 use nix::sys::socket::setsockopt;
@@ -92,6 +93,7 @@ impl Door {
 
     async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
         let last = if is_kept_open { Stop::Run } else { Stop::Drain };
+        let mut shortage = Shortage::default();
         let mut closed = pin!(self.services.conditions.reached(|condition| condition.stop > last));
         loop {
             let accepted = tokio::select! {
@@ -99,10 +101,13 @@ impl Door {
                 () = &mut closed => return,
             };
             match accepted {
-                Ok((stream, client)) => self.receive(stream, client, implicit_tls),
+                Ok((stream, client)) => {
+                    shortage.is_over();
+                    self.receive(stream, client, implicit_tls);
+                }
                 Err(error) => {
                     // Out of descriptors, or a client that was gone before it was accepted: neither ends the listener.
-                    tracing::warn!(%error, "accept");
+                    shortage.note(&error, clock::now().monotonic);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -249,6 +254,29 @@ impl Arrived {
     }
 }
 
+/// Accepts that fail: a line when it begins, one a minute while it lasts, and one when it is over.
+#[derive(Debug, Default)]
+struct Shortage {
+    said: Option<Instant>,
+    failed: u64,
+}
+
+impl Shortage {
+    fn note(&mut self, error: &io::Error, now: Instant) {
+        self.failed += 1;
+        if self.said.is_none_or(|said| now.saturating_duration_since(said) >= SAY_AGAIN) {
+            self.said = Some(now);
+            tracing::warn!(%error, failed = self.failed, "accept");
+        }
+    }
+
+    fn is_over(&mut self) {
+        if self.said.take().is_some() {
+            tracing::info!(failed = std::mem::take(&mut self.failed), "accepting again");
+        }
+    }
+}
+
 /// One connection, counted where it is accepted: a stop must not overlook one whose task has not run yet.
 struct Open(Arc<Door>);
 
@@ -272,3 +300,5 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// After a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
+/// While accepts go on failing.
+const SAY_AGAIN: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ use crate::front::Services;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Origin;
 use crate::ops::assemble::Refused;
+use crate::ops::descriptors;
 use crate::ops::supervisor;
 use crate::policy::list::AddressList;
 use crate::report;
@@ -27,6 +28,8 @@ pub(super) struct Reload {
     pub(super) bound: Config,
     /// What was read.
     pub(super) files: Vec<PathBuf>,
+    /// As many may be open.
+    pub(super) descriptors: u64,
     pub(super) config: Config,
     pub(super) services: Arc<Services>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
@@ -48,7 +51,8 @@ impl Reload {
         // A task that panics has read nothing.
         let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
         match result {
-            Ok(assembly) => {
+            Ok(mut assembly) => {
+                descriptors::bound_connections(&mut assembly.config, self.descriptors);
                 self.files.clone_from(&assembly.files);
                 self.watch(watcher, Vec::new());
                 self.publish(assembly);

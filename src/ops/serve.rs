@@ -26,6 +26,7 @@ use crate::ops::admin::AdminFault;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Finding;
 use crate::ops::assemble::Origin;
+use crate::ops::descriptors;
 use crate::ops::listeners;
 use crate::ops::listeners::Listener;
 use crate::ops::privileges;
@@ -101,13 +102,14 @@ impl std::error::Error for StartFault {}
 /// What kept it from starting; nothing was changed then.
 pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let began = front::clock::now().wall;
-    let assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
+    let mut assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::start::start(assembly.config.report);
     log_panics();
     for warning in &assembly.warnings {
         tracing::warn!(warning = %warning, "configuration");
     }
-    privileges::raise_descriptor_limit();
+    let descriptors = descriptors::raise_limit();
+    descriptors::bound_connections(&mut assembly.config, descriptors);
     let notification = supervisor::notification(notify_fd)?;
     let listeners = listeners::open(&assembly.config.front)?;
     let config = &assembly.config;
@@ -120,7 +122,7 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let number = config.front.workers.unwrap_or_else(Workers::usual);
     let (workers, threads) = Workers::start(number, "worker").map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
-    let bound = (listeners, Arc::new(state), admin, notification);
+    let bound = (listeners, Arc::new(state), admin, notification, descriptors);
     let result = runtime.block_on(run(origin, assembly, workers, log, began, bound));
     threads.stop(LAST_BREATH);
     runtime.shutdown_timeout(LAST_BREATH);
@@ -133,7 +135,13 @@ async fn run(
     workers: Workers,
     log: report::start::Handle,
     began: Timestamp,
-    (listeners, state, admin, notification): (Vec<Listener>, Arc<State>, Option<admin::Bound>, Option<Notification>),
+    (listeners, state, admin, notification, descriptors): (
+        Vec<Listener>,
+        Arc<State>,
+        Option<admin::Bound>,
+        Option<Notification>,
+        u64,
+    ),
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -163,8 +171,18 @@ async fn run(
     let config = assembly.config.clone();
     let changed_meanwhile = changed_since(&assembly.files, began);
     let bound = config.clone();
-    let mut reload =
-        Reload { origin, bound, files: assembly.files.clone(), config, services, snapshot, front, tls, log };
+    let mut reload = Reload {
+        origin,
+        bound,
+        files: assembly.files.clone(),
+        descriptors,
+        config,
+        services,
+        snapshot,
+        front,
+        tls,
+        log,
+    };
     if changed_meanwhile {
         reload.run(&mut watcher).await;
     }

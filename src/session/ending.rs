@@ -223,29 +223,6 @@ impl Session {
         }
     }
 
-    pub(super) fn brings_forward_until(&self, now: Now) -> Option<Instant> {
-        let accepted = self.accepted.map(|accepted| accepted + DELIVERING);
-        let message = match &self.state {
-            State::Body(body) => {
-                let transfer = body.decoder.size().checked_div(self.snapshot.settings.min_rate).unwrap_or(0);
-                Some(body.began + START_OF_MESSAGE + Duration::from_secs(transfer))
-            }
-            State::Asking(Pending::Dot(..)) | State::DataBegin | State::HoldBegin | State::Settle(_) => {
-                Some(now.monotonic + IN_OUR_HANDS)
-            }
-            _ => None,
-        };
-        accepted.max(message)
-    }
-
-    /// RFC 5321 section 3.8: 421 may come at any time, and the client comes again.
-    pub(super) fn give_place_up(&mut self, now: Now) {
-        if self.is_over() || self.brings_forward_until(now).is_some_and(|until| until > now.monotonic) {
-            return;
-        }
-        self.refuse_and_close(&Reply::too_busy(), Reason::TooManyConnections, now);
-    }
-
     /// The smaller limit while the house is nearly full.
     fn under_stress<T: Ord>(&self, usual: T, stress: T) -> T {
         if self.stress { usual.min(stress) } else { usual }
@@ -414,12 +391,6 @@ impl Session {
 const STRESS_WAIT: Duration = Duration::from_secs(10);
 const STRESS_DATA: Duration = Duration::from_secs(30);
 const STRESS_ERRORS: u32 = 1;
-
-/// How long a session whose message was accepted keeps its place, one that has begun a message before that comes in, and
-/// one that waits for us.
-const DELIVERING: Duration = Duration::from_secs(60);
-const START_OF_MESSAGE: Duration = Duration::from_secs(10);
-const IN_OUR_HANDS: Duration = Duration::from_secs(3600);
 
 /// How long a backend session may stand unused.
 const IDLE_BACKEND: Duration = Duration::from_secs(20);

@@ -93,13 +93,6 @@ impl Session {
         }
     }
 
-    /// RFC 5321 section 3.8: 421 may come at any time, and the client comes again.
-    pub(super) fn give_up_upload(&mut self, now: Now) {
-        if matches!(&self.state, State::Body(body) if body.end.is_none() && !body.streaming) {
-            self.refuse_and_close(&Reply::too_slow(), Reason::NoRoom, now);
-        }
-    }
-
     fn begin_body(&mut self, streaming: bool, now: Now) {
         let Some(transaction) = &self.transaction else { return };
         let settings = &transaction.snapshot.settings;

@@ -6,7 +6,7 @@
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
 //! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
-//! `repeating` what is known of a message; `ending` every way in which it stops; `backend` when there is a session with
+//! `repeating` what is known of a message; `ending` every way in which it stops, `yielding` that for the sake of others; `backend` when there is a session with
 //! the backend, `relay` its side of the conversation, from its `greeting` on.
 
 mod backend;
@@ -26,6 +26,7 @@ mod state;
 mod throttling;
 mod verbs;
 mod xclient;
+mod yielding;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -272,17 +273,6 @@ impl Session {
         self.idle_backend_since().is_some()
     }
 
-    /// Until when it brings mail forward, as far as can be said now: in a message that comes in as fast as it has to, behind
-    /// its dot, and for a while after one was accepted.
-    pub fn needed_until(&self, now: Now) -> Option<Instant> {
-        self.brings_forward_until(now)
-    }
-
-    /// All connections are used up, and another client needs this one's place.
-    pub fn handle_place_wanted(&mut self, now: Now) {
-        self.give_place_up(now);
-    }
-
     /// A reload: in force from the next MAIL on.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         self.next = Some(snapshot);
@@ -297,16 +287,6 @@ impl Session {
     /// Connections are nearly used up, or no longer: the limits of waiting and erring are shorter meanwhile.
     pub fn handle_stress(&mut self, stress: bool) {
         self.stress = stress;
-    }
-
-    /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
-    pub fn handle_pressure(&mut self, pressure: u8) {
-        self.pressure = pressure;
-    }
-
-    /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
-    pub fn handle_hold_wanted(&mut self, now: Now) {
-        self.give_up_upload(now);
     }
 
     /// `deadline` has passed.

@@ -130,7 +130,13 @@ impl Proxy {
     /// Waits for `listeners` of them.
     pub(crate) fn start_with(site: &Site, listeners: usize, environment: &[(&str, &str)]) -> Self {
         let mut command = site.command();
-        command.args(["serve", "-c", "portcullis.toml"]).envs(environment.iter().copied()).stderr(Stdio::piped());
+        command.args(["serve", "-c", "portcullis.toml"]).envs(environment.iter().copied());
+        Self::start_as(command, listeners)
+    }
+
+    /// By a command that becomes `serve`.
+    pub(crate) fn start_as(mut command: Command, listeners: usize) -> Self {
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = lines_of(child.stderr.take().unwrap());
         let mut proxy = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
