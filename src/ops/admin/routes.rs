@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -27,6 +28,7 @@ use serde_json::json;
 use crate::front::Services;
 use crate::front::accept::Door;
 use crate::ops::admin::page;
+use crate::ops::admin::places::Visit;
 use crate::ops::admin::status;
 use crate::ops::admin::status::Status;
 use crate::ops::explain::Message;
@@ -85,7 +87,13 @@ pub(super) fn router(desk: Desk) -> Router {
         .with_state(desk)
 }
 
-async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Arc<Visit>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    visit.has_asked(desk.token.as_ref().is_none_or(|token| has_token(request.headers(), token)));
     if let Some(token) = &desk.token {
         let headers = request.headers();
         // A name that leads here from outside (DNS rebinding), or another page's script.
