@@ -64,6 +64,11 @@ fn one_network_cannot_have_all_of_the_hold() {
     assert_eq!(same.say("MAIL FROM:<a@b.example> SIZE=60000"), "452 4.3.1 No room for the message, try again later");
     same.mail("a@b.example", "Subject: small");
     assert!(held(&site) <= 112 * 1024);
+    let network = &status(&site)["networks"][0];
+    assert!(network["network"] == "127.0.1.0/24" && network["connections"].as_u64().unwrap() > 3, "{network}");
+    let shown = site.run(&["status"]).out;
+    let row = shown.lines().find(|line| line.starts_with("127.0.1.0/24 ")).unwrap();
+    assert!(row.contains("kB"), "{shown}");
 }
 
 #[test]
@@ -139,6 +144,20 @@ fn slow_requests_do_not_keep_the_operator_out() {
     let blocked = site.run(&["block", "192.0.2.1"]);
     assert_eq!(blocked.code, 0, "{blocked:?}");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_a_stranger_writes_is_escaped_in_json() {
+    let site = Site::new("", "");
+    let proxy = Proxy::start(&site);
+    from(&proxy, 1).hello().mail("a@b.example", "Subject: teaches what the backend offers");
+    let mut client = from(&proxy, 1).hello();
+    let reply = client.say("MAIL FROM:<a\u{9b}\u{202e}b@b.example> SMTPUTF8");
+    assert!(reply.starts_with("250"), "{reply}");
+    client.dialog(&[("RCPT TO:<r@example.org>", "250"), ("DATA", "354"), ("Subject: x\r\n\r\n.", "250")]);
+    let out = site.run(&["status", "--json"]).out;
+    assert!(out.contains("a\\u009b\\u202eb@b.example"), "{out}");
+    assert!(!out.contains(['\u{9b}', '\u{202e}']));
 }
 
 /// Comes again as soon as it is told to go.

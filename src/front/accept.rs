@@ -125,9 +125,9 @@ impl Door {
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
-    /// The client networks that have most connections, and how many.
-    pub fn largest(&self, most: usize) -> Vec<(IpNet, usize)> {
-        self.counts.largest(most)
+    /// Connections of each client network that has any.
+    pub fn by_network(&self) -> Vec<(IpNet, usize)> {
+        self.counts.by_network()
     }
 
     /// Connections that are open now.

@@ -108,9 +108,9 @@ impl Counts {
         has_room
     }
 
-    /// The networks that have most connections, and how many.
-    pub(super) fn largest(&self, most: usize) -> Vec<(IpNet, usize)> {
-        self.occupants.as_ref().map(|occupants| occupants.largest(most)).unwrap_or_default()
+    /// How many each network has.
+    pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
+        self.occupants.as_ref().map(|occupants| occupants.by_network()).unwrap_or_default()
     }
 
     pub(super) fn total(&self) -> usize {

@@ -124,12 +124,9 @@ impl Occupants {
         true
     }
 
-    /// The networks that have most, and how many.
-    pub(super) fn largest(&self, most: usize) -> Vec<(IpNet, usize)> {
-        let mut all: Vec<_> = self.lock().networks.iter().map(|(network, of)| (*network, of.len())).collect();
-        all.sort_by_key(|(network, count)| (Reverse(*count), *network));
-        all.truncate(most);
-        all
+    /// How many of each network there are.
+    pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
+        self.lock().networks.iter().map(|(network, of)| (*network, of.len())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -103,9 +103,9 @@ impl Holds {
         self.shared.shares.used()
     }
 
-    /// The networks that have most of them, at most so many.
-    pub fn largest(&self, most: usize) -> Vec<(IpNet, u64)> {
-        self.shared.shares.largest(most)
+    /// Octets of each network that has any.
+    pub fn by_network(&self) -> Vec<(IpNet, u64)> {
+        self.shared.shares.by_network()
     }
 
     /// How nearly `total` is used up: 0 below three quarters, 4 where uploads are asked to leave.
@@ -116,6 +116,11 @@ impl Holds {
     /// The pressure, once after each change.
     pub fn news_of_pressure(&self) -> Option<u8> {
         self.shared.shares.news()
+    }
+
+    /// Memory that was not needed since the last time goes back to the system.
+    pub fn sweep(&self) {
+        self.shared.chunks.sweep();
     }
 
     fn ask_room(&self, now: Instant) -> Result<bool, HoldFault> {

@@ -85,12 +85,9 @@ impl Shares {
         self.lock().all.sum()
     }
 
-    /// The networks that have most.
-    pub(super) fn largest(&self, most: usize) -> Vec<(IpNet, u64)> {
-        let mut all: Vec<_> = self.lock().networks.iter().map(|(owner, octets)| (*owner, octets.sum())).collect();
-        all.sort_by_key(|(owner, octets)| (std::cmp::Reverse(*octets), *owner));
-        all.truncate(most);
-        all
+    /// Octets of each network that has any.
+    pub(super) fn by_network(&self) -> Vec<(IpNet, u64)> {
+        self.lock().networks.iter().map(|(owner, octets)| (*owner, octets.sum())).collect()
     }
 
     /// Whether a message of so many octets would have room now. Where it has none because all is used up, the slowest are

@@ -292,6 +292,7 @@ async fn sweep(services: Arc<Services>) {
     loop {
         interval.tick().await;
         services.state.sweep();
+        services.holds.sweep();
         services.reports.storms.sweep(services.state.clock.now());
     }
 }

@@ -2,6 +2,7 @@
 //! up the other. What is answered stands in `routes`. It must not be reachable from another host.
 
 pub mod client;
+mod networks;
 mod page;
 mod places;
 mod routes;
