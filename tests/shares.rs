@@ -5,7 +5,6 @@
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/system.rs"]
-#[allow(dead_code, reason = "each test uses its part")]
 mod system;
 
 use std::io::BufRead;

@@ -66,7 +66,7 @@ pub(super) async fn part(
     let ended = timeout(parting.patience(LAST_WORD), client.shutdown()).await;
     if !is_decided {
         // Whoever goes on for longer has no interest in the reply.
-        let _ = timeout(LINGER, watch(&mut client, &mut farewell, parting.has_quit)).await;
+        let _ = timeout(parting.patience(LINGER), watch(&mut client, &mut farewell, parting.has_quit)).await;
     }
     let rest = matches!(ended, Ok(Ok(()))) && farewell.end != ClientEnd::Reset;
     (farewell, rest.then_some(client))

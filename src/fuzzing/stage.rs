@@ -15,6 +15,7 @@ use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
 use crate::fuzzing::operation::Operation;
 use crate::fuzzing::operation::Options;
+use crate::fuzzing::operation::Wanted;
 use crate::policy::Policy;
 use crate::policy::key::Seed;
 use crate::policy::list::AddressList;
@@ -139,6 +140,9 @@ impl Stage {
             Operation::Pass(seconds) => self.pass(seconds),
             Operation::Reload => self.session.handle_snapshot(self.snapshot.clone()),
             Operation::Stop => self.session.handle_stop(now),
+            Operation::Wanted(Wanted::Hold) => self.session.handle_hold_wanted(now),
+            Operation::Wanted(Wanted::Place) => self.session.handle_place_wanted(now),
+            Operation::Pressure(pressure) => self.session.handle_pressure(pressure),
             Operation::Stress(stress) => self.session.handle_stress(stress),
         }
         self.drain();

@@ -2,6 +2,7 @@
 //! [`MOST_FREE`] chunks for later, and it never clears them: a chunk shows only what was written since it was taken.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io;
 use std::io::Read;
 use std::sync::Arc;
@@ -55,11 +56,20 @@ impl Chunks {
         free.fewest = kept;
         drop(free);
         drop(spare);
+        nudge_allocator();
     }
 
     fn lock(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// mimalloc looks for what it can give back to the system when something large is freed; a thread that has nothing to do
+/// never looks. Nothing of it is touched, so that it costs no memory; where there is no room for it, nothing is lost.
+fn nudge_allocator() {
+    let mut large: Vec<u8> = Vec::new();
+    let _ = large.try_reserve_exact(LARGE);
+    drop(black_box(large));
 }
 
 impl Chunk {
@@ -107,6 +117,9 @@ pub(super) const CHUNK: usize = 64 * 1024;
 
 /// Octets of the first chunk of a message.
 const SMALL: usize = 8 * 1024;
+
+/// More than a segment of the allocator.
+const LARGE: usize = 64 << 20;
 
 /// 32 MiB: what 64 messages on their way into files need at a time.
 const MOST_FREE: usize = 512;

@@ -122,11 +122,21 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let number = config.front.workers.unwrap_or_else(Workers::usual);
     let (workers, threads) = Workers::start(number, "worker").map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
-    let bound = (listeners, Arc::new(state), admin, notification, descriptors);
+    let bound = Bound { listeners, state: Arc::new(state), admin, notification, descriptors };
     let result = runtime.block_on(run(origin, assembly, workers, log, began, bound));
     threads.stop(LAST_BREATH);
     runtime.shutdown_timeout(LAST_BREATH);
     result
+}
+
+/// What is there before the runtime.
+struct Bound {
+    listeners: Vec<Listener>,
+    state: Arc<State>,
+    admin: Option<admin::Bound>,
+    notification: Option<Notification>,
+    /// As many may be open.
+    descriptors: u64,
 }
 
 async fn run(
@@ -135,13 +145,7 @@ async fn run(
     workers: Workers,
     log: report::start::Handle,
     began: Timestamp,
-    (listeners, state, admin, notification, descriptors): (
-        Vec<Listener>,
-        Arc<State>,
-        Option<admin::Bound>,
-        Option<Notification>,
-        u64,
-    ),
+    Bound { listeners, state, admin, notification, descriptors }: Bound,
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);

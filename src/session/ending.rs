@@ -213,8 +213,7 @@ impl Session {
             }
             State::Body(body) => {
                 let size = body.decoder.size();
-                // What is not kept, or goes on to the backend as it comes, takes no room.
-                let pressure = if body.end.is_none() && !body.streaming { self.pressure } else { 0 };
+                let pressure = self.pressure_on(body);
                 let transfer = size.checked_div(self.snapshot.settings.min_rate << pressure).unwrap_or(0);
                 let wait = if pressure > 0 { STRESS_DATA.min(timeout.data) } else { timeout.data };
                 Some(body.began + self.under_stress(wait, STRESS_DATA) + Duration::from_secs(transfer))

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
 use crate::session::event::Now;
+use crate::session::state::Body;
 use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::reply::Reply;
@@ -15,6 +16,12 @@ impl Session {
     /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
     pub fn handle_pressure(&mut self, pressure: u8) {
         self.pressure = pressure;
+    }
+
+    /// What is not kept, or goes on to the backend as it comes, takes no room.
+    pub(super) fn pressure_on(&self, body: &Body) -> u8 {
+        let takes_room = self.snapshot.settings.min_rate > 0 && body.end.is_none() && !body.streaming;
+        if takes_room { self.pressure } else { 0 }
     }
 
     /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
