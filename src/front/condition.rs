@@ -79,7 +79,11 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn new(conditions: Arc<Conditions>) -> Self {
-        let heard = conditions.said.subscribe();
+        let mut heard = conditions.said.subscribe();
+        // A session that begins knows of nothing else.
+        if *heard.borrow() != Condition::default() {
+            heard.mark_changed();
+        }
         Self { conditions, heard, place: None }
     }
 
@@ -149,12 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_before_is_not_new() {
+    fn a_session_hears_what_is_and_then_each_change_once() {
         let conditions = Arc::new(Conditions::default());
         assert!(conditions.change(|condition| condition.stress = true));
         assert!(!conditions.change(|condition| condition.stress = true));
         let mut changes = Changes::new(conditions.clone());
         let mut context = Context::from_waker(Waker::noop());
+        let stressed = Condition { stress: true, ..Condition::default() };
+        assert_eq!(changes.poll(&mut context), Poll::Ready(stressed));
         assert!(changes.poll(&mut context).is_pending());
         conditions.change(|condition| condition.stress = false);
         assert_eq!(changes.poll(&mut context), Poll::Ready(Condition::default()));
