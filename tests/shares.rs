@@ -76,8 +76,8 @@ fn a_full_hold_takes_small_mail_and_gives_up_what_dribbles() {
     let mut proxy = Proxy::start(&site);
     let flood: Vec<_> = (1..=4).map(|network| upload(&proxy, network, 108_000)).collect();
     proxy.wait_for("hold is nearly full");
-    let began = Instant::now();
     let mut honest = from(&proxy, 9).hello();
+    let began = Instant::now();
     honest.mail("a@b.example", "Subject: small");
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     let large = "MAIL FROM:<a@b.example> SIZE=60000";
