@@ -95,7 +95,7 @@ fn a_full_hold_takes_small_mail_and_gives_up_what_dribbles() {
 fn a_flood_of_connections_leaves_room_for_who_brings_mail() {
     let server = "max_connections = 300\nmax_connections_per_client = 30\nworkers = 1";
     let site = Site::new(server, "[log]\nlevel = \"info\"\n[repeat]\nlimit = 0\n");
-    let proxy = Proxy::start(&site);
+    let mut proxy = Proxy::start(&site);
     let address = proxy.addresses[0];
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for number in 0..320 {
@@ -103,7 +103,11 @@ fn a_flood_of_connections_leaves_room_for_who_brings_mail() {
     }
     until("all connections are used up", || status(&site)["connections"].as_u64().unwrap() >= 300);
     // Each from a network that has never been here.
-    let got_in = (100..160).filter(|network| delivers(address, Ipv4Addr::new(127, 0, *network, 1))).count();
+    let tries = (100..160).map(|network| {
+        proxy.forget_log();
+        delivers(address, Ipv4Addr::new(127, 0, network, 1))
+    });
+    let got_in = tries.filter(|got_in| *got_in).count();
     assert!(got_in >= 57, "{got_in} of 60");
     assert_eq!(site.mails(), got_in);
 }
@@ -184,9 +188,8 @@ async fn bring_nothing(mut stream: tokio::net::TcpStream, kind: usize) {
         if matches!(next, Ok(Ok(0) | Err(_))) || stream.write_all(says.as_bytes()).await.is_err() {
             return;
         }
-        if kind % 4 == 1 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
+        // At a pace: it is places that are fought for here, not the processor.
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
 

@@ -172,21 +172,10 @@ async fn run(
     notification.into_iter().for_each(Notification::ready);
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
-    let config = assembly.config.clone();
     let changed_meanwhile = changed_since(&assembly.files, began);
+    let Assembly { config, files, .. } = assembly;
     let bound = config.clone();
-    let mut reload = Reload {
-        origin,
-        bound,
-        files: assembly.files.clone(),
-        descriptors,
-        config,
-        services,
-        snapshot,
-        front,
-        tls,
-        log,
-    };
+    let mut reload = Reload { origin, bound, files, descriptors, config, services, snapshot, front, tls, log };
     if changed_meanwhile {
         reload.run(&mut watcher).await;
     }
