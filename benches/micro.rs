@@ -29,6 +29,7 @@ use portcullis::policy::repeat::RepeatRules;
 use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
 use portcullis::policy::throttle::ThrottleKey;
+use portcullis::policy::virtualdomains::VirtualDomains;
 use portcullis::smtp::address::Address;
 use portcullis::smtp::address::ReversePath;
 use portcullis::smtp::address::parse_address;
@@ -196,7 +197,10 @@ fn messages(criterion: &mut Criterion) {
         for (what, key) in [("hops and id", None), ("fingerprints too", Some(seed.fingerprint_key()))] {
             group.bench_function(format!("{name}, {what}"), |bencher| {
                 bencher.iter(|| {
-                    let mut reader = MessageReader::new(Hops::new("mx.example.org", [&recipient].into_iter()), key);
+                    let mut reader = MessageReader::new(
+                        Hops::new("mx.example.org", &VirtualDomains::default(), [&recipient].into_iter()),
+                        key,
+                    );
                     text.as_bytes().chunks(READ).for_each(|piece| reader.feed(black_box(piece)));
                     reader.finish()
                 });

@@ -62,11 +62,12 @@ fn whom_a_throttle_has_blocked_begins_anew_when_it_is_unblocked() {
 }
 
 #[test]
-fn a_client_is_blocked_at_the_greeting() {
+fn a_client_is_blocked_at_mail() {
     let site = Site::new("", "");
     let proxy = Proxy::start(&site);
     assert_eq!(site.run(&["block", "127.0.0.0/8", "--for", "10m"]).code, 0);
-    assert_eq!(proxy.client().reply(), "554 Client 127.0.0.1 is blocked");
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "554 5.7.1 Client 127.0.0.1 is blocked"), ("QUIT", "221")]);
     let status = site.run(&["status", "--json"]).out;
     assert!(status.contains("\"blocks\":1") && status.contains("\"state\":\"ok\""), "{status}");
 }
@@ -343,7 +344,10 @@ fn explain_asks_the_running_proxy() {
     assert_eq!(blocked.code, 1, "a reject outranks a throttle");
     assert!(blocked.out.contains("rule     block:@b.example"), "{}", blocked.out);
     assert_eq!(site.run(&["block", "127.0.0.1"]).code, 0);
-    assert!(ask("a@else.example").out.contains("554 Client 127.0.0.1 is blocked"));
+    let blocked = ask("a@else.example").out;
+    assert!(blocked.contains("accept     connect from 127.0.0.1"), "{blocked}");
+    assert!(blocked.contains("reply    554 5.7.1 Client 127.0.0.1 is blocked"), "{blocked}");
+    assert!(blocked.contains("rule     block:127.0.0.1/32"), "{blocked}");
     assert_eq!(ask("no address").code, 64);
 }
 
@@ -371,6 +375,38 @@ fn metrics_tell_of_throttles_and_answers() {
     }
     let page = whole(&address, "GET / HTTP/1.1\nHost: localhost\n\n");
     assert!(page.contains("<td>&lt;joe@b.example&gt;<td>1<td>"), "{page}");
+}
+
+/// A harvester's session is a few lines of the log, and all of it is counted: by the metrics, and by who reads the log.
+#[test]
+fn refusals_are_folded_in_the_log_and_counted_in_full() {
+    let site = Site::new("", "");
+    site.write("control/rcpthosts", "example.org\n");
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
+    let proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("FROB", "500 5.5.1"), ("RCPT TO:<a b>", "501 5.1.3")]);
+    (0..300).for_each(|user| client.dialog(&[(&format!("RCPT TO:<u{user}@else.example>"), "553")]));
+    client.dialog(&[("FROB", "500 5.5.1"), ("QUIT", "221")]);
+    client.rest();
+    let metrics = whole(&address, "GET /metrics HTTP/1.1\nHost: localhost\n\n");
+    for line in [
+        "portcullis_recipients_refused_total{reason=\"not_local\"} 300",
+        "portcullis_commands_refused_total{reason=\"protocol\"} 3",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line}: {metrics}");
+    }
+    let log = proxy.stop();
+    let of_session = log.iter().filter(|line| line.contains(" session=")).count();
+    assert_eq!(of_session, 22, "{log:#?}");
+    assert!(log.iter().any(|line| line.contains("words=\"RCPT TO:<a b>\"")), "{log:#?}");
+    let folded = "folded=\"282 rcpt not_local, 1 command protocol\"";
+    assert!(log.iter().any(|line| line.starts_with("folded session=") && line.contains(folded)), "{log:#?}");
+    site.write("the.log", &log.join("\n"));
+    let read = site.run(&["log", "the.log"]).out;
+    assert!(read.contains("300 recipients refused (not_local 300)\n3 commands refused (protocol 3)\n"), "{read}");
 }
 
 fn whole(address: &str, request: &str) -> String {

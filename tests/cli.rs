@@ -169,7 +169,7 @@ fn explain_says_who_decides() {
 }
 
 /// What it is, the arguments, the exit code, what is told.
-const EXPLAINED: [(&str, &[&str], i32, &[&str]); 9] = [
+const EXPLAINED: [(&str, &[&str], i32, &[&str]); 11] = [
     (
         "accepted",
         &["--sender", "a@b.example", "--recipient", "r@example.org"],
@@ -199,13 +199,30 @@ const EXPLAINED: [(&str, &[&str], i32, &[&str]); 9] = [
         "denied",
         &["--sender", "a@b.example", "--client", "192.0.2.66"],
         1,
-        &["554 Client", "blocked_client", "tcp.smtp:1"],
+        &[
+            "accept     connect from 192.0.2.66",
+            "reply    554 5.7.1 Client 192.0.2.66 is blocked; questions: ask@example.org [session]",
+            "blocked_client",
+            "tcp.smtp:1",
+        ],
     ),
     (
         "may relay",
         &["--sender", "a@b.example", "--recipient", "r@else.example", "--client", "10.1.2.3"],
         0,
         &["tcp.smtp:2", "accept     RCPT TO:<r@else.example>"],
+    ),
+    (
+        "no domains, and dots",
+        &["--sender", "root", "--recipient", "a..b"],
+        0,
+        &["accept     MAIL FROM:<root>", "accept     RCPT TO:<a..b>"],
+    ),
+    (
+        "a route",
+        &["--sender", "a@b.example", "--recipient", "r%else.example@example.org"],
+        1,
+        &["553 5.7.1", "not_local", "recipients.routing"],
     ),
     ("the null sender", &["--sender", "<>", "--recipient", "r@example.org"], 0, &["MAIL FROM:<>"]),
     (
@@ -217,7 +234,7 @@ const EXPLAINED: [(&str, &[&str], i32, &[&str]); 9] = [
 ];
 
 /// Client, sender, recipients, SIZE.
-const CASES: [(&str, &str, &[&str], Option<u64>); 32] = [
+const CASES: [(&str, &str, &[&str], Option<u64>); 37] = [
     ("192.0.2.1", "a@b.example", &["r@example.org"], None),
     ("192.0.2.1", "a@b.example", &["r@example.org"], Some(10_000)),
     ("192.0.2.1", "a@b.example", &["r@example.org"], Some(10_001)),
@@ -233,6 +250,11 @@ const CASES: [(&str, &str, &[&str], Option<u64>); 32] = [
     ("192.0.2.1", "news@silly.example", &["r@example.org"], Some(99_999)),
     ("192.0.2.1", "anybody@host.example", &["r@example.org"], None),
     ("192.0.2.1", "anybody@sub.host.example", &["r@example.org"], None),
+    ("192.0.2.1", "try..this.@d.example", &["a..b@example.org", "b.@example.org", ".c@else.example"], None),
+    ("192.0.2.1", "<root>", &["<joe>"], None),
+    ("192.0.2.1", "a@cabinet-.example", &["a%else.example@example.org", "else.example!a@example.org"], None),
+    ("192.0.2.1", "a@b.example", &["<\"a@else.example\"@example.org>", "<a%else.example>"], None),
+    ("10.9.9.9", "a@b.example", &["a%else.example@example.org", "else.example!a"], None),
     ("192.0.2.1", "a@b.example", &["r@else.example"], None),
     ("192.0.2.1", "a@b.example", &["r@EXAMPLE.org"], None),
     ("192.0.2.1", "a@b.example", &["r@sub.example.org"], None),
@@ -304,7 +326,7 @@ fn served(proxy: &Proxy, case: (&str, &str, &[&str], Option<u64>)) -> Vec<(Strin
         let shown = sender.replace("@relay.example:", "").replace(".>", ">");
         steps.push((format!("MAIL FROM:{shown}{size}"), reply));
         for recipient in recipients.iter().filter(|_| !refused) {
-            let command = format!("RCPT TO:<{recipient}>");
+            let command = format!("RCPT TO:<{}>", recipient.trim_matches(['<', '>']));
             let reply = session.say(&command);
             steps.push((command, reply));
         }
@@ -315,7 +337,8 @@ fn served(proxy: &Proxy, case: (&str, &str, &[&str], Option<u64>)) -> Vec<(Strin
 
 fn table_site() -> Site {
     let rest = "[size]\nlimit = \"10000\"\n[[size.recipients]]\nmatch = [\"fred@example.org\"]\nlimit = \"5000\"";
-    let site = Site::new("max_recipients = 3\nproxy_protocol_from = [\"127.0.0.0/8\"]", rest);
+    let site =
+        Site::new("max_recipients = 3\ncontact = \"ask@example.org\"\nproxy_protocol_from = [\"127.0.0.0/8\"]", rest);
     site.write("control/badmailfrom", "# spam\nnews@silly.example\n@host.example\n");
     site.write("control/badrcptto", "trap@example.org\n");
     site.write("control/rcpthosts", "example.org\n.example.net\n");

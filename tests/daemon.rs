@@ -185,11 +185,13 @@ fn no_client_forges_a_line() {
         let header = "Message-ID: <x\x1b[31m\" verdict=reject code=999\u{202e}\x07@h>\r\n\tmail session=forged";
         client.mail("\"a verdict=reject\\\" code=999 \\\\\"@b.example", header);
         client.mail("plain@b.example", "Message-ID: <one\rmail session=forged verdict=reject@h>");
-        client.dialog(&[("MAIL FROM:<a\x0bmail@b.example>", "5"), ("QUIT", "221")]);
+        client.dialog(&[("MAIL FROM:<a\x0bmail@b.example>", "5"), ("FROB\x1b[31m\" verdict=accept\u{202e}\\", "500")]);
+        client.dialog(&[("RCPT TO:<\" code=999 verdict=accept mail session=forged\">", "5"), ("QUIT", "221")]);
         drop(client);
         let log = proxy.stop();
-        let mails: Vec<&String> = log.iter().filter(|line| line.contains("b.example")).collect();
-        assert_eq!(mails.len(), 2, "{format}: {log:#?}");
+        let (commands, others): (Vec<_>, Vec<_>) = log.iter().partition(|line| line.contains("words"));
+        let mails: Vec<&String> = others.into_iter().filter(|line| line.contains("b.example")).collect();
+        assert_eq!((mails.len(), commands.len()), (2, 3), "{format}: {log:#?}");
         for line in &log {
             assert!(!line.contains(|it: char| it.is_control() || it == '\u{202e}'), "{format}: {line:?}");
         }
@@ -198,13 +200,15 @@ fn no_client_forges_a_line() {
             "json" => {
                 for line in &log {
                     let value: serde_json::Value = serde_json::from_str(line).unwrap();
-                    assert!(value["verdict"].is_null() || value["verdict"] == "accept", "{line}");
+                    let verdict = if value["message"] == "command" { "reject" } else { "accept" };
+                    assert!(value["verdict"].is_null() || value["verdict"] == verdict, "{line}");
                 }
             }
-            "logfmt" => mails.iter().for_each(|line| {
+            "logfmt" => mails.iter().chain(&commands).for_each(|line| {
                 let words = words(line);
                 let verdicts: Vec<&String> = words.iter().filter(|word| word.starts_with("verdict=")).collect();
-                assert_eq!(verdicts, ["verdict=accept"], "{line}");
+                let verdict = if line.starts_with("command ") { "verdict=reject" } else { "verdict=accept" };
+                assert_eq!(verdicts, [verdict], "{line}");
                 assert_eq!(words.iter().filter(|word| word.starts_with("code=")).count(), 1, "{line}");
             }),
             _ => {}

@@ -4,10 +4,14 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 use support::dialog::Dialog;
 use support::dialog::Player;
 
@@ -53,6 +57,70 @@ fn single_octets_make_no_difference() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Proof before refusal: no 4xx or 5xx of ours without a line that has its code, and none of them called accepted.
+#[test]
+fn every_refusal_leaves_a_line() {
+    let mut checked = 0;
+    for (path, text) in dialogs() {
+        let mut codes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        // A client that has reset hears nothing.
+        let heard = text.lines().position(|line| line == "R").unwrap_or(usize::MAX);
+        for (_, line) in text.lines().enumerate().filter(|(at, line)| *at < heard || !line.starts_with("c ")) {
+            if let Some(reply) = line.strip_prefix("c ").filter(|reply| reply.ends_with(" [S]")) {
+                codes.entry(&reply[..3]).or_default().0 += 1;
+            } else if let Some(code) = line.strip_prefix("r ").and_then(|record| word(record, "code")) {
+                codes.entry(code).or_default().1 += 1;
+            }
+        }
+        for (code, (replies, records)) in codes {
+            checked += replies;
+            assert!(replies <= records, "{}: {replies} times {code}, {records} lines", path.display());
+        }
+        for line in text.lines().filter(|line| line.starts_with("r ") && line.contains("verdict=accept")) {
+            let mail = line.starts_with("r mail ") && word(line, "code").is_some_and(|code| code < "300");
+            assert!(mail, "{}: {line}", path.display());
+        }
+    }
+    assert!(checked > 300, "{checked}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Twenty lines and two more, and what is not written is told by number.
+    #[test]
+    fn refusals_of_a_session_are_folded(refused in vec(select(REFUSED), 1..90)) {
+        let begin = "= max_errors 100\n= rcpthosts example.org\nC EHLO c.example\nC MAIL FROM:<a@b.example>\n\
+                     B 220 b\nB 250 b\nB 250 ok\n";
+        let commands: String = refused.iter().map(|command| format!("C {command}\n")).collect();
+        let dialog = Dialog::parse(&format!("{begin}{commands}C QUIT\n"));
+        let transcript = Player::new(&dialog, usize::MAX).play(&dialog);
+        let records: Vec<&str> = transcript.iter().filter_map(|line| line.strip_prefix("r ")).collect();
+        let written = records.iter().filter(|record| !record.ends_with(" counted_only=yes")).count();
+        prop_assert!(written <= 22, "{written}");
+        let refusal = |record: &&&str| record.starts_with("rcpt ") || record.starts_with("command ");
+        prop_assert_eq!(records.iter().filter(refusal).count(), refused.len(), "each has its record");
+        let folded = records.iter().find_map(|record| record.split_once(" folded=")).map_or("", |(_, folded)| folded);
+        let mut sums: BTreeMap<&str, usize> = BTreeMap::new();
+        for (count, of) in folded.split(", ").filter_map(|part| part.split_once(' ')) {
+            *sums.entry(of).or_default() += count.parse::<usize>().unwrap();
+        }
+        let left_out = refused.iter().skip(20);
+        let rcpt = left_out.clone().filter(|command| command.ends_with("@else.example>")).count();
+        prop_assert_eq!(sums.get("rcpt not_local").copied().unwrap_or(0), rcpt);
+        prop_assert_eq!(sums.get("command protocol").copied().unwrap_or(0), left_out.count() - rcpt);
+        prop_assert_eq!(sums.len(), folded.split(", ").filter(|part| !part.is_empty()).count());
+    }
+}
+
+/// In a transaction, each refused in another way.
+const REFUSED: &[&str] =
+    &["RCPT TO:<x@else.example>", "FROB", "RCPT TO:<a b>", "MAIL FROM:<c@b.example>", "DATA", "AUTH PLAIN AGEAYg=="];
+
+fn word<'a>(record: &'a str, key: &str) -> Option<&'a str> {
+    record.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
 fn dialogs() -> Vec<(PathBuf, String)> {

@@ -97,7 +97,7 @@ fn every_metric() {
     let mut client = proxy.client().hello();
     client.mail("a@b.example", "Subject: x");
     client.dialog(&[("MAIL FROM:<a@b.example>", "450"), ("MAIL FROM:<c@b.example>", "250")]);
-    client.dialog(&[("RCPT TO:<x@elsewhere.example>", "553"), ("QUIT", "221")]);
+    client.dialog(&[("RCPT TO:<x@elsewhere.example>", "553"), ("FROB", "500"), ("QUIT", "221")]);
     client.rest();
     let metrics = get(&site, "/metrics");
     let mut families: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();

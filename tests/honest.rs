@@ -139,11 +139,7 @@ impl World {
         match habit {
             Habit::Report => self.deliver(&letter),
             Habit::Alarm | Habit::AlarmOf1970 => {
-                let from = letter.text.find("Date: ").unwrap();
-                let behind = from + letter.text[from..].find("\r\n").unwrap() + 2;
-                let date = if matches!(habit, Habit::Alarm) { "" } else { "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n" };
-                let text = format!("Message-ID: <alarm@{actor}>\r\n{date}{}", &letter.text[behind..]);
-                letter = Letter { text, ..letter };
+                letter = alarm(letter, matches!(habit, Habit::AlarmOf1970));
                 self.deliver(&letter);
             }
             Habit::Again => {
@@ -156,19 +152,7 @@ impl World {
                 self.last[actor] = Some((letter, times + 1));
                 return;
             }
-            Habit::Forwarded => {
-                for alias in 0..5 {
-                    let text = format!("Received: by alias{alias}.example; now\r\n{}", letter.text);
-                    self.deliver(&Letter { text, ..letter.clone() });
-                }
-                return;
-            }
-            Habit::OneByOne => {
-                for recipient in [JOE, SUE, BOB] {
-                    self.deliver(&Letter { recipients: vec![recipient.into()], ..letter.clone() });
-                }
-                return;
-            }
+            Habit::Forwarded | Habit::OneByOne => return self.deliver_several(&letter, habit),
             Habit::AtOnce => {
                 letter.recipients = [JOE, SUE, BOB].map(str::to_owned).into();
                 self.deliver(&letter);
@@ -192,6 +176,20 @@ impl World {
             }
         }
         self.last[actor] = Some((letter, 1));
+    }
+
+    /// What is several messages, or one in several transactions.
+    fn deliver_several(&mut self, letter: &Letter, habit: Habit) {
+        if matches!(habit, Habit::Forwarded) {
+            for alias in 0..5 {
+                let text = format!("Received: by alias{alias}.example; now\r\n{}", letter.text);
+                self.deliver(&Letter { text, ..letter.clone() });
+            }
+        } else {
+            for recipient in [JOE, SUE, BOB] {
+                self.deliver(&Letter { recipients: vec![recipient.into()], ..letter.clone() });
+            }
+        }
     }
 
     /// From another network; what comes of it is none of the honest.
@@ -226,6 +224,15 @@ impl World {
             assert_eq!(delivered, *sent, "{}", &copy.0[..copy.0.len().min(200)]);
         }
     }
+}
+
+/// Always the same octets: without a Date, or with that of a clock that stands.
+fn alarm(letter: Letter, of_1970: bool) -> Letter {
+    let from = letter.text.find("Date: ").unwrap();
+    let behind = from + letter.text[from..].find("\r\n").unwrap() + 2;
+    let date = if of_1970 { "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n" } else { "" };
+    let text = format!("Message-ID: <alarm@{}>\r\n{date}{}", letter.sender, &letter.text[behind..]);
+    Letter { text, ..letter }
 }
 
 fn habit() -> impl Strategy<Value = Habit> {

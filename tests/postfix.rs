@@ -114,6 +114,31 @@ fn believes(postfix: &Postfix, identity: &str) {
     assert!(!log.contains("client=localhost[127.0.0.1]"), "it saw us: {log}");
 }
 
+/// A Postfix that we block gives the mail back at once, with our words, instead of coming back for days.
+#[test]
+fn one_that_is_blocked_gives_up_at_once() {
+    let house = House::new();
+    house.write("tcp.smtp", "127.:deny\n");
+    let lines = Lines { qmail: "tcprules = \"tcp.smtp\"", server: "contact = \"ask@example.org\"", ..Lines::default() };
+    let proxy = house.spawn(lines);
+    let host = proxy.address;
+    let to_us = format!("default_transport = smtp:[{}]:{}\nmyhostname = relay.example.net\n", host.ip(), host.port());
+    let postfix = Postfix::start(&to_us);
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), postfix.address);
+    expect("250", &client.deliver("a@b.example", "joe@else.example", LETTER));
+    until("Postfix has given up", || postfix.log().contains("to=<joe@else.example>"));
+    let log = postfix.log();
+    let line = log.lines().find(|line| line.contains("to=<joe@else.example>")).unwrap();
+    assert!(line.contains("dsn=5.7.1") && line.contains("status=bounced"), "{line}");
+    assert!(line.contains("554 5.7.1 Client 127.0.0.1 is blocked; questions: ask@example.org"), "{line}");
+    let line = proxy.line("reason=blocked_client");
+    assert!(
+        line.contains("mail session=") && line.contains("rule=") && line.contains("sender=<a@b.example>"),
+        "{line}"
+    );
+    assert!(house.sessions().is_empty(), "no backend heard of it");
+}
+
 /// The second client is served by the session that the first has left, also under TLS, and told apart by our own Received
 /// line. (With XCLIENT it could not be: Postfix takes that once a session.)
 #[test]
@@ -259,6 +284,7 @@ const SERVICES: &str = "\
 ADDRESS inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
+smtp unix - - n - - smtp
 rewrite unix - - n - - trivial-rewrite
 tlsmgr unix - - n 1000? 1 tlsmgr
 bounce unix - - n - 0 bounce

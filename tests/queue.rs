@@ -21,13 +21,13 @@ use std::time::SystemTime;
 
 use portcullis::ops::queue::folder::Quarantine;
 use portcullis::ops::queue::take::Take;
+use portcullis::policy::virtualdomains::VirtualDomains;
 use portcullis::qmail::queue::filter::Filter;
 use portcullis::qmail::queue::filter::Words;
 use portcullis::qmail::queue::layout::Queue;
 use portcullis::qmail::queue::list;
 use portcullis::qmail::queue::read::Want;
 use portcullis::qmail::queue::scan;
-use portcullis::qmail::queue::virtualdomains::VirtualDomains;
 use proxy::Outcome;
 use proxy::Site;
 use queue::GOOD;

@@ -71,16 +71,16 @@ fn rules_of_clients() {
     client.dialog(&[("MAIL FROM:<a@b.example>", "250"), (relay, "250"), ("RSET", "250")]);
     site.write("tcp.smtp", "127.:deny\n:allow\n");
     proxy.wait_for("rules=2");
-    let denied = proxy.client().reply();
-    assert_eq!(denied, "554 Client 127.0.0.1 is blocked");
-    client.dialog(&[("MAIL FROM:<a@b.example>", ""), (relay, "5")]);
+    let denied = [("MAIL FROM:<a@b.example>", "554 5.7.1 Client 127.0.0.1 is blocked"), (relay, "503")];
+    proxy.client().hello().dialog(&denied);
+    client.dialog(&denied);
     // A file that the configuration names must be there: the last good rules stay.
     fs::remove_file(site.path("tcp.smtp")).unwrap();
     assert!(proxy.wait_for("reload level=error fault").contains("tcp.smtp"));
-    assert_eq!(proxy.client().reply(), "554 Client 127.0.0.1 is blocked");
+    proxy.client().hello().dialog(&denied);
     site.write("tcp.smtp", ":allow\n");
     proxy.wait_for("rules=1");
-    proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "250")]);
 }
 
 #[test]
@@ -105,12 +105,13 @@ fn limits_of_the_configuration_hold_from_the_next_mail_on() {
     let text = |limit: &str, server: &str| {
         proxy::configuration(server, "maildir = \"mail\"", &format!("[size]\nlimit = \"{limit}\""))
     };
-    site.rename_over("portcullis.toml", &text("100", "max_recipients = 1"));
+    site.rename_over("portcullis.toml", &text("100", "max_recipients = 1\ncontact = \"ask@example.org\""));
     proxy.wait_for("reloaded");
     // What runs goes on with what it began with.
     let body = "x".repeat(500);
     client.dialog(&[("RCPT TO:<s@example.org>", "250"), ("DATA", "354"), (&format!("{body}\r\n."), "250")]);
-    client.dialog(&[("MAIL FROM:<a@b.example> SIZE=900", "552"), ("MAIL FROM:<a@b.example>", "250")]);
+    let oversize = "552 5.3.4 Message of 900 octets exceeds the limit of 100; questions: ask@example.org";
+    client.dialog(&[("MAIL FROM:<a@b.example> SIZE=900", oversize), ("MAIL FROM:<a@b.example>", "250")]);
     client.dialog(&[("RCPT TO:<r@example.org>", "250"), ("RCPT TO:<s@example.org>", "452 4.5.3"), ("DATA", "354")]);
     client.dialog(&[(&format!("{body}\r\n."), "552")]);
     site.write("portcullis.toml", &text("1000", ""));

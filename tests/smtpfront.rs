@@ -53,6 +53,45 @@ fn a_mail_comes_through_with_the_clients_true_address() {
 }
 
 #[test]
+fn addresses_come_through_as_people_have_them() {
+    let house = House::new();
+    house.write("tcp.smtp", ":allow\n");
+    let proxy = house.spawn(Lines::default());
+    let mut client = Client::new(proxy.address);
+    expect("250", &client.command("EHLO Bob's PC"));
+    let pairs = [
+        ("<Try..this..0511@docomo.example>", "<a..b@example.org>"),
+        ("<foo.@x.example>", "<.c@example.org>"),
+        ("<a@cabinet-.example>", "<b.@Example.org>"),
+        ("raid@nas.example SIZE=50", " fred@example.org"),
+        (" raid@nas.example", "joe..@example.org"),
+    ];
+    for (sender, recipient) in pairs {
+        expect("250", &client.command(&format!("MAIL FROM:{sender}")));
+        expect("250", &client.command(&format!("RCPT TO:{recipient}")));
+        expect("354", &client.command("DATA"));
+        client.send(LETTER);
+        expect("250 2.6.0 Accepted message", &client.command("."));
+    }
+    let mut envelopes: Vec<_> = house.queued().into_iter().map(|queued| queued.envelope).collect();
+    envelopes.sort();
+    let bare = |path: &str| path.trim().split(' ').next().unwrap().trim_matches(['<', '>']).to_owned();
+    let mut expected: Vec<_> = pairs.iter().map(|(from, to)| format!("F{} T{}", bare(from), bare(to))).collect();
+    expected.sort();
+    assert_eq!(envelopes, expected);
+    assert!(house.queued()[0].message.contains("Received: from Bob's ("), "{}", house.queued()[0].message);
+    // Without a domain the backend says; mailfront wants one.
+    expect("554 5.1.2", &client.command("MAIL FROM:<root>"));
+    let refusal = proxy.line(" sender=<root> ");
+    assert!(refusal.contains(" reason=backend_rejected "), "{refusal}");
+    expect("250", &client.command("MAIL FROM:<a@b.example>"));
+    expect("554 5.1.2", &client.command("RCPT TO:<joe>"));
+    expect("553 5.7.1", &client.command("RCPT TO:<a%elsewhere.example@example.org>"));
+    expect("221", &client.command("QUIT"));
+    proxy.until_childless();
+}
+
+#[test]
 fn the_child_has_the_environment_that_tcpserver_gives() {
     let house = House::new();
     house.write("tcp.smtp", "127.0.0.7:allow,DATABYTES=\"1000\",RELAYCLIENT=\"\"\n:allow\n");
@@ -104,8 +143,9 @@ fn tcprules_deny_and_let_relay_as_text_and_cdb() {
         house.write("tcp.smtp", "127.0.0.66:deny\n127.0.0.7:allow,RELAYCLIENT=\"\"\n:allow\n");
         house.tcprules("tcp.smtp");
         let proxy = house.spawn(Lines { qmail: &format!("tcprules = {file:?}"), ..Lines::default() });
-        let mut denied = Client::silent(Ipv4Addr::new(127, 0, 0, 66), proxy.address);
-        expect("554 ", &denied.reply());
+        let mut denied = Client::from(Ipv4Addr::new(127, 0, 0, 66), proxy.address);
+        expect("554 5.7.1 Client 127.0.0.66 is blocked", &denied.command("MAIL FROM:<a@example.net>"));
+        expect("221", &denied.command("QUIT"));
         assert!(house.sessions().is_empty(), "{file}");
         let mut stranger = Client::new(proxy.address);
         expect("250", &stranger.command("MAIL FROM:<a@example.net>"));
@@ -535,8 +575,9 @@ fn swaks_sees_the_three_answers() {
     let big = house.path("big");
     fs::write(&big, format!("{}\n", "x".repeat(99)).repeat(200)).unwrap();
     let (server, body) = (proxy.address.to_string(), format!("@{}", big.display()));
-    let table: [(&str, &[&str], &str); 3] = [
+    let table: [(&str, &[&str], &str); 4] = [
         ("a mail", &["--from", "a@example.net"], "250 2.6.0 Accepted message"),
+        ("a telephone's", &["--from", "try..this.@docomo.example"], "250 2.6.0 Accepted message"),
         ("a blocked sender", &["--from", "newsletter@sillyplace.com"], "554 5.7.1"),
         ("too large", &["--from", "a@example.net", "--body", &body], "552 5.3.4"),
     ];
@@ -550,7 +591,7 @@ fn swaks_sees_the_three_answers() {
         assert!(transcript.contains(reply), "{what}:\n{transcript}");
         assert_eq!(output.status.success(), reply.starts_with("250"), "{what}:\n{transcript}");
     }
-    assert_eq!(house.queue_starts(), 1);
+    assert_eq!(house.queue_starts(), 2);
 }
 
 const LETTER: &str = "Subject: greetings\r\nMessage-ID: <1@client.example.net>\r\n\r\nHello Fred\r\n";

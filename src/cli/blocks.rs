@@ -16,6 +16,7 @@ use crate::ops::admin::client;
 use crate::ops::admin::client::Wish;
 use crate::ops::assemble::Assembly;
 use crate::policy::block::BlockKey;
+use crate::policy::list::fold;
 use crate::qmail::readable::shown;
 
 /// Refuse a sender, a domain or a client for a time
@@ -140,7 +141,7 @@ impl Unblock {
 
     /// A list refuses it all the same; only `--file` changes one.
     fn tell_of_lists(&self, assembly: &Assembly) {
-        let folded = self.key.trim_matches(['<', '>']).to_ascii_lowercase();
+        let folded = String::from_utf8_lossy(&fold(self.key.trim_matches(['<', '>']))).into_owned();
         let senders = &assembly.snapshot.policy.senders;
         if let Some(place) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
             eprintln!("{place} refuses {folded} still: portcullis unblock {folded} --file takes it out of badmailfrom");

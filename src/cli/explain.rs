@@ -109,7 +109,7 @@ impl Explain {
                 "command": command,
                 "verdict": ruling.verdict.as_str(),
                 "code": ruling.reply.code,
-                "reply": ruling.reply.line("session"),
+                "reply": ruling.reply.line(&explanation.signature),
                 "reason": ruling.reason.as_str(),
                 "rule": ruling.rule.as_deref(),
             }),
@@ -148,7 +148,7 @@ fn print_table(explanation: &Explanation, unasked: Option<&str>) {
     for Step { command, ruling } in &explanation.steps {
         print(&format!("{:<10} {command}", ruling.as_ref().map_or(Verdict::Accept, |ruling| ruling.verdict).as_str()));
         if let Some(ruling) = ruling {
-            print(&format!("  reply    {}", ruling.reply.line("session")));
+            print(&format!("  reply    {}", ruling.reply.line(&explanation.signature)));
             print(&format!("  reason   {}", ruling.reason));
             print(&format!("  rule     {}", ruling.rule.as_deref().unwrap_or("none")));
         }

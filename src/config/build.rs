@@ -75,7 +75,8 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         },
         qmail,
         senders: lists(&file.senders, folder),
-        recipients: lists(&file.recipients, folder),
+        recipients: lists(&file.recipients.lists, folder),
+        routing: file.recipients.routing,
         size: Size { limit: file.size.limit, caps: file.size.caps.clone() },
         tls: tls(file, folder),
         user: file.server.user.as_ref().map(|user| user.value.clone()),
@@ -139,6 +140,7 @@ fn session(file: &File) -> session::settings::Settings {
     session::settings::Settings {
         hostname: String::new(),
         banner: String::new(),
+        contact: server.contact.as_str().into(),
         max_recipients: server.max_recipients,
         max_errors: server.max_errors,
         auth: server.auth,

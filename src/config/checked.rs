@@ -48,6 +48,8 @@ pub struct Config {
     pub senders: Lists,
     /// `[recipients]`
     pub recipients: Lists,
+    /// `recipients.routing`
+    pub routing: bool,
     /// `[size]`
     pub size: Size,
     /// `[tls]`; without a certificate there is none.

@@ -17,6 +17,7 @@ use crate::config::sections::backend::Backend;
 use crate::config::sections::backend::target_of_url;
 use crate::config::sections::later;
 use crate::config::sections::lists::Lists;
+use crate::config::sections::lists::Recipients;
 use crate::config::sections::lists::Size;
 use crate::config::sections::log;
 use crate::config::sections::message::Message;
@@ -37,7 +38,7 @@ pub(crate) struct File {
     pub(crate) backend: Backend,
     pub(crate) qmail: Qmail,
     pub(crate) senders: Lists,
-    pub(crate) recipients: Lists,
+    pub(crate) recipients: Recipients,
     pub(crate) size: Size,
     pub(crate) message: Message,
     /// `None`: not written, which leaves the shipped ones.
@@ -78,7 +79,7 @@ impl File {
             backend: file.table("backend", Backend::read),
             qmail: file.table("qmail", Qmail::read),
             senders: file.table("senders", Lists::read),
-            recipients: file.table("recipients", Lists::read),
+            recipients: file.table("recipients", Recipients::read),
             size: file.table("size", Size::read),
             message: file.table("message", Message::read),
             throttles: file.tables("throttle", throttle::read).map(|all| all.into_iter().flatten().collect()),

@@ -137,7 +137,7 @@ fn the_default_file_names_every_key_of_this_version() {
 fn server_keys_take_effect() {
     let config = complete(
         "[server]\nlisten = [\"192.0.2.1:25\", \"[::1]:25\"]\nlisten_tls = [\"127.0.0.1:465\"]\n\
-         hostname = \"mx.example.org\"\nworkers = 3\nmax_connections = 7\nmax_connections_per_client = 6\nmax_recipients = 5\n\
+         hostname = \"mx.example.org\"\ncontact = \"ask@example.org\"\nworkers = 3\nmax_connections = 7\nmax_connections_per_client = 6\nmax_recipients = 5\n\
          max_errors = 4\ngreet_delay = \"3s\"\nauth = \"always\"\nuser = \"mail\"\ngroup = \"nogroup\"\n\
          timeout = { greeting = \"1s\", command = \"2s\", data = \"3s\", session = \"4s\" }\nmin_rate = \"1kB/m\"\n\
          drain = \"9s\"\nproxy_protocol_from = [\"192.0.2.0/24\", \"::1\"]\n[backend]\nmaildir = \"m\"\n\
@@ -152,6 +152,7 @@ fn server_keys_take_effect() {
     assert_eq!((front.greet_delay, front.handshake), (Duration::from_secs(3), Duration::from_secs(1)));
     assert_eq!((front.drain, front.proxy_protocol_from.len()), (Duration::from_secs(9), 2));
     assert_eq!((session.hostname.as_str(), session.banner.as_str()), ("mx.example.org", "mx.example.org ESMTP"));
+    assert_eq!(&*session.contact, "ask@example.org");
     assert_eq!((session.max_recipients, session.max_errors, session.auth), (5, 4, Auth::Always));
     let timeout = session.timeout;
     let seconds = [timeout.greeting, timeout.command, timeout.data, timeout.session].map(|it| it.as_secs());
@@ -178,7 +179,7 @@ fn message_and_list_keys_take_effect() {
         "[backend]\nspawn = [\"./run\", \"-x\"]\nenv = { A = \"1\", B = \"\" }\nmax = 3\n\
          timeout = { connect = \"1s\", reply = \"2s\" }\n\
          [qmail]\ncontrol = \"../qmail/control\"\ntcprules = \"tcp.smtp\"\n\
-         [senders]\nblocked = [\"s\"]\ndialect = \"extended\"\n[recipients]\nblocked = [\"r\", \"/r2\"]\n\
+         [senders]\nblocked = [\"s\"]\ndialect = \"extended\"\n[recipients]\nblocked = [\"r\", \"/r2\"]\nrouting = true\n\
          [size]\nlimit = 1000\n[[size.recipients]]\nmatch = [\"Fred@Example.org\"]\nlimit = \"1kB\"\n\
          [message]\nhold = false\nhold_memory = 5\nhold_total = \"6B\"\nspool = \"spool\"\nmin_free = \"1KiB\"\n\
          bare_newline = \"reject\"\nbare_newline_exempt = [\"relayclient\"]\n[log]\nformat = \"json\"\n",
@@ -195,7 +196,7 @@ fn message_and_list_keys_take_effect() {
     assert_eq!((config.qmail.tcprules, config.qmail.lookup), (Some("/etc/p/tcp.smtp".into()), Lookup::Off));
     assert_eq!((config.senders.blocked, config.senders.dialect), (vec!["/etc/p/s".into()], Dialect::Extended));
     assert_eq!(config.recipients.blocked, [PathBuf::from("/etc/p/r"), PathBuf::from("/r2")]);
-    assert_eq!(config.recipients.dialect, Dialect::Qmail);
+    assert_eq!((config.recipients.dialect, config.routing), (Dialect::Qmail, true));
     assert_eq!(config.size.limit, Some(1000));
     assert_eq!(config.size.caps, [(vec!["fred@example.org".to_owned()], 1000)]);
     assert_eq!((config.hold.memory, config.hold.total, config.hold.min_free), (5, 6, 1024));

@@ -45,7 +45,12 @@ impl Claims {
             }
             Fact::Took => self.accepted.drain(..).for_each(Claim::took),
             Fact::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
-            Fact::Charge(..) | Fact::Fits(_) | Fact::Learned(..) | Fact::Oversize(_) | Fact::Passed(_) => return 0,
+            Fact::Charge(..)
+            | Fact::Delivered(_)
+            | Fact::Fits(_)
+            | Fact::Learned(..)
+            | Fact::Oversize(_)
+            | Fact::Passed(_) => return 0,
         }
         waiting
     }
@@ -104,6 +109,10 @@ pub fn tell(state: &Rooms, fact: &Fact) {
                 state.oversizes.count(*key, OVERSIZE_MEMORY, now);
             }
         }
+        Fact::Delivered(keys) => {
+            let now = seconds(state.clock.now());
+            keys.iter().for_each(|key| state.note_familiar(*key, now));
+        }
         Fact::Fits(keys) => keys.iter().for_each(|key| state.oversizes.remove(*key, seconds(state.clock.now()))),
         Fact::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, seconds(state.clock.now()))),
         Fact::Accepted | Fact::Learned(..) | Fact::Took | Fact::Unacknowledged => {}
@@ -136,6 +145,7 @@ fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answ
     };
     match result {
         Ok(()) => {}
+        Err(_) if ask.familiar.is_some_and(|key| state.is_familiar(key)) => {}
         Err(_) if throttle.shadow => answer.shadows.push(index),
         Err(_) if answer.refused.is_some() => {}
         Err(wait) if !blocks => {

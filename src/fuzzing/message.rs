@@ -5,6 +5,7 @@ use crate::policy::hops::HopRules;
 use crate::policy::hops::Hops;
 use crate::policy::message::MessageFacts;
 use crate::policy::message::MessageReader;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address;
 
 /// A message as it goes to the backend: the same facts wherever it is cut, a fingerprint that its last octet changes, and
@@ -35,7 +36,8 @@ pub fn message(input: &[u8]) {
 
 fn read(text: &[u8], cut: usize) -> MessageFacts {
     let recipient = address::parse_address(b"joe@example.org").ok();
-    let mut reader = MessageReader::new(Hops::new("mx.example.org", recipient.iter()), Some(&[7; 32]));
+    let mut reader =
+        MessageReader::new(Hops::new("mx.example.org", &VirtualDomains::default(), recipient.iter()), Some(&[7; 32]));
     text.chunks(cut.max(1)).for_each(|piece| reader.feed(piece));
     reader.finish()
 }

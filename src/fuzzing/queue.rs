@@ -1,12 +1,12 @@
 //! What must hold for the files of a queue: envelope records, a message's header, and what stands in quarantine.
 
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipient;
 use crate::qmail::queue::Recipients;
 use crate::qmail::queue::envelope;
 use crate::qmail::queue::header;
 use crate::qmail::queue::saved;
-use crate::qmail::queue::virtualdomains::VirtualDomains;
 use crate::qmail::readable::shown;
 
 /// The same octets as each of these files: records lie inside it, what is shown is safe, and what is kept in quarantine

@@ -2,6 +2,7 @@
 //! held against them. No 2xx for a message without the backend's, exactly one record a transaction, nothing after the
 //! close, nothing but whole commands of ours and canonical text to a backend.
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ pub(super) struct Stage {
     /// Answers that allow to absorb.
     absorbable: usize,
     mails: Mails,
+    refusals: Refusals,
 }
 
 /// What the backend heard and may say.
@@ -79,6 +81,13 @@ struct Mails {
     absorbed: usize,
 }
 
+/// By their code: replies of ours that refuse, and records.
+#[derive(Default)]
+struct Refusals {
+    replies: BTreeMap<u16, usize>,
+    records: BTreeMap<u16, usize>,
+}
+
 impl Stage {
     pub(super) fn new(options: Options) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any start will do")]
@@ -103,6 +112,7 @@ impl Stage {
             dots_accepted: 0,
             absorbable: 0,
             mails: Mails::default(),
+            refusals: Refusals::default(),
         };
         stage.session.start(Admission::Granted, Duration::ZERO, None, now);
         stage.drain();
@@ -157,6 +167,10 @@ impl Stage {
         assert_eq!(recorded, begun, "exactly one record a transaction");
         assert!(accepted <= self.dots_accepted, "acknowledged what the backend did not");
         assert!(absorbed <= self.absorbable, "absorbed what the ledger does not know");
+        for (code, replies) in &self.refusals.replies {
+            let records = self.refusals.records.get(code).unwrap_or(&0);
+            assert!(replies <= records, "{replies} times {code}, and {records} records");
+        }
     }
 
     fn pass(&mut self, seconds: u64) {
@@ -231,11 +245,7 @@ impl Stage {
                 }
             }
             Output::BackendStartTls => unreachable!("no TLS to the backend here"),
-            Output::Client(octets) => {
-                if self.options.stream && octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"354 ")) {
-                    self.backend.begin_body();
-                }
-            }
+            Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::DropBackend { .. } => self.backend = Backend::default(),
             Output::KeepBackend => {
@@ -245,7 +255,10 @@ impl Stage {
             }
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
             Output::OpenBackend { anew, .. } => self.open_backend(anew),
-            Output::Record(record) => self.mails.note(&record),
+            Output::Record(record) => {
+                self.mails.note(&record);
+                self.refusals.note(&record);
+            }
             Output::StartTls => {
                 self.input.clear();
                 let version = (!mem::take(&mut self.handshake_fails)).then_some("TLSv1.3");
@@ -253,6 +266,15 @@ impl Stage {
             }
             Output::Hold(octets) => canonical(&octets),
             Output::HoldDrop | Output::Tell(_) => {}
+        }
+    }
+
+    fn client_hears(&mut self, octets: &[u8]) {
+        if !self.client_ended {
+            self.refusals.hear(octets);
+        }
+        if self.options.stream && octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"354 ")) {
+            self.backend.begin_body();
         }
     }
 
@@ -309,9 +331,28 @@ impl Mails {
         }
         self.recorded += 1;
         if record.code.is_some_and(|code| code < 400) {
-            let absorbed = record.verdict == Verdict::Absorb;
+            let absorbed = record.verdict == Some(Verdict::Absorb);
             self.absorbed += usize::from(absorbed);
             self.accepted += usize::from(!absorbed);
+        }
+    }
+}
+
+impl Refusals {
+    /// The 421 of a close goes to every command that is still waiting, and is one event.
+    fn hear(&mut self, octets: &[u8]) {
+        for line in octets.split(|octet| *octet == b'\n').filter(|line| line.ends_with(b" [fuzz]\r")) {
+            let code = line.get(..3).and_then(|code| str::from_utf8(code).ok()?.parse().ok()).unwrap_or(0);
+            if code != 421 {
+                *self.replies.entry(code).or_default() += 1;
+            }
+        }
+    }
+
+    fn note(&mut self, record: &Record) {
+        record.code.iter().for_each(|code| *self.records.entry(*code).or_default() += 1);
+        if record.verdict == Some(Verdict::Accept) {
+            assert!(record.kind == Kind::Mail && record.code.is_some_and(|code| code < 300), "accepted: {record:?}");
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::policy::list::Dialect;
 use crate::policy::list::ListFault;
 use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
+use crate::policy::throttle::Throttle;
 use crate::qmail::load;
 use crate::qmail::load::Lists;
 use crate::session::Snapshot;
@@ -200,12 +201,14 @@ fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
         senders: lists.senders,
         recipients: lists.recipients,
         local: lists.local,
+        routing: config.routing,
         clients: lists.clients,
         variables: Arc::new(variables),
         size,
-        throttles: config.throttles.clone(),
+        throttles: Throttle::with_shares(config.throttles.clone()),
         repeat: config.repeat,
         hops: config.hops,
+        virtual_domains: lists.virtual_domains,
     };
     Snapshot { policy, settings: config.session.clone() }
 }
@@ -250,7 +253,7 @@ fn pairs(config: &Config) -> Vec<tls::Pair> {
 }
 
 /// All that are read in qmail's control folder.
-const CONTROL_FILES: [&str; 9] = [
+const CONTROL_FILES: [&str; 10] = [
     "badmailfrom",
     "badrcptto",
     "concurrencyincoming",
@@ -260,4 +263,5 @@ const CONTROL_FILES: [&str; 9] = [
     "rcpthosts",
     "smtpgreeting",
     "timeoutsmtpd",
+    "virtualdomains",
 ];

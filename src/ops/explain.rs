@@ -2,22 +2,21 @@
 //! a running proxy knows besides, its blocks and throttles, is `standing`'s to find.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use crate::ops::assemble::Assembly;
 use crate::ops::standing::Found;
 use crate::ops::standing::Standing;
 use crate::policy::Policy;
+use crate::policy::block::Suspect;
 use crate::policy::environment::Environment;
 use crate::policy::size::Bound;
-use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::Signature;
 
 /// A message that has not come.
 #[derive(Clone, Debug)]
@@ -43,6 +42,8 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// Our limit of its size in octets, before the backend has said its own.
     pub limit: Option<Bound>,
+    /// Whom to ask: the end of its replies.
+    pub signature: Signature,
     /// One for each command, up to the one that ends it.
     pub steps: Vec<Step>,
 }
@@ -75,32 +76,38 @@ pub fn explain(assembly: &Assembly, message: &Message, standing: &Standing) -> R
     let (mail, recipients) = message.envelope()?;
     let policy = &assembly.snapshot.policy;
     let environment = policy.client(message.client, message.host.as_deref());
-    let refusal = Policy::denied(&environment, message.client);
     let rule = policy.clients.find(message.client, message.host.as_deref(), None);
     let rule = rule.map(|(key, rule)| format!("{}, key {:?}", rule.place, String::from_utf8_lossy(key)));
     let limit = policy.size.ours(&environment);
-    let blocked_client = || (Reply::greeting_blocked_client(message.client), Reason::BlockedClient);
-    let at_connect = || standing.connect.as_ref()?.ruling(&policy.throttles, blocked_client());
-    let ruling = refusal.or_else(at_connect);
-    let mut steps = vec![Step { command: format!("connect from {}", message.client), ruling }];
+    let suspect = Suspect { client: message.client, sender: None };
+    let at_connect = || standing.connect.as_ref()?.ruling(&policy.throttles, suspect, None);
+    let of_client = Policy::denied(&environment, message.client).or_else(at_connect);
+    // A blocked client is greeted, and hears it at MAIL.
+    let (at_connect, of_client) = match of_client {
+        Some(ruling) if ruling.verdict != Verdict::Reject => (Some(ruling), None),
+        ruling => (None, ruling),
+    };
+    let mut steps = vec![Step { command: format!("connect from {}", message.client), ruling: at_connect }];
     if steps[0].ruling.is_none() {
         let known = standing.mail.as_ref();
-        let blocked = || (Reply::blocked_sender(&mail.sender), Reason::BlockedSender);
-        let found = known.and_then(|found| found.ruling(&policy.throttles, blocked()));
+        let suspect = Suspect { sender: Some(&mail.sender), ..suspect };
+        let found = known.and_then(|found| found.ruling(&policy.throttles, suspect, None));
         // A block outranks the lists, and they a throttle.
         let (first, last) = match known {
             Some(Found::Block { .. }) => (found, None),
             _ => (None, found),
         };
         let of_files = || policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
-        let ruling = first.or_else(of_files).or(last);
+        let ruling = of_client.or(first).or_else(of_files).or(last);
         let passes = ruling.is_none();
         steps.push(Step { command: text(&mail.wire(|_| true)), ruling });
         if passes {
-            steps.extend(recipient_steps(assembly, &environment, mail.size, &recipients, standing));
+            steps.extend(recipient_steps(assembly, &environment, mail.size, &recipients, standing, suspect));
         }
     }
-    Ok(Explanation { rule, limit: limit.announced(), steps })
+    let contact = assembly.snapshot.settings.contact.clone();
+    let signature = Signature { session: "session".into(), contact };
+    Ok(Explanation { rule, limit: limit.announced(), signature, steps })
 }
 
 fn recipient_steps(
@@ -109,18 +116,15 @@ fn recipient_steps(
     declared: Option<u64>,
     recipients: &[Rcpt],
     standing: &Standing,
+    suspect: Suspect<'_>,
 ) -> Vec<Step> {
     let policy = &assembly.snapshot.policy;
     let relay = environment.get(b"RELAYCLIENT").is_some();
     let mut caps = Vec::new();
     let step = |(index, rcpt): (usize, &Rcpt)| {
         let recipient = &rcpt.recipient;
-        let known = || {
-            let found = standing.recipients.get(index)?.as_ref()?;
-            let wait = Duration::from_secs(if let Found::Oversize { seconds } = found { *seconds } else { 0 });
-            let oversize = (Reply::oversize_remembered(recipient, wait), Reason::OversizeRemembered);
-            found.ruling(&policy.throttles, oversize)
-        };
+        let found = || standing.recipients.get(index)?.as_ref();
+        let known = || found()?.ruling(&policy.throttles, suspect, Some(recipient));
         let ruling = Policy::recipient_count(caps.len(), assembly.snapshot.settings.max_recipients)
             .or_else(|| policy.recipient(recipient, relay))
             .or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()).map(|cap| caps.push(cap)).err())

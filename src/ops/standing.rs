@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::ops::explain::Message;
 use crate::policy::block::Suspect;
+use crate::policy::familiar::familiar_key;
 use crate::policy::repeat;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Probe;
@@ -17,6 +18,7 @@ use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Snapshot;
+use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 use crate::store::state::State;
 
@@ -68,7 +70,8 @@ impl Standing {
         let environment = snapshot.policy.client(message.client, message.host.as_deref());
         let subject = Subject {
             client: message.client,
-            helo: message.helo.as_bytes(),
+            // The session takes the first word.
+            helo: message.helo.split(' ').find(|word| !word.is_empty()).unwrap_or_default().as_bytes(),
             sender: None,
             recipient: None,
             relay_client: environment.get(b"RELAYCLIENT").is_some(),
@@ -111,12 +114,19 @@ impl Standing {
 }
 
 impl Found {
-    /// What is said of it; none when it is a throttle that the files do not have any more. `oversize` is the reply to
-    /// [`Found::Oversize`], `block` that to [`Found::Block`].
-    pub(super) fn ruling(&self, throttles: &[Throttle], (reply, reason): (Reply, Reason)) -> Option<Ruling> {
+    /// What is said of it; none when it is a throttle that the files do not have any more.
+    pub(super) fn ruling(
+        &self,
+        throttles: &[Throttle],
+        suspect: Suspect<'_>,
+        recipient: Option<&Address>,
+    ) -> Option<Ruling> {
         match self {
-            Self::Block { key } => Some(Ruling::new(reply, reason).by(format_args!("block:{key}"))),
-            Self::Oversize { .. } => Some(Ruling::new(reply, reason)),
+            Self::Block { key } => Some(suspect.ruling(key)),
+            Self::Oversize { seconds } => {
+                let reply = Reply::oversize_remembered(recipient?, Duration::from_secs(*seconds));
+                Some(Ruling::new(reply, Reason::OversizeRemembered))
+            }
             Self::Throttle { name, millis, blocked, .. } => {
                 let throttle = throttles.iter().find(|throttle| *throttle.name == **name)?;
                 let wait = Duration::from_millis(*millis);
@@ -154,6 +164,10 @@ fn over_limit(
             return None;
         }
         let wait = state.throttles.test(throttle, key, throttle.cost(size)).err()?;
+        let familiar = subject.recipient.filter(|_| throttle.is_shared());
+        if familiar.is_some_and(|it| state.is_familiar(familiar_key(&state.seed, subject.client, it))) {
+            return None;
+        }
         Some(if blocks { found(throttle.block.first, true) } else { found(wait, false) })
     })
 }

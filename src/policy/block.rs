@@ -7,8 +7,11 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
 use crate::smtp::address::ReversePath;
 use crate::smtp::address::parse_address;
+use crate::smtp::reply::Reply;
 
 /// A key of a block, in its one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,16 @@ impl Suspect<'_> {
         let address = self.sender?.address()?;
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Some([text(address.folded()), format!("@{}", address.domain().map(text).unwrap_or_default())])
+    }
+
+    /// What it hears of the operator's block that was found under `key`.
+    pub fn ruling(&self, key: &str) -> Ruling {
+        let of_sender = self.sender.filter(|_| key.parse::<IpNet>().is_err());
+        let (reply, reason) = match of_sender {
+            Some(sender) => (Reply::blocked_sender(sender), Reason::BlockedSender),
+            None => (Reply::blocked_client(self.client), Reason::BlockedClient),
+        };
+        Ruling::new(reply, reason).by(format_args!("block:{key}"))
     }
 }
 
@@ -89,10 +102,13 @@ impl FromStr for BlockKey {
         if let Some(domain) = bare.strip_prefix('@') {
             let address = parse_address(format!("x@{domain}").as_bytes());
             let domain = address.ok().and_then(|address| address.domain().map(|it| String::from_utf8_lossy(it).into()));
+            let domain = domain.filter(|domain: &String| !domain.is_empty() && !domain.starts_with('.'));
             return domain.map(Self::Domain).ok_or_else(|| FORMS.to_owned());
         }
         match parse_address(bare.as_bytes()) {
-            Ok(address) if bare.contains('@') => Ok(Self::Sender(String::from_utf8_lossy(address.folded()).into())),
+            Ok(address) if address.domain().is_some() => {
+                Ok(Self::Sender(String::from_utf8_lossy(address.folded()).into()))
+            }
             _ => Err(FORMS.to_owned()),
         }
     }
@@ -124,6 +140,9 @@ mod tests {
             ("with a trailing dot", "a@b.example.", Some("a@b.example")),
             ("quoted", "\"a\"@b.example", Some("a@b.example")),
             ("a domain", "@SillyPlace.com", Some("@sillyplace.com")),
+            ("a domain in UTF-8", "@Bücher.example", Some("@xn--bcher-kva.example")),
+            ("dots", "a..b.@x.example", Some("a..b.@x.example")),
+            ("no domain: more likely a mistake", "root", None),
             ("an address of a client", "192.0.2.1", Some("192.0.2.1/32")),
             ("a network", "192.0.2.77/24", Some("192.0.2.0/24")),
             ("IPv6", "2001:DB8::1", Some("2001:db8::1/128")),
@@ -134,6 +153,8 @@ mod tests {
             ("nothing", "", None),
             ("the null sender", "<>", None),
             ("an at sign", "@", None),
+            ("every domain below", "@.example.org", None),
+            ("a host without a name", "root@", Some("root@")),
             ("a long mask", "192.0.2.0/33", None),
             ("two addresses", "a@b c@d", None),
             ("a pattern of domains", "*@*", None),

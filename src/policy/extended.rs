@@ -4,8 +4,10 @@
 //! not look at the file around the entry (comments, `!`): the list does that.
 
 use memchr::memchr;
+use memchr::memrchr;
 
 use crate::policy::list::without_trailing_dot;
+use crate::smtp::address::fold_domain;
 
 /// What an entry matches. All texts are folded.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Glob {
 /// # Errors
 /// What is wrong with it, and what to write instead.
 pub fn parse_entry(entry: &[u8]) -> Result<Pattern, String> {
-    let folded = without_trailing_dot(entry).to_ascii_lowercase();
+    let folded = fold(without_trailing_dot(entry))?;
     if let Some(what) = fault(&folded) {
         return Err(what);
     }
@@ -52,6 +54,27 @@ pub fn parse_entry(entry: &[u8]) -> Result<Pattern, String> {
         return Ok(Pattern::Glob(Glob(folded.into())));
     }
     Ok(Pattern::Exact(folded.to_vec()))
+}
+
+/// As addresses are folded. In a domain with globs each label is converted by itself, and one that has a glob cannot be.
+fn fold(entry: &[u8]) -> Result<Vec<u8>, String> {
+    let domain = memrchr(b'@', entry).or_else(|| entry.starts_with(b".").then_some(0)).map_or(entry.len(), |at| at + 1);
+    let (before, domain) = entry.split_at(domain);
+    if domain.is_ascii() || !is_glob(domain) {
+        return Ok([before.to_ascii_lowercase(), fold_domain(domain)].concat());
+    }
+    let mut folded = before.to_ascii_lowercase();
+    for (index, label) in domain.split(|&octet| octet == b'.').enumerate() {
+        if is_glob(label) && !label.is_ascii() {
+            let label = String::from_utf8_lossy(label);
+            return Err(format!(
+                "domains are compared as A-labels (xn--...): {label} matches nothing, write it as one"
+            ));
+        }
+        folded.extend((index > 0).then_some(b'.'));
+        folded.extend(fold_domain(label));
+    }
+    Ok(folded)
 }
 
 fn is_glob(entry: &[u8]) -> bool {

@@ -3,8 +3,12 @@
 //!
 //! mailfront writes no `for` clause into Received, so behind it our own hops are told by Delivered-To alone.
 
+use std::borrow::Cow;
+
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
+use crate::policy::virtualdomains::VirtualDomains;
+use crate::smtp::address;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Reply;
 
@@ -29,31 +33,38 @@ pub struct Hops {
 #[derive(Debug)]
 struct OwnHops {
     recipient: Vec<u8>,
+    /// What Delivered-To says of it where qmail's virtualdomains has a prefix for it.
+    rewritten: Option<Vec<u8>>,
     received: u32,
     delivered_to: u32,
 }
 
 impl Hops {
     /// Nothing is counted yet.
-    pub fn new<'a>(hostname: &str, recipients: impl Iterator<Item = &'a Address>) -> Self {
-        let own =
-            |recipient: &Address| OwnHops { recipient: recipient.folded().to_vec(), received: 0, delivered_to: 0 };
+    pub fn new<'a>(
+        hostname: &str,
+        virtual_domains: &VirtualDomains,
+        recipients: impl Iterator<Item = &'a Address>,
+    ) -> Self {
+        let own = |recipient: &Address| OwnHops {
+            recipient: recipient.folded().to_vec(),
+            rewritten: virtual_domains.rewritten(recipient),
+            received: 0,
+            delivered_to: 0,
+        };
         let hostname = hostname.to_ascii_lowercase().into_bytes();
         Self { received: 0, delivered_to: 0, hostname, own: recipients.map(own).collect() }
     }
 
-    /// A Delivered-To field; qmail writes a prefix before the address of a virtual domain.
+    /// A Delivered-To field. Of two users one may be called as the other with a prefix: mary-joe is not joe.
     pub(super) fn delivered_to(&mut self, value: &[u8]) {
         self.delivered_to = self.delivered_to.saturating_add(1);
         if self.delivered_to > MOST_COMPARED {
             return;
         }
-        let value = value.trim_ascii().to_ascii_lowercase();
+        let value = address::fold(value.trim_ascii());
         for own in &mut self.own {
-            let before = value.strip_suffix(&own.recipient[..]);
-            if before.is_some_and(|before| before.is_empty() || before.ends_with(b"-")) {
-                own.delivered_to += 1;
-            }
+            own.delivered_to += u32::from(value == own.recipient || own.rewritten.as_ref() == Some(&value));
         }
     }
 
@@ -65,7 +76,11 @@ impl Hops {
         }
         let value = value.to_ascii_lowercase();
         let words = value.split(|octet| octet.is_ascii_whitespace() || b";()<>".contains(octet));
-        let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
+        let folded = |word| match <[u8]>::is_ascii(word) {
+            true => Cow::Borrowed(word),
+            false => Cow::Owned(address::fold(word)),
+        };
+        let words: Vec<Cow<'_, [u8]>> = words.filter(|word| !word.is_empty()).map(folded).collect();
         let behind = |keyword: &[u8], word: &[u8]| words.windows(2).any(|pair| pair == [keyword, word]);
         if !behind(b"by", &self.hostname) {
             return;

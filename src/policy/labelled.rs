@@ -73,7 +73,10 @@ fn address(word: &str) -> Option<Address> {
 }
 
 fn domain(word: &str) -> Option<Address> {
-    parse_address(format!("x@{}", word.strip_prefix('@')?).as_bytes()).ok()
+    match word.strip_prefix('@')? {
+        "" => parse_address(b"x").ok(),
+        domain => parse_address(format!("x@{domain}").as_bytes()).ok(),
+    }
 }
 
 /// Of one word: each is tried.
@@ -91,7 +94,7 @@ mod tests {
         use Part::*;
         let seed = Seed::new([7; 16]);
         let (sender, recipient) = (parse_address(b"Joe@B.example").unwrap(), parse_address(b"r@Example.org").unwrap());
-        let sender = ReversePath::Address(sender);
+        let (sender, root) = (ReversePath::Address(sender), ReversePath::Address(parse_address(b"root").unwrap()));
         let parts: [&[Part]; 7] = [
             &[Client],
             &[ClientNet, Sender],
@@ -101,9 +104,12 @@ mod tests {
             &[Client, Sender, Recipient],
             &[Sender],
         ];
-        for (client, sender) in
-            [("192.0.2.7", &sender), ("2001:db8:1:2::7", &sender), ("::ffff:192.0.2.7", &ReversePath::Null)]
-        {
+        for (client, sender) in [
+            ("192.0.2.7", &sender),
+            ("2001:db8:1:2::7", &sender),
+            ("::ffff:192.0.2.7", &ReversePath::Null),
+            ("192.0.2.7", &root),
+        ] {
             for per in parts {
                 let throttle =
                     Throttle { per: per.to_vec(), only: vec![], except: vec![], ..Throttle::shipped().remove(0) };
@@ -146,7 +152,7 @@ mod tests {
             (&[Part::Client, Part::Sender], "192.0.2.7"),
             (&[Part::Sender], "@b.example"),
             (&[Part::SenderDomain], "a@b.example"),
-            (&[Part::Sender], "192.0.2.7"),
+            (&[Part::Sender], "two words"),
             (&[Part::Helo], ""),
         ];
         for (per, label) in table {

@@ -70,7 +70,7 @@ const ADDRESSES: &[Check] = &[
         |entry| entry[0] == b'.' && !has(entry, b'@'),
         "matches nothing in qmail: write @domain, or set dialect = \"extended\"",
     ),
-    Check(|entry| !has(entry, b'@'), "matches nothing: write @ before a domain"),
+    Check(|entry| !has(entry, b'@'), "matches only an address without a domain: write @ before a domain"),
     Check(|entry| entry.ends_with(b"@"), "matches nothing: there is no domain after the @"),
     Check(|entry| entry.ends_with(b"."), "is read without its trailing dot, as senders are"),
     Check(|entry| entry.len() > 900, "matches nothing: it is longer than any address"),

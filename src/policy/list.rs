@@ -19,6 +19,7 @@ use crate::policy::extended::parse_entry;
 use crate::policy::lint;
 use crate::policy::place::Place;
 use crate::smtp::address::Address;
+pub use crate::smtp::address::fold;
 
 /// How the entries of a list are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl AddressList {
         self.find_folded(address.folded())
     }
 
-    /// The same for an address that is folded already: lower case, without quotes, escapes and trailing dot.
+    /// The same for an address that is folded already: lower case, A-labels, without quotes, escapes and trailing dot.
     pub fn find_folded(&self, folded: &[u8]) -> Option<Place> {
         let line = self.listed.line(folded)?;
         match self.exceptions.line(folded) {
@@ -104,7 +105,8 @@ impl AddressList {
         let mut folded = Vec::new();
         for Entry { line, text } in entries(text) {
             folded.clear();
-            folded.extend(without_trailing_dot(text).iter().map(u8::to_ascii_lowercase));
+            folded.extend_from_slice(without_trailing_dot(text));
+            folded = fold(folded);
             self.listed.entries.insert(line, &folded);
         }
     }
@@ -265,7 +267,8 @@ mod tests {
 
     #[test]
     fn qmail_knows_addresses_and_hosts_only() {
-        let text = b"a@b.example\n@Host.Example\n.below.example\n*@glob.example\n!c@d.example\nq@dot.example.\n@\n";
+        let text = b"a@b.example\n@Host.Example\n.below.example\n*@glob.example\n!c@d.example\nq@dot.example.\n@\n\
+                    @B\xc3\xbccher.example\nRoot\n@Latin-\xe9.example\n";
         let list = AddressList::parse("bad".into(), Dialect::Qmail, text).unwrap();
         let cases = [
             ("an address", "a@b.example", Some(1)),
@@ -277,19 +280,22 @@ mod tests {
             ("an exclamation mark is a letter", "c@d.example", None),
             ("an entry's trailing dot goes, as the sender's does", "q@dot.example", Some(6)),
             ("an empty host is a host", "foo@", Some(7)),
+            ("an entry in UTF-8 by its A-labels", "joe@xn--bcher-kva.example", Some(8)),
+            ("no domain, as it stands", "root", Some(9)),
             ("the null sender is never listed", "", None),
         ];
         for (what, folded, expected) in cases {
             assert_eq!(line(&list, folded), expected, "{what}");
         }
-        assert_eq!(format!("{list:?}"), "AddressList(bad, 7 entries)");
+        assert_eq!(format!("{list:?}"), "AddressList(bad, 10 entries)");
     }
 
     #[test]
     fn extended_knows_domains_globs_and_exceptions() {
         let list = extended(
             "# ours\r\n!good@below.example\r\n.below.example\r\n  A@B.example. \r\nnews*@?.example\r\n@*mail.example\n\
-             *@host.example\n*@*.sub.example\n!@ok.sub.example\nquoted user@q.example\n@[192.0.2.9]\n",
+             *@host.example\n*@*.sub.example\n!@ok.sub.example\nquoted user@q.example\n@[192.0.2.9]\n\
+             .bücher.example\n*@*.käse.example\n",
         );
         let cases = [
             ("a host below a domain", "x@y.below.example", Some(3)),
@@ -306,11 +312,13 @@ mod tests {
             ("an exception wins", "x@ok.sub.example", None),
             ("a quoted local part, unquoted", "quoted user@q.example", Some(10)),
             ("an address literal", "x@[192.0.2.9]", Some(11)),
+            ("below a U-label", "x@y.xn--bcher-kva.example", Some(12)),
+            ("a glob beside a U-label", "x@y.xn--kse-qla.example", Some(13)),
         ];
         for (what, folded, expected) in cases {
             assert_eq!(line(&list, folded), expected, "{what}");
         }
-        assert_eq!(list.len(), 10);
+        assert_eq!(list.len(), 12);
     }
 
     #[test]
@@ -324,10 +332,11 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_with_their_lines() {
-        let text = b"bare.example\nok@x.example\nuser@\n";
+        let text = "bare.example\nok@x.example\nuser@\n@*bücher.example\n".as_bytes();
         let faults = AddressList::parse("list".into(), Dialect::Extended, text).unwrap_err();
         let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 2);
+        assert_eq!(told.len(), 3);
+        assert!(told[2].contains("*bücher matches nothing"), "{told:?}");
         assert!(told[0].starts_with("list:1: bare.example is neither an address nor a domain"), "{told:?}");
         assert!(told[1].starts_with("list:3: "), "{told:?}");
     }

@@ -14,6 +14,7 @@ use crate::policy::entries::entries;
 use crate::policy::lint;
 use crate::policy::list::ListFault;
 use crate::policy::place::Place;
+use crate::smtp::address::fold_domain;
 
 /// The local domains. Empty: nobody is local.
 #[derive(Clone, Default)]
@@ -27,7 +28,7 @@ impl LocalDomains {
     pub fn parse(source: Arc<str>, text: &[u8]) -> Self {
         let mut domains = Entries::with_room_for(text);
         for Entry { line, text } in entries(text) {
-            domains.insert(line, &text.to_ascii_lowercase());
+            domains.insert(line, &fold_domain(text));
         }
         domains.shrink();
         Self { files: vec![(source, domains)] }
@@ -37,7 +38,10 @@ impl LocalDomains {
     pub fn add_more<'a>(&mut self, source: Arc<str>, keys: impl Iterator<Item = &'a [u8]>) {
         let mut domains = Entries::default();
         for key in keys {
-            domains.insert(0, key);
+            match key.is_ascii() {
+                true => domains.insert(0, key),
+                false => domains.insert(0, &fold_domain(key)),
+            };
         }
         domains.shrink();
         self.files.push((source, domains));
@@ -45,7 +49,7 @@ impl LocalDomains {
 
     /// Where the entry stands that makes `domain` local: the host itself, then each `.suffix` of it.
     pub fn find(&self, domain: &[u8]) -> Option<Place> {
-        let domain = domain.to_ascii_lowercase();
+        let domain = fold_domain(domain);
         self.files.iter().find_map(|(source, domains)| {
             let below = memchr_iter(b'.', &domain).filter(|&dot| dot > 0);
             let line = std::iter::once(0).chain(below).find_map(|start| domains.line(&domain[start..]))?;
@@ -82,8 +86,12 @@ mod tests {
 
     #[test]
     fn a_host_or_a_suffix_of_it_is_local() {
-        let mut local = LocalDomains::parse("rcpthosts".into(), b"Example.org\n.example.net\n# x\ndotted.example.\n");
-        let keys: [&[u8]; 4] = [b"more.example", b".below.example", b"Upper.example", b"sub.example.net"];
+        let mut local = LocalDomains::parse(
+            "rcpthosts".into(),
+            "Example.org\n.example.net\n# x\ndotted.example.\nbücher.example\n.Käse.example\n".as_bytes(),
+        );
+        let keys: [&[u8]; 5] =
+            [b"more.example", b".below.example", b"Upper.example", b"sub.example.net", "tür.example".as_bytes()];
         local.add_more("more.cdb".into(), keys.into_iter());
         let cases = [
             ("the host itself", "example.org", "rcpthosts:1"),
@@ -97,6 +105,10 @@ mod tests {
             ("a suffix in the cdb", "x.below.example", "more.cdb"),
             ("an upper-case key matches nothing", "upper.example", ""),
             ("no trailing dot is taken off", "dotted.example", ""),
+            ("A-labels of an entry in UTF-8", "xn--bcher-kva.example", "rcpthosts:5"),
+            ("UTF-8 itself", "BÜCHER.example", "rcpthosts:5"),
+            ("below it", "x.xn--kse-qla.example", "rcpthosts:6"),
+            ("A-labels of a key in UTF-8", "xn--tr-xka.example", "more.cdb"),
             ("no domain", "", ""),
         ];
         for (what, domain, expected) in cases {

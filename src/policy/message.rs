@@ -160,12 +160,15 @@ mod tests {
 
     use super::*;
     use crate::policy::hops::HopRules;
+    use crate::policy::virtualdomains::VirtualDomains;
     use crate::smtp::address::Address;
     use crate::smtp::address::parse_address;
 
     fn read_for(recipients: &[&str], message: &[u8], cut: usize) -> MessageFacts {
         let recipients: Vec<Address> = recipients.iter().map(|it| parse_address(it.as_bytes()).unwrap()).collect();
-        let mut reader = MessageReader::new(Hops::new("MX.example.org", recipients.iter()), Some(&[7; 32]));
+        let virtual_domains = VirtualDomains::parse(b"virt.example:list-virt\n");
+        let hops = Hops::new("MX.example.org", &virtual_domains, recipients.iter());
+        let mut reader = MessageReader::new(hops, Some(&[7; 32]));
         message.chunks(cut.max(1)).for_each(|piece| reader.feed(piece));
         reader.finish()
     }
@@ -272,14 +275,24 @@ mod tests {
     #[test]
     fn loops() {
         let own = "Delivered-To: joe@example.org\r\n";
-        let prefixed = "Delivered-To: example.org-Joe@Example.ORG\r\n";
+        let prefixed = "Delivered-To: List-virt-Joe@Virt.Example\r\n";
         let ours = "Received: from x (y)\r\n  by mx.example.org with ESMTP id 1\r\n  for <Joe@example.org>; now\r\n";
         let others = "Received: from x by mx.example.net for <joe@example.org>; now\r\n";
         let for_nobody = "Received: from x by mx.example.org; now\r\n";
         let rows = [
             ("at the limit", own.repeat(3), &["joe@example.org"][..], None),
             ("over it", own.repeat(4), &["joe@example.org"], Some("message.own_hops")),
-            ("by a virtual domain", prefixed.repeat(4), &["joe@example.org"], Some("message.own_hops")),
+            ("by a virtual domain", prefixed.repeat(4), &["joe@virt.example"], Some("message.own_hops")),
+            (
+                "of a user whose name ends alike",
+                "Delivered-To: mary-joe@example.org\r\n".repeat(9),
+                { &["joe@example.org"] },
+                None,
+            ),
+            ("another prefix", "Delivered-To: virt-joe@virt.example\r\n".repeat(9), &["joe@virt.example"], None),
+            ("A-labels", "Delivered-To: joe@xn--bcher-kva.example\r\n".repeat(4), &["joe@bücher.example"], {
+                Some("message.own_hops")
+            }),
             ("a longer name is another", "Delivered-To: ajoe@example.org\r\n".repeat(9), &["joe@example.org"], None),
             ("for one of two", own.repeat(9), &["joe@example.org", "sue@example.org"], None),
             ("our own Received", ours.repeat(4), &["joe@example.org"], Some("message.own_hops")),
@@ -303,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_field_without_end_takes_no_memory() {
-        let mut reader = MessageReader::new(Hops::new("x", std::iter::empty()), None);
+        let mut reader = MessageReader::new(Hops::new("x", &VirtualDomains::default(), std::iter::empty()), None);
         reader.feed(b"Received: ");
         (0..1000).for_each(|_| reader.feed(&[b'x'; 1000]));
         assert!(reader.sink.text.capacity() <= 2 * LOOKED_AT);

@@ -7,6 +7,7 @@ pub mod entries;
 pub mod environment;
 pub mod escalation;
 pub mod extended;
+pub mod familiar;
 pub mod fingerprint;
 pub mod hops;
 mod impossible;
@@ -23,6 +24,7 @@ pub mod repeat;
 pub mod size;
 pub mod throttle;
 pub mod verdict;
+pub mod virtualdomains;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 use crate::smtp::reply::Reply;
@@ -52,6 +55,8 @@ pub struct Policy {
     pub recipients: Vec<AddressList>,
     /// rcpthosts; `None` leaves the question to the backend.
     pub local: Option<LocalDomains>,
+    /// `recipients.routing`: a recipient may have a route in it.
+    pub routing: bool,
     /// tcprules.
     pub clients: ClientRules,
     /// What every backend is started with.
@@ -64,6 +69,8 @@ pub struct Policy {
     pub repeat: RepeatRules,
     /// When a message has been round too often.
     pub hops: HopRules,
+    /// control/virtualdomains: whose name has a prefix in Delivered-To.
+    pub virtual_domains: VirtualDomains,
 }
 
 impl Policy {
@@ -73,10 +80,10 @@ impl Policy {
         Environment::new(self.variables.clone(), rule)
     }
 
-    /// The refusal of this client's connection, if its rule denies it.
+    /// The refusal of this client's mail, if its rule denies it.
     pub fn denied(environment: &Environment, client: IpAddr) -> Option<Ruling> {
         let rule = environment.rule().filter(|rule| rule.deny)?;
-        Some(Ruling::new(Reply::greeting_blocked_client(client), Reason::BlockedClient).by(&rule.place))
+        Some(Ruling::new(Reply::blocked_client(client), Reason::BlockedClient).by(&rule.place))
     }
 
     /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).
@@ -136,12 +143,20 @@ impl Policy {
         if fits { Ok(cap) } else { Err(ruling()) }
     }
 
-    /// Whether the recipient is on a list, or not local. `relay` exempts from the second only, as in qmail and mailfront.
+    /// Whether the recipient is on a list, has a route in it, or is not local. `relay` exempts from all but the first, as in
+    /// qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {
             return Some(Ruling::new(Reply::blocked_recipient(recipient), Reason::BlockedRecipient).by(place));
         }
-        let local = self.local.as_ref().filter(|_| !relay)?;
+        if relay {
+            return None;
+        }
+        // The backend may rewrite it to its last host, and trust us.
+        if !self.routing && recipient.has_route() {
+            return Some(Ruling::new(Reply::routed(recipient), Reason::NotLocal).by("recipients.routing"));
+        }
+        let local = self.local.as_ref()?;
         // A recipient without a domain is `Postmaster`, or local by definition (qmail's addrallowed).
         let domain = recipient.domain()?;
         match local.find(domain) {

@@ -50,10 +50,11 @@ impl Part {
             Self::Helo if subject.helo.is_empty() => return None,
             Self::Helo => hash.add_folded(subject.helo),
             Self::Recipient => hash.add(subject.recipient?.folded()),
-            Self::RecipientDomain => hash.add(subject.recipient?.domain().unwrap_or_default()),
+            Self::RecipientDomain => hash.add(domain(subject.recipient?)),
             // The null sender is somebody too: an empty address, which no other sender has.
             Self::Sender => hash.add(subject.sender?.address().map(Address::folded).unwrap_or_default()),
-            Self::SenderDomain => hash.add(subject.sender?.address().and_then(Address::domain).unwrap_or_default()),
+            // An address without a domain is of the host itself, and not the null sender.
+            Self::SenderDomain => hash.add(subject.sender?.address().map(domain).unwrap_or_default()),
         }
         Some(())
     }
@@ -68,10 +69,10 @@ impl Part {
             Self::Recipient => text(subject.recipient?.folded()),
             Self::RecipientDomain => format!("@{}", text(subject.recipient?.domain().unwrap_or_default())),
             Self::Sender => subject.sender?.address().map_or("<>".to_owned(), |address| text(address.folded())),
-            Self::SenderDomain => {
-                let domain = subject.sender?.address().and_then(Address::domain);
-                domain.map_or("<>".to_owned(), |domain| format!("@{}", text(domain)))
-            }
+            Self::SenderDomain => subject
+                .sender?
+                .address()
+                .map_or("<>".to_owned(), |address| format!("@{}", text(address.domain().unwrap_or_default()))),
         })
     }
 }
@@ -80,6 +81,11 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// No domain, or an empty one, is a key of its own.
+fn domain(address: &Address) -> &[u8] {
+    address.domain().filter(|domain| !domain.is_empty()).unwrap_or(b"@")
 }
 
 /// A client's network as people write it; a single IPv4 address without its length.

@@ -219,9 +219,10 @@ fn add_mailboxes<'a>(hash: &mut KeyHash, mailboxes: impl Iterator<Item = &'a Add
 
 fn exact(address: &Address) -> (&[u8], &[u8]) {
     let wire = address.wire();
-    match memchr::memrchr(b'@', wire) {
-        Some(at) => (&wire[..at], &wire[at + 1..]),
-        None => (wire, b""),
+    match address.domain() {
+        // `root` and `root@` are two.
+        None | Some([]) => (wire, b""),
+        Some(domain) => (&wire[..memchr::memrchr(b'@', wire).unwrap_or(wire.len())], domain),
     }
 }
 
@@ -298,7 +299,12 @@ mod tests {
         let first = key("a@x.example", "r@y.example", 1);
         assert_eq!(first, key("a@X.Example", "r@Y.EXAMPLE", 1), "letters of a domain");
         assert_eq!(first, from("192.0.2.200", "a@x.example", "r@y.example", 1), "another host of the network");
+        let one_domain = key("a@bücher.example", "r@y.example", 1);
+        assert_eq!(one_domain, key("a@xn--bcher-kva.example", "r@y.example", 1), "A-labels");
+        let without = key("a", "r@y.example", 1);
+        assert_ne!(without, key("a@", "r@y.example", 1), "no domain, and an empty one");
         let others = [
+            ("no domain", without),
             ("another network", from("192.0.3.1", "a@x.example", "r@y.example", 1)),
             ("another sender", key("b@x.example", "r@y.example", 1)),
             ("another recipient", key("a@x.example", "s@y.example", 1)),

@@ -193,6 +193,11 @@ impl Throttle {
         self.per.iter().any(|part| matches!(part, Part::Recipient | Part::RecipientDomain))
     }
 
+    /// Whether the key has the client in it.
+    pub fn has_client(&self) -> bool {
+        self.per.iter().any(|part| matches!(part, Part::Client | Part::ClientNet))
+    }
+
     /// How it is asked at this stage; none where it is not (DESIGN, "Throttles"). What counts refusals never keeps out what is
     /// not refused anyway, unless an operator has told it to block.
     pub fn probed_at(&self, stage: Stage) -> Option<Probe> {
@@ -364,6 +369,20 @@ mod tests {
             ("letter case of HELO", Part::Helo, who("::1"), Who { helo: "MX.Example", ..who("::1") }, true),
             ("letter case of a sender", Part::Sender, who("::1"), Who { sender: "A@EXAMPLE.org", ..who("::1") }, true),
             ("two senders are two", Part::Sender, who("::1"), Who { sender: "b@example.org", ..who("::1") }, false),
+            (
+                "no domain is not the null sender",
+                Part::SenderDomain,
+                Who { sender: "root", ..who("::1") },
+                Who { sender: "", ..who("::1") },
+                false,
+            ),
+            (
+                "nor is an empty one",
+                Part::SenderDomain,
+                Who { sender: "root@", ..who("::1") },
+                Who { sender: "", ..who("::1") },
+                false,
+            ),
             ("null is not a sender", Part::Sender, who("::1"), Who { sender: "", ..who("::1") }, false),
             ("of one domain", Part::SenderDomain, who("::1"), Who { sender: "b@example.org", ..who("::1") }, true),
             ("two recipients", Part::Recipient, who("::1"), Who { recipient: "s@example.net", ..who("::1") }, false),

@@ -83,7 +83,7 @@ reasons! {
     BlockedSender "blocked_sender",
     /// The recipient is on a list.
     BlockedRecipient "blocked_recipient",
-    /// tcprules deny the client.
+    /// tcprules or a block deny the client.
     BlockedClient "blocked_client",
     /// The recipient's domain is not in rcpthosts.
     NotLocal "not_local",

@@ -5,6 +5,7 @@ use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
 use crate::policy::list::ListFault;
 use crate::policy::list::without_trailing_dot;
+use crate::smtp::address;
 
 /// Any of these is meant.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ pub fn empty_word(option: &str) -> String {
 
 /// What qmail stored is free of quotes and routes. A blank or a dot at its end evades qmail's own list; not this one.
 fn fold(address: &[u8]) -> Vec<u8> {
-    without_trailing_dot(address.trim_ascii_end()).to_ascii_lowercase()
+    address::fold(without_trailing_dot(address.trim_ascii_end()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::policy::entries::Entry;
 use crate::policy::entries::entries;
 use crate::policy::entries::lines;
 use crate::policy::list::without_trailing_dot;
+use crate::smtp::address;
 
 /// What a change comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,8 @@ pub fn remove(text: &[u8], key: &str) -> Change {
 
 /// Where entries stand that match what `key` matches, in the order of the lines.
 fn places(text: &[u8], key: &str) -> impl Iterator<Item = u32> {
-    let is_it = move |entry: &Entry<'_>| without_trailing_dot(entry.text).eq_ignore_ascii_case(key.as_bytes());
+    let key = address::fold(key);
+    let is_it = move |entry: &Entry<'_>| address::fold(without_trailing_dot(entry.text)) == key;
     entries(text).filter(is_it).map(|entry| entry.line)
 }
 
@@ -91,6 +93,7 @@ mod tests {
         for (what, before, expected) in table {
             assert_eq!(add(before.as_bytes(), "a@b.example"), expected, "{what}");
         }
+        assert_eq!(add("@Bücher.example\n".as_bytes(), "@xn--bcher-kva.example"), there(1), "in UTF-8");
     }
 
     #[test]

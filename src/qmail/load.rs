@@ -12,6 +12,7 @@ use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
 use crate::policy::list::ListFault;
 use crate::policy::local::LocalDomains;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::qmail::cdb::Cdb;
 use crate::qmail::control;
 use crate::qmail::tcprules;
@@ -54,6 +55,8 @@ pub struct Lists {
     pub senders: Vec<AddressList>,
     /// timeoutsmtpd, in seconds; at least 1.
     pub timeout: Option<u64>,
+    /// virtualdomains.
+    pub virtual_domains: VirtualDomains,
 }
 
 /// What came of `load`.
@@ -107,6 +110,8 @@ impl Loader<'_> {
         // qmail-smtpd takes 0 for 1.
         lists.timeout = self.integer(&folder.join("timeoutsmtpd")).map(|seconds| seconds.max(1));
         lists.concurrency = self.integer(&folder.join("concurrencyincoming"));
+        let virtual_domains = self.checked(control::read(&folder.join("virtualdomains")));
+        lists.virtual_domains = virtual_domains.map(|text| VirtualDomains::parse(&text)).unwrap_or_default();
     }
 
     /// A list that the configuration names must be there.
@@ -227,6 +232,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::smtp::address::parse_address;
 
     const COMPILED: &[u8] = include_bytes!("../../tests/samples/tcp.smtp.cdb");
     const EMPTY: &[u8] = include_bytes!("../../tests/samples/empty.cdb");
@@ -259,6 +265,7 @@ mod tests {
             ("smtpgreeting", b"mx.example.org ready\n"),
             ("timeoutsmtpd", b"0\n"),
             ("concurrencyincoming", b"20\n"),
+            ("virtualdomains", b"virt.example:list\n"),
             ("more", b"a@b.example\n"),
             ("tcp.smtp", b"10.:deny\n"),
         ]);
@@ -266,6 +273,8 @@ mod tests {
         let sources = Sources { senders: vec![named("more")], tcprules: Some(named("tcp.smtp")), ..control(&folder) };
         let Outcome { lists, warnings } = load(&sources);
         let lists = lists.unwrap();
+        let joe = parse_address(b"joe@virt.example").unwrap();
+        assert_eq!(lists.virtual_domains.rewritten(&joe).as_deref(), Some(&b"list-joe@virt.example"[..]));
         let place = lists.senders[0].find_folded(b"newsletter@sillyplace.com").unwrap();
         assert_eq!(place.to_string(), format!("{}:1", named("badmailfrom").display()));
         assert!(lists.senders[1].find_folded(b"a@b.example").is_some());

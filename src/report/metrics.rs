@@ -24,6 +24,7 @@ pub struct Metrics {
     connections: [AtomicU64; 2],
     transactions: [Counters; Verdict::ALL.len()],
     recipients: Counters,
+    commands: Counters,
     received: AtomicU64,
     spared: AtomicU64,
     /// Taken, lost.
@@ -60,7 +61,7 @@ impl Metrics {
         let at = record.reason.map_or(Reason::ALL.len(), |reason| reason as usize);
         match record.kind {
             Kind::Mail => {
-                add(&self.transactions[record.verdict as usize].0[at], 1);
+                record.verdict.iter().for_each(|verdict| add(&self.transactions[*verdict as usize].0[at], 1));
                 add(&self.received, record.received);
                 if record.reason.is_some_and(storms::is_spared) {
                     add(&self.spared, storms::believable(record));
@@ -68,7 +69,8 @@ impl Metrics {
                 record.answered.iter().for_each(|time| self.answers.observe(*time));
             }
             Kind::Rcpt => add(&self.recipients.0[at], 1),
-            Kind::Session => {}
+            Kind::Command | Kind::Session if record.verdict.is_some() => add(&self.commands.0[at], 1),
+            Kind::Command | Kind::Session | Kind::Folded => {}
         }
     }
 
@@ -125,6 +127,10 @@ impl Metrics {
         head(text, "recipients_refused_total", "Refused recipients by reason.", "counter");
         for (reason, count) in self.recipients.used() {
             let _ = writeln!(text, "portcullis_recipients_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+        head(text, "commands_refused_total", "Refused commands, and connections, by reason.", "counter");
+        for (reason, count) in self.commands.used() {
+            let _ = writeln!(text, "portcullis_commands_refused_total{{reason=\"{reason}\"}} {count}");
         }
     }
 
@@ -201,6 +207,11 @@ mod tests {
         let answered = Some(Duration::from_millis(7));
         metrics.count(&Record { answered, ..record("<a@b>", Verdict::Accept, None) });
         metrics.count(&record("<a@b>", Verdict::Defer, Some(Reason::Throttled)));
+        let command = Record { kind: Kind::Command, ..record("<a@b>", Verdict::Reject, Some(Reason::Protocol)) };
+        metrics.count(&command);
+        metrics.count(&Record { counted_only: true, ..command.clone() });
+        metrics.count(&Record { kind: Kind::Session, ..command.clone() });
+        metrics.count(&Record { kind: Kind::Session, verdict: None, ..command });
         metrics.throttled(&"slow".into(), false);
         metrics.throttled(&"dark".into(), true);
         let text = metrics.encode();
@@ -209,6 +220,7 @@ mod tests {
             "portcullis_connections_total{admission=\"refused\"} 1",
             "portcullis_acknowledgements_total{outcome=\"lost\"} 1",
             "portcullis_transactions_total{verdict=\"accept\",reason=\"none\"} 1",
+            "portcullis_commands_refused_total{reason=\"protocol\"} 3",
             "portcullis_throttled_total{throttle=\"slow\"} 1",
             "portcullis_shadow_total{throttle=\"dark\"} 1",
             "portcullis_received_bytes_total 34",

@@ -40,7 +40,9 @@ impl Reports {
 
     /// Something ended: its log line, its counters, its storm; `now` in nanoseconds since the epoch.
     pub fn ended(&self, record: &Record, now: u64) {
-        record::write(record);
+        if !record.counted_only {
+            record::write(record);
+        }
         self.metrics.count(record);
         self.traffic.count(record, now);
         self.storms.count(record, now);
@@ -111,6 +113,7 @@ mod tests {
     use super::*;
     use crate::policy::verdict::Reason;
     use crate::policy::verdict::Verdict;
+    use crate::session::record::Folded;
     use crate::session::record::Kind;
 
     pub(super) fn record(sender: &str, verdict: Verdict, reason: Option<Reason>) -> Record {
@@ -126,12 +129,15 @@ mod tests {
             received: if matches!(verdict, Verdict::Absorb | Verdict::Accept) { 34 } else { 0 },
             id: None,
             before: crate::policy::repeat::Before::default(),
-            verdict,
+            verdict: Some(verdict),
             code: None,
             reason,
             rule: None,
             shadow: vec![],
             backend: None,
+            words: None,
+            folded: Folded::default(),
+            counted_only: false,
             took: Duration::ZERO,
             answered: None,
         }

@@ -1,11 +1,13 @@
 //! A record as one event, its keys in the order in which DESIGN has them.
 
+use crate::policy::verdict::Verdict;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 
 /// One line of the log.
 pub fn write(record: &Record) {
-    let recipients = (record.kind != Kind::Session).then(|| record.recipients.join(","));
+    let has_recipients = matches!(record.kind, Kind::Mail | Kind::Rcpt);
+    let recipients = has_recipients.then(|| record.recipients.join(","));
     let shadow = (!record.shadow.is_empty()).then(|| record.shadow.join(","));
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
     macro_rules! event {
@@ -19,12 +21,13 @@ pub fn write(record: &Record) {
                 recipients = recipients.as_deref(),
                 size = record.size,
                 id = record.id.as_deref(),
-                verdict = record.verdict.as_str(),
+                verdict = record.verdict.map(Verdict::as_str),
                 code = record.code,
                 reason = record.reason.map(display),
                 rule = record.rule.as_deref(),
                 shadow = shadow.as_deref(),
                 backend = record.backend.as_deref(),
+                words = record.words.as_deref(),
                 ms,
                 $word
             )
@@ -33,6 +36,12 @@ pub fn write(record: &Record) {
     match record.kind {
         Kind::Mail => event!("mail"),
         Kind::Rcpt => event!("rcpt"),
+        Kind::Command => event!("command"),
         Kind::Session => event!("session"),
+        Kind::Folded => {
+            let folded = record.folded.to_string();
+            let (session, client) = (&*record.session, record.client);
+            tracing::info!(session, %client, helo = record.helo.as_deref(), tls = record.tls, folded, ms, "folded");
+        }
     }
 }

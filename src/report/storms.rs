@@ -157,18 +157,18 @@ impl Storm {
 
     /// True: with this one it has begun.
     fn add(&mut self, record: &Record, now: u64) -> bool {
-        let size = if record.verdict == Verdict::Accept { 0 } else { believable(record) };
+        let size = if record.verdict == Some(Verdict::Accept) { 0 } else { believable(record) };
         match record.verdict {
-            Verdict::Accept if record.before.same == 0 => self.similar += 1,
-            Verdict::Accept => self.delivered += 1,
-            Verdict::Absorb => self.absorbed += 1,
-            Verdict::Defer => self.deferred += 1,
-            Verdict::Disconnect | Verdict::Reject => self.refused += 1,
+            Some(Verdict::Accept) if record.before.same == 0 => self.similar += 1,
+            Some(Verdict::Accept) => self.delivered += 1,
+            Some(Verdict::Absorb) => self.absorbed += 1,
+            Some(Verdict::Defer) => self.deferred += 1,
+            Some(Verdict::Disconnect | Verdict::Reject) | None => self.refused += 1,
         }
         self.copies = self.delivered + self.absorbed + self.deferred + self.refused;
         self.bytes_spared = self.bytes_spared.saturating_add(size);
         self.wire_spared = self.wire_spared.saturating_add(size.saturating_sub(record.received.min(size)));
-        if let Some(reason) = record.reason.filter(|_| record.verdict != Verdict::Accept) {
+        if let Some(reason) = record.reason.filter(|_| record.verdict != Some(Verdict::Accept)) {
             self.reason = reason.as_str();
             self.rule = record.rule.as_deref().map(str::to_owned);
         }
@@ -243,7 +243,7 @@ fn is_stormy(record: &Record) -> bool {
     match record.reason {
         // A message whose recipients were all deferred by memory has a record of its own besides.
         Some(reason) if is_spared(reason) => is_mail != (reason == Reason::OversizeRemembered),
-        _ => is_mail && record.verdict == Verdict::Accept && record.before != Before::default(),
+        _ => is_mail && record.verdict == Some(Verdict::Accept) && record.before != Before::default(),
     }
 }
 

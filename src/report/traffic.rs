@@ -114,13 +114,11 @@ impl Traffic {
 
     /// Counts a record; `now` in nanoseconds since the epoch.
     pub fn count(&self, record: &Record, now: u64) {
-        if record.kind != Kind::Mail {
-            return;
-        }
-        let accepted = record.verdict == Verdict::Accept;
+        let Some(verdict) = record.verdict.filter(|_| record.kind == Kind::Mail) else { return };
+        let accepted = verdict == Verdict::Accept;
         let mut counted = self.lock();
         let sums = counted.minute(now / MINUTE);
-        match record.verdict {
+        match verdict {
             Verdict::Accept => sums.accepted += 1,
             Verdict::Absorb => sums.absorbed += 1,
             Verdict::Defer => sums.deferred += 1,

@@ -1,13 +1,10 @@
-//! How things begin and end: admission, greeting, answers, errors, time limits, a client that leaves, records, the close.
+//! How things begin and end: admission, greeting, answers, errors, time limits, a client that leaves, the close.
 
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::policy::Policy;
-use crate::policy::repeat::Before;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -19,38 +16,44 @@ use crate::session::event::BackendEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
-use crate::session::record::Kind;
-use crate::session::record::Record;
 use crate::session::state::Arrived;
 use crate::session::state::Final;
 use crate::session::state::Pending;
 use crate::session::state::Slot;
 use crate::session::state::State;
-use crate::smtp::command::Rcpt;
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// tcprules, limits, throttles; then the banner, or its delay.
+    /// Limits, blocks, throttles; then the banner, or its delay. About a client that tcprules deny nothing is asked.
     pub(super) fn admit(&mut self, admission: Admission, greet_delay: Duration, now: Now) {
-        let refusal = Policy::denied(&self.environment, self.peer.client.ip());
         let full = |reply, reason| Some(Ruling::new(reply, reason));
-        let ruling = refusal.or_else(|| match admission {
+        let ruling = match admission {
             Admission::Granted => None,
             Admission::Full => full(Reply::too_busy(), Reason::TooManyConnections),
             Admission::FullForClient => {
                 full(Reply::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections)
             }
             Admission::Stopping => full(Reply::shutting_down(), Reason::Shutdown),
-        });
+        };
         if let Some(ruling) = ruling {
             return self.refuse_connection(&ruling, now);
         }
-        self.state = State::Delay { until: now.monotonic + greet_delay };
+        let until = now.monotonic + greet_delay;
+        if self.client_refusal().is_some() {
+            return self.greet_at(until, now);
+        }
         let snapshot = self.snapshot.clone();
         let asks = self.asks(&snapshot, Stage::Connect, None, None, None);
         let suspect = Some((self.peer.client.ip(), None));
         let question = Question { suspect, ..Question::new(snapshot, asks) };
-        self.ask(question, Pending::Connect { until: now.monotonic + greet_delay });
+        self.ask(question, Pending::Connect { until });
+    }
+
+    fn greet_at(&mut self, until: Instant, now: Now) {
+        match until > now.monotonic {
+            true => self.state = State::Delay { until },
+            false => self.greet(now),
+        }
     }
 
     fn greet(&mut self, now: Now) {
@@ -76,26 +79,12 @@ impl Session {
 
     pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
         match std::mem::replace(&mut self.state, State::Command) {
-            State::Asking(Pending::Connect { .. }) if answer.block.is_some() => {
-                let reply = Reply::greeting_blocked_client(self.peer.client.ip());
-                let rule = answer.block.as_deref().unwrap_or_default();
-                self.refuse_connection(
-                    &Ruling::new(reply, Reason::BlockedClient).by(format_args!("block:{rule}")),
-                    now,
-                );
-            }
-            State::Asking(Pending::Connect { until }) => match answer.refused {
-                Some((index, wait)) => {
-                    let throttle = &self.snapshot.policy.throttles[index];
-                    let ruling = match answer.blocked {
-                        true => Ruling::new(Reply::greeting_blocked_client(self.peer.client.ip()), Reason::Throttled)
-                            .by(&throttle.name),
-                        false => Ruling::disconnected(throttle, wait),
-                    };
-                    self.refuse_connection(&ruling, now);
+            State::Asking(Pending::Connect { until }) => match self.block_at_connect(answer) {
+                Some(ruling) if ruling.verdict == Verdict::Disconnect => self.refuse_connection(&ruling, now),
+                ruling => {
+                    self.blocked = ruling.map(Box::new);
+                    self.greet_at(until, now);
                 }
-                None if until > now.monotonic => self.state = State::Delay { until },
-                None => self.greet(now),
             },
             State::Asking(Pending::StartTls) => self.start_tls_answered(answer, now),
             State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
@@ -109,8 +98,14 @@ impl Session {
 
     /// A protocol error: counted, and too many of them end the session.
     pub(super) fn error(&mut self, reply: &Reply, now: Now) {
+        self.refuse_command(&Ruling::new(reply.clone(), Reason::Protocol), now);
+    }
+
+    /// A command that is refused by a rule, counted likewise.
+    pub(super) fn refuse_command(&mut self, ruling: &Ruling, now: Now) {
         if self.count_error(now) {
-            self.reply(reply);
+            self.record_command(&Final::ruled(ruling, &self.id), now);
+            self.reply(&ruling.reply);
         }
     }
 
@@ -151,7 +146,7 @@ impl Session {
             self.record_transaction(&last, None, now);
             self.transaction = None;
         } else {
-            self.record_connection(Some(&last), now);
+            self.record_end(&last, now);
         }
         self.reply(&ruling.reply);
         self.close(now);
@@ -273,10 +268,11 @@ impl Session {
     }
 
     /// Everything is given back. Replies that are still owed are given, so that each command has one.
-    pub(super) fn close(&mut self, _now: Now) {
+    pub(super) fn close(&mut self, now: Now) {
         if self.is_over() {
             return;
         }
+        self.record_folded(now);
         for slot in std::mem::take(&mut self.slots) {
             match slot {
                 Slot::Ready(line) => self.client_out.extend_from_slice(&line),
@@ -297,6 +293,7 @@ impl Session {
             && let Some(next) = self.next.take()
         {
             self.snapshot = next;
+            self.id.contact = self.snapshot.settings.contact.clone();
             self.adopt_environment();
         }
     }
@@ -304,84 +301,16 @@ impl Session {
     /// The client's rule may be another now: RELAYCLIENT or DATABYTES come and go with it. A backend session that was
     /// begun under the old one is given back, unless AUTH was part of it: that one goes on as it began.
     fn adopt_environment(&mut self) {
-        let environment = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
-        if environment.key() == self.environment.key() || self.authenticated {
+        if self.authenticated {
             return;
         }
-        self.environment = environment;
+        let environment = self.snapshot.policy.client(self.peer.client.ip(), self.peer.host.as_deref());
+        let before = std::mem::replace(&mut self.environment, environment);
+        if self.environment.key() == before.key() {
+            return;
+        }
         self.offer_is_fresh = false;
         self.close_backend();
-    }
-
-    pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
-        let accepted = transaction.accepted.iter().chain(&transaction.served);
-        let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
-        let answered = arrived.filter(|_| last.code.is_some());
-        let record = Record {
-            sender: Some(transaction.mail.sender.to_string()),
-            recipients: accepted.collect(),
-            size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
-            received: arrived.map_or(0, |arrived| arrived.size),
-            id: arrived.and_then(|arrived| arrived.id.clone()),
-            before: arrived.map(|arrived| arrived.before).unwrap_or_default(),
-            shadow: transaction.shadow.clone(),
-            took: now.monotonic.saturating_duration_since(transaction.began),
-            answered: answered.map(|arrived| now.monotonic.saturating_duration_since(arrived.at)),
-            ..self.record(Kind::Mail, last, now)
-        };
-        self.recorded = true;
-        self.output.push_back(Output::Record(Box::new(record)));
-    }
-
-    pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
-        let Some(transaction) = &mut self.transaction else { return };
-        transaction.last_refusal = Some(Final { line: bytes::Bytes::new(), ..last.clone() });
-        let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
-        let record = Record {
-            sender: Some(sender),
-            recipients: vec![rcpt.recipient.to_string()],
-            size,
-            took: now.monotonic.saturating_duration_since(began),
-            ..self.record(Kind::Rcpt, last, now)
-        };
-        self.output.push_back(Output::Record(Box::new(record)));
-    }
-
-    /// Only of a connection that had no transaction: one line an event is enough.
-    pub(super) fn record_connection(&mut self, last: Option<&Final>, now: Now) {
-        if !self.recorded {
-            let quit = Final { code: Some(221), ..Final::default() };
-            let record = self.record(Kind::Session, last.unwrap_or(&quit), now);
-            self.recorded = true;
-            self.output.push_back(Output::Record(Box::new(record)));
-        }
-    }
-
-    fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
-        let accepted_but_gone = last.reason.is_none() && self.client_gone;
-        Record {
-            kind,
-            session: self.id.clone(),
-            client: self.peer.client.ip().to_canonical(),
-            helo: self.helo.as_ref().map(|helo| helo.name.to_string()),
-            tls: self.tls,
-            sender: None,
-            recipients: Vec::new(),
-            size: None,
-            received: 0,
-            id: None,
-            before: Before::default(),
-            // Given up without a reply: it may come again.
-            verdict: last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer),
-            code: last.code,
-            reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
-            rule: last.rule.clone(),
-            shadow: Vec::new(),
-            backend: last.backend.clone(),
-            took: now.monotonic.saturating_duration_since(self.began),
-            answered: None,
-        }
     }
 }
 

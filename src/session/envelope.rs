@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::policy::Policy;
+use crate::policy::block::Suspect;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
@@ -52,6 +53,9 @@ impl Session {
         if self.transaction.is_some() {
             return self.error(&Reply::nested_mail(), now);
         }
+        if let Some(ruling) = self.client_refusal() {
+            return self.refuse_blocked_mail(mail, &ruling, now);
+        }
         if let Some(reply) = self.unusable_mail(&mail) {
             return self.error(&reply, now);
         }
@@ -86,6 +90,10 @@ impl Session {
         if non_ascii && !self.offer().smtputf8 {
             return Some(Reply::non_ascii());
         }
+        // What was offered at EHLO is taken, though the backend has changed meanwhile: many say SMTPUTF8 with all their mail.
+        if mail.smtputf8 && !self.helo.as_ref().is_some_and(|helo| helo.smtputf8) {
+            return Some(Reply::unknown_parameter("SMTPUTF8"));
+        }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
     }
 
@@ -104,10 +112,11 @@ impl Session {
         answer: &Answer,
         now: Now,
     ) {
-        let block = answer.block.as_ref().map(|key| {
-            let reply = Reply::blocked_sender(&transaction.mail.sender);
-            Ruling::new(reply, Reason::BlockedSender).by(format_args!("block:{key}"))
-        });
+        let suspect = Suspect { client: self.peer.client.ip(), sender: Some(&transaction.mail.sender) };
+        let block = answer.block.as_ref().map(|key| suspect.ruling(key));
+        if let Some(ruling) = block.as_ref().filter(|ruling| ruling.reason == Reason::BlockedClient) {
+            return self.refuse_blocked(transaction, ruling, now);
+        }
         if let Some(ruling) = block.or(ruling.map(|ruling| *ruling)) {
             return self.reject(ruling, RefusedWhat::Mail(transaction), now);
         }
@@ -159,6 +168,9 @@ impl Session {
 
     /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
     pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
+        let unasked = Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id);
+        let behind = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.asked));
+        behind.into_iter().flatten().for_each(|(rcpt, _)| self.record_rcpt(&rcpt, &unasked, now));
         self.record_transaction(&last, None, now);
         self.transaction = None;
         // Replies to RCPTs that went out behind it are not those of the next transaction.
@@ -167,7 +179,7 @@ impl Session {
         }
         self.fill_slot(last.line, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
-            self.fill_slot(Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id).line, now);
+            self.fill_slot(unasked.line.clone(), now);
         }
         self.stop_if_idle(now);
     }
@@ -209,7 +221,7 @@ impl Session {
     pub(super) fn rcpt_answered(&mut self, rcpt: Arc<Rcpt>, cap: Option<u64>, answer: &Answer, now: Now) {
         self.state = State::Command;
         let Some(transaction) = &mut self.transaction else {
-            return self.reply(&Reply::need_mail());
+            return self.error(&Reply::need_mail(), now);
         };
         transaction.note_shadows(&answer.shadows);
         transaction.may_end_oversize |= answer.oversize.is_some();

@@ -163,6 +163,8 @@ pub struct Ask {
     pub label: Option<String>,
     /// What the message is known by when this throttle defers it and escalates.
     pub escalation: Option<u128>,
+    /// What the client's network is known by to the recipient, where those that are known come first.
+    pub familiar: Option<u128>,
 }
 
 /// The answer to a question.
@@ -216,6 +218,8 @@ pub enum Fact {
     Fits(Vec<u128>),
     /// The backend accepted the message that was asked about last.
     Accepted,
+    /// The client's network has delivered to recipients that know it by these keys.
+    Delivered(Vec<u128>),
     /// The client took the acknowledgement of what was accepted.
     Took,
     /// It did not.

@@ -28,6 +28,7 @@ use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataFault;
 use crate::smtp::data::DataStatus;
 use crate::smtp::reply::Reply;
+use crate::smtp::reply::Signature;
 use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
@@ -234,7 +235,7 @@ impl Session {
     /// It would hear in the clear what must not be, or see us in the client's place.
     pub(super) fn backend_unusable(&mut self, why: &str, now: Now) {
         let reply = Reply::backend_unavailable();
-        let last = |id: &str| Final::ours(&reply, Reason::BackendUnavailable, id);
+        let last = |id: &Signature| Final::ours(&reply, Reason::BackendUnavailable, id);
         self.without_backend(|id| Final { backend: Some(why.to_owned()), ..last(id) }, now);
     }
 
@@ -256,7 +257,7 @@ impl Session {
         }
     }
 
-    fn without_backend(&mut self, last: impl Fn(&str) -> Final, now: Now) {
+    fn without_backend(&mut self, last: impl Fn(&Signature) -> Final, now: Now) {
         let id = self.id.clone();
         let awaited = self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count();
         let mail_pending = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_none());
@@ -264,7 +265,9 @@ impl Session {
             // The client has the floor: its next line hears of it (`auth_line`), and is no command.
             State::Auth { waiting: false } => {}
             State::Auth { waiting: true } => {
-                self.client_out.extend_from_slice(&last(&id).line);
+                let last = last(&id);
+                self.record_command(&last, now);
+                self.client_out.extend_from_slice(&last.line);
                 self.since = now.monotonic;
                 self.state = State::Command;
             }
@@ -323,6 +326,7 @@ impl Session {
             let mut charges = self.charges(snapshot, Count::Messages, 1, sender, &recipients);
             charges.extend(self.charges_of_octets(&transaction, arrived.size, &recipients));
             self.charge(snapshot, charges);
+            self.delivered(snapshot, &recipients);
         }
         self.output.push_back(Output::HoldDrop);
         self.state = State::Command;
@@ -336,10 +340,10 @@ impl Session {
     }
 }
 
-fn hold_failed(end: HoldEnd, session: &str) -> Final {
+fn hold_failed(end: HoldEnd, signature: &Signature) -> Final {
     match end {
-        HoldEnd::NoRoom => Final::ours(&Reply::no_room(), Reason::NoRoom, session),
-        HoldEnd::Broken => Final::ours(&Reply::internal(), Reason::NoRoom, session),
+        HoldEnd::NoRoom => Final::ours(&Reply::no_room(), Reason::NoRoom, signature),
+        HoldEnd::Broken => Final::ours(&Reply::internal(), Reason::NoRoom, signature),
     }
 }
 

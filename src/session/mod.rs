@@ -5,11 +5,13 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `refusing` our refusals, `escalating` those that wait for the recipients; `message` from DATA to the final reply,
-//! `repeating` what is known of a message; `ending` every way in which it stops, `yielding` that for the sake of others; `backend` when there is a session with
-//! the backend, `relay` its side of the conversation, from its `greeting` on.
+//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
+//! `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops,
+//! `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when there is a session
+//! with the backend, `relay` its side of the conversation, from its `greeting` on.
 
 mod backend;
+mod blocked;
 mod ending;
 mod envelope;
 mod escalating;
@@ -17,6 +19,7 @@ pub mod event;
 mod message;
 mod received;
 pub mod record;
+mod recording;
 mod refusing;
 mod relay;
 mod repeating;
@@ -25,6 +28,7 @@ pub mod settings;
 mod state;
 mod throttling;
 mod verbs;
+mod words;
 mod xclient;
 mod yielding;
 
@@ -33,11 +37,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::Policy;
 use crate::policy::environment::Environment;
 use crate::policy::key::Seed;
+use crate::policy::verdict::Ruling;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
@@ -45,6 +51,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
+use crate::session::recording::Trace;
 use crate::session::relay::Relay;
 use crate::session::settings::Settings;
 use crate::session::state::Acknowledgement;
@@ -57,6 +64,7 @@ use crate::smtp::command::CommandFault;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
+use crate::smtp::reply::Signature;
 
 /// What is in force: one finished value, replaced as a whole at a reload.
 #[derive(Debug)]
@@ -70,13 +78,16 @@ pub struct Snapshot {
 /// One client's connection, from the banner to the close.
 #[derive(Debug)]
 pub struct Session {
-    id: Arc<str>,
+    /// The session's id, and what else stands behind its refusals.
+    id: Signature,
     snapshot: Arc<Snapshot>,
     /// Takes the place of `snapshot` at the next MAIL.
     next: Option<Arc<Snapshot>>,
     seed: Seed,
     peer: Peer,
     environment: Environment,
+    /// What each MAIL hears: the client was blocked when it came.
+    blocked: Option<Box<Ruling>>,
     /// What the backend offers, once that is known.
     offer: Option<Arc<Offer>>,
     offer_is_fresh: bool,
@@ -88,8 +99,9 @@ pub struct Session {
     /// The session with the backend.
     relay: Option<Box<Relay>>,
     lines: LineReader,
-    /// A command that has to wait until all replies before it are known.
-    parked: Option<Box<Result<Command, CommandFault>>>,
+    trace: Trace,
+    /// A command that has to wait until all replies before it are known, and its line.
+    parked: Option<Box<(Result<Command, CommandFault>, Bytes)>>,
     /// Replies in the order of their commands, while one of them waits for the backend.
     slots: VecDeque<Slot>,
     client_out: BytesMut,
@@ -120,12 +132,13 @@ impl Session {
     pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
         let environment = snapshot.policy.client(peer.client.ip(), peer.host.as_deref());
         Self {
-            id,
+            id: Signature { session: id, contact: snapshot.settings.contact.clone() },
             snapshot,
             next: None,
             seed,
             peer,
             environment,
+            blocked: None,
             offer: None,
             offer_is_fresh: false,
             state: State::Start,
@@ -135,6 +148,7 @@ impl Session {
             transaction: None,
             relay: None,
             lines: LineReader::default(),
+            trace: Trace::default(),
             parked: None,
             slots: VecDeque::new(),
             client_out: BytesMut::new(),

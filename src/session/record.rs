@@ -1,6 +1,7 @@
 //! What one transaction was and how it ended: exactly one a transaction, on every path. Readers turn it into a log
 //! line; it must not know how.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +35,8 @@ pub struct Record {
     pub id: Option<String>,
     /// How often it, or one that is alike, was delivered before.
     pub before: Before,
-    /// How it ended.
-    pub verdict: Verdict,
+    /// How it ended; of a connection that nobody refused, nothing.
+    pub verdict: Option<Verdict>,
     /// The code the client heard, or would have.
     pub code: Option<u16>,
     /// Why, unless it simply passed.
@@ -46,6 +47,12 @@ pub struct Record {
     pub shadow: Vec<Arc<str>>,
     /// The backend's own words.
     pub backend: Option<String>,
+    /// The beginning of the line that was refused.
+    pub words: Option<String>,
+    /// What was counted only.
+    pub folded: Folded,
+    /// The session has had its lines: this one is counted, not written.
+    pub counted_only: bool,
     /// From MAIL (or the connection) to the end.
     pub took: Duration,
     /// From the end of the message to its final reply, where there were both.
@@ -59,8 +66,42 @@ pub enum Kind {
     Mail,
     /// A refused recipient.
     Rcpt,
+    /// A refused command, or after a transaction the end of a connection that we close.
+    Command,
     /// A connection that ended without a transaction.
     Session,
+    /// How many lines were not written.
+    Folded,
+}
+
+/// Refused recipients and commands by their reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folded(Vec<(Kind, Reason, u64)>);
+
+impl Folded {
+    /// One more.
+    pub fn add(&mut self, kind: Kind, reason: Reason) {
+        match self.0.iter_mut().find(|(of, why, _)| (*of, *why) == (kind, reason)) {
+            Some((_, _, count)) => *count += 1,
+            None => self.0.push((kind, reason, 1)),
+        }
+    }
+
+    /// Whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// `2950 rcpt backend_rejected, 30 command protocol`
+impl fmt::Display for Folded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (kind, reason, count)) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{count} {} {reason}", kind.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 impl Kind {
@@ -69,7 +110,9 @@ impl Kind {
         match self {
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
+            Self::Command => "command",
             Self::Session => "session",
+            Self::Folded => "folded",
         }
     }
 }

@@ -56,7 +56,13 @@ impl Session {
             let subject = self.subject(Some(&mail.sender), recipients.first().copied());
             (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
         };
-        let ask = |charge: &Charge| Ask { charge: *charge, probe: Probe::Test, label: label(charge), escalation: None };
+        let ask = |charge: &Charge| Ask {
+            charge: *charge,
+            probe: Probe::Test,
+            label: label(charge),
+            escalation: None,
+            familiar: None,
+        };
         let asks = charges.iter().map(ask).collect();
         let refused = Refused { ruling, what, charges };
         if refused.charges.is_empty() {

@@ -93,7 +93,8 @@ impl Session {
 
     pub(super) fn message_reader(&self, transaction: &Transaction) -> MessageReader {
         let recipients = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
-        let hops = Hops::new(&transaction.snapshot.settings.hostname, recipients);
+        let snapshot = &transaction.snapshot;
+        let hops = Hops::new(&snapshot.settings.hostname, &snapshot.policy.virtual_domains, recipients);
         let rules = transaction.snapshot.policy.repeat;
         let key = (rules.absorb || rules.limit > 0).then(|| self.seed.fingerprint_key());
         MessageReader::new(hops, key)
@@ -223,7 +224,7 @@ impl Session {
 
     /// The session's id, as replies show it.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.id.session
     }
 
     pub(super) fn unacknowledged(&mut self) {

@@ -1,5 +1,6 @@
 //! What an operator sets about conversations. Values only; the configuration file is read elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::smtp::data::BareNewline;
@@ -11,6 +12,8 @@ pub struct Settings {
     pub hostname: String,
     /// What follows `220 `: `hostname ESMTP` unless control/smtpgreeting says otherwise.
     pub banner: String,
+    /// Whom to ask about a refusal; may be empty.
+    pub contact: Arc<str>,
     /// Recipients of one message.
     pub max_recipients: u32,
     /// Protocol errors before 421.

@@ -23,6 +23,7 @@ use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::reply::Reply;
+use crate::smtp::reply::Signature;
 use crate::smtp::reply_reader::BackendReply;
 
 /// What is waited for.
@@ -92,6 +93,8 @@ pub(super) enum RefusedWhat {
 pub(super) struct Helo {
     pub(super) name: Arc<str>,
     pub(super) extended: bool,
+    /// SMTPUTF8 was in the answer.
+    pub(super) smtputf8: bool,
 }
 
 /// One MAIL … to its final reply.
@@ -246,15 +249,15 @@ impl Arrived {
 
 impl Final {
     /// By one of our own replies.
-    pub(super) fn ours(reply: &Reply, reason: Reason, session: &str) -> Self {
+    pub(super) fn ours(reply: &Reply, reason: Reason, signature: &Signature) -> Self {
         let mut line = BytesMut::new();
-        reply.write(session, &mut line);
+        reply.write(signature, &mut line);
         Self { line: line.freeze(), code: Some(reply.code), reason: Some(reason), ..Self::default() }
     }
 
     /// By a ruling.
-    pub(super) fn ruled(ruling: &Ruling, session: &str) -> Self {
-        Self { rule: ruling.rule.clone(), ..Self::ours(&ruling.reply, ruling.reason, session) }
+    pub(super) fn ruled(ruling: &Ruling, signature: &Signature) -> Self {
+        Self { rule: ruling.rule.clone(), ..Self::ours(&ruling.reply, ruling.reason, signature) }
     }
 
     /// By the backend, relayed as it is.

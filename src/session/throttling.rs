@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::policy::familiar::familiar_key;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
@@ -39,7 +40,9 @@ impl Session {
             let label = || throttle.label(&subject).unwrap_or_default();
             let label = (throttle.action == Action::Block).then(label);
             let escalation = recipient.and_then(|recipient| self.escalation(throttle, key, recipient, size));
-            Some(Ask { charge: Charge { throttle: index, key, cells }, probe, label, escalation })
+            let familiar = recipient.filter(|_| throttle.is_shared());
+            let familiar = familiar.map(|recipient| familiar_key(&self.seed, self.peer.client.ip(), recipient));
+            Some(Ask { charge: Charge { throttle: index, key, cells }, probe, label, escalation, familiar })
         };
         snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
     }
@@ -67,6 +70,14 @@ impl Session {
             }
         }
         charges
+    }
+
+    /// The client's network has delivered to these: where strangers share a budget it comes first from now on.
+    pub(super) fn delivered(&mut self, snapshot: &Snapshot, recipients: &[&Address]) {
+        if snapshot.policy.throttles.iter().any(Throttle::is_shared) {
+            let key = |recipient: &&Address| familiar_key(&self.seed, self.peer.client.ip(), recipient);
+            self.output.push_back(Output::Tell(Fact::Delivered(recipients.iter().map(key).collect())));
+        }
     }
 
     /// A message that is larger than the whole burst and says so passes on a full budget alone, and costs that; what was not

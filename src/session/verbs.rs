@@ -38,6 +38,7 @@ impl Session {
         }
         // A TLS hello may have no line end at all.
         if command::is_tls_hello(input) {
+            self.trace.begin(Bytes::from_static(command::TLS_HELLO));
             self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now);
             return false;
         }
@@ -46,13 +47,12 @@ impl Session {
         self.heard = true;
         match line {
             Ok(line) => match command::parse(&line) {
-                command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => self.obey(command, now),
-                command => self.parked = Some(Box::new(command)),
+                command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => {
+                    self.obey(command, line, now);
+                }
+                command => self.parked = Some(Box::new((command, line))),
             },
-            Err(LineFault::TooLong) => self.error(&Reply::line_too_long(), now),
-            Err(LineFault::BareLf) => {
-                self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now)
-            }
+            Err(fault) => self.refuse_line(fault, now),
         }
         true
     }
@@ -62,15 +62,36 @@ impl Session {
         if self.slots.is_empty()
             && let Some(command) = self.parked.take()
         {
-            self.obey(*command, now);
+            let (command, line) = *command;
+            self.obey(command, line, now);
         }
     }
 
-    fn obey(&mut self, command: Result<Command, CommandFault>, now: Now) {
-        let command = match command {
-            Ok(command) => command,
-            Err(fault) => return self.error(&syntax_reply(&fault), now),
-        };
+    fn refuse_line(&mut self, fault: LineFault, now: Now) {
+        match fault {
+            LineFault::TooLong(head) => {
+                self.trace.begin(head.into());
+                self.error(&Reply::line_too_long(), now);
+            }
+            LineFault::BareLf(head) => {
+                self.trace.begin(head.into());
+                self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now);
+            }
+        }
+        self.trace.end();
+    }
+
+    /// The line is at hand for as long as it may be refused: nothing is made of it where it is not.
+    fn obey(&mut self, command: Result<Command, CommandFault>, line: Bytes, now: Now) {
+        self.trace.begin(line);
+        match command {
+            Ok(command) => self.obey_command(command, now),
+            Err(fault) => self.error(&syntax_reply(&fault), now),
+        }
+        self.trace.end();
+    }
+
+    fn obey_command(&mut self, command: Command, now: Now) {
         match command {
             Command::Mail(mail) => self.mail(mail, now),
             Command::Rcpt(rcpt) => self.rcpt(rcpt, now),
@@ -108,10 +129,14 @@ impl Session {
         if self.helo.as_ref().is_some_and(|helo| *helo.name != *name) && !self.authenticated {
             self.close_backend();
         }
-        self.helo = Some(Helo { name: name.as_ref().into(), extended });
+        self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });
         let hostname = &self.snapshot.settings.hostname;
         if extended {
-            ehlo(hostname, &self.extensions(), &mut self.client_out);
+            let offer = self.extensions();
+            if let Some(helo) = &mut self.helo {
+                helo.smtputf8 = offer.smtputf8;
+            }
+            ehlo(hostname, &offer, &mut self.client_out);
         } else {
             Reply::hello(hostname).write(&self.id, &mut self.client_out);
         }
@@ -168,7 +193,11 @@ impl Session {
     pub(super) fn start_tls_answered(&mut self, answer: &Answer, now: Now) {
         if answer.no_room {
             // RFC 3207 section 4: the client may go on without, or come again.
-            self.idle_command(&Reply::tls_not_available(), now);
+            if self.count_idle_command(now) {
+                let reply = Reply::tls_not_available();
+                self.record_command(&Final::ours(&reply, Reason::TooManyConnections, &self.id), now);
+                self.reply(&reply);
+            }
         } else {
             // RFC 3207 section 4.2: what the client sent behind STARTTLS in the clear is not to be trusted
             // (CVE-2011-0411); the shell, which owns the buffer, throws it away.
@@ -191,6 +220,7 @@ impl Session {
             }
             None => {
                 self.record_connection(Some(&Final { reason: Some(Reason::Protocol), ..Final::default() }), now);
+                self.record_folded(now);
                 self.state = State::Over;
             }
         }
@@ -221,6 +251,10 @@ impl Session {
         if self.authenticated {
             return self.error(&Reply::already_authenticated(), now);
         }
+        // Not 535, which blames the password, and not 454, for which a client comes back.
+        if let Some(ruling) = self.client_refusal() {
+            return self.refuse_command(&ruling, now);
+        }
         let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
         if let Some(initial) = initial {
             line.extend_from_slice(b" ");
@@ -235,7 +269,9 @@ impl Session {
         let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.since = now.monotonic;
         if self.relay.is_none() {
-            self.reply(&Reply::backend_unavailable());
+            let last = Final::ours(&Reply::backend_unavailable(), Reason::BackendUnavailable, &self.id);
+            self.record_command(&last, now);
+            self.client_out.extend_from_slice(&last.line);
             self.state = State::Command;
             return true;
         }

@@ -2,12 +2,14 @@
 //! written again from the value, so that the backend reads what we judged. Must not know the session's state: whether a
 //! command may come now, and whether a parameter was offered, is the session's to say.
 //!
-//! Deviations from the RFC: white space at the end of a line, blanks after the colon of MAIL and RCPT and more than one
-//! blank before a parameter are tolerated. Control octets are refused wherever they stand, also in quoted strings.
+//! Deviations from the RFC: white space at the end of a line, blanks after the colon of MAIL and RCPT, an address without its
+//! brackets where no bracket stands in the line at all, and more than one blank before a parameter are tolerated. Control
+//! octets are refused wherever they stand, also in quoted strings.
 
 use bytes::BufMut;
 use bytes::Bytes;
 use bytes::BytesMut;
+use memchr::memchr2;
 use nom::IResult;
 use nom::Parser;
 use nom::bytes::complete::tag_no_case;
@@ -17,6 +19,7 @@ use nom::bytes::complete::take_while1;
 use nom::character::complete::char;
 use nom::character::complete::space0;
 use nom::combinator::all_consuming;
+use nom::combinator::map;
 use nom::combinator::opt;
 use nom::sequence::pair;
 use nom::sequence::preceded;
@@ -24,10 +27,12 @@ use nom::sequence::terminated;
 
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
-use crate::smtp::address::forward_path;
+use crate::smtp::address::bare_path;
+use crate::smtp::address::path;
 use crate::smtp::address::reverse_path;
 pub use crate::smtp::parameter::Parameter;
 use crate::smtp::parameter::before_blank;
+use crate::smtp::parameter::is_dsn_value;
 use crate::smtp::parameter::parameters;
 use crate::smtp::parameter::upper_case;
 
@@ -56,8 +61,11 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandFault> {
 /// Whether these are the first octets of a TLS handshake (RFC 8446 5.1). It may hold no line end for long, so whoever
 /// waits for a line should ask this too.
 pub fn is_tls_hello(octets: &[u8]) -> bool {
-    octets.starts_with(&[0x16, 0x03])
+    octets.starts_with(TLS_HELLO)
 }
+
+/// The record type of a handshake, and the major version.
+pub const TLS_HELLO: &[u8] = &[0x16, 0x03];
 
 /// What the client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +81,11 @@ pub enum Command {
     Bdat,
     /// RFC 5321 4.1.1.4
     Data,
-    /// With the client's name.
+    /// With the client's name: one word.
     Ehlo(Bytes),
     /// RFC 5321 4.1.1.7
     Expn,
-    /// With the client's name.
+    /// With the client's name: one word.
     Helo(Bytes),
     /// RFC 5321 4.1.1.8
     Help,
@@ -148,6 +156,9 @@ impl Mail {
             ("SMTPUTF8", None) => self.smtputf8 = true,
             ("AUTH", Some(value)) => self.auth = Some(value),
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _) => return Err(CommandFault::BadParameter(name)),
+            ("RET" | "ENVID", value) if !is_dsn_value(&name, value.as_deref()) => {
+                return Err(CommandFault::BadParameter(name));
+            }
             (_, value) => self.others.push(Parameter { name, value }),
         }
         Ok(())
@@ -185,7 +196,7 @@ impl Body {
 /// RCPT: one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rcpt {
-    /// `Postmaster` may come without a domain.
+    /// May come without a domain.
     pub recipient: Address,
     /// In the client's order.
     pub parameters: Vec<Parameter>,
@@ -260,15 +271,20 @@ fn helo(arguments: &[u8]) -> Result<Command, CommandFault> {
     client_name(arguments).map(Command::Helo).ok_or(CommandFault::Argument("HELO hostname"))
 }
 
-/// Any one word: what clients call themselves is too often no domain to insist on it.
+/// The first word, whatever it is: what clients call themselves is too often no domain to insist on it. What is longer than
+/// a domain can be is cut, as it is a name for logs and traces only.
 fn client_name(arguments: &[u8]) -> Option<Bytes> {
-    let fits = !arguments.is_empty() && arguments.len() <= MAX_CLIENT_NAME && !arguments.contains(&b' ');
-    fits.then(|| Bytes::copy_from_slice(arguments))
+    let word = arguments.split(|&octet| octet == b' ').find(|word| !word.is_empty())?;
+    Some(Bytes::copy_from_slice(&word[..word.len().min(MAX_CLIENT_NAME)]))
 }
 
 fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
     let (input, _) = behind_colon("FROM:", arguments).map_err(|_| CommandFault::Argument("MAIL FROM:<address>"))?;
-    let (input, sender) = before_blank(reverse_path).parse(input).map_err(|_| CommandFault::SenderSyntax)?;
+    let (input, sender) = match has_brackets(input) {
+        true => before_blank(reverse_path).parse(input),
+        false => before_blank(map(bare_path, ReversePath::Address)).parse(input),
+    }
+    .map_err(|_| CommandFault::SenderSyntax)?;
     let mut mail = Mail { sender, size: None, body: None, smtputf8: false, auth: None, others: Vec::new() };
     for parameter in parameters(input).map_err(CommandFault::BadParameter)? {
         mail.take(parameter)?;
@@ -281,8 +297,18 @@ fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
 
 fn rcpt(arguments: &[u8]) -> Result<Command, CommandFault> {
     let (input, _) = behind_colon("TO:", arguments).map_err(|_| CommandFault::Argument("RCPT TO:<address>"))?;
-    let (input, recipient) = before_blank(forward_path).parse(input).map_err(|_| CommandFault::RecipientSyntax)?;
-    Ok(Command::Rcpt(Rcpt { recipient, parameters: parameters(input).map_err(CommandFault::BadParameter)? }))
+    let (input, recipient) = match has_brackets(input) {
+        true => before_blank(path).parse(input),
+        false => before_blank(bare_path).parse(input),
+    }
+    .map_err(|_| CommandFault::RecipientSyntax)?;
+    let parameters = parameters(input).map_err(CommandFault::BadParameter)?;
+    let is_dsn = |parameter: &&Parameter| matches!(parameter.name.as_str(), "NOTIFY" | "ORCPT");
+    let is_bad = |parameter: &&Parameter| !is_dsn_value(&parameter.name, parameter.value.as_deref());
+    match parameters.iter().filter(is_dsn).find(is_bad) {
+        Some(bad) => Err(CommandFault::BadParameter(bad.name.clone())),
+        None => Ok(Command::Rcpt(Rcpt { recipient, parameters })),
+    }
 }
 
 fn vrfy(arguments: &[u8]) -> Result<Command, CommandFault> {
@@ -295,6 +321,11 @@ fn alone(command: Command, arguments: &[u8]) -> Result<Command, CommandFault> {
 
 fn behind_colon<'a>(keyword: &str, input: &'a [u8]) -> IResult<&'a [u8], &'a [u8]> {
     terminated(tag_no_case(keyword), space0).parse(input)
+}
+
+/// With brackets anywhere in the line servers disagree about which of its words is the address.
+fn has_brackets(input: &[u8]) -> bool {
+    memchr2(b'<', b'>', input).is_some()
 }
 
 /// A request line, or a header line. To go on reading would run a message out of the body of a POST.
@@ -421,14 +452,16 @@ mod tests {
             ("ehlo by literal", "EHLO [IPv6:::1]", Ok(Command::Ehlo(name("[IPv6:::1]")))),
             ("ehlo in eight bits", "EHLO büro-pc", Ok(Command::Ehlo(name("büro-pc")))),
             ("ehlo without a name", "EHLO", ehlo_form.clone()),
-            ("ehlo with a blank for a name", "EHLO ", ehlo_form.clone()),
-            ("ehlo with two names", "EHLO a b", ehlo_form),
+            ("ehlo with a blank for a name", "EHLO ", ehlo_form),
+            ("ehlo with two words", "EHLO Bob's PC", Ok(Command::Ehlo(name("Bob's")))),
+            ("a literal and a word", "EHLO [192.0.2.7] office-pc", Ok(Command::Ehlo(name("[192.0.2.7]")))),
+            ("helo with many words", "HELO  my host  name", Ok(Command::Helo(name("my")))),
             ("ehlo with escape", "EHLO \x1b[2J", Err(CommandFault::ControlOctet)),
             ("helo", "HELO mx.example", Ok(Command::Helo(name("mx.example")))),
             ("helo without a name", "HELO", Err(CommandFault::Argument("HELO hostname"))),
         ]);
         let long = format!("EHLO {}", "a".repeat(MAX_CLIENT_NAME + 1));
-        assert_eq!(parse(long.as_bytes()), Err(CommandFault::Argument("EHLO hostname")));
+        assert_eq!(parse(long.as_bytes()), Ok(Command::Ehlo("a".repeat(MAX_CLIENT_NAME).into())));
     }
 
     #[test]
@@ -489,6 +522,12 @@ mod tests {
             ("the null sender with a parameter", "MAIL FROM:<> SIZE=1", "MAIL FROM:<> SIZE=1"),
             ("a source route", "MAIL FROM:<@r,@[IPv6:::1]:a@b>", "MAIL FROM:<a@b>"),
             ("a trailing dot", "MAIL FROM:<a@x.com.>", "MAIL FROM:<a@x.com>"),
+            ("dots", "MAIL FROM:<try..this.@x>", "MAIL FROM:<try..this.@x>"),
+            ("a hyphen at a label's end", "MAIL FROM:<a@cabinet-.example>", "MAIL FROM:<a@cabinet-.example>"),
+            ("no domain", "MAIL FROM:<root>", "MAIL FROM:<root>"),
+            ("no brackets", "MAIL FROM:a@b", "MAIL FROM:<a@b>"),
+            ("no brackets, a blank, a parameter", "MAIL FROM: a@b SIZE=5", "MAIL FROM:<a@b> SIZE=5"),
+            ("no brackets, no domain", "MAIL FROM:root", "MAIL FROM:<root>"),
             ("quotes go on", "MAIL FROM:<\"a b>:@\"@x>", "MAIL FROM:<\"a b>:@\"@x>"),
             ("an escape goes on", "MAIL FROM:<news\\letter@x>", "MAIL FROM:<news\\letter@x>"),
             ("size", "MAIL FROM:<a@b> SIZE=1000001", "MAIL FROM:<a@b> SIZE=1000001"),
@@ -527,7 +566,6 @@ mod tests {
             ("two blanks before FROM", "MAIL  FROM:<a@b>", form.clone()),
             ("no colon", "MAIL FROM <a@b>", form),
             ("no path", "MAIL FROM:", CommandFault::SenderSyntax),
-            ("no brackets", "MAIL FROM:a@b", CommandFault::SenderSyntax),
             ("no brackets, another path behind", "MAIL FROM:a@b <bad@c>", CommandFault::SenderSyntax),
             ("double brackets", "MAIL FROM:<<a@b>>", CommandFault::SenderSyntax),
             ("a second closing bracket", "MAIL FROM:<a@b>>", CommandFault::SenderSyntax),
@@ -536,8 +574,10 @@ mod tests {
             ("a comment", "MAIL FROM:<(c)x@y>", CommandFault::SenderSyntax),
             ("a comment before the path", "MAIL FROM:(c)<x@y>", CommandFault::SenderSyntax),
             ("a name before the path", "MAIL FROM:Joe <x@y>", CommandFault::SenderSyntax),
-            ("no domain", "MAIL FROM:<a>", CommandFault::SenderSyntax),
-            ("Postmaster is no sender", "MAIL FROM:<Postmaster>", CommandFault::SenderSyntax),
+            ("no brackets, a parameter with some", "MAIL FROM:a@b AUTH=<>", CommandFault::SenderSyntax),
+            ("no brackets, in quotes", "MAIL FROM:\"a\"@b", CommandFault::SenderSyntax),
+            ("no path but a parameter", "MAIL FROM: SIZE=5", CommandFault::SenderSyntax),
+            ("no domain, in quotes", "MAIL FROM:<\"a\">", CommandFault::SenderSyntax),
             ("a route to nowhere", "MAIL FROM:<@dom.example>", CommandFault::SenderSyntax),
             ("a glued parameter", "MAIL FROM:<a@b>SIZE=2000000", CommandFault::SenderSyntax),
             ("a tab before a parameter", "MAIL FROM:<a@b>\tSIZE=2000000", CommandFault::ControlOctet),
@@ -566,13 +606,20 @@ mod tests {
             ("size twice, large first", "MAIL FROM:<a@b> SIZE=2000000 size=10", bad("SIZE")),
             ("another one twice", "MAIL FROM:<a@b> RET=FULL RET=HDRS", bad("RET")),
             ("two equal signs", "MAIL FROM:<a@b> ENVID=a=b", bad("ENVID")),
-            ("no name", "MAIL FROM:<a@b> =5", bad("")),
+            ("no name", "MAIL FROM:<a@b> =5", bad("=5")),
+            ("a blank before the equals sign", "MAIL FROM:<a@b> SIZE =5", bad("SIZE")),
+            ("a blank behind it", "MAIL FROM:<a@b> SIZE= 5", bad("SIZE")),
+            ("an unknown RET", "MAIL FROM:<a@b> RET=ALL", bad("RET")),
+            ("an ENVID that is no xtext", "MAIL FROM:<a@b> ENVID=a+b", bad("ENVID")),
+            ("an unknown NOTIFY", "RCPT TO:<a@b> NOTIFY=FOO", bad("NOTIFY")),
+            ("NOTIFY without a value", "RCPT TO:<a@b> NOTIFY", bad("NOTIFY")),
+            ("ORCPT without a type", "RCPT TO:<a@b> ORCPT=a@b", bad("ORCPT")),
             ("no body", "MAIL FROM:<a@b> BODY", bad("BODY")),
             ("an unknown body", "MAIL FROM:<a@b> BODY=9BIT", bad("BODY")),
             ("SMTPUTF8 takes no value", "MAIL FROM:<a@b> SMTPUTF8=yes", bad("SMTPUTF8")),
             ("auth wants a value", "MAIL FROM:<a@b> AUTH", bad("AUTH")),
             ("UTF-8 unannounced", "MAIL FROM:<é@b>", CommandFault::NonAscii),
-            ("UTF-8 unannounced in a parameter", "MAIL FROM:<a@b> ENVID=é", CommandFault::NonAscii),
+            ("UTF-8 unannounced in a parameter", "MAIL FROM:<a@b> X=é", CommandFault::NonAscii),
         ];
         for (sentence, line, fault) in rows {
             assert_eq!(parse(line.as_bytes()), Err(fault), "{sentence}");
@@ -608,8 +655,12 @@ mod tests {
             ),
             ("null path", "RCPT TO:<>", Err(CommandFault::RecipientSyntax)),
             ("no path", "RCPT TO:", Err(CommandFault::RecipientSyntax)),
-            ("no brackets", "RCPT TO:a@b", Err(CommandFault::RecipientSyntax)),
-            ("no domain", "RCPT TO:<a>", Err(CommandFault::RecipientSyntax)),
+            ("no brackets", "RCPT TO:a@b", Ok("RCPT TO:<a@b>")),
+            ("no brackets, parameters", "RCPT TO: a@b NOTIFY=NEVER", Ok("RCPT TO:<a@b> NOTIFY=NEVER")),
+            ("no brackets, a word behind", "RCPT TO:a@b c@d", Err(CommandFault::BadParameter("C@D".into()))),
+            ("no brackets, two paths", "RCPT TO:a@b,c@d", Err(CommandFault::RecipientSyntax)),
+            ("no domain", "RCPT TO:<a>", Ok("RCPT TO:<a>")),
+            ("dots", "RCPT TO:<a..b.@c>", Ok("RCPT TO:<a..b.@c>")),
             ("two paths", "RCPT TO:<a@b>,<c@d>", Err(CommandFault::RecipientSyntax)),
             ("a NUL", "RCPT TO:<a@b\0c@d>", Err(CommandFault::ControlOctet)),
             ("nothing", "RCPT", Err(form.clone())),
@@ -672,9 +723,12 @@ mod tests {
             "<(@[a-z]{1,3}:)?([a-zA-Z+-]{1,6}|\"([a-z @:>]|\\\\[ -~]){0,6}\")@[a-zA-Z]{1,5}(\\.[a-z]{2,3})?\\.?>";
         let value = "(=[!-<>-~]{1,8})?";
         let known = "( SIZE=[0-9]{1,24})?( BODY=(7BIT|8bitMIME|BinaryMime))?( SMTPUTF8)?( auth=[a-z+]{1,5})?";
-        let mail = format!("MAIL FROM:{path}{known}( RET{value})?( X-[0-9]{value})?");
-        let rcpt = format!("rcpt to: {path}( NOTIFY{value})?( ORCPT{value})?");
-        string_regex(&format!("{mail}|{rcpt}")).unwrap()
+        let mail = format!("MAIL FROM:{path}{known}( RET=(full|HDRS))?( X-[0-9]{value})?");
+        let rcpt = format!(
+            "rcpt to: {path}( NOTIFY=(NEVER|success,Delay))?( ORCPT=[a-z]{{1,3}};[!-<>-~]{{1,8}})?( X-[0-9]{value})?"
+        );
+        let bare = format!("MAIL FROM: ?[a-z.]{{1,6}}(@[a-z-]{{1,5}})?{known}");
+        string_regex(&format!("{mail}|{rcpt}|{bare}")).unwrap()
     }
 
     fn mail_of(line: &str) -> Option<Mail> {

@@ -23,13 +23,13 @@ pub enum LineEnd {
     AnyLf,
 }
 
-/// Why a line is not handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a line is not handed out, and its first octets.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineFault {
     /// It passed the limit. It was skipped to its end, and reading can go on.
-    TooLong,
+    TooLong(Box<[u8]>),
     /// It ended in a bare LF under [`LineEnd::Crlf`], whatever its length.
-    BareLf,
+    BareLf(Box<[u8]>),
 }
 
 /// Cuts lines. Where the input is exchanged (STARTTLS) the reader must be too, for it remembers how far it looked.
@@ -40,6 +40,8 @@ pub struct LineReader {
     overlong: bool,
     /// Whether the last octet dropped from an overlong line was CR.
     dropped_cr: bool,
+    /// The first octets of an overlong line.
+    head: Box<[u8]>,
 }
 
 impl LineReader {
@@ -55,11 +57,10 @@ impl LineReader {
         let mut line = input.split_to(length);
         line.truncate(length - 1);
         let crlf = line.last().map_or(before.dropped_cr, |&last| last == b'\r');
-        if !crlf && end == LineEnd::Crlf {
-            return Some(Err(LineFault::BareLf));
-        }
-        if before.overlong || length > limit {
-            return Some(Err(LineFault::TooLong));
+        let is_bare = !crlf && end == LineEnd::Crlf;
+        if is_bare || before.overlong || length > limit {
+            let head = if before.overlong { before.head } else { head(&line, limit) };
+            return Some(Err(if is_bare { LineFault::BareLf(head) } else { LineFault::TooLong(head) }));
         }
         if crlf {
             line.truncate(line.len() - 1);
@@ -69,6 +70,9 @@ impl LineReader {
 
     fn wait(&mut self, input: &mut BytesMut, limit: usize) {
         if self.overlong || input.len() >= limit {
+            if !self.overlong {
+                self.head = head(input, limit);
+            }
             self.overlong = true;
             self.dropped_cr = input.last().map_or(self.dropped_cr, |&last| last == b'\r');
             input.clear();
@@ -76,6 +80,13 @@ impl LineReader {
         self.scanned = input.len();
     }
 }
+
+fn head(line: &[u8], limit: usize) -> Box<[u8]> {
+    line[..line.len().min(limit).min(HEAD)].into()
+}
+
+/// Octets that are kept of a line that is not handed out.
+const HEAD: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -94,15 +105,15 @@ mod tests {
             ("an empty line", "\r\n", LineEnd::Crlf, &[""], ""),
             ("a bare CR stays for the parser", "A\rB\r\n", LineEnd::Crlf, &["A\rB"], ""),
             ("two CR: one belongs to the end", "A\r\r\n", LineEnd::AnyLf, &["A\r"], ""),
-            ("a bare LF is a fault", "A\nB\r\n", LineEnd::Crlf, &["BareLf", "B"], ""),
-            ("a bare LF at the start", "\n", LineEnd::Crlf, &["BareLf"], ""),
+            ("a bare LF is a fault", "A\nB\r\n", LineEnd::Crlf, &["BareLf A", "B"], ""),
+            ("a bare LF at the start", "\n", LineEnd::Crlf, &["BareLf "], ""),
             ("a bare LF ends a line", "A\nB\r\n\n", LineEnd::AnyLf, &["A", "B", ""], ""),
             ("as long as the limit", "12345678\r\n", LineEnd::Crlf, &["12345678"], ""),
-            ("longer by one", "123456789\r\nA\r\n", LineEnd::Crlf, &["TooLong", "A"], ""),
-            ("much longer", "123456789012345678901234\r\nA\r\n", LineEnd::Crlf, &["TooLong", "A"], ""),
-            ("longer, bare LF taken", "1234567890\nA\n", LineEnd::AnyLf, &["TooLong", "A"], ""),
-            ("longer, bare LF not taken", "1234567890\nA\r\n", LineEnd::Crlf, &["BareLf", "A"], ""),
-            ("longer, with CR all over", "12\r45678\r\r\nA\r\n", LineEnd::Crlf, &["TooLong", "A"], ""),
+            ("longer by one", "123456789\r\nA\r\n", LineEnd::Crlf, &["TooLong 123456789\r", "A"], ""),
+            ("much longer", "123456789012345678901234\r\nA\r\n", LineEnd::Crlf, &["TooLong 1234567890", "A"], ""),
+            ("longer, bare LF taken", "1234567890\nA\n", LineEnd::AnyLf, &["TooLong 1234567890", "A"], ""),
+            ("longer, bare LF not taken", "1234567890\nA\r\n", LineEnd::Crlf, &["BareLf 1234567890", "A"], ""),
+            ("longer, with CR all over", "12\r45678\r\r\nA\r\n", LineEnd::Crlf, &["TooLong 12\r45678\r\r", "A"], ""),
         ];
         for (sentence, input, end, expected, left) in rows {
             let input = input.as_bytes();
@@ -124,7 +135,10 @@ mod tests {
             assert!(input.len() < MAX_COMMAND_LINE);
         }
         input.extend_from_slice(b"\r\nNOOP\r\n");
-        assert_eq!(reader.next(&mut input, MAX_COMMAND_LINE, LineEnd::AnyLf), Some(Err(LineFault::TooLong)));
+        assert_eq!(
+            reader.next(&mut input, MAX_COMMAND_LINE, LineEnd::AnyLf),
+            Some(Err(LineFault::TooLong([b'x'; HEAD].into())))
+        );
         assert_eq!(reader.next(&mut input, MAX_COMMAND_LINE, LineEnd::AnyLf), Some(Ok(Bytes::from_static(b"NOOP"))));
     }
 
@@ -166,7 +180,12 @@ mod tests {
     }
 
     fn text_or_fault(line: &Result<Bytes, LineFault>) -> String {
-        line.as_ref().map_or_else(|fault| format!("{fault:?}"), |text| String::from_utf8_lossy(text).into_owned())
+        let text = String::from_utf8_lossy;
+        match line {
+            Ok(line) => text(line).into_owned(),
+            Err(LineFault::TooLong(head)) => format!("TooLong {}", text(head)),
+            Err(LineFault::BareLf(head)) => format!("BareLf {}", text(head)),
+        }
     }
 
     const LIMIT: usize = 10;

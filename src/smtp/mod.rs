@@ -6,5 +6,6 @@ pub mod data;
 pub mod header;
 pub mod line;
 mod parameter;
+pub mod received;
 pub mod reply;
 pub mod reply_reader;

@@ -1,5 +1,5 @@
 //! Parameters of MAIL and RCPT (RFC 5321 4.1.2, esmtp-param): read, and written again. Must not know what any of them
-//! means.
+//! means; only the form of those of RFC 3461 stands here too.
 //!
 //! Deviation from the RFC: more than one blank before a parameter is tolerated.
 
@@ -64,7 +64,7 @@ pub(crate) fn parameters(input: &[u8]) -> Result<Vec<Parameter>, String> {
     while !input.is_empty() {
         let (rest, parameter) = preceded(space1, before_blank(parameter))
             .parse(input)
-            .map_err(|_: nom::Err<Error<&[u8]>>| name_of_broken(input))?;
+            .map_err(|_: nom::Err<Error<&[u8]>>| name_of_broken(input, &one_each))?;
         if one_each.len() == MAX_PARAMETERS || one_each.iter().any(|earlier| earlier.name == parameter.name) {
             return Err(parameter.name);
         }
@@ -98,10 +98,43 @@ fn parameter(input: &[u8]) -> IResult<&[u8], Parameter> {
         .parse(input)
 }
 
-fn name_of_broken(input: &[u8]) -> String {
-    let word = input.trim_ascii_start().split(|&octet| octet == b' ' || octet == b'=').next();
-    upper_case(word.unwrap_or_default())
+/// `SIZE =5` is a parameter and a word without a name: the fault is the parameter's.
+fn name_of_broken(input: &[u8], earlier: &[Parameter]) -> String {
+    let word = input.trim_ascii_start().split(|&octet| octet == b' ').next().unwrap_or_default();
+    match (word.split(|&octet| octet == b'=').next(), earlier.last()) {
+        (Some([]), Some(last)) if last.value.is_none() => last.name.clone(),
+        (Some([]) | None, _) => upper_case(word),
+        (Some(name), _) => upper_case(name),
+    }
 }
+
+/// Whether a parameter of RFC 3461 has a value of its form: RET, ENVID, NOTIFY and ORCPT (with RFC 6533's types). Of ORCPT
+/// only the type is looked at, because many a client writes the plain address behind it.
+pub(crate) fn is_dsn_value(name: &str, value: Option<&str>) -> bool {
+    let Some(value) = value else { return false };
+    let is_one_of = |word: &str, words: &[&str]| words.iter().any(|known| word.eq_ignore_ascii_case(known));
+    match name {
+        "RET" => is_one_of(value, &["FULL", "HDRS"]),
+        "ENVID" => value.len() <= MAX_ENVID && is_xtext(value),
+        "NOTIFY" => {
+            let events = &["SUCCESS", "FAILURE", "DELAY"];
+            is_one_of(value, &["NEVER"]) || value.split(',').all(|word| is_one_of(word, events))
+        }
+        "ORCPT" => value.split_once(';').is_some_and(|(kind, address)| !kind.is_empty() && !address.is_empty()),
+        _ => true,
+    }
+}
+
+/// RFC 3461 section 4, with hexadecimal digits in either case.
+fn is_xtext(text: &str) -> bool {
+    let mut parts = text.split('+');
+    let is_plain = |part: &str| part.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'=');
+    let is_hex = |part: &str| part.len() >= 2 && part.bytes().take(2).all(|octet| octet.is_ascii_hexdigit());
+    parts.next().is_some_and(is_plain) && parts.all(|part| is_hex(part) && is_plain(part))
+}
+
+/// Characters of an envelope id, as xtext (RFC 3461 section 4.4).
+const MAX_ENVID: usize = 100;
 
 /// More than all extensions together have.
 pub(crate) const MAX_PARAMETERS: usize = 32;
@@ -121,7 +154,9 @@ mod tests {
             ("UTF-8 in a value", " ORCPT=utf-8;é", Ok(" ORCPT=utf-8;é")),
             ("no blank", "A", Err("A")),
             ("no value", " A= B", Err("A")),
-            ("no name", " =1", Err("")),
+            ("no name", " =1", Err("=1")),
+            ("no name behind a value", " A=1 =2", Err("=2")),
+            ("a blank before the equals sign", " A =1", Err("A")),
             ("a hyphen first", " -A", Err("-A")),
             ("two equal signs", " A=b=c", Err("A")),
             ("twice", " A=1 a=1", Err("A")),
@@ -136,5 +171,36 @@ mod tests {
             assert_eq!(written, expected.map(BytesMut::from).map_err(str::to_owned), "{sentence}");
         }
         assert_eq!(parameters(b" A=\xff"), Err("A".to_owned()), "eight-bit text that is not UTF-8");
+    }
+
+    #[test]
+    fn values_of_dsn() {
+        let long = "x".repeat(MAX_ENVID);
+        let rows = [
+            ("RET", "full", true),
+            ("RET", "FULL,HDRS", false),
+            ("ENVID", "QQ314159", true),
+            ("ENVID", "<a+2Bb+3d@x>", true),
+            ("ENVID", "a+b", false),
+            ("ENVID", "a+", false),
+            ("ENVID", "ä", false),
+            ("ENVID", &long, true),
+            ("ENVID", &format!("{long}x"), false),
+            ("NOTIFY", "never", true),
+            ("NOTIFY", "SUCCESS,Failure,DELAY", true),
+            ("NOTIFY", "NEVER,DELAY", false),
+            ("NOTIFY", "FOO", false),
+            ("NOTIFY", "DELAY,", false),
+            ("ORCPT", "rfc822;joe+2Btag@x.example", true),
+            ("ORCPT", "rfc822;joe+tag@x.example", true),
+            ("ORCPT", "utf-8;jö@x.example", true),
+            ("ORCPT", "joe@x.example", false),
+            ("ORCPT", ";joe@x.example", false),
+            ("ORCPT", "rfc822;", false),
+        ];
+        for (name, value, expected) in rows {
+            assert_eq!(is_dsn_value(name, Some(value)), expected, "{name}={value}");
+        }
+        assert!(!is_dsn_value("NOTIFY", None));
     }
 }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Display;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BufMut;
@@ -37,11 +38,18 @@ impl Reply {
         self.code >= 400
     }
 
+    /// Whether it refuses for good by what an operator has set, so that its reader may want to ask one.
+    fn is_of_policy(&self) -> bool {
+        self.code >= 500 && matches!(self.status, "5.3.4" | "5.4.6" | "5.7.1")
+    }
+
     /// Appends the reply as it goes over the wire: at most 510 octets of printable ASCII and the line end. A long text is
-    /// cut, the session's id never.
-    pub fn write(&self, session: &str, out: &mut BytesMut) {
+    /// cut, the signature never.
+    pub fn write(&self, signature: &Signature, out: &mut BytesMut) {
+        let Signature { session, contact } = signature;
+        let contact = if self.is_of_policy() { &**contact } else { "" };
         let start = out.len();
-        out.reserve("550 5.7.1  []\r\n".len() + self.text.len() + session.len());
+        out.reserve("550 5.7.1 ; questions:  []\r\n".len() + self.text.len() + contact.len() + session.len());
         write_code(self.code, out);
         for part in [self.status, &self.text] {
             if !part.is_empty() {
@@ -50,10 +58,15 @@ impl Reply {
             }
         }
         let tail = if self.is_refusal() { " []".len() + session.len() } else { 0 };
+        let tail = if contact.is_empty() { tail } else { tail + BEFORE_CONTACT.len() + contact.len() };
         let room = (MAX_REPLY_LINE - 2).saturating_sub(tail);
         if out.len() - start > room {
             out.truncate(start + room.saturating_sub(CUT.len()));
             out.put_slice(CUT.as_bytes());
+        }
+        if !contact.is_empty() {
+            out.put_slice(BEFORE_CONTACT.as_bytes());
+            write_printable(contact, out);
         }
         if self.is_refusal() {
             out.put_slice(b" [");
@@ -64,11 +77,20 @@ impl Reply {
     }
 
     /// The same without its line end, for people.
-    pub fn line(&self, session: &str) -> String {
+    pub fn line(&self, signature: &Signature) -> String {
         let mut octets = BytesMut::new();
-        self.write(session, &mut octets);
+        self.write(signature, &mut octets);
         String::from_utf8_lossy(octets.trim_ascii_end()).into_owned()
     }
+}
+
+/// What stands behind the text of a refusal.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    /// The session's id, behind every refusal.
+    pub session: Arc<str>,
+    /// Whom to ask, behind what is refused for good by what an operator has set; may be empty.
+    pub contact: Arc<str>,
 }
 
 /// Makes a constructor of each row: code, status, name and arguments, text. A sender brings its `<>` along, a recipient
@@ -94,8 +116,6 @@ replies! {
     // The greeting and what ends a connection.
     /// `banner` is what follows the code: our name first (RFC 5321 section 4.2).
     220 "" greeting(banner: &str) "{banner}";
-    /// Instead of the greeting, to a client that is not served.
-    554 "" greeting_blocked_client(client: impl Display) "Client {client} is blocked";
     /// To a client that did not wait for the greeting.
     554 "5.5.1" early_talker() "You talked before the greeting";
     /// The answer to QUIT.
@@ -195,6 +215,8 @@ replies! {
     500 "5.5.6" authentication_line_too_long() "Authentication line too long";
 
     // Refusals by rule.
+    /// By tcprules or a block, at MAIL.
+    554 "5.7.1" blocked_client(client: impl Display) "Client {client} is blocked";
     /// MAIL of a sender who will be refused at RCPT.
     250 "2.1.0" sender_ok() "Ok";
     /// By a list or a block.
@@ -203,6 +225,8 @@ replies! {
     554 "5.7.1" blocked_recipient(recipient: impl Display) "Recipient <{recipient}> is blocked";
     /// Not in rcpthosts.
     553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
+    /// `%`, `!` or `@` in the local part, without `recipients.routing`.
+    553 "5.7.1" routed(recipient: impl Display) "<{recipient}> has a route in it, and you may not relay";
     /// More than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest separately.
     452 "4.5.3" too_many_recipients(limit: u32) "Too many recipients, the limit is {limit}";
     /// This recipient's size limit is not that of the first one; the client sends it separately.
@@ -355,6 +379,7 @@ const MAX_REPLY_LINE: usize = 512;
 /// Octets in which the answer to EHLO mostly has room.
 const USUAL_EHLO: usize = 192;
 const CUT: &str = "...";
+const BEFORE_CONTACT: &str = "; questions: ";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -362,6 +387,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn signature(session: &str, contact: &str) -> Signature {
+        Signature { session: session.into(), contact: contact.into() }
+    }
 
     #[test]
     fn replies_as_they_are_written() {
@@ -385,20 +414,16 @@ mod tests {
                 "450 4.7.1 Too many refused messages from <x@y>, come back in 3600 seconds [s1]",
             ),
             (
-                "a greeting that refuses",
-                Reply::greeting_blocked_client("192.0.2.1"),
-                "554 Client 192.0.2.1 is blocked [s1]",
-            ),
-            (
                 "a control octet of a peer",
                 Reply::bad_parameter("A\r\n250 ok\u{9b}é\t"),
                 "501 5.5.4 Bad value of parameter A??250 ok???, or given twice [s1]",
             ),
         ];
         for (sentence, reply, line) in rows {
-            assert_eq!(reply.line("s1"), line, "{sentence}");
+            let signature = signature("s1", "");
+            assert_eq!(reply.line(&signature), line, "{sentence}");
             let mut out = BytesMut::new();
-            reply.write("s1", &mut out);
+            reply.write(&signature, &mut out);
             assert_eq!(out, format!("{line}\r\n").as_bytes(), "{sentence}");
         }
     }
@@ -406,9 +431,42 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_but_not_the_id() {
         let mut out = BytesMut::new();
-        Reply::blocked_sender("é".repeat(899)).write("session-1", &mut out);
+        Reply::blocked_sender("é".repeat(899)).write(&signature("session-1", ""), &mut out);
         assert_eq!(out.len(), 512);
         assert!(out.ends_with(b"?... [session-1]\r\n"));
+    }
+
+    #[test]
+    fn whom_to_ask_about_a_refusal() {
+        let signature = signature("s1", "https://example.org/postmaster");
+        let rows = [
+            (
+                Reply::blocked_sender("<a@b>"),
+                "554 5.7.1 <a@b> is blocked; questions: https://example.org/postmaster [s1]",
+            ),
+            (
+                Reply::mail_loop(4, 3),
+                "554 5.4.6 Mail loop: was here 4 times, the limit is 3; questions: https://example.org/postmaster [s1]",
+            ),
+            (Reply::syntax(), "500 5.5.2 Syntax error [s1]"),
+            (Reply::tls_required(), "530 5.7.0 Send STARTTLS first [s1]"),
+            (Reply::in_flight(), "450 4.7.1 This message is being delivered, try again later [s1]"),
+            (Reply::noop(), "250 2.0.0 Ok"),
+        ];
+        for (reply, line) in rows {
+            assert_eq!(reply.line(&signature), line);
+        }
+        let long = Reply::blocked_sender("a".repeat(899)).line(&signature);
+        assert_eq!(long.len(), 510);
+        assert!(long.ends_with("aaa...; questions: https://example.org/postmaster [s1]"));
+        // Each new one is to be thought about.
+        let asked = DECLARED
+            .iter()
+            .filter(|(_, code, status, _)| Reply { code: *code, status, text: "".into() }.is_of_policy());
+        let asked: Vec<&str> = asked.map(|(name, ..)| *name).collect();
+        let expected = "blocked_client blocked_sender blocked_recipient not_local oversize oversize_for escalated \
+                        blocked_for repeated too_many_hops mail_loop";
+        assert_eq!(asked.join(" "), expected);
     }
 
     #[test]
@@ -443,7 +501,7 @@ mod tests {
     fn status_and_code_agree() {
         for (name, code, status, _) in DECLARED {
             if status.is_empty() {
-                assert!(["greeting", "greeting_blocked_client", "hello", "start_data"].contains(name), "{name}");
+                assert!(["greeting", "hello", "start_data"].contains(name), "{name}");
             } else {
                 assert_eq!(status.split('.').next(), Some(&code.to_string()[..1]), "{name}");
                 assert_eq!(status.split('.').count(), 3, "{name}");
@@ -453,9 +511,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reply_is_one_line_whatever_is_in_it(text in any::<String>(), session in "[a-z0-9]{1,40}") {
+        fn a_reply_is_one_line_whatever_is_in_it(text in any::<String>(), session in "[a-z0-9]{1,40}", contact in ".{0,100}") {
+            let signature = signature(&session, &contact);
             for reply in [Reply::blocked_sender(&text), Reply::greeting(&text), Reply::argument(&text)] {
-                let line = reply.line(&session);
+                let line = reply.line(&signature);
                 prop_assert!(line.len() <= 510);
                 prop_assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)));
                 prop_assert_eq!(line.ends_with(&format!(" [{session}]")), reply.is_refusal());

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::familiar::FAMILIAR_MEMORY;
 use crate::policy::key::Seed;
 use crate::policy::repeat::OVERSIZES_BEFORE_DEFERRAL;
 use crate::policy::repeat::TRIES_PER_OVERSIZE;
@@ -60,6 +61,8 @@ pub struct Rooms {
     pub escalations: Table,
     /// Refusals, by `refusal_key`.
     pub refusals: Table,
+    /// Networks that have delivered to a recipient, by `familiar_key`.
+    pub familiars: Table,
 }
 
 /// Why there is no state.
@@ -150,6 +153,7 @@ impl Rooms {
             oversizes: Table::new(MOST_MEMORIES),
             escalations: Table::new(MOST_MEMORIES),
             refusals: Table::new(MOST_MEMORIES),
+            familiars: Table::new(MOST_MEMORIES),
             seed,
             clock,
         }
@@ -169,6 +173,19 @@ impl Rooms {
         Some((row.other % TRIES_PER_OVERSIZE != 0).then_some(wait))
     }
 
+    /// A network has delivered to the recipient that knows it by this key.
+    pub fn note_familiar(&self, key: u128, now: u32) {
+        let memory = u32::try_from(FAMILIAR_MEMORY.as_secs()).unwrap_or(u32::MAX);
+        let until = (now - now % SECONDS_OF_A_DAY).saturating_add(memory);
+        self.familiars
+            .update(key, now, |row| Some(Row { until, ..row.unwrap_or(Row { first: now, ..Row::default() }) }));
+    }
+
+    /// Whether one has.
+    pub fn is_familiar(&self, key: u128) -> bool {
+        self.familiars.get(key, seconds(self.clock.now())).is_some()
+    }
+
     /// Forgets what is idle or has expired. For a timer; the bounds hold without it.
     pub fn sweep(&self) {
         let now = seconds(self.clock.now());
@@ -178,12 +195,14 @@ impl Rooms {
         self.oversizes.sweep(now);
         self.escalations.sweep(now);
         self.refusals.sweep(now);
+        self.familiars.sweep(now);
     }
 
     /// In the order of `writer::TABLES`, behind the throttles.
-    fn tables(&self) -> [&Table; 6] {
+    fn tables(&self) -> [&Table; 7] {
         let Ledger { unacknowledged, delivered, envelopes, .. } = &*self.ledger;
-        [unacknowledged, delivered, envelopes, &self.oversizes, &self.escalations, &self.refusals]
+        let Self { oversizes, escalations, refusals, familiars, .. } = self;
+        [unacknowledged, delivered, envelopes, oversizes, escalations, refusals, familiars]
     }
 
     fn load(&self, everything: crate::store::writer::Everything) {
@@ -244,6 +263,7 @@ fn new_seed(path: &Path) -> Result<Seed, StateFault> {
     }
 }
 
+const SECONDS_OF_A_DAY: u32 = 86_400;
 /// Blocks of operators and throttles together.
 const MOST_BLOCKS: usize = 100_000;
 /// Oversizes, and as many defers, and refusals.

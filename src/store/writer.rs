@@ -262,8 +262,8 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 /// The tables of rows, by the names that they have on the disk.
-pub(super) const TABLES: [&str; 7] =
-    ["throttles", "unacknowledged", "delivered", "envelopes", "oversizes", "escalations", "refusals"];
+pub(super) const TABLES: [&str; 8] =
+    ["throttles", "unacknowledged", "delivered", "envelopes", "oversizes", "escalations", "refusals", "familiars"];
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");

@@ -5,7 +5,7 @@
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
 //! `X` connections are nearly used up, `Y` so is the hold (how much so), `E` others need the room of this message, `Z`
-//! the place of this connection.
+//! the place of this connection, `O` an operator blocks somebody.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `N` another connection (from another client).
@@ -30,11 +30,13 @@ use portcullis::policy::key::Seed;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::local::LocalDomains;
+use portcullis::policy::part::Part;
 use portcullis::policy::place::Place;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
 use portcullis::policy::throttle::Count;
 use portcullis::policy::throttle::Throttle;
+use portcullis::policy::virtualdomains::VirtualDomains;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
 use portcullis::session::event::Admission;
@@ -151,9 +153,15 @@ impl Builder {
             }
             "auth" if value == "always" => self.settings.auth = Auth::Always,
             "auth" if value == "off" => self.settings.auth = Auth::Off,
+            "badmailfrom" => self.policy.senders = vec![list("badmailfrom").unwrap()],
             "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
             "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
             "bare_newline_exempt" => self.settings.bare_newline_exempt_relay_client = true,
+            // The budget of null senders, all of it at once.
+            "bounces" => {
+                let bounces = &mut self.policy.throttles[1];
+                (bounces.cells, bounces.burst) = (value.parse().unwrap(), value.parse().unwrap());
+            }
             "cap" => {
                 let (limit, who) = value.split_once(' ').unwrap();
                 let text = who.replace(' ', "\n");
@@ -161,6 +169,7 @@ impl Builder {
                     AddressList::parse("size.recipients".into(), Dialect::Extended, text.as_bytes()).unwrap();
                 self.policy.size.caps.push(Cap { recipients, limit: limit.parse().unwrap() });
             }
+            "contact" => self.settings.contact = value.into(),
             "client" => self.client = value.parse().unwrap(),
             "databytes" => self.policy.size.databytes = Some(value.parse().unwrap()),
             "deny" => self
@@ -198,10 +207,17 @@ impl Builder {
                 self.policy.repeat.min_size = min_size.parse().unwrap();
             }
             "rcpthosts" => self.policy.local = Some(LocalDomains::parse("rcpthosts".into(), value.as_bytes())),
+            "routing" => self.policy.routing = true,
+            "virtualdomains" => self.policy.virtual_domains = VirtualDomains::parse(value.as_bytes()),
             "starttls" => self.settings.starttls = true,
             "throttle" => self.throttle(value),
             "throttle_count" if value == "mails" => self.policy.throttles[0].count = Count::Mails,
             "throttle_count" if value == "bytes" => self.policy.throttles[0].count = Count::Bytes,
+            "throttle_connections" => {
+                self.throttle(value);
+                let throttle = &mut self.policy.throttles[0];
+                (throttle.count, throttle.per) = (Count::Connections, vec![Part::Client]);
+            }
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
@@ -236,6 +252,7 @@ impl Builder {
 
     fn build(mut self) -> Scene {
         self.policy.variables = Arc::new(Variables::new(self.variables));
+        self.policy.throttles = Throttle::with_shares(self.policy.throttles);
         Scene {
             snapshot: Arc::new(Snapshot { policy: self.policy, settings: self.settings }),
             client: self.client,
@@ -254,6 +271,7 @@ pub fn settings() -> Settings {
     Settings {
         hostname: "mx.example.org".into(),
         banner: "mx.example.org ESMTP".into(),
+        contact: "".into(),
         max_recipients: 100,
         max_errors: 20,
         auth: Auth::Tls,
@@ -385,6 +403,7 @@ impl Player {
                 self.session.handle_farewell(Farewell { acknowledged, heard: rest.starts_with("heard"), end });
             }
             "N" => return self.reconnect(rest),
+            "O" => drop(self.state.blocks.add(&rest.parse().unwrap(), Duration::from_secs(3600), "").unwrap()),
             "U" => self.unwritten = rest != "no",
             "S" => self.session.handle_stop(now),
             "X" => self.session.handle_stress(true),
@@ -565,37 +584,17 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(
-        kind,
-        "C" | "P"
-            | "W"
-            | "F"
-            | "R"
-            | "B"
-            | "!"
-            | "@"
-            | "S"
-            | "G"
-            | "H"
-            | "K"
-            | "V"
-            | "L"
-            | "N"
-            | "U"
-            | "X"
-            | "Y"
-            | "Z"
-            | "E"
-    )
+    kind.len() == 1 && "CPWFRB!@SGHKVLNOUXYZE".contains(kind)
 }
 
 fn describe(record: &Record) -> String {
-    let mut text = format!("{} verdict={}", record.kind.as_str(), record.verdict);
+    let mut text = record.kind.as_str().to_owned();
     let mut add = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             text.push_str(&format!(" {name}={value}"));
         }
     };
+    add("verdict", record.verdict.map(|verdict| verdict.to_string()));
     add("code", record.code.map(|code| code.to_string()));
     add("reason", record.reason.map(|reason| reason.to_string()));
     add("rule", record.rule.as_ref().map(ToString::to_string));
@@ -604,6 +603,9 @@ fn describe(record: &Record) -> String {
     add("size", record.size.map(|size| size.to_string()));
     add("id", record.id.clone());
     add("shadow", (!record.shadow.is_empty()).then(|| record.shadow.join(",")));
+    add("words", record.words.as_ref().map(|words| escape(words.as_bytes())));
+    add("folded", (!record.folded.is_empty()).then(|| record.folded.to_string()));
+    add("counted_only", record.counted_only.then(|| "yes".to_owned()));
     text
 }
 

@@ -92,6 +92,8 @@ fn insert_record(object: &mut Map<String, Value>, record: &ours::Record<'_>) {
         ("reason", &record.reason),
         ("rule", &record.rule),
         ("backend", &record.backend),
+        ("words", &record.words),
+        ("folded", &record.folded),
     ];
     for (key, value) in fields {
         let value = value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned());

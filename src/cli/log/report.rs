@@ -24,6 +24,7 @@ pub(super) fn json(summary: &Summary, top: usize) -> Value {
         "untimed_lines": summary.untimed,
         "messages": tally(&summary.total),
         "refused_recipients": { "count": summary.recipients.sum(), "reasons": reasons(&summary.recipients) },
+        "refused_commands": { "count": summary.commands.sum(), "reasons": reasons(&summary.commands) },
         "connections": { "count": summary.connections, "reasons": reasons(&summary.connection_reasons) },
         "warnings": summary.troubles,
         "last_warning": trouble,

@@ -38,7 +38,7 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn write_head(&self, text: &mut String) {
-        let Summary { span, lines, unknown, total, recipients, connections, .. } = self.summary;
+        let Summary { span, lines, unknown, total, recipients, commands, connections, .. } = self.summary;
         let unknown = if *unknown > 0 { format!(", {unknown} of no known form") } else { String::new() };
         let span = match (span.first, span.last) {
             (Some(first), Some(last)) => format!("{} to {}; ", self.clock.whole(first), self.clock.whole(last)),
@@ -55,6 +55,9 @@ impl Table<'_> {
         );
         if recipients.sum() > 0 {
             let _ = writeln!(text, "{} recipients refused{}", recipients.sum(), why(recipients));
+        }
+        if commands.sum() > 0 {
+            let _ = writeln!(text, "{} commands refused{}", commands.sum(), why(commands));
         }
         if *connections > 0 {
             let why = why(&self.summary.connection_reasons);

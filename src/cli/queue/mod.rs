@@ -26,12 +26,12 @@ use indicatif::ProgressStyle;
 use crate::cli::Source;
 use crate::ops::queue::folder;
 use crate::ops::queue::folder::Quarantine;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::qmail::control;
 use crate::qmail::queue::layout;
 use crate::qmail::queue::saved::Stage;
 use crate::qmail::queue::scan;
 use crate::qmail::queue::scan::Scan;
-use crate::qmail::queue::virtualdomains::VirtualDomains;
 
 /// Look at the qmail queue, and clear it without losing anything
 #[derive(Args, Debug)]

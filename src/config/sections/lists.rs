@@ -7,6 +7,7 @@ use crate::config::reader::Section;
 use crate::config::sections::path;
 use crate::config::units;
 use crate::policy::list::Dialect;
+use crate::policy::list::fold;
 
 /// `[senders]` or `[recipients]`, as written.
 pub(crate) struct Lists {
@@ -20,6 +21,19 @@ impl Lists {
             blocked: section.list("blocked", r#""badmailfrom""#, path).unwrap_or_default(),
             dialect: section.choice("dialect", &DIALECTS).map_or(Dialect::Qmail, |written| written.value),
         }
+    }
+}
+
+/// `[recipients]`, as written.
+pub(crate) struct Recipients {
+    pub(crate) lists: Lists,
+    pub(crate) routing: bool,
+}
+
+impl Recipients {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let lists = Lists::read(section);
+        Self { lists, routing: section.flag("routing").is_some_and(|written| written.value) }
     }
 }
 
@@ -59,11 +73,13 @@ fn cap(section: &mut Section<'_>) -> Option<(Vec<String>, u64)> {
     Some((matches, limit?.value))
 }
 
-/// Lower case, for matching.
+/// Folded, for matching.
 fn address_or_domain(text: &str) -> Result<String, String> {
     let domain = text.rsplit_once('@').map(|(_, domain)| domain);
     match domain {
-        Some(domain) if !domain.is_empty() && !text.contains([' ', '*', '?']) => Ok(text.to_ascii_lowercase()),
+        Some(domain) if !domain.is_empty() && !text.contains([' ', '*', '?']) => {
+            Ok(String::from_utf8_lossy(&fold(text)).into())
+        }
         None if !text.is_empty() => Err(format!("write \"@{text}\" for a domain, or a whole address")),
         _ => Err("write an address or an \"@domain\"".to_owned()),
     }

@@ -21,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) empty_listen: Option<At>,
     pub(crate) listen_tls: Vec<Written<SocketAddr>>,
     pub(crate) hostname: Option<String>,
+    pub(crate) contact: String,
     pub(crate) workers: Option<u64>,
     pub(crate) max_connections: u64,
     pub(crate) max_connections_per_client: Option<Written<u64>>,
@@ -52,6 +53,7 @@ impl Server {
             empty_listen: section.is_empty_list("listen").then(|| section.key_at("listen")),
             listen_tls: section.list("listen_tls", r#""127.0.0.1:4650""#, listen_address).unwrap_or_default(),
             hostname: section.parsed("hostname", hostname).and_then(|written| written.value),
+            contact: section.parsed("contact", contact).map_or_else(String::new, |written| written.value),
             workers: section.number("workers", 1..=1024).map(|written| written.value),
             max_connections: number(section.number("max_connections", at_most_a_million.clone()), 10_000),
             max_connections_per_client: section.number("max_connections_per_client", at_most_a_million),
@@ -95,6 +97,14 @@ pub(crate) fn hostname(text: &str) -> Result<Option<String>, String> {
         "" => Ok(None),
         _ if text.len() <= 255 && text.bytes().all(fits) => Ok(Some(text.to_owned())),
         _ => Err("write a host name such as \"mx.example.org\"".to_owned()),
+    }
+}
+
+/// It has to leave room for the refusal itself in 510 octets.
+fn contact(text: &str) -> Result<String, String> {
+    match text.len() <= 100 && text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
+        true => Ok(text.to_owned()),
+        false => Err("write a URL or an address in at most 100 characters of ASCII".to_owned()),
     }
 }
 

@@ -17,6 +17,7 @@ use nix::unistd::UnlinkatFlags;
 
 use crate::ops::queue::folder;
 use crate::ops::queue::folder::Quarantine;
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::qmail::queue::File;
 use crate::qmail::queue::Files;
 use crate::qmail::queue::State;
@@ -31,7 +32,6 @@ use crate::qmail::queue::read::slurp;
 use crate::qmail::queue::saved;
 use crate::qmail::queue::saved::Stage;
 use crate::qmail::queue::scan::Entry;
-use crate::qmail::queue::virtualdomains::VirtualDomains;
 
 /// One step. Those of one message come in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! An address out of a log as lists compare it: the folding of `smtp::address`, and for what that cannot read lower case.
 
 use crate::policy::list::without_trailing_dot;
+use crate::smtp::address;
 use crate::smtp::address::parse_address;
 
 /// Appends `path`, with or without its angle brackets, folded. The null sender is the empty text.
@@ -16,7 +17,11 @@ pub(super) fn fold(path: &[u8], folded: &mut Vec<u8>) {
             return folded.extend_from_slice(address.folded());
         }
     }
-    folded.extend(without_trailing_dot(bare).iter().map(u8::to_ascii_lowercase));
+    let bare = without_trailing_dot(bare);
+    match bare.is_ascii() {
+        true => folded.extend(bare.iter().map(u8::to_ascii_lowercase)),
+        false => folded.extend(address::fold(bare)),
+    }
 }
 
 /// Appends each of a list, folded, with `separator` behind it. Commas inside quotes do not separate.

@@ -105,14 +105,16 @@ pub struct Outcome<'a> {
     pub sender: Option<&'a [u8]>,
     /// The recipients, folded, a LF behind each.
     pub recipients: &'a [u8],
-    /// How.
-    pub verdict: Verdict,
+    /// How; a connection that nobody refused has none.
+    pub verdict: Option<Verdict>,
     /// Why.
     pub reason: Option<Reason>,
     /// What decided.
     pub rule: Option<&'a [u8]>,
     /// Octets of the message; of smtpfront-qmail's with LF line ends.
     pub bytes: u64,
+    /// What has no lines of its own.
+    pub folded: &'a [u8],
 }
 
 impl Default for Join {
@@ -206,7 +208,7 @@ impl Join {
         let session = self.sessions.get(pid).expect("it took the step");
         let sender = (kind != Kind::Session).then_some(session.told_sender());
         let recipients = session.told_recipients();
-        let outcome = Outcome { kind, sender, recipients, verdict, reason, rule: None, bytes };
+        let outcome = Outcome { kind, sender, recipients, verdict, reason, rule: None, bytes, folded: b"" };
         joined.event = Some(Event::Outcome(outcome));
         joined
     }
@@ -231,16 +233,24 @@ impl Join {
         fold(record.sender.as_deref().unwrap_or_default(), &mut self.sender);
         self.recipients.clear();
         fold_list(record.recipients.as_deref().unwrap_or_default(), b'\n', &mut self.recipients);
-        let outcome = verdict(record.verdict.as_deref().unwrap_or_default()).map(|verdict| Outcome {
+        let outcome = Outcome {
             kind: record.kind,
             sender: record.sender.as_ref().map(|_| &*self.sender),
             recipients: &self.recipients,
-            verdict,
+            // Once a connection without a transaction was called accepted.
+            verdict: record
+                .verdict
+                .as_deref()
+                .and_then(verdict)
+                .filter(|verdict| record.kind != Kind::Session || *verdict != Verdict::Accept),
             reason: record.reason.as_deref().and_then(reason),
             rule: record.rule.as_deref(),
             bytes: record.size.unwrap_or(0),
-        });
-        Joined { case: Some(case), links, qp, event: outcome.map(Event::Outcome), ..Joined::default() }
+            folded: record.folded.as_deref().unwrap_or_default(),
+        };
+        let is_known = outcome.verdict.is_some() || matches!(record.kind, Kind::Session | Kind::Folded);
+        let event = is_known.then_some(Event::Outcome(outcome));
+        Joined { case: Some(case), links, qp, event, ..Joined::default() }
     }
 
     fn qmail_send(&mut self, said: qmail_send::Said<'_>, time: Option<Timestamp>) -> Joined<'_> {
@@ -314,8 +324,8 @@ impl Join {
 
 impl Outcome<'_> {
     fn of_connection(verdict: Verdict, reason: Reason) -> Self {
-        let reason = Some(reason);
-        Self { kind: Kind::Session, sender: None, recipients: b"", verdict, reason, rule: None, bytes: 0 }
+        let (verdict, reason) = (Some(verdict), Some(reason));
+        Self { kind: Kind::Session, sender: None, recipients: b"", verdict, reason, rule: None, bytes: 0, folded: b"" }
     }
 }
 
@@ -323,7 +333,7 @@ fn verdict(word: &[u8]) -> Option<Verdict> {
     Verdict::ALL.iter().copied().find(|verdict| verdict.as_str().as_bytes() == word)
 }
 
-fn reason(word: &[u8]) -> Option<Reason> {
+pub(super) fn reason(word: &[u8]) -> Option<Reason> {
     Reason::ALL.iter().copied().find(|reason| reason.as_str().as_bytes() == word)
 }
 

@@ -21,6 +21,7 @@ pub struct Line<'a> {
 
 /// Which program said what.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one line is looked at at a time")]
 pub enum Said<'a> {
     /// Portcullis.
     Ours(ours::Said<'a>),

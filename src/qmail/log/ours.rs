@@ -29,7 +29,7 @@ pub enum Said<'a> {
     Event,
 }
 
-/// A `mail`, `rcpt` or `session` line; what it does not have, or has empty, is `None`. The keys are DESIGN's.
+/// A `mail`, `rcpt`, `command`, `session` or `folded` line; what it does not have, or has empty, is `None`. The keys are DESIGN's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The line's first word.
@@ -46,7 +46,7 @@ pub struct Record<'a> {
     pub size: Option<u64>,
     /// The Message-ID.
     pub id: Option<Cow<'a, [u8]>>,
-    /// `policy::verdict::Verdict`'s word.
+    /// `policy::verdict::Verdict`'s word; a `session` that nobody refused has none, nor has `folded`.
     pub verdict: Option<Cow<'a, [u8]>>,
     /// The reply's code.
     pub code: Option<u16>,
@@ -56,6 +56,10 @@ pub struct Record<'a> {
     pub rule: Option<Cow<'a, [u8]>>,
     /// The backend's reply.
     pub backend: Option<Cow<'a, [u8]>>,
+    /// What was refused.
+    pub words: Option<Cow<'a, [u8]>>,
+    /// What has no lines: `2 rcpt not_local, 1 command protocol`.
+    pub folded: Option<Cow<'a, [u8]>>,
 }
 
 /// What a record is about.
@@ -65,8 +69,12 @@ pub enum Kind {
     Mail,
     /// A refused recipient.
     Rcpt,
+    /// A refused command.
+    Command,
     /// A connection that ended without a transaction.
     Session,
+    /// How many lines of a session were not written.
+    Folded,
 }
 
 /// Reads a line; `None` if it is none of ours. The time is the one inside JSON.
@@ -84,12 +92,16 @@ impl Kind {
         match self {
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
+            Self::Command => "command",
             Self::Session => "session",
+            Self::Folded => "folded",
         }
     }
 
-    fn of(name: &[u8]) -> Option<Self> {
-        [Self::Mail, Self::Rcpt, Self::Session].into_iter().find(|kind| kind.as_str().as_bytes() == name)
+    /// The kind of this name.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let all = [Self::Mail, Self::Rcpt, Self::Command, Self::Session, Self::Folded];
+        all.into_iter().find(|kind| kind.as_str().as_bytes() == name)
     }
 }
 
@@ -108,6 +120,17 @@ impl<'a> Record<'a> {
             reason: None,
             rule: None,
             backend: None,
+            words: None,
+            folded: None,
+        }
+    }
+
+    /// Whether it says what its kind has to say: one that was cut does not.
+    fn is_whole(&self) -> bool {
+        match self.kind {
+            Kind::Mail | Kind::Rcpt | Kind::Command => self.verdict.is_some(),
+            Kind::Session => self.verdict.is_some() || self.code.is_some() || self.reason.is_some(),
+            Kind::Folded => self.folded.is_some(),
         }
     }
 
@@ -122,6 +145,8 @@ impl<'a> Record<'a> {
             b"reason" => &mut self.reason,
             b"rule" => &mut self.rule,
             b"backend" => &mut self.backend,
+            b"words" => &mut self.words,
+            b"folded" => &mut self.folded,
             b"size" => return self.size = number(&value),
             b"code" => return self.code = number(&value),
             _ => return,
@@ -137,7 +162,7 @@ fn logfmt(text: &[u8]) -> Option<Said<'_>> {
         let mut fields = Fields(rest);
         fields.by_ref().for_each(|(key, value)| record.set(key, value));
         // A line that was cut says nothing for sure.
-        return (fields.0.is_empty() && record.verdict.is_some()).then_some(Said::Record(record));
+        return (fields.0.is_empty() && record.is_whole()).then_some(Said::Record(record));
     }
     let rest = if name.starts_with(b"message=") { text } else { rest };
     let mut fields = Fields(rest);
@@ -262,6 +287,10 @@ struct Json<'a> {
     rule: Cow<'a, str>,
     #[serde(borrow)]
     backend: Cow<'a, str>,
+    #[serde(borrow)]
+    words: Cow<'a, str>,
+    #[serde(borrow)]
+    folded: Cow<'a, str>,
     pid: Option<u32>,
     #[serde(borrow)]
     line: Cow<'a, str>,
@@ -270,7 +299,7 @@ struct Json<'a> {
 fn json(text: &[u8]) -> Option<(Option<Timestamp>, Said<'_>)> {
     let json: Json<'_> = serde_json::from_slice(text).ok()?;
     let time = json.time.parse().ok();
-    if let Some(kind) = Kind::of(json.message.as_bytes()).filter(|_| !json.verdict.is_empty()) {
+    if let Some(kind) = Kind::of(json.message.as_bytes()) {
         let record = Record {
             kind,
             session: octets(json.session),
@@ -284,8 +313,12 @@ fn json(text: &[u8]) -> Option<(Option<Timestamp>, Said<'_>)> {
             reason: octets(json.reason),
             rule: octets(json.rule),
             backend: octets(json.backend),
+            words: octets(json.words),
+            folded: octets(json.folded),
         };
-        return Some((time, Said::Record(record)));
+        if record.is_whole() {
+            return Some((time, Said::Record(record)));
+        }
     }
     let said = match (&*json.level, &*json.message, json.pid) {
         ("warn" | "error", ..) => Said::Trouble,
@@ -342,6 +375,9 @@ mod tests {
             ("{", None),
             ("mail session=a1 verdict=reject rule=\"cut", None),
             ("mail session=a1 sender=<a@b.example>", None),
+            ("session session=a1 client=192.0.2.1", None),
+            ("folded session=a1 client=192.0.2.1", None),
+            ("{\"level\":\"info\",\"message\":\"session\"}", Some(Said::Event)),
             ("message=\"cut", None),
             ("mail session=a1 verdict=reject rule=\"a\"b", None),
             ("mail is here", None),
@@ -370,12 +406,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            texts in proptest::array::uniform8(any_text()),
+            texts in proptest::array::uniform9(any_text()),
             size in any::<Option<u64>>(),
             code in any::<Option<u16>>(),
-            kind in prop_oneof![Just(Kind::Mail), Just(Kind::Rcpt), Just(Kind::Session)],
+            kind in prop_oneof![Just(Kind::Mail), Just(Kind::Rcpt), Just(Kind::Command), Just(Kind::Session)],
         ) {
-            let [session, sender, recipients, id, reason, rule, backend, helo] = &texts;
+            let [session, sender, recipients, id, reason, rule, backend, helo, words] = &texts;
             for format in [Format::Logfmt, Format::Json] {
                 let mut out = String::new();
                 let style = format::Style { format, colour: false };
@@ -394,6 +430,7 @@ mod tests {
                 line.text("reason", format_args!("{reason}"));
                 line.text("rule", format_args!("{rule}"));
                 line.text("backend", format_args!("{backend}"));
+                line.text("words", format_args!("{words}"));
                 line.end();
                 let text = |text: &'static str| Some(Cow::Borrowed(text.as_bytes()));
                 let some = |text: &str| Some(Cow::Owned(text.as_bytes().to_vec())).filter(|it: &Cow<'_, [u8]>| !it.is_empty());
@@ -410,6 +447,8 @@ mod tests {
                     reason: some(reason),
                     rule: some(rule),
                     backend: some(backend),
+                    words: some(words),
+                    folded: None,
                 };
                 prop_assert_eq!(read(out.trim_end_matches('\n').as_bytes()), Some((None, Said::Record(expected))));
             }

@@ -81,7 +81,7 @@ impl Filter {
 
     fn has_outcome(&self, outcome: &Outcome<'_>) -> bool {
         let mut recipients = outcome.recipients.split(|octet| *octet == b'\n').filter(|one| !one.is_empty());
-        let verdict = |verdict: &Verdict| *verdict == outcome.verdict;
+        let verdict = |verdict: &Verdict| Some(*verdict) == outcome.verdict;
         let reason = |reason: &Reason| Some(*reason) == outcome.reason;
         self.senders.as_ref().is_none_or(|senders| outcome.sender.is_some_and(|sender| senders.has(sender)))
             && self.recipients.as_ref().is_none_or(|wanted| recipients.any(|recipient| wanted.has(recipient)))

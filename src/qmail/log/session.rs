@@ -31,7 +31,7 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) kind: Kind,
-    pub(super) verdict: Verdict,
+    pub(super) verdict: Option<Verdict>,
     pub(super) reason: Option<Reason>,
     pub(super) bytes: u64,
 }
@@ -126,7 +126,7 @@ impl Session {
                 self.refusal = Some((verdict, reason));
                 self.told.0.clone_from(&self.sender);
                 self.told.1 = self.recipients.split_off(start);
-                Some(Step { kind: Kind::Rcpt, verdict, reason: Some(reason), bytes: 0 })
+                Some(Step { kind: Kind::Rcpt, verdict: Some(verdict), reason: Some(reason), bytes: 0 })
             }
             Last::Other => {
                 self.refusal.get_or_insert((verdict, reason));
@@ -155,7 +155,7 @@ impl Session {
         }
         self.told = (Vec::new(), Vec::new());
         let (verdict, reason) = self.refusal.unzip();
-        Some(Step { kind: Kind::Session, verdict: verdict.unwrap_or(Verdict::Accept), reason, bytes: 0 })
+        Some(Step { kind: Kind::Session, verdict, reason, bytes: 0 })
     }
 
     fn end(&mut self, verdict: Verdict, reason: Option<Reason>, bytes: u64) -> Step {
@@ -163,7 +163,7 @@ impl Session {
         self.last = Last::Other;
         self.refusal = None;
         self.told = (std::mem::take(&mut self.sender), std::mem::take(&mut self.recipients));
-        Step { kind: Kind::Mail, verdict, reason, bytes }
+        Step { kind: Kind::Mail, verdict: Some(verdict), reason, bytes }
     }
 }
 
@@ -199,10 +199,10 @@ mod tests {
                 &[MAIL, MAIL, RCPT, TAKEN, BYE],
                 &["mail a@b.example  defer client_gone", "mail a@b.example r@x.example accept 263"],
             ),
-            ("nothing", &[BYE], &["session   accept"]),
-            ("twice over", &[BYE, BYE], &["session   accept"]),
+            ("nothing", &[BYE], &["session   none"]),
+            ("twice over", &[BYE, BYE], &["session   none"]),
             ("HTTP", &["GET / HTTP/1.0", NO, "Host: x", NO, BYE], &["session   reject protocol"]),
-            ("a forged acceptance", &[TAKEN, BYE], &["session   accept"]),
+            ("a forged acceptance", &[TAKEN, BYE], &["session   none"]),
         ];
         for (what, lines, expected) in table {
             let mut session = Session::new(1);
@@ -221,7 +221,8 @@ mod tests {
         let reason = step.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
         let bytes = if step.bytes > 0 { format!(" {}", step.bytes) } else { String::new() };
         let (sender, recipients) = (text(session.told_sender()), text(session.told_recipients()));
-        format!("{} {sender} {recipients} {}{reason}{bytes}", step.kind.as_str(), step.verdict)
+        let verdict = step.verdict.map_or("none", Verdict::as_str);
+        format!("{} {sender} {recipients} {verdict}{reason}{bytes}", step.kind.as_str())
     }
 
     const MAIL: &str = "MAIL FROM:<A@B.example>";

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::qmail::log::join;
 use crate::qmail::log::join::Event;
 use crate::qmail::log::join::Outcome;
 use crate::qmail::log::line::Line;
 use crate::qmail::log::ours::Kind;
 use crate::qmail::log::qmail_send::Delivery;
+use crate::qmail::log::words::number;
 
 /// All of it.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Summary {
     pub total: Tally,
     /// Refused recipients.
     pub recipients: Reasons,
+    /// Refused commands.
+    pub commands: Reasons,
     /// Connections that ended without a transaction.
     pub connections: u64,
     /// Why, where there was a reason.
@@ -157,10 +161,27 @@ impl Summary {
                 self.total.take(outcome, time);
                 self.senders.of(outcome.sender.unwrap_or_default()).take(outcome, time);
             }
-            Kind::Rcpt => self.recipients.take(outcome.reason),
+            Kind::Rcpt => self.recipients.take(outcome.reason, 1),
+            Kind::Command => self.commands.take(outcome.reason, 1),
+            Kind::Folded => self.folded(outcome.folded),
             Kind::Session => {
                 self.connections += 1;
-                self.connection_reasons.take(outcome.reason);
+                self.connection_reasons.take(outcome.reason, 1);
+            }
+        }
+    }
+
+    /// Each is a number, a kind and a reason; what is none of these is not counted.
+    fn folded(&mut self, text: &[u8]) {
+        for part in text.split(|octet| *octet == b',') {
+            let mut words = part.trim_ascii().splitn(3, |octet| *octet == b' ');
+            let count = words.next().and_then(number::<u32>).map_or(0, u64::from);
+            let kind = words.next().and_then(Kind::of);
+            let reason = words.next().and_then(join::reason);
+            match kind {
+                Some(Kind::Rcpt) => self.recipients.take(reason, count),
+                Some(Kind::Command) => self.commands.take(reason, count),
+                _ => {}
             }
         }
     }
@@ -177,7 +198,8 @@ impl Summary {
 impl Tally {
     fn take(&mut self, outcome: &Outcome<'_>, time: Option<Timestamp>) {
         self.span.take(time);
-        match outcome.verdict {
+        let Some(verdict) = outcome.verdict else { return };
+        match verdict {
             Verdict::Accept => {
                 self.accepted += 1;
                 self.bytes = self.bytes.saturating_add(outcome.bytes);
@@ -191,11 +213,11 @@ impl Tally {
                 self.run_span.take(time);
             }
         }
-        match outcome.verdict {
+        match verdict {
             // A sender that hears 250 is not being refused.
             Verdict::Accept | Verdict::Absorb => (self.run, self.run_span) = (0, Span::default()),
             Verdict::Defer | Verdict::Disconnect | Verdict::Reject => {
-                self.reasons.take(outcome.reason);
+                self.reasons.take(outcome.reason, 1);
                 if outcome.rule != self.rule.as_deref() {
                     self.rule = outcome.rule.map(|rule| rule[..rule.len().min(MOST_TEXT)].into());
                 }
@@ -264,9 +286,10 @@ impl Reasons {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
-    fn take(&mut self, reason: Option<Reason>) {
+    fn take(&mut self, reason: Option<Reason>, times: u64) {
         if let Some(reason) = reason {
-            *self.count(reason) += 1;
+            let count = self.count(reason);
+            *count = count.saturating_add(times);
         }
     }
 
@@ -340,10 +363,11 @@ mod tests {
             kind: Kind::Mail,
             sender: Some(b"a@b"),
             recipients: b"",
-            verdict,
+            verdict: Some(verdict),
             reason,
             rule: Some(b"bad:3"),
             bytes: 5,
+            folded: b"",
         }
     }
 

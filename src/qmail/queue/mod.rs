@@ -13,7 +13,6 @@ pub mod read;
 pub mod retry;
 pub mod saved;
 pub mod scan;
-pub mod virtualdomains;
 
 use std::fmt;
 use std::str::FromStr;

@@ -4,11 +4,11 @@
 //! record as the end: without that the file is not whole, and the queue was not touched yet. Stage and recipients are
 //! changed in place, an octet at a time.
 
+use crate::policy::virtualdomains::VirtualDomains;
 use crate::qmail::queue::Message;
 use crate::qmail::queue::Recipient;
 use crate::qmail::queue::envelope::records;
 use crate::qmail::queue::read::MAX_ENVELOPE;
-use crate::qmail::queue::virtualdomains::VirtualDomains;
 
 /// How far a message is on its way out of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

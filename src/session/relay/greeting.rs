@@ -11,6 +11,7 @@ use crate::session::relay::Event;
 use crate::session::relay::Link;
 use crate::session::relay::Relay;
 use crate::session::xclient;
+use crate::smtp::received;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 
@@ -55,7 +56,7 @@ impl Relay {
             // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
             Link::Ehlo if reply.is_permanent() => {
                 self.link = Link::Helo;
-                out.push_back(Output::Backend(format!("HELO {}\r\n", self.helo).into()));
+                out.push_back(Output::Backend(format!("HELO {}\r\n", received::told(&self.helo)).into()));
                 None
             }
             Link::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
@@ -93,7 +94,7 @@ impl Relay {
 
     pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {
         self.link = Link::Ehlo;
-        out.push_back(Output::Backend(format!("EHLO {}\r\n", self.helo).into()));
+        out.push_back(Output::Backend(format!("EHLO {}\r\n", received::told(&self.helo)).into()));
     }
 }
 

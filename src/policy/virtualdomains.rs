@@ -1,10 +1,13 @@
-//! `control/virtualdomains`, read backwards: qmail-send writes `joe@virt.example` into `local/N` as `prefix-joe@virt.example`,
-//! and would do so once more with a recipient that comes back that way. It does for us what qmail-send's `stripvdomprepend`
-//! does for bounces. It must not open files.
+//! `control/virtualdomains`: qmail-send delivers `joe@virt.example` to `prefix-joe@virt.example`, which qmail-local writes
+//! into Delivered-To. Read forwards that is how a recipient comes round again; read backwards, as qmail-send's
+//! `stripvdomprepend` does for bounces, how one in `local/N` was written first. It must not open files.
 
 use std::collections::HashMap;
 
 use crate::policy::entries::entries;
+use crate::smtp::address::Address;
+use crate::smtp::address::fold;
+use crate::smtp::address::fold_domain;
 
 /// What stands in front of whose addresses.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +18,21 @@ impl VirtualDomains {
     pub fn parse(text: &[u8]) -> Self {
         let split = |entry: &[u8]| {
             let colon = memchr::memchr(b':', entry)?;
-            Some((entry[..colon].to_ascii_lowercase(), entry[colon + 1..].to_vec()))
+            Some((folded(&entry[..colon]), entry[colon + 1..].to_vec()))
         };
         Self(entries(text).filter_map(|entry| split(entry.text)).collect())
+    }
+
+    /// What qmail-send makes of a recipient, folded: the most specific entry decides. `None` for one that is not rewritten.
+    pub fn rewritten(&self, recipient: &Address) -> Option<Vec<u8>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let address = recipient.folded();
+        let domain = address.len() - recipient.domain()?.len();
+        let prefix = self.0.get(address).or_else(|| self.prefix_of_domain(address, domain))?;
+        let rewritten = || [prefix.to_ascii_lowercase().as_slice(), b"-", address].concat();
+        (!prefix.is_empty()).then(rewritten)
     }
 
     /// The address as it was before qmail-send rewrote it.
@@ -35,9 +50,13 @@ impl VirtualDomains {
     }
 
     /// The domain itself, `.domain` for all above it, and the empty key for all. The first that is listed decides.
-    fn of_domain<'a>(&self, address: &'a [u8], domain: usize) -> Option<&'a [u8]> {
+    fn prefix_of_domain(&self, address: &[u8], domain: usize) -> Option<&Vec<u8>> {
         let begins = |at: &usize| *at == domain || *at == address.len() || address[*at] == b'.';
-        let prefix = (domain..=address.len()).filter(begins).find_map(|at| self.get(&address[at..]))?;
+        (domain..=address.len()).filter(begins).find_map(|at| self.get(&address[at..]))
+    }
+
+    fn of_domain<'a>(&self, address: &'a [u8], domain: usize) -> Option<&'a [u8]> {
+        let prefix = self.prefix_of_domain(address, domain)?;
         match prefix.is_empty() {
             true => None,
             false => address.strip_prefix(prefix.as_slice())?.strip_prefix(b"-"),
@@ -45,14 +64,20 @@ impl VirtualDomains {
     }
 
     fn get(&self, key: &[u8]) -> Option<&Vec<u8>> {
-        self.0.get(&key.to_ascii_lowercase())
+        self.0.get(&folded(key))
     }
+}
+
+/// An address, or a domain.
+fn folded(key: &[u8]) -> Vec<u8> {
+    if key.contains(&b'@') { fold(key) } else { fold_domain(key) }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::smtp::address::parse_address;
 
     #[test]
     fn as_stripvdomprepend() {
@@ -71,6 +96,14 @@ mod tests {
         ];
         for (what, address, expected) in cases {
             assert_eq!(domains.original(address.as_bytes()), expected.as_bytes(), "{what}");
+        }
+        for (what, rewritten, recipient) in cases.iter().filter(|(_, rewritten, recipient)| rewritten != recipient) {
+            let recipient = parse_address(recipient.as_bytes()).unwrap();
+            let expected = rewritten.to_ascii_lowercase().into_bytes();
+            assert_eq!(domains.rewritten(&recipient), Some(expected), "{what}");
+        }
+        for recipient in ["x@one.example", "x@exempt.below.example", "below.example", "x@below.example", "joe"] {
+            assert_eq!(domains.rewritten(&parse_address(recipient.as_bytes()).unwrap()), None, "{recipient}");
         }
         let all = VirtualDomains::parse(b":all\n");
         assert_eq!(all.original(b"all-x@any.example"), b"x@any.example");

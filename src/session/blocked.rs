@@ -1,0 +1,49 @@
+//! A client that is blocked, by tcprules, an operator or a throttle. It is greeted as everybody is and may say what it
+//! likes, but each MAIL hears 554: a 554 greeting is a deferral for most clients, and RFC 5321 section 3.1 asks to wait
+//! for QUIT all the same. Nothing else is asked about its mail, and none of its commands may reach the backend.
+
+use crate::policy::Policy;
+use crate::policy::block::Suspect;
+use crate::policy::verdict::Ruling;
+use crate::session::Session;
+use crate::session::event::Answer;
+use crate::session::event::Now;
+use crate::session::state::State;
+use crate::session::state::Transaction;
+use crate::smtp::command::Mail;
+
+impl Session {
+    /// What the block of this client says, by tcprules as they stand now, or by a block as it stood when it came.
+    pub(super) fn client_refusal(&self) -> Option<Ruling> {
+        let denied = Policy::denied(&self.environment, self.peer.client.ip());
+        denied.or_else(|| self.blocked.as_deref().cloned())
+    }
+
+    /// What is said about the connection. A throttle that makes no blocks can say only 421, and says it at once.
+    pub(super) fn block_at_connect(&self, answer: &Answer) -> Option<Ruling> {
+        if let Some(key) = &answer.block {
+            return Some(Suspect { client: self.peer.client.ip(), sender: None }.ruling(key));
+        }
+        let (index, wait) = answer.refused?;
+        let throttle = &self.snapshot.policy.throttles[index];
+        Some(match answer.blocked {
+            true => Ruling::blocked_for(throttle, wait),
+            false => Ruling::disconnected(throttle, wait),
+        })
+    }
+
+    pub(super) fn refuse_blocked_mail(&mut self, mail: Mail, ruling: &Ruling, now: Now) {
+        let snapshot = self.snapshot.clone();
+        let limit = snapshot.policy.size.ours(&self.environment);
+        let transaction = Box::new(Transaction::new(snapshot, mail, limit, now.monotonic));
+        self.refuse_blocked(transaction, ruling, now);
+    }
+
+    /// Counted as an error: a client that does not take it for an answer is told 421 in the end.
+    pub(super) fn refuse_blocked(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
+        self.state = State::Command;
+        if self.count_error(now) {
+            self.refuse_mail(transaction, ruling, now);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What the session leaves behind of each transaction, refusal and connection. It decides nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::policy::repeat::Before;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
+use crate::session::Session;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::record::Folded;
+use crate::session::record::Kind;
+use crate::session::record::Record;
+use crate::session::state::Arrived;
+use crate::session::state::Final;
+use crate::session::words;
+use crate::smtp::command::Rcpt;
+
+/// What the log needs besides.
+#[derive(Debug, Default)]
+pub(super) struct Trace {
+    /// The line that is being obeyed.
+    line: Bytes,
+    /// A line began as AUTH does.
+    after_auth: bool,
+    /// Records about refused recipients and commands.
+    refusals: u32,
+    /// Those that have no lines.
+    folded: Folded,
+}
+
+impl Trace {
+    /// This line is obeyed now, or refused.
+    pub(super) fn begin(&mut self, line: Bytes) {
+        self.after_auth |= words::is_auth(&line);
+        self.line = line;
+    }
+
+    /// It is done with.
+    pub(super) fn end(&mut self) {
+        self.line = Bytes::new();
+    }
+}
+
+impl Session {
+    pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
+        let accepted = transaction.accepted.iter().chain(&transaction.served);
+        let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
+        let answered = arrived.filter(|_| last.code.is_some());
+        let record = Record {
+            sender: Some(transaction.mail.sender.to_string()),
+            recipients: accepted.collect(),
+            size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
+            received: arrived.map_or(0, |arrived| arrived.size),
+            id: arrived.and_then(|arrived| arrived.id.clone()),
+            before: arrived.map(|arrived| arrived.before).unwrap_or_default(),
+            shadow: transaction.shadow.clone(),
+            took: now.monotonic.saturating_duration_since(transaction.began),
+            answered: answered.map(|arrived| now.monotonic.saturating_duration_since(arrived.at)),
+            ..self.record(Kind::Mail, last, now)
+        };
+        self.recorded = true;
+        self.output.push_back(Output::Record(Box::new(record)));
+    }
+
+    pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
+        let Some(transaction) = &mut self.transaction else { return };
+        transaction.last_refusal = Some(Final { line: Bytes::new(), ..last.clone() });
+        let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
+        let record = Record {
+            sender: Some(sender),
+            recipients: vec![rcpt.recipient.to_string()],
+            size,
+            took: now.monotonic.saturating_duration_since(began),
+            ..self.record(Kind::Rcpt, last, now)
+        };
+        self.record_refusal(record);
+    }
+
+    /// A command that was refused, of which nothing else tells.
+    pub(super) fn record_command(&mut self, last: &Final, now: Now) {
+        let record = self.record(Kind::Command, last, now);
+        let record = match &self.transaction {
+            Some(transaction) => Record {
+                sender: Some(transaction.mail.sender.to_string()),
+                size: transaction.mail.size,
+                took: now.monotonic.saturating_duration_since(transaction.began),
+                ..record
+            },
+            None => record,
+        };
+        self.record_refusal(record);
+    }
+
+    /// A session that is refused over and over has twenty lines; the others are counted, and told when it ends.
+    fn record_refusal(&mut self, record: Record) {
+        self.trace.refusals = self.trace.refusals.saturating_add(1);
+        let counted_only = self.trace.refusals > MOST_LINES;
+        if counted_only {
+            self.trace.folded.add(record.kind, record.reason.unwrap_or(Reason::Protocol));
+        }
+        self.output.push_back(Output::Record(Box::new(Record { counted_only, ..record })));
+    }
+
+    /// What was counted only, once.
+    pub(super) fn record_folded(&mut self, now: Now) {
+        if !self.trace.folded.is_empty() {
+            let folded = std::mem::take(&mut self.trace.folded);
+            let record = Record { folded, ..self.record(Kind::Folded, &Final::default(), now) };
+            self.output.push_back(Output::Record(Box::new(record)));
+        }
+    }
+
+    /// Only of a connection that had no transaction: one line an event is enough.
+    pub(super) fn record_connection(&mut self, last: Option<&Final>, now: Now) {
+        if !self.recorded {
+            let quit = Final { code: Some(221), ..Final::default() };
+            let record = self.record(Kind::Session, last.unwrap_or(&quit), now);
+            self.recorded = true;
+            self.output.push_back(Output::Record(Box::new(record)));
+        }
+    }
+
+    /// We end the connection, whatever it had.
+    pub(super) fn record_end(&mut self, last: &Final, now: Now) {
+        match self.recorded {
+            true => self.record_command(last, now),
+            false => self.record_connection(Some(last), now),
+        }
+    }
+
+    fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
+        let accepted_but_gone = last.reason.is_none() && self.client_gone;
+        let refusal = last.code.filter(|code| *code >= 400);
+        let verdict = match kind {
+            // Nothing was asked of it, or it was refused.
+            Kind::Session | Kind::Folded => refusal.map(Verdict::of_code),
+            // Given up without a reply: it may come again.
+            _ => Some(last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer)),
+        };
+        // The line that is being obeyed, where it is what was wrong.
+        let is_told = match kind {
+            Kind::Command | Kind::Session => refusal.is_some(),
+            _ => refusal.is_some() && matches!(last.reason, Some(Reason::BareNewline | Reason::Protocol)),
+        };
+        Record {
+            kind,
+            session: self.id.session.clone(),
+            client: self.peer.client.ip().to_canonical(),
+            helo: self.helo.as_ref().map(|helo| helo.name.to_string()),
+            tls: self.tls,
+            sender: None,
+            recipients: Vec::new(),
+            size: None,
+            received: 0,
+            id: None,
+            before: Before::default(),
+            verdict,
+            code: last.code,
+            reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
+            rule: last.rule.clone(),
+            shadow: Vec::new(),
+            backend: last.backend.clone(),
+            words: is_told.then(|| words::words(&self.trace.line, self.trace.after_auth)).flatten(),
+            folded: Folded::default(),
+            counted_only: false,
+            took: now.monotonic.saturating_duration_since(self.began),
+            answered: None,
+        }
+    }
+}
+
+/// Lines of one session about refused recipients and commands.
+const MOST_LINES: u32 = 20;
