@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
@@ -62,11 +61,14 @@ pub(super) async fn part(
         Err(_) => return (farewell, None),
     }
     // Before our side ends: a client that has read all and closed needs no more.
-    let is_decided = !parting.awaits || look(&client, &mut farewell, parting.has_quit);
+    see(&client, &mut farewell);
     let ended = timeout(parting.patience(LAST_WORD), client.shutdown()).await;
-    if !is_decided {
-        // Whoever goes on for longer has no interest in the reply.
-        let _ = timeout(parting.patience(LINGER), watch(&mut client, &mut farewell, parting.has_quit)).await;
+    if parting.awaits {
+        let is_acknowledged = |farewell: &Farewell| farewell.acknowledged || farewell.end == ClientEnd::Reset;
+        let _ = timeout(parting.patience(LINGER), watch(&mut client, &mut farewell, is_acknowledged)).await;
+        // A client that has it all and neither speaks nor ends says no more by waiting.
+        let is_decided = |farewell: &Farewell| is_decided(farewell, parting.has_quit);
+        let _ = timeout(parting.patience(SILENCE), watch(&mut client, &mut farewell, is_decided)).await;
     }
     let rest = matches!(ended, Ok(Ok(()))) && farewell.end != ClientEnd::Reset;
     (farewell, rest.then_some(client))
@@ -99,12 +101,12 @@ impl Parting {
     }
 }
 
-/// Until it is decided how the client took what was said. The kernel wakes nobody when octets are acknowledged: it is asked
-/// again and again, at first often.
-async fn watch(client: &mut ClientStream, farewell: &mut Farewell, has_quit: bool) {
+/// Until what is known of the client's end is enough. The kernel wakes nobody when octets are acknowledged: it is asked again
+/// and again, at first often.
+async fn watch(client: &mut ClientStream, farewell: &mut Farewell, is_enough: impl Fn(&Farewell) -> bool) {
     let mut thrown_away = [0; 2048];
     let (mut pause, mut reads) = (FIRST_PAUSE, true);
-    loop {
+    while !is_enough(farewell) {
         tokio::select! {
             read = client.read(&mut thrown_away), if reads => {
                 match read {
@@ -119,37 +121,29 @@ async fn watch(client: &mut ClientStream, farewell: &mut Farewell, has_quit: boo
                         farewell.end = ClientEnd::Reset;
                     }
                 }
-                if look(client, farewell, has_quit) {
-                    return;
-                }
             }
-            () = sleep(pause) => {
-                pause = (2 * pause).min(LONGEST_PAUSE);
-                if look(client, farewell, has_quit) {
-                    return;
-                }
-            }
+            () = sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
         }
+        see(client, farewell);
     }
 }
 
-/// Asks the kernel; true: more will not be learned.
-fn look(client: &ClientStream, farewell: &mut Farewell, has_quit: bool) -> bool {
+/// Asks the kernel, in this order: what was acknowledged before a reset stays acknowledged.
+fn see(client: &ClientStream, farewell: &mut Farewell) {
     let Some(stream) = client.tcp() else {
         (farewell.acknowledged, farewell.end) = (true, ClientEnd::Fin);
-        return true;
+        return;
     };
-    see(stream, farewell);
-    let Farewell { acknowledged, heard, end } = *farewell;
-    end == ClientEnd::Reset || (acknowledged && (heard || has_quit || end == ClientEnd::Fin))
-}
-
-/// In this order: what was acknowledged before a reset stays acknowledged.
-fn see(stream: &TcpStream, farewell: &mut Farewell) {
     farewell.acknowledged |= tcp::is_acknowledged(stream);
     if farewell.end != ClientEnd::Reset {
         farewell.end = tcp::end(stream);
     }
+}
+
+/// More will not be learned.
+fn is_decided(farewell: &Farewell, has_quit: bool) -> bool {
+    let Farewell { acknowledged, heard, end } = *farewell;
+    end == ClientEnd::Reset || (acknowledged && (heard || has_quit || end == ClientEnd::Fin))
 }
 
 /// For the last replies to be taken.
@@ -171,6 +165,7 @@ mod tests {
     use nix::sys::socket::setsockopt;
     use nix::sys::socket::sockopt::Linger;
     use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
 
     use super::*;
 

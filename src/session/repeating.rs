@@ -204,8 +204,9 @@ impl Session {
     /// that comes later is about our 221.
     pub fn handle_farewell(&mut self, farewell: Farewell) {
         let Farewell { acknowledged, heard, end } = farewell;
-        let ended_in_order = end == ClientEnd::Fin && !self.peer.is_proxied;
-        match acknowledged && (heard || self.quit || ended_in_order) {
+        // One that is still there, but says nothing, has it too.
+        let is_in_order = end != ClientEnd::Reset && !self.peer.is_proxied;
+        match acknowledged && (heard || self.quit || is_in_order) {
             true if self.acknowledgement != Acknowledgement::Settled => self.acknowledged(Fact::Took),
             true => {}
             false => self.unacknowledged(),

@@ -464,7 +464,7 @@ mod tests {
             .iter()
             .filter(|(_, code, status, _)| Reply { code: *code, status, text: "".into() }.is_of_policy());
         let asked: Vec<&str> = asked.map(|(name, ..)| *name).collect();
-        let expected = "blocked_client blocked_sender blocked_recipient not_local oversize oversize_for escalated \
+        let expected = "blocked_client blocked_sender blocked_recipient not_local routed oversize oversize_for escalated \
                         blocked_for repeated too_many_hops mail_loop";
         assert_eq!(asked.join(" "), expected);
     }
