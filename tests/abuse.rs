@@ -112,7 +112,14 @@ fn site(backend: &str) -> Site {
     let server = "max_connections = 19500\nmax_connections_per_client = 19500\n\
                   timeout = { greeting = \"5m\", command = \"5m\", data = \"3m\" }";
     let site = Site::new("", "");
-    site.write("portcullis.toml", &configuration(server, backend, "[log]\nlevel = \"info\"\n[repeat]\nlimit = 0\n"));
+    site.write(
+        "portcullis.toml",
+        &configuration(
+            server,
+            backend,
+            "[log]\nlevel = \"info\"\n[repeat]\nlimit = 0\n[message]\nhold_total = \"256MiB\"\n",
+        ),
+    );
     site
 }
 

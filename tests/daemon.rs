@@ -125,6 +125,9 @@ fn nearly_full_is_told_and_ends() {
     assert!(proxy.wait_for("nearly full").contains("level=warn connections=9 max=10"), "{:?}", proxy.seen);
     let status = site.run(&["status"]);
     assert!(status.out.contains("\nstress         connections are nearly used up"), "{status:?}");
+    let mut newcomer = proxy.client().hello();
+    assert!(newcomer.say("FOO").starts_with("500 "));
+    assert!(newcomer.say("FOO").starts_with("421 "), "one that comes meanwhile is under it too");
     open.truncate(5);
     proxy.wait_for("as usual again");
     assert!(!site.run(&["status"]).out.contains("stress"));

@@ -69,8 +69,9 @@ async fn dialogs_go_the_same_through_the_loop() {
 
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
-    let from_outside =
-        |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'O', 'U', 'X']);
+    let from_outside = |line: &String| {
+        line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'O', 'U', 'X', 'Y', 'Z', 'E'])
+    };
     let scene_only = [
         "backend_starttls",
         "greet_delay",
@@ -210,8 +211,14 @@ impl Stage {
             keepalive: 0,
             connect,
         };
-        let holds =
-            hold::Settings { memory: 65536, total: 1 << 25, spool: std::env::temp_dir(), min_free: 0, queue: None };
+        let holds = hold::Settings {
+            memory: 65536,
+            total: 1 << 25,
+            min_rate: 500,
+            spool: std::env::temp_dir(),
+            min_free: 0,
+            queue: None,
+        };
         let seed = Seed::new([7; 16]);
         let services = Arc::new(Services {
             backends: Backends::new(backends),

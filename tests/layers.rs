@@ -13,9 +13,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["smtp"]),
     ("session", &["smtp", "policy"]),
     ("hold", &[]),
-    ("backend", &["smtp", "policy::client", "policy::environment", "policy::place"]),
+    ("backend", &["smtp", "policy::client", "policy::environment", "policy::net", "policy::place"]),
     ("store", &["policy"]),
-    ("report", &["session::record", "policy::repeat::Before", "policy::verdict"]),
+    ("report", &["session::record", "policy::net", "policy::repeat::Before", "policy::verdict"]),
     ("front", &["session", "policy", "hold", "backend", "store", "report"]),
     ("qmail", &["smtp", "policy"]),
     (

@@ -158,7 +158,7 @@ fn a_ticket_spares_the_next_handshake() {
 }
 
 #[test]
-fn one_client_has_so_many_handshakes_at_a_time_and_others_have_theirs() {
+fn one_network_has_so_many_handshakes_at_a_time_and_others_have_theirs() {
     let site = tls_site();
     site.configure("listen_tls = [\"127.0.0.1:0\"]\nproxy_protocol_from = [\"127.0.0.0/8\"]", TLS);
     let proxy = Proxy::start_with(&site, 2, &[]);
@@ -167,16 +167,25 @@ fn one_client_has_so_many_handshakes_at_a_time_and_others_have_theirs() {
         stream.write_all(format!("PROXY TCP4 {client} 127.0.0.1 4000 465\r\n").as_bytes()).unwrap();
         stream
     };
-    let mut silent: Vec<TcpStream> = (0..26).map(|_| begin("192.0.2.1")).collect();
+    let mut silent: Vec<TcpStream> = (0..251).map(|it| begin(&format!("192.0.2.{}", it % 8))).collect();
     until("one of them is closed", || {
         silent.iter_mut().any(|stream| {
             stream.set_nonblocking(true).unwrap();
             matches!(stream.read(&mut [0]), Ok(0))
         })
     });
-    let (mut other, _) = secure(&site, begin("192.0.2.2"));
+    let (mut other, _) = secure(&site, begin("192.0.3.1"));
     assert!(other.reply().starts_with("220 "));
-    drop(silent);
+    let plain = |client: &str| {
+        let mut stream = TcpStream::connect(proxy.addresses[0]).unwrap();
+        stream.write_all(format!("PROXY TCP4 {client} 127.0.0.1 4000 25\r\n").as_bytes()).unwrap();
+        Client::over(stream).hello()
+    };
+    let mut crowded = plain("192.0.2.9");
+    assert_eq!(crowded.say("STARTTLS"), "454 4.7.0 TLS is not available at present, try again later");
+    crowded.mail("a@b.example", "Subject: in the clear");
+    assert!(plain("192.0.3.2").say("STARTTLS").starts_with("220 "));
+    drop((silent, crowded));
     until("its places are given back", || sockets(proxy.pid()) == 3);
     let (mut again, _) = secure(&site, begin("192.0.2.1"));
     assert!(again.reply().starts_with("220 "));

@@ -13,6 +13,7 @@ mod spawn;
 mod tcp;
 mod tls;
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -231,6 +233,11 @@ impl Backends {
     /// Places taken: connections, kept ones too, and children that have not ended yet.
     pub fn taken(&self) -> usize {
         self.places.taken() + self.kept.len()
+    }
+
+    /// Sessions of each client network that has any.
+    pub fn by_network(&self) -> HashMap<IpNet, usize> {
+        self.places.by_network()
     }
 
     /// Resolves when no connection is open and every child has ended.

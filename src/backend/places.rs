@@ -7,14 +7,17 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
+
+use crate::policy::net;
+use crate::policy::net::client_net;
 
 /// All places.
 #[derive(Clone, Debug)]
@@ -70,7 +73,7 @@ impl Places {
 
     /// Waits for a place, in the order of the calls among those whose client may have one more.
     pub(super) async fn take(&self, client: IpAddr) -> Place {
-        let client = network(client);
+        let client = net::client(client);
         let mut waiting = self.shared.enter(client);
         // The sender stays in the queue until it sends; it cannot be lost.
         let _ = (&mut waiting.granted).await;
@@ -80,7 +83,7 @@ impl Places {
 
     /// Resolves when a place of `client`'s would help somebody who waits and has asked nobody yet.
     pub(super) async fn wanted(&self, client: IpAddr) {
-        let client = network(client);
+        let client = net::client(client);
         self.shared.until(|state| state.ask(client)).await;
     }
 
@@ -90,6 +93,17 @@ impl Places {
 
     pub(super) fn crowded(&self) -> bool {
         !self.shared.lock().waiting.is_empty()
+    }
+
+    /// How many each client network has.
+    pub(super) fn by_network(&self) -> HashMap<IpNet, usize> {
+        let mut all = HashMap::new();
+        self.shared
+            .lock()
+            .per_client
+            .iter()
+            .for_each(|(client, held)| *all.entry(client_net(*client)).or_default() += held);
+        all
     }
 
     pub(super) fn taken(&self) -> usize {
@@ -217,14 +231,6 @@ impl Drop for Waiting {
     }
 }
 
-/// What counts as one client: an IPv4 address, an IPv6 /64.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -268,7 +274,7 @@ mod tests {
         ];
         for (what, one, other, same) in table {
             let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(network(one) == network(other), same, "{what}");
+            assert_eq!(net::client(one) == net::client(other), same, "{what}");
         }
     }
 

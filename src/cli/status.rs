@@ -74,6 +74,7 @@ fn table(status: &Value) -> String {
     let mut text = String::new();
     rows(&status["storms"]).iter().for_each(|storm| write_storm(&mut text, storm));
     write_now(&mut text, status);
+    write_networks(&mut text, rows(&status["networks"]));
     write_rates(&mut text, &status["rates"]);
     for key in ["messages", "bytes", "refusals"] {
         write_senders(&mut text, key, rows(&status["senders"][key]));
@@ -124,8 +125,24 @@ fn write_now(text: &mut String, status: &Value) {
     if status["stress"] == true {
         text.push_str("stress         connections are nearly used up, time limits are shorter\n");
     }
+    if let Some(pressure @ 1..) = status["hold_pressure"].as_u64() {
+        let _ = writeln!(text, "{:<14} nearly used up ({pressure} of 4), slow messages are given up", "hold");
+    }
     if status["stopping"] == true {
         text.push_str("stopping       no new transactions\n");
+    }
+}
+
+/// Client networks that have most of what all need.
+fn write_networks(text: &mut String, list: &[Value]) {
+    if list.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n{:<50} {:>11} {:>11} {:>11}", "client networks", "connections", "on hold", "backend");
+    for network in list {
+        let [name, connections, backend] =
+            ["network", "connections", "backend_sessions"].map(|name| word(&network[name]));
+        let _ = writeln!(text, "{name:<50} {connections:>11} {:>11} {backend:>11}", bytes(&network["held_octets"]));
     }
 }
 

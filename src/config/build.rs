@@ -36,6 +36,8 @@ use crate::store;
 /// `message.hold_memory`
 pub(crate) const HOLD_MEMORY: u64 = 256 << 10;
 
+/// Of an upload, where `server.min_rate` is 0: only when room has to be made for others.
+const MIN_RATE: u64 = 500;
 /// `message.hold_total`
 pub(crate) const HOLD_TOTAL: u64 = 1 << 30;
 
@@ -49,6 +51,7 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         hold: hold::Settings {
             memory: written(&file.message.hold_memory, HOLD_MEMORY),
             total: written(&file.message.hold_total, HOLD_TOTAL),
+            min_rate: if file.server.min_rate == 0 { MIN_RATE } else { file.server.min_rate },
             spool: file.message.spool.as_ref().map_or_else(std::env::temp_dir, |spool| under(folder, spool)),
             min_free: file.message.min_free,
             queue: qmail.queue.clone(),

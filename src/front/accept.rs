@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
+use ipnet::IpNet;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpNoDelay;
 use tokio::net::TcpListener;
@@ -91,6 +93,7 @@ impl Door {
 
     async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
         let last = if is_kept_open { Stop::Run } else { Stop::Drain };
+        let mut shortage = Shortage::default();
         let mut closed = pin!(self.services.conditions.reached(|condition| condition.stop > last));
         loop {
             let accepted = tokio::select! {
@@ -98,10 +101,13 @@ impl Door {
                 () = &mut closed => return,
             };
             match accepted {
-                Ok((stream, client)) => self.receive(stream, client, implicit_tls),
+                Ok((stream, client)) => {
+                    shortage.is_over();
+                    self.receive(stream, client, implicit_tls);
+                }
                 Err(error) => {
                     // Out of descriptors, or a client that was gone before it was accepted: neither ends the listener.
-                    tracing::warn!(%error, "accept");
+                    shortage.note(&error, clock::now().monotonic);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -117,6 +123,11 @@ impl Door {
     pub async fn all_told(&self) {
         // The sender lives as long as `self`.
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Connections of each client network that has any.
+    pub fn by_network(&self) -> Vec<(IpNet, usize)> {
+        self.counts.by_network()
     }
 
     /// Connections that are open now.
@@ -185,16 +196,24 @@ impl Door {
         if implicit_tls {
             let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
             let _place = self.services.handshakes.enter(client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
+            let mut place = counted.place();
+            let left = async {
+                match &mut place {
+                    Some(place) => place.left().await,
+                    None => std::future::pending().await,
+                }
+            };
             let secured = tokio::select! {
                 // Boxed: many begin at once, and few of them so.
                 secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => secured,
                 // Who is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => return Ok(None),
+                () = left => return Ok(None),
             };
             stream = secured.ok_or(io::ErrorKind::InvalidData)?;
         }
         let peer = Peer { client, local, host: None, is_proxied };
-        let driver = self.greet(stream, peer, admission, settings.greet_delay);
+        let driver = self.greet(stream, peer, admission, settings.greet_delay).in_place(counted.place());
         if early {
             tracing::info!(session = driver.id(), client = %client.ip(), "talked before the greeting");
         }
@@ -235,6 +254,29 @@ impl Arrived {
     }
 }
 
+/// Accepts that fail: a line when it begins, one a minute while it lasts, and one when it is over.
+#[derive(Debug, Default)]
+struct Shortage {
+    said: Option<Instant>,
+    failed: u64,
+}
+
+impl Shortage {
+    fn note(&mut self, error: &io::Error, now: Instant) {
+        self.failed += 1;
+        if self.said.is_none_or(|said| now.saturating_duration_since(said) >= SAY_AGAIN) {
+            self.said = Some(now);
+            tracing::warn!(%error, failed = self.failed, "accept");
+        }
+    }
+
+    fn is_over(&mut self) {
+        if self.said.take().is_some() {
+            tracing::info!(failed = std::mem::take(&mut self.failed), "accepting again");
+        }
+    }
+}
+
 /// One connection, counted where it is accepted: a stop must not overlook one whose task has not run yet.
 struct Open(Arc<Door>);
 
@@ -258,3 +300,5 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// After a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
+/// While accepts go on failing.
+const SAY_AGAIN: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What all sessions are under: whether we are stopping, and whether connections are nearly used up. Whoever changes it does
+//! What all sessions are under: whether we are stopping, whether connections or the hold are nearly used up. Whoever changes it does
 //! so through one channel, and each session hears of it at once.
 
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub struct Condition {
     pub stop: Stop,
     /// Connections are nearly used up: the limits of waiting and erring are shorter.
     pub stress: bool,
+    /// How nearly the room for held messages is used up: slow ones are borne less with each step.
+    pub pressure: u8,
 }
 
 impl Condition {
@@ -77,7 +79,11 @@ pub(super) struct Changes {
 
 impl Changes {
     pub(super) fn new(conditions: Arc<Conditions>) -> Self {
-        let heard = conditions.said.subscribe();
+        let mut heard = conditions.said.subscribe();
+        // A session that begins knows of nothing else.
+        if *heard.borrow() != Condition::default() {
+            heard.mark_changed();
+        }
         Self { conditions, heard, place: None }
     }
 
@@ -147,12 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_before_is_not_new() {
+    fn a_session_hears_what_is_and_then_each_change_once() {
         let conditions = Arc::new(Conditions::default());
         assert!(conditions.change(|condition| condition.stress = true));
         assert!(!conditions.change(|condition| condition.stress = true));
         let mut changes = Changes::new(conditions.clone());
         let mut context = Context::from_waker(Waker::noop());
+        let stressed = Condition { stress: true, ..Condition::default() };
+        assert_eq!(changes.poll(&mut context), Poll::Ready(stressed));
         assert!(changes.poll(&mut context).is_pending());
         conditions.change(|condition| condition.stress = false);
         assert_eq!(changes.poll(&mut context), Poll::Ready(Condition::default()));

@@ -3,13 +3,18 @@
 //! refused. Nearly full, all sessions are put under stress.
 
 use std::net::IpAddr;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use ipnet::IpNet;
 use tokio::sync::watch;
 
+use crate::front::clock;
 use crate::front::condition::Conditions;
+use crate::front::displace::Occupant;
+use crate::front::displace::Occupants;
+use crate::front::displace::Place;
+use crate::policy::net;
 use crate::session::event::Admission;
 
 /// All connections.
@@ -19,6 +24,8 @@ pub(super) struct Counts {
     clients: DashMap<IpAddr, Total>,
     /// Who hears that they are nearly used up.
     conditions: Option<Arc<Conditions>>,
+    /// Who may have to make room.
+    occupants: Option<Arc<Occupants>>,
 }
 
 /// TLS handshakes that run: each keeps buffers, and costs a signature.
@@ -31,6 +38,8 @@ struct Total {
     granted: usize,
     /// Being told that there is no place.
     refused: usize,
+    /// Their place was given to another.
+    leaving: usize,
 }
 
 /// One connection.
@@ -39,13 +48,15 @@ pub(super) struct Counted {
     counts: Arc<Counts>,
     client: IpAddr,
     granted: bool,
+    occupant: Option<Arc<Occupant>>,
     /// Of all, when it came in.
     max: usize,
 }
 
 impl Counts {
     pub(super) fn new(conditions: Option<Arc<Conditions>>) -> Arc<Self> {
-        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new(), conditions })
+        let occupants = conditions.is_some().then(|| Arc::new(Occupants::new(clock::now().monotonic)));
+        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new(), conditions, occupants })
     }
 
     /// `None`: not even the refusals can be borne, the kernel's close has to do.
@@ -55,13 +66,13 @@ impl Counts {
         max: usize,
         max_per_client: usize,
     ) -> Option<(Counted, Admission)> {
-        let client = network(client);
+        let (client, network) = (net::client(client), net::client_net(client));
         let mut of_client = self.clients.entry(client).or_default();
         let mut admission = None;
         self.total.send_if_modified(|total| {
             admission = match () {
                 () if of_client.granted >= max_per_client => Some(Admission::FullForClient),
-                () if total.granted >= max => Some(Admission::Full),
+                () if total.granted >= max && !self.displace(network, max, total) => Some(Admission::Full),
                 () => Some(Admission::Granted),
             };
             let refused = admission != Some(Admission::Granted);
@@ -80,7 +91,26 @@ impl Counts {
         }
         let admission = admission?;
         self.note_stress(max);
-        Some((Counted { counts: self.clone(), client, granted: admission == Admission::Granted, max }, admission))
+        let granted = admission == Admission::Granted;
+        let occupant = self.occupants.as_ref().filter(|_| granted).map(|occupants| occupants.enter(network));
+        Some((Counted { counts: self.clone(), client, granted, occupant, max }, admission))
+    }
+
+    /// Whether another has made room.
+    fn displace(&self, network: IpNet, max: usize, total: &mut Total) -> bool {
+        let may = max > 0 && total.leaving < LEAVING_AT_ONCE;
+        let Some(occupants) = self.occupants.as_ref().filter(|_| may) else { return false };
+        let has_room = occupants.make_room(network, max, clock::now().monotonic);
+        if has_room {
+            // `count` adds the newcomer; the other one goes on being there until it has heard.
+            (total.granted, total.leaving) = (total.granted - 1, total.leaving + 1);
+        }
+        has_room
+    }
+
+    /// How many each network has.
+    pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
+        self.occupants.as_ref().map(|occupants| occupants.by_network()).unwrap_or_default()
     }
 
     pub(super) fn total(&self) -> usize {
@@ -118,9 +148,10 @@ impl Counts {
 }
 
 impl Handshakes {
-    /// `None`: too many run, in all or for this client.
+    /// `None`: too many run, in all or for this client's network.
     pub(super) fn enter(&self, client: IpAddr) -> Option<Counted> {
-        let (counted, admission) = self.0.enter(client, HANDSHAKES_AT_ONCE, HANDSHAKES_AT_ONCE_PER_CLIENT)?;
+        let network = net::client_net(client).addr();
+        let (counted, admission) = self.0.enter(network, HANDSHAKES_AT_ONCE, HANDSHAKES_AT_ONCE / 4)?;
         (admission == Admission::Granted).then_some(counted)
     }
 }
@@ -133,12 +164,19 @@ impl Default for Handshakes {
 
 impl Total {
     fn all(self) -> usize {
-        self.granted + self.refused
+        self.granted + self.refused + self.leaving
     }
 
     fn count(&mut self, granted: bool, by: isize) {
         let counter = if granted { &mut self.granted } else { &mut self.refused };
         *counter = counter.saturating_add_signed(by);
+    }
+}
+
+impl Counted {
+    /// What the session has to know of its place.
+    pub(super) fn place(&self) -> Option<Place> {
+        Some(self.counts.occupants.as_ref()?.place(self.occupant.as_ref()?))
     }
 }
 
@@ -148,28 +186,25 @@ impl Drop for Counted {
             of_client.count(self.granted, -1);
         }
         self.counts.forget(self.client);
-        self.counts.total.send_modify(|total| total.count(self.granted, -1));
+        self.counts.total.send_modify(|total| {
+            // Under the lock under which a place is given away.
+            let left = self.occupant.as_ref().zip(self.counts.occupants.as_ref()).is_some_and(|(occupant, all)| {
+                all.leave(occupant);
+                occupant.leaves()
+            });
+            if left { total.leaving = total.leaving.saturating_sub(1) } else { total.count(self.granted, -1) }
+        });
         self.counts.note_stress(self.max);
-    }
-}
-
-/// A client is an IPv4 address, or the /64 that one IPv6 customer has.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
     }
 }
 
 /// Connections over a limit that are told so at one time.
 const REFUSED_AT_ONCE: usize = 100;
 const REFUSED_AT_ONCE_PER_CLIENT: usize = 10;
-/// TLS handshakes at one time: some 20 KB each.
+/// Connections that are told at one time that their place was given to another.
+const LEAVING_AT_ONCE: usize = 100;
+/// TLS handshakes at one time: some 20 KB each. One network has a quarter.
 const HANDSHAKES_AT_ONCE: usize = 1000;
-const HANDSHAKES_AT_ONCE_PER_CLIENT: usize = 25;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -218,11 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn one_client_may_not_have_all_handshakes() {
+    fn one_network_may_not_have_all_handshakes() {
         let handshakes = Handshakes::default();
-        let running: Vec<_> = (0..100).filter_map(|_| handshakes.enter(ip("192.0.2.1"))).collect();
-        assert_eq!(running.len(), HANDSHAKES_AT_ONCE_PER_CLIENT);
-        assert!(handshakes.enter(ip("192.0.2.2")).is_some());
+        let running: Vec<_> =
+            (0..300u32).filter_map(|it| handshakes.enter(ip(&format!("192.0.2.{}", it % 4)))).collect();
+        assert_eq!(running.len(), HANDSHAKES_AT_ONCE / 4);
+        assert!(handshakes.enter(ip("192.0.3.1")).is_some());
         drop(running);
         assert!(handshakes.enter(ip("192.0.2.1")).is_some());
     }

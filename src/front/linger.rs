@@ -25,6 +25,8 @@ pub(super) enum Manner {
     Lingering,
     /// The client was refused at once, and has had all that it will get: its place is free for others soon.
     Brief,
+    /// The client's place was given to another, who is here already.
+    Displaced,
 }
 
 /// What is known before the close.
@@ -66,10 +68,10 @@ pub(super) async fn part(
     let ended = timeout(parting.patience(LAST_WORD), client.shutdown()).await;
     if parting.awaits && !before.waited {
         let is_acknowledged = |farewell: &Farewell| farewell.acknowledged || farewell.end == ClientEnd::Reset;
-        let _ = timeout(LINGER, watch(&mut client, &mut farewell, is_acknowledged)).await;
+        let _ = timeout(parting.patience(LINGER), watch(&mut client, &mut farewell, is_acknowledged)).await;
         // A client that has it all and neither speaks nor ends says no more by waiting.
         let is_decided = |farewell: &Farewell| is_decided(farewell, parting.has_quit);
-        let _ = timeout(SILENCE, watch(&mut client, &mut farewell, is_decided)).await;
+        let _ = timeout(parting.patience(SILENCE), watch(&mut client, &mut farewell, is_decided)).await;
     }
     let rest = matches!(ended, Ok(Ok(()))) && farewell.end != ClientEnd::Reset;
     (farewell, rest.then_some(client))
@@ -77,8 +79,7 @@ pub(super) async fn part(
 
 /// Reads to the client's end and throws it away, within its limits.
 pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
-    let limit = if manner == Manner::Brief { SILENCE } else { LINGER };
-    let _ = timeout(limit, async {
+    let _ = timeout(manner.longest().unwrap_or(LINGER), async {
         // Small: a stop closes all connections at once.
         let mut thrown_away = [0; 2048];
         while let Ok(Ok(1..)) = timeout(SILENCE, client.read(&mut thrown_away)).await {}
@@ -86,9 +87,20 @@ pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
     .await;
 }
 
+impl Manner {
+    /// For each step of the close.
+    fn longest(self) -> Option<Duration> {
+        match self {
+            Self::Brief => Some(SILENCE),
+            Self::Displaced => Some(MOMENT),
+            Self::InOrder | Self::Lingering => None,
+        }
+    }
+}
+
 impl Parting {
     fn patience(self, usual: Duration) -> Duration {
-        if self.manner == Manner::Brief { SILENCE } else { usual }
+        self.manner.longest().unwrap_or(usual)
     }
 }
 
@@ -167,6 +179,8 @@ const LINGER: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(5);
 /// For an acknowledgement that was written just now to be confirmed by the client's TCP.
 const ROUND_TRIP: Duration = Duration::from_secs(1);
+/// For a client whose descriptor another needs.
+const MOMENT: Duration = Duration::from_secs(1);
 /// Between two questions to the kernel.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod clock;
 mod condition;
 mod counts;
+mod displace;
 pub mod driver;
 mod exchange;
 mod linger;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use crate::backend::Backends;
@@ -37,20 +38,32 @@ pub struct Services {
 }
 
 impl Services {
-    /// The answer to a question, and the claim of a message that may go to the backend.
-    pub(super) fn answer(&self, question: &Question) -> (Answer, Option<Claim>) {
+    /// The answer to a question of a client in `network`, and the claim of a message that may go to the backend.
+    pub(super) fn answer(&self, question: &Question, network: IpNet) -> (Answer, Option<Claim>) {
         let (mut answer, claim) = answers::answer(&self.state, question);
         let name = |index: usize| &question.snapshot.policy.throttles[index].name;
         answer.refused.iter().for_each(|(index, _)| self.reports.metrics.throttled(name(*index), false));
         answer.shadows.iter().for_each(|index| self.reports.metrics.throttled(name(*index), true));
         if let Some(expected) = question.room {
-            let room = self.holds.room().and_then(|()| self.holds.begin(expected).map(drop));
+            let room = self.holds.room().and_then(|()| self.holds.begin(network, expected).map(drop));
             answer.no_room = room.is_err();
             if let Err(fault) = room {
                 tracing::warn!(error = %fault, expected, "no room");
             }
         }
         (answer, claim)
+    }
+
+    /// Says to all sessions how nearly the hold is used up, when that has changed.
+    pub(super) fn note_pressure(&self) {
+        let Some(pressure) = self.holds.news_of_pressure() else { return };
+        if self.conditions.change(|condition| condition.pressure = pressure) {
+            let held = self.holds.used();
+            match pressure {
+                0 => tracing::info!(held, "hold has room again"),
+                _ => tracing::warn!(held, pressure, "hold is nearly full, slow messages are given up"),
+            }
+        }
     }
 
     /// Counts what happened.

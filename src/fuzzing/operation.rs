@@ -40,8 +40,19 @@ pub(super) enum Operation {
     Reload,
     /// `S`: we stop.
     Stop,
+    /// `E`: others need the room of the message; `Z`: the place of the connection.
+    Wanted(Wanted),
+    /// `Y letters`: the hold is nearly used up, more so with each octet.
+    Pressure(u8),
     /// `X`: we are nearly full, or (`x`) no longer.
     Stress(bool),
+}
+
+/// What others need.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    Hold,
+    Place,
 }
 
 /// `O words` in the first line.
@@ -86,6 +97,9 @@ impl Operation {
             b'U' => Self::BackendEnd(BackendEnd::Busy),
             b'V' => Self::BackendWanted,
             b'W' => Self::Client(unescaped(rest)),
+            b'E' => Self::Wanted(Wanted::Hold),
+            b'Z' => Self::Wanted(Wanted::Place),
+            b'Y' => Self::Pressure(rest.len().min(4) as u8),
             b'X' => Self::Stress(true),
             b'x' => Self::Stress(false),
             _ => return None,

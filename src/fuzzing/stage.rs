@@ -16,6 +16,7 @@ use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
 use crate::fuzzing::operation::Operation;
 use crate::fuzzing::operation::Options;
+use crate::fuzzing::operation::Wanted;
 use crate::policy::Policy;
 use crate::policy::key::Seed;
 use crate::policy::list::AddressList;
@@ -149,6 +150,9 @@ impl Stage {
             Operation::Pass(seconds) => self.pass(seconds),
             Operation::Reload => self.session.handle_snapshot(self.snapshot.clone()),
             Operation::Stop => self.session.handle_stop(now),
+            Operation::Wanted(Wanted::Hold) => self.session.handle_hold_wanted(now),
+            Operation::Wanted(Wanted::Place) => self.session.handle_place_wanted(now),
+            Operation::Pressure(pressure) => self.session.handle_pressure(pressure),
             Operation::Stress(stress) => self.session.handle_stress(stress),
         }
         self.drain();
@@ -222,7 +226,7 @@ impl Stage {
                 // Nobody answers what was not asked.
                 let answer = Answer {
                     block: answer.block.filter(|_| question.suspect.is_some()),
-                    no_room: answer.no_room && question.room.is_some(),
+                    no_room: answer.no_room && (question.room.is_some() || question.handshake),
                     repeated: answer.repeated.filter(|_| matches!(question.known, Some(Known::Dot(_)))),
                     expected: answer.expected.filter(|_| matches!(question.known, Some(Known::Envelope(_)))),
                     oversize: answer.oversize.filter(|_| matches!(question.known, Some(Known::Oversize(_)))),

@@ -2,10 +2,12 @@
 //! [`MOST_FREE`] chunks for later, and it never clears them: a chunk shows only what was written since it was taken.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
@@ -13,7 +15,14 @@ use bytes::Bytes;
 /// The free chunks. A clone is the same list.
 #[derive(Clone, Default)]
 pub(super) struct Chunks {
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    free: Arc<Mutex<Free>>,
+}
+
+#[derive(Default)]
+struct Free {
+    chunks: Vec<Vec<u8>>,
+    /// As few there were since the last sweep: so many nobody needed.
+    fewest: usize,
 }
 
 /// A piece of memory that goes back to its list when it, or the last part of what it was frozen into, is dropped.
@@ -25,8 +34,11 @@ pub(super) struct Chunk {
 impl Chunks {
     /// An empty chunk of [`CHUNK`] octets.
     pub(super) fn take(&self) -> Chunk {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Chunk { octets: free.unwrap_or_else(|| Vec::with_capacity(CHUNK)), home: self.clone() }
+        let mut free = self.lock();
+        let chunk = free.chunks.pop();
+        free.fewest = free.fewest.min(free.chunks.len());
+        drop(free);
+        Chunk { octets: chunk.unwrap_or_else(|| Vec::with_capacity(CHUNK)), home: self.clone() }
     }
 
     /// An empty chunk of [`SMALL`] octets, for the start of a message: most mail is that small, and the allocator
@@ -34,6 +46,30 @@ impl Chunks {
     pub(super) fn take_small(&self) -> Chunk {
         Chunk { octets: Vec::with_capacity(SMALL), home: self.clone() }
     }
+
+    /// What was not needed since the last time goes back to the system.
+    pub(super) fn sweep(&self) {
+        let mut free = self.lock();
+        let kept = free.chunks.len() - free.fewest;
+        let spare = free.chunks.split_off(kept);
+        free.chunks.shrink_to_fit();
+        free.fewest = kept;
+        drop(free);
+        drop(spare);
+        nudge_allocator();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// mimalloc looks for what it can give back to the system when something large is freed; a thread that has nothing to do
+/// never looks. Nothing of it is touched, so that it costs no memory; where there is no room for it, nothing is lost.
+fn nudge_allocator() {
+    let mut large: Vec<u8> = Vec::new();
+    let _ = large.try_reserve_exact(LARGE);
+    drop(black_box(large));
 }
 
 impl Chunk {
@@ -69,9 +105,9 @@ impl Drop for Chunk {
         }
         let mut octets = std::mem::take(&mut self.octets);
         octets.clear();
-        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < MOST_FREE {
-            free.push(octets);
+        let mut free = self.home.lock();
+        if free.chunks.len() < MOST_FREE {
+            free.chunks.push(octets);
         }
     }
 }
@@ -81,6 +117,9 @@ pub(super) const CHUNK: usize = 64 * 1024;
 
 /// Octets of the first chunk of a message.
 const SMALL: usize = 8 * 1024;
+
+/// More than a segment of the allocator.
+const LARGE: usize = 64 << 20;
 
 /// 32 MiB: what 64 messages on their way into files need at a time.
 const MOST_FREE: usize = 512;
@@ -97,12 +136,12 @@ mod tests {
         let whole = chunk.freeze();
         let part = whole.slice(1..3);
         drop(whole);
-        assert_eq!(chunks.free.lock().unwrap().len(), 0);
+        assert_eq!(chunks.lock().chunks.len(), 0);
         drop(part);
-        assert_eq!(chunks.free.lock().unwrap().len(), 1);
+        assert_eq!(chunks.lock().chunks.len(), 1);
         let again = chunks.take();
         assert_eq!(again.as_ref(), b"");
-        assert_eq!(chunks.free.lock().unwrap().len(), 0);
+        assert_eq!(chunks.lock().chunks.len(), 0);
     }
 
     #[test]
@@ -112,7 +151,7 @@ mod tests {
             assert_eq!(chunk.append(&vec![b'x'; size + 1]), size);
             assert_eq!(chunk.append(b"x"), 0);
         }
-        assert_eq!(chunks.free.lock().unwrap().len(), 1, "only whole chunks are kept for later");
+        assert_eq!(chunks.lock().chunks.len(), 1, "only whole chunks are kept for later");
     }
 
     #[test]
@@ -120,6 +159,19 @@ mod tests {
         let chunks = Chunks::default();
         let taken: Vec<Chunk> = (0..MOST_FREE + 9).map(|_| chunks.take()).collect();
         drop(taken);
-        assert_eq!(chunks.free.lock().unwrap().len(), MOST_FREE);
+        assert_eq!(chunks.lock().chunks.len(), MOST_FREE);
+    }
+
+    #[test]
+    fn what_nobody_needs_is_given_back() {
+        let chunks = Chunks::default();
+        drop([(); 9].map(|()| chunks.take()));
+        chunks.sweep();
+        assert_eq!(chunks.lock().chunks.len(), 9, "they were needed a moment ago");
+        drop([(); 2].map(|()| chunks.take()));
+        chunks.sweep();
+        assert_eq!(chunks.lock().chunks.len(), 2);
+        chunks.sweep();
+        assert_eq!(chunks.lock().chunks.len(), 0);
     }
 }

@@ -16,20 +16,22 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio::task::spawn_blocking;
 
-use crate::hold::Account;
 use crate::hold::HoldFault;
 use crate::hold::Settings;
 use crate::hold::chunks::Chunk;
+use crate::hold::chunks::Chunks;
 use crate::hold::file;
 use crate::hold::file::AT_ONCE;
 use crate::hold::file::Done;
 use crate::hold::file::Sent;
 use crate::hold::file::Stop;
 use crate::hold::file::What;
+use crate::hold::shares::Account;
 
 /// A message on hold. Dropping it gives its memory, its file and its part of `total` back.
 pub struct Hold {
     account: Account,
+    chunks: Chunks,
     settings: Arc<Settings>,
     /// Away while a job has it; lost when a job failed, and the message with it.
     file: Option<File>,
@@ -77,10 +79,10 @@ struct Reading {
 }
 
 impl Hold {
-    pub(super) fn new(account: Account, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(account: Account, chunks: Chunks, settings: Arc<Settings>) -> Self {
         let reading = Reading::default();
         let (pieces, is_stale) = (Vec::new(), false);
-        Self { account, settings, file: None, filed: 0, pieces, open: None, job: None, reading, is_stale }
+        Self { account, chunks, settings, file: None, filed: 0, pieces, open: None, job: None, reading, is_stale }
     }
 
     /// Adds to the end of the message, in memory: call `flush` when `needs_flush` says so. A fill after this starts
@@ -88,17 +90,15 @@ impl Hold {
     ///
     /// # Errors
     ///
-    /// `NoRoom` when `total` is used up: none of `octets` were taken.
+    /// `NoRoom` when `total`, or the owner's share of it, is used up: none of `octets` were taken.
     pub fn push(&mut self, mut octets: &[u8]) -> Result<(), HoldFault> {
-        self.account.reserve(octets.len() as u64, self.settings.total)?;
+        self.account.reserve(octets.len() as u64)?;
         self.rewind();
         while !octets.is_empty() {
             let chunk = match &mut self.open {
                 Some(chunk) => chunk,
-                None if self.filed == 0 && self.pieces.is_empty() => {
-                    self.open.insert(self.account.shared.chunks.take_small())
-                }
-                None => self.open.insert(self.account.shared.chunks.take()),
+                None if self.filed == 0 && self.pieces.is_empty() => self.open.insert(self.chunks.take_small()),
+                None => self.open.insert(self.chunks.take()),
             };
             let taken = chunk.append(octets);
             octets = &octets[taken..];
@@ -111,12 +111,23 @@ impl Hold {
 
     /// Octets of the message so far.
     pub fn len(&self) -> u64 {
-        self.account.octets
+        self.account.octets()
     }
 
     /// Whether nothing was pushed yet.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// It is here as a whole: nobody asks it to leave any more.
+    pub fn complete(&mut self) {
+        self.account.complete();
+    }
+
+    /// Ready when it is to be given up for the sake of others, because it comes in too slowly. May be left and called again
+    /// at any time.
+    pub fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.account.poll_leave(cx)
     }
 
     /// Whether `flush` has something to do: take no more from the client before it has returned, or memory is not
@@ -229,7 +240,7 @@ impl Hold {
         self.job = Some(match self.reading.socket.take() {
             Some(socket) => spawn_blocking(move || file::send(file, socket, at, end)),
             None => {
-                let chunks = self.account.shared.chunks.clone();
+                let chunks = self.chunks.clone();
                 spawn_blocking(move || file::read(file, at, end, &chunks))
             }
         });
@@ -277,13 +288,16 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
+    use ipnet::IpNet;
     use proptest::prelude::*;
 
     use super::*;
     use crate::hold::Holds;
 
+    const NET: IpNet = IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 24));
+
     fn holds(spool: &tempfile::TempDir, memory: u64, total: u64) -> Holds {
-        Holds::new(Settings { memory, total, spool: spool.path().into(), min_free: 0, queue: None })
+        Holds::new(Settings { memory, total, min_rate: 500, spool: spool.path().into(), min_free: 0, queue: None })
     }
 
     fn text(len: usize) -> Vec<u8> {
@@ -322,7 +336,7 @@ mod tests {
     /// A message of so many octets, nearly all of them in a file.
     async fn filed(octets: usize) -> (tempfile::TempDir, Hold, Vec<u8>) {
         let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 0, 1 << 30).begin(0).unwrap();
+        let mut hold = holds(&spool, 0, 1 << 30).begin(NET, 0).unwrap();
         let text = text(octets);
         push_all(&mut hold, &text, 300_000).await;
         (spool, hold, text)
@@ -349,7 +363,7 @@ mod tests {
         for (what, octets, memory, filed) in rows {
             let spool = tempfile::tempdir().unwrap();
             let holds = holds(&spool, memory, 1 << 30);
-            let mut hold = holds.begin(octets as u64).unwrap();
+            let mut hold = holds.begin(NET, octets as u64).unwrap();
             let text = text(octets);
             push_all(&mut hold, &text, if octets % 1000 == 0 { 1000 } else { 1024 }).await;
             assert_eq!(hold.len(), octets as u64, "{what}");
@@ -366,7 +380,7 @@ mod tests {
     #[tokio::test]
     async fn a_flush_between_two_fills_changes_nothing() {
         let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 262_144, 1 << 30).begin(0).unwrap();
+        let mut hold = holds(&spool, 262_144, 1 << 30).begin(NET, 0).unwrap();
         let text = text(300_000);
         hold.push(&text).unwrap();
         let Filled::Piece(first) = hold.fill().await.unwrap() else { panic!("no piece") };
@@ -422,7 +436,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_goes_to_a_socket_by_itself() {
         let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 262_144, 1 << 30).begin(0).unwrap();
+        let mut hold = holds(&spool, 262_144, 1 << 30).begin(NET, 0).unwrap();
         let text = text(3_000_100);
         push_all(&mut hold, &text, 300_000).await;
         assert!(hold.has_file() && !hold.sends());
@@ -478,7 +492,7 @@ mod tests {
     async fn dropped_in_a_flush_it_gives_all_back() {
         let spool = tempfile::tempdir().unwrap();
         let holds = holds(&spool, 0, 1 << 30);
-        let mut hold = holds.begin(0).unwrap();
+        let mut hold = holds.begin(NET, 0).unwrap();
         hold.push(&text(500_000)).unwrap();
         hold.start_writing().unwrap();
         drop(hold);
@@ -492,11 +506,12 @@ mod tests {
         let holds = Holds::new(Settings {
             memory: 0,
             total: 1 << 20,
+            min_rate: 500,
             spool: spool.path().join("missing"),
             min_free: 0,
             queue: None,
         });
-        let mut hold = holds.begin(0).unwrap();
+        let mut hold = holds.begin(NET, 0).unwrap();
         hold.push(b"text").unwrap();
         assert!(matches!(hold.flush().await, Err(HoldFault::Io(_))));
         assert!(matches!(hold.fill().await, Err(HoldFault::Io(_))), "a lost message is never filled in part");
@@ -508,7 +523,7 @@ mod tests {
     async fn a_full_disk_is_no_room() {
         // Every write to /dev/full is ENOSPC.
         let spool = tempfile::tempdir().unwrap();
-        let mut hold = holds(&spool, 0, 1 << 20).begin(0).unwrap();
+        let mut hold = holds(&spool, 0, 1 << 20).begin(NET, 0).unwrap();
         push_all(&mut hold, b"start", 5).await;
         hold.file = Some(File::options().write(true).open("/dev/full").unwrap());
         hold.push(&text(300_000)).unwrap();
@@ -530,7 +545,7 @@ mod tests {
             runtime.block_on(async {
                 let spool = tempfile::tempdir().unwrap();
                 let holds = holds(&spool, memory, 1 << 30);
-                let mut hold = holds.begin(0).unwrap();
+                let mut hold = holds.begin(NET, 0).unwrap();
                 let text = text(pushes.iter().map(|(len, _)| len).sum());
                 let mut rest = text.as_slice();
                 for (len, patient) in pushes {

@@ -6,29 +6,32 @@
 mod chunks;
 mod file;
 mod message;
+mod shares;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use crate::hold::chunks::Chunks;
 pub use crate::hold::message::Filled;
 pub use crate::hold::message::Hold;
+use crate::hold::shares::Shares;
 
 /// `[message]`: where and how much.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Octets of one message that stay in memory before it goes to a file.
     pub memory: u64,
-    /// Octets of all messages together.
+    /// Octets of all messages together; of one client network a quarter.
     pub total: u64,
+    /// Octets a second of the slowest upload that is borne; more while `total` is nearly used up.
+    pub min_rate: u64,
     /// Folder of the temporary files.
     pub spool: PathBuf,
     /// Octets that must stay free on the spool's file system, and on `queue`'s.
@@ -56,7 +59,7 @@ impl Holds {
     /// Nothing is held, and nothing on disk is touched yet.
     pub fn new(settings: Settings) -> Self {
         let settings = Mutex::new(Arc::new(settings));
-        let shared = Shared { settings, used: AtomicU64::new(0), chunks: Chunks::default(), room: Mutex::new(None) };
+        let shared = Shared { settings, shares: Shares::default(), chunks: Chunks::default(), room: Mutex::new(None) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -71,9 +74,8 @@ impl Holds {
     /// # Errors
     ///
     /// `NoRoom` when it is not, `Io` when a file system cannot be asked.
-    #[expect(clippy::disallowed_methods, reason = "how old the last look at the disk is")]
     pub fn room(&self) -> Result<(), HoldFault> {
-        let now = Instant::now();
+        let now = now();
         let known = *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner);
         let enough = match known {
             Some((asked, enough)) if now.duration_since(asked) < ROOM_IS_KNOWN_FOR => enough,
@@ -82,22 +84,43 @@ impl Holds {
         if enough { Ok(()) } else { Err(HoldFault::NoRoom) }
     }
 
-    /// An empty hold for a message of about `expected` octets (0: nobody knows). Nothing is reserved yet.
+    /// An empty hold for a message of `owner`, of about `expected` octets (0: nobody knows). Nothing is reserved yet.
     ///
     /// # Errors
     ///
-    /// `NoRoom` when `expected` octets do not fit into what is left of `total`.
-    pub fn begin(&self, expected: u64) -> Result<Hold, HoldFault> {
+    /// `NoRoom` when `expected` octets do not fit into what is left of `total`, or of the owner's share.
+    pub fn begin(&self, owner: IpNet, expected: u64) -> Result<Hold, HoldFault> {
         let settings = self.shared.settings();
-        if self.used().saturating_add(expected) > settings.total {
+        if !self.shared.shares.fits(owner, expected, &settings) {
             return Err(HoldFault::NoRoom);
         }
-        Ok(Hold::new(Account { shared: self.shared.clone(), octets: 0 }, settings))
+        let account = self.shared.shares.account(owner, settings.clone());
+        Ok(Hold::new(account, self.shared.chunks.clone(), settings))
     }
 
     /// Octets of all messages held now.
     pub fn used(&self) -> u64 {
-        self.shared.used.load(Ordering::Relaxed)
+        self.shared.shares.used()
+    }
+
+    /// Octets of each network that has any.
+    pub fn by_network(&self) -> Vec<(IpNet, u64)> {
+        self.shared.shares.by_network()
+    }
+
+    /// How nearly `total` is used up: 0 below three quarters, 4 where uploads are asked to leave.
+    pub fn pressure(&self) -> u8 {
+        self.shared.shares.pressure()
+    }
+
+    /// The pressure, once after each change.
+    pub fn news_of_pressure(&self) -> Option<u8> {
+        self.shared.shares.news()
+    }
+
+    /// Memory that was not needed since the last time goes back to the system.
+    pub fn sweep(&self) {
+        self.shared.chunks.sweep();
     }
 
     fn ask_room(&self, now: Instant) -> Result<bool, HoldFault> {
@@ -147,7 +170,7 @@ impl std::error::Error for HoldFault {
 
 struct Shared {
     settings: Mutex<Arc<Settings>>,
-    used: AtomicU64,
+    shares: Shares,
     chunks: Chunks,
     room: Mutex<Option<(Instant, bool)>>,
 }
@@ -158,29 +181,9 @@ impl Shared {
     }
 }
 
-/// One message's part of `total`; given back when it is dropped, however that comes about.
-struct Account {
-    shared: Arc<Shared>,
-    octets: u64,
-}
-
-impl Account {
-    fn reserve(&mut self, octets: u64, total: u64) -> Result<(), HoldFault> {
-        let fits = |used: u64| used.checked_add(octets).filter(|sum| *sum <= total);
-        match self.shared.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => {
-                self.octets += octets;
-                Ok(())
-            }
-            Err(_) => Err(HoldFault::NoRoom),
-        }
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        self.shared.used.fetch_sub(self.octets, Ordering::Relaxed);
-    }
+#[expect(clippy::disallowed_methods, reason = "how old the last look at the disk is, and how fast an upload comes in")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Asking costs a system call a file system; a second of mail fits into any sensible `min_free`.
@@ -191,24 +194,26 @@ const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
+    const NET: IpNet = IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 24));
+
     fn settings(total: u64, min_free: u64) -> Settings {
-        Settings { memory: 1024, total, spool: std::env::temp_dir(), min_free, queue: None }
+        Settings { memory: 1024, total, min_rate: 500, spool: std::env::temp_dir(), min_free, queue: None }
     }
 
     #[tokio::test]
     async fn the_total_is_counted_to_the_octet() {
         let holds = Holds::new(settings(10, 0));
-        assert!(matches!(holds.begin(11), Err(HoldFault::NoRoom)));
-        let mut first = holds.begin(10).unwrap();
-        let mut second = holds.begin(0).unwrap();
+        assert!(matches!(holds.begin(NET, 11), Err(HoldFault::NoRoom)));
+        let mut first = holds.begin(NET, 10).unwrap();
+        let mut second = holds.begin(NET, 0).unwrap();
         first.push(b"123456").unwrap();
         assert!(matches!(second.push(b"12345"), Err(HoldFault::NoRoom)));
         assert_eq!((holds.used(), second.len()), (6, 0), "what does not fit leaves nothing behind");
         second.push(b"1234").unwrap();
-        assert!(matches!(holds.begin(1), Err(HoldFault::NoRoom)));
+        assert!(matches!(holds.begin(NET, 1), Err(HoldFault::NoRoom)));
         drop(first);
         assert_eq!(holds.used(), 4);
-        assert!(holds.begin(6).is_ok());
+        assert!(holds.begin(NET, 6).is_ok());
         drop(second);
         assert_eq!(holds.used(), 0);
     }

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod assemble;
+mod descriptors;
 pub mod drill;
 pub mod explain;
 pub mod init;

@@ -4,9 +4,6 @@ use std::ffi::CString;
 
 use caps::CapSet;
 use nix::sys::prctl::set_no_new_privs;
-use nix::sys::resource::Resource;
-use nix::sys::resource::getrlimit;
-use nix::sys::resource::setrlimit;
 use nix::unistd::Gid;
 use nix::unistd::Group;
 use nix::unistd::Uid;
@@ -81,14 +78,4 @@ pub(super) fn gain_none(backend: &Target) {
 fn group_id(name: &str) -> Result<Gid, String> {
     let group = Group::from_name(name).map_err(|error| format!("server.group {name:?}: {error}"))?;
     group.map(|group| group.gid).ok_or_else(|| format!("server.group: there is no group {name:?} on this host"))
-}
-
-/// As many descriptors as the system allows: each session needs one or two, and more while it holds a large message.
-pub(super) fn raise_descriptor_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
-    {
-        tracing::warn!(%error, soft, hard, "descriptors");
-    }
 }

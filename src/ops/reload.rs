@@ -17,6 +17,7 @@ use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Finding;
 use crate::ops::assemble::Origin;
 use crate::ops::assemble::Refused;
+use crate::ops::descriptors;
 use crate::ops::privileges;
 use crate::ops::supervisor;
 use crate::policy::list::AddressList;
@@ -30,6 +31,8 @@ pub(super) struct Reload {
     pub(super) bound: Config,
     /// What was read.
     pub(super) files: Vec<PathBuf>,
+    /// As many may be open.
+    pub(super) descriptors: u64,
     pub(super) config: Config,
     pub(super) services: Arc<Services>,
     pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
@@ -51,7 +54,8 @@ impl Reload {
         // A task that panics has read nothing.
         let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
         match result.and_then(|assembly| self.runnable(assembly)) {
-            Ok(assembly) => {
+            Ok(mut assembly) => {
+                descriptors::bound_connections(&mut assembly.config, self.descriptors);
                 self.files.clone_from(&assembly.files);
                 self.watch(watcher, Vec::new());
                 if Look::at(&assembly.files) != assembly.look {

@@ -24,6 +24,7 @@ use crate::ops::admin::AdminFault;
 use crate::ops::assemble::Assembly;
 use crate::ops::assemble::Finding;
 use crate::ops::assemble::Origin;
+use crate::ops::descriptors;
 use crate::ops::listeners;
 use crate::ops::listeners::Listener;
 use crate::ops::privileges;
@@ -99,13 +100,14 @@ impl std::error::Error for StartFault {}
 /// # Errors
 /// What kept it from starting; nothing was changed then.
 pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
-    let assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
+    let mut assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::start::start(assembly.config.report);
     log_panics();
     for warning in &assembly.warnings {
         tracing::warn!(warning = %warning, "configuration");
     }
-    privileges::raise_descriptor_limit();
+    let descriptors = descriptors::raise_limit();
+    descriptors::bound_connections(&mut assembly.config, descriptors);
     let notification = supervisor::notification(notify_fd)?;
     let listeners = listeners::open(&assembly.config.front)?;
     let config = &assembly.config;
@@ -120,11 +122,21 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
     let number = config.front.workers.unwrap_or_else(Workers::usual);
     let (workers, threads) = Workers::start(number, "worker").map_err(cannot_start)?;
-    let bound = (listeners, Arc::new(state), admin, notification);
+    let bound = Bound { listeners, state: Arc::new(state), admin, notification, descriptors };
     let result = runtime.block_on(run(origin, assembly, workers, log, bound));
     threads.stop(LAST_BREATH);
     runtime.shutdown_timeout(LAST_BREATH);
     result
+}
+
+/// What is there before the runtime.
+struct Bound {
+    listeners: Vec<Listener>,
+    state: Arc<State>,
+    admin: Option<admin::Bound>,
+    notification: Option<Notification>,
+    /// As many may be open.
+    descriptors: u64,
 }
 
 async fn run(
@@ -132,7 +144,7 @@ async fn run(
     assembly: Assembly,
     workers: Workers,
     log: report::start::Handle,
-    (listeners, state, admin, notification): (Vec<Listener>, Arc<State>, Option<admin::Bound>, Option<Notification>),
+    Bound { listeners, state, admin, notification, descriptors }: Bound,
 ) -> Result<(), StartFault> {
     // Signals and watches first: nothing that happens from here on is missed.
     let system = |what| move |error| StartFault::System(what, error);
@@ -159,14 +171,13 @@ async fn run(
     notification.into_iter().for_each(Notification::ready);
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
-    let config = assembly.config.clone();
     // A file that was changed, made or removed after it was read and before it was watched.
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);
     }
+    let Assembly { config, files, .. } = assembly;
     let bound = config.clone();
-    let mut reload =
-        Reload { origin, bound, files: assembly.files.clone(), config, services, snapshot, front, tls, log };
+    let mut reload = Reload { origin, bound, files, descriptors, config, services, snapshot, front, tls, log };
     loop {
         tokio::select! {
             word = signals.next() => match word {
@@ -284,6 +295,7 @@ async fn sweep(services: Arc<Services>) {
     loop {
         interval.tick().await;
         services.state.sweep();
+        services.holds.sweep();
         services.reports.storms.sweep(services.state.clock.now());
     }
 }

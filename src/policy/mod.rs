@@ -17,6 +17,7 @@ pub mod lint;
 pub mod list;
 pub mod local;
 pub mod message;
+pub mod net;
 pub mod part;
 pub mod place;
 pub mod repeat;

@@ -3,7 +3,6 @@
 //! that is alike but for what senders make anew is counted too. Mail that is nobody's copy costs nothing.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -13,6 +12,7 @@ use std::sync::atomic::Ordering;
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::policy::net::client_net;
 use crate::policy::repeat::Before;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
@@ -74,7 +74,7 @@ impl Storms {
     /// Counts a record; `now` in nanoseconds since the epoch.
     pub fn count(&self, record: &Record, now: u64) {
         let Some(sender) = record.sender.as_ref().filter(|_| is_stormy(record)) else { return };
-        let (now, net) = (now / 1_000_000_000, network(record.client));
+        let (now, net) = (now / 1_000_000_000, client_net(record.client));
         let key = (net, sender.to_ascii_lowercase());
         let (mut ended, mut news) = (None, None);
         // Nobody waits for the log under the lock.
@@ -264,13 +264,6 @@ pub(super) fn is_spared(reason: Reason) -> bool {
 /// A declared size may be any number: one that nobody could send must not ruin a sum.
 pub(super) fn believable(record: &Record) -> u64 {
     record.size.unwrap_or(0).min(LARGEST).max(record.received)
-}
-
-/// What `client-net` means.
-fn network(client: IpAddr) -> IpNet {
-    let client = client.to_canonical();
-    let bits = if client.is_ipv4() { 24 } else { 48 };
-    IpNet::new(client, bits).map_or_else(|_| client.into(), |network| network.trunc())
 }
 
 /// Copies with which a storm begins: three an hour are seen in the second hour.

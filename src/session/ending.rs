@@ -86,6 +86,7 @@ impl Session {
                     self.greet_at(until, now);
                 }
             },
+            State::Asking(Pending::StartTls) => self.start_tls_answered(answer, now),
             State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
             State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
             State::Asking(Pending::Data) => self.data_answered(answer, now),
@@ -207,8 +208,10 @@ impl Session {
             }
             State::Body(body) => {
                 let size = body.decoder.size();
-                let transfer = size.checked_div(self.snapshot.settings.min_rate).unwrap_or(0);
-                Some(body.began + self.under_stress(timeout.data, STRESS_DATA) + Duration::from_secs(transfer))
+                let pressure = self.pressure_on(body);
+                let transfer = size.checked_div(self.snapshot.settings.min_rate << pressure).unwrap_or(0);
+                let wait = if pressure > 0 { STRESS_DATA.min(timeout.data) } else { timeout.data };
+                Some(body.began + self.under_stress(wait, STRESS_DATA) + Duration::from_secs(transfer))
             }
             _ => None,
         }

@@ -111,6 +111,8 @@ pub struct Question {
     pub asks: Vec<Ask>,
     /// Also ask whether there is room to hold a message of this size.
     pub room: Option<u64>,
+    /// Also ask for a TLS handshake; without a place for it there is no room.
+    pub handshake: bool,
     /// Also ask whether this client, or this sender, is blocked.
     pub suspect: Option<(IpAddr, Option<Arc<Mail>>)>,
     /// Also ask what is known.
@@ -124,7 +126,7 @@ pub struct Question {
 impl Question {
     /// Asks these throttles, and nothing else.
     pub fn new(snapshot: Arc<Snapshot>, asks: Vec<Ask>) -> Self {
-        Self { snapshot, asks, room: None, suspect: None, known: None, deferred: None, refusal: None }
+        Self { snapshot, asks, room: None, handshake: false, suspect: None, known: None, deferred: None, refusal: None }
     }
 }
 
@@ -176,7 +178,7 @@ pub struct Answer {
     pub blocked: bool,
     /// The key of the operator's block that refuses it.
     pub block: Option<String>,
-    /// There is no room to hold the message.
+    /// There is no room to hold the message, or too many handshakes run.
     pub no_room: bool,
     /// How often the message was deferred by the throttle that refuses it now, this time included; 0: nobody counts.
     pub tries: u32,

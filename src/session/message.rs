@@ -78,6 +78,13 @@ impl Session {
                 body.end.get_or_insert(BodyEnd::Hold(end));
                 self.output.push_back(Output::HoldDrop);
             }
+            // What was pushed last had no room: nothing of it may wait for the backend.
+            (State::Asking(Pending::Dot(..)), Err(end)) => {
+                let State::Asking(Pending::Dot(arrived, _)) = std::mem::replace(&mut self.state, State::Command) else {
+                    return;
+                };
+                self.finish(hold_failed(end, &self.id), Some(&arrived), now);
+            }
             (State::Settle(_), Err(end)) => {
                 self.close_backend();
                 let last = hold_failed(end, &self.id);
@@ -307,6 +314,7 @@ impl Session {
         if passed_on {
             self.output.push_back(Output::Tell(Fact::Accepted));
             self.acknowledgement = Acknowledgement::Owed;
+            self.accepted = Some(now.monotonic);
         }
         self.record_transaction(&last, arrived, now);
         if let (Some(transaction), Some(arrived)) = (self.transaction.take(), arrived)

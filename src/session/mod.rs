@@ -7,8 +7,8 @@
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
 //! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
 //! `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops,
-//! `recording` and `words` what is left of it; `backend` when there is a session with the backend, `relay` its side of the
-//! conversation, from its `greeting` on.
+//! `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when there is a session
+//! with the backend, `relay` its side of the conversation, from its `greeting` on.
 
 mod backend;
 mod blocked;
@@ -30,6 +30,7 @@ mod throttling;
 mod verbs;
 mod words;
 mod xclient;
+mod yielding;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -109,6 +110,8 @@ pub struct Session {
     stopping: bool,
     /// The house is nearly full: who is slow or errs is borne less.
     stress: bool,
+    /// How nearly the room for held messages is used up.
+    pressure: u8,
     recorded: bool,
     /// A command has come.
     heard: bool,
@@ -116,6 +119,8 @@ pub struct Session {
     idle_commands: u32,
     began: Instant,
     acknowledgement: Acknowledgement,
+    /// When a message was accepted last.
+    accepted: Option<Instant>,
     /// QUIT was heard.
     quit: bool,
     /// Since when the present state waits.
@@ -151,12 +156,14 @@ impl Session {
             client_gone: false,
             stopping: false,
             stress: false,
+            pressure: 0,
             recorded: false,
             heard: false,
             errors: 0,
             idle_commands: 0,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,
+            accepted: None,
             quit: false,
             since: now.monotonic,
         }

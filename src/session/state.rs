@@ -58,6 +58,8 @@ pub(super) enum State {
 pub(super) enum Pending {
     /// The banner.
     Connect { until: Instant },
+    /// STARTTLS.
+    StartTls,
     /// MAIL, and what our lists say of it.
     Mail(Box<Transaction>, Option<Box<Ruling>>),
     /// RCPT, which our lists let pass.

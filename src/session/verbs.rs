@@ -6,12 +6,15 @@ use bytes::BytesMut;
 
 use crate::policy::verdict::Reason;
 use crate::session::Session;
+use crate::session::event::Answer;
 use crate::session::event::Now;
 use crate::session::event::Output;
+use crate::session::event::Question;
 use crate::session::request::Request;
 use crate::session::settings::Auth;
 use crate::session::state::Final;
 use crate::session::state::Helo;
+use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::command;
 use crate::smtp::command::Command;
@@ -181,6 +184,20 @@ impl Session {
             self.error(&Reply::already_tls(), now);
         } else if !self.snapshot.settings.starttls {
             self.error(&Reply::unsupported("STARTTLS"), now);
+        } else {
+            let question = Question { handshake: true, ..Question::new(self.snapshot.clone(), Vec::new()) };
+            self.ask(question, Pending::StartTls);
+        }
+    }
+
+    pub(super) fn start_tls_answered(&mut self, answer: &Answer, now: Now) {
+        if answer.no_room {
+            // RFC 3207 section 4: the client may go on without, or come again.
+            if self.count_idle_command(now) {
+                let reply = Reply::tls_not_available();
+                self.record_command(&Final::ours(&reply, Reason::TooManyConnections, &self.id), now);
+                self.reply(&reply);
+            }
         } else {
             // RFC 3207 section 4.2: what the client sent behind STARTTLS in the clear is not to be trusted
             // (CVE-2011-0411); the shell, which owns the buffer, throws it away.

@@ -126,6 +126,8 @@ replies! {
     421 "4.3.2" too_many_connections(client: impl Display) "Too many connections from {client}, try again later";
     /// The proxy stops.
     421 "4.3.2" shutting_down() "Shutting down, try again later";
+    /// The message came in slowly, and its room was needed for others.
+    421 "4.3.1" too_slow() "No room for a message that comes in so slowly, try again later";
     /// The client was silent, or too slow.
     421 "4.4.2" timeout() "Time limit exceeded";
     /// More protocol errors than `server.max_errors`.
@@ -261,6 +263,8 @@ replies! {
     554 "5.6.0" nul() "Message has a NUL character";
 
     // What is our side's trouble, and passes.
+    /// STARTTLS while too many handshakes run (RFC 3207 section 4).
+    454 "4.7.0" tls_not_available() "TLS is not available at present, try again later";
     /// Down, silent, or talking nonsense.
     451 "4.3.0" backend_unavailable() "The mail server behind this one is not available, try again later";
     /// No free place within `backend.timeout.connect`.

@@ -4,7 +4,8 @@
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
-//! `X` connections are nearly used up, `O` an operator blocks somebody.
+//! `X` connections are nearly used up, `Y` so is the hold (how much so), `E` others need the room of this message, `Z`
+//! the place of this connection, `O` an operator blocks somebody.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
@@ -411,6 +412,9 @@ impl Player {
             "U" => self.unwritten = rest != "no",
             "S" => self.session.handle_stop(now),
             "X" => self.session.handle_stress(true),
+            "Y" => self.session.handle_pressure(rest.parse().unwrap()),
+            "Z" => self.session.handle_place_wanted(now),
+            "E" => self.session.handle_hold_wanted(now),
             "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
             "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
             _ => return,
@@ -518,7 +522,7 @@ impl Player {
         match output {
             Output::Ask(question) => {
                 let (mut answer, claim) = answers::answer(&self.state, &question);
-                answer.no_room = question.room.is_some() && self.scene.no_room;
+                answer.no_room = (question.room.is_some() || question.handshake) && self.scene.no_room;
                 self.claims.hold(claim);
                 self.session.handle_answer(answer, now);
             }
@@ -585,10 +589,7 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    matches!(
-        kind,
-        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "O" | "U" | "X"
-    )
+    kind.len() == 1 && "CPWFRB!@SGHKVLNOUXYZE".contains(kind)
 }
 
 fn describe(record: &Record) -> String {

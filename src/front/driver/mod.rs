@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +24,8 @@ use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
+use crate::front::counts::Counted;
+use crate::front::displace::Place;
 use crate::front::exchange::Done;
 use crate::front::linger;
 use crate::front::linger::Manner;
@@ -33,6 +36,7 @@ use crate::front::stream::ClientStream;
 use crate::hold::Filled;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
+use crate::policy::net::client_net;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::event::Farewell;
@@ -43,6 +47,8 @@ use crate::session::event::Output;
 pub struct Driver {
     session: Session,
     services: Arc<Services>,
+    /// The client's, whose shares are counted.
+    network: IpNet,
     tls: watch::Receiver<Option<TlsAcceptor>>,
     /// Refused at the door: not worth a long farewell.
     unwelcome: bool,
@@ -60,6 +66,11 @@ pub struct Driver {
     sending_body: bool,
     hold: Option<Box<Hold>>,
     claims: Claims,
+    /// Its place among the connections, until that is given to another.
+    place: Option<Place>,
+    displaced: bool,
+    /// For the TLS handshake that comes next.
+    handshake: Option<Counted>,
     alarm: Pin<Box<Sleep>>,
     /// Somebody else needs the backend's place; asked while we do not.
     wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -94,6 +105,9 @@ enum Event {
     BackendRoom,
     Filled(Result<Filled, HoldFault>),
     Flushed(Result<(), HoldFault>),
+    /// The message on hold comes in too slowly for its room.
+    HoldWanted,
+    PlaceWanted,
 }
 
 /// What comes next.
@@ -115,8 +129,10 @@ impl Driver {
         let now = clock::now();
         // Not a time that is nearly over: such a timer wakes the thread before there is anything to do.
         let alarm = session.deadline().unwrap_or(now.monotonic + IDLE_ALARM);
+        let network = client_net(session.peer().client.ip());
         Box::new(Self {
             session,
+            network,
             tls,
             unwelcome,
             snapshot: services.snapshot.clone(),
@@ -132,10 +148,19 @@ impl Driver {
             sending_body: false,
             hold: None,
             claims: Claims::default(),
+            place: None,
+            displaced: false,
+            handshake: None,
             alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
             wanted: None,
             now,
         })
+    }
+
+    /// It may have to give its place to another.
+    pub(super) fn in_place(mut self: Box<Self>, place: Option<Place>) -> Box<Self> {
+        self.place = place;
+        self
     }
 
     /// The session's.
@@ -162,11 +187,13 @@ impl Driver {
 
     /// The connection's end. The claims of messages are settled before the last octets of the client are waited for.
     async fn part(mut self: Box<Self>) {
-        (self.hold, self.backend) = (None, Backend::Closed);
+        self.drop_hold();
+        self.backend = Backend::Closed;
         let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
         let is_written = self.session.has_written_acknowledgement();
         let manner = match () {
             () if self.unwelcome => Manner::Brief,
+            () if self.displaced => Manner::Displaced,
             () if has_quit && !awaits && self.input.is_empty() => Manner::InOrder,
             () => Manner::Lingering,
         };
@@ -214,7 +241,11 @@ impl Driver {
     fn obey_one(&mut self, output: Output) {
         match output {
             Output::Ask(question) => {
-                let (answer, claim) = self.services.answer(&question);
+                let (mut answer, claim) = self.services.answer(&question, self.network);
+                if question.handshake {
+                    self.handshake = self.services.handshakes.enter(self.session.peer().client.ip());
+                    answer.no_room = self.handshake.is_none();
+                }
                 self.claims.hold(claim);
                 self.session.handle_answer(answer, self.now);
             }
@@ -227,8 +258,7 @@ impl Driver {
             Output::Hold(octets) => self.keep(&octets),
             Output::HoldBegin { expected } => self.begin_hold(expected),
             Output::HoldDrop => {
-                self.hold = None;
-                self.sending_body = false;
+                self.drop_hold();
                 self.claims.hold(None);
             }
             Output::KeepBackend => self.keep_backend(),
@@ -243,6 +273,9 @@ impl Driver {
         if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
             self.refresh_snapshot();
             self.session.handle_client(&mut self.input, self.now);
+            if let Some(hold) = self.hold.as_mut().filter(|_| !self.session.takes_message()) {
+                hold.complete();
+            }
         }
         if self.client_ended && !self.is_congested() {
             self.session.handle_client_end(&mut self.input, self.now);

@@ -47,6 +47,9 @@ impl Driver {
 
     pub(super) fn tell_outside(&mut self, fact: Fact) {
         let settled = self.claims.tell(&fact);
+        if let (Fact::Accepted, Some(place)) = (&fact, &self.place) {
+            place.delivered(self.now.monotonic);
+        }
         match fact {
             Fact::Took => self.services.reports.metrics.acknowledged(true),
             Fact::Unacknowledged => {
@@ -84,7 +87,7 @@ impl Driver {
     }
 
     pub(super) fn begin_hold(&mut self, expected: u64) {
-        let result = self.services.holds.begin(expected);
+        let result = self.services.holds.begin(self.network, expected);
         match result {
             Ok(hold) => {
                 self.hold = Some(Box::new(hold));
@@ -99,11 +102,18 @@ impl Driver {
         if let Err(fault) = result {
             self.hold_failed(&fault);
         }
+        self.services.note_pressure();
+    }
+
+    pub(super) fn drop_hold(&mut self) {
+        self.sending_body = false;
+        if self.hold.take().is_some() {
+            self.services.note_pressure();
+        }
     }
 
     pub(super) fn hold_failed(&mut self, fault: &HoldFault) {
-        self.hold = None;
-        self.sending_body = false;
+        self.drop_hold();
         let end = match fault {
             HoldFault::NoRoom => HoldEnd::NoRoom,
             HoldFault::Io(_) => HoldEnd::Broken,
@@ -116,14 +126,22 @@ impl Driver {
     /// (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         self.input.clear();
-        let place = self.services.handshakes.enter(self.session.peer().client.ip());
+        let place = self.handshake.take();
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
+        let left = self.place.as_mut();
+        let left = async {
+            match left {
+                Some(place) => place.left().await,
+                None => std::future::pending().await,
+            }
+        };
         let secured = match (self.client.take(), &acceptor, place) {
             (Some(client), Some(acceptor), Some(_place)) => tokio::select! {
                 secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
                 // Who is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => None,
+                () = left => None,
             },
             _ => None,
         };

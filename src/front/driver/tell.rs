@@ -30,6 +30,12 @@ impl Driver {
             Event::Filled(Ok(filled)) => self.filled(filled),
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
+            Event::PlaceWanted => {
+                self.place = None;
+                self.session.handle_place_wanted(self.now);
+                self.displaced = self.session.is_over();
+            }
+            Event::HoldWanted => self.session.handle_hold_wanted(self.now),
         }
     }
 
@@ -57,6 +63,7 @@ impl Driver {
 
     fn is_under(&mut self, condition: Condition) {
         self.session.handle_stress(condition.stress);
+        self.session.handle_pressure(condition.pressure);
         match condition.stop {
             Stop::Run => {}
             Stop::Drain => self.session.handle_stop(self.now),

@@ -29,6 +29,9 @@ struct Turn {
 impl Driver {
     /// Waits for whatever happens first.
     pub(super) async fn wait(&mut self) -> Event {
+        if let Some(place) = &self.place {
+            place.is_needed_until(self.session.needed_until(self.now));
+        }
         let turn = self.turn();
         poll_fn(|cx| self.poll(turn, cx)).await
     }
@@ -64,6 +67,16 @@ impl Driver {
         }
         if turn.alarm && self.alarm.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Alarm);
+        }
+        if let Some(place) = &mut self.place
+            && place.poll_leave(cx).is_ready()
+        {
+            return Poll::Ready(Event::PlaceWanted);
+        }
+        if let Some(hold) = &mut self.hold
+            && hold.poll_leave(cx).is_ready()
+        {
+            return Poll::Ready(Event::HoldWanted);
         }
         let event = self.poll_backend(turn, cx);
         let event = if event.is_pending() { self.poll_client(turn, cx) } else { event };

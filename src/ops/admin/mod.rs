@@ -2,7 +2,9 @@
 //! up the other. What is answered stands in `routes`. It must not be reachable from another host.
 
 pub mod client;
+mod networks;
 mod page;
+mod places;
 mod routes;
 mod status;
 mod token;
@@ -15,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -24,11 +27,11 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpListener;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
+use crate::ops::admin::places::Places;
 use crate::ops::admin::routes::Desk;
 
 pub(super) use crate::ops::admin::routes::Parts;
@@ -80,7 +83,7 @@ pub(super) fn start(bound: Bound, parts: Parts) -> io::Result<()> {
 }
 
 async fn listen(bound: Bound, parts: Parts) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Places::default());
     match bound {
         Bound::Tcp(listener, token) => {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
@@ -99,19 +102,22 @@ async fn listen(bound: Bound, parts: Parts) {
     }
 }
 
-async fn accept<S>(accepted: io::Result<S>, router: &Router, places: &Arc<Semaphore>)
+async fn accept<S>(accepted: io::Result<S>, router: &Router, places: &Arc<Places>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (Ok(stream), Ok(place)) = (accepted, places.clone().acquire_owned().await) else {
-        return tokio::time::sleep(PAUSE).await;
-    };
-    let service = TowerToHyperService::new(router.clone());
+    let Ok(stream) = accepted else { return tokio::time::sleep(PAUSE).await };
+    // None: all have shown the token. The client comes again.
+    let Some(place) = places.take() else { return };
+    let service = TowerToHyperService::new(router.clone().layer(Extension(place.visit())));
     tokio::spawn(async move {
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEADER).keep_alive(false);
-        let _ = timeout(WHOLE, server.serve_connection(TokioIo::new(stream), service)).await;
-        drop(place);
+        let served = timeout(WHOLE, server.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            _ = served => {}
+            () = place.left() => {}
+        }
     });
 }
 
@@ -130,7 +136,6 @@ fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
-const MOST_CONNECTIONS: usize = 64;
-const HEADER: Duration = Duration::from_secs(10);
+const HEADER: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);

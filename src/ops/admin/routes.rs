@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Json;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -27,12 +28,14 @@ use serde_json::json;
 use crate::front::Services;
 use crate::front::accept::Door;
 use crate::ops::admin::page;
+use crate::ops::admin::places::Visit;
 use crate::ops::admin::status;
 use crate::ops::admin::status::Status;
 use crate::ops::explain::Message;
 use crate::ops::standing::Standing;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
+use crate::qmail::readable;
 use crate::report;
 use crate::store::blocks::Block;
 
@@ -79,7 +82,7 @@ pub(super) fn router(desk: Desk) -> Router {
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(async |State(desk): State<Desk>| (METRICS_TYPE, status::metrics(&desk.parts))))
-        .route("/api/status", get(async |State(desk): State<Desk>| Json(Status::of(&desk.parts))))
+        .route("/api/status", get(async |State(desk): State<Desk>| shown(&Status::of(&desk.parts))))
         .route("/api/standing", get(standing))
         .route("/api/blocks", get(blocks).post(block).delete(unblock))
         .layer(middleware::from_fn_with_state(desk.clone(), guard))
@@ -87,7 +90,13 @@ pub(super) fn router(desk: Desk) -> Router {
         .with_state(desk)
 }
 
-async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(desk): State<Desk>,
+    Extension(visit): Extension<Arc<Visit>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    visit.has_asked(desk.token.as_ref().is_none_or(|token| has_token(request.headers(), token)));
     if let Some(token) = &desk.token {
         let headers = request.headers();
         // A name that leads here from outside (DNS rebinding), or another page's script.
@@ -118,7 +127,7 @@ async fn ready(State(desk): State<Desk>) -> Response {
 }
 
 async fn blocks(State(desk): State<Desk>) -> Response {
-    Json(desk.parts.services.state.blocks.list()).into_response()
+    shown(&desk.parts.services.state.blocks.list())
 }
 
 /// What blocks and throttles would say of a message that has not come.
@@ -130,7 +139,7 @@ async fn standing(State(desk): State<Desk>, Query(pairs): Query<Vec<(String, Str
     let services = &desk.parts.services;
     let snapshot = services.snapshot.borrow().clone();
     match Standing::of(&services.state, &snapshot, &message) {
-        Ok(standing) => Json(standing).into_response(),
+        Ok(standing) => shown(&standing),
         Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
     }
 }
@@ -206,6 +215,16 @@ async fn count_anew(desk: &Desk, key: &str) -> Response {
         true => Json(json!({ "key": key, "throttles": throttles })).into_response(),
         false => (StatusCode::INTERNAL_SERVER_ERROR, "counted anew, but not written\n").into_response(),
     }
+}
+
+/// JSON that a terminal shows and does not obey, whatever strangers have written.
+fn shown(value: &impl Serialize) -> Response {
+    let mut text = String::new();
+    match serde_json::to_string(value) {
+        Ok(json) => readable::write_json(&mut text, &json),
+        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn is_our_host(headers: &HeaderMap) -> bool {

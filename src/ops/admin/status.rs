@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::ops::admin::networks;
+use crate::ops::admin::networks::Network;
 use crate::ops::admin::routes::Parts;
 use crate::report::metrics;
 use crate::report::storms::Storm;
@@ -17,6 +19,8 @@ pub(super) struct Status {
     pub(super) version: &'static str,
     pub(super) connections: usize,
     pub(super) held_octets: u64,
+    /// How nearly the hold is used up: 0, and 1 to 4 above three quarters.
+    pub(super) hold_pressure: u8,
     pub(super) blocks: usize,
     pub(super) throttle_keys: usize,
     pub(super) ledger_entries: usize,
@@ -33,6 +37,8 @@ pub(super) struct Status {
     pub(super) stopping: bool,
     /// Nearly full: time limits are shorter.
     pub(super) stress: bool,
+    /// Who has most of what all need.
+    pub(super) networks: Vec<Network>,
     pub(super) storms: Vec<Storm>,
     pub(super) rates: Rates,
     pub(super) senders: TopSenders,
@@ -49,6 +55,7 @@ impl Status {
             version: env!("CARGO_PKG_VERSION"),
             connections: door.connections(),
             held_octets: services.holds.used(),
+            hold_pressure: services.holds.pressure(),
             blocks: state.blocks.len(),
             throttle_keys: state.throttles.len(),
             ledger_entries: state.ledger.len(),
@@ -64,6 +71,7 @@ impl Status {
             log_lines_lost: log.lost(),
             stopping: condition.is_stopping(),
             stress: condition.stress,
+            networks: networks::largest(parts, MOST_NETWORKS),
             storms: reports.storms.running(),
             rates: reports.traffic.rates(now),
             senders: reports.traffic.top(MOST_SENDERS, now),
@@ -110,6 +118,7 @@ pub(super) fn metrics(parts: &Parts) -> String {
         ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
         ("storms", "Storms that run.", status.storms.len() as u64),
         ("stress", "1 while connections are nearly used up and time limits are shorter.", u64::from(status.stress)),
+        ("hold_pressure", "0, and 1 to 4 while the hold is nearly used up.", u64::from(status.hold_pressure)),
         ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
         (
             "state_set_aside",
@@ -125,5 +134,6 @@ pub(super) fn metrics(parts: &Parts) -> String {
     text
 }
 
+const MOST_NETWORKS: usize = 5;
 /// Of each kind.
 const MOST_SENDERS: usize = 10;

@@ -1,0 +1,285 @@
+//! Who makes room when all connections are used up: a session that brings no mail forward, of the network that has most
+//! connections and has delivered nothing. One that has a message on its way is never asked. It must not decide whether
+//! there is room, nor close anything: a session is woken, and ends by itself.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+use std::time::Instant;
+
+use ipnet::IpNet;
+
+/// All sessions that have a place.
+#[derive(Debug)]
+pub(super) struct Occupants {
+    state: Mutex<State>,
+    /// What times are counted from.
+    began: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the order in which they came; only networks that have one.
+    networks: HashMap<IpNet, BTreeMap<u64, Arc<Occupant>>>,
+    next: u64,
+    /// When a network has delivered last.
+    delivered: HashMap<IpNet, Instant>,
+}
+
+/// What a session knows of its place.
+#[derive(Debug)]
+pub(super) struct Place {
+    all: Arc<Occupants>,
+    occupant: Arc<Occupant>,
+    /// Its task is known.
+    is_known: bool,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Occupant {
+    network: IpNet,
+    number: u64,
+    began: Instant,
+    /// Milliseconds since then: until when it brings mail forward.
+    needed: AtomicU64,
+    leaves: AtomicBool,
+    /// Its task, once it waits.
+    task: Mutex<Option<Waker>>,
+}
+
+impl Occupants {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { state: Mutex::default(), began: now }
+    }
+
+    pub(super) fn place(self: &Arc<Self>, occupant: &Arc<Occupant>) -> Place {
+        Place { all: self.clone(), occupant: occupant.clone(), is_known: false }
+    }
+
+    pub(super) fn enter(&self, network: IpNet) -> Arc<Occupant> {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        let occupant = Arc::new(Occupant {
+            network,
+            number,
+            began: self.began,
+            needed: AtomicU64::new(0),
+            leaves: AtomicBool::new(false),
+            task: Mutex::new(None),
+        });
+        state.networks.entry(network).or_default().insert(number, occupant.clone());
+        occupant
+    }
+
+    pub(super) fn leave(&self, occupant: &Occupant) {
+        let mut state = self.lock();
+        if let Some(of_network) = state.networks.get_mut(&occupant.network) {
+            of_network.remove(&occupant.number);
+            if of_network.is_empty() {
+                state.networks.remove(&occupant.network);
+            }
+        }
+    }
+
+    /// A message of this network was accepted.
+    fn delivered(&self, network: IpNet, now: Instant) {
+        let mut state = self.lock();
+        if state.delivered.len() >= MOST_REMEMBERED && !state.delivered.contains_key(&network) {
+            state.delivered.retain(|_, last| now.saturating_duration_since(*last) < MEMORY);
+            let oldest = state.delivered.iter().min_by_key(|(_, last)| **last).map(|(network, _)| *network);
+            if let Some(oldest) = oldest.filter(|_| state.delivered.len() >= MOST_REMEMBERED) {
+                state.delivered.remove(&oldest);
+            }
+        }
+        state.delivered.insert(network, now);
+    }
+
+    /// Asks one session to leave for a newcomer of `network`, where all have `max` places: false, none has to.
+    pub(super) fn make_room(&self, network: IpNet, max: usize, now: Instant) -> bool {
+        let mut state = self.lock();
+        let Some(victim) = state.victim(network, max, now) else { return false };
+        // Its place is given away: it is not found a second time.
+        if let Some(of_network) = state.networks.get_mut(&victim.network) {
+            of_network.remove(&victim.number);
+            if of_network.is_empty() {
+                state.networks.remove(&victim.network);
+            }
+        }
+        drop(state);
+        victim.wake();
+        true
+    }
+
+    /// How many of each network there are.
+    pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
+        self.lock().networks.iter().map(|(network, of)| (*network, of.len())).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Of the network that has most, the one that came first of those that bring nothing forward. A network that has
+    /// delivered comes first, as far as a quarter of all places goes.
+    fn victim(&self, newcomer: IpNet, max: usize, now: Instant) -> Option<Arc<Occupant>> {
+        let of = |network: &IpNet| self.networks.get(network).map_or(0, BTreeMap::len);
+        let comes_first = |network: &IpNet, count: usize| {
+            let delivered =
+                self.delivered.get(network).is_some_and(|last| now.saturating_duration_since(*last) < MEMORY);
+            delivered && count <= (max / 4).max(1)
+        };
+        let (own, is_first) = (of(&newcomer), comes_first(&newcomer, of(&newcomer) + 1));
+        let may_be_asked = |network: &IpNet, count: usize| match (is_first, comes_first(network, count)) {
+            (true, false) => true,
+            (false, true) => false,
+            // Afterwards the newcomer's has no more than the other: two that come again and again do not take turns.
+            _ => own == 0 || count > own + 1,
+        };
+        let asked = self.networks.iter().filter(|(network, of)| may_be_asked(network, of.len()));
+        let mut asked: Vec<_> =
+            asked.map(|(network, of)| (comes_first(network, of.len()), Reverse(of.len()), of)).collect();
+        asked.sort_by_key(|(first, count, _)| (*first, *count));
+        let idle = |(_, _, of): (_, _, &BTreeMap<u64, Arc<Occupant>>)| {
+            of.values().find(|occupant| !occupant.is_needed(now)).cloned()
+        };
+        asked.into_iter().find_map(idle)
+    }
+}
+
+impl Place {
+    /// Until when its session brings mail forward, as far as can be said now.
+    pub(super) fn is_needed_until(&self, until: Option<Instant>) {
+        self.occupant.is_needed_until(until);
+    }
+
+    /// A message of its session was accepted.
+    pub(super) fn delivered(&self, now: Instant) {
+        self.all.delivered(self.occupant.network, now);
+    }
+
+    /// Ready when its session has to leave. Always by the same task: it is the one that is woken.
+    pub(super) fn poll_leave(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.is_known, true) {
+            *self.occupant.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        }
+        if self.occupant.leaves() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Resolves when its session has to leave.
+    pub(super) async fn left(&mut self) {
+        poll_fn(|cx| self.poll_leave(cx)).await;
+    }
+}
+
+impl Occupant {
+    fn is_needed_until(&self, until: Option<Instant>) {
+        let millis = until.map_or(0, |until| until.saturating_duration_since(self.began).as_millis());
+        self.needed.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn is_needed(&self, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.began).as_millis();
+        u128::from(self.needed.load(Ordering::Relaxed)) > now
+    }
+
+    /// Whether its place was given away.
+    pub(super) fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Acquire)
+    }
+
+    fn wake(&self) {
+        self.leaves.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        task.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// How long, and of how many networks, it is remembered that they have delivered.
+const MEMORY: Duration = Duration::from_secs(12 * 3600);
+const MOST_REMEMBERED: usize = 10_000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn net(number: u8) -> IpNet {
+        format!("192.0.{number}.0/24").parse().unwrap()
+    }
+
+    /// So many of each network.
+    fn crowd(occupants: &Occupants, networks: &[(u8, usize)]) -> Vec<Arc<Occupant>> {
+        let all = networks.iter().flat_map(|(number, count)| std::iter::repeat_n(net(*number), *count));
+        all.map(|network| occupants.enter(network)).collect()
+    }
+
+    #[test]
+    fn the_oldest_idle_one_of_the_largest_network_leaves() {
+        let now = Instant::now();
+        let occupants = Occupants::new(now);
+        let all = crowd(&occupants, &[(1, 2), (2, 4), (3, 3)]);
+        all[2].is_needed_until(Some(now + Duration::from_secs(9)));
+        let left = |all: &[Arc<Occupant>]| (0..all.len()).filter(|at| all[*at].leaves()).collect::<Vec<_>>();
+        assert!(occupants.make_room(net(9), 9, now));
+        assert_eq!(left(&all), [3], "the first of the largest brings mail forward");
+        assert!(!occupants.make_room(net(3), 9, now), "one that has nearly as many has nobody to ask");
+        assert!(occupants.make_room(net(9), 9, now + Duration::from_secs(10)));
+        assert!(occupants.make_room(net(9), 9, now + Duration::from_secs(10)));
+        assert_eq!(left(&all).len(), 3);
+        all.iter().for_each(|occupant| occupants.leave(occupant));
+        assert!(occupants.lock().networks.is_empty());
+    }
+
+    #[test]
+    fn networks_that_have_delivered_come_first() {
+        let now = Instant::now();
+        let occupants = Occupants::new(now);
+        let all = crowd(&occupants, &[(1, 5), (2, 1)]);
+        occupants.delivered(net(1), now);
+        assert!(occupants.make_room(net(1), 40, now), "it may ask one that has not, though that has fewer");
+        assert!(all[5].leaves());
+        assert!(!occupants.make_room(net(3), 40, now), "nobody else may ask it");
+        assert!(occupants.make_room(net(3), 16, now), "but for what it has above a quarter");
+        assert!(!occupants.make_room(net(3), 40, now + MEMORY - Duration::from_secs(1)));
+        assert!(occupants.make_room(net(3), 40, now + MEMORY), "it is forgotten after hours");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let now = Instant::now();
+        let occupants = Occupants::new(now);
+        for number in 0..=MOST_REMEMBERED as u32 {
+            let network = IpNet::new((number << 8).to_be_bytes().into(), 24).unwrap();
+            occupants.delivered(network, now + Duration::from_millis(number.into()));
+        }
+        let state = occupants.lock();
+        assert_eq!(state.delivered.len(), MOST_REMEMBERED);
+        assert!(!state.delivered.contains_key(&"0.0.0.0/24".parse().unwrap()), "the oldest has gone");
+    }
+
+    #[test]
+    fn who_waits_is_woken() {
+        let occupants = Arc::new(Occupants::new(Instant::now()));
+        let mut place = occupants.place(&occupants.enter(net(1)));
+        assert!(place.poll_leave(&Context::from_waker(Waker::noop())).is_pending());
+        assert!(place.all.make_room(net(2), 1, Instant::now()));
+        assert!(place.poll_leave(&Context::from_waker(Waker::noop())).is_ready());
+    }
+}

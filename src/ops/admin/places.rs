@@ -1,0 +1,112 @@
+//! The places of the admin interface. When all are taken, a newcomer has that of a request that has not come in whole, or
+//! else that of one without the token: who is slow does not keep the operator out. It must not know what is asked.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::Notify;
+
+/// All places.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// In the order in which they came.
+    taken: Mutex<Vec<Arc<Visit>>>,
+}
+
+/// One connection.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    progress: AtomicU8,
+    leave: Notify,
+}
+
+/// Its place, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    visit: Arc<Visit>,
+}
+
+impl Places {
+    /// `None`: all are taken by requests with the token.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let mut taken = self.lock();
+        if taken.len() >= MOST {
+            let (at, progress) = taken.iter().map(|visit| visit.progress()).enumerate().min_by_key(|it| it.1)?;
+            if progress == WITH_TOKEN {
+                return None;
+            }
+            taken.remove(at).leave.notify_one();
+        }
+        let visit = Arc::new(Visit::default());
+        taken.push(visit.clone());
+        Some(Place { places: self.clone(), visit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Visit>>> {
+        // Nothing in here panics half way.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    pub(super) fn visit(&self) -> Arc<Visit> {
+        self.visit.clone()
+    }
+
+    /// Resolves when another has the place.
+    pub(super) async fn left(&self) {
+        self.visit.leave.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().retain(|visit| !Arc::ptr_eq(visit, &self.visit));
+    }
+}
+
+impl Visit {
+    /// The header of its request is here.
+    pub(super) fn has_asked(&self, with_token: bool) {
+        self.progress.store(if with_token { WITH_TOKEN } else { ASKED }, Ordering::Relaxed);
+    }
+
+    fn progress(&self) -> u8 {
+        self.progress.load(Ordering::Relaxed)
+    }
+}
+
+/// At one time.
+const MOST: usize = 64;
+/// How far a request has come, beside nothing at all.
+const ASKED: u8 = 1;
+const WITH_TOKEN: u8 = 2;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_that_is_slow_leaves_and_one_with_the_token_stays() {
+        let places = Arc::new(Places::default());
+        let all: Vec<Place> = (0..MOST).map(|_| places.take().unwrap()).collect();
+        all[0].visit().has_asked(true);
+        all[1].visit().has_asked(false);
+        let more: Vec<Place> = (2..MOST).map(|_| places.take().unwrap()).collect();
+        all[2].left().await;
+        all[MOST - 1].left().await;
+        more.iter().for_each(|place| place.visit().has_asked(true));
+        let last = places.take().unwrap();
+        all[1].left().await;
+        last.visit().has_asked(true);
+        assert!(places.take().is_none(), "all have the token");
+        drop((all, more, last));
+        assert!(places.lock().is_empty());
+    }
+}

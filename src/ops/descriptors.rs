@@ -1,0 +1,90 @@
+//! Open files: as many as the system allows, and never more connections than they suffice for. It must not leave
+//! the admin interface, the backend and our own files without.
+
+use nix::sys::resource::Resource;
+use nix::sys::resource::getrlimit;
+use nix::sys::resource::setrlimit;
+
+use crate::backend::Target;
+use crate::config::checked::Config;
+
+/// As many as the system allows; says how many that are.
+pub(super) fn raise_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
+    if soft >= hard {
+        return soft;
+    }
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::warn!(%error, soft, hard, "descriptors");
+            soft
+        }
+    }
+}
+
+/// Lowers `server.max_connections` to what so many descriptors suffice for, and says so.
+pub(super) fn bound_connections(config: &mut Config, limit: u64) {
+    let most = most_connections(config, limit);
+    let wanted = config.front.max_connections;
+    if wanted > most {
+        config.front.max_connections = most;
+        tracing::warn!(
+            max_connections = most,
+            configured = wanted,
+            limit,
+            remedy = "more open files: LimitNOFILE= of the unit, softlimit -o, ulimit -n",
+            "open files suffice for fewer connections"
+        );
+    }
+}
+
+/// Each has one, another where its message is in a file, and one or more where it has a backend session.
+fn most_connections(config: &Config, limit: u64) -> usize {
+    let of_session = match config.backend.target {
+        Target::Tcp(_) | Target::Maildir(_) => 1,
+        Target::Spawn(_) => 3,
+    };
+    let most_files = config.hold.total / config.hold.memory.max(SMALLEST_IN_FILE);
+    let others = (of_session * config.backend.max as u64).saturating_add(KEPT).min(limit / 2);
+    let left = limit.saturating_sub(others);
+    // Of few connections each may have a file, of many only so many.
+    let most = left.saturating_sub(most_files).max(left / 2).max(1);
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// Listeners, state, log, lists and their watches, 64 requests to the admin interface, and 200 connections that are told
+/// that there is no place.
+const KEPT: u64 = 350;
+/// Octets of a message that is worth a file, where `message.hold_memory` is 0.
+const SMALLEST_IN_FILE: u64 = 64 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+    use crate::config::checked::ControlValues;
+
+    #[test]
+    fn connections_are_what_descriptors_suffice_for() {
+        let config = |backend: &str, message: &str| {
+            let text = format!("[server]\nlisten = [\"127.0.0.1:25\"]\n[backend]\n{backend}\nmax = 40\n{message}");
+            let loaded = config::parse(Path::new("/portcullis.toml"), &text).unwrap();
+            loaded.config.complete(&ControlValues::default())
+        };
+        let table = [
+            (1 << 20, "tcp = \"127.0.0.1:26\"", "", (1 << 20) - 390 - 4096),
+            (1024, "tcp = \"127.0.0.1:26\"", "", 317),
+            (1024, "spawn = [\"/bin/true\"]", "", 277),
+            (1024, "tcp = \"127.0.0.1:26\"", "[message]\nhold_total = \"25MiB\"", 534),
+            (64, "tcp = \"127.0.0.1:26\"", "", 16),
+            (1, "tcp = \"127.0.0.1:26\"", "", 1),
+        ];
+        for (limit, backend, message, most) in table {
+            assert_eq!(most_connections(&config(backend, message), limit), most, "{limit} {backend} {message}");
+        }
+    }
+}

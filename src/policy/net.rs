@@ -1,0 +1,40 @@
+//! What counts as one client, and as one client network, wherever shares are counted. Pure.
+
+use std::net::IpAddr;
+use std::net::Ipv6Addr;
+
+use ipnet::IpNet;
+
+/// One client: an IPv4 address, or the /64 that one IPv6 customer has.
+pub fn client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+/// One client network: an IPv4 /24 or an IPv6 /48.
+pub fn client_net(address: IpAddr) -> IpNet {
+    let address = address.to_canonical();
+    let bits = if address.is_ipv4() { 24 } else { 48 };
+    IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_one() {
+        let table = [
+            ("192.0.2.7", "192.0.2.7", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.0/24"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::/48"),
+        ];
+        for (address, one, network) in table {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!((client(address).to_string(), client_net(address).to_string()), (one.into(), network.into()));
+        }
+    }
+}

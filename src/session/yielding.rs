@@ -1,0 +1,65 @@
+//! What a session gives up for others when there is not enough for all: the room of its message, or its place. One that has a
+//! message in our hands gives up neither.
+
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::policy::verdict::Reason;
+use crate::session::Session;
+use crate::session::event::Now;
+use crate::session::state::Body;
+use crate::session::state::Pending;
+use crate::session::state::State;
+use crate::smtp::reply::Reply;
+
+impl Session {
+    /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
+    pub fn handle_pressure(&mut self, pressure: u8) {
+        self.pressure = pressure;
+    }
+
+    /// What is not kept, or goes on to the backend as it comes, takes no room.
+    pub(super) fn pressure_on(&self, body: &Body) -> u8 {
+        let takes_room = self.snapshot.settings.min_rate > 0 && body.end.is_none() && !body.streaming;
+        if takes_room { self.pressure } else { 0 }
+    }
+
+    /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
+    pub fn handle_hold_wanted(&mut self, now: Now) {
+        if matches!(&self.state, State::Body(body) if body.end.is_none() && !body.streaming) {
+            self.refuse_and_close(&Reply::too_slow(), Reason::NoRoom, now);
+        }
+    }
+
+    /// Until when it brings mail forward, as far as can be said now: in a message that comes in as fast as it has to, behind
+    /// its dot, and for a while after one was accepted.
+    pub fn needed_until(&self, now: Now) -> Option<Instant> {
+        let accepted = self.accepted.map(|accepted| accepted + DELIVERING);
+        let message = match &self.state {
+            State::Body(body) => {
+                let transfer = body.decoder.size() / self.snapshot.settings.min_rate.max(1);
+                Some(body.began + START_OF_MESSAGE + Duration::from_secs(transfer))
+            }
+            State::Asking(Pending::Dot(..)) | State::DataBegin | State::HoldBegin | State::Settle(_) => {
+                Some(now.monotonic + IN_OUR_HANDS)
+            }
+            _ => None,
+        };
+        accepted.max(message)
+    }
+
+    /// All connections are used up, and another client needs this one's place. RFC 5321 section 3.8: 421 may come at any
+    /// time, and the client comes again.
+    pub fn handle_place_wanted(&mut self, now: Now) {
+        if self.is_over() || self.needed_until(now).is_some_and(|until| until > now.monotonic) {
+            return;
+        }
+        self.refuse_and_close(&Reply::too_busy(), Reason::TooManyConnections, now);
+    }
+}
+
+/// How long a session whose message was accepted keeps its place, one that has begun a message before that comes in, and
+/// one that waits for us.
+const DELIVERING: Duration = Duration::from_secs(60);
+const START_OF_MESSAGE: Duration = Duration::from_secs(10);
+const IN_OUR_HANDS: Duration = Duration::from_secs(3600);
