@@ -70,7 +70,7 @@ async fn dialogs_go_the_same_through_the_loop() {
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
     let from_outside =
-        |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'O', 'U', 'X']);
+        |line: &String| line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'M', 'V', 'N', 'L', 'O', 'U', 'X']);
     let scene_only = [
         "backend_starttls",
         "greet_delay",

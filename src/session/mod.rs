@@ -235,6 +235,9 @@ impl Session {
     /// acknowledged at once; else the next command does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
         let (outstanding, mut replies) = (self.relay.as_ref().map_or(0, |relay| relay.outstanding()), 0);
+        if let Some(relay) = &mut self.relay {
+            relay.arrived();
+        }
         while let Some(relay) = &mut self.relay
             && let Some(event) = relay.receive(input, written, now.monotonic, &mut self.output)
         {

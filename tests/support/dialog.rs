@@ -5,6 +5,7 @@
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
 //! `X` connections are nearly used up, `O` an operator blocks somebody.
+//! `M` is `B` that arrives in the same octets as the `B` behind it.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `N` another connection (from another client).
@@ -357,7 +358,7 @@ impl Player {
         let now = self.now();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
-        let mut together = Vec::new();
+        let (mut together, mut replies) = (Vec::new(), Vec::new());
         for line in &dialog.lines {
             let (kind, rest) = line.split_at(line.len().min(1));
             let rest = rest.strip_prefix(' ').unwrap_or(rest);
@@ -374,7 +375,11 @@ impl Player {
                     together.extend(unescape(rest));
                     self.client(&std::mem::take(&mut together));
                 }
-                "B" => self.backend(&[rest.as_bytes(), b"\r\n"].concat(), true),
+                "M" => replies.extend([rest.as_bytes(), b"\r\n"].concat()),
+                "B" => {
+                    replies.extend([rest.as_bytes(), b"\r\n"].concat());
+                    self.backend(&std::mem::take(&mut replies), true);
+                }
                 "V" => self.backend(&[rest.as_bytes(), b"\r\n"].concat(), false),
                 "#" | "" => self.transcript.push(line.clone()),
                 _ => self.other(kind, rest),
@@ -582,7 +587,7 @@ impl Player {
 pub fn is_input(kind: &str) -> bool {
     matches!(
         kind,
-        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "V" | "L" | "N" | "O" | "U" | "X"
+        "C" | "P" | "W" | "F" | "R" | "B" | "!" | "@" | "S" | "G" | "H" | "K" | "M" | "V" | "L" | "N" | "O" | "U" | "X"
     )
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Relay {
     offer: Option<Arc<Offer>>,
     unsent: VecDeque<Queued>,
     outstanding: VecDeque<Expected>,
+    /// Replies that may be among the octets that came last: what was asked before they came.
+    due: usize,
     reader: ReplyReader,
     /// The backend has seen a MAIL that neither a final dot nor RSET has ended.
     in_transaction: bool,
@@ -118,6 +120,7 @@ impl Relay {
             offer: None,
             unsent: VecDeque::new(),
             outstanding: VecDeque::new(),
+            due: 0,
             reader: ReplyReader::default(),
             in_transaction: false,
             dot_sent: false,
@@ -166,7 +169,7 @@ impl Relay {
     pub(super) fn begin_anew(&mut self, environment: &Environment, now: Instant, out: &mut VecDeque<Output>) -> bool {
         let Some(preface) = self.trial.take() else { return false };
         (self.link, self.preface, self.reader, self.active) = (Link::Opening, *preface, ReplyReader::default(), now);
-        self.is_spent = false;
+        (self.due, self.is_spent) = (0, false);
         let helo = self.helo.as_ref().to_owned();
         out.push_back(Output::OpenBackend { anew: true, environment: environment.clone(), helo });
         true
@@ -251,6 +254,16 @@ impl Relay {
         self.outstanding.iter_mut().for_each(|expected| *expected = Expected::Ignored);
     }
 
+    /// Octets have come. They can answer what was asked before, and nothing that is asked while they are read: a spare
+    /// reply must not be taken for the one to the next command.
+    pub(super) fn arrived(&mut self) {
+        self.due = match self.link {
+            Link::Opening | Link::Handshake => 0,
+            Link::Greeting | Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => 1,
+            Link::Ready => self.outstanding.len(),
+        };
+    }
+
     /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
     pub(super) fn receive(
         &mut self,
@@ -260,9 +273,16 @@ impl Relay {
         out: &mut VecDeque<Output>,
     ) -> Option<Event> {
         loop {
+            if self.due == 0 {
+                let spare = !input.is_empty();
+                input.clear();
+                // What came before this session was opened is another's.
+                return (spare && self.link != Link::Opening).then_some(Event::Broken);
+            }
             let Ok(reply) = self.reader.next(input)? else {
                 return Some(Event::Broken);
             };
+            self.due -= 1;
             self.active = now;
             self.is_spent |= reply.code >= 400;
             self.dot_written = self.dot_sent && written;
