@@ -230,7 +230,9 @@ impl Stage {
             is_proxied: false,
         };
         let mut session = Session::new("S".into(), scene.snapshot, seed, peer, now);
-        session.handle_offer(scene.offer, true);
+        if let Some(offer) = scene.offer {
+            session.handle_offer(offer, true);
+        }
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
         tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services).run());

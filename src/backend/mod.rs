@@ -238,6 +238,11 @@ impl Backends {
         self.places.drained().await;
     }
 
+    /// What stands behind us now.
+    pub fn target(&self) -> Target {
+        self.settings().target.clone()
+    }
+
     /// What the backend offered last under these variables, and whether that was within the last minute.
     pub fn offer(&self, environment: &Environment) -> Option<(Arc<Offer>, bool)> {
         // Our own server's offer needs not be learned.
@@ -247,9 +252,14 @@ impl Backends {
         self.offers.find(environment.key(), now())
     }
 
-    /// Remembers what the backend offered under these variables.
-    pub fn learn(&self, environment: &Environment, offer: Arc<Offer>) {
-        self.offers.learn(environment.key(), offer, now());
+    /// Which backend a session that is opened now, or later, is with.
+    pub fn generation(&self) -> u64 {
+        self.offers.generation()
+    }
+
+    /// Remembers what a backend of this generation offered under these variables.
+    pub fn learn(&self, environment: &Environment, offer: Arc<Offer>, generation: u64) {
+        self.offers.learn(environment.key(), offer, generation, now());
     }
 
     fn settings(&self) -> Arc<Settings> {

@@ -10,6 +10,7 @@ mod condition;
 mod counts;
 pub mod driver;
 mod exchange;
+pub mod inquiry;
 mod linger;
 mod outbox;
 mod proxy_header;

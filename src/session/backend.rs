@@ -24,7 +24,7 @@ impl Session {
     }
 
     /// A new session with the backend, which hears again what the one before had accepted.
-    fn new_backend(&mut self, now: Now) -> Box<Relay> {
+    pub(super) fn new_backend(&mut self, now: Now) -> Box<Relay> {
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let (starttls, keep) = (self.snapshot.settings.backend_starttls, self.snapshot.settings.keep_backend);
         let preface = Preface { starttls, identification: self.identification(), keep };

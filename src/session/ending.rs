@@ -199,7 +199,7 @@ impl Session {
     fn client_deadline(&self) -> Option<Instant> {
         let timeout = &self.snapshot.settings.timeout;
         match &self.state {
-            State::Delay { until } => Some(*until),
+            State::Delay { until } | State::Hello { until } | State::Inquiry { until } => Some(*until),
             State::Command if !self.slots.is_empty() => None,
             State::Command | State::Auth { waiting: false } => {
                 let wait = if self.heard { timeout.command } else { timeout.greeting };
@@ -244,6 +244,8 @@ impl Session {
         if passed(self.client_deadline()) {
             match self.state {
                 State::Delay { .. } => self.greet(now),
+                State::Hello { .. } => self.say_extensions(now),
+                State::Inquiry { .. } => self.backend_lost(BackendEnd::Lost, now),
                 _ => self.refuse_and_close(&Reply::timeout(), Reason::Timeout, now),
             }
         }

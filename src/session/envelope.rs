@@ -287,6 +287,11 @@ impl Session {
         self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
         self.offer = Some(offer);
         self.offer_is_fresh = true;
+        match self.state {
+            State::Hello { .. } => return self.say_extensions(now),
+            State::Inquiry { .. } => return self.close(now),
+            _ => {}
+        }
         let sender = self.transaction.as_ref().and_then(|transaction| transaction.mail.sender.address());
         if self.offer().smtputf8 || sender.is_none_or(Address::is_ascii) {
             if let Some(relay) = &mut self.relay {

@@ -178,6 +178,11 @@ impl Session {
         self.offer_is_fresh = fresh;
     }
 
+    /// Nobody has heard yet what a backend with this environment offers.
+    pub fn lacks_offer(&self) -> bool {
+        self.offer.is_none()
+    }
+
     /// Begins: greets, or refuses the connection. Before the first octet is read.
     pub fn start(&mut self, admission: Admission, greet_delay: Duration, tls: Option<&'static str>, now: Now) {
         self.tls = tls;

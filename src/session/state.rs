@@ -37,6 +37,10 @@ pub(super) enum State {
     Asking(Pending),
     /// A command.
     Command,
+    /// What the backend offers, before EHLO is answered; not for longer than this.
+    Hello { until: Instant },
+    /// The same, with no client that waits for it.
+    Inquiry { until: Instant },
     /// A line of AUTH, or (`waiting`) the backend's reply to one.
     Auth { waiting: bool },
     /// The TLS handshake.

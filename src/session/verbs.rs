@@ -1,6 +1,8 @@
 //! What each command does, but for MAIL, RCPT and DATA. A handler replies through `Session::reply`; counting errors and
 //! closing stay in `ending`.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 
@@ -127,16 +129,50 @@ impl Session {
             self.close_backend();
         }
         self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });
-        let hostname = &self.snapshot.settings.hostname;
-        if extended {
-            let offer = self.extensions();
-            if let Some(helo) = &mut self.helo {
-                helo.smtputf8 = offer.smtputf8;
+        match extended {
+            true if self.lacks_offer() && self.may_ask_for_offer() => self.ask_for_offer(now),
+            true => self.say_extensions(now),
+            false => {
+                Reply::hello(&self.snapshot.settings.hostname).write(&self.id, &mut self.client_out);
+                self.stop_if_idle(now);
             }
-            ehlo(hostname, &offer, &mut self.client_out);
-        } else {
-            Reply::hello(hostname).write(&self.id, &mut self.client_out);
         }
+    }
+
+    /// Who is refused, or told to go, makes no backend work.
+    fn may_ask_for_offer(&self) -> bool {
+        !self.stopping && !self.client_gone
+    }
+
+    /// A client that needs AUTH, 8BITMIME or DSN looks for it once: what the backend offers has to be known before EHLO is
+    /// answered. Its session serves the MAIL or AUTH that follows.
+    fn ask_for_offer(&mut self, now: Now) {
+        if self.relay.is_none() {
+            self.relay = Some(self.new_backend(now));
+        }
+        self.state = State::Hello { until: now.monotonic + self.snapshot.settings.backend_connect };
+    }
+
+    /// Asks the backend what it offers to clients without a rule of their own, before one of them has come: in place of
+    /// `start`. Nothing is counted and there is no record; where it fails, what is said to the client is why.
+    pub fn inquire(&mut self, now: Now) {
+        self.recorded = true;
+        self.environment = self.snapshot.policy.client(Ipv4Addr::UNSPECIFIED.into(), None);
+        let name = self.snapshot.settings.hostname.as_str().into();
+        self.helo = Some(Helo { name, extended: true, smtputf8: false });
+        self.ask_for_offer(now);
+        self.state = State::Inquiry { until: now.monotonic + self.snapshot.settings.backend_connect };
+    }
+
+    /// The answer to EHLO, with what is known by now.
+    pub(super) fn say_extensions(&mut self, now: Now) {
+        self.state = State::Command;
+        self.since = now.monotonic;
+        let offer = self.extensions();
+        if let Some(helo) = &mut self.helo {
+            helo.smtputf8 = offer.smtputf8;
+        }
+        ehlo(&self.snapshot.settings.hostname, &offer, &mut self.client_out);
         self.stop_if_idle(now);
     }
 

@@ -69,7 +69,8 @@ pub struct Dialog {
 pub struct Scene {
     pub snapshot: Arc<Snapshot>,
     pub client: IpAddr,
-    pub offer: Arc<Offer>,
+    /// None: the backend was never heard.
+    pub offer: Option<Arc<Offer>>,
     pub admission: Admission,
     pub greet_delay: Duration,
     pub no_room: bool,
@@ -103,6 +104,7 @@ struct Builder {
     settings: Settings,
     client: IpAddr,
     offer: Offer,
+    offer_unknown: bool,
     admission: Admission,
     greet_delay: Duration,
     variables: Vec<(Vec<u8>, Vec<u8>)>,
@@ -125,6 +127,7 @@ impl Default for Builder {
             settings: settings(),
             client: "192.0.2.7".parse().unwrap(),
             offer: Offer::default(),
+            offer_unknown: false,
             admission: Admission::Granted,
             greet_delay: Duration::ZERO,
             variables: Vec::new(),
@@ -200,6 +203,7 @@ impl Builder {
             "max_hops" => self.policy.hops.max = value.parse().unwrap(),
             "max_recipients" => self.settings.max_recipients = value.parse().unwrap(),
             "no_room" => self.no_room = true,
+            "offer" if value == "unknown" => self.offer_unknown = true,
             "offer" => value.split(' ').for_each(|keyword| self.offer(keyword)),
             "repeat" => {
                 let (limit, min_size) = value.split_once(' ').unwrap();
@@ -256,7 +260,7 @@ impl Builder {
         Scene {
             snapshot: Arc::new(Snapshot { policy: self.policy, settings: self.settings }),
             client: self.client,
-            offer: self.offer.into(),
+            offer: (!self.offer_unknown).then(|| self.offer.into()),
             admission: self.admission,
             greet_delay: self.greet_delay,
             no_room: self.no_room,
@@ -354,7 +358,7 @@ impl Player {
     }
 
     pub fn play(mut self, dialog: &Dialog) -> Vec<String> {
-        self.session.handle_offer(self.scene.offer.clone(), true);
+        self.offer();
         let now = self.now();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
@@ -433,9 +437,15 @@ impl Player {
         (self.ended, self.unwritten) = (false, false);
         self.input.clear();
         self.replies.clear();
-        self.session.handle_offer(self.scene.offer.clone(), true);
+        self.offer();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
+    }
+
+    fn offer(&mut self) {
+        if let Some(offer) = &self.scene.offer {
+            self.session.handle_offer(offer.clone(), true);
+        }
     }
 
     fn now(&self) -> Now {

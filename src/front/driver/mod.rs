@@ -56,6 +56,8 @@ pub struct Driver {
     owed: Outbox,
     flushed: bool,
     backend: Backend,
+    /// Which backend it was when it was opened.
+    backend_generation: u64,
     /// The held message is on its way to the backend.
     sending_body: bool,
     hold: Option<Box<Hold>>,
@@ -129,6 +131,7 @@ impl Driver {
             owed: Outbox::default(),
             flushed: true,
             backend: Backend::Closed,
+            backend_generation: 0,
             sending_body: false,
             hold: None,
             claims: Claims::default(),
@@ -240,6 +243,7 @@ impl Driver {
     fn advance(&mut self) {
         if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
             self.refresh_snapshot();
+            self.refresh_offer();
             self.session.handle_client(&mut self.input, self.now);
         }
         if self.client_ended && !self.is_congested() {
@@ -252,6 +256,15 @@ impl Driver {
         self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
             || self.backend.outbox_len() >= OUTBOX_LIMIT
             || self.owed.len() >= OWED_LIMIT
+    }
+
+    /// Another session may have heard it meanwhile.
+    fn refresh_offer(&mut self) {
+        if self.session.lacks_offer()
+            && let Some((offer, fresh)) = self.services.backends.offer(self.session.environment())
+        {
+            self.session.handle_offer(offer, fresh);
+        }
     }
 
     /// The newest settings and lists, for the next MAIL.

@@ -36,6 +36,7 @@ impl Driver {
         let Peer { client, local, host, .. } = self.session.peer().clone();
         let visitor = Visitor { client, local, host, helo, environment };
         let services = self.services.clone();
+        self.backend_generation = services.backends.generation();
         self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor, anew).await }));
     }
 
@@ -55,7 +56,10 @@ impl Driver {
                     tracing::info!(session = self.session.id(), "unacknowledged");
                 }
             }
-            fact => self.services.tell(fact),
+            Fact::Learned(environment, offer) => {
+                self.services.backends.learn(&environment, offer, self.backend_generation);
+            }
+            fact => self.services.tell(&fact),
         }
     }
 
