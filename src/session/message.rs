@@ -266,10 +266,10 @@ impl Session {
             State::Auth { waiting: false } => {}
             State::Auth { waiting: true } => {
                 let last = last(&id);
-                self.record_command(&last, now);
+                self.record_login(&last, now);
                 self.client_out.extend_from_slice(&last.line);
                 self.since = now.monotonic;
-                self.state = State::Command;
+                self.end_login();
             }
             State::Body(body) if !body.streaming => {}
             State::DataBegin | State::Body(_) | State::Settle(_) => self.settle(last(&id), now),

@@ -6,16 +6,18 @@
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
 //! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
-//! `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops,
+//! `message` from DATA to the final reply, `repeating` what is known of a message; `authenticating` AUTH; `ending` every way in which it stops,
 //! `recording` and `words` what is left of it; `backend` when there is a session with the backend, `relay` its side of the
 //! conversation, from its `greeting` on.
 
+mod authenticating;
 mod backend;
 mod blocked;
 mod ending;
 mod envelope;
 mod escalating;
 pub mod event;
+mod harvesting;
 mod message;
 mod received;
 pub mod record;
@@ -43,6 +45,7 @@ use crate::policy::Policy;
 use crate::policy::environment::Environment;
 use crate::policy::key::Seed;
 use crate::policy::verdict::Ruling;
+use crate::session::authenticating::Login;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
@@ -50,6 +53,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
+use crate::session::harvesting::Unknown;
 use crate::session::recording::Trace;
 use crate::session::relay::Relay;
 use crate::session::settings::Settings;
@@ -94,6 +98,8 @@ pub struct Session {
     helo: Option<Helo>,
     tls: Option<&'static str>,
     authenticated: bool,
+    /// The AUTH exchange that runs, or has succeeded.
+    login: Option<Box<Login>>,
     transaction: Option<Box<Transaction>>,
     /// The session with the backend.
     relay: Option<Box<Relay>>,
@@ -113,6 +119,7 @@ pub struct Session {
     /// A command has come.
     heard: bool,
     errors: u32,
+    unknown: Unknown,
     idle_commands: u32,
     began: Instant,
     acknowledgement: Acknowledgement,
@@ -140,6 +147,7 @@ impl Session {
             helo: None,
             tls: None,
             authenticated: false,
+            login: None,
             transaction: None,
             relay: None,
             lines: LineReader::default(),
@@ -154,6 +162,7 @@ impl Session {
             recorded: false,
             heard: false,
             errors: 0,
+            unknown: Unknown::default(),
             idle_commands: 0,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,
@@ -252,6 +261,7 @@ impl Session {
         if self.relay.is_none() {
             input.clear();
         }
+        self.judge_unknown(now);
         replies == 0 || outstanding > replies
     }
 

@@ -66,6 +66,10 @@ pub(super) enum Pending {
     Mail(Box<Transaction>, Option<Box<Ruling>>),
     /// RCPT, which our lists let pass.
     Rcpt(Arc<Rcpt>, Option<u64>),
+    /// AUTH, or the line of it that has the name.
+    Auth(Bytes),
+    /// Whether a client that has heard of unknown recipients may go on.
+    Unknown,
     /// DATA, whose recipients are known.
     Data,
     /// A message that is here as a whole.

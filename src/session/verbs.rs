@@ -10,8 +10,6 @@ use crate::policy::verdict::Reason;
 use crate::session::Session;
 use crate::session::event::Now;
 use crate::session::event::Output;
-use crate::session::request::Request;
-use crate::session::settings::Auth;
 use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::State;
@@ -21,12 +19,10 @@ use crate::smtp::command::CommandFault;
 use crate::smtp::data::BareNewline;
 use crate::smtp::line::LineEnd;
 use crate::smtp::line::LineFault;
-use crate::smtp::line::MAX_AUTH_LINE;
 use crate::smtp::line::MAX_COMMAND_LINE;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
 use crate::smtp::reply::ehlo;
-use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
     /// One command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for them:
@@ -235,6 +231,7 @@ impl Session {
                 self.tls = Some(version);
                 self.helo = None;
                 self.authenticated = false;
+                self.login = None;
                 self.state = State::Command;
             }
             None => {
@@ -242,86 +239,6 @@ impl Session {
                 self.record_folded(now);
                 self.state = State::Over;
             }
-        }
-    }
-
-    fn may_authenticate(&self) -> bool {
-        match self.snapshot.settings.auth {
-            Auth::Always => true,
-            Auth::Off => false,
-            Auth::Tls => self.tls.is_some(),
-        }
-    }
-
-    /// RFC 4954, relayed: we see the lines but neither keep nor log them.
-    fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
-        if !self.may_authenticate() || self.offer().auth.is_none() {
-            let insecure =
-                self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer().auth.is_some();
-            let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
-            return self.error(&reply, now);
-        }
-        if self.helo.is_none() {
-            return self.error(&Reply::need_hello(), now);
-        }
-        if self.transaction.is_some() {
-            return self.error(&Reply::in_transaction("AUTH"), now);
-        }
-        if self.authenticated {
-            return self.error(&Reply::already_authenticated(), now);
-        }
-        // Not 535, which blames the password, and not 454, for which a client comes back.
-        if let Some(ruling) = self.client_refusal() {
-            return self.refuse_command(&ruling, now);
-        }
-        let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
-        if let Some(initial) = initial {
-            line.extend_from_slice(b" ");
-            line.extend_from_slice(&initial);
-        }
-        self.ask_backend(Request::Auth(line.freeze()), now);
-        self.state = State::Auth { waiting: true };
-    }
-
-    /// An answer to 334: printable octets only, or it could be another command to the backend.
-    pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
-        let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
-        self.since = now.monotonic;
-        if self.relay.is_none() {
-            let last = Final::ours(&Reply::backend_unavailable(), Reason::BackendUnavailable, &self.id);
-            self.record_command(&last, now);
-            self.client_out.extend_from_slice(&last.line);
-            self.state = State::Command;
-            return true;
-        }
-        match line {
-            Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
-                self.ask_backend(Request::Auth(line), now);
-                self.state = State::Auth { waiting: true };
-            }
-            Ok(_) => self.refuse_and_close(&Reply::control_octet(), Reason::Protocol, now),
-            Err(_) => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
-        }
-        true
-    }
-
-    pub(super) fn auth_replied(&mut self, reply: &BackendReply, now: Now) {
-        reply.write(&mut self.client_out);
-        self.since = now.monotonic;
-        if reply.code == 334 {
-            self.state = State::Auth { waiting: false };
-        } else {
-            self.authenticated = reply.code == 235;
-            self.state = State::Command;
-            if reply.code == 421 {
-                self.record_connection(Some(&Final::backend(reply)), now);
-                self.close(now);
-            }
-            // A guess that failed (RFC 4954 section 4 has no limit of its own).
-            if reply.is_permanent() {
-                self.count_error(now);
-            }
-            self.stop_if_idle(now);
         }
     }
 

@@ -223,6 +223,26 @@ impl Builder {
                 (throttle.count, throttle.per) = (Count::Connections, vec![Part::Client]);
             }
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
+            // `COUNT BURST ACTION`, per client network and, for logins, user.
+            "throttle_of" => {
+                let words: Vec<&str> = value.split(' ').collect();
+                let mut throttle = match words[0] {
+                    "auth_failures" => Throttle::shipped().remove(2),
+                    _ => Throttle {
+                        count: Count::UnknownRecipients,
+                        per: vec![Part::ClientNet],
+                        ..Throttle::shipped().remove(3)
+                    },
+                };
+                throttle.burst = words[1].parse().unwrap();
+                throttle.action = match words[2] {
+                    "defer" => Action::Defer,
+                    "block" => Action::Block,
+                    _ => Action::Disconnect,
+                };
+                throttle.name = words[0].replace('_', "-").into();
+                self.policy.throttles = vec![throttle];
+            }
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
             "tls_required" => self.settings.tls_required = true,
@@ -611,6 +631,7 @@ fn describe(record: &Record) -> String {
     add("verdict", record.verdict.map(|verdict| verdict.to_string()));
     add("code", record.code.map(|code| code.to_string()));
     add("reason", record.reason.map(|reason| reason.to_string()));
+    add("user", record.user.clone());
     add("rule", record.rule.as_ref().map(ToString::to_string));
     add("sender", record.sender.clone());
     add("recipients", (!record.recipients.is_empty()).then(|| record.recipients.join(",")));
