@@ -5,6 +5,7 @@ set -euo pipefail
 
 needed=(
     "c++ g++"
+    "fail2ban-regex fail2ban"
     "haproxy haproxy"
     "multilog daemontools"
     "openssl openssl"
