@@ -160,7 +160,7 @@ fn tcp(server: &str, max: usize) -> Settings {
 
 fn visitor(number: u8) -> Visitor {
     Visitor {
-        client: SocketAddr::from(([192, 0, 2, number], 5)),
+        client: SocketAddr::from(([10, 0, number, 1], 5)),
         local: SocketAddr::from(([192, 0, 2, 1], 25)),
         host: None,
         helo: "client.example".to_owned(),

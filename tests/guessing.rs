@@ -11,6 +11,7 @@ use std::process::Command;
 use proxy::Client;
 use proxy::Proxy;
 use proxy::Site;
+use tokio::net::TcpSocket;
 
 /// Knows one password, and counts how often it was asked.
 const BACKEND: &str = r#"printf '220 b\r\n'
@@ -18,6 +19,10 @@ while read -r line; do
     case $line in
         EHLO*) printf '250-b\r\n250 AUTH PLAIN LOGIN\r\n' ;;
         "AUTH PLAIN AGpvZQByaWdodA=="*) echo asked >>asked; printf '235 2.7.0 welcome\r\n' ;;
+        "AUTH LOGIN"*)
+            printf '334 VXNlcm5hbWU6\r\n'; read -r name || exit
+            printf '334 UGFzc3dvcmQ6\r\n'; read -r word || exit
+            case $word in cmlnaHQ=*) printf '235 welcome\r\n' ;; *) printf '535 no\r\n' ;; esac ;;
         AUTH*) echo asked >>asked; printf '535 5.7.8 no\r\n' ;;
         *) printf '250 ok\r\n' ;;
     esac
@@ -60,6 +65,52 @@ fn a_guesser_is_slowed_down_and_seen_by_fail2ban() {
         let stamped: String = log.iter().map(|line| format!("{stamp}{line}\n")).collect();
         assert_eq!(banned(&site, &stamped), ["127.0.0.1"; 13], "{stamp:?}");
     }
+}
+
+/// Logins that stand still hold a quarter of the places at most, one network half of that; nobody's mail waits for them.
+#[test]
+fn silent_logins_keep_no_mail_waiting() {
+    let site = site();
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    site.write("portcullis.toml", &text.replace("[qmail]", "max = 8\ntimeout = { connect = \"3s\" }\n[qmail]"));
+    let mut proxy = Proxy::start(&site);
+    proxy.wait_for("backend answers");
+    let client = |network: u8| client_of(&proxy, network).hello();
+    let mut silent: Vec<Client> = (1..=2).map(client).collect();
+    for client in &mut silent {
+        assert_eq!(client.say("AUTH LOGIN"), "334 VXNlcm5hbWU6");
+    }
+    // One of another network waits for a place among the logins; whoever sends mail does not.
+    let mut waiting = client(3);
+    waiting.send("AUTH LOGIN\r\n");
+    for network in 10..15 {
+        let mut honest = client(network);
+        honest.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<r@example.org>", "250"), ("QUIT", "221")]);
+    }
+    drop(silent.pop());
+    assert_eq!(waiting.reply(), "334 VXNlcm5hbWU6");
+    // A login that has succeeded holds none of them.
+    waiting.dialog(&[("am9l", "334"), ("cmlnaHQ=", "235")]);
+    let mut next = client(4);
+    assert_eq!(next.say("AUTH LOGIN"), "334 VXNlcm5hbWU6");
+    // One that has no place in time hears so, and may try again.
+    let mut late = client(5);
+    let busy = late.say("AUTH LOGIN");
+    assert!(busy.starts_with("451 4.3.2 "), "{busy}");
+    drop(next);
+    assert_eq!(late.say("AUTH LOGIN"), "334 VXNlcm5hbWU6");
+}
+
+fn client_of(proxy: &Proxy, network: u8) -> Client {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 1, network, 1], 0).into()).unwrap();
+        socket.connect(proxy.addresses[0]).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(proxy::LONG)).unwrap();
+    Client::over(stream)
 }
 
 /// What a stranger writes into the log bans nobody but himself.

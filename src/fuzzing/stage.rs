@@ -244,6 +244,7 @@ impl Stage {
             Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::DropBackend { .. } => self.backend = Backend::default(),
+            Output::Login(_) => {}
             Output::KeepBackend => {
                 assert!(!self.backend.in_body, "in the middle of a message");
                 self.backend = Backend::default();

@@ -179,8 +179,9 @@ impl Session {
     }
 
     fn relay_login(&mut self, line: Bytes, now: Now) {
-        if let Some(login) = &mut self.login {
-            login.is_relayed = true;
+        let begins = self.login.as_mut().is_some_and(|login| !std::mem::replace(&mut login.is_relayed, true));
+        if begins && self.relay.is_some() {
+            self.output.push_back(Output::Login(true));
         }
         self.state = State::Auth { waiting: true };
         self.ask_backend(Request::Auth(line), now);
@@ -194,6 +195,7 @@ impl Session {
             return;
         }
         self.state = State::Command;
+        self.output.push_back(Output::Login(false));
         self.authenticated = reply.code == 235;
         if !self.authenticated {
             self.login_failed(reply, now);

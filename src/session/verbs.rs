@@ -144,7 +144,7 @@ impl Session {
     /// answered. Its session serves the MAIL or AUTH that follows.
     fn ask_for_offer(&mut self, now: Now) {
         if self.relay.is_none() {
-            self.relay = Some(self.new_backend(now));
+            self.relay = Some(self.new_backend(false, now));
         }
         self.state = State::Hello { until: now.monotonic + self.snapshot.settings.backend_connect };
     }

@@ -576,6 +576,7 @@ impl Player {
             }
             Output::HoldDrop => self.claims.hold(None),
             Output::KeepBackend => self.transcript.push("q kept".into()),
+            Output::Login(_) => {}
             Output::OpenBackend { anew, .. } => {
                 let greeted = !anew && self.scene.kept > 0;
                 self.scene.kept -= usize::from(greeted);

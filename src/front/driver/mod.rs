@@ -18,6 +18,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Connection;
+use crate::backend::Login;
 use crate::backend::OpenFault;
 use crate::front::answers::Claims;
 use crate::front::clock;
@@ -56,6 +57,8 @@ pub struct Driver {
     owed: Outbox,
     flushed: bool,
     backend: Backend,
+    /// An AUTH exchange runs.
+    login: Option<Login>,
     /// Which backend it was when it was opened.
     backend_generation: u64,
     /// The held message is on its way to the backend.
@@ -71,9 +74,12 @@ pub struct Driver {
 
 enum Backend {
     Closed,
-    Opening(Pin<Box<dyn Future<Output = Result<Connection, OpenFault>> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     Open(Box<Link>),
 }
+
+/// Of one that was opened for AUTH, its place among the logins too.
+type Opened = Result<(Connection, Option<Login>), OpenFault>;
 
 /// An open connection to the backend.
 struct Link {
@@ -89,7 +95,7 @@ struct Link {
 enum Event {
     Alarm,
     Backend(Done),
-    BackendOpen(Result<Connection, OpenFault>),
+    BackendOpen(Opened),
     BackendWanted,
     Client(Done),
     Condition(Condition),
@@ -131,6 +137,7 @@ impl Driver {
             owed: Outbox::default(),
             flushed: true,
             backend: Backend::Closed,
+            login: None,
             backend_generation: 0,
             sending_body: false,
             hold: None,
@@ -233,7 +240,10 @@ impl Driver {
                 self.claims.hold(None);
             }
             Output::KeepBackend => self.keep_backend(),
-            Output::OpenBackend { anew, environment, helo } => self.open_backend(anew, environment, helo),
+            Output::Login(begins) => self.note_login(begins),
+            Output::OpenBackend { anew, environment, helo, login } => {
+                self.open_backend(anew, login, environment, helo);
+            }
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
             Output::Tell(fact) => self.tell_outside(fact),
         }

@@ -47,6 +47,8 @@ pub(super) struct Relay {
     trial: Option<Box<Preface>>,
     /// It has heard AUTH, or refused something: the next client would have to bear that.
     is_spent: bool,
+    /// It is for AUTH, or was asked for it.
+    is_login: bool,
 }
 
 /// Which request a reply belongs to.
@@ -109,10 +111,12 @@ impl Relay {
         environment: &Environment,
         helo: &str,
         preface: Preface,
+        is_login: bool,
         now: Instant,
         out: &mut VecDeque<Output>,
     ) -> Self {
-        out.push_back(Output::OpenBackend { anew: false, environment: environment.clone(), helo: helo.to_owned() });
+        let (environment, name) = (environment.clone(), helo.to_owned());
+        out.push_back(Output::OpenBackend { anew: false, environment, helo: name, login: is_login });
         Self {
             link: Link::Opening,
             helo: helo.into(),
@@ -128,6 +132,7 @@ impl Relay {
             active: now,
             trial: None,
             is_spent: false,
+            is_login,
         }
     }
 
@@ -171,7 +176,8 @@ impl Relay {
         (self.link, self.preface, self.reader, self.active) = (Link::Opening, *preface, ReplyReader::default(), now);
         (self.due, self.is_spent) = (0, false);
         let helo = self.helo.as_ref().to_owned();
-        out.push_back(Output::OpenBackend { anew: true, environment: environment.clone(), helo });
+        let environment = environment.clone();
+        out.push_back(Output::OpenBackend { anew: true, environment, helo, login: self.is_login });
         true
     }
 
@@ -197,6 +203,7 @@ impl Relay {
         if matches!(request, Request::Auth(_) | Request::Mail(_)) && self.in_transaction {
             self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
         }
+        self.is_login = matches!(request, Request::Auth(_));
         self.unsent.push_back(Queued { request, replayed: None });
         self.flush(now, out);
     }
