@@ -244,7 +244,6 @@ impl Stage {
             Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::DropBackend { .. } => self.backend = Backend::default(),
-            Output::Login(_) => {}
             Output::KeepBackend => {
                 assert!(!self.backend.in_body, "in the middle of a message");
                 self.backend = Backend::default();
@@ -262,7 +261,7 @@ impl Stage {
                 self.session.handle_tls(version, now);
             }
             Output::Hold(octets) => canonical(&octets),
-            Output::HoldDrop | Output::Tell(_) => {}
+            Output::HoldDrop | Output::Login(_) | Output::Tell(_) => {}
         }
     }
 
