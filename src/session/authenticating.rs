@@ -18,6 +18,7 @@ use crate::policy::verdict::Ruling;
 use crate::session::Session;
 use crate::session::event::Answer;
 use crate::session::event::Now;
+use crate::session::event::Output;
 use crate::session::event::Question;
 use crate::session::record::Kind;
 use crate::session::record::Record;

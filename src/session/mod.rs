@@ -248,10 +248,7 @@ impl Session {
     /// on its way. True: of what was asked before these octets came, more is to come, so that they are to be
     /// acknowledged at once; else the next command does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
-        let (outstanding, mut replies) = (self.relay.as_ref().map_or(0, |relay| relay.outstanding()), 0);
-        if let Some(relay) = &mut self.relay {
-            relay.arrived();
-        }
+        let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);
         while let Some(relay) = &mut self.relay
             && let Some(event) = relay.receive(input, written, now.monotonic, &mut self.output)
         {

@@ -135,9 +135,9 @@ impl Session {
         }
     }
 
-    /// Who is refused, or told to go, makes no backend work.
+    /// A client that is refused, or told to go, makes no backend work.
     fn may_ask_for_offer(&self) -> bool {
-        !self.stopping && !self.client_gone
+        !self.stopping && !self.client_gone && self.client_refusal().is_none()
     }
 
     /// A client that needs AUTH, 8BITMIME or DSN looks for it once: what the backend offers has to be known before EHLO is

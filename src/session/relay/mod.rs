@@ -222,11 +222,6 @@ impl Relay {
         }
     }
 
-    /// Commands whose replies are to come.
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.len()
-    }
-
     /// After 354: the message follows, and the reply to its dot is outstanding from here on, so that an early one is
     /// known for what it is.
     pub(super) fn begin_body(&mut self, now: Instant) {
@@ -262,13 +257,14 @@ impl Relay {
     }
 
     /// Octets have come. They can answer what was asked before, and nothing that is asked while they are read: a spare
-    /// reply must not be taken for the one to the next command.
-    pub(super) fn arrived(&mut self) {
+    /// reply must not be taken for the one to the next command. Gives the number of commands whose replies are to come.
+    pub(super) fn arrived(&mut self) -> usize {
         self.due = match self.link {
             Link::Opening | Link::Handshake => 0,
             Link::Greeting | Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => 1,
             Link::Ready => self.outstanding.len(),
         };
+        self.outstanding.len()
     }
 
     /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
