@@ -169,6 +169,7 @@ fn throttles(criterion: &mut Criterion) {
         recipient: None,
         relay_client: false,
         authenticated: false,
+        user: None,
     };
     group.bench_function("key", |bencher| bencher.iter(|| retrying.key(&seed, black_box(&subject)).unwrap()));
     let table = ThrottleTable::new(ENTRIES, Arc::new(Wall::new()));

@@ -133,7 +133,7 @@ fn another_backend_has_other_offers() {
     let environment = Environment::default();
     let offer = Arc::new(Offer { size: Some(5), ..Offer::NONE });
     assert_eq!(backends.offer(&environment), None);
-    backends.learn(&environment, offer.clone());
+    backends.learn(&environment, offer.clone(), backends.generation());
     backends.update(tcp("127.0.0.1:1", 2));
     assert_eq!(backends.offer(&environment), Some((offer, true)));
     backends.update(tcp("127.0.0.1:2", 2));
@@ -160,7 +160,7 @@ fn tcp(server: &str, max: usize) -> Settings {
 
 fn visitor(number: u8) -> Visitor {
     Visitor {
-        client: SocketAddr::from(([192, 0, 2, number], 5)),
+        client: SocketAddr::from(([10, 0, number, 1], 5)),
         local: SocketAddr::from(([192, 0, 2, 1], 25)),
         host: None,
         helo: "client.example".to_owned(),

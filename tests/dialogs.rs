@@ -40,6 +40,10 @@ fn single_octets_make_no_difference() {
         if text.contains("\nP STARTTLS\n") {
             continue;
         }
+        // A spare reply that comes after the next command was sent cannot be told from the one to that.
+        if text.contains("\nM ") {
+            continue;
+        }
         let dialog = Dialog::parse(&text);
         let whole = Player::new(&dialog, usize::MAX).play(&dialog);
         let cut = Player::new(&dialog, 1).play(&dialog);

@@ -70,7 +70,7 @@ async fn dialogs_go_the_same_through_the_loop() {
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
     let from_outside = |line: &String| {
-        line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'V', 'N', 'L', 'O', 'U', 'X', 'Y', 'Z', 'E'])
+        line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'M', 'V', 'N', 'L', 'O', 'U', 'X', 'Y', 'Z', 'E'])
     };
     let scene_only = [
         "backend_starttls",
@@ -192,6 +192,11 @@ async fn play(dialog: &Dialog) -> Result<(), String> {
     Ok(())
 }
 
+fn held_in_memory() -> hold::Settings {
+    let spool = std::env::temp_dir();
+    hold::Settings { memory: 65536, total: 1 << 25, min_rate: 500, spool, min_free: 0, queue: None }
+}
+
 impl Stage {
     async fn new(dialog: &Dialog, secure: Option<TlsAcceptor>) -> Self {
         let scene = dialog.scene();
@@ -211,19 +216,11 @@ impl Stage {
             keepalive: 0,
             connect,
         };
-        let holds = hold::Settings {
-            memory: 65536,
-            total: 1 << 25,
-            min_rate: 500,
-            spool: std::env::temp_dir(),
-            min_free: 0,
-            queue: None,
-        };
         let seed = Seed::new([7; 16]);
         let services = Arc::new(Services {
             backends: Backends::new(backends),
             handshakes: Handshakes::default(),
-            holds: Holds::new(holds),
+            holds: Holds::new(held_in_memory()),
             reports: Reports::new(),
             state: Arc::new(State::in_memory(seed.clone(), Arc::new(Virtual::new(1_795_395_525_000_000_000)))),
             snapshot: watch::channel(scene.snapshot.clone()).1,
@@ -237,7 +234,9 @@ impl Stage {
             is_proxied: false,
         };
         let mut session = Session::new("S".into(), scene.snapshot, seed, peer, now);
-        session.handle_offer(scene.offer, true);
+        if let Some(offer) = scene.offer {
+            session.handle_offer(offer, true);
+        }
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
         tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services).run());

@@ -6,6 +6,7 @@ mod proxy;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -301,4 +302,43 @@ fn a_list_of_nuls_is_no_list() {
         assert!(line.contains("badmailfrom:") && line.contains("has a NUL"), "{line}");
         client.dialog(&[("MAIL FROM:<a@b.example>", "554"), ("MAIL FROM:<c@d.example>", "250"), ("RSET", "250")]);
     }
+}
+
+#[test]
+fn the_first_client_after_a_start_or_another_backend_finds_what_the_backend_offers() {
+    let site = Site::new("", "");
+    let backend = |offer: &str| {
+        let script = format!(
+            "#!/bin/sh\nprintf '220 b\\r\\n'\nread hello\nprintf '250-b\\r\\n250 {offer}\\r\\n'\nwhile read line; do\n\
+             case $line in QUIT*) exit;; *) printf '250 ok\\r\\n';; esac; done\n"
+        );
+        site.write(offer, &script);
+        fs::set_permissions(site.path(offer), fs::Permissions::from_mode(0o755)).unwrap();
+        format!("spawn = [{:?}]", site.path(offer))
+    };
+    let (first, second) = (backend("AUTH PLAIN"), backend("8BITMIME"));
+    let configure = |backend: &str| {
+        site.rename_over("portcullis.toml", &proxy::configuration("auth = \"always\"", backend, ""));
+    };
+    configure(&first);
+    let mut proxy = Proxy::start(&site);
+    let hello = |proxy: &Proxy| {
+        let mut client = proxy.client();
+        client.reply();
+        client.say("EHLO client.example")
+    };
+    // Before or after the proxy has asked by itself: each waits for the answer.
+    let offered = hello(&proxy);
+    assert!(offered.contains("250-AUTH PLAIN") && !offered.contains("8BITMIME"), "{offered}");
+    let mut open = proxy.client().hello();
+    configure(&second);
+    proxy.wait_for("reloaded");
+    let offered = hello(&proxy);
+    assert!(offered.contains("250-8BITMIME") && !offered.contains("AUTH"), "{offered}");
+    open.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("RSET", "250")]);
+    // A backend that is not there is named, with the reason; the proxy serves all the same.
+    configure("spawn = [\"/bin/false\"]");
+    let line = proxy.wait_for("backend does not answer");
+    assert!(line.contains("backend=spawn:/bin/false") && line.contains("error=\"451 4.3.0"), "{line}");
+    assert!(hello(&proxy).ends_with("250 SIZE 25000000"));
 }

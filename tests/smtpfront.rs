@@ -487,15 +487,14 @@ fn a_client_that_leaves_takes_its_backend_with_it() {
 fn a_slow_upload_gives_its_backend_session_to_others() {
     let house = House::new();
     let proxy = house.spawn(Lines { backend: "max = 2\ntimeout = { connect = \"50s\" }", ..Lines::default() });
-    let mut slow: Vec<Client> =
-        (2..4).map(|last| Client::from(Ipv4Addr::new(127, 0, 0, last), proxy.address)).collect();
+    let mut slow: Vec<Client> = (2..4).map(|net| Client::from(Ipv4Addr::new(127, 0, net, 1), proxy.address)).collect();
     for client in &mut slow {
         client.begin("slow@example.net", "fred@example.org");
         client.send("Subject: slow\r\n\r\nfirst half\r\n");
     }
     let held = proxy.children();
     assert_eq!(held.len(), 2);
-    let mut third = Client::from(Ipv4Addr::new(127, 0, 0, 4), proxy.address);
+    let mut third = Client::from(Ipv4Addr::new(127, 0, 4, 1), proxy.address);
     let asked = Instant::now();
     expect("250", &third.deliver("c@example.net", "fred@example.org", LETTER));
     assert!(asked.elapsed() < Duration::from_secs(15), "it waited until a session was idle for 20 s");

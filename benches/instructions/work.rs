@@ -21,6 +21,7 @@ use portcullis::session::event::Answer;
 use portcullis::session::event::Now;
 use portcullis::session::event::Output;
 use portcullis::session::event::Peer;
+use portcullis::smtp::reply::Offer;
 
 /// One of them.
 pub(crate) struct Work {
@@ -85,6 +86,7 @@ impl House {
             is_proxied: false,
         };
         let mut session = Session::new("work".into(), self.snapshot.clone(), self.seed.clone(), peer, self.now);
+        session.handle_offer(Arc::new(Offer::default()), true);
         session.start(Admission::Granted, Duration::ZERO, None, self.now);
         let mut input = BytesMut::new();
         self.drain(&mut session, &mut input);

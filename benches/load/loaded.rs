@@ -54,8 +54,15 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
     let throttle = throttle()?;
     for number in 0..MILLION {
         let client = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + number));
-        let subject =
-            Subject { client, helo: b"", sender: None, recipient: None, relay_client: false, authenticated: false };
+        let subject = Subject {
+            client,
+            helo: b"",
+            sender: None,
+            recipient: None,
+            relay_client: false,
+            authenticated: false,
+            user: None,
+        };
         let key = throttle.key(&state.seed, &subject).ok_or("the throttle does not apply")?;
         state.throttles.charge(&throttle, key, 1);
     }

@@ -35,6 +35,7 @@ use crate::backend::kept::Kept;
 use crate::backend::offers::Offers;
 use crate::backend::places::Place;
 use crate::backend::places::Places;
+use crate::backend::places::of_logins;
 use crate::backend::tls::Secure;
 use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;
@@ -132,10 +133,17 @@ pub struct Backends {
     /// Made once for each settings: the system's certificates are many.
     secure: Mutex<Option<Result<Secure, String>>>,
     places: Places,
+    logins: Places,
     kept: Kept,
     offers: Offers,
     /// Programs that are being started.
     starting: Arc<Semaphore>,
+}
+
+/// A place among the logins, while an AUTH exchange runs.
+#[derive(Debug)]
+pub struct Login {
+    _place: Place,
 }
 
 /// Why there is no connection.
@@ -150,16 +158,17 @@ pub enum OpenFault {
 impl Backends {
     /// Nothing is opened yet.
     pub fn new(settings: Settings) -> Self {
-        let places = Places::new(settings.max);
+        let (places, logins) = (Places::new(settings.max), Places::new(of_logins(settings.max)));
         let secure = Mutex::new(secure(&settings));
         let settings = Mutex::new(Arc::new(settings));
         let starting = Arc::new(Semaphore::new(STARTED_AT_ONCE));
-        Self { settings, secure, places, kept: Kept::new(KEPT_FOR), offers: Offers::default(), starting }
+        Self { settings, secure, places, logins, kept: Kept::new(KEPT_FOR), offers: Offers::default(), starting }
     }
 
     /// Rules from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
     pub fn update(&self, settings: Settings) {
         self.places.limit(settings.max);
+        self.logins.limit(of_logins(settings.max));
         *self.secure.lock().unwrap_or_else(PoisonError::into_inner) = secure(&settings);
         let before = std::mem::replace(&mut *self.lock(), Arc::new(settings));
         if before.target != self.settings().target {
@@ -168,8 +177,8 @@ impl Backends {
         self.kept.clear();
     }
 
-    /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client holds at
-    /// most half of `max`), then connects or starts the program within `connect`. Who is dropped while waiting leaves the
+    /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client
+    /// network holds at most a quarter of `max`), then connects or starts the program within `connect`. Who is dropped while waiting leaves the
     /// queue. Needs a tokio runtime. `anew`: one that was kept would not do, and those that are left are suspect.
     ///
     /// # Errors
@@ -188,6 +197,22 @@ impl Backends {
         let secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let secure = secure.transpose().map_err(OpenFault::Unavailable)?;
         connect(&self.starting, &settings, secure, visitor, place).await.map_err(OpenFault::Unavailable)
+    }
+
+    /// The same for a session that begins with AUTH: it waits for a place among the logins first, and holds none that mail
+    /// could have meanwhile.
+    ///
+    /// # Errors
+    /// No place in time, or no backend.
+    pub async fn open_for_login(&self, visitor: &Visitor, anew: bool) -> Result<(Connection, Login), OpenFault> {
+        let waiting = self.logins.take(visitor.client.ip());
+        let login = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+        Ok((self.open(visitor, anew).await?, Login { _place: login }))
+    }
+
+    /// AUTH begins in a session that is open already.
+    pub fn begin_login(&self, client: IpAddr) -> Option<Login> {
+        Some(Login { _place: self.logins.try_take(client)? })
     }
 
     /// Takes a session back whose client has left it, greeted, idle and in order. It is kept for the next one, if that is
@@ -245,6 +270,11 @@ impl Backends {
         self.places.drained().await;
     }
 
+    /// What stands behind us now.
+    pub fn target(&self) -> Target {
+        self.settings().target.clone()
+    }
+
     /// What the backend offered last under these variables, and whether that was within the last minute.
     pub fn offer(&self, environment: &Environment) -> Option<(Arc<Offer>, bool)> {
         // Our own server's offer needs not be learned.
@@ -254,9 +284,14 @@ impl Backends {
         self.offers.find(environment.key(), now())
     }
 
-    /// Remembers what the backend offered under these variables.
-    pub fn learn(&self, environment: &Environment, offer: Arc<Offer>) {
-        self.offers.learn(environment.key(), offer, now());
+    /// Which backend a session that is opened now, or later, is with.
+    pub fn generation(&self) -> u64 {
+        self.offers.generation()
+    }
+
+    /// Remembers what a backend of this generation offered under these variables.
+    pub fn learn(&self, environment: &Environment, offer: Arc<Offer>, generation: u64) {
+        self.offers.learn(environment.key(), offer, generation, now());
     }
 
     fn settings(&self) -> Arc<Settings> {

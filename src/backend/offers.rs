@@ -15,7 +15,14 @@ use crate::smtp::reply::Offer;
 /// Offers by [`Environment::key`](crate::policy::environment::Environment::key).
 #[derive(Debug, Default)]
 pub(super) struct Offers {
-    learned: Mutex<HashMap<u64, Learned>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// How many other backends there were before this one.
+    generation: u64,
+    learned: HashMap<u64, Learned>,
 }
 
 #[derive(Debug)]
@@ -27,13 +34,23 @@ struct Learned {
 impl Offers {
     /// The last offer, and whether it is fresh.
     pub(super) fn find(&self, key: u64, now: Instant) -> Option<(Arc<Offer>, bool)> {
-        let learned = self.lock();
-        let found = learned.get(&key)?;
+        let known = self.lock();
+        let found = known.learned.get(&key)?;
         Some((found.offer.clone(), now.saturating_duration_since(found.at) < FRESH))
     }
 
-    pub(super) fn learn(&self, key: u64, offer: Arc<Offer>, now: Instant) {
-        let mut learned = self.lock();
+    /// Of the backend that stands there now.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// What a backend of this generation offers: one that was another's session is of no account.
+    pub(super) fn learn(&self, key: u64, offer: Arc<Offer>, generation: u64, now: Instant) {
+        let mut known = self.lock();
+        if known.generation != generation {
+            return;
+        }
+        let learned = &mut known.learned;
         if learned.len() >= MAX_OFFERS && !learned.contains_key(&key) {
             let oldest = learned.iter().min_by_key(|(_, entry)| entry.at).map(|(key, _)| *key);
             oldest.and_then(|key| learned.remove(&key));
@@ -43,12 +60,14 @@ impl Offers {
 
     /// Another backend: nothing is known of it.
     pub(super) fn forget(&self) {
-        self.lock().clear();
+        let mut known = self.lock();
+        known.generation += 1;
+        known.learned.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Learned>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         // An entry is inserted or removed whole; a panic elsewhere leaves nothing half done.
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -64,16 +83,20 @@ mod tests {
     fn an_offer_is_fresh_for_a_minute_and_kept_after_it() {
         let offers = Offers::default();
         let start = Instant::now();
-        offers.learn(7, sized(1), start);
+        offers.learn(7, sized(1), 0, start);
         let table = [("at once", 0, true), ("just before", 59, true), ("a minute later", 60, false)];
         for (what, seconds, fresh) in table {
             assert_eq!(offers.find(7, start + Duration::from_secs(seconds)), Some((sized(1), fresh)), "{what}");
         }
         assert_eq!(offers.find(8, start), None, "another set of variables");
-        offers.learn(7, sized(2), start + FRESH);
+        offers.learn(7, sized(2), 0, start + FRESH);
         assert_eq!(offers.find(7, start + FRESH), Some((sized(2), true)), "learned anew");
         offers.forget();
         assert_eq!(offers.find(7, start), None);
+        offers.learn(7, sized(1), 0, start);
+        assert_eq!(offers.find(7, start), None, "a session with the backend before says what it offered");
+        offers.learn(7, sized(3), offers.generation(), start);
+        assert_eq!(offers.find(7, start), Some((sized(3), true)));
     }
 
     #[test]
@@ -82,11 +105,11 @@ mod tests {
         let start = Instant::now();
         let at = |key: u64| start + Duration::from_millis(key);
         for key in 0..1000 {
-            offers.learn(key, sized(key), at(key));
+            offers.learn(key, sized(key), 0, at(key));
         }
-        offers.learn(0, sized(0), at(1000));
-        offers.learn(1001, sized(1001), at(1001));
-        assert_eq!(offers.lock().len(), MAX_OFFERS);
+        offers.learn(0, sized(0), 0, at(1000));
+        offers.learn(1001, sized(1001), 0, at(1001));
+        assert_eq!(offers.lock().learned.len(), MAX_OFFERS);
         let known = |key| offers.find(key, at(1001)).is_some();
         assert_eq!([known(0), known(1), known(2), known(1001)], [true, false, true, true]);
     }

@@ -1,4 +1,5 @@
-//! The limit of backend sessions: at most `max` at a time, one client at most half of them, first come first served.
+//! The limit of backend sessions: at most `max` at a time, one client network at most a quarter of them, first come first
+//! served. AUTH has places beside them, a quarter as many, so that logins that stand still keep no mail waiting.
 //!
 //! Who waits calls on one holder to give up an idle place. It must not open anything, and knows no time limits: whoever
 //! waits drops the future when its time is over. The queue needs no bound of its own: a session waits at most once,
@@ -12,11 +13,11 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+use futures_util::FutureExt;
 use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio::sync::oneshot;
 
-use crate::policy::net;
 use crate::policy::net::client_net;
 
 /// All places.
@@ -44,8 +45,8 @@ struct Shared {
 struct State {
     max: usize,
     taken: usize,
-    /// Only clients that hold a place.
-    per_client: HashMap<IpAddr, usize>,
+    /// Only networks that hold a place.
+    per_network: HashMap<IpAddr, usize>,
     /// In the order of arrival.
     waiting: BTreeMap<u64, Waiter>,
     next: u64,
@@ -62,7 +63,7 @@ struct Waiter {
 
 impl Places {
     pub(super) fn new(max: usize) -> Self {
-        let state = State { max, taken: 0, per_client: HashMap::new(), waiting: BTreeMap::new(), next: 0 };
+        let state = State { max, taken: 0, per_network: HashMap::new(), waiting: BTreeMap::new(), next: 0 };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
@@ -71,9 +72,9 @@ impl Places {
         self.shared.change(|state| state.max = max);
     }
 
-    /// Waits for a place, in the order of the calls among those whose client may have one more.
+    /// Waits for a place, in the order of the calls among those whose network may have one more.
     pub(super) async fn take(&self, client: IpAddr) -> Place {
-        let client = net::client(client);
+        let client = client_net(client).addr();
         let mut waiting = self.shared.enter(client);
         // The sender stays in the queue until it sends; it cannot be lost.
         let _ = (&mut waiting.granted).await;
@@ -81,9 +82,14 @@ impl Places {
         Place { shared: self.shared.clone(), client }
     }
 
+    /// A place, if there is one at once.
+    pub(super) fn try_take(&self, client: IpAddr) -> Option<Place> {
+        self.take(client).now_or_never()
+    }
+
     /// Resolves when a place of `client`'s would help somebody who waits and has asked nobody yet.
     pub(super) async fn wanted(&self, client: IpAddr) {
-        let client = net::client(client);
+        let client = client_net(client).addr();
         self.shared.until(|state| state.ask(client)).await;
     }
 
@@ -100,7 +106,7 @@ impl Places {
         let mut all = HashMap::new();
         self.shared
             .lock()
-            .per_client
+            .per_network
             .iter()
             .for_each(|(client, held)| *all.entry(client_net(*client)).or_default() += held);
         all
@@ -166,7 +172,7 @@ impl State {
             let Some(waiter) = self.waiting.remove(&number) else { return };
             if waiter.grant.send(()).is_ok() {
                 self.taken += 1;
-                *self.per_client.entry(waiter.client).or_default() += 1;
+                *self.per_network.entry(waiter.client).or_default() += 1;
                 // The place may be one that somebody gave up for another who waits still: that one may ask again.
                 let robbed = self.waiting.values_mut().find(|other| !waiter.asked && other.asked);
                 if let Some(robbed) = robbed {
@@ -178,21 +184,21 @@ impl State {
 
     fn give_back(&mut self, client: IpAddr) {
         self.taken -= 1;
-        if let Some(held) = self.per_client.get_mut(&client) {
+        if let Some(held) = self.per_network.get_mut(&client) {
             *held -= 1;
             if *held == 0 {
-                self.per_client.remove(&client);
+                self.per_network.remove(&client);
             }
         }
     }
 
     /// Whether `holder` should give its place up; asks in the name of the first whom that helps.
     fn ask(&mut self, holder: IpAddr) -> bool {
-        let half = self.half();
-        let per_client = &self.per_client;
+        let share = share(self.max);
+        let per_network = &self.per_network;
         let helped = self.waiting.values_mut().find(|waiter| {
-            let held = per_client.get(&waiter.client).copied().unwrap_or(0);
-            !waiter.asked && (waiter.client == holder || held < half)
+            let held = per_network.get(&waiter.client).copied().unwrap_or(0);
+            !waiter.asked && (waiter.client == holder || held < share)
         });
         let Some(waiter) = helped else { return false };
         waiter.asked = true;
@@ -200,12 +206,18 @@ impl State {
     }
 
     fn may_have_one_more(&self, client: IpAddr) -> bool {
-        self.per_client.get(&client).copied().unwrap_or(0) < self.half()
+        self.per_network.get(&client).copied().unwrap_or(0) < share(self.max)
     }
+}
 
-    fn half(&self) -> usize {
-        (self.max / 2).max(1)
-    }
+/// What one client network may have of so many places; of a few it is half, so that small limits can be used.
+fn share(max: usize) -> usize {
+    (max / 4).max(max.min(4) / 2).max(1)
+}
+
+/// The places of AUTH beside so many.
+pub(super) fn of_logins(max: usize) -> usize {
+    (max / 4).max(1)
 }
 
 /// A stand in the queue. Left on every path: also when the future is dropped between the grant and its receipt.
@@ -243,38 +255,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_max_places_and_half_of_them_for_one_client() {
+    fn there_are_max_places_and_a_quarter_of_them_for_one_network() {
         let table = [
             ("max 0", 0, 0, 0),
-            ("max 1: half would be none", 1, 1, 1),
+            ("max 1: less would be none", 1, 1, 1),
             ("max 2", 2, 1, 2),
-            ("max 5", 5, 2, 5),
-            ("max 40", 40, 20, 40),
+            ("max 3", 3, 1, 3),
+            ("max 4: half, or it could not be used", 4, 2, 4),
+            ("max 8", 8, 2, 8),
+            ("max 40", 40, 10, 40),
         ];
         for (what, max, one, all) in table {
             let places = Places::new(max);
-            let held = take_while_free(&places, |_| A);
+            let held = take_while_free(&places, |n| IpAddr::from([192, 0, 2, n]));
             assert_eq!(held.len(), one, "{what}: one client");
             drop(held);
-            let held = take_while_free(&places, |n| IpAddr::from([10, 0, 0, n]));
+            let held = take_while_free(&places, |n| IpAddr::from([10, 0, n, 1]));
             assert_eq!(held.len(), all, "{what}: many clients");
             assert_eq!(places.taken(), all, "{what}");
             drop(held);
-            assert_eq!((places.taken(), places.shared.lock().per_client.len()), (0, 0), "{what}");
+            assert_eq!((places.taken(), places.shared.lock().per_network.len()), (0, 0), "{what}");
         }
     }
 
     #[test]
-    fn an_ipv6_network_is_one_client() {
+    fn logins_that_stand_still_leave_the_most_to_mail() {
+        for (max, logins, one) in [(0, 1, 1), (1, 1, 1), (4, 1, 1), (16, 4, 2), (40, 10, 2)] {
+            let places = Places::new(of_logins(max));
+            assert_eq!(take_while_free(&places, |_| A).len(), one, "max {max}: one network");
+            let held = take_while_free(&places, |n| IpAddr::from([10, 0, n, 1]));
+            assert_eq!(held.len(), logins, "max {max}");
+            assert!(places.try_take(B).is_none() && !places.crowded(), "max {max}");
+        }
+    }
+
+    #[test]
+    fn what_is_one_client() {
         let table = [
-            ("the same /64", "2001:db8::1", "2001:db8::ffff:2", true),
-            ("another /64", "2001:db8::1", "2001:db8:0:1::1", false),
+            ("the same /48", "2001:db8:1:2::1", "2001:db8:1:ffff::2", true),
+            ("another /48", "2001:db8:1::1", "2001:db8:2::1", false),
+            ("the same /24", "192.0.2.1", "192.0.2.254", true),
+            ("another /24", "192.0.2.1", "192.0.3.1", false),
             ("IPv4 and the same mapped", "192.0.2.1", "::ffff:192.0.2.1", true),
-            ("two mapped ones", "::ffff:192.0.2.2", "::ffff:192.0.2.1", false),
+            ("two mapped networks", "::ffff:192.0.3.1", "::ffff:192.0.2.1", false),
         ];
         for (what, one, other, same) in table {
             let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(net::client(one) == net::client(other), same, "{what}");
+            assert_eq!(client_net(one) == client_net(other), same, "{what}");
         }
     }
 
@@ -294,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_at_its_half_keeps_nobody_else_waiting() {
+    fn a_network_at_its_share_keeps_nobody_else_waiting() {
         let places = Places::new(2);
         let held = ready(&mut pin!(places.take(A))).unwrap();
         let mut more = pin!(places.take(A));
@@ -343,7 +370,7 @@ mod tests {
         let mut more = Box::pin(places.take(A));
         assert!(ready(&mut more).is_none());
         let mut b_is_wanted = pin!(places.wanted(B));
-        assert!(ready(&mut b_is_wanted).is_none(), "A is at its half: only a place of its own helps");
+        assert!(ready(&mut b_is_wanted).is_none(), "A is at its share: only a place of its own helps");
         assert!(ready(&mut pin!(places.wanted(A))).is_some());
         assert!(ready(&mut pin!(places.wanted(A))).is_none(), "one who waits asks one");
         drop(more);
@@ -384,8 +411,8 @@ mod tests {
         }
     }
 
-    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
-    const C: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 3));
-    const D: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 4));
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 1, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 2, 1));
+    const C: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 3, 1));
+    const D: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 4, 1));
 }

@@ -209,7 +209,7 @@ fn message_and_list_keys_take_effect() {
 #[test]
 fn throttles_in_the_file_replace_the_shipped_ones() {
     let backend = "[backend]\ntcp = \"localhost:26\"\n";
-    assert_eq!(complete(backend).throttles.len(), 2);
+    assert_eq!(complete(backend).throttles.len(), 4);
     assert!(complete(backend).session.add_received);
     assert!(complete(&format!("throttle = []\n{backend}")).throttles.is_empty());
     let written = "[[throttle]]\nname = \"a\"\ncount = \"bytes\"\nper = [\"client\", \"sender-domain\"]\n\

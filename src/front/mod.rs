@@ -11,6 +11,7 @@ mod counts;
 mod displace;
 pub mod driver;
 mod exchange;
+pub mod inquiry;
 mod linger;
 mod outbox;
 mod proxy_header;

@@ -67,10 +67,7 @@ impl Services {
     }
 
     /// Counts what happened.
-    pub(super) fn tell(&self, fact: Fact) {
-        match fact {
-            Fact::Learned(environment, offer) => self.backends.learn(&environment, offer),
-            fact => answers::tell(&self.state, &fact),
-        }
+    pub(super) fn tell(&self, fact: &Fact) {
+        answers::tell(&self.state, fact);
     }
 }

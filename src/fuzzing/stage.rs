@@ -265,7 +265,7 @@ impl Stage {
                 self.session.handle_tls(version, now);
             }
             Output::Hold(octets) => canonical(&octets),
-            Output::HoldDrop | Output::Tell(_) => {}
+            Output::HoldDrop | Output::Login(_) | Output::Tell(_) => {}
         }
     }
 

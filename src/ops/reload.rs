@@ -19,6 +19,7 @@ use crate::ops::assemble::Origin;
 use crate::ops::assemble::Refused;
 use crate::ops::descriptors;
 use crate::ops::privileges;
+use crate::ops::serve::ask_backend;
 use crate::ops::supervisor;
 use crate::policy::list::AddressList;
 use crate::report;
@@ -119,6 +120,8 @@ impl Reload {
             tracing::warn!(lifted = before, "no sender is blocked any more");
         }
         self.snapshot.send_replace(snapshot);
+        // Another backend, or other variables for it.
+        tokio::spawn(ask_backend(self.services.clone()));
         // Whoever reads this may rely on it.
         tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
         self.config = config;

@@ -13,10 +13,12 @@ use tokio::time::timeout;
 use crate::backend::Backends;
 use crate::config::watch::Look;
 use crate::config::watch::Watcher;
+use crate::front::Condition;
 use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
+use crate::front::inquiry::inquire;
 use crate::front::workers::Workers;
 use crate::hold::Holds;
 use crate::ops::admin;
@@ -171,6 +173,7 @@ async fn run(
     notification.into_iter().for_each(Notification::ready);
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
+    tokio::spawn(ask_backend(services.clone()));
     // A file that was changed, made or removed after it was read and before it was watched.
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);
@@ -286,6 +289,21 @@ async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unw
     match watcher {
         Some(watcher) => watcher.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+/// What the backend offers, for the first EHLO.
+pub(super) async fn ask_backend(services: Arc<Services>) {
+    let asked = tokio::select! {
+        asked = inquire(services.clone()) => asked,
+        () = services.conditions.reached(Condition::is_stopping) => return,
+    };
+    let backend = services.backends.target();
+    match asked {
+        Ok(true) => tracing::info!(%backend, "backend answers"),
+        Ok(false) => {}
+        // Each EHLO asks again, until one is answered.
+        Err(why) => tracing::warn!(%backend, error = %why, "backend does not answer"),
     }
 }
 

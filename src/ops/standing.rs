@@ -76,6 +76,7 @@ impl Standing {
             recipient: None,
             relay_client: environment.get(b"RELAYCLIENT").is_some(),
             authenticated: false,
+            user: None,
         };
         let client = message.client;
         let block = |sender| {

@@ -26,8 +26,26 @@ impl Throttle {
                 ));
             }
         }
-        (count == Count::Mails && self.has_recipient())
-            .then(|| "mails are counted before a recipient is known: write count = \"recipients\"".to_owned())
+        let of_mails = (count == Count::Mails && self.has_recipient())
+            .then(|| "mails are counted before a recipient is known: write count = \"recipients\"".to_owned());
+        of_mails.or_else(|| self.impossible_guess())
+    }
+
+    /// AUTH comes before MAIL, and a recipient that is not there is nobody to be counted.
+    fn impossible_guess(&self) -> Option<String> {
+        let of_mail = |part: &&Part| !matches!(part, Part::Client | Part::ClientNet | Part::Helo | Part::User);
+        match self.count {
+            Count::AuthFailures => self.per.iter().find(of_mail).map(|part| {
+                format!("auth_failures are counted before the {part} is known: write per = [\"client-net\", \"user\"]")
+            }),
+            count if self.per.contains(&Part::User) => {
+                Some(format!("{} do not tell a user: write count = \"auth_failures\"", count.name()))
+            }
+            Count::UnknownRecipients if self.has_recipient() => {
+                Some("unknown_recipients are counted per client: write per = [\"client-net\"]".to_owned())
+            }
+            _ => None,
+        }
     }
 
     fn impossible_group(&self) -> Option<String> {
@@ -39,6 +57,12 @@ impl Throttle {
     }
 
     fn impossible_action(&self) -> Option<String> {
+        let of_client = self.per.iter().any(|part| matches!(part, Part::Client | Part::ClientNet));
+        if self.per.contains(&Part::User) && !of_client && self.action != Action::Defer {
+            let what =
+                "per user alone, anybody could lock out another: write action = \"defer\", or add \"client-net\"";
+            return Some(what.to_owned());
+        }
         let is_impossible = self.count.is_of_refusals() && self.action == Action::Defer;
         is_impossible.then(|| {
             let count = self.count;
@@ -52,6 +76,7 @@ impl Throttle {
         let why = match (self.count, self.action) {
             _ if self.escalate == 0 => return None,
             (Count::Connections, _) => "connections are counted before a message is known",
+            (Count::AuthFailures, _) => "logins are counted before a message is known",
             (count, _) if count.is_of_refusals() => "what is refused is refused for good already",
             (_, Action::Block) => "a block is 554 from its first refusal on",
             (_, Action::Defer | Action::Disconnect) => return None,

@@ -18,6 +18,7 @@ pub(super) struct Labelled {
     helo: String,
     sender: Option<ReversePath>,
     recipient: Option<Address>,
+    user: Option<String>,
 }
 
 impl Labelled {
@@ -47,6 +48,8 @@ impl Labelled {
             Part::Sender | Part::SenderDomain if word == "<>" => self.sender = Some(ReversePath::Null),
             Part::Sender => self.sender = Some(ReversePath::Address(address(word)?)),
             Part::SenderDomain => self.sender = Some(ReversePath::Address(domain(word)?)),
+            Part::User if word.is_empty() => return None,
+            Part::User => self.user = Some(word.to_owned()),
         }
         Some(())
     }
@@ -59,6 +62,7 @@ impl Labelled {
             recipient: self.recipient.as_ref(),
             relay_client: false,
             authenticated: false,
+            user: self.user.as_deref().map(str::as_bytes),
         }
     }
 }
@@ -95,7 +99,8 @@ mod tests {
         let seed = Seed::new([7; 16]);
         let (sender, recipient) = (parse_address(b"Joe@B.example").unwrap(), parse_address(b"r@Example.org").unwrap());
         let (sender, root) = (ReversePath::Address(sender), ReversePath::Address(parse_address(b"root").unwrap()));
-        let parts: [&[Part]; 7] = [
+        let parts: [&[Part]; 8] = [
+            &[ClientNet, User],
             &[Client],
             &[ClientNet, Sender],
             &[Helo],
@@ -120,6 +125,7 @@ mod tests {
                     recipient: Some(&recipient),
                     relay_client: false,
                     authenticated: false,
+                    user: Some(b"Joe"),
                 };
                 let label = throttle.label(&subject).unwrap();
                 let found = throttle.key_of_label(&seed, &label).map(|key| key.exact);

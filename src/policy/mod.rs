@@ -9,6 +9,7 @@ pub mod escalation;
 pub mod extended;
 pub mod familiar;
 pub mod fingerprint;
+mod guessing;
 pub mod hops;
 mod impossible;
 pub mod key;

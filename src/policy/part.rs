@@ -26,6 +26,8 @@ pub enum Part {
     Sender,
     /// The reverse-path's domain.
     SenderDomain,
+    /// The name in AUTH.
+    User,
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
             Self::RecipientDomain => "recipient-domain",
             Self::Sender => "sender",
             Self::SenderDomain => "sender-domain",
+            Self::User => "user",
         }
     }
 
@@ -55,6 +58,7 @@ impl Part {
             Self::Sender => hash.add(subject.sender?.address().map(Address::folded).unwrap_or_default()),
             // An address without a domain is of the host itself, and not the null sender.
             Self::SenderDomain => hash.add(subject.sender?.address().map(domain).unwrap_or_default()),
+            Self::User => hash.add_folded(subject.user?),
         }
         Some(())
     }
@@ -73,6 +77,7 @@ impl Part {
                 .sender?
                 .address()
                 .map_or("<>".to_owned(), |address| format!("@{}", text(address.domain().unwrap_or_default()))),
+            Self::User => text(&subject.user?.to_ascii_lowercase()),
         })
     }
 }

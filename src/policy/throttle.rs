@@ -45,6 +45,8 @@ pub struct Throttle {
 /// `count`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
+    /// AUTH that the backend refused.
+    AuthFailures,
     /// Octets of messages.
     Bytes,
     /// Connections, at the greeting.
@@ -59,6 +61,8 @@ pub enum Count {
     Rejections,
     /// Those of them that refuse what was refused before.
     Retries,
+    /// Recipients that nobody knows: 5xx at RCPT.
+    UnknownRecipients,
 }
 
 /// `only`, `except`
@@ -95,6 +99,8 @@ pub struct BlockLength {
 /// Where in the order of rulings we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// At AUTH.
+    Auth,
     /// Before the greeting.
     Connect,
     /// At MAIL.
@@ -129,6 +135,8 @@ pub struct Subject<'a> {
     pub relay_client: bool,
     /// The backend said 235 to AUTH.
     pub authenticated: bool,
+    /// The name in AUTH; none before it, or where it cannot be read.
+    pub user: Option<&'a [u8]>,
 }
 
 /// What somebody is counted under.
@@ -203,12 +211,15 @@ impl Throttle {
     pub fn probed_at(&self, stage: Stage) -> Option<Probe> {
         let stage_of_test = if self.has_recipient() { Stage::Recipient } else { Stage::Mail };
         let (at, probe) = match self.count {
+            Count::AuthFailures => (Stage::Auth, Probe::Test),
             Count::Connections => (Stage::Connect, Probe::Take),
             Count::Mails => (Stage::Mail, Probe::Take),
             Count::Recipients => (Stage::Recipient, Probe::Take),
             Count::Bytes | Count::Messages => (stage_of_test, Probe::Test),
-            Count::Rejections | Count::Retries if self.action == Action::Block => (stage_of_test, Probe::Block),
-            Count::Rejections | Count::Retries => return None,
+            Count::Rejections | Count::Retries | Count::UnknownRecipients if self.action == Action::Block => {
+                (stage_of_test, Probe::Block)
+            }
+            Count::Rejections | Count::Retries | Count::UnknownRecipients => return None,
         };
         (stage == at).then_some(probe)
     }
@@ -224,7 +235,7 @@ impl Throttle {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// The two throttles of a configuration that sets none.
+    /// The throttles of a configuration that sets none.
     pub fn shipped() -> Vec<Self> {
         let retrying_sender = Self {
             name: "retrying-sender".into(),
@@ -254,7 +265,8 @@ impl Throttle {
             escalate: 0,
             shadow: false,
         };
-        vec![retrying_sender, bounces]
+        let [auth_user, auth_network] = Self::against_guessing();
+        vec![retrying_sender, bounces, auth_user, auth_network]
     }
 
     fn identify(&self, hash: &mut KeyHash) {
@@ -273,6 +285,7 @@ impl Count {
     /// The word in a configuration and in metrics.
     pub fn name(self) -> &'static str {
         match self {
+            Self::AuthFailures => "auth_failures",
             Self::Bytes => "bytes",
             Self::Connections => "connections",
             Self::Mails => "mails",
@@ -280,12 +293,13 @@ impl Count {
             Self::Recipients => "recipients",
             Self::Rejections => "rejections",
             Self::Retries => "retries",
+            Self::UnknownRecipients => "unknown_recipients",
         }
     }
 
-    /// It counts refusals of ours, which are due before it is asked.
+    /// It counts refusals, which are due before it is asked.
     pub fn is_of_refusals(self) -> bool {
-        matches!(self, Self::Rejections | Self::Retries)
+        matches!(self, Self::Rejections | Self::Retries | Self::UnknownRecipients)
     }
 }
 
@@ -326,8 +340,9 @@ impl Default for BlockLength {
 }
 
 impl fmt::Display for Count {
+    /// For people: `auth failures`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(&self.name().replace('_', " "))
     }
 }
 
@@ -393,6 +408,8 @@ mod tests {
                 Who { recipient: "s@example.net", ..who("::1") },
                 true,
             ),
+            ("letter case of a user", Part::User, who("::1"), Who { user: "JOE", ..who("::1") }, true),
+            ("two users are two", Part::User, who("::1"), Who { user: "ann", ..who("::1") }, false),
             ("the client is no part", Part::Sender, who("192.0.2.1"), who("198.51.100.1"), true),
         ];
         for (what, part, one, other, same) in table {
@@ -432,8 +449,11 @@ mod tests {
             recipient: None,
             relay_client: false,
             authenticated: false,
+            user: None,
         };
-        for part in [Part::Helo, Part::Sender, Part::SenderDomain, Part::Recipient, Part::RecipientDomain] {
+        let unknown =
+            [Part::Helo, Part::Sender, Part::SenderDomain, Part::Recipient, Part::RecipientDomain, Part::User];
+        for part in unknown {
             let throttle = Throttle { per: vec![Part::Client, part], ..shipped() };
             assert_eq!(throttle.key(&seed(), &nobody), None, "{part}");
         }
@@ -487,6 +507,8 @@ mod tests {
         let table = [
             ("the first shipped one", Throttle::shipped()[0].clone(), ""),
             ("the second shipped one", Throttle::shipped()[1].clone(), ""),
+            ("the third shipped one", Throttle::shipped()[2].clone(), ""),
+            ("the fourth shipped one", Throttle::shipped()[3].clone(), ""),
             ("connections per client", connections.clone(), ""),
             ("for all", Throttle { per: vec![], ..shipped() }, ""),
             ("relay clients", Throttle { except: vec![Group::RelayClient], ..connections.clone() }, ""),
@@ -513,10 +535,41 @@ mod tests {
             ("two years", Throttle { cells: 1, burst: 730, ..shipped() }, "730 days"),
             ("no overflow", Throttle { cells: 1, burst: u64::MAX, period: Duration::MAX, ..shipped() }, "days"),
         ];
+        assert_faults(&table);
+    }
+
+    #[test]
+    fn impossible_throttles_of_guesses() {
+        let auth = Throttle::shipped().remove(2);
+        let unknown = Throttle { count: Count::UnknownRecipients, per: vec![Part::ClientNet], ..shipped() };
+        let table = [
+            ("mails per user", Throttle { per: vec![Part::User], ..shipped() }, "count = \"auth_failures\""),
+            ("failures per sender", Throttle { per: vec![Part::Sender], ..auth.clone() }, "before the sender is known"),
+            ("per user, a defer", Throttle { per: vec![Part::User], ..auth.clone() }, ""),
+            (
+                "per user, a block",
+                Throttle { per: vec![Part::User], action: Action::Block, ..auth.clone() },
+                "lock out another: write action = \"defer\"",
+            ),
+            ("and network, a block", Throttle { action: Action::Block, ..auth.clone() }, ""),
+            ("failures escalate", Throttle { escalate: 3, ..auth.clone() }, "leave escalate out"),
+            ("unknown recipients", unknown.clone(), ""),
+            ("deferred", Throttle { action: Action::Defer, ..unknown.clone() }, "write action = \"disconnect\""),
+            (
+                "per recipient",
+                Throttle { per: vec![Part::Recipient], ..unknown.clone() },
+                "write per = [\"client-net\"]",
+            ),
+        ];
+        assert_faults(&table);
+    }
+
+    /// What is said of each; nothing: it is possible.
+    fn assert_faults(table: &[(&str, Throttle, &str)]) {
         for (what, throttle, said) in table {
             match throttle.faults() {
                 Some(fault) => assert!(!said.is_empty() && fault.contains(said), "{what}: {fault}"),
-                None => assert_eq!("", said, "{what}"),
+                None => assert_eq!("", *said, "{what}"),
             }
         }
     }
@@ -533,6 +586,7 @@ mod tests {
         recipient: &'static str,
         relay_client: bool,
         authenticated: bool,
+        user: &'static str,
     }
 
     impl Who {
@@ -553,6 +607,7 @@ mod tests {
                 recipient: recipient.as_ref(),
                 relay_client: self.relay_client,
                 authenticated: self.authenticated,
+                user: Some(self.user.as_bytes()),
             }
         }
     }
@@ -565,6 +620,7 @@ mod tests {
             recipient: "r@example.net",
             relay_client: false,
             authenticated: false,
+            user: "joe",
         }
     }
 

@@ -93,6 +93,10 @@ reasons! {
     OversizeData "oversize_data",
     /// Messages without a declared size were over the limit; deferred before the next one's body.
     OversizeRemembered "oversize_remembered",
+    /// The backend refused AUTH, or a throttle did because it had refused it too often.
+    AuthFailed "auth_failed",
+    /// A session asked for too many recipients that are not there.
+    UnknownRecipients "unknown_recipients",
     /// A throttle is over its limit.
     Throttled "throttled",
     /// The same message was delivered before.

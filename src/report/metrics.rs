@@ -25,6 +25,7 @@ pub struct Metrics {
     transactions: [Counters; Verdict::ALL.len()],
     recipients: Counters,
     commands: Counters,
+    logins: Counters,
     received: AtomicU64,
     spared: AtomicU64,
     /// Taken, lost.
@@ -69,6 +70,7 @@ impl Metrics {
                 record.answered.iter().for_each(|time| self.answers.observe(*time));
             }
             Kind::Rcpt => add(&self.recipients.0[at], 1),
+            Kind::Auth => add(&self.logins.0[at], 1),
             Kind::Command | Kind::Session if record.verdict.is_some() => add(&self.commands.0[at], 1),
             Kind::Command | Kind::Session | Kind::Folded => {}
         }
@@ -131,6 +133,13 @@ impl Metrics {
         head(text, "commands_refused_total", "Refused commands, and connections, by reason.", "counter");
         for (reason, count) in self.commands.used() {
             let _ = writeln!(text, "portcullis_commands_refused_total{{reason=\"{reason}\"}} {count}");
+        }
+        head(text, "auth_failures_total", "AUTH that failed, by reason.", "counter");
+        // Its first one is to be seen as a change.
+        let none_yet = self.logins.0[Reason::AuthFailed as usize].load(Ordering::Relaxed) == 0;
+        let first = none_yet.then_some((Reason::AuthFailed.as_str(), 0));
+        for (reason, count) in first.into_iter().chain(self.logins.used()) {
+            let _ = writeln!(text, "portcullis_auth_failures_total{{reason=\"{reason}\"}} {count}");
         }
     }
 

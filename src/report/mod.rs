@@ -132,6 +132,7 @@ mod tests {
             verdict: Some(verdict),
             code: None,
             reason,
+            user: None,
             rule: None,
             shadow: vec![],
             backend: None,

@@ -24,6 +24,7 @@ pub fn write(record: &Record) {
                 verdict = record.verdict.map(Verdict::as_str),
                 code = record.code,
                 reason = record.reason.map(display),
+                user = record.user.as_deref(),
                 rule = record.rule.as_deref(),
                 shadow = shadow.as_deref(),
                 backend = record.backend.as_deref(),
@@ -38,6 +39,7 @@ pub fn write(record: &Record) {
         Kind::Rcpt => event!("rcpt"),
         Kind::Command => event!("command"),
         Kind::Session => event!("session"),
+        Kind::Auth => event!("auth"),
         Kind::Folded => {
             let folded = record.folded.to_string();
             let (session, client) = (&*record.session, record.client);

@@ -1,6 +1,7 @@
 //! Storms: a sender at a client network whose copies or tries come over and over: refused, absorbed, or delivered again. One
 //! has a beginning and an end in the log, with what it was spared; there is no line a copy of its own here. A large message
-//! that is alike but for what senders make anew is counted too. Mail that is nobody's copy costs nothing.
+//! that is alike but for what senders make anew is counted too. A client network that guesses
+//! passwords is one too. Mail that is nobody's copy costs nothing.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -73,9 +74,17 @@ impl Storms {
 
     /// Counts a record; `now` in nanoseconds since the epoch.
     pub fn count(&self, record: &Record, now: u64) {
-        let Some(sender) = record.sender.as_ref().filter(|_| is_stormy(record)) else { return };
+        if !is_stormy(record) {
+            return;
+        }
+        let what = match (record.kind, &record.sender) {
+            // Whoever guesses tries many names.
+            (Kind::Auth, _) => "auth".to_owned(),
+            (_, Some(sender)) => sender.to_ascii_lowercase(),
+            (_, None) => return,
+        };
         let (now, net) = (now / 1_000_000_000, client_net(record.client));
-        let key = (net, sender.to_ascii_lowercase());
+        let key = (net, what);
         let (mut ended, mut news) = (None, None);
         // Nobody waits for the log under the lock.
         {
@@ -241,6 +250,7 @@ impl Storm {
 fn is_stormy(record: &Record) -> bool {
     let is_mail = record.kind == Kind::Mail;
     match record.reason {
+        reason if record.kind == Kind::Auth => reason == Some(Reason::AuthFailed),
         // A message whose recipients were all deferred by memory has a record of its own besides.
         Some(reason) if is_spared(reason) => is_mail != (reason == Reason::OversizeRemembered),
         _ => is_mail && record.verdict == Some(Verdict::Accept) && record.before != Before::default(),

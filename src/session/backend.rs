@@ -18,17 +18,17 @@ impl Session {
         if self.authenticated && self.relay.is_none() {
             return self.backend_lost(BackendEnd::Lost, now);
         }
-        let mut relay = self.relay.take().unwrap_or_else(|| self.new_backend(now));
+        let mut relay = self.relay.take().unwrap_or_else(|| self.new_backend(matches!(request, Request::Auth(_)), now));
         relay.send(request, now.monotonic, &mut self.output);
         self.relay = Some(relay);
     }
 
     /// A new session with the backend, which hears again what the one before had accepted.
-    fn new_backend(&mut self, now: Now) -> Box<Relay> {
+    pub(super) fn new_backend(&mut self, login: bool, now: Now) -> Box<Relay> {
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let (starttls, keep) = (self.snapshot.settings.backend_starttls, self.snapshot.settings.keep_backend);
         let preface = Preface { starttls, identification: self.identification(), keep };
-        let mut relay = Relay::open(&self.environment, helo, preface, now.monotonic, &mut self.output);
+        let mut relay = Relay::open(&self.environment, helo, preface, login, now.monotonic, &mut self.output);
         if let Some(transaction) = &self.transaction
             && let Some(code) = transaction.mail_code
         {

@@ -89,6 +89,8 @@ impl Session {
             State::Asking(Pending::StartTls) => self.start_tls_answered(answer, now),
             State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
             State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
+            State::Asking(Pending::Auth(line)) => self.login_answered(line, answer, now),
+            State::Asking(Pending::Unknown) => self.unknown_answered(answer, now),
             State::Asking(Pending::Data) => self.data_answered(answer, now),
             State::Asking(Pending::Dot(arrived, streaming)) => self.dot_answered(arrived, streaming, answer, now),
             State::Asking(Pending::Rejected(refused)) => self.rejected(*refused, answer, now),
@@ -200,9 +202,10 @@ impl Session {
     fn client_deadline(&self) -> Option<Instant> {
         let timeout = &self.snapshot.settings.timeout;
         match &self.state {
-            State::Delay { until } => Some(*until),
+            State::Delay { until } | State::Hello { until } | State::Inquiry { until } => Some(*until),
             State::Command if !self.slots.is_empty() => None,
-            State::Command | State::Auth { waiting: false } => {
+            State::Auth { .. } => self.login_deadline(),
+            State::Command => {
                 let wait = if self.heard { timeout.command } else { timeout.greeting };
                 Some((self.since + self.under_stress(wait, STRESS_WAIT)).min(self.began + timeout.session))
             }
@@ -247,6 +250,7 @@ impl Session {
         if passed(self.client_deadline()) {
             match self.state {
                 State::Delay { .. } => self.greet(now),
+                State::Hello { .. } | State::Inquiry { .. } => self.backend_lost(BackendEnd::Lost, now),
                 _ => self.refuse_and_close(&Reply::timeout(), Reason::Timeout, now),
             }
         }

@@ -203,7 +203,15 @@ impl Session {
             return self.refuse_rcpt(&rcpt, &ruling, now);
         }
         if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.may_relay()) {
-            return self.refuse_rcpt(&rcpt, &ruling, now);
+            self.refuse_rcpt(&rcpt, &ruling, now);
+            if ruling.reason == Reason::NotLocal {
+                self.note_unknown();
+            }
+            // Else those before it are to be answered first.
+            if self.slots.is_empty() {
+                self.judge_unknown(now);
+            }
+            return;
         }
         let asked = transaction.asked.front().map(|(_, cap)| *cap);
         let first = transaction.accepted.first().map(|accepted| accepted.cap).or(asked);
@@ -255,6 +263,9 @@ impl Session {
             }
         } else {
             self.record_rcpt(&rcpt, &Final::backend(&reply), now);
+            if reply.is_permanent() {
+                self.note_unknown();
+            }
         }
         let close = reply.code == 421;
         if close {
@@ -287,6 +298,11 @@ impl Session {
         self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
         self.offer = Some(offer);
         self.offer_is_fresh = true;
+        match self.state {
+            State::Hello { .. } => return self.say_extensions(now),
+            State::Inquiry { .. } => return self.close(now),
+            _ => {}
+        }
         let sender = self.transaction.as_ref().and_then(|transaction| transaction.mail.sender.address());
         if self.offer().smtputf8 || sender.is_none_or(Address::is_ascii) {
             if let Some(relay) = &mut self.relay {

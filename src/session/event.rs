@@ -73,7 +73,11 @@ pub enum Output {
         environment: Environment,
         /// The client's own name for itself.
         helo: String,
+        /// It is for AUTH.
+        login: bool,
     },
+    /// In the backend session that is open, or being opened, AUTH begins (true) or has ended.
+    Login(bool),
     /// Octets for the backend.
     Backend(Bytes),
     /// What the backend said so far is thrown away, then the TLS handshake; answer as for `OpenBackend`.

@@ -245,7 +245,8 @@ impl Session {
         if accepted_before {
             self.backend_lost(BackendEnd::Lost, now);
         } else {
-            let close = reply.code == 421;
+            // The answer to EHLO does without a backend.
+            let close = reply.code == 421 && !matches!(self.state, State::Hello { .. });
             if close {
                 self.parked = None;
             }
@@ -262,14 +263,20 @@ impl Session {
         let awaited = self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count();
         let mail_pending = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_none());
         match &self.state {
+            State::Hello { .. } => self.say_extensions(now),
+            State::Inquiry { .. } => {
+                let Final { backend, line, .. } = last(&id);
+                self.client_out.extend_from_slice(backend.as_ref().map_or(&line, |words| words.as_bytes()));
+                self.close(now);
+            }
             // The client has the floor: its next line hears of it (`auth_line`), and is no command.
             State::Auth { waiting: false } => {}
             State::Auth { waiting: true } => {
                 let last = last(&id);
-                self.record_command(&last, now);
+                self.record_login(&last, now);
                 self.client_out.extend_from_slice(&last.line);
                 self.since = now.monotonic;
-                self.state = State::Command;
+                self.end_login();
             }
             State::Body(body) if !body.streaming => {}
             State::DataBegin | State::Body(_) | State::Settle(_) => self.settle(last(&id), now),

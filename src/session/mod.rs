@@ -6,16 +6,18 @@
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
 //! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
-//! `message` from DATA to the final reply, `repeating` what is known of a message; `ending` every way in which it stops,
-//! `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when there is a session
-//! with the backend, `relay` its side of the conversation, from its `greeting` on.
+//! `message` from DATA to the final reply, `repeating` what is known of a message; `authenticating` AUTH; `ending` every way
+//! in which it stops, `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when
+//! there is a session with the backend, `relay` its side of the conversation, from its `greeting` on.
 
+mod authenticating;
 mod backend;
 mod blocked;
 mod ending;
 mod envelope;
 mod escalating;
 pub mod event;
+mod harvesting;
 mod message;
 mod received;
 pub mod record;
@@ -44,6 +46,7 @@ use crate::policy::Policy;
 use crate::policy::environment::Environment;
 use crate::policy::key::Seed;
 use crate::policy::verdict::Ruling;
+use crate::session::authenticating::Login;
 use crate::session::event::Admission;
 use crate::session::event::Answer;
 use crate::session::event::BackendEnd;
@@ -51,6 +54,7 @@ use crate::session::event::HoldEnd;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Peer;
+use crate::session::harvesting::Unknown;
 use crate::session::recording::Trace;
 use crate::session::relay::Relay;
 use crate::session::settings::Settings;
@@ -95,6 +99,8 @@ pub struct Session {
     helo: Option<Helo>,
     tls: Option<&'static str>,
     authenticated: bool,
+    /// The AUTH exchange that runs, or has succeeded.
+    login: Option<Box<Login>>,
     transaction: Option<Box<Transaction>>,
     /// The session with the backend.
     relay: Option<Box<Relay>>,
@@ -116,6 +122,7 @@ pub struct Session {
     /// A command has come.
     heard: bool,
     errors: u32,
+    unknown: Unknown,
     idle_commands: u32,
     began: Instant,
     acknowledgement: Acknowledgement,
@@ -145,6 +152,7 @@ impl Session {
             helo: None,
             tls: None,
             authenticated: false,
+            login: None,
             transaction: None,
             relay: None,
             lines: LineReader::default(),
@@ -160,6 +168,7 @@ impl Session {
             recorded: false,
             heard: false,
             errors: 0,
+            unknown: Unknown::default(),
             idle_commands: 0,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,
@@ -183,6 +192,11 @@ impl Session {
     pub fn handle_offer(&mut self, offer: Arc<Offer>, fresh: bool) {
         self.offer = Some(offer);
         self.offer_is_fresh = fresh;
+    }
+
+    /// Nobody has heard yet what a backend with this environment offers.
+    pub fn lacks_offer(&self) -> bool {
+        self.offer.is_none()
     }
 
     /// Begins: greets, or refuses the connection. Before the first octet is read.
@@ -241,7 +255,7 @@ impl Session {
     /// on its way. True: of what was asked before these octets came, more is to come, so that they are to be
     /// acknowledged at once; else the next command does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
-        let (outstanding, mut replies) = (self.relay.as_ref().map_or(0, |relay| relay.outstanding()), 0);
+        let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);
         while let Some(relay) = &mut self.relay
             && let Some(event) = relay.receive(input, written, now.monotonic, &mut self.output)
         {
@@ -251,6 +265,7 @@ impl Session {
         if self.relay.is_none() {
             input.clear();
         }
+        self.judge_unknown(now);
         replies == 0 || outstanding > replies
     }
 

@@ -41,6 +41,8 @@ pub struct Record {
     pub code: Option<u16>,
     /// Why, unless it simply passed.
     pub reason: Option<Reason>,
+    /// The name in AUTH: of one that failed, or of a client that has logged in.
+    pub user: Option<String>,
     /// What decided.
     pub rule: Option<Arc<str>>,
     /// The rules that would have ruled otherwise.
@@ -70,6 +72,8 @@ pub enum Kind {
     Command,
     /// A connection that ended without a transaction.
     Session,
+    /// An AUTH that failed.
+    Auth,
     /// How many lines were not written.
     Folded,
 }
@@ -112,6 +116,7 @@ impl Kind {
             Self::Rcpt => "rcpt",
             Self::Command => "command",
             Self::Session => "session",
+            Self::Auth => "auth",
             Self::Folded => "folded",
         }
     }

@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// A session that is refused over and over has twenty lines; the others are counted, and told when it ends.
-    fn record_refusal(&mut self, record: Record) {
+    pub(super) fn record_refusal(&mut self, record: Record) {
         self.trace.refusals = self.trace.refusals.saturating_add(1);
         let counted_only = self.trace.refusals > MOST_LINES;
         if counted_only {
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
+    pub(super) fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
         let accepted_but_gone = last.reason.is_none() && self.client_gone;
         let refusal = last.code.filter(|code| *code >= 400);
         let verdict = match kind {
@@ -161,6 +161,7 @@ impl Session {
             verdict,
             code: last.code,
             reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
+            user: self.login.as_ref().and_then(|login| login.user.clone()),
             rule: last.rule.clone(),
             shadow: Vec::new(),
             backend: last.backend.clone(),

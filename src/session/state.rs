@@ -37,6 +37,10 @@ pub(super) enum State {
     Asking(Pending),
     /// A command.
     Command,
+    /// What the backend offers, before EHLO is answered; not for longer than this.
+    Hello { until: Instant },
+    /// The same, with no client that waits for it.
+    Inquiry { until: Instant },
     /// A line of AUTH, or (`waiting`) the backend's reply to one.
     Auth { waiting: bool },
     /// The TLS handshake.
@@ -64,6 +68,10 @@ pub(super) enum Pending {
     Mail(Box<Transaction>, Option<Box<Ruling>>),
     /// RCPT, which our lists let pass.
     Rcpt(Arc<Rcpt>, Option<u64>),
+    /// AUTH, or the line of it that has the name.
+    Auth(Bytes),
+    /// Whether a client that has heard of unknown recipients may go on.
+    Unknown,
     /// DATA, whose recipients are known.
     Data,
     /// A message that is here as a whole.

@@ -132,6 +132,7 @@ impl Session {
             recipient,
             relay_client: self.is_relay_client(),
             authenticated: self.authenticated,
+            user: self.login.as_ref().and_then(|login| login.user.as_deref()).map(str::as_bytes),
         }
     }
 }

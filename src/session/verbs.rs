@@ -1,6 +1,8 @@
 //! What each command does, but for MAIL, RCPT and DATA. A handler replies through `Session::reply`; counting errors and
 //! closing stay in `ending`.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use bytes::BytesMut;
 
@@ -10,8 +12,6 @@ use crate::session::event::Answer;
 use crate::session::event::Now;
 use crate::session::event::Output;
 use crate::session::event::Question;
-use crate::session::request::Request;
-use crate::session::settings::Auth;
 use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::Pending;
@@ -22,12 +22,10 @@ use crate::smtp::command::CommandFault;
 use crate::smtp::data::BareNewline;
 use crate::smtp::line::LineEnd;
 use crate::smtp::line::LineFault;
-use crate::smtp::line::MAX_AUTH_LINE;
 use crate::smtp::line::MAX_COMMAND_LINE;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
 use crate::smtp::reply::ehlo;
-use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
     /// One command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for them:
@@ -130,16 +128,50 @@ impl Session {
             self.close_backend();
         }
         self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });
-        let hostname = &self.snapshot.settings.hostname;
-        if extended {
-            let offer = self.extensions();
-            if let Some(helo) = &mut self.helo {
-                helo.smtputf8 = offer.smtputf8;
+        match extended {
+            true if self.lacks_offer() && self.may_ask_for_offer() => self.ask_for_offer(now),
+            true => self.say_extensions(now),
+            false => {
+                Reply::hello(&self.snapshot.settings.hostname).write(&self.id, &mut self.client_out);
+                self.stop_if_idle(now);
             }
-            ehlo(hostname, &offer, &mut self.client_out);
-        } else {
-            Reply::hello(hostname).write(&self.id, &mut self.client_out);
         }
+    }
+
+    /// A client that is refused, or told to go, makes no backend work.
+    fn may_ask_for_offer(&self) -> bool {
+        !self.stopping && !self.client_gone && self.client_refusal().is_none()
+    }
+
+    /// A client that needs AUTH, 8BITMIME or DSN looks for it once: what the backend offers has to be known before EHLO is
+    /// answered. Its session serves the MAIL or AUTH that follows.
+    fn ask_for_offer(&mut self, now: Now) {
+        if self.relay.is_none() {
+            self.relay = Some(self.new_backend(false, now));
+        }
+        self.state = State::Hello { until: now.monotonic + self.snapshot.settings.backend_connect };
+    }
+
+    /// Asks the backend what it offers to clients without a rule of their own, before one of them has come: in place of
+    /// `start`. Nothing is counted and there is no record; where it fails, what is said to the client is why.
+    pub fn inquire(&mut self, now: Now) {
+        self.recorded = true;
+        self.environment = self.snapshot.policy.client(Ipv4Addr::UNSPECIFIED.into(), None);
+        let name = self.snapshot.settings.hostname.as_str().into();
+        self.helo = Some(Helo { name, extended: true, smtputf8: false });
+        self.ask_for_offer(now);
+        self.state = State::Inquiry { until: now.monotonic + self.snapshot.settings.backend_connect };
+    }
+
+    /// The answer to EHLO, with what is known by now.
+    pub(super) fn say_extensions(&mut self, now: Now) {
+        self.state = State::Command;
+        self.since = now.monotonic;
+        let offer = self.extensions();
+        if let Some(helo) = &mut self.helo {
+            helo.smtputf8 = offer.smtputf8;
+        }
+        ehlo(&self.snapshot.settings.hostname, &offer, &mut self.client_out);
         self.stop_if_idle(now);
     }
 
@@ -216,6 +248,7 @@ impl Session {
                 self.tls = Some(version);
                 self.helo = None;
                 self.authenticated = false;
+                self.login = None;
                 self.state = State::Command;
             }
             None => {
@@ -223,86 +256,6 @@ impl Session {
                 self.record_folded(now);
                 self.state = State::Over;
             }
-        }
-    }
-
-    fn may_authenticate(&self) -> bool {
-        match self.snapshot.settings.auth {
-            Auth::Always => true,
-            Auth::Off => false,
-            Auth::Tls => self.tls.is_some(),
-        }
-    }
-
-    /// RFC 4954, relayed: we see the lines but neither keep nor log them.
-    fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
-        if !self.may_authenticate() || self.offer().auth.is_none() {
-            let insecure =
-                self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer().auth.is_some();
-            let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
-            return self.error(&reply, now);
-        }
-        if self.helo.is_none() {
-            return self.error(&Reply::need_hello(), now);
-        }
-        if self.transaction.is_some() {
-            return self.error(&Reply::in_transaction("AUTH"), now);
-        }
-        if self.authenticated {
-            return self.error(&Reply::already_authenticated(), now);
-        }
-        // Not 535, which blames the password, and not 454, for which a client comes back.
-        if let Some(ruling) = self.client_refusal() {
-            return self.refuse_command(&ruling, now);
-        }
-        let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
-        if let Some(initial) = initial {
-            line.extend_from_slice(b" ");
-            line.extend_from_slice(&initial);
-        }
-        self.ask_backend(Request::Auth(line.freeze()), now);
-        self.state = State::Auth { waiting: true };
-    }
-
-    /// An answer to 334: printable octets only, or it could be another command to the backend.
-    pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
-        let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
-        self.since = now.monotonic;
-        if self.relay.is_none() {
-            let last = Final::ours(&Reply::backend_unavailable(), Reason::BackendUnavailable, &self.id);
-            self.record_command(&last, now);
-            self.client_out.extend_from_slice(&last.line);
-            self.state = State::Command;
-            return true;
-        }
-        match line {
-            Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
-                self.ask_backend(Request::Auth(line), now);
-                self.state = State::Auth { waiting: true };
-            }
-            Ok(_) => self.refuse_and_close(&Reply::control_octet(), Reason::Protocol, now),
-            Err(_) => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
-        }
-        true
-    }
-
-    pub(super) fn auth_replied(&mut self, reply: &BackendReply, now: Now) {
-        reply.write(&mut self.client_out);
-        self.since = now.monotonic;
-        if reply.code == 334 {
-            self.state = State::Auth { waiting: false };
-        } else {
-            self.authenticated = reply.code == 235;
-            self.state = State::Command;
-            if reply.code == 421 {
-                self.record_connection(Some(&Final::backend(reply)), now);
-                self.close(now);
-            }
-            // A guess that failed (RFC 4954 section 4 has no limit of its own).
-            if reply.is_permanent() {
-                self.count_error(now);
-            }
-            self.stop_if_idle(now);
         }
     }
 

@@ -5,6 +5,7 @@ pub mod command;
 pub mod data;
 pub mod header;
 pub mod line;
+pub mod login;
 mod parameter;
 pub mod received;
 pub mod reply;

@@ -239,6 +239,10 @@ replies! {
     /// `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
     450 "4.7.1" throttled(what: impl Display, wait: Duration)
         "Too many {what}, come back in {} seconds", seconds(wait);
+    /// AUTH of somebody that failed too often; the backend is not asked.
+    454 "4.7.0" too_many_failures(wait: Duration) "Too many failed logins, come back in {} seconds", seconds(wait);
+    /// Behind the reply to the last of them, to a client that tries out names.
+    421 "4.7.0" too_many_unknown_recipients() "Too many unknown recipients";
     /// A throttle's defer that came too often; `what` as for [`Reply::throttled`].
     554 "5.7.1" escalated(what: impl Display, tries: u32) "Too many {what}, given up after {tries} tries";
     /// A throttle's block; `what` as for [`Reply::throttled`].

@@ -6,6 +6,7 @@
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
 //! `X` connections are nearly used up, `Y` so is the hold (how much so), `E` others need the room of this message, `Z`
 //! the place of this connection, `O` an operator blocks somebody.
+//! `M` is `B` that arrives in the same octets as the `B` behind it.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
@@ -69,7 +70,8 @@ pub struct Dialog {
 pub struct Scene {
     pub snapshot: Arc<Snapshot>,
     pub client: IpAddr,
-    pub offer: Arc<Offer>,
+    /// None: the backend was never heard.
+    pub offer: Option<Arc<Offer>>,
     pub admission: Admission,
     pub greet_delay: Duration,
     pub no_room: bool,
@@ -103,6 +105,7 @@ struct Builder {
     settings: Settings,
     client: IpAddr,
     offer: Offer,
+    offer_unknown: bool,
     admission: Admission,
     greet_delay: Duration,
     variables: Vec<(Vec<u8>, Vec<u8>)>,
@@ -125,6 +128,7 @@ impl Default for Builder {
             settings: settings(),
             client: "192.0.2.7".parse().unwrap(),
             offer: Offer::default(),
+            offer_unknown: false,
             admission: Admission::Granted,
             greet_delay: Duration::ZERO,
             variables: Vec::new(),
@@ -200,6 +204,7 @@ impl Builder {
             "max_hops" => self.policy.hops.max = value.parse().unwrap(),
             "max_recipients" => self.settings.max_recipients = value.parse().unwrap(),
             "no_room" => self.no_room = true,
+            "offer" if value == "unknown" => self.offer_unknown = true,
             "offer" => value.split(' ').for_each(|keyword| self.offer(keyword)),
             "repeat" => {
                 let (limit, min_size) = value.split_once(' ').unwrap();
@@ -219,6 +224,26 @@ impl Builder {
                 (throttle.count, throttle.per) = (Count::Connections, vec![Part::Client]);
             }
             "throttle_escalate" => self.policy.throttles[0].escalate = value.parse().unwrap(),
+            // `COUNT BURST ACTION`, per client network and, for logins, user.
+            "throttle_of" => {
+                let words: Vec<&str> = value.split(' ').collect();
+                let mut throttle = match words[0] {
+                    "auth_failures" => Throttle::shipped().remove(2),
+                    _ => Throttle {
+                        count: Count::UnknownRecipients,
+                        per: vec![Part::ClientNet],
+                        ..Throttle::shipped().remove(3)
+                    },
+                };
+                throttle.burst = words[1].parse().unwrap();
+                throttle.action = match words[2] {
+                    "defer" => Action::Defer,
+                    "block" => Action::Block,
+                    _ => Action::Disconnect,
+                };
+                throttle.name = words[0].replace('_', "-").into();
+                self.policy.throttles = vec![throttle];
+            }
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
             "tls_required" => self.settings.tls_required = true,
@@ -256,7 +281,7 @@ impl Builder {
         Scene {
             snapshot: Arc::new(Snapshot { policy: self.policy, settings: self.settings }),
             client: self.client,
-            offer: self.offer.into(),
+            offer: (!self.offer_unknown).then(|| self.offer.into()),
             admission: self.admission,
             greet_delay: self.greet_delay,
             no_room: self.no_room,
@@ -354,11 +379,11 @@ impl Player {
     }
 
     pub fn play(mut self, dialog: &Dialog) -> Vec<String> {
-        self.session.handle_offer(self.scene.offer.clone(), true);
+        self.offer();
         let now = self.now();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
-        let mut together = Vec::new();
+        let (mut together, mut replies) = (Vec::new(), Vec::new());
         for line in &dialog.lines {
             let (kind, rest) = line.split_at(line.len().min(1));
             let rest = rest.strip_prefix(' ').unwrap_or(rest);
@@ -375,7 +400,11 @@ impl Player {
                     together.extend(unescape(rest));
                     self.client(&std::mem::take(&mut together));
                 }
-                "B" => self.backend(&[rest.as_bytes(), b"\r\n"].concat(), true),
+                "M" => replies.extend([rest.as_bytes(), b"\r\n"].concat()),
+                "B" => {
+                    replies.extend([rest.as_bytes(), b"\r\n"].concat());
+                    self.backend(&std::mem::take(&mut replies), true);
+                }
                 "V" => self.backend(&[rest.as_bytes(), b"\r\n"].concat(), false),
                 "#" | "" => self.transcript.push(line.clone()),
                 _ => self.other(kind, rest),
@@ -437,9 +466,15 @@ impl Player {
         (self.ended, self.unwritten) = (false, false);
         self.input.clear();
         self.replies.clear();
-        self.session.handle_offer(self.scene.offer.clone(), true);
+        self.offer();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
+    }
+
+    fn offer(&mut self) {
+        if let Some(offer) = &self.scene.offer {
+            self.session.handle_offer(offer.clone(), true);
+        }
     }
 
     fn now(&self) -> Now {
@@ -550,6 +585,7 @@ impl Player {
             }
             Output::HoldDrop => self.claims.hold(None),
             Output::KeepBackend => self.transcript.push("q kept".into()),
+            Output::Login(_) => {}
             Output::OpenBackend { anew, .. } => {
                 let greeted = !anew && self.scene.kept > 0;
                 self.scene.kept -= usize::from(greeted);
@@ -589,7 +625,7 @@ impl Player {
 }
 
 pub fn is_input(kind: &str) -> bool {
-    kind.len() == 1 && "CPWFRB!@SGHKVLNOUXYZE".contains(kind)
+    kind.len() == 1 && "CPWFRB!@SGHKMVLNOUXYZE".contains(kind)
 }
 
 fn describe(record: &Record) -> String {
@@ -602,6 +638,7 @@ fn describe(record: &Record) -> String {
     add("verdict", record.verdict.map(|verdict| verdict.to_string()));
     add("code", record.code.map(|code| code.to_string()));
     add("reason", record.reason.map(|reason| reason.to_string()));
+    add("user", record.user.clone());
     add("rule", record.rule.as_ref().map(ToString::to_string));
     add("sender", record.sender.clone());
     add("recipients", (!record.recipients.is_empty()).then(|| record.recipients.join(",")));

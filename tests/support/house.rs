@@ -143,6 +143,13 @@ impl House {
         entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     }
 
+    fn forget_sessions(&self) {
+        for entry in fs::read_dir(self.path("sessions")).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        let _ = fs::remove_file(self.path("environment"));
+    }
+
     /// What was handed over as a whole: an envelope without its end is no message for qmail-queue.
     pub fn queued(&self) -> Vec<Queued> {
         let mut queued = Vec::new();
@@ -191,7 +198,12 @@ impl House {
         );
         let file = self.path("portcullis.toml");
         fs::write(&file, text).unwrap();
-        Proxy::start(&file)
+        let proxy = Proxy::start(&file);
+        // Asked what it offers; what comes from here on is the clients'.
+        proxy.any_line(&["backend answers", "backend does not answer"]);
+        proxy.until_childless();
+        self.forget_sessions();
+        proxy
     }
 
     /// The real tcpserver with the counted smtpfront-qmail; returns its port.
@@ -285,15 +297,19 @@ impl Proxy {
 
     /// The first line of the log that has this text, as soon as it is there.
     pub fn line(&self, text: &str) -> String {
+        self.any_line(&[text])
+    }
+
+    fn any_line(&self, texts: &[&str]) -> String {
         let deadline = Instant::now() + LONG;
         let mut lines = self.log.lines.lock().unwrap();
         loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+            if let Some(line) = lines.iter().find(|line| texts.iter().any(|text| line.contains(text))) {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited {LONG:?} for {text:?} in the log:\n{}", lines.join("\n"));
-            assert!(lines.last().is_none_or(|line| line != END), "no {text:?} in the log:\n{}", lines.join("\n"));
+            assert!(!left.is_zero(), "waited {LONG:?} for {texts:?} in the log:\n{}", lines.join("\n"));
+            assert!(lines.last().is_none_or(|line| line != END), "no {texts:?} in the log:\n{}", lines.join("\n"));
             lines = self.log.more.wait_timeout(lines, left).unwrap().0;
         }
     }

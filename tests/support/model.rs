@@ -272,7 +272,7 @@ impl<'a> Conversation<'a> {
                 answers::tell(self.state, &fact);
             }
             Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
-            Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Record(_) => {}
+            Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Login(_) | Output::Record(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@ set -euo pipefail
 needed=(
     "c++ g++"
     "curl curl"
+    "fail2ban-regex fail2ban"
     "haproxy haproxy"
     "ip iproute2"
     "multilog daemontools"

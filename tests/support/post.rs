@@ -130,7 +130,9 @@ impl<'a> Talk<'a> {
             taken: Vec::new(),
             began,
         };
-        talk.session.handle_offer(scene.offer.clone(), true);
+        if let Some(offer) = &scene.offer {
+            talk.session.handle_offer(offer.clone(), true);
+        }
         talk.session.start(Admission::Granted, Duration::ZERO, None, now);
         talk.drain();
         talk

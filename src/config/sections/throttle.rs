@@ -149,7 +149,7 @@ fn block(section: &mut Section<'_>, action: Option<Action>) -> BlockLength {
     })
 }
 
-const COUNTS: [(&str, Count); 7] = [
+const COUNTS: [(&str, Count); 9] = [
     ("connections", Count::Connections),
     ("mails", Count::Mails),
     ("recipients", Count::Recipients),
@@ -157,9 +157,11 @@ const COUNTS: [(&str, Count); 7] = [
     ("bytes", Count::Bytes),
     ("rejections", Count::Rejections),
     ("retries", Count::Retries),
+    ("auth_failures", Count::AuthFailures),
+    ("unknown_recipients", Count::UnknownRecipients),
 ];
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("client", Part::Client),
     ("client-net", Part::ClientNet),
     ("helo", Part::Helo),
@@ -167,6 +169,7 @@ const PARTS: [(&str, Part); 7] = [
     ("sender-domain", Part::SenderDomain),
     ("recipient", Part::Recipient),
     ("recipient-domain", Part::RecipientDomain),
+    ("user", Part::User),
 ];
 
 const GROUPS: [(&str, Group); 3] =

@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Connection;
+use crate::backend::Login;
 use crate::backend::OpenFault;
 use crate::front::answers::Claims;
 use crate::front::clock;
@@ -62,6 +63,10 @@ pub struct Driver {
     owed: Outbox,
     flushed: bool,
     backend: Backend,
+    /// An AUTH exchange runs.
+    login: Option<Login>,
+    /// Which backend it was when it was opened.
+    backend_generation: u64,
     /// The held message is on its way to the backend.
     sending_body: bool,
     hold: Option<Box<Hold>>,
@@ -80,9 +85,12 @@ pub struct Driver {
 
 enum Backend {
     Closed,
-    Opening(Pin<Box<dyn Future<Output = Result<Connection, OpenFault>> + Send>>),
+    Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     Open(Box<Link>),
 }
+
+/// Of one that was opened for AUTH, its place among the logins too.
+type Opened = Result<(Connection, Option<Login>), OpenFault>;
 
 /// An open connection to the backend.
 struct Link {
@@ -98,7 +106,7 @@ struct Link {
 enum Event {
     Alarm,
     Backend(Done),
-    BackendOpen(Result<Connection, OpenFault>),
+    BackendOpen(Opened),
     BackendWanted,
     Client(Done),
     Condition(Condition),
@@ -145,6 +153,8 @@ impl Driver {
             owed: Outbox::default(),
             flushed: true,
             backend: Backend::Closed,
+            login: None,
+            backend_generation: 0,
             sending_body: false,
             hold: None,
             claims: Claims::default(),
@@ -262,7 +272,10 @@ impl Driver {
                 self.claims.hold(None);
             }
             Output::KeepBackend => self.keep_backend(),
-            Output::OpenBackend { anew, environment, helo } => self.open_backend(anew, environment, helo),
+            Output::Login(begins) => self.note_login(begins),
+            Output::OpenBackend { anew, environment, helo, login } => {
+                self.open_backend(anew, login, environment, helo);
+            }
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
             Output::Tell(fact) => self.tell_outside(fact),
         }
@@ -272,6 +285,7 @@ impl Driver {
     fn advance(&mut self) {
         if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
             self.refresh_snapshot();
+            self.refresh_offer();
             self.session.handle_client(&mut self.input, self.now);
             if let Some(hold) = self.hold.as_mut().filter(|_| !self.session.takes_message()) {
                 hold.complete();
@@ -287,6 +301,15 @@ impl Driver {
         self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
             || self.backend.outbox_len() >= OUTBOX_LIMIT
             || self.owed.len() >= OWED_LIMIT
+    }
+
+    /// Another session may have heard it meanwhile.
+    fn refresh_offer(&mut self) {
+        if self.session.lacks_offer()
+            && let Some((offer, fresh)) = self.services.backends.offer(self.session.environment())
+        {
+            self.session.handle_offer(offer, fresh);
+        }
     }
 
     /// The newest settings and lists, for the next MAIL.

@@ -10,6 +10,7 @@ use crate::front::driver::Driver;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
+use crate::session::event::BackendEnd;
 use crate::session::event::Fact;
 use crate::session::event::HoldEnd;
 use crate::session::event::Peer;
@@ -17,7 +18,7 @@ use crate::session::event::Peer;
 impl Driver {
     /// With all that waited for it.
     pub(super) fn take_backend(&mut self) -> Backend {
-        self.sending_body = false;
+        (self.sending_body, self.login) = (false, None);
         std::mem::replace(&mut self.backend, Backend::Closed)
     }
 
@@ -32,16 +33,36 @@ impl Driver {
         }
     }
 
-    pub(super) fn open_backend(&mut self, anew: bool, environment: Environment, helo: String) {
+    pub(super) fn open_backend(&mut self, anew: bool, login: bool, environment: Environment, helo: String) {
         let Peer { client, local, host, .. } = self.session.peer().clone();
         let visitor = Visitor { client, local, host, helo, environment };
         let services = self.services.clone();
-        self.backend = Backend::Opening(Box::pin(async move { services.backends.open(&visitor, anew).await }));
+        self.backend_generation = services.backends.generation();
+        self.backend = Backend::Opening(Box::pin(async move {
+            if login {
+                let (connection, login) = services.backends.open_for_login(&visitor, anew).await?;
+                return Ok((connection, Some(login)));
+            }
+            services.backends.open(&visitor, anew).await.map(|connection| (connection, None))
+        }));
     }
 
     pub(super) fn secure_backend(&mut self) {
+        let login = self.login.take();
         if let Backend::Open(link) = self.take_backend() {
-            self.backend = Backend::Opening(Box::pin(link.connection.secure()));
+            let secured = link.connection.secure();
+            self.backend = Backend::Opening(Box::pin(async move { Ok((secured.await?, login)) }));
+        }
+    }
+
+    /// AUTH in a backend session that was opened for something else: without a place among the logins it is none.
+    pub(super) fn note_login(&mut self, begins: bool) {
+        self.login = None;
+        if begins {
+            self.login = self.services.backends.begin_login(self.session.peer().client.ip());
+            if self.login.is_none() {
+                self.backend_ended(BackendEnd::Busy);
+            }
         }
     }
 
@@ -58,7 +79,10 @@ impl Driver {
                     tracing::info!(session = self.session.id(), "unacknowledged");
                 }
             }
-            fact => self.services.tell(fact),
+            Fact::Learned(environment, offer) => {
+                self.services.backends.learn(&environment, offer, self.backend_generation);
+            }
+            fact => self.services.tell(&fact),
         }
     }
 

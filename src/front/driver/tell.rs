@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::backend::Connection;
 use crate::backend::OpenFault;
 use crate::front::condition::Condition;
 use crate::front::condition::Stop;
@@ -10,6 +9,7 @@ use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::driver::Link;
+use crate::front::driver::Opened;
 use crate::front::exchange::Done;
 use crate::front::stream::ClientStream;
 use crate::front::tcp;
@@ -138,9 +138,11 @@ impl Driver {
         }
     }
 
-    fn backend_opened(&mut self, result: Result<Connection, OpenFault>) {
+    fn backend_opened(&mut self, result: Opened) {
         match result {
-            Ok(connection) => {
+            Ok((connection, login)) => {
+                // AUTH may have begun meanwhile, in one that was not opened for it.
+                self.login = login.or(self.login.take());
                 let greeted = connection.is_greeted();
                 self.backend = Backend::Open(Link::new(connection));
                 self.session.handle_backend_open(greeted, self.now);
@@ -153,7 +155,7 @@ impl Driver {
         }
     }
 
-    fn backend_ended(&mut self, end: BackendEnd) {
+    pub(super) fn backend_ended(&mut self, end: BackendEnd) {
         drop(self.take_backend());
         self.session.handle_backend_end(end, self.now);
     }

@@ -33,6 +33,8 @@ pub(super) struct Relay {
     offer: Option<Arc<Offer>>,
     unsent: VecDeque<Queued>,
     outstanding: VecDeque<Expected>,
+    /// Replies that may be among the octets that came last: what was asked before they came.
+    due: usize,
     reader: ReplyReader,
     /// The backend has seen a MAIL that neither a final dot nor RSET has ended.
     in_transaction: bool,
@@ -45,6 +47,8 @@ pub(super) struct Relay {
     trial: Option<Box<Preface>>,
     /// It has heard AUTH, or refused something: the next client would have to bear that.
     is_spent: bool,
+    /// It is for AUTH, or was asked for it.
+    is_login: bool,
 }
 
 /// Which request a reply belongs to.
@@ -107,10 +111,12 @@ impl Relay {
         environment: &Environment,
         helo: &str,
         preface: Preface,
+        is_login: bool,
         now: Instant,
         out: &mut VecDeque<Output>,
     ) -> Self {
-        out.push_back(Output::OpenBackend { anew: false, environment: environment.clone(), helo: helo.to_owned() });
+        let (environment, name) = (environment.clone(), helo.to_owned());
+        out.push_back(Output::OpenBackend { anew: false, environment, helo: name, login: is_login });
         Self {
             link: Link::Opening,
             helo: helo.into(),
@@ -118,6 +124,7 @@ impl Relay {
             offer: None,
             unsent: VecDeque::new(),
             outstanding: VecDeque::new(),
+            due: 0,
             reader: ReplyReader::default(),
             in_transaction: false,
             dot_sent: false,
@@ -125,6 +132,7 @@ impl Relay {
             active: now,
             trial: None,
             is_spent: false,
+            is_login,
         }
     }
 
@@ -166,9 +174,10 @@ impl Relay {
     pub(super) fn begin_anew(&mut self, environment: &Environment, now: Instant, out: &mut VecDeque<Output>) -> bool {
         let Some(preface) = self.trial.take() else { return false };
         (self.link, self.preface, self.reader, self.active) = (Link::Opening, *preface, ReplyReader::default(), now);
-        self.is_spent = false;
+        (self.due, self.is_spent) = (0, false);
         let helo = self.helo.as_ref().to_owned();
-        out.push_back(Output::OpenBackend { anew: true, environment: environment.clone(), helo });
+        let environment = environment.clone();
+        out.push_back(Output::OpenBackend { anew: true, environment, helo, login: self.is_login });
         true
     }
 
@@ -194,6 +203,7 @@ impl Relay {
         if matches!(request, Request::Auth(_) | Request::Mail(_)) && self.in_transaction {
             self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
         }
+        self.is_login = matches!(request, Request::Auth(_));
         self.unsent.push_back(Queued { request, replayed: None });
         self.flush(now, out);
     }
@@ -210,11 +220,6 @@ impl Relay {
             self.in_transaction = false;
             self.flush(now, out);
         }
-    }
-
-    /// Commands whose replies are to come.
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.len()
     }
 
     /// After 354: the message follows, and the reply to its dot is outstanding from here on, so that an early one is
@@ -251,6 +256,17 @@ impl Relay {
         self.outstanding.iter_mut().for_each(|expected| *expected = Expected::Ignored);
     }
 
+    /// Octets have come. They can answer what was asked before, and nothing that is asked while they are read: a spare
+    /// reply must not be taken for the one to the next command. Gives the number of commands whose replies are to come.
+    pub(super) fn arrived(&mut self) -> usize {
+        self.due = match self.link {
+            Link::Opening | Link::Handshake => 0,
+            Link::Greeting | Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => 1,
+            Link::Ready => self.outstanding.len(),
+        };
+        self.outstanding.len()
+    }
+
     /// Takes one reply off `input`, if a whole one is there. `None`: nothing more to tell.
     pub(super) fn receive(
         &mut self,
@@ -260,9 +276,16 @@ impl Relay {
         out: &mut VecDeque<Output>,
     ) -> Option<Event> {
         loop {
+            if self.due == 0 {
+                let spare = !input.is_empty();
+                input.clear();
+                // What came before this session was opened is another's.
+                return (spare && self.link != Link::Opening).then_some(Event::Broken);
+            }
             let Ok(reply) = self.reader.next(input)? else {
                 return Some(Event::Broken);
             };
+            self.due -= 1;
             self.active = now;
             self.is_spent |= reply.code >= 400;
             self.dot_written = self.dot_sent && written;

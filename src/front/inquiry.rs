@@ -1,0 +1,54 @@
+//! Asks the backend what it offers before a client needs it: at the start, and when another backend has taken its place.
+//! An ordinary session with nobody at its other end does it, so that TLS and identity are as they are for clients. It
+//! keeps nobody waiting, and a backend that does not answer is no reason not to serve.
+
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::AsyncReadExt;
+use tokio::io::duplex;
+use tokio::sync::watch;
+
+use crate::front::clock;
+use crate::front::driver::Driver;
+use crate::front::services::Services;
+use crate::front::stream::ClientStream;
+use crate::policy::Policy;
+use crate::session::Session;
+use crate::session::event::Peer;
+
+/// Asks, unless it is known: then false. Within `backend.timeout.connect`.
+///
+/// # Errors
+/// Why it is still not known.
+pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
+    let snapshot = services.snapshot.borrow().clone();
+    let stranger = Ipv4Addr::UNSPECIFIED.into();
+    let environment = snapshot.policy.client(stranger, None);
+    if services.backends.offer(&environment).is_some() || Policy::denied(&environment, stranger).is_some() {
+        return Ok(false);
+    }
+    // What a backend hears of: it comes from here.
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
+    let peer = Peer { client: here, local: here, host: None, is_proxied: false };
+    let now = clock::now();
+    let mut session = Session::new("inquiry".into(), snapshot, services.state.seed.clone(), peer, now);
+    session.inquire(now);
+    let (mut client, ours) = duplex(PIPE);
+    let driver = Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services.clone());
+    // No more than one reply.
+    let mut said = Vec::new();
+    let listen = async {
+        while let Ok(1..) = client.read_buf(&mut said).await {}
+        drop(client);
+    };
+    tokio::join!(driver.run(), listen);
+    match services.backends.offer(&environment) {
+        Some(_) => Ok(true),
+        None => Err(String::from_utf8_lossy(&said).trim_end().to_owned()),
+    }
+}
+
+/// Octets.
+const PIPE: usize = 4096;

@@ -1,0 +1,253 @@
+//! AUTH (RFC 4954), relayed: we see the lines but keep none, and log the name alone. Who guesses is told to come back, and
+//! the backend is not asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytes::BytesMut;
+
+use crate::policy::throttle::Action;
+use crate::policy::throttle::Charge;
+use crate::policy::throttle::Count;
+use crate::policy::throttle::Stage;
+use crate::policy::throttle::Throttle;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::session::Session;
+use crate::session::event::Answer;
+use crate::session::event::Now;
+use crate::session::event::Output;
+use crate::session::event::Question;
+use crate::session::record::Kind;
+use crate::session::record::Record;
+use crate::session::request::Request;
+use crate::session::settings::Auth;
+use crate::session::state::Final;
+use crate::session::state::Pending;
+use crate::session::state::State;
+use crate::smtp::line::LineEnd;
+use crate::smtp::line::MAX_AUTH_LINE;
+use crate::smtp::login;
+use crate::smtp::reply::Reply;
+use crate::smtp::reply_reader::BackendReply;
+
+/// One AUTH exchange; when it has succeeded, what the client is known by.
+#[derive(Debug)]
+pub(super) struct Login {
+    began: Instant,
+    mechanism: Box<str>,
+    /// The name, once it was said and could be read.
+    pub(super) user: Option<String>,
+    /// The first line has come; no other has a name in it.
+    has_spoken: bool,
+    /// The backend has heard of it.
+    is_relayed: bool,
+    /// The client gave it up.
+    is_cancelled: bool,
+    shadow: Vec<Arc<str>>,
+}
+
+impl Login {
+    fn new(mechanism: &str, began: Instant) -> Self {
+        Self {
+            began,
+            mechanism: mechanism.into(),
+            user: None,
+            has_spoken: false,
+            is_relayed: false,
+            is_cancelled: false,
+            shadow: Vec::new(),
+        }
+    }
+
+    /// True: now a name is known that was not.
+    fn hear(&mut self, line: &[u8]) -> bool {
+        self.is_cancelled |= line == b"*";
+        if std::mem::replace(&mut self.has_spoken, true) {
+            return false;
+        }
+        self.user = login::user(&self.mechanism, line);
+        self.user.is_some()
+    }
+
+    /// Whether this refusal is one of what the client said of itself: neither its own end of it, nor a mechanism that it
+    /// may not use (RFC 4954 section 6).
+    fn has_failed(&self, reply: &BackendReply) -> bool {
+        reply.is_permanent() && !self.is_cancelled && !matches!(reply.code, 502..=504 | 530 | 534 | 538)
+    }
+}
+
+impl Session {
+    pub(super) fn may_authenticate(&self) -> bool {
+        match self.snapshot.settings.auth {
+            Auth::Always => true,
+            Auth::Off => false,
+            Auth::Tls => self.tls.is_some(),
+        }
+    }
+
+    pub(super) fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
+        if !self.may_authenticate() || self.offer().auth.is_none() {
+            let insecure =
+                self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer().auth.is_some();
+            let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
+            return self.error(&reply, now);
+        }
+        if self.helo.is_none() {
+            return self.error(&Reply::need_hello(), now);
+        }
+        if self.transaction.is_some() {
+            return self.error(&Reply::in_transaction("AUTH"), now);
+        }
+        if self.authenticated {
+            return self.error(&Reply::already_authenticated(), now);
+        }
+        // Not 535, which blames the password, and not 454, for which a client comes back.
+        if let Some(ruling) = self.client_refusal() {
+            return self.refuse_command(&ruling, now);
+        }
+        let mut login = Box::new(Login::new(mechanism, now.monotonic));
+        let mut line = BytesMut::from(format!("AUTH {mechanism}").as_bytes());
+        if let Some(initial) = initial {
+            login.hear(&initial);
+            line.extend_from_slice(b" ");
+            line.extend_from_slice(&initial);
+        }
+        self.login = Some(login);
+        self.ask_about_login(line.freeze(), now);
+    }
+
+    /// An answer to 334: printable octets only, or it could be another command to the backend.
+    pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
+        let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
+        self.since = now.monotonic;
+        if self.relay.is_none() {
+            let last = Final::ours(&Reply::backend_unavailable(), Reason::BackendUnavailable, &self.id);
+            self.record_login(&last, now);
+            self.client_out.extend_from_slice(&last.line);
+            self.end_login();
+            return true;
+        }
+        match line {
+            Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
+                match self.login.as_mut().is_some_and(|login| login.hear(&line)) {
+                    true => self.ask_about_login(line, now),
+                    false => self.relay_login(line, now),
+                }
+            }
+            Ok(_) => self.refuse_and_close(&Reply::control_octet(), Reason::Protocol, now),
+            Err(_) => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
+        }
+        true
+    }
+
+    /// Asks those throttles whose key is known by now: the name may come later than the client.
+    fn ask_about_login(&mut self, line: Bytes, now: Now) {
+        let snapshot = self.snapshot.clone();
+        let asks = self.asks(&snapshot, Stage::Auth, None, None, None);
+        match asks.is_empty() {
+            true => self.relay_login(line, now),
+            false => self.ask(Question::new(snapshot, asks), Pending::Auth(line)),
+        }
+    }
+
+    /// The throttles have let AUTH, or its name, pass, or not.
+    pub(super) fn login_answered(&mut self, line: Bytes, answer: &Answer, now: Now) {
+        let snapshot = self.snapshot.clone();
+        if let Some(login) = &mut self.login {
+            let names = answer.shadows.iter().map(|index| snapshot.policy.throttles[*index].name.clone());
+            login.shadow.extend(names);
+        }
+        let Some((index, wait)) = answer.refused else { return self.relay_login(line, now) };
+        let throttle = &snapshot.policy.throttles[index];
+        let ruling = Ruling::new(Reply::too_many_failures(wait), Reason::AuthFailed).by(&throttle.name);
+        let last = Final::ruled(&ruling, &self.id);
+        self.record_login(&last, now);
+        // The backend waits for an answer that it does not get.
+        if self.login.as_ref().is_some_and(|login| login.is_relayed) {
+            self.abandon_backend();
+        }
+        self.end_login();
+        self.reply(&ruling.reply);
+        if throttle.action == Action::Defer {
+            self.count_error(now);
+        } else {
+            self.record_connection(Some(&last), now);
+            self.close(now);
+        }
+    }
+
+    fn relay_login(&mut self, line: Bytes, now: Now) {
+        let begins = self.login.as_mut().is_some_and(|login| !std::mem::replace(&mut login.is_relayed, true));
+        if begins && self.relay.is_some() {
+            self.output.push_back(Output::Login(true));
+        }
+        self.state = State::Auth { waiting: true };
+        self.ask_backend(Request::Auth(line), now);
+    }
+
+    pub(super) fn auth_replied(&mut self, reply: &BackendReply, now: Now) {
+        reply.write(&mut self.client_out);
+        self.since = now.monotonic;
+        if reply.code == 334 {
+            self.state = State::Auth { waiting: false };
+            return;
+        }
+        self.state = State::Command;
+        self.output.push_back(Output::Login(false));
+        self.authenticated = reply.code == 235;
+        if !self.authenticated {
+            self.login_failed(reply, now);
+        }
+        if reply.code == 421 {
+            self.record_connection(Some(&Final::backend(reply)), now);
+            self.close(now);
+        }
+        // RFC 4954 section 4 has no limit of guesses of its own.
+        if reply.is_permanent() {
+            self.count_error(now);
+        }
+        self.stop_if_idle(now);
+    }
+
+    fn login_failed(&mut self, reply: &BackendReply, now: Now) {
+        let failed = self.login.as_ref().is_some_and(|login| login.has_failed(reply));
+        let last = Final::backend(reply);
+        if failed {
+            self.record_login(&Final { reason: Some(Reason::AuthFailed), ..last }, now);
+            let snapshot = self.snapshot.clone();
+            let subject = self.subject(None, None);
+            let charge = |(throttle, it): (usize, &Throttle)| {
+                let key = (it.count == Count::AuthFailures).then(|| it.key(&self.seed, &subject))??;
+                Some(Charge { throttle, key, cells: 1 })
+            };
+            let charges = snapshot.policy.throttles.iter().enumerate().filter_map(charge).collect();
+            self.charge(&snapshot, charges);
+        } else if reply.is_transient() {
+            self.record_login(&last, now);
+        }
+        self.end_login();
+    }
+
+    /// For all of the exchange: programs answer at once, and it holds a place that others need.
+    pub(super) fn login_deadline(&self) -> Option<Instant> {
+        self.login.as_ref().map(|login| login.began + WHOLE_EXCHANGE)
+    }
+
+    /// The exchange is over, and nobody has logged in.
+    pub(super) fn end_login(&mut self) {
+        self.login = None;
+        self.state = State::Command;
+    }
+
+    pub(super) fn record_login(&mut self, last: &Final, now: Now) {
+        let Some(login) = &self.login else { return };
+        let took = now.monotonic.saturating_duration_since(login.began);
+        let record = Record { shadow: login.shadow.clone(), took, ..self.record(Kind::Auth, last, now) };
+        self.record_refusal(record);
+    }
+}
+
+const WHOLE_EXCHANGE: Duration = Duration::from_secs(30);

@@ -1,0 +1,81 @@
+//! Recipients that nobody knows. A list with stale addresses has some; who tries out names hears little else. Each stays
+//! refused by its own 5xx, and what ends the connection behind it is 421: the rest comes in the next session.
+
+use crate::policy::throttle::Charge;
+use crate::policy::throttle::Count;
+use crate::policy::throttle::Probe;
+use crate::policy::throttle::Throttle;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::session::Session;
+use crate::session::event::Answer;
+use crate::session::event::Ask;
+use crate::session::event::Now;
+use crate::session::event::Question;
+use crate::session::state::Pending;
+use crate::session::state::State;
+use crate::smtp::reply::Reply;
+
+/// Those of one session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unknown {
+    heard: u32,
+    /// Since the throttles were asked last.
+    fresh: u64,
+}
+
+impl Session {
+    /// The client was told, or will be before anything else, that a recipient is not there.
+    pub(super) fn note_unknown(&mut self) {
+        self.unknown.heard += 1;
+        self.unknown.fresh += 1;
+    }
+
+    /// The replies are given: whether it was one too many. A message that has gone on to DATA meanwhile is not cut.
+    pub(super) fn judge_unknown(&mut self, now: Now) {
+        let cells = std::mem::take(&mut self.unknown.fresh);
+        let has_floor = matches!(self.state, State::Command) && self.transaction.is_some();
+        if cells == 0 || self.is_over() {
+            return;
+        }
+        let snapshot = self.transaction.as_ref().map_or(&self.snapshot, |transaction| &transaction.snapshot).clone();
+        let sender = self.transaction.as_ref().map(|transaction| &transaction.mail.sender);
+        let subject = self.subject(sender, None);
+        let ask = |(index, throttle): (usize, &Throttle)| {
+            let key = (throttle.count == Count::UnknownRecipients).then(|| throttle.key(&self.seed, &subject))??;
+            let charge = Charge { throttle: index, key, cells: 1 };
+            Some(Ask { charge, probe: Probe::Test, label: throttle.label(&subject), escalation: None, familiar: None })
+        };
+        let asks: Vec<Ask> = snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect();
+        let charges = asks.iter().map(|ask| Charge { cells, ..ask.charge }).collect();
+        // A client that may relay is one of ours: it has nothing to find out.
+        if has_floor && self.unknown.heard >= MOST_UNKNOWN && !self.may_relay() {
+            self.charge(&snapshot, charges);
+            let ruling = Ruling::new(Reply::too_many_unknown_recipients(), Reason::UnknownRecipients);
+            return self.end_harvest(&ruling, now);
+        }
+        if has_floor && !asks.is_empty() {
+            self.ask(Question::new(snapshot.clone(), asks), Pending::Unknown);
+        }
+        self.charge(&snapshot, charges);
+    }
+
+    /// The throttles have said so.
+    pub(super) fn unknown_answered(&mut self, answer: &Answer, now: Now) {
+        let Some(transaction) = &mut self.transaction else { return };
+        transaction.note_shadows(&answer.shadows);
+        let snapshot = transaction.snapshot.clone();
+        if let Some((index, wait)) = answer.refused {
+            self.end_harvest(&Ruling::disconnected(&snapshot.policy.throttles[index], wait), now);
+        }
+    }
+
+    /// What is still asked gets no reply of its own: the 421 is for all of it.
+    fn end_harvest(&mut self, ruling: &Ruling, now: Now) {
+        self.slots.clear();
+        self.rule_and_close(ruling, now);
+    }
+}
+
+/// Of one session, at most.
+const MOST_UNKNOWN: u32 = 50;
