@@ -71,7 +71,8 @@ fn honest_traffic_arrives_as_it_does_without_us() {
     let proxy = house.spawn(Lines { shipped_throttles: true, ..Lines::default() });
     let before = house.queued().len();
     let with = drill(proxy.address);
-    let mut accepted = 1 + 1 + 1;
+    // The newsletter of all three scenarios is one message: its first acknowledgement is lost, and its copies are absorbed.
+    let mut accepted = 1;
     for (with, without) in with.iter().zip(&without) {
         assert!(with["accepted"].as_u64() >= without["accepted"].as_u64(), "{with} {without}");
         // mailfront wants a domain. (It wants brackets too; we write them.)
@@ -81,7 +82,7 @@ fn honest_traffic_arrives_as_it_does_without_us() {
         accepted += with["accepted"].as_u64().unwrap();
     }
     assert_eq!(with.len(), 20);
-    until("all are queued", || (house.queued().len() - before) as u64 == accepted);
+    assert_eq!((house.queued().len() - before) as u64, accepted);
     let lost = proxy.log().matches("unacknowledged session=").count();
     assert_eq!(lost, 1, "the incident's: {}", proxy.log());
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::policy::Policy;
 use crate::policy::block::Suspect;
 use crate::policy::size::Limit;
@@ -276,20 +274,6 @@ impl Session {
             self.end_transaction(Reason::BackendDeferred, now);
             self.close(now);
         }
-    }
-
-    /// The reply that the first waiting slot waited for; then all that are ready behind it go out.
-    pub(super) fn fill_slot(&mut self, line: Bytes, now: Now) {
-        self.since = now.monotonic;
-        if let Some(slot) = self.slots.iter_mut().find(|slot| matches!(slot, Slot::Awaited)) {
-            *slot = Slot::Ready(line);
-        }
-        while let Some(Slot::Ready(_)) = self.slots.front() {
-            if let Some(Slot::Ready(line)) = self.slots.pop_front() {
-                self.client_out.extend_from_slice(&line);
-            }
-        }
-        self.resume_parked(now);
     }
 
     /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it

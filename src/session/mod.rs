@@ -25,6 +25,7 @@ mod recording;
 mod refusing;
 mod relay;
 mod repeating;
+mod replying;
 mod request;
 pub mod settings;
 mod state;
@@ -67,7 +68,6 @@ use crate::smtp::command::Command;
 use crate::smtp::command::CommandFault;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Offer;
-use crate::smtp::reply::Reply;
 use crate::smtp::reply::Signature;
 
 /// What is in force: one finished value, replaced as a whole at a reload.
@@ -380,26 +380,6 @@ impl Session {
     /// What the backend offers; nothing, while nobody knows.
     fn offer(&self) -> &Offer {
         self.offer.as_deref().unwrap_or(&Offer::NONE)
-    }
-
-    /// Replies go out in the order of the commands; behind one that waits for the backend they queue.
-    fn reply(&mut self, reply: &Reply) {
-        if self.slots.is_empty() {
-            reply.write(&self.id, &mut self.client_out);
-        } else {
-            let mut line = BytesMut::new();
-            reply.write(&self.id, &mut line);
-            self.slots.push_back(Slot::Ready(line.freeze()));
-        }
-    }
-
-    /// An output that must not overtake what the client is told before it.
-    fn after_replies(&mut self, output: Output) {
-        if !self.client_out.is_empty() {
-            let told = std::mem::take(&mut self.client_out).freeze();
-            self.output.push_back(Output::Client(told));
-        }
-        self.output.push_back(output);
     }
 }
 

@@ -159,7 +159,7 @@ impl Course<'_> {
 
     /// It is refused by its size, so the sink is not to count it where there is no limit.
     fn too_large(&self, sender: &'static str) -> Letter {
-        let large = letter(sender, "large", self.began, self.limit + 1_000).without("X-Honest:");
+        let large = letter(sender, "large", self.began, self.limit + self.limit / 10).without("X-Honest:");
         Letter { declares: false, ..large }
     }
 
