@@ -314,7 +314,7 @@ async fn sweep(services: Arc<Services>) {
         interval.tick().await;
         services.state.sweep();
         services.holds.sweep();
-        services.reports.storms.sweep(services.state.clock.now());
+        services.reports.sweep(services.state.clock.now());
     }
 }
 

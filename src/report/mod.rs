@@ -5,12 +5,14 @@ pub mod format;
 pub mod metrics;
 mod outlet;
 pub mod record;
+mod share;
 pub mod start;
 pub mod storms;
 pub mod traffic;
 mod writer;
 
 use crate::report::metrics::Metrics;
+use crate::report::share::LogShares;
 use crate::report::storms::Storms;
 use crate::report::traffic::Traffic;
 use crate::session::record::Record;
@@ -24,12 +26,14 @@ pub struct Reports {
     pub storms: Storms,
     /// The last hour.
     pub traffic: Traffic,
+    shares: LogShares,
 }
 
 impl Reports {
     /// Nothing has happened yet.
     pub fn new() -> Self {
-        Self { metrics: Metrics::default(), storms: Storms::new(MOST_STORMS), traffic: Traffic::new(MOST_SENDERS) }
+        let (storms, traffic) = (Storms::new(MOST_STORMS), Traffic::new(MOST_SENDERS));
+        Self { metrics: Metrics::default(), storms, traffic, shares: LogShares::default() }
     }
 
     /// A connection came in, and there is a place for it (`granted`) or not; `now` in nanoseconds since the epoch.
@@ -40,12 +44,20 @@ impl Reports {
 
     /// Something ended: its log line, its counters, its storm; `now` in nanoseconds since the epoch.
     pub fn ended(&self, record: &Record, now: u64) {
-        if !record.counted_only {
+        if !record.counted_only && self.shares.take(record, now) {
             record::write(record);
         }
         self.metrics.count(record);
         self.traffic.count(record, now);
         self.storms.count(record, now);
+    }
+}
+
+impl Reports {
+    /// Ends what is over, and says so; `now` in nanoseconds since the epoch.
+    pub fn sweep(&self, now: u64) {
+        self.storms.sweep(now);
+        self.shares.sweep(now);
     }
 }
 
