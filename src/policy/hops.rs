@@ -3,8 +3,6 @@
 //!
 //! mailfront writes no `for` clause into Received, so behind it our own hops are told by Delivered-To alone.
 
-use std::borrow::Cow;
-
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::virtualdomains::VirtualDomains;
@@ -74,19 +72,11 @@ impl Hops {
         if self.received > MOST_COMPARED {
             return;
         }
-        let value = value.to_ascii_lowercase();
-        let words = value.split(|octet| octet.is_ascii_whitespace() || b";()<>".contains(octet));
-        let folded = |word| match <[u8]>::is_ascii(word) {
-            true => Cow::Borrowed(word),
-            false => Cow::Owned(address::fold(word)),
-        };
-        let words: Vec<Cow<'_, [u8]>> = words.filter(|word| !word.is_empty()).map(folded).collect();
-        let behind = |keyword: &[u8], word: &[u8]| words.windows(2).any(|pair| pair == [keyword, word]);
-        if !behind(b"by", &self.hostname) {
+        if !has_behind(value, b"by", &self.hostname) {
             return;
         }
         for own in &mut self.own {
-            own.received += u32::from(behind(b"for", &own.recipient));
+            own.received += u32::from(has_behind(value, b"for", &own.recipient));
         }
     }
 
@@ -104,6 +94,20 @@ impl Hops {
         }
         None
     }
+}
+
+/// Whether a Received field has this word, which is in lower case, behind the keyword.
+fn has_behind(value: &[u8], keyword: &[u8], word: &[u8]) -> bool {
+    let words = value.split(|octet| octet.is_ascii_whitespace() || b";()<>".contains(octet));
+    let mut words = words.filter(|word| !word.is_empty()).peekable();
+    while let Some(first) = words.next() {
+        let is_word =
+            |next: &&[u8]| next.eq_ignore_ascii_case(word) || (!next.is_ascii() && address::fold(*next) == word);
+        if first.eq_ignore_ascii_case(keyword) && words.peek().is_some_and(is_word) {
+            return true;
+        }
+    }
+    false
 }
 
 impl Default for HopRules {

@@ -14,6 +14,7 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 use idna::AsciiDenyList;
+use memchr::memchr2;
 use memchr::memchr3;
 use memchr::memrchr;
 use nom::IResult;
@@ -46,6 +47,8 @@ use nom::sequence::terminated;
 pub struct Address {
     wire: Box<str>,
     folded: Box<[u8]>,
+    /// Where the last `@` of the folded form stands.
+    at: Option<usize>,
 }
 
 impl Address {
@@ -62,14 +65,13 @@ impl Address {
 
     /// The domain of the folded form; `None` for `Postmaster`, and what else comes without one.
     pub fn domain(&self) -> Option<&[u8]> {
-        let at = memrchr(b'@', &self.folded)?;
-        Some(&self.folded[at + 1..])
+        Some(&self.folded[self.at? + 1..])
     }
 
     /// Whether its local part names another host (`a%b`, `b!a`, and a quoted or escaped `@`), to which a server that rewrites
     /// such addresses would send it on.
     pub fn has_route(&self) -> bool {
-        let local = memrchr(b'@', &self.folded).map_or(&*self.folded, |at| &self.folded[..at]);
+        let local = self.at.map_or(&*self.folded, |at| &self.folded[..at]);
         memchr3(b'%', b'!', b'@', local).is_some()
     }
 
@@ -81,10 +83,11 @@ impl Address {
     /// `None` when it is too long or not UTF-8 (RFC 6531 3.3 knows no other eight-bit text).
     fn new(local: &[u8], domain: &[u8]) -> Option<Self> {
         let wire = [local, b"@", domain].concat();
-        let mut folded = unquoted(local);
-        folded.push(b'@');
-        folded.extend_from_slice(domain);
-        Self::of(wire, folded)
+        let mut unquoted = Vec::with_capacity(wire.len());
+        unquote(local, &mut unquoted);
+        unquoted.push(b'@');
+        unquoted.extend_from_slice(domain);
+        Self::of(wire, unquoted)
     }
 
     /// A `local` part alone, which must have no `@` in any spelling, or it would be taken for one with a domain.
@@ -97,7 +100,8 @@ impl Address {
             return None;
         }
         let wire = String::from_utf8(wire).ok()?;
-        Some(Self { wire: wire.into(), folded: fold(unquoted).into() })
+        let folded = fold(unquoted);
+        Some(Self { wire: wire.into(), at: memrchr(b'@', &folded), folded: folded.into() })
     }
 }
 
@@ -305,8 +309,10 @@ fn is_label_octet(octet: u8) -> bool {
 }
 
 /// What a local part means: as qmail's addrparse, quotes go and the octet after a backslash stays.
-fn unquoted(local: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(local.len());
+fn unquote(local: &[u8], plain: &mut Vec<u8>) {
+    if memchr2(b'"', b'\\', local).is_none() {
+        return plain.extend_from_slice(local);
+    }
     let mut octets = local.iter();
     while let Some(&octet) = octets.next() {
         match octet {
@@ -315,7 +321,6 @@ fn unquoted(local: &[u8]) -> Vec<u8> {
             _ => plain.push(octet),
         }
     }
-    plain
 }
 
 /// Octets of the longest address that is read; qmail's addrparse takes as many.
