@@ -58,7 +58,7 @@ impl Session {
     /// The message is no larger than it may be.
     pub(super) fn forget_oversize(&mut self) {
         let may_end_it = self.transaction.as_ref().is_some_and(|transaction| transaction.may_end_oversize);
-        if let Some(keys) = self.oversize_keys().filter(|_| may_end_it) {
+        if may_end_it && let Some(keys) = self.oversize_keys() {
             self.output.push_back(Output::Tell(Fact::Fits(keys)));
         }
     }
