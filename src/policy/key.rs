@@ -9,6 +9,8 @@ use std::sync::Arc;
 use siphasher::sip128::Hasher128;
 use siphasher::sip128::SipHasher13;
 
+use crate::policy::net;
+
 /// The secret of the keys. What is remembered survives a restart only when it does.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed(Arc<Secret>);
@@ -83,23 +85,27 @@ impl KeyHash {
         names.for_each(|name| self.add(name.as_bytes()));
     }
 
-    /// The network of a client.
-    pub fn add_network(&mut self, client: IpAddr, v4_bits: u32, v6_bits: u32) {
-        match client.to_canonical() {
-            IpAddr::V4(address) => self.add(&(address.to_bits() & (u32::MAX << (32 - v4_bits))).to_be_bytes()),
-            IpAddr::V6(address) => self.add(&(address.to_bits() & (u128::MAX << (128 - v6_bits))).to_be_bytes()),
-        }
+    /// One client.
+    pub fn add_client(&mut self, client: IpAddr) {
+        self.add_address(net::client(client));
     }
 
-    /// An IPv4 /24 or an IPv6 /48: what `client-net` means.
+    /// The network of a client.
     pub fn add_client_net(&mut self, client: IpAddr) {
-        self.add_network(client, 24, 48);
+        self.add_address(net::client_net(client).addr());
     }
 
     /// The key.
     pub fn finish(mut self) -> u128 {
         self.hash.write(&self.waiting[..self.filled]);
         self.hash.finish128().as_u128()
+    }
+
+    fn add_address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.add(&address.octets()),
+            IpAddr::V6(address) => self.add(&address.octets()),
+        }
     }
 
     fn write(&mut self, octets: &[u8]) {

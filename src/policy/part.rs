@@ -3,18 +3,18 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::policy::key::KeyHash;
+use crate::policy::net;
+use crate::policy::net::client_net;
 use crate::policy::throttle::Subject;
 use crate::smtp::address::Address;
 
 /// `per`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// An IPv4 address or an IPv6 /64.
+    /// One client, as `net::client` has it.
     Client,
-    /// An IPv4 /24 or an IPv6 /48.
+    /// One client network, as `net::client_net` has it.
     ClientNet,
     /// The name in EHLO or HELO.
     Helo,
@@ -48,7 +48,7 @@ impl Part {
     /// Makes it a part of a key. `None` where it is not known yet.
     pub(super) fn add(self, subject: &Subject<'_>, hash: &mut KeyHash) -> Option<()> {
         match self {
-            Self::Client => hash.add_network(subject.client, 32, 64),
+            Self::Client => hash.add_client(subject.client),
             Self::ClientNet => hash.add_client_net(subject.client),
             Self::Helo if subject.helo.is_empty() => return None,
             Self::Helo => hash.add_folded(subject.helo),
@@ -67,8 +67,8 @@ impl Part {
     pub(super) fn label(self, subject: &Subject<'_>) -> Option<String> {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Some(match self {
-            Self::Client => client_network(subject.client, 32, 64),
-            Self::ClientNet => client_network(subject.client, 24, 48),
+            Self::Client => client_text(subject.client),
+            Self::ClientNet => client_net(subject.client).to_string(),
             Self::Helo => text(&subject.helo.to_ascii_lowercase()),
             Self::Recipient => text(subject.recipient?.folded()),
             Self::RecipientDomain => format!("@{}", text(subject.recipient?.domain().unwrap_or_default())),
@@ -93,12 +93,10 @@ fn domain(address: &Address) -> &[u8] {
     address.domain().filter(|domain| !domain.is_empty()).unwrap_or(b"@")
 }
 
-/// A client's network as people write it; a single IPv4 address without its length.
-fn client_network(client: IpAddr, v4_bits: u8, v6_bits: u8) -> String {
-    let client = client.to_canonical();
-    let bits = if client.is_ipv4() { v4_bits } else { v6_bits };
-    match IpNet::new(client, bits) {
-        Ok(network) if bits < 32 || client.is_ipv6() => network.trunc().to_string(),
-        _ => client.to_string(),
+/// A client as people write it: an IPv4 address, or the network of an IPv6 one.
+fn client_text(client: IpAddr) -> String {
+    match net::client(client) {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
