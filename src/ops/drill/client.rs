@@ -94,13 +94,21 @@ fn end(stream: &mut BufReader<TcpStream>, letter: &Letter) -> io::Result<u16> {
         return number(&code);
     }
     let code = reply(stream)?;
-    if matches!(letter.end, End::Quit | End::QuitAndClose) {
+    match quit(stream, letter.end) {
+        // A throttle may have ended the connection behind its refusal.
+        Err(_) if code >= 400 => Ok(code),
+        quit => quit.map(|()| code),
+    }
+}
+
+fn quit(stream: &mut BufReader<TcpStream>, end: End) -> io::Result<()> {
+    if matches!(end, End::Quit | End::QuitAndClose) {
         stream.get_mut().write_all(b"QUIT\r\n")?;
     }
-    if letter.end == End::Quit {
+    if end == End::Quit {
         reply(stream)?;
     }
-    Ok(code)
+    Ok(())
 }
 
 /// A reply of any number of lines; its code.
