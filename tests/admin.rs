@@ -353,6 +353,20 @@ fn explain_asks_the_running_proxy() {
 }
 
 #[test]
+fn explain_says_what_a_connection_over_the_limit_hears() {
+    let site = Site::new("", "");
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let throttle = "[[throttle]]\nname = \"few\"\ncount = \"connections\"\nper = [\"client\"]\nlimit = \"1/hour\"\n";
+    site.write("portcullis.toml", &format!("{}{throttle}", text.strip_prefix("throttle = []\n").unwrap()));
+    let proxy = Proxy::start(&site);
+    drop(proxy.client().hello());
+    let heard = proxy.client().reply();
+    assert!(heard.starts_with("421 4.7.0 Too many connections, come back in"), "{heard}");
+    let told = site.run(&["explain", "--sender", "joe@b.example", "--client", "127.0.0.1"]);
+    assert!(told.code == 2 && told.out.contains("421 4.7.0 Too many connections, come back in"), "{told:?}");
+}
+
+#[test]
 fn metrics_tell_of_throttles_and_answers() {
     let site = slow_site();
     let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();

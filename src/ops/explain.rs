@@ -125,10 +125,12 @@ fn recipient_steps(
         let recipient = &rcpt.recipient;
         let found = || standing.recipients.get(index)?.as_ref();
         let known = || found()?.ruling(&policy.throttles, suspect, Some(recipient));
-        let ruling = Policy::recipient_count(caps.len(), assembly.snapshot.settings.max_recipients)
+        // Only one that passes counts, and sets the limit that others are held against.
+        let passes = Policy::recipient_count(caps.len(), assembly.snapshot.settings.max_recipients)
             .or_else(|| policy.recipient(recipient, relay))
-            .or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()).map(|cap| caps.push(cap)).err())
-            .or_else(known);
+            .map_or_else(|| policy.cap_beside(recipient, declared, caps.first().copied()), Err)
+            .and_then(|cap| known().map_or(Ok(cap), Err));
+        let ruling = passes.map(|cap| caps.push(cap)).err();
         Step { command: text(&rcpt.wire(|_| true)), ruling }
     };
     recipients.iter().enumerate().map(step).collect()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy::throttle::Action;
+use crate::policy::throttle::Count;
 use crate::policy::throttle::Throttle;
 use crate::smtp::reply::Reply;
 
@@ -154,22 +155,20 @@ impl Ruling {
         Self { verdict: Verdict::of_code(reply.code), reply, reason, rule: None }
     }
 
-    /// What one that is over a throttle's limit hears, where no other reply is due.
+    /// What one that is over a throttle's limit hears, where no other reply is due. Connections are counted before the
+    /// greeting, where only 421 can be said (RFC 5321 section 3.1).
     pub fn throttled(throttle: &Throttle, wait: Duration) -> Self {
-        match throttle.action {
-            Action::Defer => Self::new(Reply::throttled(throttle.count, wait), Reason::Throttled).by(&throttle.name),
-            Action::Block | Action::Disconnect => Self::disconnected(throttle, wait),
-        }
+        let Throttle { count, action, name, .. } = throttle;
+        let reply = match action {
+            Action::Defer if *count != Count::Connections => Reply::throttled(*count, wait),
+            Action::Block | Action::Defer | Action::Disconnect => Reply::disconnected(*count, wait),
+        };
+        Self::new(reply, Reason::Throttled).by(name)
     }
 
     /// A throttle's block.
     pub fn blocked_for(throttle: &Throttle, wait: Duration) -> Self {
         Self::new(Reply::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name)
-    }
-
-    /// The same before the greeting, where only 421 can be said (RFC 5321 section 3.1).
-    pub fn disconnected(throttle: &Throttle, wait: Duration) -> Self {
-        Self::new(Reply::disconnected(throttle.count, wait), Reason::Throttled).by(&throttle.name)
     }
 
     /// Names what decided beside the first: the throttle that ends the connection.

@@ -28,7 +28,7 @@ impl Session {
         let throttle = &self.snapshot.policy.throttles[index];
         Some(match answer.blocked {
             true => Ruling::blocked_for(throttle, wait),
-            false => Ruling::disconnected(throttle, wait),
+            false => Ruling::throttled(throttle, wait),
         })
     }
 

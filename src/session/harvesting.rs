@@ -66,7 +66,7 @@ impl Session {
         transaction.note_shadows(&answer.shadows);
         let snapshot = transaction.snapshot.clone();
         if let Some((index, wait)) = answer.refused {
-            self.end_harvest(&Ruling::disconnected(&snapshot.policy.throttles[index], wait), now);
+            self.end_harvest(&Ruling::throttled(&snapshot.policy.throttles[index], wait), now);
         }
     }
 
