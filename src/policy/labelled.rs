@@ -1,4 +1,5 @@
 //! A throttle's label read back: the parts of its key as people write them, made the subject that is counted under it.
+//! It must not make a subject of a label that is none.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;

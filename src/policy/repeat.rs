@@ -127,8 +127,8 @@ impl Default for RepeatRules {
 }
 
 impl CopyKeys {
-    /// The keys of this client's copy for this recipient. A copy that comes from another network is none: whoever sends a
-    /// known message first must not have the true one taken for its repeat.
+    /// The keys of this client's copy for this recipient. A copy that comes from another network is none: a
+    /// stranger that sends a known message first must not have the true one taken for its repeat.
     pub fn new(
         seed: &Seed,
         client: IpAddr,

@@ -206,7 +206,7 @@ impl Throttle {
         self.per.iter().any(|part| matches!(part, Part::Client | Part::ClientNet))
     }
 
-    /// How it is asked at this stage; none where it is not (DESIGN, "Throttles"). What counts refusals never keeps out what is
+    /// How it is asked at this stage; none where it is not. What counts refusals never keeps out what is
     /// not refused anyway, unless an operator has told it to block.
     pub fn probed_at(&self, stage: Stage) -> Option<Probe> {
         let stage_of_test = if self.has_recipient() { Stage::Recipient } else { Stage::Mail };
@@ -233,40 +233,6 @@ impl Throttle {
     pub fn refill(&self) -> Duration {
         let nanos = self.period.as_nanos().saturating_mul(self.burst.into()) / u128::from(self.cells.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    /// The throttles of a configuration that sets none.
-    pub fn shipped() -> Vec<Self> {
-        let retrying_sender = Self {
-            name: "retrying-sender".into(),
-            count: Count::Retries,
-            per: vec![Part::ClientNet, Part::Sender],
-            only: vec![],
-            except: vec![Group::NullSender, Group::RelayClient, Group::Authenticated],
-            cells: 12,
-            period: DAY,
-            burst: 5,
-            action: Action::Disconnect,
-            block: BlockLength::default(),
-            escalate: 0,
-            shadow: false,
-        };
-        let bounces = Self {
-            name: "bounces".into(),
-            count: Count::Messages,
-            per: vec![Part::Recipient],
-            only: vec![Group::NullSender],
-            except: vec![],
-            cells: 100,
-            period: HOUR,
-            burst: 50,
-            action: Action::Defer,
-            block: BlockLength::default(),
-            escalate: 0,
-            shadow: false,
-        };
-        let [auth_user, auth_network] = Self::against_guessing();
-        vec![retrying_sender, bounces, auth_user, auth_network]
     }
 
     fn identify(&self, hash: &mut KeyHash) {
@@ -361,7 +327,6 @@ impl fmt::Display for Action {
 /// The longest time that a store has to remember a key for.
 pub const LONGEST_REFILL: Duration = Duration::from_hours(366 * 24);
 pub(super) const DAY: Duration = Duration::from_hours(24);
-const HOUR: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -473,7 +438,7 @@ mod tests {
             ("what is counted", Throttle { count: Count::Mails, ..old.clone() }, false),
             ("the limit", Throttle { cells: 13, ..old.clone() }, false),
             ("the burst", Throttle { burst: 6, ..old.clone() }, false),
-            ("the period", Throttle { period: HOUR, ..old.clone() }, false),
+            ("the period", Throttle { period: Duration::from_hours(1), ..old.clone() }, false),
             ("the groups", Throttle { except: vec![], ..old.clone() }, false),
         ];
         for (what, new, kept) in table {
