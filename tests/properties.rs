@@ -1,4 +1,4 @@
-//! Whatever clients, backends and time do to a session, in whatever order: the promises that DESIGN makes hold. The
+//! Whatever clients, backends and time do to a session, in whatever order: the promises of `fuzzing::stage` hold. The
 //! operations are arbitrary; what they carry is a mix of good and bad commands, message text and replies. They are the
 //! lines of the fuzz target `session`, so that a case that fails goes into its corpus as it is shown.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]

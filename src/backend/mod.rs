@@ -178,7 +178,7 @@ impl Backends {
     }
 
     /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client
-    /// network holds at most a quarter of `max`), then connects or starts the program within `connect`. Who is dropped while waiting leaves the
+    /// network holds at most a quarter of `max`), then connects or starts the program within `connect`. A caller that is dropped while waiting leaves the
     /// queue. Needs a tokio runtime. `anew`: one that was kept would not do, and those that are left are suspect.
     ///
     /// # Errors
@@ -222,7 +222,7 @@ impl Backends {
         if settings.keepalive == 0 || !may_serve(&connection, &settings, now) {
             return connection.end();
         }
-        // In this order: whoever gets the place must not find nothing kept and open one more.
+        // In this order: a session that gets the place must find this connection kept, not open one more.
         let place = connection.leave();
         self.kept.put(connection, settings.keepalive, now);
         drop(place);
@@ -346,7 +346,7 @@ async fn connect(
             // The semaphore is never closed.
             let starting = starting.clone().acquire_owned().await;
             let (settings, visitor, program) = (settings.clone(), visitor.clone(), program.clone());
-            // Who starts a process waits for its exec: that must not be the thread of all sessions. It counts until it has
+            // Starting a process waits for its exec: that must not be the thread of all sessions. It counts until it has
             // ended, also when the session has given up on it.
             let start = move || {
                 let _starting = starting;

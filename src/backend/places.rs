@@ -1,8 +1,8 @@
 //! The limit of backend sessions: at most `max` at a time, one client network at most a quarter of them, first come first
 //! served. AUTH has places beside them, a quarter as many, so that logins that stand still keep no mail waiting.
 //!
-//! Who waits calls on one holder to give up an idle place. It must not open anything, and knows no time limits: whoever
-//! waits drops the future when its time is over. The queue needs no bound of its own: a session waits at most once,
+//! A session that waits asks one holder to give up an idle place. It must not open anything, and knows no time limits:
+//! the caller drops the future when its time is over. The queue needs no bound of its own: a session waits at most once,
 //! and sessions are limited, per client too.
 
 use std::collections::BTreeMap;
@@ -36,11 +36,11 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Wakes who waits for anything but a place of its own.
+    /// Wakes those that wait for anything but a place of their own.
     changed: Notify,
 }
 
-/// Between two changes nobody waits who could have a place: so who comes and finds one free overtakes nobody.
+/// Between two changes no session waits that could have a place: one that comes and finds a place free overtakes none.
 #[derive(Debug)]
 struct State {
     max: usize,

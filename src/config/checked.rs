@@ -107,7 +107,7 @@ pub enum Lookup {
 /// Lists, and how they and the control file that they stand beside are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists {
-    /// Who is refused.
+    /// Lists of addresses that are refused.
     pub blocked: Vec<PathBuf>,
     /// How all of them are read.
     pub dialect: Dialect,

@@ -140,7 +140,7 @@ impl Watcher {
         }
         let folders: BTreeSet<PathBuf> = names.iter().filter_map(|name| name.parent()).map(Path::to_owned).collect();
         let (sender, unclosed) = (self.sender.clone(), self.unclosed.clone());
-        // Who closed a file while nobody watched was not seen.
+        // A close while nothing was watched was not seen.
         lock(&unclosed).clear();
         let tell = move |event: notify::Result<Event>| {
             // What we fail to hear may have been about us.
@@ -259,7 +259,7 @@ const MAX_LINKS: usize = 40;
 /// Left alone for so long, a file is whole.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// Who never stops writing is told of after this time, and again.
+/// A file that is written without a pause is told of after this time, and again.
 const SETTLED_AT_LAST: Duration = Duration::from_millis(700);
 
 /// A file that somebody has open for writing is half of one. It may stay open for ever.

@@ -69,7 +69,7 @@ impl Door {
         })
     }
 
-    /// Accepts until the end. Who comes when a stop has begun is told 421: it comes again, and finds the port open. With
+    /// Accepts until the end. A client that comes when a stop has begun is told 421: it comes again, and finds the port open. With
     /// `is_kept_open`, by a supervisor, it waits there for the next process. `listener` must not block.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl Door {
         })
     }
 
-    /// The order of DESIGN: PROXY header, limits, TLS; tcprules are the session's.
+    /// In this order: PROXY header, limits, TLS; tcprules are the session's.
     async fn begin(
         &self,
         arrived: Arrived,
@@ -206,7 +206,7 @@ impl Door {
             let secured = tokio::select! {
                 // Boxed: many begin at once, and few of them so.
                 secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => secured,
-                // Who is silent in the handshake does not hold up a stop.
+                // A client that is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => return Ok(None),
                 () = left => return Ok(None),
             };

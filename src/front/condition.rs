@@ -1,5 +1,5 @@
-//! What all sessions are under: whether we are stopping, whether connections or the hold are nearly used up. Whoever changes it does
-//! so through one channel, and each session hears of it at once.
+//! What all sessions are under: whether we are stopping, whether connections or the hold are nearly used up. A change is
+//! told to each session at once. It must not decide when one is due.
 
 use std::sync::Arc;
 use std::sync::Mutex;

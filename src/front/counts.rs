@@ -1,6 +1,6 @@
 //! How many connections, and TLS handshakes, there are, in all and per client. Counts by guard: dropping it is the
-//! decrement. Connections that are refused for their number are counted apart, or one client could fill the house by being
-//! refused. Nearly full, all sessions are put under stress.
+//! decrement. Connections that are refused for their number are counted apart, or one client could use all places up by
+//! being refused. Nearly full, all sessions are put under stress. It must not close a connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use crate::session::event::Admission;
 pub(super) struct Counts {
     total: watch::Sender<Total>,
     clients: DashMap<IpAddr, Total>,
-    /// Who hears that they are nearly used up.
+    /// Told when they are nearly used up.
     conditions: Option<Arc<Conditions>>,
-    /// Who may have to make room.
+    /// The sessions that may have to make room.
     occupants: Option<Arc<Occupants>>,
 }
 

@@ -1,5 +1,5 @@
-//! Who makes room when all connections are used up: a session that brings no mail forward, of the network that has most
-//! connections and has delivered nothing. One that has a message on its way is never asked. It must not decide whether
+//! The session that makes room when all connections are used up: one that brings no mail forward, of the network that has
+//! most connections and has delivered nothing. One that has a message on its way is never asked. It must not decide whether
 //! there is room, nor close anything: a session is woken, and ends by itself.
 
 use std::cmp::Reverse;

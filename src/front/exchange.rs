@@ -80,7 +80,7 @@ fn poll_write<S: AsyncWrite + Unpin>(
     Poll::Ready(Ok(written))
 }
 
-/// Who waits keeps no room, because most sessions wait most of the time: what comes is read through room that all have
+/// Idle sessions hold no read buffer, because most are idle most of the time: input is read through room that all have
 /// together. Only of a long message, of which more than that may be there, is it read to where it stays.
 fn poll_read<S: AsyncRead + Unpin>(
     stream: &mut S,

@@ -1,6 +1,6 @@
 //! Asks the backend what it offers before a client needs it: at the start, and when another backend has taken its place.
 //! An ordinary session with nobody at its other end does it, so that TLS and identity are as they are for clients. It
-//! keeps nobody waiting, and a backend that does not answer is no reason not to serve.
+//! must not keep a client waiting, and a backend that does not answer is no reason not to serve.
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;

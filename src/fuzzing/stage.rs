@@ -1,4 +1,4 @@
-//! A session without a shell, to which anything may happen: outputs are obeyed at once, and the promises of DESIGN are
+//! A session without a shell, to which anything may happen: outputs are obeyed at once, and the promises below are
 //! held against them. No 2xx for a message without the backend's, exactly one record a transaction, nothing after the
 //! close, nothing but whole commands of ours and canonical text to a backend.
 

@@ -1,6 +1,6 @@
-//! Who has how much of `total`. One client network has a quarter at most, unless it is one message alone; an eighth is
-//! kept for small messages, so that they find room when the large ones have used up theirs. Nearly full, the slowest
-//! uploads are asked to leave. It counts only: octets and files stand elsewhere.
+//! The shares of `message.hold_total`. One client network has a quarter at most, unless it is one message alone; an eighth
+//! is kept for small messages, so that they find room when the large ones have used up theirs. Nearly full, the slowest
+//! uploads are asked to leave. It must not touch octets or files: it counts only.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -42,7 +42,7 @@ struct State {
     networks: HashMap<IpNet, Octets>,
     /// Messages that are still coming in and are not in the reserve of small ones.
     uploads: Slab<Upload>,
-    /// When it was last looked for who may leave.
+    /// When uploads that may leave were last looked for.
     looked: Option<Instant>,
 }
 

@@ -93,7 +93,7 @@ impl fmt::Display for Finding {
 }
 
 impl Origin {
-    /// The file by DESIGN's order of search; the embedded default when there is none.
+    /// The file by the order of search; the embedded default when there is none.
     pub fn find(explicit: Option<&Path>, overrides: Overrides) -> Self {
         Self { file: config::find(explicit), overrides }
     }

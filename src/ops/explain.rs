@@ -1,5 +1,5 @@
 //! What would happen to a message: the rulings of a session, in the same order, by the functions that `serve` calls. What
-//! a running proxy knows besides, its blocks and throttles, is `standing`'s to find.
+//! a running proxy knows besides, its blocks and throttles, is `standing`'s to find. It must not rule by itself.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ pub struct Step {
 }
 
 impl Explanation {
-    /// Accept only if every command passes: who asks about several recipients wants to hear of the refused one.
+    /// Accept only if every command passes: of several recipients, the refused one is the news.
     pub fn verdict(&self) -> Verdict {
         let refusals = self.steps.iter().filter_map(|step| step.ruling.as_ref());
         refusals

@@ -122,7 +122,7 @@ impl Reload {
         self.snapshot.send_replace(snapshot);
         // Another backend, or other variables for it.
         tokio::spawn(ask_backend(self.services.clone()));
-        // Whoever reads this may rely on it.
+        // Said last: what the line tells of is in force by now.
         tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
         self.config = config;
     }

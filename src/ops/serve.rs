@@ -185,7 +185,7 @@ async fn run(
         tokio::select! {
             word = signals.next() => match word {
                 Word::Reload => match &mut watcher {
-                    // Whoever says so may be writing still.
+                    // The file may still be being written.
                     Some(watcher) => watcher.ask(),
                     None => reload.run(&mut watcher).await,
                 },
@@ -245,14 +245,14 @@ async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
     reload.services.backends.end_kept();
-    // Who came in the last moment hears 421.
+    // A client that came in the last moment hears 421.
     let _ = timeout(LAST_WORD, door.all_told()).await;
     // What has happened since the last second.
     reload.services.state.flush().await;
     tracing::info!(connections = door.connections(), "stopped");
     tokio::select! {
         () = written_out(reload.log.clone(), drain) => {}
-        // Whoever does not read by then does not read.
+        // A logger that has not read by then will not.
         () = async {
             if !is_hurried {
                 drained.await;
@@ -325,7 +325,7 @@ fn log_panics() {
 
 /// After the drain, for what has to be tidied up.
 const LAST_BREATH: Duration = Duration::from_secs(2);
-/// For the 421 of newcomers; whoever has heard it need not have closed.
+/// For the 421 of newcomers; a client that has heard it need not have closed.
 const LAST_WORD: Duration = Duration::from_millis(250);
 /// For the log, where the drain took all its time.
 const LAST_LINES: Duration = Duration::from_secs(1);

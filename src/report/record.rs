@@ -1,4 +1,4 @@
-//! A record as one event, its keys in the order in which DESIGN has them.
+//! A record as one event, its keys in the order of docs/reference/log.md.
 
 use crate::policy::verdict::Verdict;
 use crate::session::record::Kind;

@@ -1,7 +1,7 @@
 //! Storms: a sender at a client network whose copies or tries come over and over: refused, absorbed, or delivered again. One
 //! has a beginning and an end in the log, with what it was spared; there is no line a copy of its own here. A large message
-//! that is alike but for what senders make anew is counted too. A client network that guesses
-//! passwords is one too. Mail that is nobody's copy costs nothing.
+//! that is alike but for what senders make anew is counted too, and a client network that guesses passwords is a storm by
+//! itself. Mail that is nobody's copy costs nothing. It must not grow with what strangers make up.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -78,7 +78,7 @@ impl Storms {
             return;
         }
         let what = match (record.kind, &record.sender) {
-            // Whoever guesses tries many names.
+            // One guesser tries many names.
             (Kind::Auth, _) => "auth".to_owned(),
             (_, Some(sender)) => sender.to_ascii_lowercase(),
             (_, None) => return,

@@ -219,7 +219,8 @@ impl Sender {
         }
     }
 
-    /// Who is forgotten last. An octet that nobody saw costs nothing, so a megabyte weighs as much as a message.
+    /// The rank of a sender: the lowest is forgotten first. An octet that nobody saw costs nothing, so a megabyte weighs as
+    /// much as a message.
     fn weight(&self) -> (u64, u64) {
         let of = |counts: Counts| counts.messages + counts.refusals + counts.bytes / 1_000_000;
         (of(self.now) + of(self.before), self.half)

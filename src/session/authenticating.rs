@@ -1,5 +1,5 @@
-//! AUTH (RFC 4954), relayed: we see the lines but keep none, and log the name alone. Who guesses is told to come back, and
-//! the backend is not asked.
+//! AUTH (RFC 4954), relayed. A client that guesses is told to come back, and the backend is not asked. It must not keep a
+//! line of the exchange, and must log nothing of it but the name.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! A client that is blocked, by tcprules, an operator or a throttle. It is greeted as everybody is and may say what it
 //! likes, but each MAIL hears 554: a 554 greeting is a deferral for most clients, and RFC 5321 section 3.1 asks to wait
-//! for QUIT all the same. Nothing else is asked about its mail, and none of its commands may reach the backend.
+//! for QUIT all the same. Nothing else is asked about its mail, and none of its commands must reach the backend.
 
 use crate::policy::Policy;
 use crate::policy::block::Suspect;

@@ -28,7 +28,7 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
-/// Who is at the other end.
+/// The client and how it is connected.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address, from the socket or the PROXY header.

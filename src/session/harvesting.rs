@@ -1,5 +1,6 @@
-//! Recipients that nobody knows. A list with stale addresses has some; who tries out names hears little else. Each stays
-//! refused by its own 5xx, and what ends the connection behind it is 421: the rest comes in the next session.
+//! Recipients that nobody knows. A list with stale addresses has some; a client that tries out names hears little else.
+//! Each stays refused by its own 5xx, which must not change: the 421 behind it ends the connection, and the rest comes in
+//! the next session.
 
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;

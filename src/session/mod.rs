@@ -5,10 +5,11 @@
 //! one place where STARTTLS throws away what came too early is in plain sight.
 //!
 //! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients;
-//! `message` from DATA to the final reply, `repeating` what is known of a message; `authenticating` AUTH; `ending` every way
-//! in which it stops, `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when
-//! there is a session with the backend, `relay` its side of the conversation, from its `greeting` on.
+//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients,
+//! `throttling` which throttles are asked; `harvesting` recipients that nobody knows; `message` from DATA to the final reply,
+//! `repeating` what is known of a message; `authenticating` AUTH; `replying` the order of replies; `ending` every way in
+//! which it stops, `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when there
+//! is a session with the backend, `relay` its side of the conversation, from its `greeting` on.
 
 mod authenticating;
 mod backend;
@@ -114,7 +115,7 @@ pub struct Session {
     output: VecDeque<Output>,
     client_gone: bool,
     stopping: bool,
-    /// The house is nearly full: who is slow or errs is borne less.
+    /// Connections are nearly used up: time limits are shorter, and fewer errors are borne.
     stress: bool,
     /// How nearly the room for held messages is used up.
     pressure: u8,
@@ -178,7 +179,7 @@ impl Session {
         }
     }
 
-    /// Who is at the other end.
+    /// The client and how it is connected.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -328,7 +329,7 @@ impl Session {
         if let Some(output) = self.output.pop_front() {
             return Some(output);
         }
-        // Who waits for the next transaction keeps no room for what it wants.
+        // Between transactions a session keeps no room for outputs.
         if self.transaction.is_none() {
             self.output = VecDeque::new();
         }

@@ -1,4 +1,4 @@
-//! What the session leaves behind of each transaction, refusal and connection. It decides nothing.
+//! What the session leaves behind of each transaction, refusal and connection. It must not decide anything.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What may be logged of a line that was refused: its beginning, and nothing of it that may be a secret.
+//! The words of a line that was refused, for the log: its beginning. It must not let a secret out.
 
 use crate::smtp::command;
 use crate::smtp::command::Command;

@@ -1,5 +1,5 @@
-//! The name in an AUTH exchange (RFC 4954), read from the client's first line of it: nobody's password. The exchange
-//! itself is the backend's; this is for counting and for the log.
+//! The name in an AUTH exchange (RFC 4954), read from the client's first line of it, for counting and for the log. The
+//! exchange itself is the backend's. It must not give out any part of a password.
 
 /// The user that the first response of this mechanism names, if it can be read: cut, but otherwise as it was written.
 /// `line` is base64.

@@ -373,7 +373,7 @@ fn write_printable(text: &str, out: &mut BytesMut) {
     }
 }
 
-/// A part of a second is rounded up: who comes back a moment early is refused once more.
+/// A part of a second is rounded up: a client that comes back a moment early is refused once more.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

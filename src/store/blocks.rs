@@ -31,7 +31,7 @@ pub struct Block {
     pub key: String,
     /// Why, in an operator's words.
     pub why: String,
-    /// Who made it.
+    /// Its maker.
     pub by: By,
     /// When it was made, or made again.
     pub since: u32,
@@ -78,7 +78,7 @@ impl Block {
     }
 }
 
-/// Who made a block.
+/// The maker of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {

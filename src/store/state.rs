@@ -58,7 +58,7 @@ pub struct Rooms {
     pub throttles: ThrottleTable,
     /// What was delivered.
     pub ledger: Arc<Ledger>,
-    /// Who is blocked.
+    /// The blocks, of operators and of throttles.
     pub blocks: Blocks,
     /// Refused oversizes, by `oversize_key`.
     pub oversizes: Table,

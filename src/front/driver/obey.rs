@@ -163,7 +163,7 @@ impl Driver {
         let secured = match (self.client.take(), &acceptor, place) {
             (Some(client), Some(acceptor), Some(_place)) => tokio::select! {
                 secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
-                // Who is silent in the handshake does not hold up a stop.
+                // A client that is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => None,
                 () = left => None,
             },

@@ -127,7 +127,7 @@ where
     let (method, path, body) = wish.parts();
     let request =
         Request::builder().method(method).uri(path).header("host", host).header("content-type", "application/json");
-    // Who only looks needs none, and it is not for whoever may listen there.
+    // A request that only looks needs none, and whatever listens there should not learn it.
     let request = match method {
         "GET" => request,
         _ => request.header("authorization", format!("Bearer {token}")),

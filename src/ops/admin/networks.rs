@@ -1,4 +1,5 @@
-//! Which client networks have most of what all need: connections, room for held messages, backend sessions.
+//! Which client networks have most of what all need: connections, room for held messages, backend sessions. It must not
+//! count any of them: they are asked where they are counted.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! The places of the admin interface. When all are taken, a newcomer has that of a request that has not come in whole, or
-//! else that of one without the token: who is slow does not keep the operator out. It must not know what is asked.
+//! else that of one without the token: slow requests do not keep the operator out. It must not know what is asked.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -37,7 +37,7 @@ pub(super) struct Status {
     pub(super) stopping: bool,
     /// Nearly full: time limits are shorter.
     pub(super) stress: bool,
-    /// Who has most of what all need.
+    /// The client networks that have most of what all need.
     pub(super) networks: Vec<Network>,
     pub(super) storms: Vec<Storm>,
     pub(super) rates: Rates,

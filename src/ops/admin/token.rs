@@ -1,5 +1,5 @@
 //! The token that a change over TCP needs. It is worth as much as its file is kept: one that anybody could have read or
-//! written is not taken. It must not be told to anybody but who can read that file.
+//! written is not taken. It must not be told to anybody who cannot read that file.
 
 use std::fs;
 use std::fs::OpenOptions;
@@ -26,7 +26,7 @@ pub(super) fn read_or_make(file: &Path) -> Result<String, String> {
     options.read(true).write(true).mode(0o600).custom_flags(flags);
     let mut opened = match options.clone().create_new(true).open(file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            // Who may only read it (root's file, and server.user) has no need to write.
+            // A process that may only read it (root's file, and server.user) has no need to write.
             let again = |error: io::Error| match error.kind() {
                 ErrorKind::PermissionDenied => OpenOptions::new().read(true).custom_flags(flags).open(file),
                 _ => Err(error),

@@ -1,4 +1,5 @@
-//! The messages of the drill: what their headers say, and how large they are.
+//! The messages of the drill: what their headers say, and how large they are. It must not know how they are
+//! sent.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;

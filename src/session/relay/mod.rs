@@ -100,7 +100,7 @@ struct Queued {
 enum Expected {
     Reply(Step),
     Replay(u16),
-    /// Whoever asked does not want to know any more.
+    /// A reply that nobody needs any more.
     Ignored,
     Reset,
 }
