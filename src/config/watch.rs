@@ -104,7 +104,7 @@ impl Watcher {
     }
 
     /// Resolves when a file has changed and has then been left alone for a moment: a program that writes in place leaves a
-    /// truncated file first, and an empty list opens the door. Cancel-safe: a change is told later.
+    /// truncated file first, and an empty list refuses nobody. Cancel-safe: a change is told later.
     pub async fn changed(&mut self) -> Vec<Unwatched> {
         if !self.pending {
             // We hold a sender ourselves: this never ends.

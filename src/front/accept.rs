@@ -183,7 +183,7 @@ impl Door {
         }
         let (client, local) = (canonical(addresses.0), canonical(addresses.1));
         let stopping = self.services.conditions.current().is_stopping();
-        // Nobody has a place in a house that closes; being told so is all.
+        // While we stop no client has a place: it only hears 421.
         let max = if stopping { 0 } else { settings.max_connections };
         let entered = self.counts.enter(client.ip(), max, settings.max_connections_per_client);
         let granted = matches!(entered, Some((_, Admission::Granted)));

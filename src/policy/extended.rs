@@ -1,6 +1,6 @@
 //! Entries of the `extended` dialect: `address`, `@host`, `.domain` and globs.
 //!
-//! What can match nothing is refused with what to write instead: an entry that is silently dead opens the door. It must
+//! What can match nothing is refused with what to write instead: an entry that is silently dead refuses nobody. It must
 //! not look at the file around the entry (comments, `!`): the list does that.
 
 use memchr::memchr;

@@ -1,6 +1,6 @@
 //! Readers of qmail's control files, and of every file an operator hands us as a list.
 //!
-//! An absent file is `None`, anything else that cannot be read is a fault: a list that is silently empty opens the door. It
+//! An absent file is `None`, anything else that cannot be read is a fault: a list that is silently empty refuses nobody. It
 //! must not decide what an absent file means.
 
 use std::fs;

@@ -220,7 +220,7 @@ impl Session {
         }
     }
 
-    /// The smaller limit while the house is nearly full.
+    /// The smaller limit while connections are nearly used up.
     fn under_stress<T: Ord>(&self, usual: T, stress: T) -> T {
         if self.stress { usual.min(stress) } else { usual }
     }
@@ -318,7 +318,7 @@ impl Session {
     }
 }
 
-/// While the house is nearly full: between commands, for a message beside its `min_rate`, and errors (Postfix, under
+/// While connections are nearly used up: between commands, for a message beside its `min_rate`, and errors (Postfix, under
 /// stress: smtpd_timeout 10s, smtpd_hard_error_limit 1).
 const STRESS_WAIT: Duration = Duration::from_secs(10);
 const STRESS_DATA: Duration = Duration::from_secs(30);

@@ -51,7 +51,7 @@ pub struct Driver {
     /// The client's, whose shares are counted.
     network: IpNet,
     tls: watch::Receiver<Option<TlsAcceptor>>,
-    /// Refused at the door: not worth a long farewell.
+    /// Refused before it could say anything: its connection is not kept open for long.
     unwelcome: bool,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     condition: Changes,
