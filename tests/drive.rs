@@ -227,12 +227,7 @@ impl Stage {
             conditions: Arc::default(),
         });
         let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
-        let peer = Peer {
-            client: (scene.client, 40000).into(),
-            local: "127.0.0.1:25".parse().unwrap(),
-            host: None,
-            is_proxied: false,
-        };
+        let peer = Peer::direct((scene.client, 40000).into(), "127.0.0.1:25".parse().unwrap());
         let mut session = Session::new("S".into(), scene.snapshot, seed, peer, now);
         if let Some(offer) = scene.offer {
             session.handle_offer(offer, true);

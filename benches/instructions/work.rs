@@ -79,12 +79,7 @@ impl House {
 
     /// The pieces come one after the other, as much of each at a time as a socket gives.
     fn serve(&self, pieces: &[&[u8]]) {
-        let peer = Peer {
-            client: ([192, 0, 2, 1], 4000).into(),
-            local: ([192, 0, 2, 2], 25).into(),
-            host: None,
-            is_proxied: false,
-        };
+        let peer = Peer::direct(([192, 0, 2, 1], 4000).into(), ([192, 0, 2, 2], 25).into());
         let mut session = Session::new("work".into(), self.snapshot.clone(), self.seed.clone(), peer, self.now);
         session.handle_offer(Arc::new(Offer::default()), true);
         session.start(Admission::Granted, Duration::ZERO, None, self.now);

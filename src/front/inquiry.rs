@@ -31,7 +31,7 @@ pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
     }
     // What a backend hears of: it comes from here.
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
-    let peer = Peer { client: here, local: here, host: None, is_proxied: false };
+    let peer = Peer::direct(here, here);
     let now = clock::now();
     let mut session = Session::new("inquiry".into(), snapshot, services.state.seed.clone(), peer, now);
     session.inquire(now);

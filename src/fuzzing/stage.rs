@@ -94,7 +94,7 @@ impl Stage {
         let now = Now { monotonic: Instant::now(), wall: Timestamp::UNIX_EPOCH };
         let snapshot = snapshot(options);
         let local = ([127, 0, 0, 1], 25).into();
-        let peer = Peer { client: ([192, 0, 2, 1], 4000).into(), local, host: None, is_proxied: false };
+        let peer = Peer::direct(([192, 0, 2, 1], 4000).into(), local);
         let session = Session::new("fuzz".into(), snapshot.clone(), Seed::new([0; 16]), peer, now);
         let mut stage = Self {
             session,

@@ -41,6 +41,13 @@ pub struct Peer {
     pub is_proxied: bool,
 }
 
+impl Peer {
+    /// A client whose own TCP connection it is, and whose name nobody has asked for.
+    pub fn direct(client: SocketAddr, local: SocketAddr) -> Self {
+        Self { client, local, host: None, is_proxied: false }
+    }
+}
+
 /// Whether there is a place for this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {

@@ -351,12 +351,7 @@ impl Player {
         let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
         let began = Instant::now();
         let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
-        let peer = Peer {
-            client: (scene.client, 40000).into(),
-            local: "127.0.0.1:25".parse().unwrap(),
-            host: None,
-            is_proxied: false,
-        };
+        let peer = Peer::direct((scene.client, 40000).into(), "127.0.0.1:25".parse().unwrap());
         let session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         Self {
             session,
@@ -454,12 +449,7 @@ impl Player {
     /// Another connection, from this client or another.
     fn reconnect(&mut self, client: &str) {
         let client = if client.is_empty() { self.scene.client } else { client.parse().unwrap() };
-        let peer = Peer {
-            client: (client, 40000).into(),
-            local: "127.0.0.1:25".parse().unwrap(),
-            host: None,
-            is_proxied: false,
-        };
+        let peer = Peer::direct((client, 40000).into(), "127.0.0.1:25".parse().unwrap());
         let now = self.now();
         self.session = Session::new("S".into(), self.scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         self.earlier.push(std::mem::take(&mut self.claims));

@@ -88,12 +88,7 @@ impl<'a> Conversation<'a> {
     /// Up to the dot; further when no backend is asked.
     pub fn begin(scene: &Scene, state: &'a State, message: Message, fate: Fate, word: Word) -> Self {
         let began = Instant::now();
-        let peer = Peer {
-            client: (scene.client, 40000).into(),
-            local: "127.0.0.1:25".parse().unwrap(),
-            host: None,
-            is_proxied: false,
-        };
+        let peer = Peer::direct((scene.client, 40000).into(), "127.0.0.1:25".parse().unwrap());
         let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
         let mut session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         session.start(scene.admission, Duration::ZERO, None, now);

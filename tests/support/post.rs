@@ -115,7 +115,7 @@ impl<'a> Talk<'a> {
     fn new(scene: &Scene, state: &'a State, client: IpAddr) -> Self {
         let began = Instant::now();
         let local = "127.0.0.1:25".parse().unwrap();
-        let peer = Peer { client: (client, 40000).into(), local, host: None, is_proxied: false };
+        let peer = Peer::direct((client, 40000).into(), local);
         let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
         let session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
         let mut talk = Self {
