@@ -146,9 +146,7 @@ fn what_cannot_be_reached_is_named_with_its_key() {
     let site = Site::new("", "");
     let socket = site.run(&["block", "a@b.example"]);
     assert!(socket.err.contains("admin.sock (admin.listen)"), "{socket:?}");
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
+    site.admin_over_tcp();
     let _proxy = Proxy::start(&site);
     site.write("portcullis-token", "another\n");
     let wrong = site.run(&["block", "a@b.example"]);
@@ -167,10 +165,7 @@ fn ask(address: &str, request: &str) -> String {
 #[test]
 fn over_tcp_host_origin_and_token_are_checked() {
     let site = Site::new("", "");
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    // A port that was free a moment ago.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
+    let address = site.admin_over_tcp();
     let _proxy = Proxy::start(&site);
     let token = fs::read_to_string(site.path("portcullis-token")).unwrap();
     let body = "{\"key\":\"a@b.example\",\"seconds\":60}";
@@ -202,10 +197,7 @@ const SLOW: &str = "[[throttle]]\nname = \"slow\"\ncount = \"mails\"\nper = [\"s
                     [[throttle]]\nname = \"shy\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/hour\"\nshadow = true\n";
 
 fn slow_site() -> Site {
-    let site = Site::new("", SLOW);
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    site.write("portcullis.toml", text.strip_prefix("throttle = []\n").unwrap());
-    site
+    Site::new("", SLOW).with_throttles()
 }
 
 #[test]
@@ -270,8 +262,7 @@ fn a_watch_that_nobody_reads_ends() {
 fn what_is_not_the_proxy_is_not_believed() {
     let site = Site::new("", "");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &listener.local_addr().unwrap().to_string()));
+    site.admin_at(&listener.local_addr().unwrap().to_string());
     site.write("portcullis-token", "secret\n");
     let rows: [(&[&str], &str, &str, &str); 6] = [
         (&["block", "a@b.example"], "200 OK", "{}", "is not the proxy"),
@@ -314,8 +305,7 @@ fn a_stranger_is_not_told_the_token() {
     let mut stranger = std::process::Command::new("perl");
     let mut stranger = stranger.args(["-e", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let port = proxy::lines_of(stranger.stdout.take().unwrap()).recv_timeout(proxy::LONG).unwrap();
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &format!("127.0.0.1:{port}")));
+    site.admin_at(&format!("127.0.0.1:{port}"));
     site.write("portcullis-token", "secret\n");
     let outcome = site.run(&["block", "a@b.example"]);
     assert!(outcome.code == 1 && outcome.err.contains("a process of uid 65534 listens there"), "{outcome:?}");
@@ -354,10 +344,8 @@ fn explain_asks_the_running_proxy() {
 
 #[test]
 fn explain_says_what_a_connection_over_the_limit_hears() {
-    let site = Site::new("", "");
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
     let throttle = "[[throttle]]\nname = \"few\"\ncount = \"connections\"\nper = [\"client\"]\nlimit = \"1/hour\"\n";
-    site.write("portcullis.toml", &format!("{}{throttle}", text.strip_prefix("throttle = []\n").unwrap()));
+    let site = Site::new("", throttle).with_throttles();
     let proxy = Proxy::start(&site);
     drop(proxy.client().hello());
     let heard = proxy.client().reply();
@@ -369,9 +357,7 @@ fn explain_says_what_a_connection_over_the_limit_hears() {
 #[test]
 fn metrics_tell_of_throttles_and_answers() {
     let site = slow_site();
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
+    let address = site.admin_over_tcp();
     let proxy = Proxy::start(&site);
     let mut client = proxy.client().hello();
     client.mail("joe@b.example", "Subject: x");
@@ -397,9 +383,7 @@ fn metrics_tell_of_throttles_and_answers() {
 fn refusals_are_folded_in_the_log_and_counted_in_full() {
     let site = Site::new("", "");
     site.write("control/rcpthosts", "example.org\n");
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address));
+    let address = site.admin_over_tcp();
     let proxy = Proxy::start(&site);
     let mut client = proxy.client().hello();
     client.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("FROB", "500 5.5.1"), ("RCPT TO:<a b>", "501 5.1.3")]);
@@ -435,8 +419,7 @@ fn whole(address: &str, request: &str) -> String {
 #[test]
 fn a_token_that_anybody_may_have_read_is_refused_at_the_start_and_warned_of_later() {
     let site = Site::new("", "");
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", "127.0.0.1:0"));
+    site.admin_at("127.0.0.1:0");
     let proxy = Proxy::start(&site);
     let loosen = || fs::set_permissions(site.path("portcullis-token"), fs::Permissions::from_mode(0o666)).unwrap();
     loosen();

@@ -397,10 +397,8 @@ const EXPECTED: [(&str, &str); 16] = [
 
 #[test]
 fn the_drill_tells_what_the_incident_would_do() {
-    let site = Site::new("", "[repeat]\nmin_size = \"10kB\"\n");
-    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    // With the shipped throttles: one of them ends connections behind a refusal.
-    site.write("portcullis.toml", text.strip_prefix("throttle = []\n").unwrap());
+    // One of the shipped throttles ends connections behind a refusal.
+    let site = Site::new("", "[repeat]\nmin_size = \"10kB\"\n").with_throttles();
     let outcome = site.run(&["drill", "--copies", "12", "--size", "100kB", "--json"]);
     assert_eq!(outcome.code, 0, "{outcome:?}");
     let rows: Value = serde_json::from_str(&outcome.out).unwrap();

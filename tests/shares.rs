@@ -133,12 +133,10 @@ fn few_open_files_are_few_connections_and_the_admin_interface_has_its_own() {
 #[test]
 fn slow_requests_do_not_keep_the_operator_out() {
     let site = Site::new("", "");
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let text = std::fs::read_to_string(site.path("portcullis.toml")).unwrap();
-    site.write("portcullis.toml", &text.replace("unix:admin.sock", &address.to_string()));
+    let address = site.admin_over_tcp();
     let _proxy = Proxy::start(&site);
     let slow = |_| {
-        let mut stream = TcpStream::connect(address).unwrap();
+        let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
         stream
     };

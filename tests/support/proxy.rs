@@ -8,6 +8,7 @@ use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Child;
@@ -49,6 +50,30 @@ impl Site {
 
     pub(crate) fn configure(&self, server: &str, rest: &str) {
         self.write("portcullis.toml", &configuration(server, "maildir = \"mail\"", rest));
+    }
+
+    /// The admin interface on TCP, at a port that was free a moment ago.
+    pub(crate) fn admin_over_tcp(&self) -> String {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        self.admin_at(&address);
+        address
+    }
+
+    pub(crate) fn admin_at(&self, address: &str) {
+        self.replace("unix:admin.sock", address);
+    }
+
+    /// The throttles that are shipped, or those in the rest of the configuration, in place of none.
+    pub(crate) fn with_throttles(self) -> Self {
+        self.replace("throttle = []\n", "");
+        self
+    }
+
+    /// In the configuration.
+    fn replace(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.path("portcullis.toml")).unwrap();
+        assert!(text.contains(old), "{text}");
+        self.write("portcullis.toml", &text.replacen(old, new, 1));
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
