@@ -23,6 +23,7 @@ use crate::policy::block::Suspect;
 use crate::policy::throttle::BlockLength;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
+use crate::store::clock::whole;
 
 /// One entry. Times are seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -372,10 +373,6 @@ impl fmt::Debug for Blocks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blocks").field("len", &self.len()).finish_non_exhaustive()
     }
-}
-
-fn whole(length: Duration) -> u32 {
-    u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

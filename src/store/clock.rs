@@ -77,6 +77,11 @@ pub fn seconds(nanoseconds: u64) -> u32 {
     u32::try_from(nanoseconds / 1_000_000_000).unwrap_or(u32::MAX)
 }
 
+/// Whole seconds of a length of time, as rows keep it.
+pub(super) fn whole(length: Duration) -> u32 {
+    u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
+}
+
 fn wall() -> u64 {
     read(ClockId::CLOCK_REALTIME_COARSE)
 }
@@ -90,7 +95,8 @@ fn read(clock: ClockId) -> u64 {
     nanos(clock_gettime(clock).map(Duration::from).unwrap_or_default())
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// Nanoseconds of a length of time. Enough for 584 years.
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

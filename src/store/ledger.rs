@@ -24,6 +24,7 @@ use crate::policy::repeat::TRIES_PER_PROOF;
 use crate::store::changes::Keyed;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
+use crate::store::clock::whole;
 use crate::store::table::Row;
 use crate::store::table::Table;
 
@@ -284,10 +285,6 @@ impl Drop for Claim {
 fn renewed(row: Row, window: Duration, now: u32) -> u32 {
     let longest = row.first.saturating_add(whole(LONGEST_RENEWAL.max(window)));
     now.saturating_add(whole(window)).min(longest).max(row.until)
-}
-
-fn whole(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// `repeat.window` may be as long as that.

@@ -9,6 +9,7 @@ use governor::Quota;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::LONGEST_REFILL;
 use crate::policy::throttle::Throttle;
+use crate::store::clock::nanos;
 
 /// A throttle in governor's terms.
 pub(super) struct Rate {
@@ -29,7 +30,7 @@ impl Rate {
         let burst = throttle.burst.div_ceil(grain).min(LONGEST / interval);
         let burst = NonZeroU32::new(u32::try_from(burst).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::with_period(Duration::from_nanos(interval)).expect("at least a nanosecond");
-        let window = u64::try_from(throttle.period.as_nanos()).unwrap_or(u64::MAX).min(LONGEST);
+        let window = nanos(throttle.period).min(LONGEST);
         Self { quota: quota.allow_burst(burst), grain, interval, window }
     }
 
@@ -51,7 +52,7 @@ impl Rate {
 
     /// Nanoseconds that a key at its limit takes to be idle.
     pub(super) fn span(&self) -> u64 {
-        u64::try_from(self.quota.burst_size_replenished_in().as_nanos()).unwrap_or(u64::MAX)
+        nanos(self.quota.burst_size_replenished_in())
     }
 }
 

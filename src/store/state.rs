@@ -19,6 +19,7 @@ use crate::policy::repeat::TRIES_PER_OVERSIZE;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
+use crate::store::clock::whole;
 use crate::store::disk::Disk;
 use crate::store::disk::Health;
 use crate::store::disk::Taken;
@@ -167,8 +168,7 @@ impl Rooms {
 
     /// A network has delivered to the recipient that knows it by this key.
     pub fn note_familiar(&self, key: u128, now: u32) {
-        let memory = u32::try_from(FAMILIAR_MEMORY.as_secs()).unwrap_or(u32::MAX);
-        let until = (now - now % SECONDS_OF_A_DAY).saturating_add(memory);
+        let until = (now - now % SECONDS_OF_A_DAY).saturating_add(whole(FAMILIAR_MEMORY));
         self.familiars
             .update(key, now, |row| Some(Row { until, ..row.unwrap_or(Row { first: now, ..Row::default() }) }));
     }

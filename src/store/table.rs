@@ -13,6 +13,7 @@ use hashbrown::HashTable;
 use crate::store::changes::Batch;
 use crate::store::changes::Changes;
 use crate::store::changes::Octets;
+use crate::store::clock::whole;
 
 /// What is remembered under a key. Times are whole seconds since the epoch, enough until 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Table {
     /// future ends when the clock is right again.
     pub fn new(bound: usize, longest: Duration) -> Self {
         let shards = (bound / LEAST_PER_SHARD).clamp(1, MOST_SHARDS);
-        let longest = u32::try_from(longest.as_secs()).unwrap_or(u32::MAX);
+        let longest = whole(longest);
         let most_per_shard = (bound / shards).max(1);
         Self { shards: (0..shards).map(|_| Mutex::default()).collect(), most_per_shard, longest }
     }
@@ -92,7 +93,7 @@ impl Table {
 
     /// Counts once more under this key, which is remembered from now on for so long; gives the count.
     pub fn count(&self, key: u128, memory: Duration, now: u32) -> u32 {
-        let until = now.saturating_add(u32::try_from(memory.as_secs()).unwrap_or(u32::MAX));
+        let until = now.saturating_add(whole(memory));
         let row = self.update(key, now, |row| {
             let row = row.unwrap_or(Row { first: now, ..Row::default() });
             Some(Row { count: row.count.saturating_add(1), until, ..row })
