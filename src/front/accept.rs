@@ -69,8 +69,8 @@ impl Door {
         })
     }
 
-    /// Accepts until the end. A client that comes when a stop has begun is told 421: it comes again, and finds the port open. With
-    /// `is_kept_open`, by a supervisor, it waits there for the next process. `listener` must not block.
+    /// Accepts until the end. A client that comes when a stop has begun is told 421: it comes again, and finds the port
+    /// open. With `is_kept_open`, by a supervisor, it waits there for the next process. `listener` must not block.
     ///
     /// # Errors
     /// The system cannot watch it.

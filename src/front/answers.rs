@@ -56,8 +56,8 @@ impl Claims {
     }
 }
 
-/// The answer, but for the room to hold a message, and the claim of a message that may go to the backend: whoever
-/// drops it gives the message free.
+/// The answer, but for the room to hold a message, and the claim of a message that may go to the backend:
+/// dropping it gives the message free.
 pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
     let is_retry = question.refusal.is_some_and(|key| count_refusal(state, key) > 1);
     let mut answer = Answer { is_retry, ..Answer::default() };

@@ -1,5 +1,6 @@
 //! What the state of a running proxy would say of a message that has not come: blocks, throttles, the memory of
-//! oversizes. The proxy finds it, `explain` asks for it and fits it into the rulings of the files. It must not charge anything.
+//! oversizes. The proxy finds it, `explain` asks for it and fits it into the rulings of the files. It must not charge
+//! anything.
 
 use std::time::Duration;
 

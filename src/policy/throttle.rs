@@ -206,8 +206,8 @@ impl Throttle {
         self.per.iter().any(|part| matches!(part, Part::Client | Part::ClientNet))
     }
 
-    /// How it is asked at this stage; none where it is not. What counts refusals never keeps out what is
-    /// not refused anyway, unless an operator has told it to block.
+    /// How it is asked at this stage; none where it is not. One that counts refusals never keeps out what is not refused
+    /// anyway, unless an operator has told it to block.
     pub fn probed_at(&self, stage: Stage) -> Option<Probe> {
         let stage_of_test = if self.has_recipient() { Stage::Recipient } else { Stage::Mail };
         let (at, probe) = match self.count {

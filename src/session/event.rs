@@ -116,7 +116,7 @@ pub enum Output {
 /// A question to the outside.
 #[derive(Debug)]
 pub struct Question {
-    /// Whose throttles are meant.
+    /// The configuration whose throttles are meant.
     pub snapshot: Arc<Snapshot>,
     /// In the order in which they are to be asked.
     pub asks: Vec<Ask>,
@@ -152,7 +152,7 @@ pub enum Known {
     Dot(Dot),
 }
 
-/// What is known of it.
+/// What is known of a message that has come before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeated {
     /// Delivered, and the sender does not know.
@@ -225,7 +225,7 @@ pub enum Fact {
     Passed(Vec<u128>),
     /// Undeclared messages under these keys were too large.
     Oversize(Vec<u128>),
-    /// An undeclared message under these keys was not.
+    /// An undeclared message under these keys was not too large.
     Fits(Vec<u128>),
     /// The backend accepted the message that was asked about last.
     Accepted,
@@ -233,7 +233,7 @@ pub enum Fact {
     Delivered(Vec<u128>),
     /// The client took the acknowledgement of what was accepted.
     Took,
-    /// It did not.
+    /// The client did not take it.
     Unacknowledged,
     /// What the backend offered to a client with this environment.
     Learned(Environment, Arc<Offer>),

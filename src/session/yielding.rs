@@ -1,5 +1,5 @@
-//! What a session gives up for others when there is not enough for all: the room of its message, or its place. One that has a
-//! message in our hands must not be asked for either.
+//! What a session gives up for others when there is not enough for all: the room of its message, or its place. One that
+//! has a message in our hands must not be asked for either.
 
 use std::time::Duration;
 use std::time::Instant;
