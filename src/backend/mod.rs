@@ -179,7 +179,8 @@ impl Backends {
 
     /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client network
     /// holds at most a quarter of `max`), then connects or starts the program within `connect`. A caller that is dropped
-    /// while waiting leaves the queue. Needs a tokio runtime. `anew`: one that was kept would not do, and those that are left are suspect.
+    /// while waiting leaves the queue. Needs a tokio runtime. `anew`: one that was kept would not do, and those that are
+    /// left are suspect.
     ///
     /// # Errors
     /// No place in time, or no backend.

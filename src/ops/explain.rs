@@ -27,9 +27,9 @@ pub struct Message {
     pub host: Option<String>,
     /// Its name for itself.
     pub helo: String,
-    /// With or without its angle brackets; empty is the null sender.
+    /// The envelope sender, with or without its angle brackets; empty is the null sender.
     pub sender: String,
-    /// Likewise.
+    /// Envelope recipients, with or without their angle brackets.
     pub recipients: Vec<String>,
     /// The declared size in octets.
     pub size: Option<u64>,

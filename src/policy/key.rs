@@ -22,7 +22,8 @@ struct Secret {
     fingerprint_key: [u8; 32],
 }
 
-/// A key that is being made, to be gone on with in several ways. Explicit octets and lengths instead of `Hash`, whose input is not the same for every build.
+/// A key that is being made, to be gone on with in several ways. Explicit octets and lengths instead of `Hash`, whose input
+/// is not the same for every build.
 #[derive(Clone)]
 pub struct KeyHash {
     hash: SipHasher13,

@@ -43,7 +43,7 @@ pub struct Record {
     pub reason: Option<Reason>,
     /// The name in AUTH: of one that failed, or of a client that has logged in.
     pub user: Option<String>,
-    /// What decided.
+    /// The rule that decided: a list's `file:line`, a throttle's name, a key of the configuration.
     pub rule: Option<Arc<str>>,
     /// The rules that would have ruled otherwise.
     pub shadow: Vec<Arc<str>>,

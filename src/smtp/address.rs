@@ -1,11 +1,11 @@
 //! Envelope addresses: RFC 5321 4.1.2 read with nom, kept twice. The wire form goes to the backend; the folded form is
 //! what lists and throttles compare, so that no spelling of a blocked address slips through. Must not judge anything.
 //!
-//! Deviations from the RFC: dots may stand anywhere in a local part, hyphens anywhere in a label, empty labels, `_` and a trailing dot
-//! in a domain are tolerated, and an address may lack its domain, because people and their devices have such addresses and
-//! qmail and Postfix take them; `\x` outside of quotes (RFC 821) is read, because qmail unescapes it; a source route may name
-//! address literals; the limits of 64 and 256 octets are not enforced, only qmail's 899. Blanks and comments between the
-//! brackets are faults.
+//! Deviations from the RFC: dots may stand anywhere in a local part, hyphens anywhere in a label, empty labels, `_` and a
+//! trailing dot in a domain are tolerated, and an address may lack its domain, because people and their devices have such
+//! addresses and qmail and Postfix take them; `\x` outside of quotes (RFC 821) is read, because qmail unescapes it; a source
+//! route may name address literals; the limits of 64 and 256 octets are not enforced, only qmail's 899. Blanks and comments
+//! between the brackets are faults.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -41,8 +41,8 @@ use nom::sequence::preceded;
 use nom::sequence::separated_pair;
 use nom::sequence::terminated;
 
-/// A mailbox of the envelope; without a domain it is `Postmaster`'s, or that of the backend's own host. Two addresses are equal when they are spelled alike;
-/// to compare mailboxes compare [`Address::folded`].
+/// A mailbox of the envelope; without a domain it is `Postmaster`'s, or that of the backend's own host. Two addresses are
+/// equal when they are spelled alike; to compare mailboxes compare [`Address::folded`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     wire: Box<str>,

@@ -23,7 +23,7 @@ impl Writer {
         let (orders, received) = sync_channel(MOST_ORDERS);
         let thread = std::thread::Builder::new().name("portcullis-disk".to_owned());
         let thread = thread.spawn(move || {
-            // Nobody waits for it but who asks for a flush: a session that has something to do goes first. On Linux it is the
+            // Nothing waits for it but a flush that was asked for: a session that has something to do goes first. On Linux it is the
             // thread's alone.
             let _ = rustix::process::nice(NICENESS);
             run(&received, write);
