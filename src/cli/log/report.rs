@@ -25,6 +25,7 @@ pub(super) fn json(summary: &Summary, top: usize) -> Value {
         "messages": tally(&summary.total),
         "refused_recipients": { "count": summary.recipients.sum(), "reasons": reasons(&summary.recipients) },
         "refused_commands": { "count": summary.commands.sum(), "reasons": reasons(&summary.commands) },
+        "auth_failures": { "count": summary.auth_failures.sum(), "reasons": reasons(&summary.auth_failures) },
         "connections": { "count": summary.connections, "reasons": reasons(&summary.connection_reasons) },
         "warnings": summary.troubles,
         "last_warning": trouble,

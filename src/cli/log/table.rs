@@ -38,7 +38,8 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn write_head(&self, text: &mut String) {
-        let Summary { span, lines, unknown, total, recipients, commands, connections, .. } = self.summary;
+        let Summary { span, lines, unknown, total, recipients, commands, auth_failures, connections, .. } =
+            self.summary;
         let unknown = if *unknown > 0 { format!(", {unknown} of no known form") } else { String::new() };
         let span = match (span.first, span.last) {
             (Some(first), Some(last)) => format!("{} to {}; ", self.clock.whole(first), self.clock.whole(last)),
@@ -58,6 +59,9 @@ impl Table<'_> {
         }
         if commands.sum() > 0 {
             let _ = writeln!(text, "{} commands refused{}", commands.sum(), why(commands));
+        }
+        if auth_failures.sum() > 0 {
+            let _ = writeln!(text, "{} AUTH failed{}", auth_failures.sum(), why(auth_failures));
         }
         if *connections > 0 {
             let why = why(&self.summary.connection_reasons);

@@ -29,7 +29,7 @@ pub enum Said<'a> {
     Event,
 }
 
-/// A `mail`, `rcpt`, `command`, `session` or `folded` line; what it does not have, or has empty, is `None`. The keys are DESIGN's.
+/// A `mail`, `rcpt`, `command`, `auth`, `session` or `folded` line; what it does not have, or has empty, is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The line's first word.
@@ -71,6 +71,8 @@ pub enum Kind {
     Rcpt,
     /// A refused command.
     Command,
+    /// An AUTH that failed.
+    Auth,
     /// A connection that ended without a transaction.
     Session,
     /// How many lines of a session were not written.
@@ -93,6 +95,7 @@ impl Kind {
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
             Self::Command => "command",
+            Self::Auth => "auth",
             Self::Session => "session",
             Self::Folded => "folded",
         }
@@ -100,7 +103,7 @@ impl Kind {
 
     /// The kind of this name.
     pub fn of(name: &[u8]) -> Option<Self> {
-        let all = [Self::Mail, Self::Rcpt, Self::Command, Self::Session, Self::Folded];
+        let all = [Self::Mail, Self::Rcpt, Self::Command, Self::Auth, Self::Session, Self::Folded];
         all.into_iter().find(|kind| kind.as_str().as_bytes() == name)
     }
 }
@@ -128,7 +131,7 @@ impl<'a> Record<'a> {
     /// Whether it says what its kind has to say: one that was cut does not.
     fn is_whole(&self) -> bool {
         match self.kind {
-            Kind::Mail | Kind::Rcpt | Kind::Command => self.verdict.is_some(),
+            Kind::Mail | Kind::Rcpt | Kind::Command | Kind::Auth => self.verdict.is_some(),
             Kind::Session => self.verdict.is_some() || self.code.is_some() || self.reason.is_some(),
             Kind::Folded => self.folded.is_some(),
         }
@@ -409,7 +412,7 @@ mod tests {
             texts in proptest::array::uniform9(any_text()),
             size in any::<Option<u64>>(),
             code in any::<Option<u16>>(),
-            kind in prop_oneof![Just(Kind::Mail), Just(Kind::Rcpt), Just(Kind::Command), Just(Kind::Session)],
+            kind in prop_oneof![Just(Kind::Mail), Just(Kind::Rcpt), Just(Kind::Command), Just(Kind::Auth), Just(Kind::Session)],
         ) {
             let [session, sender, recipients, id, reason, rule, backend, helo, words] = &texts;
             for format in [Format::Logfmt, Format::Json] {

@@ -32,6 +32,8 @@ pub struct Summary {
     pub recipients: Reasons,
     /// Refused commands.
     pub commands: Reasons,
+    /// AUTH that failed.
+    pub auth_failures: Reasons,
     /// Connections that ended without a transaction.
     pub connections: u64,
     /// Why, where there was a reason.
@@ -163,6 +165,7 @@ impl Summary {
             }
             Kind::Rcpt => self.recipients.take(outcome.reason, 1),
             Kind::Command => self.commands.take(outcome.reason, 1),
+            Kind::Auth => self.auth_failures.take(outcome.reason, 1),
             Kind::Folded => self.folded(outcome.folded),
             Kind::Session => {
                 self.connections += 1;
@@ -181,6 +184,7 @@ impl Summary {
             match kind {
                 Some(Kind::Rcpt) => self.recipients.take(reason, count),
                 Some(Kind::Command) => self.commands.take(reason, count),
+                Some(Kind::Auth) => self.auth_failures.take(reason, count),
                 _ => {}
             }
         }
