@@ -245,8 +245,8 @@ impl Backends {
         self.kept.clear();
     }
 
-    /// Resolves when `client`'s session should give its place up, because somebody waits whom that would help. Each
-    /// who waits calls on one session only, so the caller must then drop its [`Connection`].
+    /// Resolves when `client`'s session should give its place up, because that would help another that waits. Each
+    /// that waits asks one session only, so the caller must then drop its [`Connection`].
     pub async fn wanted(&self, client: IpAddr) {
         self.places.wanted(client).await;
     }

@@ -1,4 +1,5 @@
-//! What counts as one client, and as one client network, wherever shares are counted. Pure.
+//! What counts as one client, and as one client network, wherever shares or keys are made of them. It must not know what
+//! is counted.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
@@ -35,6 +36,22 @@ mod tests {
         for (address, one, network) in table {
             let address: IpAddr = address.parse().unwrap();
             assert_eq!((client(address).to_string(), client_net(address).to_string()), (one.into(), network.into()));
+        }
+    }
+
+    #[test]
+    fn who_is_of_one_network() {
+        let table = [
+            ("the same /48", "2001:db8:1:2::1", "2001:db8:1:ffff::2", true),
+            ("another /48", "2001:db8:1::1", "2001:db8:2::1", false),
+            ("the same /24", "192.0.2.1", "192.0.2.254", true),
+            ("another /24", "192.0.2.1", "192.0.3.1", false),
+            ("IPv4 and the same mapped", "192.0.2.1", "::ffff:192.0.2.1", true),
+            ("two mapped networks", "::ffff:192.0.3.1", "::ffff:192.0.2.1", false),
+        ];
+        for (what, one, other, same) in table {
+            let (one, other): (IpAddr, IpAddr) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(client_net(one) == client_net(other), same, "{what}");
         }
     }
 }
