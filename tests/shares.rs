@@ -113,6 +113,19 @@ fn a_flood_of_connections_leaves_room_for_who_brings_mail() {
 }
 
 #[test]
+fn a_client_that_was_refused_and_sends_on_is_cut_when_its_place_is_wanted() {
+    let site = Site::new("max_connections = 1", "");
+    let proxy = Proxy::start(&site);
+    let mut refused = from(&proxy, 1).hello();
+    assert!(refused.say("BDAT 100000 LAST").starts_with("502"));
+    from(&proxy, 2).hello().mail("a@b.example", "Subject: honest");
+    let began = Instant::now();
+    let mut stream = refused.stream();
+    until("it is cut", || stream.write_all(b"x").is_err());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
 fn few_open_files_are_few_connections_and_the_admin_interface_has_its_own() {
     let site = Site::new("max_connections_per_client = 500", "[message]\nhold_total = \"25MB\"\n");
     let mut command = std::process::Command::new("sh");

@@ -207,11 +207,18 @@ impl Driver {
             () if has_quit && !awaits && self.input.is_empty() => Manner::InOrder,
             () => Manner::Lingering,
         };
+        let mut place = self.place.take();
+        if let Some(place) = &place {
+            place.is_needed_until(self.session.needed_until(self.now));
+        }
         let (farewell, rest) = match self.client.take() {
             Some(client) => {
                 let (owed, parting) =
                     (std::mem::take(&mut self.owed), Parting { manner, awaits, is_written, has_quit });
-                Box::pin(linger::part(client, owed, parting)).await
+                let parts = Box::pin(linger::part(client, owed, parting));
+                // How an acknowledgement was taken is learned in any case.
+                let place = place.as_mut().filter(|_| !awaits);
+                unless_displaced(place, parts).await.unwrap_or_default()
             }
             None => (Farewell::default(), None),
         };
@@ -223,7 +230,7 @@ impl Driver {
         }
         drop(self);
         if let Some(client) = rest {
-            Box::pin(linger::read_on(client, manner)).await;
+            unless_displaced(place.as_mut(), Box::pin(linger::read_on(client, manner))).await;
         }
     }
 
@@ -335,6 +342,15 @@ impl Link {
     fn new(connection: Connection) -> Box<Self> {
         let (replies, outbox) = (BytesMut::new(), Outbox::default());
         Box::new(Self { connection, replies, outbox, flushed: true, full: false })
+    }
+}
+
+/// What is done for a client that has had all it will get; none: another needs its place.
+async fn unless_displaced<T>(place: Option<&mut Place>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(place) = place else { return Some(work.await) };
+    tokio::select! {
+        done = work => Some(done),
+        () = place.left() => None,
     }
 }
 
