@@ -39,10 +39,11 @@ impl Session {
         };
         if transaction.accepted.is_empty() {
             let reply = match transaction.last_refusal {
+                Some(_) if transaction.may_come_again => Reply::no_recipients_for_now(),
                 Some(_) => Reply::no_valid_recipients(),
-                None => Reply::need_recipient(),
+                None => return self.error(&Reply::need_recipient(), now),
             };
-            return self.error(&reply, now);
+            return self.refuse_data(reply, now);
         }
         let caps = transaction.accepted.iter().filter_map(|accepted| accepted.cap);
         transaction.limit = caps.fold(transaction.limit, |limit, cap| limit.with_cap(cap));
@@ -53,6 +54,14 @@ impl Session {
                 self.ask(question, Pending::Data);
             }
             None => self.begin_data(now),
+        }
+    }
+
+    /// No error of the client: DATA may stand behind RCPTs whose replies it has not heard (RFC 2920 section 3.1).
+    fn refuse_data(&mut self, reply: Reply, now: Now) {
+        if self.count_idle_command(now) {
+            self.record_command(&Final::ours(&reply, Reason::Protocol, &self.id), now);
+            self.reply(&reply);
         }
     }
 

@@ -69,6 +69,7 @@ impl Session {
     pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
         transaction.last_refusal = Some(Final { line: Bytes::new(), ..last.clone() });
+        transaction.may_come_again |= last.code.is_some_and(|code| code < 500);
         let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
         let record = Record {
             sender: Some(sender),

@@ -122,6 +122,8 @@ pub(super) struct Transaction {
     pub(super) asked: VecDeque<(Arc<Rcpt>, Option<u64>)>,
     /// How the last refused recipient was refused.
     pub(super) last_refusal: Option<Final>,
+    /// A recipient was refused for now only.
+    pub(super) may_come_again: bool,
     pub(super) shadow: Vec<Arc<str>>,
     /// A throttle that escalates has refused MAIL: the recipients hear of it, because with them its defers are counted.
     pub(super) postponed: Option<Postponed>,
@@ -229,6 +231,7 @@ impl Transaction {
             served: Vec::new(),
             asked: VecDeque::new(),
             last_refusal: None,
+            may_come_again: false,
             shadow: Vec::new(),
             postponed: None,
             may_end_oversize: false,

@@ -199,6 +199,8 @@ replies! {
     503 "5.5.1" need_recipient() "Send RCPT first";
     /// DATA after all RCPT were refused.
     554 "5.5.1" no_valid_recipients() "No valid recipients";
+    /// The same, when one of them may come again: programs that look at nothing but this would give it up.
+    450 "4.5.1" no_recipients_for_now() "No valid recipients for now, try again later";
     /// AUTH or STARTTLS between MAIL and the end of the message.
     503 "5.5.1" in_transaction(verb: &str) "{verb} is not allowed in a transaction";
     /// A second STARTTLS.
