@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::net::SocketAddrV4;
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -123,6 +124,25 @@ fn a_client_that_was_refused_and_sends_on_is_cut_when_its_place_is_wanted() {
     let mut stream = refused.stream();
     until("it is cut", || stream.write_all(b"x").is_err());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn messages_that_come_in_as_slowly_as_they_may_do_not_keep_others_out() {
+    let server = "max_connections = 24\nmin_rate = \"100B/s\"";
+    let site = Site::new(server, "[repeat]\nlimit = 0\n");
+    let proxy = Proxy::start(&site);
+    let two = |network| [upload(&proxy, network, 0), upload(&proxy, network, 0)];
+    let flood: Vec<_> = (1..=12).flat_map(two).collect();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let dribble = std::thread::spawn(move || {
+        while is_done.recv_timeout(Duration::from_millis(200)) == Err(RecvTimeoutError::Timeout) {
+            // Some are told to go.
+            flood.iter().for_each(|client| _ = client.stream().write_all(&[b'x'; 50]));
+        }
+    });
+    until("an honest client gets in", || delivers(proxy.addresses[0], Ipv4Addr::new(127, 0, 100, 1)));
+    drop(done);
+    dribble.join().unwrap();
 }
 
 #[test]

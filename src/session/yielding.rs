@@ -31,13 +31,14 @@ impl Session {
         }
     }
 
-    /// Until when it brings mail forward, as far as can be said now: in a message that comes in as fast as it has to, behind
-    /// its dot, and for a while after one was accepted.
+    /// Until when it brings mail forward, as far as can be said now: in a message that comes in well above the least rate,
+    /// behind its dot, and for a while after one was accepted.
     pub fn needed_until(&self, now: Now) -> Option<Instant> {
         let accepted = self.accepted.map(|accepted| accepted + DELIVERING);
         let message = match &self.state {
             State::Body(body) => {
-                let transfer = body.decoder.size() / self.snapshot.settings.min_rate.max(1);
+                let transfer =
+                    body.decoder.size() / self.snapshot.settings.min_rate.saturating_mul(WORTH_A_PLACE).max(1);
                 Some(body.began + START_OF_MESSAGE + Duration::from_secs(transfer))
             }
             State::Asking(Pending::Dot(..)) | State::DataBegin | State::HoldBegin | State::Settle(_) => {
@@ -62,4 +63,7 @@ impl Session {
 /// one that waits for us.
 const DELIVERING: Duration = Duration::from_secs(60);
 const START_OF_MESSAGE: Duration = Duration::from_secs(10);
+/// Times the least rate: at that one alone a few networks could hold all places for hours, and pay next to nothing. It is
+/// what a message must reach in a full hold, too.
+const WORTH_A_PLACE: u64 = 16;
 const IN_OUR_HANDS: Duration = Duration::from_secs(3600);
