@@ -38,12 +38,11 @@ use crate::smtp::reply::Reply;
 use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
-    /// MAIL: state, TLS, lists, SIZE, throttles, then the backend.
+    /// MAIL: state, TLS, lists, SIZE, throttles, then the backend. RFC 5321 section 4.1.1.1 wants EHLO
+    /// first, but qmail and Postfix do without: so do scripts and devices, and libraries that forget the second one behind
+    /// STARTTLS.
     pub(super) fn mail(&mut self, mail: Mail, now: Now) {
         self.adopt_snapshot();
-        if self.helo.is_none() {
-            return self.error(&Reply::need_hello(), now);
-        }
         if self.stopping && self.transaction.is_none() {
             return self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
         }

@@ -124,7 +124,7 @@ impl Session {
         self.end_transaction(Reason::ClientGone, now);
         let name = String::from_utf8_lossy(name);
         // The backend was told another name: its next session hears the new one.
-        if self.helo.as_ref().is_some_and(|helo| *helo.name != *name) && !self.authenticated {
+        if self.helo.as_ref().is_none_or(|helo| *helo.name != *name) && !self.authenticated {
             self.close_backend();
         }
         self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });

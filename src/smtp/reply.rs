@@ -189,7 +189,7 @@ replies! {
     504 "5.5.4" unsupported_value(parameter: &str) "{parameter} is not offered";
 
     // Commands out of their order (RFC 5321 section 4.1.4).
-    /// Before EHLO or HELO.
+    /// AUTH before EHLO.
     503 "5.5.1" need_hello() "Send EHLO first";
     /// MAIL in a transaction.
     503 "5.5.1" nested_mail() "A sender was already given";
