@@ -120,6 +120,23 @@ impl Session {
         !self.is_over()
     }
 
+    /// RCPT or DATA without a transaction.
+    pub(super) fn without_mail(&mut self, now: Now) {
+        if self.has_mailed {
+            self.refuse_late(&Reply::need_mail(), now);
+        } else {
+            self.error(&Reply::need_mail(), now);
+        }
+    }
+
+    /// No error of the client: the command may stand behind others whose refusal it has not heard (RFC 2920 section 3.1).
+    pub(super) fn refuse_late(&mut self, reply: &Reply, now: Now) {
+        if self.count_idle_command(now) {
+            self.record_command(&Final::ours(reply, Reason::Protocol, &self.id), now);
+            self.reply(reply);
+        }
+    }
+
     /// A command that brings no mail forward. A client that sends nothing else is counted as erring.
     pub(super) fn idle_command(&mut self, reply: &Reply, now: Now) {
         if self.count_idle_command(now) {

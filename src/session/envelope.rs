@@ -38,9 +38,8 @@ use crate::smtp::reply::Reply;
 use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
-    /// MAIL: state, TLS, lists, SIZE, throttles, then the backend. RFC 5321 section 4.1.1.1 wants EHLO
-    /// first, but qmail and Postfix do without: so do scripts and devices, and libraries that forget the second one behind
-    /// STARTTLS.
+    /// MAIL: state, TLS, lists, SIZE, throttles, then the backend. RFC 5321 section 4.1.1.1 wants EHLO first, but qmail and
+    /// Postfix do without, and so do scripts, devices, and libraries that forget the second one behind STARTTLS.
     pub(super) fn mail(&mut self, mail: Mail, now: Now) {
         self.adopt_snapshot();
         if self.stopping && self.transaction.is_none() {
@@ -57,6 +56,7 @@ impl Session {
             return self.error(&reply, now);
         }
         self.idle_commands = 0;
+        self.has_mailed = true;
         let snapshot = self.snapshot.clone();
         let limit = self.limit(&snapshot);
         let transaction = Box::new(Transaction::new(snapshot.clone(), mail, limit, now.monotonic));
@@ -184,7 +184,7 @@ impl Session {
     /// RCPT: state, count, lists, cap, throttles, then the backend.
     pub(super) fn rcpt(&mut self, rcpt: Rcpt, now: Now) {
         let Some(transaction) = &self.transaction else {
-            return self.error(&Reply::need_mail(), now);
+            return self.without_mail(now);
         };
         if let Some(reply) = unknown_parameter(&rcpt.parameters, &["NOTIFY", "ORCPT"]) {
             return self.error(&reply, now);
@@ -226,7 +226,7 @@ impl Session {
     pub(super) fn rcpt_answered(&mut self, rcpt: Arc<Rcpt>, cap: Option<u64>, answer: &Answer, now: Now) {
         self.state = State::Command;
         let Some(transaction) = &mut self.transaction else {
-            return self.error(&Reply::need_mail(), now);
+            return self.without_mail(now);
         };
         transaction.note_shadows(&answer.shadows);
         transaction.may_end_oversize |= answer.oversize.is_some();

@@ -35,7 +35,7 @@ impl Session {
     /// DATA: only with recipients that the backend accepted, whatever it remembers of an earlier transaction.
     pub(super) fn data(&mut self, now: Now) {
         let Some(transaction) = &mut self.transaction else {
-            return self.error(&Reply::need_mail(), now);
+            return self.without_mail(now);
         };
         if transaction.accepted.is_empty() {
             let reply = match transaction.last_refusal {
@@ -43,7 +43,7 @@ impl Session {
                 Some(_) => Reply::no_valid_recipients(),
                 None => return self.error(&Reply::need_recipient(), now),
             };
-            return self.refuse_data(reply, now);
+            return self.refuse_late(&reply, now);
         }
         let caps = transaction.accepted.iter().filter_map(|accepted| accepted.cap);
         transaction.limit = caps.fold(transaction.limit, |limit, cap| limit.with_cap(cap));
@@ -54,14 +54,6 @@ impl Session {
                 self.ask(question, Pending::Data);
             }
             None => self.begin_data(now),
-        }
-    }
-
-    /// No error of the client: DATA may stand behind RCPTs whose replies it has not heard (RFC 2920 section 3.1).
-    fn refuse_data(&mut self, reply: Reply, now: Now) {
-        if self.count_idle_command(now) {
-            self.record_command(&Final::ours(&reply, Reason::Protocol, &self.id), now);
-            self.reply(&reply);
         }
     }
 
@@ -345,6 +337,7 @@ impl Session {
             self.delivered(snapshot, &recipients);
         }
         self.output.push_back(Output::HoldDrop);
+        self.has_mailed = false;
         self.state = State::Command;
         self.since = now.monotonic;
         self.client_out.extend_from_slice(&last.line);

@@ -125,6 +125,8 @@ pub struct Session {
     errors: u32,
     unknown: Unknown,
     idle_commands: u32,
+    /// MAIL has come since the last message: what comes without a transaction may stand behind its refusal.
+    has_mailed: bool,
     began: Instant,
     acknowledgement: Acknowledgement,
     /// When a message was accepted last.
@@ -171,6 +173,7 @@ impl Session {
             errors: 0,
             unknown: Unknown::default(),
             idle_commands: 0,
+            has_mailed: false,
             began: now.monotonic,
             acknowledgement: Acknowledgement::Settled,
             accepted: None,
