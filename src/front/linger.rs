@@ -42,7 +42,7 @@ pub(super) struct Parting {
 }
 
 /// Says what is owed and ends our side, within its limits; tells how the client took it. What is left of the connection is
-/// for [`read_on`]: nobody who waits for the answer needs to wait for that.
+/// for [`read_on`], so that the answer does not wait for that.
 pub(super) async fn part(
     mut client: ClientStream,
     mut owed: Outbox,

@@ -4,7 +4,7 @@
 //! At the bound two rules pull in two directions: nothing goes without a trace, and nothing holds up honest mail. A line of
 //! what became of a message is worth a moment of a session's time, as a full pipe would take it: a logger that rotates, or
 //! a disk that is busy, is over it by then. A reader that is stopped is not, and a proxy that waits for it takes no mail,
-//! which is worse than a gap in the log. So whoever logs waits a second in all, together with everybody else; then lines
+//! which is worse than a gap in the log. So all that have a line to write wait one second, together; then lines
 //! are counted and thrown away until the stream takes some again, and their number stands in the log where they would.
 
 use std::io;
@@ -167,7 +167,7 @@ impl Shared {
         true
     }
 
-    /// Waits for room, which there need not be then. The first who waits does so for all: they have one patience together.
+    /// Waits for room, which there need not be then. The first thread waits for all: they have one second together.
     fn wait_for_room<'s>(&'s self, mut state: MutexGuard<'s, State>, line: &[u8]) -> MutexGuard<'s, State> {
         if state.is_awaited {
             return self.done.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Refusals of ours: of a sender, a recipient or a message, with what they cost the one who is refused.
+//! Refusals of ours: of a sender, a recipient or a message, with what they cost its client.
 
 use std::sync::Arc;
 

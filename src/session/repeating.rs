@@ -191,7 +191,7 @@ impl Session {
         }
     }
 
-    /// Octets came from the client just now: whoever speaks has heard what was written before.
+    /// Octets came from the client just now: it speaks, so it has heard what was written before.
     pub fn handle_client_heard(&mut self) {
         if self.acknowledgement == Acknowledgement::Written {
             self.acknowledged(Fact::Took);

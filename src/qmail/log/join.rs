@@ -109,7 +109,7 @@ pub struct Outcome<'a> {
     pub verdict: Option<Verdict>,
     /// Why.
     pub reason: Option<Reason>,
-    /// What decided.
+    /// The rule that decided: a list's `file:line`, a throttle's name, a key of the configuration.
     pub rule: Option<&'a [u8]>,
     /// Octets of the message; of smtpfront-qmail's with LF line ends.
     pub bytes: u64,

@@ -52,7 +52,7 @@ pub struct Record<'a> {
     pub code: Option<u16>,
     /// `policy::verdict::Reason`'s word.
     pub reason: Option<Cow<'a, [u8]>>,
-    /// What decided.
+    /// The rule that decided: a list's `file:line`, a throttle's name, a key of the configuration.
     pub rule: Option<Cow<'a, [u8]>>,
     /// The backend's reply.
     pub backend: Option<Cow<'a, [u8]>>,

@@ -1,5 +1,5 @@
 //! What a log amounts to: per sender how much was accepted, absorbed, deferred and refused, since when and why. Bounded:
-//! past `MOST_SENDERS` the less active half become "the others", so that whoever storms stays visible.
+//! past `MOST_SENDERS` the less active half become "the others", so that a storm stays visible.
 
 use std::collections::HashMap;
 
