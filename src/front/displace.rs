@@ -136,8 +136,9 @@ impl Occupants {
 }
 
 impl State {
-    /// Of the network that has most, the one that came first of those that bring nothing forward. A network that has
-    /// delivered comes first, as far as a quarter of all places goes.
+    /// Of the network that has most, the one that came first of those that bring nothing forward; of networks that have
+    /// equally many, the one that has been here longest. A network that has delivered comes first, as far as a quarter of all
+    /// places goes.
     fn victim(&self, newcomer: IpNet, max: usize, now: Instant) -> Option<Arc<Occupant>> {
         let of = |network: &IpNet| self.networks.get(network).map_or(0, BTreeMap::len);
         let comes_first = |network: &IpNet, count: usize| {
@@ -153,13 +154,11 @@ impl State {
             _ => own == 0 || count > own + 1,
         };
         let asked = self.networks.iter().filter(|(network, of)| may_be_asked(network, of.len()));
-        let mut asked: Vec<_> =
-            asked.map(|(network, of)| (comes_first(network, of.len()), Reverse(of.len()), of)).collect();
-        asked.sort_by_key(|(first, count, _)| (*first, *count));
-        let idle = |(_, _, of): (_, _, &BTreeMap<u64, Arc<Occupant>>)| {
-            of.values().find(|occupant| !occupant.is_needed(now)).cloned()
-        };
-        asked.into_iter().find_map(idle)
+        let mut asked: Vec<_> = asked.collect();
+        asked.sort_by_key(|(network, of)| {
+            (comes_first(network, of.len()), Reverse(of.len()), of.keys().next().copied())
+        });
+        asked.into_iter().find_map(|(_, of)| of.values().find(|occupant| !occupant.is_needed(now)).cloned())
     }
 }
 
@@ -240,9 +239,10 @@ mod tests {
         assert!(occupants.make_room(net(9), 9, now));
         assert_eq!(left(&all), [3], "the first of the largest brings mail forward");
         assert!(!occupants.make_room(net(3), 9, now), "one that has nearly as many has nobody to ask");
-        assert!(occupants.make_room(net(9), 9, now + Duration::from_secs(10)));
-        assert!(occupants.make_room(net(9), 9, now + Duration::from_secs(10)));
-        assert_eq!(left(&all).len(), 3);
+        for expected in [&[2, 3][..], &[2, 3, 6], &[0, 2, 3, 6], &[0, 2, 3, 4, 6]] {
+            assert!(occupants.make_room(net(9), 9, now + Duration::from_secs(10)));
+            assert_eq!(left(&all), expected);
+        }
         all.iter().for_each(|occupant| occupants.leave(occupant));
         assert!(occupants.lock().networks.is_empty());
     }
