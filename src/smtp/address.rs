@@ -4,7 +4,7 @@
 //! Deviations from the RFC: dots may stand anywhere in a local part, hyphens anywhere in a label, empty labels, `_` and a
 //! trailing dot in a domain are tolerated, and an address may lack its domain, because people and their devices have such
 //! addresses and qmail and Postfix take them; `\x` outside of quotes (RFC 821) is read, because qmail unescapes it; a source
-//! route may name address literals; the limits of 64 and 256 octets are not enforced, only qmail's 899. Blanks and comments
+//! route may name address literals, and a literal may be empty; the limits of 64 and 256 octets are not enforced, only qmail's 899. Blanks and comments
 //! between the brackets are faults.
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ use nom::IResult;
 use nom::Parser;
 use nom::branch::alt;
 use nom::bytes::complete::tag;
-use nom::bytes::complete::take_till1;
+use nom::bytes::complete::take_till;
 use nom::bytes::complete::take_while;
 use nom::bytes::complete::take_while_m_n;
 use nom::bytes::complete::take_while1;
@@ -282,8 +282,9 @@ fn host(input: &[u8]) -> IResult<&[u8], &[u8]> {
     alt((address_literal, domain)).parse(input)
 }
 
+/// An empty one is qmail's: `#@[]` is the sender of its double bounces.
 fn address_literal(input: &[u8]) -> IResult<&[u8], &[u8]> {
-    let text = verify(take_till1(|octet| octet == b']'), is_ip);
+    let text = verify(take_till(|octet| octet == b']'), |text: &[u8]| text.is_empty() || is_ip(text));
     recognize(delimited(char('['), text, char(']'))).parse(input)
 }
 
@@ -468,7 +469,7 @@ mod tests {
         }
     }
 
-    const READ: [(&str, &str, &str, &str, &str); 34] = [
+    const READ: [(&str, &str, &str, &str, &str); 35] = [
         ("a route is dropped", "<@a.example:B@C.example>", "B@C.example", "b@c.example", "c.example"),
         ("quotes go on", "<\"a b\"@x.example>", "\"a b\"@x.example", "a b@x.example", "x.example"),
         ("a colon in quotes", "<\"a:b\"@x.example>", "\"a:b\"@x.example", "a:b@x.example", "x.example"),
@@ -492,6 +493,7 @@ mod tests {
         ("an IPv6 literal", "<a@[IPv6:2001:DB8::1]>", "a@[IPv6:2001:DB8::1]", "a@[ipv6:2001:db8::1]", {
             "[ipv6:2001:db8::1]"
         }),
+        ("the sender of qmail's double bounces", "<#@[]>", "#@[]", "#@[]", "[]"),
         ("an underscore", "<a@_x.example>", "a@_x.example", "a@_x.example", "_x.example"),
         ("a hyphen at a label's end", "<a@Cabinet-.example>", "a@Cabinet-.example", "a@cabinet-.example", {
             "cabinet-.example"

@@ -264,18 +264,18 @@ fn initial_response(input: &[u8]) -> IResult<&[u8], &[u8]> {
 }
 
 fn ehlo(arguments: &[u8]) -> Result<Command, CommandFault> {
-    client_name(arguments).map(Command::Ehlo).ok_or(CommandFault::Argument("EHLO hostname"))
+    Ok(Command::Ehlo(client_name(arguments)))
 }
 
 fn helo(arguments: &[u8]) -> Result<Command, CommandFault> {
-    client_name(arguments).map(Command::Helo).ok_or(CommandFault::Argument("HELO hostname"))
+    Ok(Command::Helo(client_name(arguments)))
 }
 
-/// The first word, whatever it is: what clients call themselves is too often no domain to insist on it. What is longer than
-/// a domain can be is cut, as it is a name for logs and traces only.
-fn client_name(arguments: &[u8]) -> Option<Bytes> {
-    let word = arguments.split(|&octet| octet == b' ').find(|word| !word.is_empty())?;
-    Some(Bytes::copy_from_slice(&word[..word.len().min(MAX_CLIENT_NAME)]))
+/// The first word, whatever it is: what clients call themselves is too often no domain to insist on it, and a device without
+/// a name says none. What is longer than a domain can be is cut, as it is a name for logs and traces only.
+fn client_name(arguments: &[u8]) -> Bytes {
+    let word = arguments.trim_ascii_start().split(|&octet| octet == b' ').next().unwrap_or_default();
+    Bytes::copy_from_slice(&word[..word.len().min(MAX_CLIENT_NAME)])
 }
 
 fn mail(arguments: &[u8]) -> Result<Command, CommandFault> {
@@ -445,20 +445,19 @@ mod tests {
     #[test]
     fn client_names() {
         let name = |text: &'static str| Bytes::from(text);
-        let ehlo_form = Err(CommandFault::Argument("EHLO hostname"));
         check(&[
             ("ehlo", "EHLO mx.example", Ok(Command::Ehlo(name("mx.example")))),
             ("ehlo keeps case", "ehlo MX.example ", Ok(Command::Ehlo(name("MX.example")))),
             ("ehlo by literal", "EHLO [IPv6:::1]", Ok(Command::Ehlo(name("[IPv6:::1]")))),
             ("ehlo in eight bits", "EHLO büro-pc", Ok(Command::Ehlo(name("büro-pc")))),
-            ("ehlo without a name", "EHLO", ehlo_form.clone()),
-            ("ehlo with a blank for a name", "EHLO ", ehlo_form),
+            ("ehlo without a name", "EHLO", Ok(Command::Ehlo(name("")))),
+            ("ehlo with a blank for a name", "EHLO ", Ok(Command::Ehlo(name("")))),
             ("ehlo with two words", "EHLO Bob's PC", Ok(Command::Ehlo(name("Bob's")))),
             ("a literal and a word", "EHLO [192.0.2.7] office-pc", Ok(Command::Ehlo(name("[192.0.2.7]")))),
             ("helo with many words", "HELO  my host  name", Ok(Command::Helo(name("my")))),
             ("ehlo with escape", "EHLO \x1b[2J", Err(CommandFault::ControlOctet)),
             ("helo", "HELO mx.example", Ok(Command::Helo(name("mx.example")))),
-            ("helo without a name", "HELO", Err(CommandFault::Argument("HELO hostname"))),
+            ("helo without a name", "HELO", Ok(Command::Helo(name("")))),
         ]);
         let long = format!("EHLO {}", "a".repeat(MAX_CLIENT_NAME + 1));
         assert_eq!(parse(long.as_bytes()), Ok(Command::Ehlo("a".repeat(MAX_CLIENT_NAME).into())));
