@@ -61,9 +61,10 @@ fn inherited() -> io::Result<Vec<(TcpListener, SocketAddr)>> {
     Ok(listeners)
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens there. It does not block.
+pub(in crate::ops) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
-    // The standard backlog of 128 is short for a storm.
+    // The standard backlog of 128 is short for a storm: what has no room comes again after seconds.
     let backlog = socket::Backlog::new(1024).unwrap_or(socket::Backlog::MAXCONN);
     socket::listen(&listener, backlog)?;
     listener.set_nonblocking(true)?;

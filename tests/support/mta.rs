@@ -164,6 +164,10 @@ impl Sender for Exim {
         files(&self.0.path("var/spool/exim/input"), &|_| true)
     }
 
+    fn try_again(&mut self) {
+        run(self.0.command("/usr/sbin/exim4").arg("-qff"));
+    }
+
     fn log(&self) -> String {
         self.0.read("var/log/exim.main") + &self.0.read("var/log/exim.panic")
     }

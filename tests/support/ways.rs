@@ -46,6 +46,9 @@ pub(crate) trait Sender {
     /// Messages in its own queue.
     fn waiting(&self) -> usize;
 
+    /// Tries what waits once more, now; a daemon does so by itself.
+    fn try_again(&mut self) {}
+
     /// What it said so far.
     fn log(&self) -> String;
 

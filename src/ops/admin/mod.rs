@@ -33,6 +33,7 @@ use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::ops::admin::places::Places;
 use crate::ops::admin::routes::Desk;
+use crate::ops::listeners;
 
 pub(super) use crate::ops::admin::routes::Parts;
 
@@ -60,10 +61,8 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
     match &admin.listen {
         AdminListen::Off => Ok(None),
         AdminListen::Tcp(address) => {
-            let listener = std::net::TcpListener::bind(address);
-            let listener = listener.and_then(|it| it.set_nonblocking(true).map(|()| it));
-            let listener =
-                listener.map_err(|error| fault(address, error, "set another admin.listen, or \"\" for none"))?;
+            let listener = listeners::bind(*address)
+                .map_err(|error| fault(address, error, "set another admin.listen, or \"\" for none"))?;
             let token = token::read_or_make(&admin.token_file).map_err(AdminFault)?;
             Ok(Some(Bound::Tcp(listener, token)))
         }
