@@ -169,7 +169,8 @@ pub fn envelope_key<'a>(
     hash.finish()
 }
 
-/// What a refusal of ours is known by when it comes again: one oversize to six colleagues is no retry.
+/// What a refusal of ours is known by when it comes again: one oversize to six colleagues is no retry where its recipients
+/// are known by then. What is refused at MAIL has none.
 pub fn refusal_key(
     seed: &Seed,
     client: IpAddr,

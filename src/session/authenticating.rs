@@ -9,10 +9,8 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::throttle::Action;
-use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Stage;
-use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
@@ -218,12 +216,7 @@ impl Session {
         if failed {
             self.record_login(&Final { reason: Some(Reason::AuthFailed), ..last }, now);
             let snapshot = self.snapshot.clone();
-            let subject = self.subject(None, None);
-            let charge = |(throttle, it): (usize, &Throttle)| {
-                let key = (it.count == Count::AuthFailures).then(|| it.key(&self.seed, &subject))??;
-                Some(Charge { throttle, key, cells: 1 })
-            };
-            let charges = snapshot.policy.throttles.iter().enumerate().filter_map(charge).collect();
+            let charges = self.charges(&snapshot, Count::AuthFailures, 1, None, &[]);
             self.charge(&snapshot, charges);
         } else if reply.is_transient() {
             self.record_login(&last, now);

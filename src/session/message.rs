@@ -162,7 +162,7 @@ impl Session {
         if let Some(limit) = over.filter(|limit| size > ENDLESS.max(limit.octets.saturating_mul(2))) {
             let accepted = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
             let (snapshot, recipients) = (transaction.snapshot.clone(), accepted.collect::<Vec<_>>());
-            let charges = self.charges(&snapshot, Count::Rejections, 1, &transaction.mail.sender, &recipients);
+            let charges = self.charges(&snapshot, Count::Rejections, 1, Some(&transaction.mail.sender), &recipients);
             self.charge(&snapshot, charges);
             self.remember_oversize();
             let ruling = Ruling::new(Reply::oversize(size, limit.octets), Reason::OversizeData).by(limit.rule);
@@ -331,7 +331,7 @@ impl Session {
             let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();
             let sender = &transaction.mail.sender;
             let snapshot = &transaction.snapshot;
-            let mut charges = self.charges(snapshot, Count::Messages, 1, sender, &recipients);
+            let mut charges = self.charges(snapshot, Count::Messages, 1, Some(sender), &recipients);
             charges.extend(self.charges_of_octets(&transaction, arrived.size, &recipients));
             self.charge(snapshot, charges);
             self.delivered(snapshot, &recipients);

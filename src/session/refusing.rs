@@ -42,8 +42,8 @@ impl Session {
             },
         };
         let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
-        let mut charges = self.charges(&snapshot, Count::Rejections, 1, &mail.sender, &recipients);
-        let retries = self.charges(&snapshot, Count::Retries, 1, &mail.sender, &recipients);
+        let mut charges = self.charges(&snapshot, Count::Rejections, 1, Some(&mail.sender), &recipients);
+        let retries = self.charges(&snapshot, Count::Retries, 1, Some(&mail.sender), &recipients);
         let size = match &what {
             RefusedWhat::Mail(_) | RefusedWhat::Rcpt(_) => mail.size,
             RefusedWhat::Message(arrived) => Some(arrived.size),

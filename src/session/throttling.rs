@@ -47,20 +47,20 @@ impl Session {
         snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
     }
 
-    /// What one event of this kind costs, for each recipient that a key names.
+    /// What one event of this kind costs, for each recipient that a key names. Outside of a transaction there is no sender.
     pub(super) fn charges(
         &self,
         snapshot: &Snapshot,
         count: Count,
         cells: u64,
-        sender: &ReversePath,
+        sender: Option<&ReversePath>,
         recipients: &[&Address],
     ) -> Vec<Charge> {
         let mut charges = Vec::new();
         let counted = |throttle: &Throttle| throttle.count == count;
         for (index, throttle) in snapshot.policy.throttles.iter().enumerate().filter(|(_, it)| counted(it)) {
             let mut charge = |recipient: Option<&Address>| {
-                let key = throttle.key(&self.seed, &self.subject(Some(sender), recipient));
+                let key = throttle.key(&self.seed, &self.subject(sender, recipient));
                 charges.extend(key.map(|key| Charge { throttle: index, key, cells }));
             };
             if throttle.has_recipient() {
@@ -89,7 +89,7 @@ impl Session {
         recipients: &[&Address],
     ) -> Vec<Charge> {
         let Transaction { snapshot, mail, .. } = transaction;
-        let mut charges = self.charges(snapshot, Count::Bytes, octets, &mail.sender, recipients);
+        let mut charges = self.charges(snapshot, Count::Bytes, octets, Some(&mail.sender), recipients);
         if mail.size.is_some_and(|declared| declared >= octets) {
             for charge in &mut charges {
                 charge.cells = charge.cells.min(snapshot.policy.throttles[charge.throttle].burst);
