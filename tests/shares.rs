@@ -173,11 +173,13 @@ fn slow_requests_do_not_keep_the_operator_out() {
         stream.write_all(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
         stream
     };
-    let _slow: Vec<_> = (0..200).map(slow).collect();
-    let began = Instant::now();
-    let blocked = site.run(&["block", "192.0.2.1"]);
-    assert_eq!(blocked.code, 0, "{blocked:?}");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // On a busy machine the time limit of the slow requests may come first; then that says nothing.
+    until("the operator is let in while slow requests wait", || {
+        let slow: Vec<_> = (0..200).map(slow).collect();
+        let blocked = site.run(&["block", "192.0.2.1"]);
+        assert_eq!(blocked.code, 0, "{blocked:?}");
+        slow.iter().any(waits)
+    });
 }
 
 #[test]
@@ -222,6 +224,12 @@ async fn bring_nothing(mut stream: tokio::net::TcpStream, kind: usize) {
         // At a pace: it is places that are fought for here, not the processor.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+}
+
+/// Whether the server has neither answered nor closed.
+fn waits(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    stream.peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// Whether an honest client can deliver a message, at its first try.
