@@ -19,14 +19,14 @@ use criterion::criterion_group;
 use criterion::criterion_main;
 use nix::sched::CloneFlags;
 use nix::sched::unshare;
-use portcullis::qmail::queue::File;
-use portcullis::qmail::queue::filter::Filter;
-use portcullis::qmail::queue::layout::Queue;
-use portcullis::qmail::queue::list;
-use portcullis::qmail::queue::read::Want;
-use portcullis::qmail::queue::scan;
-use portcullis::qmail::queue::scan::Entry;
-use portcullis::qmail::queue::scan::threads;
+use portcullis::queue::look::File;
+use portcullis::queue::look::filter::Filter;
+use portcullis::queue::look::layout::Queue;
+use portcullis::queue::look::list;
+use portcullis::queue::look::read::Want;
+use portcullis::queue::look::scan;
+use portcullis::queue::look::scan::Entry;
+use portcullis::queue::look::scan::threads;
 
 fn queue(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();

@@ -7,8 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod cli;
-
 pub mod front;
 
 pub mod smtp;
@@ -27,9 +25,23 @@ pub mod store;
 
 pub mod config;
 
-pub mod ops;
+pub mod control;
 
-pub mod qmail;
+pub mod queue;
+
+pub mod logs;
+
+pub mod takeover;
+
+pub mod rehearsal;
+
+pub mod admin;
+
+pub mod daemon;
+
+pub mod text;
+
+pub mod cli;
 
 #[doc(hidden)]
 pub mod fuzzing;

@@ -46,7 +46,7 @@ fn the_defaults_are_those_of_the_default_file() {
 
 #[test]
 fn what_needs_a_restart() {
-    let source = source("src/ops/reload.rs");
+    let source = source("src/daemon/reload.rs");
     let (_, list) = source.split_once("let changed = [").unwrap();
     let list = &list[..list.find("];").unwrap()];
     let mut keys: BTreeSet<String> = list.split('"').skip(1).step_by(2).map(str::to_owned).collect();

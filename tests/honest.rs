@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::policy::key::Seed;
+use portcullis::policy::throttle::key::Seed;
 use portcullis::store::clock::Clock;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;

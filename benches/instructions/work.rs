@@ -10,17 +10,17 @@ use jiff::Timestamp;
 use portcullis::config::checked::Config;
 use portcullis::config::checked::ControlValues;
 use portcullis::policy::Policy;
-use portcullis::policy::key::Seed;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::throttle::Throttle;
+use portcullis::policy::throttle::key::Seed;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
-use portcullis::session::event::Admission;
-use portcullis::session::event::Answer;
-use portcullis::session::event::Now;
-use portcullis::session::event::Output;
-use portcullis::session::event::Peer;
+use portcullis::session::io::Admission;
+use portcullis::session::io::Answer;
+use portcullis::session::io::Now;
+use portcullis::session::io::Output;
+use portcullis::session::io::Peer;
 use portcullis::smtp::reply::Offer;
 
 /// One of them.

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::policy::part::Part;
 use portcullis::policy::repeat::CopyKeys;
 use portcullis::policy::repeat::Dot;
 use portcullis::policy::repeat::Marks;
@@ -21,6 +20,7 @@ use portcullis::policy::repeat::RepeatRules;
 use portcullis::policy::throttle::Count;
 use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
+use portcullis::policy::throttle::part::Part;
 use portcullis::store::clock::Wall;
 use portcullis::store::ledger::Decision;
 use portcullis::store::ledger::Delivery;

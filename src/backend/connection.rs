@@ -33,7 +33,7 @@ use crate::backend::OpenFault;
 use crate::backend::Settings;
 use crate::backend::Visitor;
 use crate::backend::maildir;
-use crate::backend::places::Place;
+use crate::backend::permits::Place;
 use crate::backend::tls::Secure;
 
 /// An open session with the backend.

@@ -5,10 +5,10 @@
 //! a session ends (the maildir's own small server is the exception: it is a backend).
 
 mod connection;
-mod kept;
 mod maildir;
 mod offers;
-mod places;
+mod permits;
+mod pool;
 mod spawn;
 mod tcp;
 mod tls;
@@ -31,11 +31,11 @@ use tokio::time::Instant;
 use tokio::time::timeout;
 
 use crate::backend::connection::Terms;
-use crate::backend::kept::Kept;
 use crate::backend::offers::Offers;
-use crate::backend::places::Place;
-use crate::backend::places::Places;
-use crate::backend::places::of_logins;
+use crate::backend::permits::Place;
+use crate::backend::permits::Places;
+use crate::backend::permits::of_logins;
+use crate::backend::pool::Kept;
 use crate::backend::tls::Secure;
 use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;

@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::backend::Visitor;
-use crate::backend::places::Place;
+use crate::backend::permits::Place;
 
 /// How long a child has for each step of its end.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,5 @@
 //! `block --file` and `unblock --file`: badmailfrom itself, whether the proxy runs or not. How it is changed is
-//! `ops::rewrite`'s.
+//! `control::rewrite`'s.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::print;
-use crate::ops::rewrite::rewrite;
+use crate::control::badmailfrom;
+use crate::control::badmailfrom::Change;
+use crate::control::rewrite::rewrite;
 use crate::policy::block::BlockKey;
-use crate::qmail::badmailfrom;
-use crate::qmail::badmailfrom::Change;
 
 /// Adds an entry.
 pub(super) fn block(source: &Source, file: Option<&Path>, key: &BlockKey, json: bool) -> ExitCode {

@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::Value;
 
+use crate::admin::client;
+use crate::admin::client::Wish;
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::ask;
 use crate::cli::block_file;
 use crate::cli::print;
 use crate::config::units;
-use crate::ops::admin::client;
-use crate::ops::admin::client::Wish;
-use crate::ops::assemble::Assembly;
+use crate::daemon::assemble::Assembly;
 use crate::policy::block::BlockKey;
 use crate::policy::list::fold;
-use crate::qmail::readable::shown;
+use crate::text::readable::shown;
 
 /// Refuse a sender, a domain or a client for a time
 ///

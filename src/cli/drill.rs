@@ -14,10 +14,10 @@ use crate::cli::Source;
 use crate::cli::count;
 use crate::cli::print;
 use crate::config::units;
-use crate::ops::drill;
-use crate::ops::drill::HonestRow;
-use crate::ops::drill::Plan;
-use crate::ops::drill::Row;
+use crate::rehearsal::drill;
+use crate::rehearsal::drill::HonestRow;
+use crate::rehearsal::drill::Plan;
+use crate::rehearsal::drill::Row;
 
 /// Play the incident against a throwaway instance of your configuration
 ///

@@ -1,5 +1,5 @@
 //! `explain`: what would happen to a message, and which line of which file decides; printed. What is ruled, and in which
-//! order, is `ops::explain`'s.
+//! order, is `rehearsal::explain`'s.
 
 use std::net::IpAddr;
 use std::process::ExitCode;
@@ -8,20 +8,20 @@ use clap::Args;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::admin::client;
+use crate::admin::client::Wish;
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::print;
 use crate::config::units;
-use crate::ops::admin::client;
-use crate::ops::admin::client::Wish;
-use crate::ops::explain;
-use crate::ops::explain::Explanation;
-use crate::ops::explain::Message;
-use crate::ops::explain::Step;
-use crate::ops::standing::Standing;
+use crate::policy::addresses::empty_word;
 use crate::policy::verdict::Verdict;
-use crate::qmail::addresses::empty_word;
-use crate::qmail::readable::shown;
+use crate::rehearsal::explain;
+use crate::rehearsal::explain::Explanation;
+use crate::rehearsal::explain::Message;
+use crate::rehearsal::explain::Step;
+use crate::rehearsal::standing::Standing;
+use crate::text::readable::shown;
 
 /// Say what would happen to a message, and which line of which file decides
 ///

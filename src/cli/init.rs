@@ -1,5 +1,5 @@
 //! `init`: what this host has for receiving mail, printed, and the configuration and service that would take over, written
-//! into a new folder. What is looked at is `ops::init`'s.
+//! into a new folder. What is looked at is `takeover`'s.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -12,12 +12,12 @@ use serde_json::json;
 use crate::cli::INTERNAL;
 use crate::cli::print;
 use crate::config::file::Overrides;
-use crate::ops::assemble::Origin;
-use crate::ops::init;
-use crate::ops::init::Files;
-use crate::ops::init::Findings;
-use crate::ops::init::Wish;
-use crate::qmail::readable::shown;
+use crate::daemon::assemble::Origin;
+use crate::takeover;
+use crate::takeover::Files;
+use crate::takeover::Findings;
+use crate::takeover::Wish;
+use crate::text::readable::shown;
 
 /// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
 ///
@@ -58,7 +58,7 @@ impl Init {
             eprintln!("--root {}: is no folder that can be entered", self.root.display());
             return ExitCode::FAILURE;
         }
-        let (findings, files) = match init::look(&wish) {
+        let (findings, files) = match takeover::look(&wish) {
             Ok(outcome) => (outcome.findings, outcome.files),
             Err(what) => {
                 eprintln!("--service {}", shown(&what));
@@ -66,7 +66,7 @@ impl Init {
             }
         };
         let written = match &files {
-            Some(files) if !self.dry_run => match init::write(&wish.folder, files) {
+            Some(files) if !self.dry_run => match takeover::write(&wish.folder, files) {
                 Ok(()) => true,
                 Err(what) => {
                     eprintln!("{what}");

@@ -26,8 +26,8 @@ use clap::error::ErrorKind;
 use crate::cli::output::print;
 use crate::config::file::Overrides;
 use crate::config::units;
-use crate::ops::assemble::Assembly;
-use crate::ops::assemble::Origin;
+use crate::daemon::assemble::Assembly;
+use crate::daemon::assemble::Origin;
 
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, arg_required_else_help = true)]

@@ -1,5 +1,5 @@
 //! `status`: what happens now in the running proxy, once or over and over. It asks; what there is to know is
-//! `ops::admin`'s.
+//! `admin`'s.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -10,14 +10,14 @@ use clap::Args;
 use indicatif::DecimalBytes;
 use serde_json::Value;
 
+use crate::admin::client;
+use crate::admin::client::Wish;
 use crate::cli::Source;
 use crate::cli::blocks::word;
 use crate::cli::output::is_closed;
 use crate::cli::print;
 use crate::config::checked::Admin;
 use crate::config::units;
-use crate::ops::admin::client;
-use crate::ops::admin::client::Wish;
 
 /// Say what happens now in the running proxy
 ///

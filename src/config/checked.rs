@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backend;
+use crate::control::load::Sources;
 use crate::front;
 use crate::hold;
 use crate::policy::hops::HopRules;
 use crate::policy::list::Dialect;
 use crate::policy::repeat::RepeatRules;
 use crate::policy::throttle::Throttle;
-use crate::qmail::load::Sources;
 use crate::report;
 use crate::session;
 use crate::store;

@@ -12,10 +12,10 @@ use crate::config::checked::ControlValues;
 use crate::config::checked::Lookup;
 use crate::config::checked::Pair;
 use crate::policy::list::Dialect;
-use crate::policy::part::Part;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Group;
+use crate::policy::throttle::part::Part;
 use crate::session::settings::Auth;
 use crate::smtp::data::BareNewline;
 

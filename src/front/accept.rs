@@ -23,9 +23,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::front::clock;
 use crate::front::condition::Condition;
 use crate::front::condition::Stop;
-use crate::front::counts::Counted;
-use crate::front::counts::Counts;
 use crate::front::driver::Driver;
+use crate::front::limits::Counted;
+use crate::front::limits::Counts;
 use crate::front::proxy_header;
 use crate::front::services::Services;
 use crate::front::settings::Settings;
@@ -34,8 +34,8 @@ use crate::front::tcp;
 use crate::front::tls;
 use crate::front::workers::Workers;
 use crate::session::Session;
-use crate::session::event::Admission;
-use crate::session::event::Peer;
+use crate::session::io::Admission;
+use crate::session::io::Peer;
 
 /// Where connections come in.
 pub struct Door {

@@ -2,20 +2,20 @@
 //! a throttle that blocks makes its block here. It must not wait for anything.
 
 use crate::policy::block::Suspect;
-use crate::policy::escalation::ESCALATION_MEMORY;
 use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Probe;
 use crate::policy::throttle::Throttle;
-use crate::session::event::Answer;
-use crate::session::event::Ask;
-use crate::session::event::Fact;
-use crate::session::event::Known;
-use crate::session::event::Oversize;
-use crate::session::event::Question;
-use crate::session::event::Repeated;
+use crate::policy::throttle::escalation::ESCALATION_MEMORY;
+use crate::session::io::Answer;
+use crate::session::io::Ask;
+use crate::session::io::Fact;
+use crate::session::io::Known;
+use crate::session::io::Oversize;
+use crate::session::io::Question;
+use crate::session::io::Repeated;
 use crate::store::clock::seconds;
 use crate::store::ledger::Claim;
 use crate::store::ledger::Decision;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use crate::session::event::Now;
+use crate::session::io::Now;
 
 /// tokio's clock, so that a test may stop it.
 #[expect(clippy::disallowed_methods, reason = "the one place")]

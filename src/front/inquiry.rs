@@ -16,7 +16,7 @@ use crate::front::services::Services;
 use crate::front::stream::ClientStream;
 use crate::policy::Policy;
 use crate::session::Session;
-use crate::session::event::Peer;
+use crate::session::io::Peer;
 
 /// Asks, unless it is known: then false. Within `backend.timeout.connect`.
 ///

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use crate::front::outbox::Outbox;
 use crate::front::stream::ClientStream;
 use crate::front::tcp;
-use crate::session::event::ClientEnd;
-use crate::session::event::Farewell;
+use crate::session::io::ClientEnd;
+use crate::session::io::Farewell;
 
 /// How a client's connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

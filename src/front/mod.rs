@@ -5,13 +5,14 @@
 
 pub mod accept;
 pub mod answers;
+pub mod bind;
 pub mod clock;
 mod condition;
-mod counts;
 mod displace;
 pub mod driver;
 mod exchange;
 pub mod inquiry;
+mod limits;
 mod linger;
 mod outbox;
 mod proxy_header;
@@ -25,6 +26,6 @@ pub mod workers;
 pub use crate::front::condition::Condition;
 pub use crate::front::condition::Conditions;
 pub use crate::front::condition::Stop;
-pub use crate::front::counts::Handshakes;
+pub use crate::front::limits::Handshakes;
 pub use crate::front::services::Services;
 pub use crate::front::stream::ClientStream;

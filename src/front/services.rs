@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use crate::backend::Backends;
 use crate::front::answers;
 use crate::front::condition::Conditions;
-use crate::front::counts::Handshakes;
+use crate::front::limits::Handshakes;
 use crate::hold::Holds;
 use crate::report::Reports;
 use crate::session::Snapshot;
-use crate::session::event::Answer;
-use crate::session::event::Fact;
-use crate::session::event::Question;
+use crate::session::io::Answer;
+use crate::session::io::Fact;
+use crate::session::io::Question;
 use crate::store::ledger::Claim;
 use crate::store::state::State;
 

@@ -14,7 +14,7 @@ use nix::sys::socket::sockopt::GetStruct;
 use nix::sys::utsname::uname;
 use tokio::net::TcpStream;
 
-use crate::session::event::ClientEnd;
+use crate::session::io::ClientEnd;
 
 /// Whether the peer's TCP has acknowledged all that was written. Where the kernel does not say, it is taken for
 /// acknowledged: a duplicate is the lesser evil.

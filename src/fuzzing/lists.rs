@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
+use crate::control::tcprules;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
 use crate::policy::local::LocalDomains;
-use crate::qmail::tcprules;
 use crate::smtp::address;
 
 /// A list of addresses: entries or faults with a line, and an address that stands in it as its own line is found.

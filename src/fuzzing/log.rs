@@ -3,18 +3,18 @@
 
 use jiff::Zoned;
 
+use crate::logs::join::Join;
+use crate::logs::line::Line;
+use crate::logs::line::say;
+use crate::logs::select::Filter;
+use crate::logs::select::Select;
+use crate::logs::stamp::Stamps;
+use crate::logs::stamp::Tai;
+use crate::logs::summary::Count;
+use crate::logs::summary::Summary;
+use crate::policy::addresses::Addresses;
 use crate::policy::verdict::Verdict;
-use crate::qmail::addresses::Addresses;
-use crate::qmail::log::join::Join;
-use crate::qmail::log::line::Line;
-use crate::qmail::log::line::say;
-use crate::qmail::log::select::Filter;
-use crate::qmail::log::select::Select;
-use crate::qmail::log::stamp::Stamps;
-use crate::qmail::log::stamp::Tai;
-use crate::qmail::log::summary::Count;
-use crate::qmail::log::summary::Summary;
-use crate::qmail::readable;
+use crate::text::readable;
 
 /// A log.
 pub fn log(input: &[u8]) {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::session::event::Answer;
-use crate::session::event::BackendEnd;
-use crate::session::event::HoldEnd;
-use crate::session::event::Oversize;
-use crate::session::event::Repeated;
+use crate::session::io::Answer;
+use crate::session::io::BackendEnd;
+use crate::session::io::HoldEnd;
+use crate::session::io::Oversize;
+use crate::session::io::Repeated;
 
 /// One line.
 #[derive(Debug)]

@@ -1,14 +1,14 @@
 //! Run scripts: whatever stands in one, reading it ends, with words that have a place in it.
 
-use crate::qmail::run_script;
-use crate::qmail::run_script::Answers;
-use crate::qmail::run_script::Chain;
-use crate::qmail::run_script::Substitution;
+use crate::takeover::script;
+use crate::takeover::script::Answers;
+use crate::takeover::script::Chain;
+use crate::takeover::script::Substitution;
 
 /// A run script: a command and variables within their limits, or remarks; and a chain that has each word once.
 pub fn run_script(input: &[u8]) {
     let lines = input.split(|octet| *octet == b'\n').count();
-    let script = run_script::read(input, &Echo);
+    let script = script::read(input, &Echo);
     let placed = |line: u32| line >= 1 && line as usize <= lines;
     for word in script.command.iter().chain(script.exported.iter().map(|(_, value)| value)) {
         assert!(placed(word.line), "{word:?} in {lines} lines");
@@ -20,7 +20,7 @@ pub fn run_script(input: &[u8]) {
         script.remarks
     );
     let chain = Chain::of(&script.command);
-    let words = |links: &[run_script::Link]| links.iter().map(|link| link.words.len()).sum::<usize>();
+    let words = |links: &[script::Link]| links.iter().map(|link| link.words.len()).sum::<usize>();
     let in_links = words(&chain.before) + words(&chain.behind);
     let found = match &chain.server {
         // The program, the address and the port; and options, of which several may stand in one word.

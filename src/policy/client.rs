@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::policy::place::Place;
+use crate::policy::list::place::Place;
 
 /// One rule of tcprules.
 #[derive(Clone, Debug, PartialEq, Eq)]

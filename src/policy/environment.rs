@@ -84,7 +84,7 @@ impl Variables {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::policy::place::Place;
+    use crate::policy::list::place::Place;
 
     #[test]
     fn the_rule_stands_over_what_was_inherited() {

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::policy::key::KeyHash;
-use crate::policy::key::Seed;
-use crate::policy::part::Part;
 use crate::policy::throttle::Group;
 use crate::policy::throttle::Throttle;
+use crate::policy::throttle::key::KeyHash;
+use crate::policy::throttle::key::Seed;
+use crate::policy::throttle::part::Part;
 use crate::smtp::address::Address;
 
 /// What a client network is known by to one recipient.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use memchr::memchr_iter;
 
-use crate::policy::entries::Entries;
-use crate::policy::entries::Entry;
-use crate::policy::entries::entries;
-use crate::policy::lint;
 use crate::policy::list::ListFault;
-use crate::policy::place::Place;
+use crate::policy::list::entries::Entries;
+use crate::policy::list::entries::Entry;
+use crate::policy::list::entries::entries;
+use crate::policy::list::lint;
+use crate::policy::list::place::Place;
 use crate::smtp::address::fold_domain;
 
 /// The local domains. Empty: nobody is local.

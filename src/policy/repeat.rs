@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::policy::key::KeyHash;
-use crate::policy::key::Seed;
+use crate::policy::throttle::key::KeyHash;
+use crate::policy::throttle::key::Seed;
 use crate::policy::verdict::Reason;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;

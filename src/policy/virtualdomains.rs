@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use crate::policy::entries::entries;
+use crate::policy::list::entries::entries;
 use crate::smtp::address::Address;
 use crate::smtp::address::fold;
 use crate::smtp::address::fold_domain;

@@ -1,15 +1,11 @@
 //! What is left of a transaction: its log line, its counters, and the storm that it may be part of.
 
 mod crowd;
-pub mod format;
+pub mod log;
 pub mod metrics;
-mod outlet;
-pub mod record;
 mod share;
-pub mod start;
 pub mod storms;
 pub mod traffic;
-mod writer;
 
 use crate::report::metrics::Metrics;
 use crate::report::share::LogShares;
@@ -45,7 +41,7 @@ impl Reports {
     /// Something ended: its log line, its counters, its storm; `now` in nanoseconds since the epoch.
     pub fn ended(&self, record: &Record, now: u64) {
         if !record.counted_only && self.shares.take(record, now) {
-            record::write(record);
+            log::line::write(record);
         }
         self.metrics.count(record);
         self.traffic.count(record, now);

@@ -2,9 +2,9 @@
 //! until it is given back. What may be said when is `relay`'s.
 
 use crate::session::Session;
-use crate::session::event::BackendEnd;
-use crate::session::event::Now;
-use crate::session::event::Output;
+use crate::session::io::BackendEnd;
+use crate::session::io::Now;
+use crate::session::io::Output;
 use crate::session::relay::Event;
 use crate::session::relay::Preface;
 use crate::session::relay::Relay;

@@ -3,18 +3,18 @@
 
 use std::time::Duration;
 
-use crate::policy::escalation::escalation_key;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Stage;
 use crate::policy::throttle::Throttle;
 use crate::policy::throttle::ThrottleKey;
+use crate::policy::throttle::escalation::escalation_key;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
-use crate::session::event::Answer;
-use crate::session::event::Fact;
-use crate::session::event::Output;
-use crate::session::event::Question;
+use crate::session::io::Answer;
+use crate::session::io::Fact;
+use crate::session::io::Output;
+use crate::session::io::Question;
 use crate::session::state::Final;
 use crate::session::state::Postponed;
 use crate::session::state::Transaction;

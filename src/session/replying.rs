@@ -5,8 +5,8 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::session::Session;
-use crate::session::event::Now;
-use crate::session::event::Output;
+use crate::session::io::Now;
+use crate::session::io::Output;
 use crate::session::state::Slot;
 use crate::smtp::reply::Reply;
 

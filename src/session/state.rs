@@ -18,7 +18,7 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Snapshot;
-use crate::session::event::HoldEnd;
+use crate::session::io::HoldEnd;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;

@@ -8,10 +8,10 @@ use bytes::BytesMut;
 
 use crate::policy::verdict::Reason;
 use crate::session::Session;
-use crate::session::event::Answer;
-use crate::session::event::Now;
-use crate::session::event::Output;
-use crate::session::event::Question;
+use crate::session::io::Answer;
+use crate::session::io::Now;
+use crate::session::io::Output;
+use crate::session::io::Question;
 use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::Pending;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::policy::verdict::Reason;
 use crate::session::Session;
-use crate::session::event::Now;
+use crate::session::io::Now;
 use crate::session::state::Body;
 use crate::session::state::Pending;
 use crate::session::state::State;

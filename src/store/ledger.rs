@@ -21,10 +21,10 @@ use crate::policy::repeat::LONGEST_RENEWAL;
 use crate::policy::repeat::REFUSED_BEFORE_DATA;
 use crate::policy::repeat::RepeatRules;
 use crate::policy::repeat::TRIES_PER_PROOF;
-use crate::store::changes::Keyed;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
 use crate::store::clock::whole;
+use crate::store::disk::changes::Keyed;
 use crate::store::table::Row;
 use crate::store::table::Table;
 

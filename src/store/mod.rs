@@ -2,14 +2,11 @@
 //! All of it stands in memory and is asked there; one thread writes what has changed to the disk.
 
 pub mod blocks;
-pub mod changes;
 pub mod clock;
 pub mod disk;
-mod file;
 pub mod ledger;
 mod rate;
 mod slot;
 pub mod state;
 pub mod table;
 pub mod throttle;
-mod writer;

@@ -3,8 +3,8 @@
 
 use hashbrown::HashTable;
 
-use crate::store::changes::Changes;
-use crate::store::changes::Octets;
+use crate::store::disk::changes::Changes;
+use crate::store::disk::changes::Octets;
 
 /// Packed: 28 octets instead of 32, a million times.
 #[derive(Clone, Copy)]

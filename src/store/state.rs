@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::policy::escalation::ESCALATION_MEMORY;
 use crate::policy::familiar::FAMILIAR_MEMORY;
-use crate::policy::key::Seed;
 use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::OVERSIZES_BEFORE_DEFERRAL;
 use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::repeat::TRIES_PER_OVERSIZE;
+use crate::policy::throttle::escalation::ESCALATION_MEMORY;
+use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
 use crate::store::clock::seconds;
@@ -23,14 +23,14 @@ use crate::store::clock::whole;
 use crate::store::disk::Disk;
 use crate::store::disk::Health;
 use crate::store::disk::Taken;
-use crate::store::file::Changed;
-use crate::store::file::Everything;
+use crate::store::disk::file::Changed;
+use crate::store::disk::file::Everything;
+use crate::store::disk::writer::Writer;
 use crate::store::ledger::Ledger;
 use crate::store::table::Row;
 use crate::store::table::Table;
 use crate::store::throttle::DEFAULT_BOUND;
 use crate::store::throttle::ThrottleTable;
-use crate::store::writer::Writer;
 
 /// `[state]`
 #[derive(Clone, Debug, PartialEq, Eq)]

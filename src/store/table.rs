@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use hashbrown::HashTable;
 
-use crate::store::changes::Batch;
-use crate::store::changes::Changes;
-use crate::store::changes::Octets;
 use crate::store::clock::whole;
+use crate::store::disk::changes::Batch;
+use crate::store::disk::changes::Changes;
+use crate::store::disk::changes::Octets;
 
 /// What is remembered under a key. Times are whole seconds since the epoch, enough until 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -23,10 +23,10 @@ use hashbrown::HashTable;
 
 use crate::policy::throttle::Throttle;
 use crate::policy::throttle::ThrottleKey;
-use crate::store::changes::Batch;
-use crate::store::changes::Changes;
-use crate::store::changes::Octets;
 use crate::store::clock::Clock;
+use crate::store::disk::changes::Batch;
+use crate::store::disk::changes::Changes;
+use crate::store::disk::changes::Octets;
 use crate::store::rate::Rate;
 use crate::store::slot::Slot;
 use crate::store::slot::UNWRITTEN;

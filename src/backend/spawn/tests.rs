@@ -13,11 +13,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::io::BufReader;
 
 use super::*;
-use crate::backend::places::Places;
+use crate::backend::permits::Places;
 use crate::policy::client::ClientRule;
 use crate::policy::environment::Environment;
 use crate::policy::environment::Variables;
-use crate::policy::place;
+use crate::policy::list::place;
 
 #[tokio::test]
 async fn an_ipv4_client_gives_the_environment_of_tcpserver() {

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use crate::cli::log::printer::Printer;
 use crate::cli::output::is_closed;
-use crate::qmail::log::join::Join;
-use crate::qmail::log::line::Line;
-use crate::qmail::log::select::Select;
-use crate::qmail::log::summary::Summary;
+use crate::logs::join::Join;
+use crate::logs::line::Line;
+use crate::logs::select::Select;
+use crate::logs::summary::Summary;
 
 /// Takes the lines of all logs.
 pub(super) struct Digest {

@@ -32,11 +32,11 @@ use crate::cli::log::source;
 use crate::cli::log::source::Place;
 use crate::cli::log::source::Progress;
 use crate::cli::log::source::read;
-use crate::qmail::log::folder;
-use crate::qmail::log::line::Line;
-use crate::qmail::log::line::say;
-use crate::qmail::log::stamp::Stamps;
-use crate::qmail::log::stamp::Tai;
+use crate::logs::folder;
+use crate::logs::line::Line;
+use crate::logs::line::say;
+use crate::logs::stamp::Stamps;
+use crate::logs::stamp::Tai;
 
 /// Until it is interrupted, nobody reads the output, or standard input ends. False if it could not begin.
 pub(super) fn follow(places: Vec<Place>, tai: Tai, now: &Zoned, digest: &mut Digest) -> bool {

@@ -1,5 +1,5 @@
 //! `log`: what a log amounts to, or its lines, read from files, folders of multilog or standard input. What lines mean is
-//! `qmail::log`'s; here files are opened and output is written.
+//! `logs`'s; here files are opened and output is written.
 
 mod digest;
 mod follow;
@@ -24,13 +24,13 @@ use crate::cli::log::printer::Printer;
 use crate::cli::log::source::Place;
 use crate::cli::log::source::Progress;
 use crate::cli::print;
+use crate::logs::select::Filter;
+use crate::logs::select::Select;
+use crate::logs::stamp::Tai;
+use crate::policy::addresses::Addresses;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
-use crate::qmail::addresses::Addresses;
-use crate::qmail::log::select::Filter;
-use crate::qmail::log::select::Select;
-use crate::qmail::log::stamp::Tai;
-use crate::qmail::readable;
+use crate::text::readable;
 
 /// Say what the log amounts to: is the block working?
 ///

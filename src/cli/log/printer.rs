@@ -12,10 +12,10 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::cli::output::note;
-use crate::qmail::log::line;
-use crate::qmail::log::line::Said;
-use crate::qmail::log::ours;
-use crate::qmail::readable;
+use crate::logs::line;
+use crate::logs::line::Said;
+use crate::logs::ours;
+use crate::text::readable;
 
 /// Writes lines.
 pub(super) struct Printer {

@@ -5,12 +5,12 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::qmail::log::summary::Count;
-use crate::qmail::log::summary::Queue;
-use crate::qmail::log::summary::Reasons;
-use crate::qmail::log::summary::Senders;
-use crate::qmail::log::summary::Summary;
-use crate::qmail::log::summary::Tally;
+use crate::logs::summary::Count;
+use crate::logs::summary::Queue;
+use crate::logs::summary::Reasons;
+use crate::logs::summary::Senders;
+use crate::logs::summary::Summary;
+use crate::logs::summary::Tally;
 
 /// One object; the most active `top` senders, the most active first.
 pub(super) fn json(summary: &Summary, top: usize) -> Value {

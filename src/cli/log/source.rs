@@ -19,11 +19,11 @@ use jiff::Zoned;
 
 use crate::cli::log::digest::Digest;
 use crate::cli::log::lines::Lines;
-use crate::qmail::log::folder;
-use crate::qmail::log::line::Line;
-use crate::qmail::log::line::say;
-use crate::qmail::log::stamp::Stamps;
-use crate::qmail::log::stamp::Tai;
+use crate::logs::folder;
+use crate::logs::line::Line;
+use crate::logs::line::say;
+use crate::logs::stamp::Stamps;
+use crate::logs::stamp::Tai;
 
 /// One log.
 #[derive(Clone, Debug)]

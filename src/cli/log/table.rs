@@ -8,14 +8,14 @@ use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::qmail::log::summary::Count;
-use crate::qmail::log::summary::Queue;
-use crate::qmail::log::summary::Reasons;
-use crate::qmail::log::summary::Senders;
-use crate::qmail::log::summary::Span;
-use crate::qmail::log::summary::Summary;
-use crate::qmail::log::summary::Tally;
-use crate::qmail::readable;
+use crate::logs::summary::Count;
+use crate::logs::summary::Queue;
+use crate::logs::summary::Reasons;
+use crate::logs::summary::Senders;
+use crate::logs::summary::Span;
+use crate::logs::summary::Summary;
+use crate::logs::summary::Tally;
+use crate::text::readable;
 
 /// All of it; `top` senders. Those that were asked for are told of even if nothing is remarkable about them.
 pub(super) fn table(summary: &Summary, zone: &TimeZone, top: usize, asked: bool) -> String {

@@ -1,4 +1,4 @@
-//! `queue check`: what is wrong in the queue, and what to do about each; printed. What is wrong is `ops::queue::check`'s.
+//! `queue check`: what is wrong in the queue, and what to do about each; printed. What is wrong is `queue::quarantine::check`'s.
 
 use std::process::ExitCode;
 
@@ -11,10 +11,10 @@ use crate::cli::queue::failed;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
-use crate::ops::queue::check;
-use crate::ops::queue::check::Findings;
-use crate::ops::queue::folder::Quarantine;
-use crate::qmail::readable::shown;
+use crate::queue::quarantine::check;
+use crate::queue::quarantine::check::Findings;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::text::readable::shown;
 
 /// Say what is wrong in the queue, and what to do about it
 ///

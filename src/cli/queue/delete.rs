@@ -15,9 +15,9 @@ use crate::cli::queue::kept::each_kept;
 use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::meant::Meant;
 use crate::cli::queue::table::number_of;
-use crate::ops::queue::folder::Quarantine;
-use crate::ops::queue::restore::whole;
-use crate::qmail::queue::layout::told;
+use crate::queue::look::layout::told;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::restore::whole;
 
 /// Give up messages that are in quarantine, for good
 ///

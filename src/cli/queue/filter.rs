@@ -1,4 +1,4 @@
-//! The options that say which messages are meant. How they are compared is `qmail::queue::filter`'s.
+//! The options that say which messages are meant. How they are compared is `queue::look::filter`'s.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use clap::Args;
 
 use crate::cli::BAD_USAGE;
 use crate::config::units;
-use crate::qmail::queue::State;
-use crate::qmail::queue::filter;
-use crate::qmail::queue::filter::Words;
-use crate::qmail::queue::layout::number;
+use crate::queue::look::State;
+use crate::queue::look::filter;
+use crate::queue::look::filter::Words;
+use crate::queue::look::layout::number;
 
 /// Several of one kind are alternatives; different kinds must all hold.
 #[derive(Args, Clone, Debug)]

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use crate::cli::queue::failed;
 use crate::cli::queue::now;
-use crate::ops::queue::folder::Quarantine;
-use crate::qmail::queue::Message;
-use crate::qmail::queue::filter::Filter;
-use crate::qmail::queue::layout::told;
-use crate::qmail::queue::read::Want;
+use crate::queue::look::Message;
+use crate::queue::look::filter::Filter;
+use crate::queue::look::layout::told;
+use crate::queue::look::read::Want;
+use crate::queue::quarantine::folder::Quarantine;
 
 pub(super) fn no_quarantine(path: &Path) -> ExitCode {
     failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display()))

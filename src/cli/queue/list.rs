@@ -19,14 +19,14 @@ use crate::cli::queue::progress;
 use crate::cli::queue::scan;
 use crate::cli::queue::summary::Summary;
 use crate::cli::queue::table::Table;
-use crate::ops::queue::folder::Quarantine;
-use crate::qmail::queue::Message;
-use crate::qmail::queue::filter;
-use crate::qmail::queue::layout::Queue;
-use crate::qmail::queue::layout::told;
-use crate::qmail::queue::list;
-use crate::qmail::queue::read::Want;
-use crate::qmail::queue::scan::Scan;
+use crate::queue::look::Message;
+use crate::queue::look::filter;
+use crate::queue::look::layout::Queue;
+use crate::queue::look::layout::told;
+use crate::queue::look::list;
+use crate::queue::look::read::Want;
+use crate::queue::look::scan::Scan;
+use crate::queue::quarantine::folder::Quarantine;
 
 /// List the messages of the queue
 ///

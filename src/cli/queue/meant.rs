@@ -4,7 +4,7 @@ use crate::cli::output::note;
 use crate::cli::queue::now;
 use crate::cli::queue::table::Table;
 use crate::cli::queue::table::counted;
-use crate::qmail::queue::Message;
+use crate::queue::look::Message;
 
 /// All of them by number, the first few as rows.
 #[derive(Default)]

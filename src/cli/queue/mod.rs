@@ -1,5 +1,5 @@
 //! `queue`: the qmail queue, listed, and cleared without losing anything. One file a sub-command; which messages are meant
-//! is the same `filter` in all of them. What acts on the queue is `ops::queue`'s.
+//! is the same `filter` in all of them. What acts on the queue is `queue::quarantine`'s.
 
 mod check;
 mod delete;
@@ -24,14 +24,14 @@ use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 
 use crate::cli::Source;
-use crate::ops::queue::folder;
-use crate::ops::queue::folder::Quarantine;
+use crate::control::files;
 use crate::policy::virtualdomains::VirtualDomains;
-use crate::qmail::control;
-use crate::qmail::queue::layout;
-use crate::qmail::queue::saved::Stage;
-use crate::qmail::queue::scan;
-use crate::qmail::queue::scan::Scan;
+use crate::queue::look::layout;
+use crate::queue::look::scan;
+use crate::queue::look::scan::Scan;
+use crate::queue::quarantine::folder;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::saved::Stage;
 
 /// Look at the qmail queue, and clear it without losing anything
 #[derive(Args, Debug)]
@@ -118,7 +118,7 @@ impl Place {
                  name it with --control DIR; nothing was changed",
             ));
         };
-        match control::read(&control.join("virtualdomains")) {
+        match files::read(&control.join("virtualdomains")) {
             Ok(text) => Ok(VirtualDomains::parse(&text.unwrap_or_default())),
             Err(fault) => Err(failed(&fault.to_string())),
         }

@@ -1,4 +1,4 @@
-//! `queue quarantine`: says what it will do, asks, and has `ops::queue::take` do it.
+//! `queue quarantine`: says what it will do, asks, and has `queue::quarantine::take` do it.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -19,15 +19,15 @@ use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
 use crate::cli::queue::table::number_of;
-use crate::ops::queue::folder::Quarantine;
-use crate::ops::queue::folder::refusal;
-use crate::ops::queue::running;
-use crate::ops::queue::running::Holder;
-use crate::ops::queue::running::Running;
-use crate::ops::queue::take::Take;
-use crate::qmail::queue::filter;
-use crate::qmail::queue::layout::Queue;
-use crate::qmail::queue::read::Want;
+use crate::queue::look::filter;
+use crate::queue::look::layout::Queue;
+use crate::queue::look::read::Want;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::folder::refusal;
+use crate::queue::quarantine::running;
+use crate::queue::quarantine::running::Holder;
+use crate::queue::quarantine::running::Running;
+use crate::queue::quarantine::take::Take;
 
 /// Take messages out of the queue, and keep them
 ///

@@ -1,4 +1,4 @@
-//! `queue restore`: messages from quarantine back into the queue. How is `ops::queue::restore`'s.
+//! `queue restore`: messages from quarantine back into the queue. How is `queue::quarantine::restore`'s.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,11 +16,11 @@ use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::progress;
 use crate::cli::queue::table::number_of;
 use crate::config::units;
-use crate::ops::queue::folder::Quarantine;
-use crate::ops::queue::folder::REPORTS;
-use crate::ops::queue::folder::bounce;
-use crate::ops::queue::restore::Restore;
-use crate::qmail::queue::layout::Queue;
+use crate::queue::look::layout::Queue;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::folder::REPORTS;
+use crate::queue::quarantine::folder::bounce;
+use crate::queue::quarantine::restore::Restore;
 
 /// Bring messages from quarantine back into the queue
 ///

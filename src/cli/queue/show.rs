@@ -15,19 +15,19 @@ use crate::cli::queue::table::age;
 use crate::cli::queue::table::message_json;
 use crate::cli::queue::table::sender;
 use crate::cli::queue::table::size;
-use crate::ops::queue::folder::Quarantine;
-use crate::ops::queue::running;
-use crate::qmail::queue::File;
-use crate::qmail::queue::Files;
-use crate::qmail::queue::Message;
-use crate::qmail::queue::Recipients;
-use crate::qmail::queue::State;
-use crate::qmail::queue::read::Reader;
-use crate::qmail::queue::read::Want;
-use crate::qmail::queue::retry;
-use crate::qmail::queue::scan::Entry;
-use crate::qmail::readable;
-use crate::qmail::readable::shown;
+use crate::queue::look::File;
+use crate::queue::look::Files;
+use crate::queue::look::Message;
+use crate::queue::look::Recipients;
+use crate::queue::look::State;
+use crate::queue::look::read::Reader;
+use crate::queue::look::read::Want;
+use crate::queue::look::retry;
+use crate::queue::look::scan::Entry;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::running;
+use crate::text::readable;
+use crate::text::readable::shown;
 
 /// Show one message: envelope, state, times, header, and where it stands
 #[derive(Args, Debug)]

@@ -11,8 +11,8 @@ use crate::cli::queue::list::By;
 use crate::cli::queue::table::age;
 use crate::cli::queue::table::counted;
 use crate::cli::queue::table::size;
-use crate::qmail::queue::Message;
-use crate::qmail::readable;
+use crate::queue::look::Message;
+use crate::text::readable;
 
 /// What one sender has in the queue.
 #[derive(Clone, Copy, Debug, Default)]

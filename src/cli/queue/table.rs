@@ -10,11 +10,11 @@ use indicatif::DecimalBytes;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::qmail::queue::File;
-use crate::qmail::queue::Message;
-use crate::qmail::queue::Recipients;
-use crate::qmail::readable;
-use crate::qmail::readable::shown;
+use crate::queue::look::File;
+use crate::queue::look::Message;
+use crate::queue::look::Recipients;
+use crate::text::readable;
+use crate::text::readable::shown;
 
 /// Prints messages as they come: rows, or one array of JSON.
 pub(super) struct Table {

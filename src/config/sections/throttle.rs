@@ -9,12 +9,12 @@ use crate::config::reader::choose;
 use crate::config::sections::time_limit;
 use crate::config::units;
 use crate::config::units::Rate;
-use crate::policy::part::Part;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::BlockLength;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Group;
 use crate::policy::throttle::Throttle;
+use crate::policy::throttle::part::Part;
 
 /// One throttle and where its name stands. `None` when what it needs is missing or wrong, which was then reported.
 pub(crate) fn read(section: &mut Section<'_>) -> Option<(Throttle, At)> {

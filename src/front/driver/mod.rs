@@ -25,9 +25,9 @@ use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
-use crate::front::counts::Counted;
 use crate::front::displace::Place;
 use crate::front::exchange::Done;
+use crate::front::limits::Counted;
 use crate::front::linger;
 use crate::front::linger::Manner;
 use crate::front::linger::Parting;
@@ -40,9 +40,9 @@ use crate::hold::HoldFault;
 use crate::policy::net::client_net;
 use crate::session::Session;
 use crate::session::Snapshot;
-use crate::session::event::Farewell;
-use crate::session::event::Now;
-use crate::session::event::Output;
+use crate::session::io::Farewell;
+use crate::session::io::Now;
+use crate::session::io::Output;
 
 /// One session and all that belongs to it.
 pub struct Driver {

@@ -10,10 +10,10 @@ use crate::front::driver::Driver;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
-use crate::session::event::BackendEnd;
-use crate::session::event::Fact;
-use crate::session::event::HoldEnd;
-use crate::session::event::Peer;
+use crate::session::io::BackendEnd;
+use crate::session::io::Fact;
+use crate::session::io::HoldEnd;
+use crate::session::io::Peer;
 
 impl Driver {
     /// With all that waited for it.

@@ -14,7 +14,7 @@ use crate::front::exchange::Done;
 use crate::front::stream::ClientStream;
 use crate::front::tcp;
 use crate::hold::Filled;
-use crate::session::event::BackendEnd;
+use crate::session::io::BackendEnd;
 
 impl Driver {
     /// Tells the session what happened.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::session::event::Output;
+use crate::session::io::Output;
 use crate::session::relay::Event;
 use crate::session::relay::Link;
 use crate::session::relay::Relay;

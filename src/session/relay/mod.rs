@@ -16,7 +16,7 @@ use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::environment::Environment;
-use crate::session::event::Output;
+use crate::session::io::Output;
 use crate::session::request::Request;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;

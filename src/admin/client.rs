@@ -1,0 +1,180 @@
+//! Asking the running proxy, for the commands: one request over its socket or port.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::Request;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::admin::routes;
+use crate::admin::routes::NEEDS_TOKEN;
+use crate::admin::token;
+use crate::config::checked::Admin;
+use crate::config::checked::AdminListen;
+use crate::rehearsal::explain::Message;
+use crate::text::readable;
+
+/// What is wanted of the running proxy.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// A block of this key for so many seconds.
+    Block(String, u64, String),
+    /// All blocks.
+    Blocks,
+    /// What blocks and throttles would say of this message.
+    Standing(Message),
+    /// What happens now.
+    Status,
+    /// An end of the block of this key.
+    Unblock(String),
+}
+
+/// Its answer, as JSON text and as what that says.
+///
+/// # Errors
+/// It is not there, or says no: in its own words. Or something else answers there.
+pub fn ask(admin: &Admin, wish: &Wish) -> Result<(String, Value), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let text = runtime.block_on(async {
+        timeout(PATIENCE, exchange(admin, wish)).await.map_err(|_| "no answer within 10 s".to_owned())?
+    })?;
+    match serde_json::from_str(&text) {
+        Ok(value) if wish.is_answered_by(&value) => Ok((text, value)),
+        _ => Err("what answers there (admin.listen) is not the proxy: nothing that it says is shown".to_owned()),
+    }
+}
+
+/// What an operator should know of the token before it is sent: somebody else may have it.
+pub fn doubt(admin: &Admin) -> Option<String> {
+    if !matches!(admin.listen, AdminListen::Tcp(_)) {
+        return None;
+    }
+    let (what, remedy) = token::flaw(&std::fs::metadata(&admin.token_file).ok()?, &admin.token_file)?;
+    Some(format!("{} (admin.token_file): {what}; {remedy}", admin.token_file.display()))
+}
+
+async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
+    let absent = |place: &dyn std::fmt::Display, error: std::io::Error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => "run this as root or as server.user",
+            _ => "is it running with this configuration?",
+        };
+        format!("the proxy does not answer on {place} (admin.listen): {error}; {remedy}")
+    };
+    match &admin.listen {
+        AdminListen::Off => Err("admin.listen is \"\", so the running proxy cannot be asked; set it".to_owned()),
+        AdminListen::Tcp(address) => {
+            let token = std::fs::read_to_string(&admin.token_file);
+            let stream = TcpStream::connect(address).await.map_err(|error| absent(address, error))?;
+            if let Some(uid) = stranger(address.port(), &admin.token_file) {
+                return Err(format!(
+                    "{address} (admin.listen) is not the proxy's: a process of uid {uid} listens there"
+                ));
+            }
+            let asked = request(stream, &address.to_string(), token.as_deref().unwrap_or_default().trim(), wish).await;
+            asked.map_err(|what| match (what.contains(NEEDS_TOKEN), token) {
+                (false, _) => what,
+                (true, Err(error)) => {
+                    let file = admin.token_file.display();
+                    format!("{file} (admin.token_file) cannot be read: {error}; run this as root or as server.user")
+                }
+                (true, Ok(_)) => {
+                    let file = admin.token_file.display();
+                    format!("{what}; that in {file} is not the running proxy's: is it this configuration?")
+                }
+            })
+        }
+        AdminListen::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| absent(&path.display(), error))?;
+            request(stream, "localhost", "", wish).await
+        }
+    }
+}
+
+/// A user who listens on `port` and is neither root nor the one whose token it is: while the proxy is down anybody may, and
+/// would be told the token.
+fn stranger(port: u16, token_file: &Path) -> Option<u32> {
+    let owner = std::fs::metadata(token_file).ok()?.uid();
+    let uid = |line: &str| {
+        // proc_net_tcp: sl local_address rem_address st tx:rx tr:when retrnsmt uid
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, local) = words.get(1)?.rsplit_once(':')?;
+        let listens = words.get(3) == Some(&LISTENS) && u16::from_str_radix(local, 16).ok()? == port;
+        words.get(7).filter(|_| listens)?.parse::<u32>().ok()
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    tables.iter().flat_map(|table| table.lines()).filter_map(uid).find(|uid| *uid != 0 && *uid != owner)
+}
+
+async fn request<S>(stream: S, host: &str, token: &str, wish: &Wish) -> Result<String, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let fault = |error: &dyn std::fmt::Display| format!("the proxy's answer: {error}");
+    let (method, path, body) = wish.parts();
+    let request =
+        Request::builder().method(method).uri(path).header("host", host).header("content-type", "application/json");
+    // A request that only looks needs none, and whatever listens there should not learn it.
+    let request = match method {
+        "GET" => request,
+        _ => request.header("authorization", format!("Bearer {token}")),
+    };
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| fault(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| fault(&error))?;
+    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    if status.is_success() { Ok(text) } else { Err(readable::text(text.trim_end().as_bytes())) }
+}
+
+impl Wish {
+    fn is_answered_by(&self, answer: &Value) -> bool {
+        match self {
+            Self::Block(..) | Self::Unblock(_) => answer["key"].is_string(),
+            Self::Blocks => answer.is_array(),
+            Self::Standing(_) => answer.is_object(),
+            Self::Status => answer["state"].is_string() && answer["senders"].is_object(),
+        }
+    }
+
+    fn parts(&self) -> (&'static str, String, String) {
+        match self {
+            Self::Block(key, seconds, why) => ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why)),
+            Self::Blocks => ("GET", "/api/blocks".to_owned(), String::new()),
+            Self::Standing(message) => {
+                let pairs = message.pairs().into_iter().map(|(name, value)| format!("{name}={}", encoded(&value)));
+                ("GET", format!("/api/standing?{}", pairs.collect::<Vec<_>>().join("&")), String::new())
+            }
+            Self::Status => ("GET", "/api/status".to_owned(), String::new()),
+            Self::Unblock(key) => ("DELETE", format!("/api/blocks?key={}", encoded(key)), String::new()),
+        }
+    }
+}
+
+/// RFC 3986 section 2.1.
+fn encoded(text: &str) -> String {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+    text.bytes()
+        .map(|octet| if plain(octet) { char::from(octet).to_string() } else { format!("%{octet:02X}") })
+        .collect()
+}
+
+/// TCP_LISTEN
+const LISTENS: &str = "0A";
+const PATIENCE: Duration = Duration::from_secs(10);
+const LARGEST_ANSWER: usize = 64 << 20;

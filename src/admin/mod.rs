@@ -1,0 +1,140 @@
+//! The admin interface: HTTP on a thread and runtime of its own, so that neither a storm nor a slow reader of it holds
+//! up the other. What is answered stands in `routes`. It must not be reachable from another host.
+
+pub mod client;
+mod networks;
+mod page;
+mod places;
+mod routes;
+mod status;
+mod token;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpListener;
+use tokio::net::UnixListener;
+use tokio::time::timeout;
+
+use crate::admin::places::Places;
+use crate::admin::routes::Desk;
+use crate::config::checked::Admin;
+use crate::config::checked::AdminListen;
+use crate::front::bind;
+
+pub(super) use crate::admin::routes::Parts;
+
+/// Bound, but not answering yet.
+pub(super) enum Bound {
+    Tcp(std::net::TcpListener, String),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Why there is no admin interface.
+#[derive(Debug)]
+pub struct AdminFault(String);
+
+impl fmt::Display for AdminFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Binds, after the user was changed; makes the token when there is none.
+pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
+    let fault = |what: &dyn fmt::Display, error: io::Error, remedy: &str| {
+        AdminFault(format!("admin: {what}: {error}; {remedy}"))
+    };
+    match &admin.listen {
+        AdminListen::Off => Ok(None),
+        AdminListen::Tcp(address) => {
+            let listener = bind::bind(*address)
+                .map_err(|error| fault(address, error, "set another admin.listen, or \"\" for none"))?;
+            let token = token::read_or_make(&admin.token_file).map_err(AdminFault)?;
+            Ok(Some(Bound::Tcp(listener, token)))
+        }
+        AdminListen::Unix(path) => {
+            let listener = listen_unix(path);
+            Ok(Some(Bound::Unix(listener.map_err(|error| fault(&path.display(), error, "set another admin.listen"))?)))
+        }
+    }
+}
+
+/// Answers, until the process ends.
+pub(super) fn start(bound: Bound, parts: Parts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());
+    thread.spawn(move || runtime.block_on(listen(bound, parts)))?;
+    Ok(())
+}
+
+async fn listen(bound: Bound, parts: Parts) {
+    let places = Arc::new(Places::default());
+    match bound {
+        Bound::Tcp(listener, token) => {
+            let Ok(listener) = TcpListener::from_std(listener) else { return };
+            let router = routes::router(Desk { parts, token: Some(token) });
+            loop {
+                accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
+            }
+        }
+        Bound::Unix(listener) => {
+            let Ok(listener) = UnixListener::from_std(listener) else { return };
+            let router = routes::router(Desk { parts, token: None });
+            loop {
+                accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
+            }
+        }
+    }
+}
+
+async fn accept<S>(accepted: io::Result<S>, router: &Router, places: &Arc<Places>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Ok(stream) = accepted else { return tokio::time::sleep(PAUSE).await };
+    // None: all have shown the token. The client comes again.
+    let Some(place) = places.take() else { return };
+    let service = TowerToHyperService::new(router.clone().layer(Extension(place.visit())));
+    tokio::spawn(async move {
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(HEADER).keep_alive(false);
+        let served = timeout(WHOLE, server.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            _ = served => {}
+            () = place.left() => {}
+        }
+    });
+}
+
+/// One that a killed process left behind is taken over, one that answers is not.
+fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+const HEADER: Duration = Duration::from_secs(5);
+const WHOLE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,139 @@
+//! What happens now, as one value: for `status`, for the page, and as the gauges of `/metrics`.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::admin::networks;
+use crate::admin::networks::Network;
+use crate::admin::routes::Parts;
+use crate::report::metrics;
+use crate::report::storms::Storm;
+use crate::report::traffic::Rates;
+use crate::report::traffic::TopSenders;
+use crate::store::disk::Health;
+
+/// What happens now.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    pub(super) version: &'static str,
+    pub(super) connections: usize,
+    pub(super) held_octets: u64,
+    /// How nearly the hold is used up: 0, and 1 to 4 above three quarters.
+    pub(super) hold_pressure: u8,
+    pub(super) blocks: usize,
+    pub(super) throttle_keys: usize,
+    pub(super) ledger_entries: usize,
+    pub(super) unacknowledged: usize,
+    /// `ok`, `degraded` when the last write failed, `memory`.
+    pub(super) state: &'static str,
+    /// Why the last write failed.
+    pub(super) state_error: Option<String>,
+    /// Where a damaged state was put at the start or since.
+    pub(super) state_set_aside: Option<String>,
+    /// Nobody reads the log: its lines are thrown away.
+    pub(super) log_stalled: bool,
+    pub(super) log_lines_lost: u64,
+    pub(super) stopping: bool,
+    /// Nearly full: time limits are shorter.
+    pub(super) stress: bool,
+    /// The client networks that have most of what all need.
+    pub(super) networks: Vec<Network>,
+    pub(super) storms: Vec<Storm>,
+    pub(super) rates: Rates,
+    pub(super) senders: TopSenders,
+}
+
+impl Status {
+    pub(super) fn of(parts: &Parts) -> Self {
+        let Parts { services, door, log } = parts;
+        let (state, reports) = (&services.state, &services.reports);
+        let now = state.clock.now();
+        let condition = services.conditions.current();
+        let state_error = state.health().and_then(Health::failing);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            connections: door.connections(),
+            held_octets: services.holds.used(),
+            hold_pressure: services.holds.pressure(),
+            blocks: state.blocks.len(),
+            throttle_keys: state.throttles.len(),
+            ledger_entries: state.ledger.len(),
+            unacknowledged: state.ledger.unacknowledged(),
+            state: match state.health() {
+                None => "memory",
+                Some(_) if state_error.is_some() => "degraded",
+                Some(_) => "ok",
+            },
+            state_error,
+            state_set_aside: state.health().and_then(Health::kept).map(|kept| kept.display().to_string()),
+            log_stalled: log.is_stalled(),
+            log_lines_lost: log.lost(),
+            stopping: condition.is_stopping(),
+            stress: condition.stress,
+            networks: networks::largest(parts, MOST_NETWORKS),
+            storms: reports.storms.running(),
+            rates: reports.traffic.rates(now),
+            senders: reports.traffic.top(MOST_SENDERS, now),
+        }
+    }
+}
+
+impl Status {
+    /// Why this proxy should have no mail now, if there is another.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.stopping {
+            reasons.push("stopping".to_owned());
+        }
+        reasons.extend(self.state_error.iter().map(|error| format!("the state cannot be written ({error})")));
+        if self.log_stalled {
+            reasons.push("nobody reads the log".to_owned());
+        }
+        reasons
+    }
+
+    /// What an operator should look at, one line each.
+    pub(super) fn remarks(&self) -> String {
+        let kept = self.state_set_aside.iter();
+        kept.map(|kept| format!("the state was damaged and begun anew; the old one is {kept}\n")).collect()
+    }
+}
+
+/// Counters and gauges, as Prometheus reads them.
+pub(super) fn metrics(parts: &Parts) -> String {
+    let status = Status::of(parts);
+    let reports = &parts.services.reports;
+    let mut text = reports.metrics.encode();
+    metrics::head(&mut text, "storms_begun_total", "Storms that have begun.", "counter");
+    let _ = writeln!(text, "portcullis_storms_begun_total {}", reports.storms.begun());
+    metrics::head(&mut text, "log_lines_lost_total", "Lines of the log that nobody took.", "counter");
+    let _ = writeln!(text, "portcullis_log_lines_lost_total {}", status.log_lines_lost);
+    let gauges = [
+        ("connections", "Connections that are open.", status.connections as u64),
+        ("held_bytes", "Octets of messages on hold.", status.held_octets),
+        ("blocks", "Blocks, ended ones that are not forgotten included.", status.blocks as u64),
+        ("throttle_keys", "Keys of throttles.", status.throttle_keys as u64),
+        ("ledger_entries", "Entries of the ledger.", status.ledger_entries as u64),
+        ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
+        ("storms", "Storms that run.", status.storms.len() as u64),
+        ("stress", "1 while connections are nearly used up and time limits are shorter.", u64::from(status.stress)),
+        ("hold_pressure", "0, and 1 to 4 while the hold is nearly used up.", u64::from(status.hold_pressure)),
+        ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
+        (
+            "state_set_aside",
+            "1 once a damaged state was set aside, until a restart.",
+            u64::from(status.state_set_aside.is_some()),
+        ),
+        ("log_stalled", "1 while nobody reads the log and its lines are thrown away.", u64::from(status.log_stalled)),
+    ];
+    for (name, help, value) in gauges {
+        metrics::head(&mut text, name, help, "gauge");
+        let _ = writeln!(text, "portcullis_{name} {value}");
+    }
+    text
+}
+
+const MOST_NETWORKS: usize = 5;
+/// Of each kind.
+const MOST_SENDERS: usize = 10;

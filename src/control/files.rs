@@ -1,0 +1,187 @@
+//! Readers of qmail's control files, and of every file an operator hands us as a list.
+//!
+//! An absent file is `None`, anything else that cannot be read is a fault: a list that is silently empty refuses nobody. It
+//! must not decide what an absent file means.
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read;
+use std::path::Path;
+
+use crate::policy::list::ListFault;
+use crate::policy::list::entries::lines;
+use crate::policy::list::entries::trim_end;
+
+/// A number, and whether other octets follow it in its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Integer {
+    /// Saturating.
+    pub value: u64,
+    /// `10MB` is 10 to qmail.
+    pub has_rest: bool,
+}
+
+/// The whole file; `None` if there is none.
+///
+/// # Errors
+/// The file is there and cannot be read, is no regular file, or is over 256 MiB.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
+    let fault = |what: String| ListFault::new(&path.to_string_lossy(), 0, what);
+    match read_bounded(path) {
+        Ok(Some(text)) => Ok(Some(text)),
+        Ok(None) => Err(fault("is over 256 MiB: no list is as long as that".to_owned())),
+        // A link that leads nowhere was meant to lead somewhere.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+            Err(fault("is a link to nothing: remove it, or put the file where it points to".to_owned()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fault(format!("cannot be read ({error}): {}", remedy(error.kind())))),
+    }
+}
+
+/// The same of a text.
+///
+/// # Errors
+/// As `read`; and a NUL: no list has one, a file that was lost in a crash has nothing else, and a text in UTF-16 has one in
+/// every second place. It would be read as a list that names nobody.
+pub fn read_text(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
+    let text = read(path)?;
+    let Some(at) = text.as_deref().and_then(|text| memchr::memchr(0, text)) else { return Ok(text) };
+    let line = text.iter().flat_map(|text| &text[..at]).filter(|octet| **octet == b'\n').count() + 1;
+    let what = "has a NUL, so it is no text: write it anew as plain ASCII or UTF-8, or bring back a copy";
+    Err(ListFault::new(&path.to_string_lossy(), u32::try_from(line).unwrap_or(u32::MAX), what))
+}
+
+/// `control_readline`: the first line without trailing blanks; `None` if the file is absent or that line empty.
+///
+/// # Errors
+/// As `read_text`; and octets that must not stand in a reply line (CR, other control octets, 8-bit).
+pub fn first_line(path: &Path) -> Result<Option<String>, ListFault> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    let line = first(&text);
+    // RFC 5321 section 4.2: the text of a reply is HT, SP and printable US-ASCII.
+    if !line.iter().all(|octet| matches!(octet, b'\t' | b' '..=b'~')) {
+        let what = "has octets that no reply may have: write the first line in ASCII, with LF line ends";
+        return Err(ListFault::new(&path.to_string_lossy(), 1, what));
+    }
+    Ok((!line.is_empty()).then(|| String::from_utf8_lossy(line).into_owned()))
+}
+
+/// `control_readint`: the digits the first line begins with; `None` if the file is absent or there are none.
+///
+/// # Errors
+/// As `read_text`.
+pub fn integer(path: &Path) -> Result<Option<Integer>, ListFault> {
+    Ok(read_text(path)?.and_then(|text| leading_integer(first(&text))))
+}
+
+fn leading_integer(line: &[u8]) -> Option<Integer> {
+    let length = line.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let digit = |value: u64, &octet: &u8| value.saturating_mul(10).saturating_add(u64::from(octet - b'0'));
+    let value = line[..length].iter().fold(0, digit);
+    (length > 0).then_some(Integer { value, has_rest: length < line.len() })
+}
+
+fn first(text: &[u8]) -> &[u8] {
+    trim_end(lines(text).next().map_or(&[], |(_, line)| line))
+}
+
+/// `None` if the file is over the limit.
+fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Asked before it is opened: opening a FIFO would wait for its writer.
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(MAX_FILE);
+    let mut text = Vec::with_capacity(size + 1);
+    File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    Ok((text.len() <= MAX_FILE).then_some(text))
+}
+
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "let the user that Portcullis runs as read it, and enter its folders",
+        io::ErrorKind::NotADirectory => "one of its folders is a file",
+        _ => "put a readable file there, or take the name out of the configuration",
+    }
+}
+
+const MAX_FILE: usize = 256 << 20;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_read_as_qmail_reads_them() {
+        let cases: &[(&str, &[u8], Option<(u64, bool)>)] = &[
+            ("a number", b"1000\n", Some((1000, false))),
+            ("trailing blanks", b"1000 \t\n", Some((1000, false))),
+            ("a unit is not understood", b"10MB\n", Some((10, true))),
+            ("only the first line", b"0\n7\n", Some((0, false))),
+            ("a leading blank", b" 7\n", None),
+            ("a sign", b"-1\n", None),
+            ("nothing", b"", None),
+            ("too large", b"99999999999999999999999\n", Some((u64::MAX, false))),
+        ];
+        for (what, text, expected) in cases {
+            let found = leading_integer(first(text)).map(|integer| (integer.value, integer.has_rest));
+            assert_eq!(found, *expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn absent_is_none_and_all_else_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("me");
+        assert_eq!(first_line(&path), Ok(None));
+        fs::write(&path, "mx.example.org \nmore\n").unwrap();
+        assert_eq!(first_line(&path), Ok(Some("mx.example.org".to_owned())));
+        fs::write(&path, "\n").unwrap();
+        assert_eq!(first_line(&path), Ok(None));
+        fs::write(&path, "mx.example.org\r\n").unwrap();
+        assert_eq!(first_line(&path).unwrap_err().place.line, 1);
+        assert!(read(folder.path()).unwrap_err().to_string().contains("not a regular file"));
+        assert!(read(&path.join("below")).unwrap_err().to_string().contains("is a file"));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(read(&link).unwrap_err().to_string().contains("a link to nothing"));
+    }
+
+    #[test]
+    fn what_has_nuls_is_no_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("badmailfrom");
+        let utf16: Vec<u8> = "a@b.example\n".bytes().flat_map(|octet| [octet, 0]).collect();
+        let table: [(&str, &[u8], Option<u32>); 6] = [
+            ("a text", b"a@b.example\n", None),
+            ("with octets of UTF-8", "ä@b.example\n".as_bytes(), None),
+            ("empty", b"", None),
+            ("nothing but NULs", &[0; 100_000], Some(1)),
+            ("its end was lost in a crash", b"a@b.example\nb@b.example\n\0\0\0", Some(3)),
+            ("UTF-16", &utf16, Some(1)),
+        ];
+        for (what, text, line) in table {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_text(&path).err().map(|fault| fault.place.line), line, "{what}");
+            assert_eq!(
+                first_line(&path).is_err_and(|fault| fault.to_string().contains("NUL")),
+                line.is_some(),
+                "{what}"
+            );
+            assert_eq!(integer(&path).is_err(), line.is_some(), "{what}");
+            assert!(read(&path).is_ok(), "{what}: a cdb has them");
+        }
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge");
+        File::create(&path).unwrap().set_len(MAX_FILE as u64 + 1).unwrap();
+        assert!(read(&path).unwrap_err().to_string().contains("over 256 MiB"));
+    }
+}

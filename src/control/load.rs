@@ -1,0 +1,351 @@
+//! Everything the policy takes from files: the control folder, the lists of the configuration, tcprules.
+//!
+//! All faults of all files are told at once. It must not make the best of a broken file: whoever calls keeps the last good
+//! lists, or does not start.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::control::cdb::Cdb;
+use crate::control::files;
+use crate::control::tcprules;
+use crate::policy::client::ClientRules;
+use crate::policy::list::AddressList;
+use crate::policy::list::Dialect;
+use crate::policy::list::ListFault;
+use crate::policy::local::LocalDomains;
+use crate::policy::virtualdomains::VirtualDomains;
+
+/// Where to look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// qmail's control folder, if there is one.
+    pub control: Option<PathBuf>,
+    /// More lists of recipients, beside badrcptto.
+    pub recipients: Vec<PathBuf>,
+    /// How all lists of recipients are read.
+    pub recipients_dialect: Dialect,
+    /// More lists of senders, beside badmailfrom.
+    pub senders: Vec<PathBuf>,
+    /// How all lists of senders are read.
+    pub senders_dialect: Dialect,
+    /// tcprules: compiled if the name ends in `.cdb`, else its text.
+    pub tcprules: Option<PathBuf>,
+}
+
+/// What the files say.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// tcprules.
+    pub clients: ClientRules,
+    /// concurrencyincoming.
+    pub concurrency: Option<u64>,
+    /// control/databytes: octets of a message with LF line ends; 0 for no limit.
+    pub databytes: Option<u64>,
+    /// smtpgreeting.
+    pub greeting: Option<String>,
+    /// rcpthosts and morercpthosts.cdb; `None` without a control folder: locality is not checked.
+    pub local: Option<LocalDomains>,
+    /// me.
+    pub me: Option<String>,
+    /// badrcptto, then the lists of the configuration.
+    pub recipients: Vec<AddressList>,
+    /// badmailfrom, then the lists of the configuration.
+    pub senders: Vec<AddressList>,
+    /// timeoutsmtpd, in seconds; at least 1.
+    pub timeout: Option<u64>,
+    /// virtualdomains.
+    pub virtual_domains: VirtualDomains,
+}
+
+/// What came of `load`.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The lists, or all faults of all files.
+    pub lists: Result<Lists, Vec<ListFault>>,
+    /// What can be read, but hardly means what it says.
+    pub warnings: Vec<ListFault>,
+}
+
+/// Reads all files of `sources`.
+pub fn load(sources: &Sources) -> Outcome {
+    let mut loader = Loader { sources, faults: Vec::new(), warnings: Vec::new() };
+    let mut lists = Lists::default();
+    if let Some(control) = &sources.control {
+        loader.control(control, &mut lists);
+    }
+    for path in &sources.senders {
+        lists.senders.extend(loader.named_list(path, sources.senders_dialect));
+    }
+    for path in &sources.recipients {
+        lists.recipients.extend(loader.named_list(path, sources.recipients_dialect));
+    }
+    if let Some(path) = &sources.tcprules {
+        lists.clients = loader.clients(path);
+    }
+    let Loader { faults, warnings, .. } = loader;
+    Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, warnings }
+}
+
+struct Loader<'s> {
+    sources: &'s Sources,
+    faults: Vec<ListFault>,
+    warnings: Vec<ListFault>,
+}
+
+impl Loader<'_> {
+    fn control(&mut self, folder: &Path, lists: &mut Lists) {
+        // A misspelled folder is not one in which every file is absent.
+        if !folder.is_dir() {
+            self.fault(folder, "is no folder that can be entered: name qmail's control folder");
+            return;
+        }
+        lists.senders.extend(self.list(&folder.join("badmailfrom"), self.sources.senders_dialect));
+        lists.recipients.extend(self.list(&folder.join("badrcptto"), self.sources.recipients_dialect));
+        lists.local = Some(self.local(folder));
+        lists.me = self.first_line(&folder.join("me"));
+        lists.greeting = self.first_line(&folder.join("smtpgreeting"));
+        lists.databytes = self.integer(&folder.join("databytes"));
+        // qmail-smtpd takes 0 for 1.
+        lists.timeout = self.integer(&folder.join("timeoutsmtpd")).map(|seconds| seconds.max(1));
+        lists.concurrency = self.integer(&folder.join("concurrencyincoming"));
+        let virtual_domains = self.checked(files::read(&folder.join("virtualdomains")));
+        lists.virtual_domains = virtual_domains.map(|text| VirtualDomains::parse(&text)).unwrap_or_default();
+    }
+
+    /// A list that the configuration names must be there.
+    fn named_list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
+        let text = self.named(path)?;
+        self.parse_list(path, dialect, &text)
+    }
+
+    fn list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
+        let text = self.checked(files::read_text(path))?;
+        self.parse_list(path, dialect, &text)
+    }
+
+    fn parse_list(&mut self, path: &Path, dialect: Dialect, text: &[u8]) -> Option<AddressList> {
+        if is_cdb(path) {
+            self.fault(path, "is a cdb: a list of addresses is a text, name that");
+            return None;
+        }
+        let source = name(path);
+        self.warnings.extend(AddressList::warnings(&source, dialect, text));
+        match AddressList::parse(source, dialect, text) {
+            Ok(list) => Some(list),
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
+    }
+
+    /// Without both files nobody is local, as in mailfront; without rcpthosts qmail-smtpd would relay for everybody.
+    fn local(&mut self, folder: &Path) -> LocalDomains {
+        let path = folder.join("rcpthosts");
+        let mut local = match self.checked(files::read_text(&path)) {
+            Some(text) => {
+                self.warnings.extend(LocalDomains::warnings(&name(&path), &text));
+                LocalDomains::parse(name(&path), &text)
+            }
+            None => {
+                let what = "is not there: nobody is local, so every recipient is refused to whom RELAYCLIENT is not set; \
+                            is this qmail's control folder?";
+                self.warnings.push(ListFault::new(&name(&path), 0, what));
+                LocalDomains::default()
+            }
+        };
+        let path = folder.join("morercpthosts.cdb");
+        if let Some(bytes) = self.checked(files::read(&path)) {
+            match Cdb::read(&bytes) {
+                Ok(more) => local.add_more(name(&path), more.iter().map(|(key, _)| key)),
+                Err(fault) => self.fault(&path, format!("{fault}; make it again with qmail-newmrh")),
+            }
+        }
+        local
+    }
+
+    fn clients(&mut self, path: &Path) -> ClientRules {
+        let Some(text) = self.named(path) else { return ClientRules::default() };
+        let source = name(path);
+        if is_cdb(path) {
+            return tcprules::parse_cdb(&source, &text).unwrap_or_else(|fault| {
+                self.fault(path, format!("{fault}; make it again with tcprules"));
+                ClientRules::default()
+            });
+        }
+        let read = tcprules::parse_text(&source, &text);
+        self.faults.extend(read.faults);
+        self.warnings.extend(read.warnings);
+        read.rules
+    }
+
+    fn first_line(&mut self, path: &Path) -> Option<String> {
+        self.checked(files::first_line(path))
+    }
+
+    fn integer(&mut self, path: &Path) -> Option<u64> {
+        let integer = self.checked(files::integer(path))?;
+        if integer.has_rest {
+            let what = format!("is {} to qmail, which stops at the first octet that is no digit", integer.value);
+            self.warnings.push(ListFault::new(&name(path), 1, what));
+        }
+        Some(integer.value)
+    }
+
+    /// A file that the configuration names must be there.
+    fn named(&mut self, path: &Path) -> Option<Vec<u8>> {
+        let read = if is_cdb(path) { files::read(path) } else { files::read_text(path) };
+        let read = read.and_then(|text| {
+            let what = "is not there: create it, or take its name out of the configuration";
+            text.ok_or_else(|| ListFault::new(&name(path), 0, what)).map(Some)
+        });
+        self.checked(read)
+    }
+
+    /// A fault is noted and its file then treated as absent: `load` gives no lists where there are faults.
+    fn checked<T>(&mut self, read: Result<Option<T>, ListFault>) -> Option<T> {
+        read.unwrap_or_else(|fault| {
+            self.faults.push(fault);
+            None
+        })
+    }
+
+    fn fault(&mut self, path: &Path, what: impl Into<String>) {
+        self.faults.push(ListFault::new(&name(path), 0, what));
+    }
+}
+
+fn is_cdb(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cdb")
+}
+
+fn name(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::smtp::address::parse_address;
+
+    const COMPILED: &[u8] = include_bytes!("../../tests/samples/tcp.smtp.cdb");
+    const EMPTY: &[u8] = include_bytes!("../../tests/samples/empty.cdb");
+
+    fn folder(files: &[(&str, &[u8])]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn control(folder: &TempDir) -> Sources {
+        Sources { control: Some(folder.path().into()), ..Sources::default() }
+    }
+
+    fn faults(sources: &Sources) -> Vec<String> {
+        load(sources).lists.unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_control_file_is_read() {
+        let folder = folder(&[
+            ("badmailfrom", b"newsletter@sillyplace.com\n@Bad.example\r\n"),
+            ("badrcptto", b"nobody@example.org\n"),
+            ("rcpthosts", b"example.org\n"),
+            ("morercpthosts.cdb", EMPTY),
+            ("databytes", b"10MB\n"),
+            ("me", b"mx.example.org\n"),
+            ("smtpgreeting", b"mx.example.org ready\n"),
+            ("timeoutsmtpd", b"0\n"),
+            ("concurrencyincoming", b"20\n"),
+            ("virtualdomains", b"virt.example:list\n"),
+            ("more", b"a@b.example\n"),
+            ("tcp.smtp", b"10.:deny\n"),
+        ]);
+        let named = |name| folder.path().join(name);
+        let sources = Sources { senders: vec![named("more")], tcprules: Some(named("tcp.smtp")), ..control(&folder) };
+        let Outcome { lists, warnings } = load(&sources);
+        let lists = lists.unwrap();
+        let joe = parse_address(b"joe@virt.example").unwrap();
+        assert_eq!(lists.virtual_domains.rewritten(&joe).as_deref(), Some(&b"list-joe@virt.example"[..]));
+        let place = lists.senders[0].find_folded(b"newsletter@sillyplace.com").unwrap();
+        assert_eq!(place.to_string(), format!("{}:1", named("badmailfrom").display()));
+        assert!(lists.senders[1].find_folded(b"a@b.example").is_some());
+        assert!(lists.recipients[0].find_folded(b"nobody@example.org").is_some());
+        assert!(lists.local.unwrap().find(b"example.org").is_some());
+        assert_eq!(lists.clients.len(), 1);
+        assert_eq!((lists.databytes, lists.timeout, lists.concurrency), (Some(10), Some(1), Some(20)));
+        assert_eq!(lists.me.as_deref(), Some("mx.example.org"));
+        assert_eq!(lists.greeting.as_deref(), Some("mx.example.org ready"));
+        let told: Vec<_> = warnings.iter().map(|warning| warning.what.as_str()).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("ends in CR") && told[1].starts_with("is 10 to qmail"), "{told:?}");
+    }
+
+    #[test]
+    fn absent_control_files_are_empty() {
+        let lists = load(&control(&folder(&[]))).lists.unwrap();
+        assert!(lists.senders.is_empty() && lists.recipients.is_empty() && lists.clients.is_empty());
+        assert!(lists.local.unwrap().is_empty());
+        assert_eq!((lists.databytes, lists.me), (None, None));
+        assert!(load(&Sources::default()).lists.unwrap().local.is_none());
+    }
+
+    #[test]
+    fn all_faults_of_all_files_are_told() {
+        let folder = folder(&[
+            ("badmailfrom", b"bare.example\n"),
+            ("morercpthosts.cdb", &COMPILED[..3000]),
+            ("me", b"mx\r\n"),
+            ("tcp.smtp", b"10.:allow\n11.:alow\n12.:allow,A\n"),
+        ]);
+        fs::create_dir(folder.path().join("rcpthosts")).unwrap();
+        let sources = Sources {
+            senders_dialect: Dialect::Extended,
+            recipients_dialect: Dialect::Extended,
+            senders: vec![folder.path().join("absent")],
+            recipients: vec![folder.path().join("morercpthosts.cdb")],
+            tcprules: Some(folder.path().join("tcp.smtp")),
+            ..control(&folder)
+        };
+        let told = faults(&sources);
+        let expected = [
+            "badmailfrom:1: bare.example is neither",
+            "rcpthosts: cannot be read",
+            "morercpthosts.cdb: is no cdb, or is cut",
+            "me:1: has octets",
+            "absent: is not there",
+            "morercpthosts.cdb: is a cdb",
+            "tcp.smtp:2: has neither allow nor deny",
+            "tcp.smtp:3: ,A is no variable",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.contains(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_misspelled_folder_is_a_fault() {
+        let folder = folder(&[]);
+        let sources = Sources { control: Some(folder.path().join("contol")), ..Sources::default() };
+        assert!(faults(&sources)[0].contains("is no folder"));
+    }
+
+    #[test]
+    fn tcprules_named_cdb_is_a_cdb() {
+        let folder = folder(&[("tcp.smtp.cdb", COMPILED), ("empty.cdb", EMPTY), ("text.cdb", b"10.:deny\n")]);
+        let sources = |name| Sources { tcprules: Some(folder.path().join(name)), ..Sources::default() };
+        assert_eq!(load(&sources("tcp.smtp.cdb")).lists.unwrap().clients.len(), 19);
+        assert!(load(&sources("empty.cdb")).lists.unwrap().clients.is_empty());
+        assert!(faults(&sources("text.cdb"))[0].contains("make it again with tcprules"));
+    }
+}

@@ -1,0 +1,9 @@
+//! qmail's control files and tcprules, and the lists of the configuration, which have the same form: `files` reads one file,
+//! `load` all that the policy needs, `badmailfrom` and `rewrite` change one. It must not decide about a message.
+
+pub mod badmailfrom;
+pub mod cdb;
+pub mod files;
+pub mod load;
+pub mod rewrite;
+pub mod tcprules;

@@ -1,0 +1,421 @@
+//! tcprules: its text and the cdb that is made of it, into the same rules.
+//!
+//! The text is read as tcprules of ucspi-tcp 0.88 reads it; as in its IPv6 build the address may have colons. Stricter:
+//! a NUL octet is a fault, and a variable without a name is dropped. It must not decide who is allowed: `policy` does.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use memchr::memchr;
+use memchr::memrchr;
+
+use crate::control::cdb::Cdb;
+use crate::control::cdb::CdbFault;
+use crate::policy::client::ClientRule;
+use crate::policy::client::ClientRules;
+use crate::policy::list::Faults;
+use crate::policy::list::ListFault;
+use crate::policy::list::entries::lines;
+use crate::policy::list::entries::trim_end;
+use crate::policy::list::place::Place;
+
+/// What a tcprules file says. The rules must not be used when there are faults.
+#[derive(Debug)]
+pub struct Tcprules {
+    /// The rules.
+    pub rules: ClientRules,
+    /// Lines that tcprules refuses.
+    pub faults: Vec<ListFault>,
+    /// Lines that it skips without a word, and keys that no client can have.
+    pub warnings: Vec<ListFault>,
+}
+
+/// Reads the text that tcprules compiles.
+pub fn parse_text(source: &str, text: &[u8]) -> Tcprules {
+    let mut reader = Reader {
+        source: source.into(),
+        rules: ClientRules::default(),
+        faults: Faults::new(source),
+        warnings: Faults::new(source),
+    };
+    for (line, raw) in lines(text) {
+        let rule = trim_end(raw);
+        if matches!(rule.first(), None | Some(b'#')) {
+            continue;
+        }
+        if let Err(what) = reader.rule(line, rule) {
+            reader.faults.push(line, what);
+        }
+    }
+    Tcprules { rules: reader.rules, faults: reader.faults.into_vec(), warnings: reader.warnings.into_vec() }
+}
+
+/// Reads the compiled form. Its rules have no lines.
+///
+/// # Errors
+/// The file is no whole cdb.
+pub fn parse_cdb(source: &str, bytes: &[u8]) -> Result<ClientRules, CdbFault> {
+    let source: Arc<str> = source.into();
+    let mut rules = ClientRules::default();
+    for (key, data) in Cdb::read(bytes)?.iter() {
+        rules.insert(key.into(), rule_of_data(Place { source: source.clone(), line: 0 }, data));
+    }
+    Ok(rules)
+}
+
+/// `D\0` denies, `+NAME=VALUE\0` sets a variable; tcpserver ignores all else, and a tail without NUL.
+fn rule_of_data(place: Place, data: &[u8]) -> ClientRule {
+    let mut rule = ClientRule { deny: false, variables: Vec::new(), place };
+    let mut rest = data;
+    while let Some(end) = memchr(0, rest) {
+        match &rest[..end] {
+            [b'D', ..] => rule.deny = true,
+            [b'+', variable @ ..] => rule.variables.extend(split_variable(variable)),
+            _ => {}
+        }
+        rest = &rest[end + 1..];
+    }
+    rule
+}
+
+/// `NAME=VALUE`; a variable without a name cannot be set.
+fn split_variable(variable: &[u8]) -> Option<(Box<[u8]>, Box<[u8]>)> {
+    let equals = memchr(b'=', variable).filter(|&equals| equals > 0)?;
+    Some((variable[..equals].into(), variable[equals + 1..].into()))
+}
+
+struct Reader {
+    source: Arc<str>,
+    rules: ClientRules,
+    faults: Faults,
+    warnings: Faults,
+}
+
+impl Reader {
+    /// One line: `address:allow` or `address:deny`, then `,NAME="VALUE"` with any octet for the quotes.
+    fn rule(&mut self, line: u32, text: &[u8]) -> Result<(), String> {
+        if memchr(0, text).is_some() {
+            return Err("has a NUL octet: a compiled file must have a name that ends in .cdb".to_owned());
+        }
+        let Some(colon) = end_of_address(text) else {
+            self.warnings.push(line, "has no colon: tcprules skips the line without a word; write # before a comment");
+            return Ok(());
+        };
+        let (address, instructions) = (&text[..colon], &text[colon + 1..]);
+        let (deny, variables) = split_keyword(instructions).ok_or_else(|| bad_keyword(instructions))?;
+        let place = Place { source: self.source.clone(), line };
+        let variables = self.variables(line, variables)?;
+        self.insert(line, address, Arc::new(ClientRule { deny, variables, place }))
+    }
+
+    fn variables(&mut self, line: u32, text: &[u8]) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, String> {
+        let mut variables = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (name, value, after) = split_setting(rest).ok_or_else(|| bad_setting(rest))?;
+            if name.trim_ascii().len() < name.len() {
+                self.warnings.push(line, "has a blank beside the name of a variable, which becomes part of the name");
+            }
+            if name.is_empty() {
+                self.warnings.push(line, "has a variable without a name, which is not set");
+            } else {
+                variables.push((name.into(), value.into()));
+            }
+            rest = after;
+        }
+        Ok(variables)
+    }
+
+    /// A range makes a key of each of its addresses.
+    fn insert(&mut self, line: u32, address: &[u8], rule: Arc<ClientRule>) -> Result<(), String> {
+        if let Some(what) = dead_address(address) {
+            self.warnings.push(line, what);
+        }
+        let Some(dash) = memchr(b'-', address).filter(|_| !is_named(address)) else {
+            self.insert_key(line, address.into(), rule);
+            return Ok(());
+        };
+        let left = memrchr(b'.', &address[..dash]).map_or(0, |dot| dot + 1);
+        let right = memchr(b'.', &address[dash + 1..]).map_or(address.len(), |dot| dash + 1 + dot);
+        let (Some(low), Some(high)) = (number(&address[left..dash]), number(&address[dash + 1..right])) else {
+            return Err(format!("{} is no range: write numbers, as in 192.0.2.10-20", shown(address)));
+        };
+        if low > high.min(255) {
+            self.warnings.push(line, "is an empty range: the lower number comes first, and none is over 255");
+        }
+        for middle in low..=high.min(255) {
+            let key = [&address[..left], middle.to_string().as_bytes(), &address[right..]].concat();
+            self.insert_key(line, key, rule.clone());
+        }
+        Ok(())
+    }
+
+    fn insert_key(&mut self, line: u32, key: Vec<u8>, rule: Arc<ClientRule>) {
+        if !self.rules.insert(key.into(), rule) {
+            self.warnings.push(line, "has an address that a line above has: the rule of that line stands");
+        }
+    }
+}
+
+/// The colon before `allow` or `deny`: an IPv6 address has others before it. Else the first.
+fn end_of_address(text: &[u8]) -> Option<usize> {
+    let starts_rule = |&colon: &usize| split_keyword(&text[colon + 1..]).is_some();
+    memchr::memchr_iter(b':', text).find(starts_rule).or_else(|| memchr(b':', text))
+}
+
+/// Whether it denies, and what follows the keyword.
+fn split_keyword(text: &[u8]) -> Option<(bool, &[u8])> {
+    let allowed = text.strip_prefix(b"allow").map(|rest| (false, rest));
+    allowed.or_else(|| Some((true, text.strip_prefix(b"deny")?)))
+}
+
+/// `,NAME=qVALUEq` as name, value and what follows.
+fn split_setting(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let text = text.strip_prefix(b",")?;
+    let equals = memchr(b'=', text)?;
+    let (quote, value) = text[equals + 1..].split_first()?;
+    let end = memchr(*quote, value)?;
+    Some((&text[..equals], &value[..end], &value[end + 1..]))
+}
+
+fn bad_keyword(instructions: &[u8]) -> String {
+    let lower = instructions.to_ascii_lowercase();
+    if split_keyword(lower.trim_ascii()).is_some() {
+        return "write allow or deny in lower case, right after the colon".to_owned();
+    }
+    "has neither allow nor deny after the colon".to_owned()
+}
+
+fn bad_setting(rest: &[u8]) -> String {
+    match rest {
+        [b'\r', ..] | [.., b'\r'] => "ends in CR: save with LF line ends".to_owned(),
+        [b',', ..] => format!("{} is no variable: write ,NAME=\"VALUE\"", shown(rest)),
+        _ => format!("a comma must stand before {}", shown(rest)),
+    }
+}
+
+/// Why no client can ever have this key, though tcprules takes it.
+fn dead_address(address: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(address);
+    if text.trim() != text {
+        return Some("has a blank beside the address: no client matches it".to_owned());
+    }
+    if is_named(address) || address.is_empty() || memchr(b'-', address).is_some() {
+        return None;
+    }
+    if memchr(b'/', address).is_some() {
+        return Some(format!("{text} matches nobody: write a prefix (192.0.2.) or a range (192.0.2.0-63)"));
+    }
+    let written = text.parse().map(|ip: IpAddr| ip.to_canonical().to_string());
+    match written {
+        Ok(written) if written == text => None,
+        Ok(written) => Some(format!("{text} matches nobody: tcpserver writes that address {written}")),
+        Err(_) if matches!(address.last(), Some(b'.' | b':')) => None,
+        Err(_) => Some(format!("{text} matches nobody: a prefix ends in a dot, a name begins with =")),
+    }
+}
+
+/// Keys of host names and of ident have no ranges.
+fn is_named(address: &[u8]) -> bool {
+    memchr(b'=', address).is_some() || memchr(b'@', address).is_some()
+}
+
+/// Decimal digits; no digit at all is 0, as `scan_ulong` has it.
+fn number(digits: &[u8]) -> Option<u64> {
+    let digit = |value: u64, octet: &u8| {
+        octet.is_ascii_digit().then(|| value.saturating_mul(10).saturating_add(u64::from(octet - b'0')))
+    };
+    digits.iter().try_fold(0, digit)
+}
+
+fn shown(text: &[u8]) -> String {
+    text.escape_ascii().to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use proptest::prelude::any;
+    use proptest::prop_assert_eq;
+    use proptest::proptest;
+
+    use super::*;
+
+    const TEXT: &[u8] = include_bytes!("../../tests/samples/tcp.smtp");
+    const COMPILED: &[u8] = include_bytes!("../../tests/samples/tcp.smtp.cdb");
+    const EXPECTED: &str = include_str!("../../tests/samples/tcprules.expected.tsv");
+
+    /// As tcprulescheck prints it.
+    fn told(rules: &ClientRules, ip: &str, host: &str, info: &str) -> String {
+        let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+        let found = rules.find(ip.parse().unwrap(), some(host).as_deref(), some(info).as_deref());
+        let Some((key, rule)) = found else { return "default:;allow connection;".to_owned() };
+        let mut told = format!("rule {}:;", String::from_utf8_lossy(key));
+        for (name, value) in &rule.variables {
+            let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            told += &format!("set environment variable {name}={value};");
+        }
+        told + if rule.deny { "deny connection;" } else { "allow connection;" }
+    }
+
+    fn both() -> [ClientRules; 2] {
+        let text = parse_text("tcp.smtp", TEXT);
+        assert_eq!(text.faults, []);
+        [text.rules, parse_cdb("tcp.smtp.cdb", COMPILED).unwrap()]
+    }
+
+    #[test]
+    fn text_and_cdb_rule_as_the_real_tcprulescheck() {
+        let both = both();
+        for line in EXPECTED.lines() {
+            let [ip, host, info, expected] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+            for rules in &both {
+                assert_eq!(told(rules, ip, host, info), expected, "{line}");
+            }
+        }
+        assert_eq!(EXPECTED.lines().count(), 21);
+    }
+
+    #[test]
+    fn what_the_sample_hides_is_told() {
+        let warnings = parse_text("tcp.smtp", TEXT).warnings;
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].to_string().starts_with("tcp.smtp:17: has no colon"), "{warnings:?}");
+    }
+
+    /// The keys of one line, with what they do, and what is wrong.
+    fn line(text: &[u8]) -> (Vec<String>, Vec<String>, Vec<String>) {
+        let read = parse_text("t", text);
+        let mut keys = Vec::new();
+        for ip in ["1.2.3.0", "1.2.3.1", "1.2.3.255", "1.2.9.9", "::1", "8.8.8.8"] {
+            let ip = ip.parse().unwrap();
+            if let Some((key, _)) = read.rules.find(ip, Some("a.b"), None) {
+                keys.push(shown(key));
+            }
+        }
+        keys.dedup();
+        let told = |faults: Vec<ListFault>| faults.iter().map(ToString::to_string).collect();
+        (keys, told(read.faults), told(read.warnings))
+    }
+
+    #[test]
+    fn addresses_and_ranges_are_read_as_tcprules_reads_them() {
+        let cases: &[(&str, &[u8], &[&str])] = &[
+            ("an address", b"1.2.3.1:allow", &["1.2.3.1"]),
+            ("a prefix", b"1.2.3.:deny\n", &["1.2.3."]),
+            ("a range", b"1.2.3.0-1:allow", &["1.2.3.0", "1.2.3.1"]),
+            ("a range without a lower end", b"1.2.3.-1:allow", &["1.2.3.0", "1.2.3.1"]),
+            ("a range over 255", b"1.2.3.250-300:allow", &["1.2.3.255"]),
+            ("an empty range", b"1.2.3.9-3:allow", &[]),
+            ("a range in a prefix", b"1.2.3-9.:allow", &["1.2.3.", "1.2.9."]),
+            ("a name", b"=a.b:allow", &["=a.b"]),
+            ("a name with a dash is no range", b"=a-b:allow", &[]),
+            ("an IPv6 address", b"::1:allow", &["::1"]),
+            ("everybody", b":allow", &[""]),
+            ("trailing blanks are cut", b":allow \t\n", &[""]),
+            ("a leading blank stays", b" 8.8.8.8:allow", &[]),
+            ("a comment", b"#:allow", &[]),
+        ];
+        for (what, text, expected) in cases {
+            let (keys, faults, _) = line(text);
+            assert_eq!(keys, *expected, "{what}");
+            assert!(faults.is_empty(), "{what}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn variables_have_any_quotes() {
+        let cases: &[(&[u8], &[(&str, &str)], bool)] = &[
+            (b":allow,A=\"1\",B=/two words/", &[("A", "1"), ("B", "two words")], false),
+            (b":deny,A=xbx", &[("A", "b")], true),
+            (b":allow,A=\"\"", &[("A", "")], false),
+            (b":allow,A=\"B=,c\"", &[("A", "B=,c")], false),
+            (b":allow,=\"x\"", &[], false),
+        ];
+        for (text, expected, deny) in cases {
+            let read = parse_text("t", text);
+            let (_, rule) = read.rules.find("8.8.8.8".parse().unwrap(), None, None).unwrap();
+            let pairs: Vec<_> = rule.variables.iter().map(|(name, value)| (shown(name), shown(value))).collect();
+            let expected: Vec<_> = expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+            assert_eq!((pairs, rule.deny), (expected, *deny), "{}", shown(text));
+        }
+    }
+
+    #[test]
+    fn what_tcprules_refuses_is_a_fault_with_its_line() {
+        let cases: &[(&[u8], &str)] = &[
+            (b"1.2.3-5-7:allow", "no range"),
+            (b"a-b:allow", "no range"),
+            (b":allow,A", "write ,NAME="),
+            (b":allow,A=", "write ,NAME="),
+            (b":allow,A=\"b", "write ,NAME="),
+            (b":allow,A=\"b\"c", "a comma must stand before c"),
+            (b":allow,", "write ,NAME="),
+            (b":Allow", "lower case"),
+            (b": allow", "right after the colon"),
+            (b":denyx", "a comma must stand before x"),
+            (b":allow\r", "ends in CR"),
+            (b"10.:", "neither allow nor deny"),
+            (b"\0:allow", "NUL"),
+        ];
+        for (text, expected) in cases {
+            let (_, faults, _) = line(&[b":allow\n", *text].concat());
+            assert_eq!(faults.len(), 1, "{}", shown(text));
+            assert!(faults[0].starts_with("t:2: ") && faults[0].contains(expected), "{faults:?}");
+        }
+        assert_eq!(line(b"a\n:x\n:y\n").1.len(), 2);
+    }
+
+    #[test]
+    fn what_matches_nobody_is_a_warning() {
+        let cases: &[(&[u8], &str)] = &[
+            (b"no colon", "has no colon"),
+            (b"\r", "has no colon"),
+            (b"10.2:allow", "a prefix ends in a dot"),
+            (b"10.0.0.0/8:deny", "write a prefix"),
+            (b"2001:DB8::1:allow", "writes that address 2001:db8::1"),
+            (b"::ffff:10.0.0.1:allow", "writes that address 10.0.0.1"),
+            (b" 10.:allow", "a blank beside the address"),
+            (b"1.2.3.9-3:allow", "an empty range"),
+            (b":allow, A=\"1\"", "a blank beside the name"),
+            (b":allow,=\"1\"", "without a name"),
+            (b"10.:allow\n10.:deny", "the rule of that line stands"),
+        ];
+        for (text, expected) in cases {
+            let (_, faults, warnings) = line(text);
+            assert_eq!((faults.len(), warnings.len()), (0, 1), "{}", shown(text));
+            assert!(warnings[0].contains(expected), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn records_that_tcpserver_ignores_are_ignored() {
+        let place = Place { source: "t".into(), line: 0 };
+        let rule = rule_of_data(place, b"X\0\0+A\0+=b\0+C=d\0D\0+E=cut");
+        assert!(rule.deny);
+        assert_eq!(rule.variables, [(b"C".as_slice().into(), b"d".as_slice().into())]);
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_cdb_are_the_same(
+            ip in "(127\\.0\\.0|10\\.[2-4]\\.3|192\\.0\\.2|203\\.0\\.113|198\\.51\\.100)\\.(1?[0-9]|6[5-7]|10[0-4])",
+            host in "(|(x\\.|)(dialup\\.example\\.com|mail\\.partner\\.example|corp\\.example))",
+            info in "(|joe|bill)",
+        ) {
+            let [text, compiled] = both();
+            prop_assert_eq!(told(&text, &ip, &host, &info), told(&compiled, &ip, &host, &info));
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text in any::<Vec<u8>>(), line in "[-0-9.:=@,a-c\"\r ]{0,9}:?(allow|deny)?[,=\"A-B]{0,6}") {
+            parse_text("t", &text);
+            parse_text("t", line.as_bytes());
+        }
+
+        #[test]
+        fn no_data_is_too_strange(data in any::<Vec<u8>>()) {
+            rule_of_data(Place { source: "t".into(), line: 0 }, &data);
+        }
+    }
+}

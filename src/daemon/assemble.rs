@@ -1,0 +1,272 @@
+//! From files to one finished value: the configuration, the control files and the lists, all faults of all of them at
+//! once. `serve`, `check`, `explain` and every reload go through here. Nothing is changed by it.
+
+use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_rustls::TlsAcceptor;
+
+use crate::backend::Target;
+use crate::config;
+use crate::config::Loaded;
+use crate::config::checked::Config;
+use crate::config::checked::ControlValues;
+use crate::config::faults::Fault;
+use crate::config::file::Overrides;
+use crate::config::watch::Look;
+use crate::control::load;
+use crate::control::load::Lists;
+use crate::daemon::access;
+use crate::front::tls;
+use crate::policy::Policy;
+use crate::policy::environment::Variables;
+use crate::policy::list::AddressList;
+use crate::policy::list::Dialect;
+use crate::policy::list::ListFault;
+use crate::policy::size::Cap;
+use crate::policy::size::SizeRules;
+use crate::policy::throttle::Throttle;
+use crate::session::Snapshot;
+
+/// Where a configuration comes from: the same for every reload.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `None`: the embedded default.
+    pub file: Option<PathBuf>,
+    /// The command line's word over it.
+    pub overrides: Overrides,
+}
+
+/// Everything that is in force, or would be.
+pub struct Assembly {
+    /// The checked values.
+    pub config: Config,
+    /// What sessions go by.
+    pub snapshot: Arc<Snapshot>,
+    /// The certificates.
+    pub tls: Option<TlsAcceptor>,
+    /// All files that were read, or would be if they were there: a change of one is a reason to reload.
+    pub files: Vec<PathBuf>,
+    /// What they looked like just before they were read.
+    pub look: Look,
+    /// What is probably not as it was meant.
+    pub warnings: Vec<Finding>,
+}
+
+/// Why nothing is in force.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    /// Never empty.
+    pub faults: Vec<Finding>,
+    /// What else is probably not as it was meant.
+    pub warnings: Vec<Finding>,
+    /// The files whose change may mend it, as far as they are known.
+    pub files: Vec<PathBuf>,
+}
+
+/// A fault or a warning: `file:line:column: what is wrong, and what to write instead`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// The file; empty for the command line and the embedded default.
+    pub file: String,
+    /// From 1; 0 means the whole file.
+    pub line: u32,
+    /// From 1; 0 where columns mean nothing.
+    pub column: u32,
+    /// What is wrong, and what to write instead.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, what } = self;
+        match (line, column) {
+            (0, _) if file.is_empty() => write!(f, "{what}"),
+            (0, _) => write!(f, "{file}: {what}"),
+            (_, 0) => write!(f, "{file}:{line}: {what}"),
+            _ => write!(f, "{file}:{line}:{column}: {what}"),
+        }
+    }
+}
+
+impl Origin {
+    /// The file by the order of search; the embedded default when there is none.
+    pub fn find(explicit: Option<&Path>, overrides: Overrides) -> Self {
+        Self { file: config::find(explicit), overrides }
+    }
+
+    /// Reads it all.
+    ///
+    /// # Errors
+    /// Every fault of every file.
+    pub fn assemble(&self) -> Result<Assembly, Refused> {
+        let look = Look::at(&self.file);
+        let loaded = match &self.file {
+            Some(file) => config::load_with(file, &self.overrides),
+            None => config::without_file(&self.overrides),
+        };
+        let Loaded { config: draft, warnings } = loaded.map_err(|refused| self.refused(refused))?;
+        let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
+        let look = look.and(Look::at(self.files(&draft.config).iter().skip(self.file.iter().count())));
+        let outcome = load::load(&draft.sources());
+        warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+        let mut faults = Vec::new();
+        let lists = outcome.lists.unwrap_or_else(|found| {
+            faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+            Lists::default()
+        });
+        let mut config = draft.complete(&control_values(&lists));
+        warnings.extend(forget_missing_queue(&mut config));
+        let tls = tls::acceptor(&pairs(&config)).unwrap_or_else(|fault| {
+            let file = fault.file.display().to_string();
+            faults.push(Finding { file, line: 0, column: 0, what: fault.what });
+            None
+        });
+        let files = self.files(&config);
+        if let Some(user) = &config.user {
+            faults.extend(unreadable_for(user, &files));
+        }
+        let size = size_rules(&config, lists.databytes, &mut faults);
+        if !faults.is_empty() {
+            return Err(Refused { faults, warnings, files });
+        }
+        let snapshot = Arc::new(snapshot(&config, lists, size));
+        Ok(Assembly { config, snapshot, tls, files, look, warnings })
+    }
+
+    /// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the
+    /// second only after the first are mended. A file that the configuration itself names was looked for already, and is
+    /// reported with the place of its name.
+    fn refused(&self, refused: config::Refused) -> Refused {
+        let mut faults: Vec<Finding> = refused.faults.into_iter().map(Finding::from).collect();
+        let mut warnings: Vec<Finding> = refused.warnings.into_iter().map(Finding::from).collect();
+        let mut files = Vec::new();
+        if let Some(draft) = refused.readable {
+            files = self.files(&draft.config);
+            let sources = draft.sources();
+            let outcome = load::load(&sources);
+            let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
+            let mut named: Vec<String> = named.map(|path| path.display().to_string()).collect();
+            named.extend(sources.control.iter().map(|path| path.display().to_string()));
+            let told =
+                |fault: &ListFault| fault.place.line == 0 && named.iter().any(|name| *name == *fault.place.source);
+            let of_lists = outcome.lists.err().unwrap_or_default();
+            let untold = of_lists.iter().filter(|fault| !told(fault));
+            faults.extend(untold.map(|fault| Finding::of_list(&fault.place, &fault.what)));
+            warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+        }
+        Refused { faults, warnings, files }
+    }
+
+    fn files(&self, config: &Config) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.file.iter().cloned().collect();
+        if let Some(control) = &config.qmail.control {
+            files.extend(CONTROL_FILES.map(|name| control.join(name)));
+        }
+        files.extend(config.qmail.tcprules.clone());
+        files.extend(config.senders.blocked.iter().chain(&config.recipients.blocked).cloned());
+        files.extend(pairs(config).into_iter().flat_map(|pair| [pair.certificate, pair.key]));
+        files
+    }
+}
+
+impl From<Fault> for Finding {
+    fn from(fault: Fault) -> Self {
+        let Fault { file, line, column, what } = fault;
+        Self { file: file.display().to_string(), line, column, what }
+    }
+}
+
+impl Finding {
+    fn of_list(place: &crate::policy::list::place::Place, what: &str) -> Self {
+        Self { file: place.source.to_string(), line: place.line, column: 0, what: what.to_owned() }
+    }
+}
+
+/// A queue that was only supposed to be beside the control folder: asking for its free space would refuse all mail.
+fn forget_missing_queue(config: &mut Config) -> Option<Finding> {
+    let queue = config.hold.queue.take_if(|queue| !queue.is_dir())?;
+    let file = config.qmail.control.as_ref().map(|control| control.display().to_string()).unwrap_or_default();
+    let what = format!(
+        "there is no queue beside it ({}), so its free space is not watched; write qmail.queue = \"...\"",
+        queue.display()
+    );
+    // Our own Maildir needs no queue.
+    let matters = !matches!(config.backend.target, Target::Maildir(_));
+    matters.then_some(Finding { file, line: 0, column: 0, what })
+}
+
+fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
+    let inherited = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
+    let variables = Variables::new(inherited.chain(config.backend_environment.iter().cloned()));
+    let policy = Policy {
+        senders: lists.senders,
+        recipients: lists.recipients,
+        local: lists.local,
+        routing: config.routing,
+        clients: lists.clients,
+        variables: Arc::new(variables),
+        size,
+        throttles: Throttle::with_shares(config.throttles.clone()),
+        repeat: config.repeat,
+        hops: config.hops,
+        virtual_domains: lists.virtual_domains,
+    };
+    Snapshot { policy, settings: config.session.clone() }
+}
+
+fn size_rules(config: &Config, databytes: Option<u64>, faults: &mut Vec<Finding>) -> SizeRules {
+    let mut caps = Vec::new();
+    for (recipients, limit) in &config.size.caps {
+        match AddressList::parse("size.recipients".into(), Dialect::Qmail, recipients.join("\n").as_bytes()) {
+            Ok(recipients) => caps.push(Cap { recipients, limit: *limit }),
+            Err(found) => faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what))),
+        }
+    }
+    SizeRules { limit: config.size.limit, databytes, caps }
+}
+
+fn unreadable_for(user: &str, files: &[PathBuf]) -> Vec<Finding> {
+    let finding = |(file, why): (PathBuf, String)| {
+        let what = format!("a reload as user {user} will fail: {why}; let {user} read it, or its group");
+        Finding { file: file.display().to_string(), line: 0, column: 0, what }
+    };
+    match access::unreadable(user, files) {
+        Ok(files) => files.into_iter().map(finding).collect(),
+        Err(what) => vec![Finding { file: String::new(), line: 0, column: 0, what }],
+    }
+}
+
+fn control_values(lists: &Lists) -> ControlValues {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    ControlValues {
+        me: lists.me.clone(),
+        greeting: lists.greeting.clone(),
+        timeout: lists.timeout,
+        concurrency: lists.concurrency,
+        host,
+    }
+}
+
+fn pairs(config: &Config) -> Vec<tls::Pair> {
+    let Some(tls) = &config.tls else { return Vec::new() };
+    let all = std::iter::once(&tls.first).chain(&tls.more);
+    all.map(|pair| tls::Pair { certificate: pair.certificate.clone(), key: pair.key.clone() }).collect()
+}
+
+/// All that are read in qmail's control folder.
+const CONTROL_FILES: [&str; 10] = [
+    "badmailfrom",
+    "badrcptto",
+    "concurrencyincoming",
+    "databytes",
+    "me",
+    "morercpthosts.cdb",
+    "rcpthosts",
+    "smtpgreeting",
+    "timeoutsmtpd",
+    "virtualdomains",
+];

@@ -1,0 +1,13 @@
+//! The running proxy. `assemble` makes the values from the files, `serve` runs them, `reload` replaces them; `listeners`,
+//! `privileges`, `descriptors`, `access`, `signals` and `supervisor` are what a daemon has to do besides. It must not decide
+//! anything about a message.
+
+mod access;
+pub mod assemble;
+mod descriptors;
+mod listeners;
+mod privileges;
+mod reload;
+pub mod serve;
+mod signals;
+mod supervisor;

@@ -1,0 +1,150 @@
+//! Reading everything again while it runs: on a changed file, within a second, and on SIGHUP. A finished value takes the
+//! place of the old one; anything that has a fault changes nothing and is reported.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::checked::Config;
+use crate::config::watch::Look;
+use crate::config::watch::Unwatched;
+use crate::config::watch::Watcher;
+use crate::daemon::assemble::Assembly;
+use crate::daemon::assemble::Finding;
+use crate::daemon::assemble::Origin;
+use crate::daemon::assemble::Refused;
+use crate::daemon::descriptors;
+use crate::daemon::privileges;
+use crate::daemon::serve::ask_backend;
+use crate::daemon::supervisor;
+use crate::front;
+use crate::front::Services;
+use crate::policy::list::AddressList;
+use crate::report;
+use crate::session::Snapshot;
+
+/// Where new values are published.
+pub(super) struct Reload {
+    pub(super) origin: Origin,
+    /// What was in force at the start, and is still bound.
+    pub(super) bound: Config,
+    /// What was read.
+    pub(super) files: Vec<PathBuf>,
+    /// As many may be open.
+    pub(super) descriptors: u64,
+    pub(super) config: Config,
+    pub(super) services: Arc<Services>,
+    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
+    pub(super) front: watch::Sender<Arc<front::settings::Settings>>,
+    pub(super) tls: watch::Sender<Option<TlsAcceptor>>,
+    pub(super) log: report::log::start::Handle,
+}
+
+impl Reload {
+    /// Reads it all again.
+    pub(super) async fn run(&mut self, watcher: &mut Option<Watcher>) {
+        supervisor::reloading();
+        self.read(watcher).await;
+        supervisor::ready();
+    }
+
+    async fn read(&mut self, watcher: &mut Option<Watcher>) {
+        let origin = self.origin.clone();
+        // A task that panics has read nothing.
+        let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
+        match result.and_then(|assembly| self.runnable(assembly)) {
+            Ok(mut assembly) => {
+                descriptors::bound_connections(&mut assembly.config, self.descriptors);
+                self.files.clone_from(&assembly.files);
+                self.watch(watcher, Vec::new());
+                if Look::at(&assembly.files) != assembly.look {
+                    watcher.iter_mut().for_each(Watcher::ask);
+                }
+                self.publish(assembly);
+            }
+            Err(Refused { faults, files, .. }) => {
+                // A list that is named but not there yet: when it comes, all may be well.
+                self.watch(watcher, files);
+                for fault in &faults {
+                    tracing::error!(fault = %fault, "reload");
+                }
+                tracing::error!(faults = faults.len(), kept = "the values of the last good reading", "reload");
+            }
+        }
+    }
+
+    /// What was given up at the start cannot be had back: mail would reach the backend, and fail there.
+    fn runnable(&self, assembly: Assembly) -> Result<Assembly, Refused> {
+        let needs = |config: &Config| privileges::may_need_setuid(&config.backend.target);
+        if needs(&self.bound) || !needs(&assembly.config) {
+            return Ok(assembly);
+        }
+        let file = self.origin.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        let what = "backend.spawn needs a restart: this process was started with a backend that starts nothing, and has \
+                    given up running setuid programs such as qmail-queue";
+        let fault = Finding { file, line: 0, column: 0, what: what.to_owned() };
+        Err(Refused { faults: vec![fault], warnings: assembly.warnings, files: assembly.files })
+    }
+
+    /// Watches what is in force, and `more`.
+    fn watch(&self, watcher: &mut Option<Watcher>, more: Vec<PathBuf>) {
+        let Some(watcher) = watcher else { return };
+        let files = self.files.iter().cloned().chain(more).collect();
+        match watcher.replace(files) {
+            Ok(unwatched) => report_unwatched(&unwatched),
+            Err(error) => tracing::warn!(%error, "watch"),
+        }
+    }
+
+    fn publish(&mut self, assembly: Assembly) {
+        let Assembly { config, snapshot, tls, warnings, .. } = assembly;
+        for warning in &warnings {
+            tracing::warn!(warning = %warning, "reload");
+        }
+        for key in fixed_at_start(&self.bound, &config) {
+            tracing::warn!(key, needs = "a restart", "reload");
+        }
+        self.services.backends.update(config.backend.clone());
+        self.services.holds.update(config.hold.clone());
+        self.log.update(config.report);
+        self.tls.send_replace(tls);
+        self.front.send_replace(Arc::new(config.front.clone()));
+        let policy = &snapshot.policy;
+        let senders: usize = policy.senders.iter().map(AddressList::len).sum();
+        let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();
+        let rules = policy.clients.len();
+        let before = self.snapshot.borrow().policy.senders.iter().map(AddressList::len).sum::<usize>();
+        if before > 0 && senders == 0 {
+            tracing::warn!(lifted = before, "no sender is blocked any more");
+        }
+        self.snapshot.send_replace(snapshot);
+        // Another backend, or other variables for it.
+        tokio::spawn(ask_backend(self.services.clone()));
+        // Said last: what the line tells of is in force by now.
+        tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
+        self.config = config;
+    }
+}
+
+/// What is only read at the start, and has changed.
+fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed = [
+        ("server.listen", old.front.listen != new.front.listen),
+        ("server.listen_tls", old.front.listen_tls != new.front.listen_tls),
+        ("server.workers", old.front.workers != new.front.workers),
+        ("admin.listen", old.admin != new.admin),
+        ("state.url", old.state != new.state),
+        ("server.user", old.user != new.user),
+        ("server.group", old.group != new.group),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect()
+}
+
+pub(super) fn report_unwatched(unwatched: &[Unwatched]) {
+    for Unwatched { folder, error } in unwatched {
+        let folder = folder.display();
+        tracing::warn!(%folder, %error, remedy = "send HUP after a change", "watch");
+    }
+}

@@ -1,0 +1,332 @@
+//! The daemon's life, in phases: assemble, bind, become the user, run, drain, end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::admin;
+use crate::admin::AdminFault;
+use crate::backend::Backends;
+use crate::config::watch::Look;
+use crate::config::watch::Watcher;
+use crate::daemon::assemble::Assembly;
+use crate::daemon::assemble::Finding;
+use crate::daemon::assemble::Origin;
+use crate::daemon::descriptors;
+use crate::daemon::listeners;
+use crate::daemon::listeners::Listener;
+use crate::daemon::privileges;
+use crate::daemon::reload::Reload;
+use crate::daemon::reload::report_unwatched;
+use crate::daemon::signals;
+use crate::daemon::signals::Signals;
+use crate::daemon::signals::Word;
+use crate::daemon::supervisor;
+use crate::daemon::supervisor::Notification;
+use crate::front::Condition;
+use crate::front::Handshakes;
+use crate::front::Services;
+use crate::front::Stop;
+use crate::front::accept::Door;
+use crate::front::inquiry::inquire;
+use crate::front::workers::Workers;
+use crate::hold::Holds;
+use crate::policy::list::AddressList;
+use crate::report;
+use crate::report::Reports;
+use crate::store::clock::Wall;
+use crate::store::state::State;
+use crate::store::state::StateFault;
+
+/// Why the proxy did not start.
+#[derive(Debug)]
+pub enum StartFault {
+    /// The configuration, or a file that it names.
+    Files(Vec<Finding>),
+    /// A listener.
+    Bind(SocketAddr, io::Error),
+    /// A listener that the supervisor hands over, and that the configuration does not name.
+    Unnamed(SocketAddr),
+    /// `[admin]`
+    Admin(AdminFault),
+    /// `--notify-fd`
+    Notification(u32, io::Error),
+    /// `state.url`
+    State(StateFault),
+    /// `server.user`
+    User(String),
+    /// The system refused something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(faults) => {
+                let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+                f.write_str(&lines.join("\n"))
+            }
+            Self::Bind(address, error) => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or set another server.listen"),
+                    io::ErrorKind::PermissionDenied => write!(f, "; start as root and set server.user"),
+                    _ => Ok(()),
+                }
+            }
+            Self::Unnamed(address) => {
+                write!(f, "the supervisor hands over a listener on {address}, which is not in server.listen")?;
+                f.write_str(" nor in server.listen_tls; name it in one of them")
+            }
+            Self::Admin(fault) => write!(f, "{fault}"),
+            Self::Notification(number, error) => {
+                write!(f, "--notify-fd {number}: {error}; the file notification-fd of s6 has to have the same number")
+            }
+            Self::State(fault) => write!(f, "state {fault}"),
+            Self::User(what) => f.write_str(what),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+/// Runs the proxy until it is told to stop. `notify_fd` is a descriptor on which somebody waits for a newline.
+///
+/// # Errors
+/// What kept it from starting; nothing was changed then.
+pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
+    let mut assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
+    let log = report::log::start::start(assembly.config.report);
+    log_panics();
+    for warning in &assembly.warnings {
+        tracing::warn!(warning = %warning, "configuration");
+    }
+    let descriptors = descriptors::raise_limit();
+    descriptors::bound_connections(&mut assembly.config, descriptors);
+    let notification = supervisor::notification(notify_fd)?;
+    let listeners = listeners::open(&assembly.config.front)?;
+    let config = &assembly.config;
+    privileges::become_user(config.user.as_deref(), config.group.as_deref()).map_err(StartFault::User)?;
+    privileges::drop_capabilities().map_err(StartFault::User)?;
+    privileges::gain_none(&config.backend.target);
+    let cannot_start = |error| StartFault::System("cannot start threads", error);
+    let _written = log.write_by_thread().map_err(cannot_start)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    runtime.block_on(async { signals::outlive_file_limit() });
+    let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
+    let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
+    let number = config.front.workers.unwrap_or_else(Workers::usual);
+    let (workers, threads) = Workers::start(number, "worker").map_err(cannot_start)?;
+    let bound = Bound { listeners, state: Arc::new(state), admin, notification, descriptors };
+    let result = runtime.block_on(run(origin, assembly, workers, log, bound));
+    threads.stop(LAST_BREATH);
+    runtime.shutdown_timeout(LAST_BREATH);
+    result
+}
+
+/// What is there before the runtime.
+struct Bound {
+    listeners: Vec<Listener>,
+    state: Arc<State>,
+    admin: Option<admin::Bound>,
+    notification: Option<Notification>,
+    /// As many may be open.
+    descriptors: u64,
+}
+
+async fn run(
+    origin: Origin,
+    assembly: Assembly,
+    workers: Workers,
+    log: report::log::start::Handle,
+    Bound { listeners, state, admin, notification, descriptors }: Bound,
+) -> Result<(), StartFault> {
+    // Signals and watches first: nothing that happens from here on is missed.
+    let system = |what| move |error| StartFault::System(what, error);
+    let mut signals = Signals::new().map_err(system("cannot listen to signals"))?;
+    let mut watcher = watch_files(&assembly);
+    let (snapshot, snapshot_receiver) = watch::channel(assembly.snapshot.clone());
+    let (front, front_receiver) = watch::channel(Arc::new(assembly.config.front.clone()));
+    let (tls, tls_receiver) = watch::channel(assembly.tls.clone());
+    let services = Arc::new(Services {
+        backends: Backends::new(assembly.config.backend.clone()),
+        handshakes: Handshakes::default(),
+        holds: Holds::new(assembly.config.hold.clone()),
+        reports: Reports::new(),
+        state,
+        snapshot: snapshot_receiver,
+        conditions: Arc::default(),
+    });
+    let door = Door::new(workers, services.clone(), front_receiver, tls_receiver);
+    if let Some(bound) = admin {
+        let parts = admin::Parts { services: services.clone(), door: door.clone(), log: log.clone() };
+        admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
+    }
+    open(&door, listeners)?;
+    notification.into_iter().for_each(Notification::ready);
+    log_start(&origin, &assembly);
+    tokio::spawn(sweep(services.clone()));
+    tokio::spawn(ask_backend(services.clone()));
+    // A file that was changed, made or removed after it was read and before it was watched.
+    if Look::at(&assembly.files) != assembly.look {
+        watcher.iter_mut().for_each(Watcher::ask);
+    }
+    let Assembly { config, files, .. } = assembly;
+    let bound = config.clone();
+    let mut reload = Reload { origin, bound, files, descriptors, config, services, snapshot, front, tls, log };
+    loop {
+        tokio::select! {
+            word = signals.next() => match word {
+                Word::Reload => match &mut watcher {
+                    // The file may still be being written.
+                    Some(watcher) => watcher.ask(),
+                    None => reload.run(&mut watcher).await,
+                },
+                Word::Stop => break,
+            },
+            unwatched = changed(&mut watcher) => {
+                report_unwatched(&unwatched);
+                reload.run(&mut watcher).await;
+            }
+        }
+    }
+    end(&door, &reload, &mut signals).await;
+    Ok(())
+}
+
+fn log_start(origin: &Origin, assembly: &Assembly) {
+    let file = origin.file.as_ref().map(|file| file.display().to_string());
+    let policy = &assembly.snapshot.policy;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = file.as_deref().unwrap_or("embedded default"),
+        backend = %assembly.config.backend.target,
+        blocked_senders = policy.senders.iter().map(AddressList::len).sum::<usize>(),
+        rules = policy.clients.len(),
+        "started"
+    );
+}
+
+/// Ready: signal handlers and listeners exist.
+fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
+    for Listener { socket, implicit_tls, is_inherited } in listeners {
+        let address = socket.local_addr().ok();
+        door.open(socket, implicit_tls, is_inherited)
+            .map_err(|error| StartFault::System("cannot use a listener", error))?;
+        if let Some(address) = address {
+            let (tls, from) = (implicit_tls.then_some("implicit"), is_inherited.then_some("supervisor"));
+            tracing::info!(%address, tls, from, "listening");
+        }
+    }
+    supervisor::ready();
+    Ok(())
+}
+
+/// Transactions that run may end within `drain`; a second word ends them at once.
+async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
+    let (drain, conditions) = (reload.config.front.drain, &reload.services.conditions);
+    tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
+    supervisor::stopping();
+    conditions.change(|condition| condition.stop = Stop::Drain);
+    let mut drained = pin!(tokio::time::sleep(drain));
+    let is_hurried = tokio::select! {
+        () = door.empty() => false,
+        () = &mut drained => false,
+        () = second_stop(signals) => true,
+    };
+    conditions.change(|condition| condition.stop = Stop::Kill);
+    // Time for records, and for children to be ended.
+    let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
+    reload.services.backends.end_kept();
+    // A client that came in the last moment hears 421.
+    let _ = timeout(LAST_WORD, door.all_told()).await;
+    // What has happened since the last second.
+    reload.services.state.flush().await;
+    tracing::info!(connections = door.connections(), "stopped");
+    tokio::select! {
+        () = written_out(reload.log.clone(), drain) => {}
+        // A logger that has not read by then will not.
+        () = async {
+            if !is_hurried {
+                drained.await;
+            }
+            tokio::time::sleep(LAST_LINES).await;
+        } => reload.log.abandon(),
+        () = second_stop(signals) => reload.log.abandon(),
+    }
+}
+
+/// All lines of the log are out, which takes as long as somebody takes to read them.
+async fn written_out(log: report::log::start::Handle, limit: Duration) {
+    let _ = tokio::task::spawn_blocking(move || log.flush(limit + LAST_LINES)).await;
+}
+
+async fn second_stop(signals: &mut Signals) {
+    while signals.next().await != Word::Stop {}
+}
+
+fn watch_files(assembly: &Assembly) -> Option<Watcher> {
+    match Watcher::new(assembly.files.clone()) {
+        Ok((watcher, unwatched)) => {
+            report_unwatched(&unwatched);
+            Some(watcher)
+        }
+        Err(error) => {
+            tracing::warn!(%error, remedy = "send HUP after a change", "watch");
+            None
+        }
+    }
+}
+
+async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unwatched> {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the backend offers, for the first EHLO.
+pub(super) async fn ask_backend(services: Arc<Services>) {
+    let asked = tokio::select! {
+        asked = inquire(services.clone()) => asked,
+        () = services.conditions.reached(Condition::is_stopping) => return,
+    };
+    let backend = services.backends.target();
+    match asked {
+        Ok(true) => tracing::info!(%backend, "backend answers"),
+        Ok(false) => {}
+        // Each EHLO asks again, until one is answered.
+        Err(why) => tracing::warn!(%backend, error = %why, "backend does not answer"),
+    }
+}
+
+/// Keys that are idle again are forgotten.
+async fn sweep(services: Arc<Services>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        services.state.sweep();
+        services.holds.sweep();
+        services.reports.sweep(services.state.clock.now());
+    }
+}
+
+/// A session that panics ends alone; the operator hears of it.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!(panic = %panic, "panic")));
+}
+
+/// After the drain, for what has to be tidied up.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+/// For the 421 of newcomers; a client that has heard it need not have closed.
+const LAST_WORD: Duration = Duration::from_millis(250);
+/// For the log, where the drain took all its time.
+const LAST_LINES: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_secs(60);

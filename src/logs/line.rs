@@ -1,0 +1,129 @@
+//! One line of a log: its time, its text, and what it says.
+
+use jiff::Timestamp;
+
+use crate::logs::ours;
+use crate::logs::qmail_send;
+use crate::logs::smtpfront;
+use crate::logs::stamp::Stamps;
+use crate::logs::tcpserver;
+
+/// A line, its end left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The stamp in front, else the time inside.
+    pub time: Option<Timestamp>,
+    /// What follows the stamp.
+    pub text: &'a [u8],
+    /// What it says.
+    pub said: Said<'a>,
+}
+
+/// Which program said what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one line is looked at at a time")]
+pub enum Said<'a> {
+    /// Portcullis.
+    Ours(ours::Said<'a>),
+    /// smtpfront-qmail, its pid first.
+    Smtpfront(u32, smtpfront::Said<'a>),
+    /// tcpserver or tcpsvd.
+    Tcpserver(tcpserver::Said<'a>),
+    /// qmail-send.
+    QmailSend(qmail_send::Said<'a>),
+    /// Nobody we know.
+    Text,
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line; whatever it is, it is one.
+    pub fn read(stamps: &mut Stamps, octets: &'a [u8]) -> Self {
+        let (stamp, text) = stamps.split(octets);
+        let (time, said) = say(text);
+        Self { time: stamp.or(time), text, said }
+    }
+}
+
+impl Said<'_> {
+    /// Whether a program complains about something: of level warn or error, `warning:`, `alert:`, `fatal:`.
+    pub fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::Ours(ours::Said::Trouble)
+                | Self::Tcpserver(tcpserver::Said::Trouble)
+                | Self::QmailSend(qmail_send::Said::Trouble)
+        )
+    }
+
+    /// Who wrote it, for output.
+    pub fn program(&self) -> &'static str {
+        match self {
+            Self::Ours(_) => "portcullis",
+            Self::Smtpfront(..) => "smtpfront-qmail",
+            Self::Tcpserver(_) => "tcpserver",
+            Self::QmailSend(_) => "qmail-send",
+            Self::Text => "",
+        }
+    }
+}
+
+/// What the text behind a stamp says, and the time inside.
+pub fn say(text: &[u8]) -> (Option<Timestamp>, Said<'_>) {
+    if let Some((pid, rest)) = smtpfront::prefix(text) {
+        return (None, Said::Smtpfront(pid, smtpfront::read(rest)));
+    }
+    if let Some(rest) = tcpserver::prefix(text) {
+        return (None, Said::Tcpserver(tcpserver::read(rest)));
+    }
+    if let Some((time, said)) = ours::read(text) {
+        return (time, Said::Ours(said));
+    }
+    (None, qmail_send::read(text).map_or(Said::Text, Said::QmailSend))
+}
+
+/// What a backend of ours wrote, if that is a line of smtpfront-qmail.
+pub(super) fn of_backend(line: &[u8]) -> Option<(u32, smtpfront::Said<'_>)> {
+    let (pid, rest) = smtpfront::prefix(line)?;
+    Some((pid, smtpfront::read(rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Zoned;
+
+    use super::*;
+    use crate::logs::stamp::Tai;
+
+    #[test]
+    fn every_line_of_the_samples_is_known() {
+        let mut stamps = Stamps::new(Tai::Auto, &Zoned::default());
+        let samples: [(&str, &[u8]); 2] = [
+            ("smtpfront-qmail", include_bytes!("../../tests/data/log/multilog-smtpfront/current")),
+            ("qmail-send", include_bytes!("../../tests/data/log/qmail-send.current")),
+        ];
+        for (name, sample) in samples {
+            let lines = sample.strip_suffix(b"\n").unwrap_or(sample).split(|octet| *octet == b'\n');
+            for octets in lines {
+                let line = Line::read(&mut stamps, octets);
+                let is_known = [name, "tcpserver"].contains(&line.said.program());
+                assert!(is_known && line.time.is_some(), "{:?}", String::from_utf8_lossy(octets));
+            }
+        }
+    }
+
+    #[test]
+    fn who_says_it() {
+        let table = [
+            ("mailfront[1]: bytes in: 1 bytes out: 2", "smtpfront-qmail"),
+            ("tcpserver: status: 0/20", "tcpserver"),
+            ("status: local 0/10 remote 0/20", "qmail-send"),
+            ("mail session=a verdict=accept", "portcullis"),
+            ("reload level=error", "portcullis"),
+            ("hello", ""),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(say(text.as_bytes()).1.program(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Lines of tcpserver and of ipsvd's tcpsvd: who connected, who was denied, when it ended.
+
+use memchr::memchr;
+
+use crate::logs::words::cut;
+use crate::logs::words::number;
+use crate::logs::words::word;
+
+/// What a line of it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// `status: 1/20`
+    Status,
+    /// A process was made for a client: `pid 12593 from 127.0.0.7`.
+    Pid {
+        /// The process.
+        pid: u32,
+        /// The client's address.
+        client: &'a [u8],
+    },
+    /// The rules let the client in.
+    Ok {
+        /// The process.
+        pid: u32,
+    },
+    /// The rules do not: it sees a close without a greeting.
+    Deny {
+        /// The process.
+        pid: u32,
+    },
+    /// The process ended.
+    End {
+        /// The process.
+        pid: u32,
+    },
+    /// `warning: …`, `fatal: …`
+    Trouble,
+    /// Anything else.
+    Other,
+}
+
+/// Reads what follows `tcpserver: ` or `tcpsvd: `.
+pub fn read(text: &[u8]) -> Said<'_> {
+    let text = text.strip_prefix(b"info: ").unwrap_or(text);
+    let (first, rest) = word(text);
+    let pid = || number(word(rest).0);
+    let said = match first {
+        b"status:" | b"status" => Some(Said::Status),
+        b"pid" => cut(rest, b" from ").and_then(|(pid, client)| Some(Said::Pid { pid: number(pid)?, client })),
+        b"ok" | b"start" => pid().map(|pid| Said::Ok { pid }),
+        b"deny" => pid().map(|pid| Said::Deny { pid }),
+        b"end" => pid().map(|pid| Said::End { pid }),
+        b"warning:" | b"fatal:" => Some(Said::Trouble),
+        _ => None,
+    };
+    said.unwrap_or(Said::Other)
+}
+
+/// What follows the name of the program, if this is a line of it.
+pub(super) fn prefix(text: &[u8]) -> Option<&[u8]> {
+    let colon = memchr(b':', text.get(..12).unwrap_or(text))?;
+    matches!(&text[..colon], b"tcpserver" | b"tcpsvd").then(|| text[colon..].strip_prefix(b": ")).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let table: &[(&str, Option<Said<'_>>)] = &[
+            ("tcpserver: status: 1/20", Some(Said::Status)),
+            ("tcpserver: pid 12593 from 127.0.0.7", Some(Said::Pid { pid: 12593, client: b"127.0.0.7" })),
+            ("tcpserver: ok 12593 mx.example.org:127.0.0.1:25 :127.0.0.7::34345", Some(Said::Ok { pid: 12593 })),
+            ("tcpserver: ok 1174 mx.example.org:::1:2700 :::1::52682", Some(Said::Ok { pid: 1174 })),
+            ("tcpserver: deny 12627 mx:127.0.0.1:25 :127.0.0.66::49827", Some(Said::Deny { pid: 12627 })),
+            ("tcpserver: end 12593 status 256", Some(Said::End { pid: 12593 })),
+            ("tcpserver: warning: dropping connection, unable to read x", Some(Said::Trouble)),
+            ("tcpserver: fatal: unable to bind: address already used", Some(Said::Trouble)),
+            ("tcpserver: end x", Some(Said::Other)),
+            ("tcpserver: pid 99999999999 from x", Some(Said::Other)),
+            ("tcpsvd: info: status 1/5", Some(Said::Status)),
+            ("tcpsvd: info: pid 7 from 127.0.0.7", Some(Said::Pid { pid: 7, client: b"127.0.0.7" })),
+            ("tcpsvd: info: start 7 0:127.0.0.1 ::127.0.0.7:47305 ./peers/127", Some(Said::Ok { pid: 7 })),
+            ("tcpsvd: info: end 7 exit 0", Some(Said::End { pid: 7 })),
+            ("tcpserver", None),
+            ("mailfront[1]: x", None),
+            ("", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(prefix(line.as_bytes()).map(read), *expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Lists of addresses: badmailfrom, badrcptto and the lists of the configuration.
+//!
+//! `Qmail` reads and matches as qmail does: an entry is an address or `@host`, nothing else, in any case. `Extended` is ours
+//! and never guessed. Addresses come folded (`Address::folded`), entries are folded alike; that takes a trailing dot from
+//! both, where qmail lets `<a@b.>` evade the entry `a@b`. It must not open files.
+
+pub mod entries;
+pub mod extended;
+pub mod lint;
+pub mod place;
+
+use std::fmt;
+use std::sync::Arc;
+
+use memchr::memrchr;
+
+use crate::policy::list::entries::Entries;
+use crate::policy::list::entries::Entry;
+use crate::policy::list::entries::entries;
+use crate::policy::list::entries::lines;
+use crate::policy::list::extended::Glob;
+use crate::policy::list::extended::Pattern;
+use crate::policy::list::extended::parse_entry;
+use crate::policy::list::place::Place;
+use crate::smtp::address::Address;
+pub use crate::smtp::address::fold;
+
+/// How the entries of a list are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// `address` and `@host`, as qmail.
+    #[default]
+    Qmail,
+    /// Also `.domain`, globs with `*` and `?`, and `!entry` for exceptions.
+    Extended,
+}
+
+/// A list of addresses, from one file.
+#[derive(Clone)]
+pub struct AddressList {
+    source: Arc<str>,
+    listed: Patterns,
+    exceptions: Patterns,
+}
+
+/// What is wrong with a line of a list, or with another of qmail's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListFault {
+    /// Where.
+    pub place: Place,
+    /// What is wrong, and what to do instead.
+    pub what: String,
+}
+
+impl AddressList {
+    /// Reads a list. `source` is the file's name for messages.
+    ///
+    /// # Errors
+    /// All faults of the text: `Extended` refuses what can match nothing, `Qmail` refuses nothing but a text over 256 MiB.
+    pub fn parse(source: Arc<str>, dialect: Dialect, text: &[u8]) -> Result<Self, Vec<ListFault>> {
+        if text.len() > MAX_TEXT {
+            return Err(vec![ListFault::new(&source, 0, "is over 256 MiB: split it into several lists")]);
+        }
+        let entries = Entries::with_room_for(text);
+        let listed = Patterns { entries, ..Patterns::default() };
+        let mut list = Self { source, listed, exceptions: Patterns::default() };
+        match dialect {
+            Dialect::Qmail => list.read_qmail(text),
+            Dialect::Extended => list.read_extended(text)?,
+        }
+        list.listed.entries.shrink();
+        Ok(list)
+    }
+
+    /// Where the entry stands that lists `address`.
+    pub fn find(&self, address: &Address) -> Option<Place> {
+        self.find_folded(address.folded())
+    }
+
+    /// The same for an address that is folded already: lower case, A-labels, without quotes, escapes and trailing dot.
+    pub fn find_folded(&self, folded: &[u8]) -> Option<Place> {
+        let line = self.listed.line(folded)?;
+        match self.exceptions.line(folded) {
+            Some(_) => None,
+            None => Some(Place { source: self.source.clone(), line }),
+        }
+    }
+
+    /// How many different entries there are, exceptions included.
+    pub fn len(&self) -> usize {
+        self.listed.len() + self.exceptions.len()
+    }
+
+    /// Whether the list lists nobody.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What `check` says about a list that can be read: entries that look as if they meant something else than they do.
+    /// What `Extended` doubts it refuses, so there is nothing left to warn of.
+    pub fn warnings(source: &str, dialect: Dialect, text: &[u8]) -> Vec<ListFault> {
+        match dialect {
+            Dialect::Qmail => lint::addresses(source, text),
+            Dialect::Extended => Vec::new(),
+        }
+    }
+
+    fn read_qmail(&mut self, text: &[u8]) {
+        let mut folded = Vec::new();
+        for Entry { line, text } in entries(text) {
+            folded.clear();
+            folded.extend_from_slice(without_trailing_dot(text));
+            folded = fold(folded);
+            self.listed.entries.insert(line, &folded);
+        }
+    }
+
+    fn read_extended(&mut self, text: &[u8]) -> Result<(), Vec<ListFault>> {
+        let mut faults = Faults::new(&self.source);
+        for (line, raw) in lines(text) {
+            let entry = raw.trim_ascii();
+            if matches!(entry.first(), None | Some(b'#')) {
+                continue;
+            }
+            let (patterns, entry) = match entry.strip_prefix(b"!") {
+                Some(exception) => (&mut self.exceptions, exception),
+                None => (&mut self.listed, entry),
+            };
+            match parse_entry(entry) {
+                Ok(pattern) => patterns.insert(line, pattern),
+                Err(what) => faults.push(line, what),
+            }
+            if patterns.globs.len() > MAX_GLOBS {
+                let what = format!("has more than {MAX_GLOBS} globs, and each is tried for each mail: write .domain");
+                faults.push(line, what);
+                break;
+            }
+        }
+        faults.finish()
+    }
+}
+
+impl fmt::Debug for AddressList {
+    /// A million entries are no use in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AddressList({}, {} entries)", self.source, self.len())
+    }
+}
+
+impl ListFault {
+    /// Line 0 stands for the whole file.
+    pub fn new(source: &str, line: u32, what: impl Into<String>) -> Self {
+        Self { place: Place { source: source.into(), line }, what: what.into() }
+    }
+}
+
+impl fmt::Display for ListFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// Collects the faults of one file, but not a million of them.
+pub struct Faults {
+    source: Arc<str>,
+    first: Vec<ListFault>,
+    more: usize,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new(source: &str) -> Self {
+        Self { source: source.into(), first: Vec::new(), more: 0 }
+    }
+
+    /// One more.
+    pub fn push(&mut self, line: u32, what: impl Into<String>) {
+        if self.first.len() < MAX_FAULTS {
+            let place = Place { source: self.source.clone(), line };
+            self.first.push(ListFault { place, what: what.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// The first hundred, and how many more there were.
+    pub fn into_vec(mut self) -> Vec<ListFault> {
+        if self.more > 0 {
+            self.first.push(ListFault::new(&self.source, 0, format!("and {} more like these", self.more)));
+        }
+        self.first
+    }
+
+    fn finish(self) -> Result<(), Vec<ListFault>> {
+        if self.first.is_empty() { Ok(()) } else { Err(self.into_vec()) }
+    }
+}
+
+/// Entries of one sense: those that list, or those that except.
+#[derive(Clone, Default)]
+struct Patterns {
+    /// `address`, `@host` and, if `has_suffixes`, `.domain`.
+    entries: Entries,
+    has_suffixes: bool,
+    globs: Vec<(u32, Glob)>,
+}
+
+impl Patterns {
+    fn insert(&mut self, line: u32, pattern: Pattern) {
+        match pattern {
+            Pattern::Exact(text) => {
+                self.entries.insert(line, &text);
+            }
+            Pattern::Below(domain) => {
+                self.entries.insert(line, &domain);
+                self.has_suffixes = true;
+            }
+            Pattern::Glob(glob) => self.globs.push((line, glob)),
+        }
+    }
+
+    fn line(&self, folded: &[u8]) -> Option<u32> {
+        let host = memrchr(b'@', folded).map(|at| &folded[at..]);
+        self.entries
+            .line(folded)
+            .or_else(|| self.entries.line(host?))
+            .or_else(|| self.line_of_suffix(host?))
+            .or_else(|| self.globs.iter().find(|(_, glob)| glob.matches(folded, host)).map(|(line, _)| *line))
+    }
+
+    /// `@a.b.c` is below `.b.c` and `.c`.
+    fn line_of_suffix(&self, host: &[u8]) -> Option<u32> {
+        if !self.has_suffixes {
+            return None;
+        }
+        memchr::memchr_iter(b'.', host).find_map(|dot| self.entries.line(&host[dot..]))
+    }
+
+    fn len(&self) -> usize {
+        self.entries.len() + self.globs.len()
+    }
+}
+
+/// An entry as addresses are folded: `a@b.` names the same mailbox as `a@b`.
+pub fn without_trailing_dot(entry: &[u8]) -> &[u8] {
+    match entry.strip_suffix(b".") {
+        Some(shorter) if memrchr(b'@', shorter).is_some_and(|at| at + 1 < shorter.len()) => shorter,
+        _ => entry,
+    }
+}
+
+/// Octets of a list; positions in the table are 32 bits wide.
+const MAX_TEXT: usize = 256 << 20;
+/// Globs are tried one after the other for each address.
+const MAX_GLOBS: usize = 10_000;
+/// Nobody reads more.
+const MAX_FAULTS: usize = 100;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn extended(text: &str) -> AddressList {
+        AddressList::parse("list".into(), Dialect::Extended, text.as_bytes()).unwrap()
+    }
+
+    fn line(list: &AddressList, folded: &str) -> Option<u32> {
+        list.find_folded(folded.as_bytes()).map(|place| place.line)
+    }
+
+    #[test]
+    fn qmail_knows_addresses_and_hosts_only() {
+        let text = b"a@b.example\n@Host.Example\n.below.example\n*@glob.example\n!c@d.example\nq@dot.example.\n@\n\
+                    @B\xc3\xbccher.example\nRoot\n@Latin-\xe9.example\n";
+        let list = AddressList::parse("bad".into(), Dialect::Qmail, text).unwrap();
+        let cases = [
+            ("an address", "a@b.example", Some(1)),
+            ("a host", "x@host.example", Some(2)),
+            ("not a host below", "x@y.host.example", None),
+            ("a leading dot means nothing", "x@y.below.example", None),
+            ("a star is a letter", "x@glob.example", None),
+            ("a star is a letter of its own", "*@glob.example", Some(4)),
+            ("an exclamation mark is a letter", "c@d.example", None),
+            ("an entry's trailing dot goes, as the sender's does", "q@dot.example", Some(6)),
+            ("an empty host is a host", "foo@", Some(7)),
+            ("an entry in UTF-8 by its A-labels", "joe@xn--bcher-kva.example", Some(8)),
+            ("no domain, as it stands", "root", Some(9)),
+            ("the null sender is never listed", "", None),
+        ];
+        for (what, folded, expected) in cases {
+            assert_eq!(line(&list, folded), expected, "{what}");
+        }
+        assert_eq!(format!("{list:?}"), "AddressList(bad, 10 entries)");
+    }
+
+    #[test]
+    fn extended_knows_domains_globs_and_exceptions() {
+        let list = extended(
+            "# ours\r\n!good@below.example\r\n.below.example\r\n  A@B.example. \r\nnews*@?.example\r\n@*mail.example\n\
+             *@host.example\n*@*.sub.example\n!@ok.sub.example\nquoted user@q.example\n@[192.0.2.9]\n\
+             .bücher.example\n*@*.käse.example\n",
+        );
+        let cases = [
+            ("a host below a domain", "x@y.below.example", Some(3)),
+            ("two levels below", "x@z.y.below.example", Some(3)),
+            ("not the domain itself", "x@below.example", None),
+            ("not a name that only ends alike", "x@notbelow.example", None),
+            ("an address", "a@b.example", Some(4)),
+            ("a glob", "newsletter@x.example", Some(5)),
+            ("a question mark is one octet", "newsletter@xy.example", None),
+            ("a glob over the host", "x@hotmail.example", Some(6)),
+            ("a glob over the host starts at the last @", "a@mail.example@b.example", None),
+            ("any sender of a host", "x@host.example", Some(7)),
+            ("any sender below", "x@y.sub.example", Some(8)),
+            ("an exception wins", "x@ok.sub.example", None),
+            ("a quoted local part, unquoted", "quoted user@q.example", Some(10)),
+            ("an address literal", "x@[192.0.2.9]", Some(11)),
+            ("below a U-label", "x@y.xn--bcher-kva.example", Some(12)),
+            ("a glob beside a U-label", "x@y.xn--kse-qla.example", Some(13)),
+        ];
+        for (what, folded, expected) in cases {
+            assert_eq!(line(&list, folded), expected, "{what}");
+        }
+        assert_eq!(list.len(), 12);
+    }
+
+    #[test]
+    fn an_exception_wins_wherever_it_stands() {
+        for text in ["!a@b.example\n@b.example\n", "@b.example\n!a@b.example\n", "*\n!a@*\n"] {
+            let list = extended(text);
+            assert_eq!(line(&list, "a@b.example"), None, "{text}");
+            assert!(line(&list, "x@b.example").is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_with_their_lines() {
+        let text = "bare.example\nok@x.example\nuser@\n@*bücher.example\n".as_bytes();
+        let faults = AddressList::parse("list".into(), Dialect::Extended, text).unwrap_err();
+        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3);
+        assert!(told[2].contains("*bücher matches nothing"), "{told:?}");
+        assert!(told[0].starts_with("list:1: bare.example is neither an address nor a domain"), "{told:?}");
+        assert!(told[1].starts_with("list:3: "), "{told:?}");
+    }
+
+    #[test]
+    fn faults_are_bounded() {
+        let text = "bare\n".repeat(1000);
+        let faults = AddressList::parse("list".into(), Dialect::Extended, text.as_bytes()).unwrap_err();
+        assert_eq!(faults.len(), MAX_FAULTS + 1);
+        assert_eq!(faults.last().unwrap().to_string(), "list: and 900 more like these");
+    }
+}

@@ -1,0 +1,102 @@
+//! The parts that a throttle's key is made of, and what they are called. It must not put octets of a client into a key.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::policy::net;
+use crate::policy::net::client_net;
+use crate::policy::throttle::Subject;
+use crate::policy::throttle::key::KeyHash;
+use crate::smtp::address::Address;
+
+/// `per`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// One client, as `net::client` has it.
+    Client,
+    /// One client network, as `net::client_net` has it.
+    ClientNet,
+    /// The name in EHLO or HELO.
+    Helo,
+    /// The forward-path.
+    Recipient,
+    /// The forward-path's domain.
+    RecipientDomain,
+    /// The reverse-path.
+    Sender,
+    /// The reverse-path's domain.
+    SenderDomain,
+    /// The name in AUTH.
+    User,
+}
+
+impl Part {
+    /// The word in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::ClientNet => "client-net",
+            Self::Helo => "helo",
+            Self::Recipient => "recipient",
+            Self::RecipientDomain => "recipient-domain",
+            Self::Sender => "sender",
+            Self::SenderDomain => "sender-domain",
+            Self::User => "user",
+        }
+    }
+
+    /// Makes it a part of a key. `None` where it is not known yet.
+    pub(super) fn add(self, subject: &Subject<'_>, hash: &mut KeyHash) -> Option<()> {
+        match self {
+            Self::Client => hash.add_client(subject.client),
+            Self::ClientNet => hash.add_client_net(subject.client),
+            Self::Helo if subject.helo.is_empty() => return None,
+            Self::Helo => hash.add_folded(subject.helo),
+            Self::Recipient => hash.add(subject.recipient?.folded()),
+            Self::RecipientDomain => hash.add(domain(subject.recipient?)),
+            // The null sender is somebody too: an empty address, which no other sender has.
+            Self::Sender => hash.add(subject.sender?.address().map(Address::folded).unwrap_or_default()),
+            // An address without a domain is of the host itself, and not the null sender.
+            Self::SenderDomain => hash.add(subject.sender?.address().map(domain).unwrap_or_default()),
+            Self::User => hash.add_folded(subject.user?),
+        }
+        Some(())
+    }
+
+    /// What it is made of, for people. `None` where it is not known yet.
+    pub(super) fn label(self, subject: &Subject<'_>) -> Option<String> {
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        Some(match self {
+            Self::Client => client_text(subject.client),
+            Self::ClientNet => client_net(subject.client).to_string(),
+            Self::Helo => text(&subject.helo.to_ascii_lowercase()),
+            Self::Recipient => text(subject.recipient?.folded()),
+            Self::RecipientDomain => format!("@{}", text(subject.recipient?.domain().unwrap_or_default())),
+            Self::Sender => subject.sender?.address().map_or("<>".to_owned(), |address| text(address.folded())),
+            Self::SenderDomain => subject
+                .sender?
+                .address()
+                .map_or("<>".to_owned(), |address| format!("@{}", text(address.domain().unwrap_or_default()))),
+            Self::User => text(&subject.user?.to_ascii_lowercase()),
+        })
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// No domain, or an empty one, is a key of its own.
+fn domain(address: &Address) -> &[u8] {
+    address.domain().filter(|domain| !domain.is_empty()).unwrap_or(b"@")
+}
+
+/// A client as people write it: an IPv4 address, or the network of an IPv6 one.
+fn client_text(client: IpAddr) -> String {
+    match net::client(client) {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
+    }
+}

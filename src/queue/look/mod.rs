@@ -1,0 +1,269 @@
+//! qmail's queue, looked at and never changed: which files a message has, what state that is, and what stands in them.
+//!
+//! The words are those of qmail's INTERNALS. `layout` knows the folders, `scan` walks them, `read` reads one message,
+//! `envelope` and `header` are the pure parsing, `filter` says which messages are meant. A queue is in motion while it is
+//! looked at: a file that is gone when it is opened is no error, the message is looked at once more.
+
+pub mod envelope;
+pub mod filter;
+pub mod header;
+pub mod layout;
+pub mod list;
+pub mod read;
+pub mod retry;
+pub mod scan;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::queue::look::header::Header;
+
+/// Which files a message has: a set of [`File`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files(u8);
+
+/// A kind of file, named as its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// The message itself; its number is the number of this file's inode.
+    Mess,
+    /// The envelope while it is written.
+    Intd,
+    /// The envelope of a queued message that is not preprocessed.
+    Todo,
+    /// The sender; its time is the message's birth.
+    Info,
+    /// Recipients on this host.
+    Local,
+    /// Recipients on other hosts.
+    Remote,
+    /// What has failed for good so far.
+    Bounce,
+}
+
+impl File {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 7] =
+        [Self::Mess, Self::Intd, Self::Todo, Self::Info, Self::Local, Self::Remote, Self::Bounce];
+
+    /// The folder's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mess => "mess",
+            Self::Intd => "intd",
+            Self::Todo => "todo",
+            Self::Info => "info",
+            Self::Local => "local",
+            Self::Remote => "remote",
+            Self::Bounce => "bounce",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl Files {
+    /// Whether the message has that file.
+    pub fn has(self, file: File) -> bool {
+        self.0 & file.bit() != 0
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// One more.
+    pub fn insert(&mut self, file: File) {
+        self.0 |= file.bit();
+    }
+
+    /// Those that are there, in the order of [`File::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = File> {
+        File::ALL.into_iter().filter(move |file| self.has(*file))
+    }
+
+    /// What INTERNALS calls that; S1, no file at all, is `None`.
+    pub fn state(self) -> Option<State> {
+        match () {
+            () if self.is_empty() => None,
+            () if !self.has(File::Mess) => Some(State::Orphan),
+            () if self.has(File::Todo) => Some(State::S4),
+            () if self.has(File::Info) => Some(State::S5),
+            () if self.has(File::Intd) => Some(State::S3),
+            () => Some(State::S2),
+        }
+    }
+}
+
+/// Where a message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Being received, being removed, or debris: nothing but the message.
+    S2,
+    /// Its envelope is being received, or debris.
+    S3,
+    /// Queued, not preprocessed.
+    S4,
+    /// Preprocessed, in delivery.
+    S5,
+    /// Files of a message that is not there.
+    Orphan,
+    /// Taken out of the queue by us.
+    Quarantined,
+}
+
+impl State {
+    const ALL: [Self; 6] = [Self::S2, Self::S3, Self::S4, Self::S5, Self::Orphan, Self::Quarantined];
+
+    /// As it is printed and read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+            Self::S4 => "S4",
+            Self::S5 => "S5",
+            Self::Orphan => "orphan",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// For a person who has not read INTERNALS.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::S2 => "being received or removed, or left behind by a crash",
+            Self::S3 => "its envelope is being received, or left behind by a crash",
+            Self::S4 => "received, waits for qmail-send to sort its recipients",
+            Self::S5 => "waiting for its next try, or in delivery",
+            Self::Orphan => "files of a message that is not there",
+            Self::Quarantined => "taken out of the queue, kept in quarantine",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| "write S2, S3, S4, S5 or orphan".to_owned())
+    }
+}
+
+/// A recipient as a record of a queue file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Delivered, or failed for good.
+    pub done: bool,
+    /// As in the file; in `local/` a virtual domain's user stands in front.
+    pub address: Box<[u8]>,
+}
+
+/// The recipients of one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipients {
+    /// How many are done.
+    pub done: usize,
+    /// How many are not.
+    pub to_do: usize,
+    /// The first of them, as many as were wanted.
+    pub kept: Vec<Recipient>,
+    /// Of the file, seconds since 1970: after a clean end of qmail-send the next try, else the last change.
+    pub modified: i64,
+}
+
+/// A message of the queue, as far as it could be read.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// Its number.
+    pub id: u64,
+    /// The files it has.
+    pub files: Files,
+    /// Octets of the message.
+    pub size: Option<u64>,
+    /// Who gave it to qmail-queue; known before it is preprocessed.
+    pub uid: Option<u32>,
+    /// The pid of that qmail-queue.
+    pub qp: Option<u32>,
+    /// Empty is the null sender; `None` is not known.
+    pub sender: Option<Box<[u8]>>,
+    /// Seconds since 1970: of `info`, else the end of receipt.
+    pub birth: Option<i64>,
+    /// Of `todo`.
+    pub queued: Option<Recipients>,
+    /// Of `local`.
+    pub local: Option<Recipients>,
+    /// Of `remote`.
+    pub remote: Option<Recipients>,
+    /// Octets of `bounce`.
+    pub bounce_size: Option<u64>,
+    /// If it was wanted and could be read.
+    pub header: Option<Header>,
+    /// What could not be read, and why.
+    pub troubles: Vec<String>,
+    /// Kept in quarantine too: what is left here goes by itself.
+    pub quarantined: bool,
+}
+
+impl Message {
+    /// Where it stands.
+    pub fn state(&self) -> State {
+        self.files.state().unwrap_or(State::Quarantined)
+    }
+
+    /// Recipients done and to do.
+    pub fn counts(&self) -> (usize, usize) {
+        let sum = |(done, to_do), list: &Recipients| (done + list.done, to_do + list.to_do);
+        self.recipients().fold((0, 0), sum)
+    }
+
+    /// What there is of `todo`, `local`, `remote`.
+    pub fn recipients(&self) -> impl Iterator<Item = &Recipients> {
+        [&self.queued, &self.local, &self.remote].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_those_of_internals() {
+        use File::*;
+        let cases: &[(&str, &[File], Option<State>)] = &[
+            ("nothing", &[], None),
+            ("the message alone", &[Mess], Some(State::S2)),
+            ("its envelope comes", &[Mess, Intd], Some(State::S3)),
+            ("queued", &[Mess, Intd, Todo], Some(State::S4)),
+            ("intd went first", &[Mess, Todo], Some(State::S4)),
+            ("half written info does not count", &[Mess, Intd, Todo, Info, Local], Some(State::S4)),
+            ("in delivery", &[Mess, Info, Remote, Bounce], Some(State::S5)),
+            ("all is done", &[Mess, Info], Some(State::S5)),
+            ("info without a message", &[Info, Remote], Some(State::Orphan)),
+            ("recipients of nobody", &[Local], Some(State::Orphan)),
+        ];
+        for (what, list, expected) in cases {
+            let mut files = Files::default();
+            list.iter().for_each(|file| files.insert(*file));
+            assert_eq!(files.state(), *expected, "{what}");
+            assert_eq!(files.iter().collect::<Vec<_>>(), *list, "{what}");
+        }
+    }
+
+    #[test]
+    fn states_are_read_as_they_are_printed() {
+        for state in State::ALL {
+            assert_eq!(state.to_string().to_lowercase().parse(), Ok(state));
+        }
+        assert!("S6".parse::<State>().unwrap_err().contains("S2"));
+    }
+}

@@ -1,0 +1,187 @@
+//! Walks the queue's folders: which numbers have which files. It reads names only, opens no message, and must not judge a
+//! queue in motion: whoever reads a message looks once more.
+
+use std::io;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use nix::dir::Type;
+
+use crate::queue::look::File;
+use crate::queue::look::Files;
+use crate::queue::look::layout::Queue;
+use crate::queue::look::layout::is_regular;
+use crate::queue::look::layout::number;
+use crate::queue::look::layout::told;
+
+/// A number and its files, as the folders had them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The message's number.
+    pub id: u64,
+    /// Its files.
+    pub files: Files,
+}
+
+/// What is not where, or as, qmail would put it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Below the queue.
+    pub place: String,
+    /// What is wrong.
+    pub fault: StrayFault,
+}
+
+/// What is wrong with a file's name or kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrayFault {
+    /// A message whose name is not its inode's number; here is that number.
+    Inode(u64),
+    /// In another numbered folder than this one, so that qmail does not find it.
+    Split(u64),
+    /// No regular file.
+    Kind,
+    /// No number.
+    Name,
+    /// The folder is not there.
+    Folder,
+}
+
+/// All that the folders hold.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// By number.
+    pub entries: Vec<Entry>,
+    /// The first of them.
+    pub strays: Vec<Stray>,
+    /// How many there are.
+    pub stray_count: usize,
+}
+
+/// Reads every folder. `progress` is told how many are done, of how many.
+///
+/// # Errors
+/// A folder cannot be read, or there are more files than this program keeps in mind.
+pub fn scan(queue: &Queue, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Scan, String> {
+    let folders: Vec<(File, String)> =
+        File::ALL.iter().flat_map(|file| queue.folders(*file).map(|folder| (*file, folder))).collect();
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut scan = Scan::default();
+        while let Some((file, folder)) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
+            scan.read_folder(queue, *file, folder)?;
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, folders.len());
+        }
+        Ok(scan)
+    };
+    let parts: Vec<Result<Scan, String>> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads()).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let join = |other: thread::ScopedJoinHandle<'_, _>| {
+            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        std::iter::once(own).chain(others.into_iter().map(join)).collect()
+    });
+    let mut whole = Scan::default();
+    for part in parts {
+        whole.join(part?);
+    }
+    whole.merge();
+    Ok(whole)
+}
+
+/// How many threads look at a queue; more only wait for the disk.
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS))
+}
+
+impl Scan {
+    fn read_folder(&mut self, queue: &Queue, file: File, folder: &str) -> Result<(), String> {
+        let at = |error: io::Error| format!("{}/{folder}: {}", queue.path().display(), told(&error));
+        let mut names = match queue.folder(folder) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.stray(folder.to_owned(), StrayFault::Folder);
+                return Ok(());
+            }
+            Err(error) => return Err(at(error)),
+        };
+        let own = folder.rsplit('/').next().and_then(|name| number(name.as_bytes()));
+        let own = own.filter(|_| queue.is_split(file));
+        for name in names.iter() {
+            let name = name.map_err(|error| at(error.into()))?;
+            let text = name.file_name().to_bytes();
+            if matches!(text, b"." | b"..") {
+                continue;
+            }
+            let place = || format!("{folder}/{}", String::from_utf8_lossy(text));
+            let is_file = || match name.file_type() {
+                Some(kind) => kind == Type::File,
+                None => queue.stat(&place()).as_ref().is_ok_and(is_regular),
+            };
+            match number(text) {
+                None => self.stray(place(), StrayFault::Name),
+                Some(_) if !is_file() => self.stray(place(), StrayFault::Kind),
+                Some(id) if own.is_some_and(|own| own != id % queue.split()) => {
+                    self.stray(place(), StrayFault::Split(id % queue.split()));
+                }
+                Some(id) => {
+                    if file == File::Mess && name.ino() != id {
+                        self.stray(place(), StrayFault::Inode(name.ino()));
+                    }
+                    self.insert(id, file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, id: u64, file: File) -> Result<(), String> {
+        if self.entries.len() == MAX_FILES {
+            return Err(format!(
+                "there are more than {MAX_FILES} files in this queue, and no room to keep them in mind"
+            ));
+        }
+        let mut files = Files::default();
+        files.insert(file);
+        self.entries.push(Entry { id, files });
+        Ok(())
+    }
+
+    fn stray(&mut self, place: String, fault: StrayFault) {
+        self.stray_count += 1;
+        if self.strays.len() < MAX_STRAYS {
+            self.strays.push(Stray { place, fault });
+        }
+    }
+
+    fn join(&mut self, part: Self) {
+        match self.entries.is_empty() {
+            true => self.entries = part.entries,
+            false => self.entries.extend(part.entries),
+        }
+        self.strays.extend(part.strays);
+        self.strays.truncate(MAX_STRAYS);
+        self.stray_count += part.stray_count;
+    }
+
+    /// One entry a number.
+    fn merge(&mut self) {
+        self.entries.sort_unstable_by_key(|entry| entry.id);
+        self.entries.dedup_by(|later, kept| {
+            let same = later.id == kept.id;
+            if same {
+                kept.files = Files(kept.files.0 | later.files.0);
+            }
+            same
+        });
+        self.strays.sort_by(|one, other| one.place.cmp(&other.place));
+    }
+}
+
+/// 16 octets each, and a message has two to four of them.
+const MAX_FILES: usize = 32 << 20;
+/// Nobody reads more.
+const MAX_STRAYS: usize = 10_000;
+const MAX_THREADS: usize = 4;

@@ -1,0 +1,151 @@
+//! Brings messages from quarantine back into the queue, through qmail-queue like any new message: the copy is removed only
+//! when it has said 0. In doubt the copy stays, and the message may come twice rather than never.
+
+use std::fs::File;
+use std::io;
+use std::io::Seek;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::AccessFlags;
+use nix::unistd::Pid;
+use tokio::process::Command;
+use tokio::runtime::Runtime;
+
+use crate::queue::look::layout::told;
+use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::saved::Saved;
+use crate::queue::quarantine::saved::Stage;
+
+/// Restores one message after the other.
+#[derive(Debug)]
+pub struct Restore<'q> {
+    quarantine: &'q Quarantine,
+    program: &'q Path,
+    limit: Duration,
+    runtime: Runtime,
+}
+
+impl<'q> Restore<'q> {
+    /// `program` is qmail-queue, or what stands before it; it has `limit` for each message.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn new(quarantine: &'q Quarantine, program: &'q Path, limit: Duration) -> Result<Self, String> {
+        if !program.is_file() {
+            return Err(format!("there is no {}: name qmail-queue with --qmail-queue PATH", program.display()));
+        }
+        nix::unistd::access(program, AccessFlags::X_OK).map_err(|error| {
+            format!(
+                "{} cannot be run: {}: look at its mode, or name another with --qmail-queue PATH",
+                program.display(),
+                error.desc()
+            )
+        })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("the child cannot be waited for: {error}"))?;
+        Ok(Self { quarantine, program, limit, runtime })
+    }
+
+    /// Hands the message to qmail-queue, for those who still wait for it, and removes the copy. How many they are.
+    ///
+    /// # Errors
+    /// Why it is still in quarantine; or that it is in the queue again, and its copy could not be removed.
+    pub fn restore(&self, id: u64) -> Result<usize, String> {
+        let saved = whole(self.quarantine, id)?;
+        if saved.to_do() == 0 {
+            return Err("nobody waits for it any more, so nothing goes back: queue delete gives it up".to_owned());
+        }
+        let queued = self.queue(id, &saved).map_err(|error| told(&error))?;
+        let status = queued.ok_or_else(|| format!("{} took too long, and was ended", self.program.display()))?;
+        match status.code() {
+            Some(0) => {}
+            Some(code) => return Err(format!("qmail-queue said {code}: {}", meaning(code))),
+            None => return Err(format!("qmail-queue crashed ({status})")),
+        }
+        let removed = self.quarantine.forget_restored(id, saved.birth);
+        removed
+            .map_err(|error| format!("it is in the queue again, but its copy cannot be removed: {}", told(&error)))?;
+        Ok(saved.to_do())
+    }
+
+    /// `None` if it did not end in time.
+    fn queue(&self, id: u64, saved: &Saved) -> io::Result<Option<ExitStatus>> {
+        let message = self.quarantine.file(&id.to_string(), OFlag::O_RDONLY)?;
+        let mut envelope = tempfile::tempfile_in(self.quarantine.path())?;
+        envelope.write_all(&saved.envelope())?;
+        envelope.rewind()?;
+        self.runtime.block_on(self.run(message, envelope))
+    }
+
+    /// qmail-queue reads the message from descriptor 0 and the envelope from descriptor 1.
+    async fn run(&self, message: File, envelope: File) -> io::Result<Option<ExitStatus>> {
+        let mut command = Command::new(self.program);
+        let started = command.stdin(message).stdout(envelope).kill_on_drop(true).spawn();
+        // Nothing of the queue is to blame.
+        let cannot = |error| io::Error::other(format!("{} cannot be started: {error}", self.program.display()));
+        let mut child = started.map_err(cannot)?;
+        if let Ok(status) = tokio::time::timeout(self.limit, child.wait()).await {
+            return status.map(Some);
+        }
+        // It removes what it has written when its own alarm rings; killed, it leaves that behind.
+        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGALRM);
+        }
+        if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+            child.kill().await?;
+        }
+        Ok(None)
+    }
+}
+
+/// The envelope of a message that may be restored or given up.
+///
+/// # Errors
+/// There is none, or the message is not out of this queue yet.
+pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
+    let saved = quarantine.saved(id).map_err(|error| told(&error))?;
+    match saved.filter(|_| quarantine.inode(&id.to_string()).is_some()) {
+        None => Err("it is not in quarantine: see queue list --quarantined".to_owned()),
+        // Of what was copied here there is nothing to complete.
+        Some(saved) if saved.stage == Stage::Taken || !quarantine.has(id) => Ok(saved),
+        Some(_) => Err(format!("an earlier run ended half way: first complete it with queue quarantine {id}")),
+    }
+}
+
+/// What qmail-queue's exit codes mean (qmail-queue.8, qmail.c).
+fn meaning(code: i32) -> &'static str {
+    match code {
+        11 => "an address is too long",
+        12..=30 | 32..=40 => "it refuses the message for good",
+        31 => "the message is refused",
+        51 => "out of memory",
+        52 => "it took too long",
+        53 => "a write failed: the disk may be full",
+        54 => "the message or its envelope could not be read",
+        55 => "a configuration file could not be read",
+        56 => "trouble with the network",
+        61 => "trouble with qmail's home directory",
+        62 => "trouble with the queue's directory",
+        63 => "trouble with the queue's pid folder",
+        64 => "trouble with the queue's mess folder",
+        65 => "trouble with the queue's intd folder",
+        66 => "trouble with the queue's todo folder",
+        71 => "the mail server refuses the message for now",
+        72 => "the connection to the mail server timed out",
+        73 => "the mail server refuses the connection",
+        74 => "the connection to the mail server failed",
+        81 => "an internal fault of qmail-queue",
+        91 => "it does not understand the envelope",
+        111 | 120 => "it could not be started, or not go on",
+        _ => "it failed for now",
+    }
+}
+
+/// Between the alarm and the kill.
+const GRACE: Duration = Duration::from_secs(5);

@@ -1,0 +1,111 @@
+//! Whether qmail-send runs, and which processes have a message open. Looking leaves no trace: the lock is only taken by
+//! whoever keeps it, because a qmail-send that starts in that moment would give up.
+
+use std::collections::HashSet;
+use std::fs;
+use std::fs::File;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::Flock;
+use nix::fcntl::FlockArg;
+use nix::fcntl::OFlag;
+
+use crate::queue::look::layout::Queue;
+use crate::queue::look::layout::told;
+use crate::text::readable;
+
+/// Who may change the queue now.
+#[derive(Debug)]
+pub enum Running {
+    /// qmail-send runs: only what it understands at once may be done.
+    Live,
+    /// It does not, and cannot start while this is held.
+    Stopped(Flock<File>),
+}
+
+impl Running {
+    /// Takes qmail-send's lock, if it is free.
+    ///
+    /// # Errors
+    /// It cannot be known.
+    pub fn take(queue: &Queue) -> Result<Self, String> {
+        let at = |what: String| format!("{}/{SENDMUTEX}: {what}", queue.path().display());
+        let file = queue
+            .open_file(SENDMUTEX, OFlag::O_WRONLY)
+            .map_err(|error| at(format!("{}; without it nobody knows whether qmail-send runs", told(&error))))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self::Stopped(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(Self::Live),
+            Err((_, error)) => Err(at(error.desc().to_owned())),
+        }
+    }
+
+    /// Whether qmail-send runs.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live)
+    }
+}
+
+/// Whether somebody holds qmail-send's lock, as the system lists it; `None` if that cannot be seen.
+pub fn is_locked(queue: &Queue) -> Option<bool> {
+    let mutex = queue.stat(SENDMUTEX).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // Another file system may have a file of the same number, and the device that is listed is not always the file's.
+    let is_mutex = |file: Metadata| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino);
+    let has_open = |pid: &str| open_files(&Path::new("/proc").join(pid)).map_or(true, |mut open| open.any(is_mutex));
+    let is_ours = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let inode = words.get(5).and_then(|place| place.rsplit(':').next()).and_then(|inode| inode.parse().ok());
+        words.get(1) == Some(&"FLOCK") && inode == Some(mutex.st_ino) && words.get(4).is_none_or(|pid| has_open(pid))
+    };
+    Some(locks.lines().any(is_ours))
+}
+
+/// A process that has a message open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The message.
+    pub id: u64,
+    /// The process.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// The processes that have one of these messages open: deliveries under way, or qmail-queue. `dev` is the queue's file
+/// system. Processes that we may not look into are left out.
+pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let open = open_files(&process.path()).into_iter().flatten();
+        let mut found: Vec<u64> =
+            open.filter(|file| file.dev() == dev && ids.contains(&file.ino())).map(|file| file.ino()).collect();
+        found.sort_unstable();
+        found.dedup();
+        // A process may call itself anything.
+        let name = || readable::text(fs::read(process.path().join("comm")).unwrap_or_default().trim_ascii_end());
+        holders.extend(found.into_iter().map(|id| Holder { id, pid, name: name() }));
+        if holders.len() > MAX_HOLDERS {
+            break;
+        }
+    }
+    holders
+}
+
+/// What a process has open, as far as we may look.
+fn open_files(process: &Path) -> io::Result<impl Iterator<Item = Metadata> + use<>> {
+    Ok(fs::read_dir(process.join("fd"))?.flatten().filter_map(|link| fs::metadata(link.path()).ok()))
+}
+
+const SENDMUTEX: &str = "lock/sendmutex";
+/// qmail's concurrency is 255 at most.
+const MAX_HOLDERS: usize = 10_000;

@@ -1,0 +1,79 @@
+//! What earlier runs left: messages that were taken half way, and taken ones that stand in the queue still. It must not
+//! touch any other.
+
+use std::io;
+
+use crate::queue::look::File;
+use crate::queue::quarantine::folder;
+use crate::queue::quarantine::saved::Stage;
+use crate::queue::quarantine::take::IN_DOUBT;
+use crate::queue::quarantine::take::Step;
+use crate::queue::quarantine::take::Take;
+
+impl Take<'_> {
+    /// What an earlier run left half way: undone where the queue was not touched, else completed.
+    ///
+    /// # Errors
+    /// What could not be done, and what to do about it.
+    pub fn sweep(&mut self) -> Result<(), String> {
+        let ids = self.quarantine.ids().map_err(|error| self.told(None, &error))?;
+        for id in ids {
+            if self.is_to_complete(id).map_err(|error| self.told(Some(id), &error))? {
+                self.kept.insert(id, true);
+                for step in self.ends(id) {
+                    self.act(step)?;
+                }
+                self.kept.remove(&id);
+                if self.taken.pop_if(|taken| *taken == id).is_some() {
+                    self.finished.push(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Else it is undone, or left alone where it may be the last copy.
+    fn is_to_complete(&self, id: u64) -> io::Result<bool> {
+        let is_there = self.quarantine.inode(&id.to_string()).is_some();
+        // A file with another inode was copied here: its number says nothing about this queue.
+        let (saved, is_own) = (self.quarantine.saved(id)?, self.quarantine.has(id));
+        match saved.map(|saved| saved.stage) {
+            None if self.quarantine.inode(&folder::restored(id)).is_some() => {
+                self.quarantine.forget_restored(id, None).map(|()| false)
+            }
+            // Before the envelope is whole the message stands in the queue too.
+            None if is_there && (self.quarantine.is_begun(id) || !self.stands(id)) => Ok(false),
+            Some(Stage::Taking) if is_own => Ok(true),
+            Some(Stage::Saved) if is_there && !is_own => Ok(false),
+            Some(Stage::Taking | Stage::Taken) if is_there => Ok(false),
+            None | Some(_) => self.quarantine.remove(id).map(|()| false),
+        }
+    }
+
+    /// Whether what is kept is a second name of what is in the queue.
+    fn stands(&self, id: u64) -> bool {
+        self.quarantine.has(id)
+            && self.queue.stat(&self.queue.place(File::Mess, id)).is_ok_and(|stat| stat.st_ino == id)
+    }
+
+    /// What is left in the queue of messages that were taken while qmail-send ran: removed where it is stopped, else left to
+    /// it. They are as if an earlier run had ended half way, so that this one may end half way too.
+    ///
+    /// # Errors
+    /// What could not be done, and what to do about it.
+    pub fn clear(&mut self, taken: &[u64]) -> Result<(), String> {
+        let taken: Vec<u64> = taken.iter().copied().filter(|id| self.quarantine.has(*id)).collect();
+        if self.is_live || taken.is_empty() {
+            return Ok(());
+        }
+        for some in taken.chunks(IN_DOUBT) {
+            self.kept.extend(some.iter().map(|id| (*id, true)));
+            let begin = some.iter().map(|id| Step::Commit(*id)).chain([Step::Sync]);
+            let steps: Vec<Step> = begin.chain(some.iter().flat_map(|id| self.ends(*id))).collect();
+            steps.into_iter().try_for_each(|step| self.act(step))?;
+            some.iter().for_each(|id| _ = self.kept.remove(id));
+            self.cleared.append(&mut self.taken);
+        }
+        self.act(Step::Sync)
+    }
+}

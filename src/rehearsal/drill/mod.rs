@@ -1,0 +1,308 @@
+//! The incident, and then honest traffic, played against a throwaway instance of a configuration: its own port, state in
+//! memory, a clock that is moved on by hand, and a backend that counts what it gets and forgets it. Nothing of the running
+//! proxy is touched.
+
+mod client;
+mod habits;
+mod letters;
+mod sink;
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::backend::Backends;
+use crate::backend::Target;
+use crate::daemon::assemble::Assembly;
+use crate::front::Handshakes;
+use crate::front::Services;
+use crate::front::accept::Door;
+use crate::front::clock;
+use crate::front::workers::Threads;
+use crate::front::workers::Workers;
+use crate::hold::Holds;
+use crate::policy::client::ClientRules;
+use crate::policy::throttle::key::Seed;
+use crate::rehearsal::drill::client::Outcome;
+use crate::rehearsal::drill::habits::Course;
+use crate::rehearsal::drill::habits::HABITS;
+use crate::rehearsal::drill::habits::Habit;
+use crate::rehearsal::drill::letters::newsletter;
+use crate::rehearsal::drill::sink::Sink;
+use crate::report::Reports;
+use crate::session::Snapshot;
+use crate::store::clock::Clock;
+use crate::store::clock::Virtual;
+use crate::store::state::State;
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Copies, twenty minutes apart.
+    pub copies: u32,
+    /// Octets of the newsletter.
+    pub size: usize,
+}
+
+/// One row of the table.
+#[derive(Debug, Default, Serialize)]
+pub struct Row {
+    /// What the sender does.
+    pub scenario: &'static str,
+    /// Tries.
+    pub copies: u32,
+    /// 250 and passed on; only known of our own instance.
+    pub delivered: Option<u32>,
+    /// 250 to the dot.
+    pub accepted: u32,
+    /// 5xx.
+    pub rejected: u32,
+    /// 4xx, and connections that broke.
+    pub deferred: u32,
+    /// Octets of bodies that crossed the wire.
+    pub wire_bytes: u64,
+    /// Octets that reached the queue.
+    pub queue_bytes: u64,
+    /// Backend sessions: with `spawn`, processes.
+    pub backend_sessions: Option<u32>,
+    /// Of the instance's threads.
+    pub cpu_seconds: Option<f64>,
+}
+
+/// One row of the second table: what an honest sender's habit comes to.
+#[derive(Debug, Serialize)]
+pub struct HonestRow {
+    /// What people would call it.
+    pub habit: &'static str,
+    /// Messages that were meant to arrive.
+    pub sent: u32,
+    /// That got 250.
+    pub accepted: u32,
+    /// That arrived; only known of our own instance.
+    pub delivered: Option<u32>,
+    /// That arrived where the same was said to the backend without us.
+    pub delivered_without: Option<u32>,
+}
+
+impl HonestRow {
+    /// Something that would have arrived without us did not.
+    pub fn is_harmed(&self) -> bool {
+        self.delivered.unwrap_or(self.accepted) < self.sent.min(self.delivered_without.unwrap_or(self.sent))
+    }
+}
+
+/// How the sender takes the answer.
+const SCENARIOS: [&str; 3] = ["acknowledgement lost", "acknowledged", "forward loop"];
+
+/// Plays all scenarios against a throwaway instance. `progress` is told after each copy.
+///
+/// # Errors
+/// The instance cannot be started, or does not answer.
+pub fn against_ourselves(
+    assembly: impl Fn() -> Option<Assembly>,
+    plan: Plan,
+    progress: &dyn Fn(),
+) -> Result<Vec<Row>, String> {
+    let mut rows = Vec::new();
+    for scenario in SCENARIOS {
+        let assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
+        let instance = Instance::start(assembly)?;
+        let pass = || instance.clock.advance(BETWEEN);
+        let mut row = play(scenario, instance.address, plan, instance.began, progress, &pass)?;
+        let (messages, octets, sessions) = instance.sink.counts();
+        (row.delivered, row.queue_bytes, row.backend_sessions) = (Some(messages), octets, Some(sessions));
+        row.cpu_seconds = cpu_seconds();
+        rows.push(row);
+        instance.stop();
+    }
+    Ok(rows)
+}
+
+/// Plays them against another server: what it did with what it accepted cannot be seen from here.
+///
+/// # Errors
+/// It does not answer.
+pub fn against(address: SocketAddr, plan: Plan, progress: &dyn Fn()) -> Result<Vec<Row>, String> {
+    let now = clock::now().wall;
+    SCENARIOS.iter().map(|scenario| play(scenario, address, plan, now, progress, &|| {})).collect()
+}
+
+/// Plays honest habits against a throwaway instance, and against its backend alone. `progress` is told after each habit.
+///
+/// # Errors
+/// The instance cannot be started, or does not answer.
+pub fn honest(assembly: impl FnOnce() -> Option<Assembly>, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
+    let mut assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
+    // What is too large is sent whole: that need not take long.
+    if let Some(snapshot) = Arc::get_mut(&mut assembly.snapshot) {
+        let size = &mut snapshot.policy.size;
+        size.limit = Some(size.limit.filter(|limit| *limit > 0).map_or(HONEST_LIMIT, |limit| limit.min(HONEST_LIMIT)));
+    }
+    let instance = Instance::start(assembly)?;
+    let pass = |time: Duration| instance.clock.advance(time);
+    let mut rows = Vec::new();
+    for habit in HABITS {
+        let began = Timestamp::from_nanosecond(instance.clock.now().into()).unwrap_or(instance.began);
+        let play = |address: SocketAddr, pass: &dyn Fn(Duration)| {
+            let before = instance.sink.honest();
+            let (sent, accepted) = play_habit(habit, address, began, pass)?;
+            Ok::<_, String>((sent, accepted, Some(instance.sink.honest() - before)))
+        };
+        let (sent, accepted, delivered) = play(instance.address, &pass)?;
+        let (_, _, delivered_without) = play(instance.sink.address, &|_| {})?;
+        rows.push(HonestRow { habit: habit.name, sent, accepted, delivered, delivered_without });
+        progress();
+    }
+    instance.stop();
+    Ok(rows)
+}
+
+/// Plays them against another server, where no time passes in between.
+///
+/// # Errors
+/// It does not answer.
+pub fn honest_against(address: SocketAddr, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
+    let mut rows = Vec::new();
+    for habit in HABITS {
+        let (sent, accepted) = play_habit(habit, address, clock::now().wall, &|_| {})?;
+        rows.push(HonestRow { habit: habit.name, sent, accepted, delivered: None, delivered_without: None });
+        progress();
+    }
+    Ok(rows)
+}
+
+/// How many messages were sent, and how many of them taken.
+fn play_habit(
+    habit: &Habit,
+    address: SocketAddr,
+    began: Timestamp,
+    pass: &dyn Fn(Duration),
+) -> Result<(u32, u32), String> {
+    let (accepted, limit) = (Cell::new(0), usize::try_from(HONEST_LIMIT).unwrap_or(usize::MAX));
+    let course = Course { address, began, limit, pass, accepted: &accepted };
+    let sent = (habit.play)(&course).map_err(|error| format!("{}: {error}", habit.name))?;
+    Ok((sent, accepted.get()))
+}
+
+/// Scenarios and copies of a plan, for whoever shows progress.
+pub fn steps(plan: Plan) -> u64 {
+    SCENARIOS.len() as u64 * u64::from(plan.copies)
+}
+
+/// Habits that are played.
+pub fn habits() -> u64 {
+    HABITS.len() as u64
+}
+
+fn play(
+    scenario: &'static str,
+    address: SocketAddr,
+    plan: Plan,
+    date: Timestamp,
+    progress: &dyn Fn(),
+    pass: &dyn Fn(),
+) -> Result<Row, String> {
+    let mut row = Row { scenario, ..Row::default() };
+    let mut hops = 0;
+    for _ in 0..plan.copies {
+        let letter = newsletter(plan.size, hops, scenario != SCENARIOS[0], date);
+        let (outcome, wire) = client::send(address, &letter).map_err(|error| format!("{address}: {error}"))?;
+        row.copies += 1;
+        row.wire_bytes += wire;
+        match outcome {
+            Outcome::Accepted => {
+                row.accepted += 1;
+                row.queue_bytes += plan.size as u64;
+                // What was delivered is forwarded, and comes back with one hop more.
+                hops += usize::from(scenario == SCENARIOS[2]);
+            }
+            Outcome::Rejected => row.rejected += 1,
+            Outcome::Deferred => row.deferred += 1,
+        }
+        pass();
+        progress();
+    }
+    Ok(row)
+}
+
+struct Instance {
+    address: SocketAddr,
+    clock: Arc<Virtual>,
+    /// What the clock said at first.
+    began: Timestamp,
+    sink: Sink,
+    threads: Threads,
+    _publish: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Instance {
+    fn start(assembly: Assembly) -> Result<Self, String> {
+        let fault = |error: io::Error| format!("the throwaway instance: {error}");
+        let sink = Sink::start().map_err(fault)?;
+        let mut config = assembly.config;
+        let mut snapshot = Arc::try_unwrap(assembly.snapshot).map_err(|_| "the configuration is in use".to_owned())?;
+        // The drill's sender is on this host and knows neither TLS nor your domains: it stands for a stranger.
+        snapshot.policy.clients = ClientRules::default();
+        snapshot.policy.local = None;
+        snapshot.settings.tls_required = false;
+        config.front.proxy_protocol_from.clear();
+        config.front.greet_delay = Duration::ZERO;
+        config.backend.target = Target::Tcp(sink.address.to_string());
+        // One, so that it has seen how a client ended before it hears the next one's dot.
+        let (workers, threads) = Workers::start(1, THREADS).map_err(fault)?;
+        let began = clock::now().wall;
+        let clock = Arc::new(Virtual::new(u64::try_from(began.as_nanosecond()).unwrap_or_default()));
+        let (publish, snapshot) = watch::channel(Arc::new(snapshot));
+        let services = Arc::new(Services {
+            backends: Backends::new(config.backend),
+            handshakes: Handshakes::default(),
+            holds: Holds::new(config.hold),
+            reports: Reports::new(),
+            state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
+            snapshot,
+            conditions: Arc::default(),
+        });
+        let settings = watch::channel(Arc::new(config.front)).1;
+        let door = Door::new(workers, services, settings, watch::channel(None).1);
+        let address = listen(&door).map_err(fault)?;
+        Ok(Self { address, clock, began, sink, threads, _publish: publish })
+    }
+
+    fn stop(self) {
+        self.threads.stop(Duration::from_secs(2));
+        self.sink.stop();
+    }
+}
+
+fn listen(door: &Arc<Door>) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    door.open(listener, false, false)?;
+    Ok(address)
+}
+
+/// What the instance's threads have used: their names tell them apart from sender and sink.
+fn cpu_seconds() -> Option<f64> {
+    let mut nanoseconds: u64 = 0;
+    for task in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let used = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        if name.trim() == THREADS {
+            nanoseconds += used.split(' ').next().and_then(|used| used.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    (nanoseconds > 0).then(|| nanoseconds as f64 / 1e9)
+}
+
+const THREADS: &str = "drill-proxy";
+const BETWEEN: Duration = Duration::from_mins(20);
+/// Octets of the largest message of honest traffic that passes.
+const HONEST_LIMIT: u64 = 1_000_000;

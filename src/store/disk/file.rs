@@ -1,0 +1,327 @@
+//! The state's redb file: made for its owner alone, looked through from end to end when it is opened, set aside when it is
+//! no state any more. It must not decide what is done without one, and it must not lose what it sets aside.
+
+use std::fmt;
+use std::fs;
+use std::fs::OpenOptions;
+use std::fs::Permissions;
+use std::io;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use redb::Database;
+use redb::Durability;
+use redb::ReadableDatabase;
+use redb::ReadableTable;
+use redb::StorageBackend;
+use redb::TableDefinition;
+use redb::TableError;
+use redb::backends::FileBackend;
+use redb::backends::InMemoryBackend;
+
+use crate::policy::throttle::key::Seed;
+use crate::store::blocks::Block;
+use crate::store::disk::changes::Batch;
+use crate::store::disk::changes::Octets;
+
+/// Everything that stands on the disk.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Everything {
+    pub(in crate::store) seed: Option<[u8; 16]>,
+    /// In the order of [`TABLES`].
+    pub(in crate::store) tables: Vec<Vec<(u128, Octets)>>,
+    pub(in crate::store) blocks: Vec<Block>,
+}
+
+/// What is to be written now.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Changed {
+    /// In the order of [`TABLES`].
+    pub(in crate::store) tables: Vec<Batch>,
+    pub(in crate::store) blocks: Vec<(String, Option<Block>)>,
+}
+
+/// The file, open and locked.
+#[derive(Debug)]
+pub(in crate::store) struct File {
+    /// `None` once it is closed.
+    database: Option<Database>,
+}
+
+/// Why there is no file.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) enum NoFile {
+    /// Another process has it.
+    Taken,
+    /// The system does not give it now: no room, no permission, no folder.
+    Refused(String),
+    /// What stands there is no state.
+    Damaged(String),
+}
+
+impl File {
+    /// Opens what stands at `path`, and reads all of it; where nothing stands, a new file is made.
+    pub(in crate::store) fn open_or_make(path: &Path, seed: &Seed) -> Result<(Self, Everything), NoFile> {
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE).open(path);
+        match made {
+            Ok(file) => Self::make(path, file, seed),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(path),
+            Err(error) => Err(NoFile::Refused(error.to_string())),
+        }
+    }
+
+    fn make(path: &Path, file: fs::File, seed: &Seed) -> Result<(Self, Everything), NoFile> {
+        let made = guarded(|| {
+            let file = Self::over(FileBackend::new(file)?)?;
+            // redb keeps two commits. With the seed in both, no damaged header leads back to a state that has none.
+            file.write_seed(seed)?;
+            file.write_seed(seed)?;
+            Ok(file)
+        });
+        if !matches!(made, Ok(_) | Err(NoFile::Taken)) {
+            // An empty file would be taken for a damaged one.
+            let _ = fs::remove_file(path);
+        }
+        Ok((made?, Everything { seed: Some(seed.octets()), ..Everything::default() }))
+    }
+
+    fn open(path: &Path) -> Result<(Self, Everything), NoFile> {
+        let refused = |error: io::Error| NoFile::Refused(error.to_string());
+        let metadata = fs::metadata(path).map_err(refused)?;
+        if metadata.is_dir() {
+            // One with something in it was put there by somebody: it is not ours to move.
+            let is_empty = fs::read_dir(path).map_err(refused)?.next().is_none();
+            let what = if is_empty { "it is a folder" } else { "it is a folder with files in it, and left alone" };
+            return Err(if is_empty { NoFile::Damaged(what.to_owned()) } else { NoFile::Refused(what.to_owned()) });
+        }
+        if !metadata.is_file() {
+            return Err(NoFile::Refused("it is neither a file nor a folder, and left alone".to_owned()));
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(refused)?;
+        narrow(path, &file);
+        let was_empty = metadata.len() == 0;
+        guarded(|| {
+            // redb looks at the lock before it looks at anything else: what another process is making is not damaged.
+            let file = Self::over(FileBackend::new(file)?)?;
+            let everything = file.read()?;
+            Ok((file, everything))
+        })
+        .and_then(|(file, everything)| match everything.seed {
+            Some(_) => Ok((file, everything)),
+            None if was_empty => Err(NoFile::Damaged("it is empty".to_owned())),
+            None => Err(NoFile::Damaged("it has no seed".to_owned())),
+        })
+    }
+
+    /// What stands at `path`, without a right to write there, or room.
+    pub(in crate::store) fn copy(path: &Path) -> Option<Everything> {
+        if !fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let mut octets = Vec::new();
+        fs::File::open(path).ok()?.take(LARGEST_COPY + 1).read_to_end(&mut octets).ok()?;
+        let copy = guarded(|| {
+            let memory = InMemoryBackend::new();
+            memory.set_len(octets.len() as u64)?;
+            memory.write(0, &octets)?;
+            Self::over(memory)?.read()
+        });
+        copy.ok().filter(|everything| everything.seed.is_some() && octets.len() as u64 <= LARGEST_COPY)
+    }
+
+    fn over(backend: impl StorageBackend) -> Result<Self, redb::Error> {
+        let mut builder = Database::builder();
+        // The default cache of a gigabyte would be filled by reading all of it once.
+        builder.set_cache_size(CACHE);
+        // Without it redb believes every page: of random damages a quarter were read as a state without entries.
+        builder.set_check_integrity_on_open(true);
+        Ok(Self { database: Some(builder.create_with_backend(backend)?) })
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    fn read(&self) -> Result<Everything, redb::Error> {
+        let transaction = self.database()?.begin_read()?;
+        let mut everything = Everything::default();
+        if let Some(meta) = existing(transaction.open_table(META))? {
+            everything.seed = meta.get("seed")?.and_then(|seed| seed.value().try_into().ok());
+        }
+        for name in TABLES {
+            let mut rows = Vec::new();
+            if let Some(table) = existing(transaction.open_table(rows_of(name)))? {
+                for row in table.iter()? {
+                    let (key, octets) = row?;
+                    rows.push((key.value(), octets.value()));
+                }
+            }
+            everything.tables.push(rows);
+        }
+        if let Some(table) = existing(transaction.open_table(BLOCKS))? {
+            for row in table.iter()? {
+                let block = serde_json::from_slice::<Block>(row?.1.value());
+                let block = block.map_err(|error| redb::Error::Corrupted(format!("a block is none: {error}")))?;
+                everything.blocks.push(block);
+            }
+        }
+        Ok(everything)
+    }
+
+    /// On the disk when it is back.
+    pub(in crate::store) fn write(&self, changed: &Changed) -> Result<(), NoFile> {
+        guarded(|| self.write_all(changed))
+    }
+
+    fn write_all(&self, changed: &Changed) -> Result<(), redb::Error> {
+        let mut transaction = self.database()?.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        // A commit whose pages do not fit its header is damage then, and never a crash: redb says so, and does not go
+        // back to the commit before without a word.
+        transaction.set_two_phase_commit(true);
+        for (name, batch) in TABLES.into_iter().zip(&changed.tables).filter(|(_, batch)| !batch.is_empty()) {
+            if batch.anew {
+                transaction.delete_table(rows_of(name))?;
+            }
+            let mut table = transaction.open_table(rows_of(name))?;
+            for (key, octets) in &batch.rows {
+                match octets {
+                    Some(octets) => _ = table.insert(key, octets)?,
+                    None => _ = table.remove(key)?,
+                }
+            }
+        }
+        if !changed.blocks.is_empty() {
+            let mut table = transaction.open_table(BLOCKS)?;
+            for (key, block) in &changed.blocks {
+                match block.as_ref().and_then(|block| serde_json::to_vec(block).ok()) {
+                    Some(json) => _ = table.insert(key.as_str(), json.as_slice())?,
+                    None => _ = table.remove(key.as_str())?,
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The keys of all that follows.
+    pub(in crate::store) fn change_seed(&self, seed: &Seed) -> Result<(), NoFile> {
+        guarded(|| self.write_seed(seed))
+    }
+
+    fn write_seed(&self, seed: &Seed) -> Result<(), redb::Error> {
+        let mut transaction = self.database()?.begin_write()?;
+        transaction.set_two_phase_commit(true);
+        transaction.open_table(META)?.insert("seed", seed.octets().as_slice())?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+impl Drop for File {
+    /// Closing writes. What cannot be written then is written by whoever opens it next.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
+}
+
+impl Changed {
+    pub(in crate::store) fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.tables.iter().all(Batch::is_empty)
+    }
+}
+
+impl fmt::Display for NoFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken => f.write_str("another process has it"),
+            Self::Refused(what) | Self::Damaged(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<redb::Error> for NoFile {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::Taken,
+            // Whatever the disk says has nothing to do with what stands on it, but for octets that are not there.
+            redb::Error::Io(error) if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                Self::Refused(error.to_string())
+            }
+            redb::Error::PreviousIo => Self::Refused(error.to_string()),
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Moves what stands at `path` out of the way, under a name that says when and that nothing has yet.
+pub(in crate::store) fn set_aside(path: &Path, now: u64) -> io::Result<PathBuf> {
+    let now = Timestamp::from_nanosecond(now.into()).unwrap_or_default();
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".broken-{}", now.strftime("%Y%m%dT%H%M%SZ")));
+    let numbered = |number: u32| {
+        let mut name = name.clone();
+        if number > 0 {
+            name.push(format!("-{number}"));
+        }
+        PathBuf::from(name)
+    };
+    let is_free = |name: &PathBuf| fs::symlink_metadata(name).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let free = (0..MOST_NAMES).map(numbered).find(is_free).ok_or(ErrorKind::AlreadyExists)?;
+    fs::rename(path, &free)?;
+    Ok(free)
+}
+
+/// Addresses stand in it: it is its owner's alone.
+fn narrow(path: &Path, file: &fs::File) {
+    let mode = file.metadata().map_or(PRIVATE, |metadata| metadata.permissions().mode() & 0o777);
+    if mode & 0o077 == 0 {
+        return;
+    }
+    let (path, mode) = (path.display(), format!("{mode:04o}"));
+    match file.set_permissions(Permissions::from_mode(PRIVATE)) {
+        Ok(()) => tracing::warn!(%path, mode, "state was readable by others, and is not any more"),
+        Err(error) => tracing::warn!(%path, mode, %error, remedy = "chmod 600", "state is readable by others"),
+    }
+}
+
+/// redb panics where it should tell of a damage: that is one.
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, NoFile> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(NoFile::from),
+        Err(_) => Err(NoFile::Damaged("redb panics over it".to_owned())),
+    }
+}
+
+fn existing<T>(table: Result<T, TableError>) -> Result<Option<T>, TableError> {
+    match table {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn rows_of(name: &'static str) -> TableDefinition<'static, u128, Octets> {
+    TableDefinition::new(name)
+}
+
+/// The tables of rows, by the names that they have on the disk.
+const TABLES: [&str; 8] =
+    ["throttles", "unacknowledged", "delivered", "envelopes", "oversizes", "escalations", "refusals", "familiars"];
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");
+
+const CACHE: usize = 8 << 20;
+const PRIVATE: u32 = 0o600;
+/// Full tables take less.
+const LARGEST_COPY: u64 = 1 << 30;
+/// Damages within one second.
+const MOST_NAMES: u32 = 100;

@@ -1,0 +1,74 @@
+//! The one thread that writes to the state's disk, once a second and when somebody asks. Every write is durable before it
+//! is told to be. It must not know what is written, nor hold up anybody but those who ask.
+
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+/// The thread.
+#[derive(Debug)]
+pub(in crate::store) struct Writer {
+    orders: SyncSender<oneshot::Sender<bool>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. `write` writes what has changed and tells whether all of it is on the disk now.
+    pub(in crate::store) fn start(write: impl FnMut() -> bool + Send + 'static) -> std::io::Result<Self> {
+        let (orders, received) = sync_channel(MOST_ORDERS);
+        let thread = std::thread::Builder::new().name("portcullis-disk".to_owned());
+        let thread = thread.spawn(move || {
+            // Nothing waits for it but a flush that was asked for: a session that has something to do goes first. On Linux it is the
+            // thread's alone.
+            let _ = rustix::process::nice(NICENESS);
+            run(&received, write);
+        })?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// Resolves when all that has changed up to now is on the disk: false if it could not be written.
+    pub(in crate::store) fn flush(&self) -> oneshot::Receiver<bool> {
+        let (done, wait) = oneshot::channel();
+        // Full: nobody is told, and the receiver says so.
+        let _ = self.orders.try_send(done);
+        wait
+    }
+}
+
+impl Drop for Writer {
+    /// What has changed is written before the thread ends.
+    fn drop(&mut self) {
+        let (closed, _) = sync_channel(1);
+        self.orders = closed;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(orders: &Receiver<oneshot::Sender<bool>>, mut write: impl FnMut() -> bool) {
+    loop {
+        let first = orders.recv_timeout(EVERY);
+        // All that wait have the same write.
+        let mut waiting: Vec<_> = orders.try_iter().collect();
+        let ends = matches!(first, Err(RecvTimeoutError::Disconnected));
+        waiting.extend(first);
+        let durable = write();
+        for waiter in waiting {
+            let _ = waiter.send(durable);
+        }
+        if ends {
+            return;
+        }
+    }
+}
+
+const EVERY: Duration = Duration::from_secs(1);
+const MOST_ORDERS: usize = 1000;
+/// A third of the usual share, where the processor is not enough for all.
+const NICENESS: i32 = 5;

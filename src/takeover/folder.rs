@@ -1,0 +1,206 @@
+//! The folder that is written: configuration, service, steps. It is new, or it is empty; nothing else is touched.
+
+use std::fs;
+use std::fs::DirBuilder;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::takeover::Findings;
+use crate::takeover::Wish;
+use crate::takeover::configuration;
+use crate::takeover::root::Root;
+use crate::takeover::script::Chain;
+use crate::takeover::services::Service;
+use crate::takeover::services::Supervisor;
+use crate::takeover::steps;
+use crate::takeover::steps::Site;
+use crate::text::readable::shown;
+
+/// What is to be written, in this order.
+#[derive(Debug)]
+pub struct Files {
+    /// Name below the folder, text, and mode.
+    pub files: Vec<(&'static str, String, u32)>,
+    /// The text of the last of them, to be printed.
+    pub steps: String,
+}
+
+/// Writes them.
+///
+/// # Errors
+/// The folder is there and not empty, or what the system says. What was made so far stays.
+pub fn write(folder: &Path, files: &Files) -> Result<(), String> {
+    let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    make_new(folder)?;
+    for (name, text, mode) in &files.files {
+        let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|error| told(parent, error))?;
+        let mut file = OpenOptions::new();
+        let file = file.write(true).create_new(true).mode(*mode).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| told(&path, error))?;
+    }
+    let state = folder.join("state");
+    DirBuilder::new().mode(0o750).create(&state).map_err(|error| told(&state, error))
+}
+
+fn make_new(folder: &Path) -> Result<(), String> {
+    match DirBuilder::new().mode(0o755).create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(format!("{}: {error}", folder.display()));
+        }
+        Err(_) => {}
+    }
+    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(format!("{} is not empty: name a new folder with --to, nothing was written", folder.display()))
+        }
+        Err(error) => Err(format!("{}: {error}: name a new folder with --to", folder.display())),
+    }
+}
+
+/// The files for what was found.
+pub(super) fn files(root: &Root, wish: &Wish, findings: &Findings, service: Option<&Service>) -> Files {
+    let site = Site {
+        folder: wish.folder.clone(),
+        program: wish.program.clone(),
+        supervisor: supervisor(root, service),
+        service: service.map(|service| service.entry.clone()),
+        user: findings.plan.user.clone(),
+        log: log_folder(service),
+        log_user: match old_log(service) {
+            Some((_, chain, _)) => log_user(chain),
+            None => (supervisor(root, service) == Supervisor::Daemontools).then(|| "qmaill".to_owned()),
+        },
+    };
+    let steps = steps::text(&site, findings);
+    let mut files = vec![
+        ("portcullis.toml", configuration::text(findings), 0o644),
+        ("service/run", run(&site, findings), 0o755),
+        ("service/log/run", log_run(&site, service), 0o755),
+        // Linked first, started when the other one has ended.
+        ("service/down", String::new(), 0o644),
+    ];
+    if site.supervisor == Supervisor::S6 {
+        files.push(("service/notification-fd", format!("{NOTIFIED}\n"), 0o644));
+    }
+    if site.supervisor == Supervisor::Systemd {
+        files.push(("systemd/portcullis.service", unit(&site), 0o644));
+    }
+    files.push(("STEPS", steps.clone(), 0o644));
+    Files { files, steps }
+}
+
+/// inetd and xinetd cannot start a server that listens itself.
+fn supervisor(root: &Root, service: Option<&Service>) -> Supervisor {
+    let has = |folder: &str| root.is_folder(Path::new(folder));
+    match service.map(|service| service.supervisor) {
+        Some(known @ (Supervisor::Daemontools | Supervisor::Runit | Supervisor::S6 | Supervisor::Systemd)) => known,
+        _ if has("/service") || has("/etc/service") => Supervisor::Daemontools,
+        _ if has("/etc/systemd/system") => Supervisor::Systemd,
+        _ => Supervisor::Daemontools,
+    }
+}
+
+fn run(site: &Site, findings: &Findings) -> String {
+    let instead =
+        site.service.as_ref().map(|service| format!(" in place of {}", shown(&service.display().to_string())));
+    let mut words: Vec<String> = findings.plan.in_front.iter().map(|word| for_shell(word)).collect();
+    let path = |path: &Path| for_shell(&path.to_string_lossy());
+    words.push(format!("{} serve -c {}", path(&site.program), path(&site.configuration())));
+    if site.supervisor == Supervisor::S6 {
+        words.push(format!("--notify-fd {NOTIFIED}"));
+    }
+    let in_front = match findings.plan.in_front.is_empty() {
+        true => "",
+        false => "# What stood before tcpserver and sets its environment stays in front.\n",
+    };
+    format!(
+        "#!/bin/sh\n\
+         # Portcullis{}. It starts as root for its port and becomes `server.user` of the\n\
+         # configuration. HUP reloads; TERM closes the port, lets running transactions end, and a second TERM stops at once.\n\
+         {in_front}exec {} 2>&1\n",
+        instead.unwrap_or_default(),
+        words.join(" ")
+    )
+}
+
+/// The old log's program and options with another folder, so that whoever reads logs finds what they know.
+fn log_run(site: &Site, service: Option<&Service>) -> String {
+    let head = "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n";
+    let folder = for_shell(&site.log.to_string_lossy());
+    match (old_log(service), site.supervisor) {
+        (Some((file, _, words)), _) => {
+            format!("{head}# As in {}.\nexec {words} {folder}\n", shown(&file.display().to_string()))
+        }
+        (None, Supervisor::Runit) => format!("{head}exec svlogd -tt {folder}\n"),
+        (None, Supervisor::S6) => format!("{head}exec s6-log t s1000000 n20 {folder}\n"),
+        (None, _) => format!("{head}exec setuidgid qmaill multilog t s1000000 n20 {folder}\n"),
+    }
+}
+
+/// The file of the old log, its chain, and its words without the folder; if it is one that is known.
+fn old_log(service: Option<&Service>) -> Option<(&Path, &Chain, String)> {
+    let (file, chain) = service?.log.as_ref()?;
+    let words: Option<Vec<&str>> = chain.behind.iter().flat_map(|link| &link.words).map(|word| word.known()).collect();
+    let words = words?;
+    let (_, before) = words.split_last()?;
+    let known = matches!(chain.program()?.name(), "multilog" | "svlogd" | "s6-log");
+    known.then(|| (file.as_path(), chain, before.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")))
+}
+
+/// Beside the old one.
+fn log_folder(service: Option<&Service>) -> PathBuf {
+    let old = service.and_then(|service| {
+        let folder = service.log.as_ref()?.1.program()?.words.last()?.known()?;
+        Path::new(folder)
+            .parent()
+            .filter(|parent| parent.is_absolute() && parent.parent().is_some())
+            .map(Path::to_owned)
+    });
+    old.unwrap_or_else(|| "/var/log".into()).join("portcullis")
+}
+
+/// Who keeps the log, by setuidgid or chpst -u.
+fn log_user(chain: &Chain) -> Option<String> {
+    chain.behind.iter().find_map(|link| match link.name() {
+        "setuidgid" | "s6-setuidgid" => link.words.get(1)?.known().map(str::to_owned),
+        "chpst" => {
+            let user = link.options().into_iter().find(|(letter, _)| *letter == 'u')?.1;
+            user.known().map(|user| user.split(':').next().unwrap_or(user).to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// Our unit, with the paths of this host and a folder in which the state may be written.
+fn unit(site: &Site) -> String {
+    let state = site.folder.join("state");
+    let own = format!("ProtectSystem=full\nReadWritePaths={}", state.display());
+    let (program, configuration) = (site.program.display(), site.configuration());
+    let command = |what: &str| format!("={program} {what} -c {}", configuration.display());
+    include_str!("../../config/systemd/portcullis.service")
+        .replace("=portcullis check", &command("check"))
+        .replace("=portcullis serve", &command("serve"))
+        .replace("Environment=PORTCULLIS_CONFIG=/etc/portcullis.toml\n", "")
+        .replace("ProtectSystem=full", &own)
+}
+
+/// A word of the shell.
+pub(super) fn for_shell(word: &str) -> String {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&octet);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// The descriptor on which s6 hears that it listens.
+const NOTIFIED: u32 = 3;

@@ -1,0 +1,189 @@
+//! `init`: what this host has for receiving mail, and the configuration and service that would take over. It only looks;
+//! the one thing that it writes is a new folder.
+
+mod accounts;
+mod configuration;
+mod folder;
+mod home;
+mod listeners;
+mod plan;
+mod root;
+pub mod script;
+mod services;
+mod steps;
+mod units;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::takeover::accounts::Accounts;
+pub use crate::takeover::folder::Files;
+pub use crate::takeover::folder::write;
+pub use crate::takeover::home::ControlFile;
+pub use crate::takeover::home::Home;
+pub use crate::takeover::listeners::Listener;
+use crate::takeover::plan::Plan;
+pub use crate::takeover::plan::Setting;
+use crate::takeover::root::Root;
+use crate::takeover::services::Service;
+
+/// What was looked at and found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Findings {
+    /// qmail's homes.
+    pub homes: Vec<Home>,
+    /// Which of them is taken, and why.
+    pub home: Option<PathBuf>,
+    /// Why it is that one.
+    pub why_home: String,
+    /// Services that receive mail.
+    pub services: Vec<Found>,
+    /// Which of them is taken over.
+    pub takes_over: Option<PathBuf>,
+    /// Who listens on its port, or on 25.
+    pub listeners: Vec<Listener>,
+    /// Files that could not be read, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+    /// Folders and files that were looked for.
+    pub looked_for: Vec<String>,
+    /// The configuration to be.
+    pub plan: Plan,
+}
+
+/// A service that receives mail.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// As the operator names it.
+    pub entry: PathBuf,
+    /// Who starts it.
+    pub supervisor: &'static str,
+    /// A supervisor watches it, and it is not marked as down.
+    pub active: bool,
+    /// Where it listens, as far as that is understood.
+    pub port: Option<u16>,
+    /// The command that its script becomes.
+    pub command: String,
+    /// What was not understood.
+    pub remarks: Vec<String>,
+}
+
+/// What came of looking.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was found.
+    pub findings: Findings,
+    /// The files to write; `None` where several services could be meant.
+    pub files: Option<Files>,
+}
+
+/// What to look at, and where the files would be.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// `/`, or a copy of a host.
+    pub root: PathBuf,
+    /// The service to take over, if not the one on port 25.
+    pub service: Option<PathBuf>,
+    /// The folder to be, with its whole path.
+    pub folder: PathBuf,
+    /// The program that will serve.
+    pub program: PathBuf,
+}
+
+/// Looks. Nothing is written.
+///
+/// # Errors
+/// There is no such service.
+pub fn look(wish: &Wish) -> Result<Outcome, String> {
+    let root = Root::new(&wish.root);
+    let accounts = Accounts::read(&root);
+    let mut services = services::find(&root, &accounts);
+    if let Some(named) = &wish.service
+        && !services.iter().any(|service| service.is(&root, named))
+    {
+        let what = format!("{}: no service with a run script that can be read, and no unit", named.display());
+        services.push(services::at(&root, &accounts, named).ok_or(what)?);
+    }
+    let candidates: Vec<&Service> = match &wish.service {
+        Some(named) => services.iter().filter(|service| service.is(&root, named)).collect(),
+        None => services.iter().filter(|service| matches!(service.port(), None | Some(25))).collect(),
+    };
+    let active: Vec<&Service> = candidates.iter().copied().filter(|service| service.active).collect();
+    // What is marked as down, or linked nowhere, is in nobody's way.
+    let meant = if active.len() == 1 { active } else { candidates };
+    let ambiguous = meant.len() > 1;
+    let chosen = meant.first().copied().filter(|_| !ambiguous);
+    let mut findings = Findings {
+        homes: Home::find(&root),
+        services: services.iter().map(Found::of).collect(),
+        takes_over: chosen.map(|service| service.entry.clone()),
+        listeners: listeners::on_port(&root, &accounts, chosen.and_then(Service::port).unwrap_or(25)),
+        looked_for: looked_for(),
+        ..Findings::default()
+    };
+    let home = choose_home(&root, chosen, &mut findings);
+    if !ambiguous {
+        findings.plan = plan::plan(&root, &accounts, &findings, chosen, home.as_ref());
+    }
+    findings.unreadable = root.unreadable();
+    let files = (!ambiguous).then(|| folder::files(&root, wish, &findings, chosen));
+    Ok(Outcome { findings, files })
+}
+
+/// QMAILHOME of the script, else where the program is, else the only one that there is.
+fn choose_home(root: &Root, service: Option<&Service>, findings: &mut Findings) -> Option<Home> {
+    let exported = service.and_then(|service| service.script.exported.iter().find(|(name, _)| name == "QMAILHOME"));
+    let only = || match findings.homes.as_slice() {
+        [only] => Some((only.clone(), "the only qmail home that was found".to_owned())),
+        _ => None,
+    };
+    let (home, why) = match (service, exported) {
+        // Whatever else there is, this one is not used.
+        (Some(service), Some((_, value))) => {
+            let home = Home::at(root, Path::new(value.known()?))?;
+            (home, format!("{}:{}: QMAILHOME", service.file.display(), value.line))
+        }
+        _ => service.and_then(|service| home_of_program(root, service)).or_else(only)?,
+    };
+    findings.home = Some(home.folder.clone());
+    findings.why_home = why;
+    Some(home)
+}
+
+/// `/var/qmail/bin/qmail-smtpd` has its home above.
+fn home_of_program(root: &Root, service: &Service) -> Option<(Home, String)> {
+    let program = service.chain.program()?.words.first()?;
+    let folder = Path::new(&program.text).parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
+    let home = Home::at(root, folder)?;
+    Some((home, format!("{}:{}: the home of {}", service.file.display(), program.line, program.text)))
+}
+
+fn looked_for() -> Vec<String> {
+    let homes = home::PLACES.iter().map(|home| format!("{home}/control"));
+    let services = services::FOLDERS.iter().map(|(folder, _)| format!("{folder}/*/run"));
+    let units = services::UNITS.iter().map(|folder| format!("{folder}/*.service"));
+    let others = ["/etc/xinetd.conf", "/etc/xinetd.d/*", "/etc/inetd.conf", "/proc/net/tcp", "/proc/net/tcp6"];
+    homes.chain(services).chain(units).chain(others.map(str::to_owned)).collect()
+}
+
+impl Service {
+    /// Under any of its names.
+    fn is(&self, root: &Root, named: &Path) -> bool {
+        self.entry == named || root.canonical(&self.entry) == root.canonical(named)
+    }
+}
+
+impl Found {
+    fn of(service: &Service) -> Self {
+        let all = service.script.remarks.iter().chain(&service.chain.remarks);
+        Self {
+            entry: service.entry.clone(),
+            supervisor: service.supervisor.name(),
+            active: service.active,
+            port: service.port(),
+            command: service.script.command.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "),
+            remarks: all.map(|remark| format!("{}:{}: {}", service.file.display(), remark.line, remark.what)).collect(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What was found, as keys of a configuration: each with its value and where that comes from. What is not certain becomes
+//! a remark, and its key is written as a comment. It must not read anything that `Findings` has not, but for rules.
+
+mod backend;
+mod qmail;
+mod server;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::takeover::Findings;
+use crate::takeover::accounts::Accounts;
+use crate::takeover::home::Home;
+use crate::takeover::root::Root;
+use crate::takeover::script::Word;
+use crate::takeover::services::Service;
+use crate::takeover::services::Supervisor;
+
+/// One key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// As `server`; a table of its own.
+    pub section: &'static str,
+    /// As `listen`; empty for a remark that stands in the section.
+    pub key: String,
+    /// In TOML; empty for a remark.
+    pub value: String,
+    /// `file:line: what stands there`, or why the key is as it is.
+    pub from: String,
+    /// False: it is written as a comment.
+    pub active: bool,
+}
+
+/// A configuration to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// In the order of the file.
+    pub settings: Vec<Setting>,
+    /// What was not understood or is not carried over: `file:line: what`.
+    pub remarks: Vec<String>,
+    /// Programs that stay in front of Portcullis, with their arguments.
+    pub in_front: Vec<String>,
+    /// Whom it becomes.
+    pub user: Option<String>,
+    /// Whether everything is there that receiving mail needs.
+    pub complete: bool,
+}
+
+/// What the steps of a plan need to look at.
+pub(super) struct Planner<'a> {
+    root: &'a Root,
+    accounts: &'a Accounts,
+    findings: &'a Findings,
+    service: Option<&'a Service>,
+    home: Option<&'a Home>,
+    plan: Plan,
+}
+
+/// The plan to take over from `service`; without one, a beginning that has to be completed by hand.
+pub(super) fn plan(
+    root: &Root,
+    accounts: &Accounts,
+    findings: &Findings,
+    service: Option<&Service>,
+    home: Option<&Home>,
+) -> Plan {
+    let mut planner = Planner { root, accounts, findings, service, home, plan: Plan::default() };
+    planner.remarks();
+    planner.server();
+    planner.backend();
+    planner.qmail();
+    planner.own_files();
+    let has = |key: &str| planner.plan.settings.iter().any(|setting| setting.active && setting.key == key);
+    planner.plan.complete = has("listen") && has("spawn");
+    planner.plan
+}
+
+impl Planner<'_> {
+    fn remarks(&mut self) {
+        let Some(service) = self.service else { return };
+        let all = service.script.remarks.iter().chain(&service.chain.remarks);
+        let placed = all.map(|remark| format!("{}:{}: {}", service.file.display(), remark.line, remark.what));
+        self.plan.remarks.extend(placed);
+    }
+
+    /// Files of ours, beside the configuration.
+    fn own_files(&mut self) {
+        let why = "of our own, in a folder that belongs to the user";
+        self.set("state", "url", quoted("redb:state/portcullis-state.redb"), why);
+        self.set("admin", "token_file", quoted("state/portcullis-token"), why);
+    }
+
+    fn set(&mut self, section: &'static str, key: &str, value: String, from: impl Into<String>) {
+        self.push(section, key, value, from.into(), true);
+    }
+
+    /// A key that the operator has to decide on.
+    fn propose(&mut self, section: &'static str, key: &str, value: String, from: impl Into<String>) {
+        self.push(section, key, value, from.into(), false);
+    }
+
+    fn tell(&mut self, section: &'static str, text: impl Into<String>) {
+        self.push(section, "", String::new(), text.into(), false);
+    }
+
+    fn push(&mut self, section: &'static str, key: &str, value: String, from: String, active: bool) {
+        self.plan.settings.push(Setting { section, key: key.to_owned(), value, from, active });
+    }
+
+    /// `file:line: text`
+    fn place(&self, line: u32, text: &str) -> String {
+        let file = self.service.map(|service| service.file.display().to_string()).unwrap_or_default();
+        format!("{file}:{line}: {text}")
+    }
+
+    /// A word of the script that cannot be used.
+    fn doubt(&mut self, word: &Word, what: &str) {
+        let why = word.unknown.as_deref().unwrap_or(&word.text);
+        let remark = self.place(word.line, &format!("{what}: {why}"));
+        self.plan.remarks.push(remark);
+    }
+
+    /// How the server's option was written, as `tcpserver -c 20`. Other supervisors than those of services have none.
+    fn option(&self, letter: char, word: &Word) -> String {
+        let Some(server) = self.service.and_then(|service| service.chain.server.as_ref()) else { return String::new() };
+        let argument = if word.text.starts_with('-') { "" } else { &word.text };
+        let written = match self.service.map(|service| service.supervisor) {
+            Some(Supervisor::Xinetd | Supervisor::Inetd) => argument.to_owned(),
+            _ => format!("{} -{letter} {argument}", server.program.name()),
+        };
+        self.place(word.line, written.trim_end())
+    }
+
+    /// A file's name in a script; relative ones are below the service's folder.
+    fn absolute(&self, name: &str) -> String {
+        let folder = self.service.map_or(Path::new("/"), |service| &service.folder);
+        let path = folder.join(name.strip_prefix("./").unwrap_or(name));
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Whether a word was made of a control file that is read anyway.
+    fn is_control(&self, word: &Word, name: &str) -> bool {
+        let Some(home) = self.home else { return false };
+        let file = self.root.canonical(&home.folder.join("control").join(name));
+        word.sources.iter().filter_map(|source| source.file()).any(|read| {
+            let read = self.absolute(read);
+            self.root.canonical(Path::new(&read)) == file
+        })
+    }
+}
+
+/// A basic string of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            _ if character.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(character))),
+            _ => quoted.push(character),
+        }
+    }
+    quoted + "\""
+}
+
+/// An array of strings.
+fn array<'t>(words: impl IntoIterator<Item = &'t str>) -> String {
+    format!("[{}]", words.into_iter().map(quoted).collect::<Vec<_>>().join(", "))
+}

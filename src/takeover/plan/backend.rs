@@ -1,0 +1,277 @@
+//! `[backend]`: what tcpserver started, as `spawn`, in the environment that the script exported.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::takeover::plan::Planner;
+use crate::takeover::plan::array;
+use crate::takeover::plan::quoted;
+use crate::takeover::script;
+use crate::takeover::script::Link;
+use crate::takeover::script::Server;
+use crate::takeover::script::Word;
+use crate::takeover::services::Service;
+
+impl Planner<'_> {
+    pub(super) fn backend(&mut self) {
+        let Some((service, server)) = self.service.and_then(|it| Some((it, it.chain.server.as_ref()?))) else {
+            let why = "what stands behind is not known: write spawn, or an SMTP server's address";
+            let program = PROGRAMS.into_iter().find(|program| self.root.is_program(Path::new(program)));
+            let program = program.unwrap_or("/var/qmail/bin/qmail-smtpd");
+            self.propose("backend", "spawn", array([program]), why);
+            self.propose("backend", "tcp", quoted("127.0.0.1:2526"), why);
+            return;
+        };
+        self.spawn(service);
+        self.max(server);
+        self.environment(service);
+    }
+
+    fn spawn(&mut self, service: &Service) {
+        let mut words = Vec::new();
+        let mut lines = Vec::new();
+        for link in &service.chain.before {
+            self.before(link, &mut words, &mut lines);
+        }
+        for link in &service.chain.behind {
+            // Portcullis has become that user already. tcp-env does what Portcullis does.
+            if !link.name().ends_with("setuidgid") && !matches!(link.name(), "tcp-env" | "tcpd") {
+                words.extend(self.absolute_words(link));
+                lines.push(link.line());
+            }
+        }
+        lines.sort_unstable();
+        lines.dedup();
+        let places =
+            lines.iter().map(|line| format!("{}:{line}", service.file.display())).collect::<Vec<_>>().join(", ");
+        let text: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let unknown: Vec<Word> = words.iter().filter(|word| word.unknown.is_some()).cloned().collect();
+        if unknown.is_empty() && text.first().is_some_and(|program| program.contains('/')) {
+            self.set("backend", "spawn", array(text), places);
+            self.unwrapped(service, &words);
+            return;
+        }
+        if unknown.is_empty() {
+            let remark =
+                format!("{places}: {} was not found on this host: write its path", text.first().unwrap_or(&""));
+            self.plan.remarks.push(remark);
+        }
+        unknown.iter().for_each(|word| self.doubt(word, "a word of the command"));
+        self.propose("backend", "spawn", array(text), places);
+    }
+
+    /// A program before tcpserver: what limits a process belongs to the backend, what sets variables stays in front.
+    fn before(&mut self, link: &Link, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
+        match link.name() {
+            // It became somebody, or named whom to become.
+            name if name.ends_with("uidgid") => {}
+            "softlimit" | "s6-softlimit" => {
+                spawn.extend(self.absolute_words(link));
+                lines.push(link.line());
+            }
+            "env" => {
+                let clears = link.words.iter().any(|word| matches!(word.text.as_str(), "-" | "-i"));
+                if clears {
+                    self.plan.in_front.extend(["env".to_owned(), "-".to_owned()]);
+                }
+            }
+            "chpst" => self.chpst(link, spawn, lines),
+            _ => match link.words.iter().find(|word| word.unknown.is_some()).cloned() {
+                Some(word) => self.doubt(&word, link.name()),
+                None => {
+                    let words = self.absolute_words(link);
+                    self.plan.in_front.extend(words.into_iter().map(|word| word.text));
+                    self.warn_of_relay(link);
+                }
+            },
+        }
+    }
+
+    /// Its limits are the backend's, its folder of variables stays in front, its user was found before.
+    fn chpst(&mut self, link: &Link, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
+        let program = self.program(&link.words[0].text);
+        let word = |text: &str| Word::plain(text, link.line());
+        let mut limits = Vec::new();
+        for (letter, argument) in link.options() {
+            match letter {
+                'm' | 'd' | 'o' | 'p' | 'f' | 'c' | 'r' | 't' => {
+                    limits.extend([word(&format!("-{letter}")), argument]);
+                }
+                'e' => {
+                    let folder = self.absolute(&argument.text);
+                    self.plan.in_front.extend([program.clone(), "-e".to_owned(), folder]);
+                }
+                'u' | 'v' => {}
+                _ => {
+                    let remark = self.place(link.line(), &format!("chpst -{letter} is not carried over"));
+                    self.plan.remarks.push(remark);
+                }
+            }
+        }
+        if !limits.is_empty() {
+            spawn.push(word(&program));
+            spawn.append(&mut limits);
+            lines.push(link.line());
+        }
+    }
+
+    /// With the program's whole path, as far as it is found, and the folder of envdir.
+    fn absolute_words(&self, link: &Link) -> Vec<Word> {
+        let mut words = link.words.clone();
+        words[0].text = self.program(&words[0].text);
+        if let ("envdir" | "s6-envdir", Some(folder)) = (link.name(), words.get_mut(1)) {
+            folder.text = self.absolute(&folder.text);
+        }
+        words
+    }
+
+    /// The path of a program.
+    fn program(&self, name: &str) -> String {
+        if name.contains('/') {
+            return self.absolute(name);
+        }
+        let script = self.service.map(|service| service.script.exported.as_slice()).unwrap_or_default();
+        let path = script.iter().find(|(variable, _)| variable == "PATH").map_or("", |(_, value)| &value.text);
+        let folders = path.split(':').filter(|folder| folder.starts_with('/')).chain(PATH);
+        let mut found = folders.map(|folder| Path::new(folder).join(name)).filter(|path| self.root.is_program(path));
+        found.next().map_or_else(|| name.to_owned(), |path| path.to_string_lossy().into_owned())
+    }
+
+    /// Debian's smtpfront-qmail is a script that becomes mailfront: the same without a shell for each session.
+    fn unwrapped(&mut self, service: &Service, words: &[Word]) {
+        let Some(program) = service.chain.program() else { return };
+        let path = self.program(&program.words[0].text);
+        let Some(text) = self.root.text(Path::new(&path)).filter(|text| text.starts_with("#!")) else { return };
+        let Some(inner) = unwrap(&text, &path) else { return };
+        if !self.root.is_program(Path::new(&inner[0])) {
+            return;
+        }
+        let before = words.len().saturating_sub(program.words.len());
+        let after = &words[(before + 1).min(words.len())..];
+        let all = words[..before].iter().map(|word| word.text.as_str());
+        let all = all.chain(inner.iter().map(String::as_str)).chain(after.iter().map(|word| word.text.as_str()));
+        let value = array(all);
+        self.propose(
+            "backend",
+            "spawn",
+            value,
+            format!("{path} is a shell script; the same without a shell each session"),
+        );
+    }
+
+    fn max(&mut self, server: &Server) {
+        let is_tcpsvd = server.program.name() == "tcpsvd";
+        let concurrency = self.home.and_then(|home| home.says("concurrencyincoming")).map(str::to_owned);
+        match server.option('c') {
+            Some(word) if self.is_control(word, "concurrencyincoming") => {
+                let now = concurrency.unwrap_or_default();
+                let told = format!("max comes from control/concurrencyincoming, now {now}, as before: ");
+                let told = told + &self.option('c', word);
+                self.tell("backend", told);
+            }
+            Some(word) => match word.known().and_then(|text| text.parse::<u64>().ok()).filter(|max| *max > 0) {
+                Some(max) => {
+                    let from = self.option('c', word);
+                    self.set("backend", "max", max.min(1_000_000).to_string(), from);
+                }
+                None => self.doubt(word, "-c, sessions at a time"),
+            },
+            None if is_tcpsvd => self.set("backend", "max", "30".to_owned(), "tcpsvd without -c"),
+            // It would rule, though it did not.
+            None if concurrency.is_some() => {
+                self.set(
+                    "backend",
+                    "max",
+                    "40".to_owned(),
+                    "tcpserver without -c; control/concurrencyincoming was not used",
+                );
+            }
+            None => {}
+        }
+    }
+
+    fn environment(&mut self, service: &Service) {
+        let mut variables: Vec<(String, Word)> = service.script.exported.clone();
+        for link in service.chain.before.iter().filter(|link| link.name() == "env") {
+            let set = |word: &Word| {
+                let (name, value) = word.text.split_once('=')?;
+                Some((name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))
+            };
+            variables.extend(link.words[1..].iter().filter_map(set));
+        }
+        let open = !self.listens_on_loopback();
+        for (name, value) in variables {
+            let from = self.place(value.line, &format!("exported{}", sources(&value)));
+            if name == "RELAYCLIENT" && open {
+                let what =
+                    "RELAYCLIENT for everybody is an open relay: left out; write it for your networks in tcprules";
+                let remark = self.place(value.line, what);
+                self.plan.remarks.push(remark);
+            } else if value.unknown.is_some() {
+                self.doubt(&value, &format!("the value of {name}"));
+                self.propose("backend.env", &key(&name), quoted("..."), from);
+            } else {
+                self.set("backend.env", &key(&name), quoted(&value.text), from);
+            }
+        }
+    }
+
+    fn warn_of_relay(&mut self, link: &Link) {
+        if link.name().ends_with("envdir") && self.in_front_sets("RELAYCLIENT") && !self.listens_on_loopback() {
+            let what = format!("{} sets RELAYCLIENT for everybody, an open relay: take it out there", link.name());
+            let remark = self.place(link.line(), &what);
+            self.plan.remarks.push(remark);
+        }
+    }
+
+    /// Whether a folder of envdir that stays in front has this variable. An empty file takes it away.
+    pub(super) fn in_front_sets(&self, name: &str) -> bool {
+        let words = self.plan.in_front.windows(2);
+        let mut folders =
+            words.filter(|pair| pair[0].ends_with("envdir") || pair[0] == "-e").map(|pair| Path::new(&pair[1]));
+        folders.any(|folder| self.root.length(&folder.join(name)).is_some_and(|length| length > 0))
+    }
+
+    fn listens_on_loopback(&self) -> bool {
+        let listen = self.plan.settings.iter().find(|setting| setting.key == "listen" && setting.active);
+        let address = listen.and_then(|setting| setting.value.trim_matches(['[', ']', '"']).parse::<SocketAddr>().ok());
+        address.is_some_and(|address| address.ip().is_loopback())
+    }
+}
+
+/// Behind a value that a command gave: it was that when we looked.
+fn sources(value: &Word) -> String {
+    let all: Vec<String> = value.sources.iter().map(|source| format!("`{source}`")).collect();
+    if all.is_empty() { String::new() } else { format!(", what {} says now", all.join(" and ")) }
+}
+
+/// A key of TOML.
+fn key(name: &str) -> String {
+    let is_bare = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    if name.chars().all(is_bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// What a wrapper becomes: the program, and its own arguments. Only the form of mailfront's own wrappers is understood.
+fn unwrap(text: &str, path: &str) -> Option<Vec<String>> {
+    let folder = path.rsplit_once('/')?.0;
+    let here = text.replace("\"$(dirname $0)\"", folder).replace("$(dirname \"$0\")", folder).replace("\"$@\"", "");
+    let script = script::read(here.as_bytes(), &Nothing);
+    let words: Option<Vec<String>> = script.command.iter().map(|word| word.known().map(str::to_owned)).collect();
+    words.filter(|words| script.remarks.is_empty() && words.first().is_some_and(|program| program.starts_with('/')))
+}
+
+/// A wrapper needs no files.
+struct Nothing;
+
+impl script::Answers for Nothing {
+    fn answer(&self, _: &script::Substitution) -> Result<String, String> {
+        Err("is not asked".to_owned())
+    }
+}
+
+/// Where programs are looked for, after the PATH of the script.
+const PATH: [&str; 8] =
+    ["/command", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/var/qmail/bin"];
+/// What may stand behind.
+const PROGRAMS: [&str; 3] =
+    ["/usr/sbin/smtpfront-qmail", "/usr/local/bin/smtpfront-qmail", "/var/qmail/bin/qmail-smtpd"];

@@ -1,0 +1,142 @@
+//! `[qmail]` and `[size]`: qmail's own files, and what they say now.
+
+use std::path::Path;
+
+use crate::control::cdb::Cdb;
+use crate::takeover::plan::Planner;
+use crate::takeover::plan::quoted;
+use crate::takeover::script::Server;
+
+impl Planner<'_> {
+    pub(super) fn qmail(&mut self) {
+        self.control();
+        if let Some(server) = self.service.and_then(|service| service.chain.server.as_ref()) {
+            self.tcprules(server);
+            self.lookup(server);
+        }
+        self.size();
+    }
+
+    fn control(&mut self) {
+        let Some(home) = self.home else {
+            let found: Vec<String> = self.findings.homes.iter().map(|home| home.folder.display().to_string()).collect();
+            let why = match found.is_empty() {
+                true => "no qmail home was found".to_owned(),
+                false => format!("whether {} is the one that is used was not understood", found.join(" or ")),
+            };
+            let folder = found.first().map_or("/var/qmail", String::as_str);
+            let remark =
+                format!("{why}: write qmail.control, or senders and recipients are judged without control files");
+            self.plan.remarks.push(remark);
+            return self.propose("qmail", "control", quoted(&format!("{folder}/control")), why);
+        };
+        let folder = home.folder.join("control").to_string_lossy().into_owned();
+        let (why, files) = (self.findings.why_home.clone(), home.control.clone());
+        self.set("qmail", "control", quoted(&folder), why);
+        self.tell("qmail", "read there, and again when they change:");
+        for file in &files {
+            self.tell("qmail", format!("  {} {}", file.name, file.says));
+        }
+        if home.says("rcpthosts").is_none() && home.says("morercpthosts.cdb").is_none() {
+            let remark = format!(
+                "{folder}/rcpthosts: is not there, so nobody is local: every recipient is refused to strangers"
+            );
+            self.plan.remarks.push(remark);
+        }
+    }
+
+    fn tcprules(&mut self, server: &Server) {
+        if let Some(folder) = server.option('i').filter(|_| server.program.name() == "tcpsvd") {
+            let remark = self.option('i', folder);
+            self.plan.remarks.push(format!("{remark}: instructions of tcpsvd are not read; write them as tcprules"));
+        }
+        let Some(word) = server.option('x') else { return };
+        let from = self.option('x', word);
+        if server.program.name() == "tcpsvd" {
+            return self.plan.remarks.push(format!("{from}: a cdb of tcpsvd is not read; write it as tcprules"));
+        }
+        let Some(name) = word.known().map(|name| self.absolute(name)) else {
+            return self.doubt(word, "-x, the rules");
+        };
+        let rules = self.root.read_up_to(Path::new(&name), LARGEST_RULES);
+        let told = rules.as_deref().and_then(rules_of).filter(|_| name.ends_with(".cdb"));
+        match told {
+            Some(told) => {
+                self.set("qmail", "tcprules", quoted(&name), from);
+                self.tell("qmail", format!("now {told}"));
+            }
+            None => {
+                self.propose("qmail", "tcprules", quoted(&name), from);
+                let what = match rules {
+                    None => "is not there, or cannot be read",
+                    Some(_) if !name.ends_with(".cdb") => "would be read as text: give it a name that ends in .cdb",
+                    Some(_) => "is no cdb",
+                };
+                self.plan.remarks.push(format!("{name}: {what}, so no rules are set"));
+            }
+        }
+    }
+
+    fn lookup(&mut self, server: &Server) {
+        let by_default = !matches!(server.program.name(), "tcpsvd") && server.last_of(['h', 'H']).is_none();
+        let from = match server.last_of(['h', 'H']) {
+            Some((letter @ 'H', word)) => self.option(letter, word),
+            Some((letter, word)) => self.option(letter, word) + ": names of clients are not looked up in this version",
+            None if by_default => {
+                let name = server.program.name();
+                self.place(
+                    server.program.line,
+                    &format!("{name} without -H: names of clients are not looked up in this version"),
+                )
+            }
+            None => "tcpsvd without -h".to_owned(),
+        };
+        self.set("qmail", "lookup", quoted("off"), from);
+    }
+
+    /// Where nothing limited the size, our default is a change.
+    fn size(&mut self) {
+        let databytes = self.home.and_then(|home| home.says("databytes")).map(str::to_owned);
+        let exported =
+            self.service.and_then(|service| service.script.exported.iter().find(|(name, _)| name == "DATABYTES"));
+        match (exported, databytes) {
+            _ if self.in_front_sets("DATABYTES") => {
+                self.tell("size", "limit comes from DATABYTES of envdir, see service/run")
+            }
+            (Some((_, value)), _) => match value.known() {
+                Some(octets) => self.tell("size", format!("limit comes from DATABYTES in [backend.env], {octets}")),
+                None => {
+                    let from = self.place(value.line, "DATABYTES, which was not understood");
+                    self.propose("size", "limit", quoted("..."), from);
+                }
+            },
+            (None, Some(octets)) => self.tell("size", format!("limit comes from control/databytes, now {octets}")),
+            (None, None) => {
+                self.tell("size", "nothing limited the size: neither control/databytes nor DATABYTES in the script.");
+                self.propose(
+                    "size",
+                    "limit",
+                    quoted("0"),
+                    "without this line messages over 25MB are refused, which is new",
+                );
+            }
+        }
+    }
+}
+
+/// How many rules there are, and what they do that matters here.
+fn rules_of(octets: &[u8]) -> Option<String> {
+    let cdb = Cdb::read(octets).ok()?;
+    let sets = |data: &[u8], name: &[u8]| {
+        data.split(|octet| *octet == 0).any(|set| set.strip_prefix(b"+").is_some_and(|set| set.starts_with(name)))
+    };
+    let relay = cdb.iter().filter(|(_, data)| sets(data, b"RELAYCLIENT=")).count();
+    let by_name = cdb.iter().filter(|(key, _)| key.contains(&b'=') || key.contains(&b'@')).count();
+    let mut told = format!("{} rules, {relay} of them with RELAYCLIENT", cdb.iter().count());
+    if by_name > 0 {
+        told += &format!("; {by_name} by the client's name or ident, which match nobody without lookups");
+    }
+    Some(told)
+}
+
+const LARGEST_RULES: u64 = 256 << 20;

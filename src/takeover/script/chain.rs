@@ -1,0 +1,190 @@
+//! A command as the chain that it is: each program does its part and becomes the next. Which words belong to which; what
+//! a part means for a configuration is somebody else's.
+
+use crate::takeover::script::Remark;
+use crate::takeover::script::Word;
+
+/// The programs of a command, outermost first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// Before the one that listens.
+    pub before: Vec<Link>,
+    /// The one that listens.
+    pub server: Option<Server>,
+    /// What it starts for each connection; all of the command if nothing listens. The last one has all that is left.
+    pub behind: Vec<Link>,
+    /// What is no part that is known.
+    pub remarks: Vec<Remark>,
+}
+
+/// One program with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The program, then its arguments; never empty.
+    pub words: Vec<Word>,
+}
+
+/// tcpserver, tcpsvd or one of their kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// As it was called.
+    pub program: Word,
+    /// Letter and argument; an option without one has the word it stands in.
+    pub options: Vec<(char, Word)>,
+    /// Where it listens.
+    pub address: Word,
+    /// A number or a name.
+    pub port: Word,
+}
+
+impl Chain {
+    /// Cuts the words of a command.
+    pub fn of(words: &[Word]) -> Self {
+        let mut chain = Self::default();
+        let mut rest = words;
+        if let Some(at) = words.iter().position(|word| server_options(word.name()).is_some()) {
+            chain.before = links(&words[..at]);
+            let unknown = chain.before.iter().filter(|link| arguments(link.name(), &link.words).is_none());
+            let remark = |link: &Link| {
+                let what = format!("{} is not known here, and stays in front as it is", link.words[0].text);
+                Remark { line: link.words[0].line, what }
+            };
+            chain.remarks = unknown.map(remark).collect();
+            match Server::of(&words[at..]) {
+                Some((server, behind)) => {
+                    chain.server = Some(server);
+                    rest = behind;
+                }
+                None => {
+                    let what = format!("{} has no address, no port or no program", words[at].text);
+                    chain.remarks.push(Remark { line: words[at].line, what });
+                }
+            }
+        }
+        chain.behind = links(rest);
+        chain
+    }
+
+    /// The last program, which speaks SMTP or keeps the log.
+    pub fn program(&self) -> Option<&Link> {
+        self.behind.last()
+    }
+}
+
+impl Link {
+    /// The program's name without its folders.
+    pub fn name(&self) -> &str {
+        self.words[0].name()
+    }
+
+    /// Letter and argument of each option; one without an argument has the word it stands in. None for a program that is
+    /// not known.
+    pub fn options(&self) -> Vec<(char, Word)> {
+        wrapper(self.name()).map_or_else(Vec::new, |(letters, _)| options(&self.words[1..], letters).0)
+    }
+
+    /// The line of the program.
+    pub fn line(&self) -> u32 {
+        self.words[0].line
+    }
+}
+
+impl Server {
+    /// And what follows it.
+    fn of(words: &[Word]) -> Option<(Self, &[Word])> {
+        let (program, rest) = words.split_first()?;
+        let (options, length) = options(rest, server_options(program.name())?);
+        let (address, port, behind) = match &rest[length..] {
+            [address, port, behind @ ..] if !behind.is_empty() => (address.clone(), port.clone(), behind),
+            _ => return None,
+        };
+        Some((Self { program: program.clone(), options, address, port }, behind))
+    }
+
+    /// The last option of this letter: it rules.
+    pub fn option(&self, letter: char) -> Option<&Word> {
+        self.options.iter().rev().find(|(found, _)| *found == letter).map(|(_, word)| word)
+    }
+
+    /// Which of two letters stands last.
+    pub fn last_of(&self, letters: [char; 2]) -> Option<(char, &Word)> {
+        let last = self.options.iter().rev().find(|(found, _)| letters.contains(found));
+        last.map(|(letter, word)| (*letter, word))
+    }
+}
+
+/// Cuts at the known programs; from the first unknown one on it is all one link.
+fn links(mut words: &[Word]) -> Vec<Link> {
+    let mut links = Vec::new();
+    while let Some(first) = words.first() {
+        let length = arguments(first.name(), words).map_or(words.len(), |length| (1 + length).min(words.len()));
+        links.push(Link { words: words[..length].to_vec() });
+        words = &words[length..];
+    }
+    links
+}
+
+/// How many words behind the program belong to it; `None` for a program that is not known to start another.
+fn arguments(name: &str, words: &[Word]) -> Option<usize> {
+    let rest = words.get(1..)?;
+    if name == "env" {
+        let minus = rest.iter().take_while(|word| word.text.starts_with('-')).count();
+        return Some(minus + rest[minus..].iter().take_while(|word| word.text.contains('=')).count());
+    }
+    let (letters, more) = wrapper(name)?;
+    Some(options(rest, letters).1 + more)
+}
+
+/// The options with an argument of a program that starts another, and how many more words it takes.
+fn wrapper(name: &str) -> Option<(&'static str, usize)> {
+    Some(match name {
+        "softlimit" | "s6-softlimit" => ("acdfhlmoprst", 0),
+        "envdir" | "envuidgid" | "s6-envuidgid" | "s6-setuidgid" | "setlock" | "setuidgid" => ("", 1),
+        "s6-envdir" => ("L", 1),
+        "rblsmtpd" => ("art", 0),
+        "chpst" => ("uUbenmdofpcrtlL/", 0),
+        "nice" => ("n", 0),
+        "tcp-env" => ("t", 0),
+        "fghack" | "fixcrio" | "nohup" | "pgrphack" | "recordio" | "tcpd" => ("", 0),
+        _ => return None,
+    })
+}
+
+/// The options that stand first, as `getopt` takes them, and how many words they are. `letters` have an argument.
+fn options(words: &[Word], letters: &str) -> (Vec<(char, Word)>, usize) {
+    let mut options = Vec::new();
+    let mut at = 0;
+    while let Some(word) = words.get(at).filter(|word| word.text.len() > 1 && word.text.starts_with('-')) {
+        at += 1;
+        if word.text == "--" {
+            break;
+        }
+        let mut rest = word.text[1..].chars();
+        while let Some(letter) = rest.next() {
+            if !letters.contains(letter) {
+                options.push((letter, word.clone()));
+                continue;
+            }
+            let attached = rest.as_str();
+            if attached.is_empty() {
+                options.extend(words.get(at).map(|argument| (letter, argument.clone())));
+                at += 1;
+            } else {
+                options.push((letter, Word { text: attached.to_owned(), ..word.clone() }));
+            }
+            break;
+        }
+    }
+    (options, at.min(words.len()))
+}
+
+/// The options with an argument of a program that listens.
+fn server_options(name: &str) -> Option<&'static str> {
+    match name {
+        "tcpserver" => Some("BIbcglntux"),
+        "sslserver" => Some("Bbcgltuwx"),
+        "s6-tcpserver" | "s6-tcpserver4" | "s6-tcpserver6" => Some("CGUbcgu"),
+        "tcpsvd" => Some("Cbciltux"),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! What a run script starts, in which environment: read, never run.
+//!
+//! It follows assignments, `export`, and the usual backquotes, and finds the command that the script becomes. What it does
+//! not understand it says with its line; a value that may be another one than it seems has no text. It must not read files:
+//! what a backquoted `cat` would print, it asks.
+
+mod chain;
+mod interpreter;
+mod shell;
+mod substitution;
+
+pub use crate::takeover::script::chain::Chain;
+pub use crate::takeover::script::chain::Link;
+pub use crate::takeover::script::chain::Server;
+use crate::takeover::script::interpreter::Interpreter;
+pub use crate::takeover::script::substitution::Substitution;
+
+/// Who knows what the usual substitutions give on this host.
+pub trait Answers {
+    /// The output of the command, without line ends at its end.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn answer(&self, substitution: &Substitution) -> Result<String, String>;
+}
+
+/// A word after expansion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Word {
+    /// Its text; with `unknown` only what could be made of it.
+    pub text: String,
+    /// Where it stands, counted from 1.
+    pub line: u32,
+    /// What it was made of, through variables too.
+    pub sources: Vec<Substitution>,
+    /// Why the text must not be used.
+    pub unknown: Option<String>,
+}
+
+impl Word {
+    /// A word that stands in the script as it is.
+    pub fn plain(text: &str, line: u32) -> Self {
+        Self { text: text.to_owned(), line, ..Self::default() }
+    }
+
+    /// The text, if it is certain.
+    pub fn known(&self) -> Option<&str> {
+        self.unknown.is_none().then_some(&self.text)
+    }
+
+    /// The part behind the last slash.
+    pub fn name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// What was not understood, or is not carried over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    /// Counted from 1.
+    pub line: u32,
+    /// In words for the operator.
+    pub what: String,
+}
+
+/// What a script does, as far as it is understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunScript {
+    /// The words of the command that the script becomes; empty if there is none that is certain.
+    pub command: Vec<Word>,
+    /// What it has exported by then: name and value, in the order of their first assignment.
+    pub exported: Vec<(String, Word)>,
+    /// What was not understood, by line.
+    pub remarks: Vec<Remark>,
+}
+
+/// Reads a script. A binary program has no command and one remark.
+pub fn read(text: &[u8], answers: &dyn Answers) -> RunScript {
+    let remark =
+        |what: &str| RunScript { remarks: vec![Remark { line: 1, what: what.to_owned() }], ..RunScript::default() };
+    let Ok(text) = std::str::from_utf8(text) else { return remark("is no text in ASCII or UTF-8") };
+    if text.contains('\0') {
+        return remark("is a program, no script");
+    }
+    if let Some(interpreter) = text.lines().next().and_then(|first| first.strip_prefix("#!")) {
+        let name = interpreter.split_whitespace().next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        if !SHELLS.contains(&name) {
+            return remark("is no script of sh");
+        }
+    }
+    let mut script = Interpreter::new(answers).run(text);
+    script.remarks.sort();
+    script.remarks.dedup();
+    if script.remarks.len() > MOST_REMARKS {
+        script.remarks.truncate(MOST_REMARKS);
+        let line = script.remarks.last().map_or(1, |remark| remark.line);
+        script.remarks.push(Remark { line, what: "and more below".to_owned() });
+    }
+    script
+}
+
+const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ksh", "zsh"];
+
+const MOST_REMARKS: usize = 50;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -1,0 +1,237 @@
+//! The services of this host that receive mail: run scripts of daemontools, runit and s6, units of systemd, xinetd, inetd.
+//! Scripts are read, never run.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::takeover::accounts::Accounts;
+use crate::takeover::accounts::HostAnswers;
+use crate::takeover::root::Root;
+use crate::takeover::script;
+use crate::takeover::script::Chain;
+use crate::takeover::script::RunScript;
+use crate::takeover::script::Word;
+use crate::takeover::units;
+
+/// A service that receives mail, or seems to.
+#[derive(Debug)]
+pub(super) struct Service {
+    /// As the operator names it: the link in the folder of services, or the unit.
+    pub(super) entry: PathBuf,
+    /// Where it really is; relative names in its script are below it.
+    pub(super) folder: PathBuf,
+    /// The file that was read.
+    pub(super) file: PathBuf,
+    pub(super) supervisor: Supervisor,
+    /// It is in a folder that a supervisor watches, and not marked as down.
+    pub(super) active: bool,
+    pub(super) script: RunScript,
+    pub(super) chain: Chain,
+    /// How its log is kept: the file, and what it starts.
+    pub(super) log: Option<(PathBuf, Chain)>,
+}
+
+/// Who starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Supervisor {
+    Daemontools,
+    Runit,
+    S6,
+    Systemd,
+    Xinetd,
+    Inetd,
+}
+
+impl Supervisor {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Daemontools => "daemontools",
+            Self::Runit => "runit",
+            Self::S6 => "s6",
+            Self::Systemd => "systemd",
+            Self::Xinetd => "xinetd",
+            Self::Inetd => "inetd",
+        }
+    }
+}
+
+impl Service {
+    /// The port that its command names.
+    pub(super) fn port(&self) -> Option<u16> {
+        port(&self.chain.server.as_ref()?.port)
+    }
+
+    fn receives_mail(&self, text: &str) -> bool {
+        let by_port = self.port().is_some_and(|port| MAIL_PORTS.contains(&port));
+        let names = |text: &str| PROGRAMS.iter().any(|program| text.contains(program));
+        let by_program = self.chain.program().is_some_and(|program| program.words.iter().any(|word| names(&word.text)));
+        // A script that is not understood is judged by its text.
+        by_port || by_program || self.chain.server.is_none() && names(text)
+    }
+}
+
+/// The number of a port.
+pub(super) fn port(word: &Word) -> Option<u16> {
+    match word.known()? {
+        "smtp" => Some(25),
+        "submission" => Some(587),
+        "smtps" | "submissions" | "ssmtp" => Some(465),
+        number => number.parse().ok(),
+    }
+}
+
+/// All services that receive mail; the same folder under two names is one.
+pub(super) fn find(root: &Root, accounts: &Accounts) -> Vec<Service> {
+    let mut services: Vec<Service> = Vec::new();
+    for (scanned, watched) in FOLDERS {
+        for name in root.names(Path::new(scanned)) {
+            let entry = Path::new(scanned).join(name);
+            let folder = root.canonical(&entry);
+            if services.iter().all(|known| known.folder != folder) {
+                services.extend(supervised(root, accounts, &entry, watched));
+            }
+        }
+    }
+    services.extend(systemd(root, accounts));
+    services.extend(internet(root, accounts));
+    services
+}
+
+/// The service of one folder, whatever it is called, or unit of systemd.
+pub(super) fn at(root: &Root, accounts: &Accounts, entry: &Path) -> Option<Service> {
+    if entry.extension().is_some_and(|extension| extension == "service") {
+        return unit(root, accounts, entry).map(|(service, _)| service);
+    }
+    read_supervised(root, accounts, entry, true).map(|(service, _)| service)
+}
+
+fn supervised(root: &Root, accounts: &Accounts, entry: &Path, watched: bool) -> Option<Service> {
+    let (service, text) = read_supervised(root, accounts, entry, watched)?;
+    service.receives_mail(&text).then_some(service)
+}
+
+fn read_supervised(root: &Root, accounts: &Accounts, entry: &Path, watched: bool) -> Option<(Service, String)> {
+    let folder = root.canonical(entry);
+    let file = entry.join("run");
+    let text = root.read(&file)?;
+    let answers = HostAnswers { root, accounts, folder: &folder };
+    let script = script::read(&text, &answers);
+    let log_file = entry.join("log/run");
+    let log = root.read(&log_file).map(|text| Chain::of(&script::read(&text, &answers).command));
+    let log = log.map(|chain| (log_file, chain));
+    let active = watched && !root.exists(&folder.join("down"));
+    let mut service = Service {
+        entry: entry.to_owned(),
+        file,
+        supervisor: Supervisor::Daemontools,
+        active,
+        chain: Chain::of(&script.command),
+        script,
+        log,
+        folder,
+    };
+    service.supervisor = supervisor(root, &service);
+    Some((service, String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// By the status that the supervisor keeps, else by the programs that the scripts use, else by the place.
+fn supervisor(root: &Root, service: &Service) -> Supervisor {
+    match root.length(&service.folder.join("supervise/status")) {
+        Some(18) => return Supervisor::Daemontools,
+        Some(20) => return Supervisor::Runit,
+        Some(35..) => return Supervisor::S6,
+        _ => {}
+    }
+    let log = service.log.iter().flat_map(|(_, chain)| &chain.behind).flat_map(|link| &link.words);
+    let mut names = service.script.command.iter().chain(log).map(Word::name);
+    let telling = names.find_map(|name| match name {
+        "chpst" | "svlogd" | "tcpsvd" => Some(Supervisor::Runit),
+        "envuidgid" | "multilog" | "setuidgid" => Some(Supervisor::Daemontools),
+        _ if name.starts_with("s6-") => Some(Supervisor::S6),
+        _ => None,
+    });
+    let in_runits_folder = service.entry.starts_with("/etc/sv") || service.folder.starts_with("/etc/sv");
+    telling.unwrap_or(if in_runits_folder { Supervisor::Runit } else { Supervisor::Daemontools })
+}
+
+fn systemd(root: &Root, accounts: &Accounts) -> Vec<Service> {
+    let mut services: Vec<Service> = Vec::new();
+    for folder in UNITS {
+        for name in root.names(Path::new(folder)) {
+            let is_unit = name.to_str().is_some_and(|name| name.ends_with(".service"));
+            // A unit in /etc stands over one of the same name elsewhere.
+            let is_known = services.iter().any(|known| known.entry.file_name() == Some(&name));
+            let file = Path::new(folder).join(name);
+            let is_masked = || root.canonical(&file) == Path::new("/dev/null");
+            if !is_unit || is_known || is_masked() {
+                continue;
+            }
+            let found = unit(root, accounts, &file);
+            services.extend(found.filter(|(service, text)| service.receives_mail(text)).map(|(service, _)| service));
+        }
+    }
+    services
+}
+
+fn unit(root: &Root, accounts: &Accounts, file: &Path) -> Option<(Service, String)> {
+    let text = root.text(file)?;
+    // Most units are somebody else's.
+    let ours = PROGRAMS.iter().chain(&["tcpserver", "tcpsvd"]).any(|program| text.contains(program));
+    let service = ours.then(|| translated(root, accounts, file, &units::systemd(&text), Supervisor::Systemd))?;
+    let name = file.file_name()?;
+    let enabled =
+        root.names(Path::new("/etc/systemd/system/multi-user.target.wants")).iter().any(|known| known == name);
+    Some((Service { active: enabled, ..service }, text))
+}
+
+fn internet(root: &Root, accounts: &Accounts) -> Vec<Service> {
+    let mut services = Vec::new();
+    let mut files = vec![PathBuf::from("/etc/xinetd.conf")];
+    files.extend(root.names(Path::new("/etc/xinetd.d")).into_iter().map(|name| Path::new("/etc/xinetd.d").join(name)));
+    for file in files {
+        let Some(text) = root.text(&file) else { continue };
+        let Some(script) = units::xinetd(&text) else { continue };
+        let service = translated(root, accounts, &file, &script, Supervisor::Xinetd);
+        let disabled = text.lines().any(|line| line.split('=').map(str::trim).eq(["disable", "yes"]));
+        services.push(Service { active: !disabled, ..service });
+    }
+    let file = Path::new("/etc/inetd.conf");
+    if let Some(script) = root.text(file).and_then(|text| units::inetd(&text)) {
+        services.push(translated(root, accounts, file, &script, Supervisor::Inetd));
+    }
+    services
+}
+
+fn translated(root: &Root, accounts: &Accounts, file: &Path, script: &str, supervisor: Supervisor) -> Service {
+    let folder = PathBuf::from("/");
+    let script = script::read(script.as_bytes(), &HostAnswers { root, accounts, folder: &folder });
+    Service {
+        entry: file.to_owned(),
+        folder,
+        file: file.to_owned(),
+        supervisor,
+        active: true,
+        chain: Chain::of(&script.command),
+        script,
+        log: None,
+    }
+}
+
+/// Where services are, and whether a supervisor watches that folder; those first, so that a service has the name there.
+pub(super) const FOLDERS: [(&str, bool); 10] = [
+    ("/service", true),
+    ("/etc/service", true),
+    ("/var/service", true),
+    ("/var/lib/svscan", true),
+    ("/run/service", true),
+    ("/var/lib/service", true),
+    ("/etc/sv", false),
+    ("/var/qmail/supervise", false),
+    ("/var/lib/qmail/supervise", false),
+    ("/var/supervise", false),
+];
+/// Where units are; the first of a name stands.
+pub(super) const UNITS: [&str; 3] = ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"];
+const MAIL_PORTS: [u16; 3] = [25, 465, 587];
+/// What receives mail.
+const PROGRAMS: [&str; 3] = ["qmail-smtpd", "smtpfront-", "mailfront"];
