@@ -14,9 +14,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 
+use portcullis::policy::replies::DECLARED;
 use portcullis::policy::verdict::Reason;
 use portcullis::policy::verdict::Verdict;
-use portcullis::smtp::reply::DECLARED;
 use proxy::Proxy;
 use proxy::Site;
 

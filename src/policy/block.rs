@@ -7,11 +7,11 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::smtp::address::ReversePath;
 use crate::smtp::address::parse_address;
-use crate::smtp::reply::Reply;
 
 /// A key of a block, in its one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ impl Suspect<'_> {
     pub fn ruling(&self, key: &str) -> Ruling {
         let of_sender = self.sender.filter(|_| key.parse::<IpNet>().is_err());
         let (reply, reason) = match of_sender {
-            Some(sender) => (Reply::blocked_sender(sender), Reason::BlockedSender),
-            None => (Reply::blocked_client(self.client), Reason::BlockedClient),
+            Some(sender) => (replies::blocked_sender(sender), Reason::BlockedSender),
+            None => (replies::blocked_client(self.client), Reason::BlockedClient),
         };
         Ruling::new(reply, reason).by(format_args!("block:{key}"))
     }

@@ -3,12 +3,12 @@
 //!
 //! mailfront writes no `for` clause into Received, so behind it our own hops are told by Delivered-To alone.
 
+use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address;
 use crate::smtp::address::Address;
-use crate::smtp::reply::Reply;
 
 /// `message.max_hops`, `message.own_hops`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +85,12 @@ impl Hops {
         let ruling = |reply, rule| Some(Ruling::new(reply, Reason::Loop).by(rule));
         let hops = self.received.max(self.delivered_to);
         if hops > rules.max {
-            return ruling(Reply::too_many_hops(hops, rules.max), "message.max_hops");
+            return ruling(replies::too_many_hops(hops, rules.max), "message.max_hops");
         }
         // One delivery may have written both.
         let least = self.own.iter().map(|own| own.received.max(own.delivered_to)).min()?;
         if least > rules.own {
-            return ruling(Reply::mail_loop(least, rules.own), "message.own_hops");
+            return ruling(replies::mail_loop(least, rules.own), "message.own_hops");
         }
         None
     }

@@ -13,6 +13,7 @@ pub mod local;
 pub mod message;
 pub mod net;
 pub mod repeat;
+pub mod replies;
 pub mod size;
 pub mod throttle;
 pub mod verdict;
@@ -36,7 +37,6 @@ use crate::policy::verdict::Ruling;
 use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
-use crate::smtp::reply::Reply;
 
 /// All lists and limits as they stood at one moment.
 #[derive(Debug, Default)]
@@ -75,21 +75,21 @@ impl Policy {
     /// The refusal of this client's mail, if its rule denies it.
     pub fn denied(environment: &Environment, client: IpAddr) -> Option<Ruling> {
         let rule = environment.rule().filter(|rule| rule.deny)?;
-        Some(Ruling::new(Reply::blocked_client(client), Reason::BlockedClient).by(&rule.place))
+        Some(Ruling::new(replies::blocked_client(client), Reason::BlockedClient).by(&rule.place))
     }
 
     /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).
     pub fn sender(&self, sender: &ReversePath) -> Option<Ruling> {
         let address = sender.address()?;
         let place = self.senders.iter().find_map(|list| list.find(address))?;
-        Some(Ruling::new(Reply::blocked_sender(sender), Reason::BlockedSender).by(place))
+        Some(Ruling::new(replies::blocked_sender(sender), Reason::BlockedSender).by(place))
     }
 
     /// Whether the declared size is over the limit.
     pub fn declared_size(declared: Option<u64>, limit: Limit) -> Option<Ruling> {
         let declared = declared?;
         let limit = limit.announced().filter(|limit| declared > limit.octets)?;
-        Some(Ruling::new(Reply::oversize(declared, limit.octets), Reason::OversizeDeclared).by(limit.rule))
+        Some(Ruling::new(replies::oversize(declared, limit.octets), Reason::OversizeDeclared).by(limit.rule))
     }
 
     /// The recipient's cap in wire octets, or the refusal of a declared size that is over it.
@@ -101,7 +101,7 @@ impl Policy {
         match declared.filter(|declared| *declared > cap.limit) {
             None => Ok(Some(cap.limit)),
             Some(declared) => {
-                let reply = Reply::oversize_for(recipient, declared, cap.limit);
+                let reply = replies::oversize_for(recipient, declared, cap.limit);
                 Err(Ruling::new(reply, Reason::OversizeDeclared).by("size.recipients"))
             }
         }
@@ -111,7 +111,7 @@ impl Policy {
     pub fn recipient_count(accepted: usize, limit: u32) -> Option<Ruling> {
         let full = accepted >= usize::try_from(limit).unwrap_or(usize::MAX);
         full.then(|| {
-            Ruling::new(Reply::too_many_recipients(limit), Reason::TooManyRecipients).by("server.max_recipients")
+            Ruling::new(replies::too_many_recipients(limit), Reason::TooManyRecipients).by("server.max_recipients")
         })
     }
 
@@ -131,7 +131,8 @@ impl Policy {
         let Some(first) = first.filter(|first| *first != cap) else { return Ok(cap) };
         let smaller = first.into_iter().chain(cap).min();
         let fits = declared.is_some_and(|declared| smaller.is_some_and(|smaller| declared <= smaller));
-        let ruling = || Ruling::new(Reply::different_limit(recipient), Reason::TooManyRecipients).by("size.recipients");
+        let ruling =
+            || Ruling::new(replies::different_limit(recipient), Reason::TooManyRecipients).by("size.recipients");
         if fits { Ok(cap) } else { Err(ruling()) }
     }
 
@@ -139,21 +140,21 @@ impl Policy {
     /// qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {
-            return Some(Ruling::new(Reply::blocked_recipient(recipient), Reason::BlockedRecipient).by(place));
+            return Some(Ruling::new(replies::blocked_recipient(recipient), Reason::BlockedRecipient).by(place));
         }
         if relay {
             return None;
         }
         // The backend may rewrite it to its last host, and trust us.
         if !self.routing && recipient.has_route() {
-            return Some(Ruling::new(Reply::routed(recipient), Reason::NotLocal).by("recipients.routing"));
+            return Some(Ruling::new(replies::routed(recipient), Reason::NotLocal).by("recipients.routing"));
         }
         let local = self.local.as_ref()?;
         // A recipient without a domain is `Postmaster`, or local by definition (qmail's addrallowed).
         let domain = recipient.domain()?;
         match local.find(domain) {
             Some(_) => None,
-            None => Some(Ruling::new(Reply::not_local(recipient), Reason::NotLocal).by("rcpthosts")),
+            None => Some(Ruling::new(replies::not_local(recipient), Reason::NotLocal).by("rcpthosts")),
         }
     }
 }

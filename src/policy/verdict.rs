@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::replies;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Throttle;
@@ -160,15 +161,15 @@ impl Ruling {
     pub fn throttled(throttle: &Throttle, wait: Duration) -> Self {
         let Throttle { count, action, name, .. } = throttle;
         let reply = match action {
-            Action::Defer if *count != Count::Connections => Reply::throttled(*count, wait),
-            Action::Block | Action::Defer | Action::Disconnect => Reply::disconnected(*count, wait),
+            Action::Defer if *count != Count::Connections => replies::throttled(*count, wait),
+            Action::Block | Action::Defer | Action::Disconnect => replies::disconnected(*count, wait),
         };
         Self::new(reply, Reason::Throttled).by(name)
     }
 
     /// A throttle's block.
     pub fn blocked_for(throttle: &Throttle, wait: Duration) -> Self {
-        Self::new(Reply::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name)
+        Self::new(replies::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name)
     }
 
     /// Names what decided beside the first: the throttle that ends the connection.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::policy::block::Suspect;
 use crate::policy::familiar::familiar_key;
 use crate::policy::repeat;
+use crate::policy::replies;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Probe;
 use crate::policy::throttle::Stage;
@@ -20,7 +21,6 @@ use crate::policy::verdict::Ruling;
 use crate::rehearsal::explain::Message;
 use crate::session::Snapshot;
 use crate::smtp::address::Address;
-use crate::smtp::reply::Reply;
 use crate::store::state::State;
 
 /// At each command, what refuses it now.
@@ -126,7 +126,7 @@ impl Found {
         match self {
             Self::Block { key } => Some(suspect.ruling(key)),
             Self::Oversize { seconds } => {
-                let reply = Reply::oversize_remembered(recipient?, Duration::from_secs(*seconds));
+                let reply = replies::oversize_remembered(recipient?, Duration::from_secs(*seconds));
                 Some(Ruling::new(reply, Reason::OversizeRemembered))
             }
             Self::Throttle { name, millis, blocked, .. } => {

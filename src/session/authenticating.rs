@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::policy::replies;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Stage;
@@ -28,7 +29,6 @@ use crate::session::state::State;
 use crate::smtp::line::LineEnd;
 use crate::smtp::line::MAX_AUTH_LINE;
 use crate::smtp::login;
-use crate::smtp::reply::Reply;
 use crate::smtp::reply_reader::BackendReply;
 
 /// One AUTH exchange; when it has succeeded, what the client is known by.
@@ -90,17 +90,17 @@ impl Session {
         if !self.may_authenticate() || self.offer().auth.is_none() {
             let insecure =
                 self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer().auth.is_some();
-            let reply = if insecure { Reply::encryption_required() } else { Reply::unsupported("AUTH") };
+            let reply = if insecure { replies::encryption_required() } else { replies::unsupported("AUTH") };
             return self.error(&reply, now);
         }
         if self.helo.is_none() {
-            return self.error(&Reply::need_hello(), now);
+            return self.error(&replies::need_hello(), now);
         }
         if self.transaction.is_some() {
-            return self.error(&Reply::in_transaction("AUTH"), now);
+            return self.error(&replies::in_transaction("AUTH"), now);
         }
         if self.authenticated {
-            return self.error(&Reply::already_authenticated(), now);
+            return self.error(&replies::already_authenticated(), now);
         }
         // Not 535, which blames the password, and not 454, for which a client comes back.
         if let Some(ruling) = self.client_refusal() {
@@ -122,7 +122,7 @@ impl Session {
         let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.since = now.monotonic;
         if self.relay.is_none() {
-            let last = Final::ours(&Reply::backend_unavailable(), Reason::BackendUnavailable, &self.id);
+            let last = Final::ours(&replies::backend_unavailable(), Reason::BackendUnavailable, &self.id);
             self.record_login(&last, now);
             self.client_out.extend_from_slice(&last.line);
             self.end_login();
@@ -135,8 +135,8 @@ impl Session {
                     false => self.relay_login(line, now),
                 }
             }
-            Ok(_) => self.refuse_and_close(&Reply::control_octet(), Reason::Protocol, now),
-            Err(_) => self.refuse_and_close(&Reply::authentication_line_too_long(), Reason::Protocol, now),
+            Ok(_) => self.refuse_and_close(&replies::control_octet(), Reason::Protocol, now),
+            Err(_) => self.refuse_and_close(&replies::authentication_line_too_long(), Reason::Protocol, now),
         }
         true
     }
@@ -160,7 +160,7 @@ impl Session {
         }
         let Some((index, wait)) = answer.refused else { return self.relay_login(line, now) };
         let throttle = &snapshot.policy.throttles[index];
-        let ruling = Ruling::new(Reply::too_many_failures(wait), Reason::AuthFailed).by(&throttle.name);
+        let ruling = Ruling::new(replies::too_many_failures(wait), Reason::AuthFailed).by(&throttle.name);
         let last = Final::ruled(&ruling, &self.id);
         self.record_login(&last, now);
         // The backend waits for an answer that it does not get.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use crate::policy::replies;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -29,11 +30,11 @@ impl Session {
         let full = |reply, reason| Some(Ruling::new(reply, reason));
         let ruling = match admission {
             Admission::Granted => None,
-            Admission::Full => full(Reply::too_busy(), Reason::TooManyConnections),
+            Admission::Full => full(replies::too_busy(), Reason::TooManyConnections),
             Admission::FullForClient => {
-                full(Reply::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections)
+                full(replies::too_many_connections(self.peer.client.ip()), Reason::TooManyConnections)
             }
-            Admission::Stopping => full(Reply::shutting_down(), Reason::Shutdown),
+            Admission::Stopping => full(replies::shutting_down(), Reason::Shutdown),
         };
         if let Some(ruling) = ruling {
             return self.refuse_connection(&ruling, now);
@@ -57,7 +58,7 @@ impl Session {
     }
 
     fn greet(&mut self, now: Now) {
-        self.reply(&Reply::greeting(&self.snapshot.settings.banner));
+        self.reply(&replies::greeting(&self.snapshot.settings.banner));
         self.state = State::Command;
         self.since = now.monotonic;
     }
@@ -65,7 +66,7 @@ impl Session {
     /// Octets before the banner: no SMTP client speaks first (RFC 5321 section 3.1).
     pub(super) fn talks_early(&mut self, input: &BytesMut, now: Now) -> bool {
         if !input.is_empty() {
-            self.refuse_connection(&Ruling::new(Reply::early_talker(), Reason::Protocol), now);
+            self.refuse_connection(&Ruling::new(replies::early_talker(), Reason::Protocol), now);
         }
         false
     }
@@ -115,7 +116,7 @@ impl Session {
     pub(super) fn count_error(&mut self, now: Now) -> bool {
         self.errors += 1;
         if self.errors > self.under_stress(self.snapshot.settings.max_errors, STRESS_ERRORS) {
-            self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
+            self.refuse_and_close(&replies::too_many_errors(), Reason::Protocol, now);
         }
         !self.is_over()
     }
@@ -123,9 +124,9 @@ impl Session {
     /// RCPT or DATA without a transaction.
     pub(super) fn without_mail(&mut self, now: Now) {
         if self.has_mailed {
-            self.refuse_late(&Reply::need_mail(), now);
+            self.refuse_late(&replies::need_mail(), now);
         } else {
-            self.error(&Reply::need_mail(), now);
+            self.error(&replies::need_mail(), now);
         }
     }
 
@@ -148,7 +149,7 @@ impl Session {
     pub(super) fn count_idle_command(&mut self, now: Now) -> bool {
         self.idle_commands += 1;
         if self.idle_commands > MAX_IDLE_COMMANDS {
-            self.refuse_and_close(&Reply::too_many_errors(), Reason::Protocol, now);
+            self.refuse_and_close(&replies::too_many_errors(), Reason::Protocol, now);
         }
         !self.is_over()
     }
@@ -268,7 +269,7 @@ impl Session {
             match self.state {
                 State::Delay { .. } => self.greet(now),
                 State::Hello { .. } | State::Inquiry { .. } => self.backend_lost(BackendEnd::Lost, now),
-                _ => self.refuse_and_close(&Reply::timeout(), Reason::Timeout, now),
+                _ => self.refuse_and_close(&replies::timeout(), Reason::Timeout, now),
             }
         }
     }
@@ -277,14 +278,14 @@ impl Session {
     pub(super) fn stop_if_idle(&mut self, now: Now) {
         let idle = matches!(self.state, State::Command | State::Delay { .. }) && self.transaction.is_none();
         if self.stopping && idle && self.slots.is_empty() {
-            self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
+            self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
         }
     }
 
     /// The time that a stop allows is up: whatever runs ends here.
     pub fn handle_kill(&mut self, now: Now) {
         if !self.is_over() {
-            self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
+            self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
         }
     }
 
@@ -297,7 +298,7 @@ impl Session {
         for slot in std::mem::take(&mut self.slots) {
             match slot {
                 Slot::Ready(line) => self.client_out.extend_from_slice(&line),
-                Slot::Awaited => Reply::shutting_down().write(&self.id, &mut self.client_out),
+                Slot::Awaited => replies::shutting_down().write(&self.id, &mut self.client_out),
             }
         }
         self.parked = None;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::policy::Policy;
 use crate::policy::block::Suspect;
+use crate::policy::replies;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
@@ -43,11 +44,11 @@ impl Session {
     pub(super) fn mail(&mut self, mail: Mail, now: Now) {
         self.adopt_snapshot();
         if self.stopping && self.transaction.is_none() {
-            return self.refuse_and_close(&Reply::shutting_down(), Reason::Shutdown, now);
+            return self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
         }
         // A nested MAIL goes neither to the lists nor to the backend, or the two would disagree about the sender.
         if self.transaction.is_some() {
-            return self.error(&Reply::nested_mail(), now);
+            return self.error(&replies::nested_mail(), now);
         }
         if let Some(ruling) = self.client_refusal() {
             return self.refuse_blocked_mail(mail, &ruling, now);
@@ -61,7 +62,7 @@ impl Session {
         let limit = self.limit(&snapshot);
         let transaction = Box::new(Transaction::new(snapshot.clone(), mail, limit, now.monotonic));
         if snapshot.settings.tls_required && self.tls.is_none() {
-            let ruling = Ruling::new(Reply::tls_required(), Reason::TlsRequired);
+            let ruling = Ruling::new(replies::tls_required(), Reason::TlsRequired);
             return self.refuse_mail(transaction, &ruling, now);
         }
         let mail = transaction.mail.clone();
@@ -82,14 +83,14 @@ impl Session {
     fn unusable_mail(&self, mail: &Mail) -> Option<Reply> {
         let non_ascii = mail.sender.address().is_some_and(|address| !address.is_ascii());
         if mail.body == Some(Body::BinaryMime) {
-            return Some(Reply::unsupported_value("BODY=BINARYMIME"));
+            return Some(replies::unsupported_value("BODY=BINARYMIME"));
         }
         if non_ascii && !self.offer().smtputf8 {
-            return Some(Reply::non_ascii());
+            return Some(replies::non_ascii());
         }
         // What was offered at EHLO is taken, though the backend has changed meanwhile: many say SMTPUTF8 with all their mail.
         if mail.smtputf8 && !self.helo.as_ref().is_some_and(|helo| helo.smtputf8) {
-            return Some(Reply::unknown_parameter("SMTPUTF8"));
+            return Some(replies::unknown_parameter("SMTPUTF8"));
         }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
     }
@@ -119,14 +120,14 @@ impl Session {
         }
         transaction.note_shadows(&answer.shadows);
         if answer.no_room {
-            let ruling = Ruling::new(Reply::no_room(), Reason::NoRoom);
+            let ruling = Ruling::new(replies::no_room(), Reason::NoRoom);
             return self.refuse_mail(transaction, &ruling, now);
         }
         if let Some(ruling) = throttled(&transaction, answer) {
             if self.postpone(&mut transaction, answer, &ruling) {
                 self.state = State::Command;
                 self.transaction = Some(transaction);
-                return self.reply(&Reply::sender_ok());
+                return self.reply(&replies::sender_ok());
             }
             self.refuse_mail(transaction, &ruling, now);
             if ruling.verdict == Verdict::Disconnect {
@@ -165,7 +166,7 @@ impl Session {
 
     /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
     pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
-        let unasked = Final::ours(&Reply::need_mail(), Reason::Protocol, &self.id);
+        let unasked = Final::ours(&replies::need_mail(), Reason::Protocol, &self.id);
         let behind = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.asked));
         behind.into_iter().flatten().for_each(|(rcpt, _)| self.record_rcpt(&rcpt, &unasked, now));
         self.record_transaction(&last, None, now);
@@ -191,7 +192,7 @@ impl Session {
         }
         let takes_utf8 = transaction.mail.smtputf8 && self.offer().smtputf8;
         if !takes_utf8 && !rcpt.is_ascii() {
-            return self.error(&Reply::non_ascii(), now);
+            return self.error(&replies::non_ascii(), now);
         }
         let snapshot = transaction.snapshot.clone();
         let rcpt = Arc::new(rcpt);
@@ -231,7 +232,7 @@ impl Session {
         transaction.note_shadows(&answer.shadows);
         transaction.may_end_oversize |= answer.oversize.is_some();
         if let Some(Oversize::Wait(wait)) = answer.oversize {
-            let reply = Reply::oversize_remembered(&rcpt.recipient, wait);
+            let reply = replies::oversize_remembered(&rcpt.recipient, wait);
             return self.refuse_rcpt(&rcpt, &Ruling::new(reply, Reason::OversizeRemembered), now);
         }
         if let Some(ruling) = throttled(transaction, answer) {
@@ -297,12 +298,12 @@ impl Session {
         self.close_backend();
         match begun {
             true => self.backend_lost(BackendEnd::Lost, now),
-            false => self.mail_failed(Final::ours(&Reply::non_ascii(), Reason::Protocol, &self.id), now),
+            false => self.mail_failed(Final::ours(&replies::non_ascii(), Reason::Protocol, &self.id), now),
         }
     }
 }
 
 fn unknown_parameter(parameters: &[Parameter], known: &[&str]) -> Option<Reply> {
     let unknown = parameters.iter().find(|parameter| !known.contains(&parameter.name.as_str()))?;
-    Some(Reply::unknown_parameter(&unknown.name))
+    Some(replies::unknown_parameter(&unknown.name))
 }

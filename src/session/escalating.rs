@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::policy::replies;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Stage;
 use crate::policy::throttle::Throttle;
@@ -19,7 +20,6 @@ use crate::session::state::Final;
 use crate::session::state::Postponed;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
-use crate::smtp::reply::Reply;
 
 impl Session {
     /// Whether the recipients shall hear what a throttle said of MAIL.
@@ -83,7 +83,7 @@ pub(super) fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ru
     Some(match answer.blocked {
         true => Ruling::blocked_for(throttle, wait),
         false if throttle.escalate > 0 && answer.tries >= throttle.escalate => {
-            Ruling::new(Reply::escalated(throttle.count, answer.tries), Reason::Throttled).by(&throttle.name)
+            Ruling::new(replies::escalated(throttle.count, answer.tries), Reason::Throttled).by(&throttle.name)
         }
         false => Ruling::throttled(throttle, wait),
     })

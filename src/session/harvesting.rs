@@ -2,6 +2,7 @@
 //! Each stays refused by its own 5xx, which must not change: the 421 behind it ends the connection, and the rest comes in
 //! the next session.
 
+use crate::policy::replies;
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Probe;
@@ -15,7 +16,6 @@ use crate::session::io::Now;
 use crate::session::io::Question;
 use crate::session::state::Pending;
 use crate::session::state::State;
-use crate::smtp::reply::Reply;
 
 /// Those of one session.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +52,7 @@ impl Session {
         // A client that may relay is one of ours: it has nothing to find out.
         if has_floor && self.unknown.heard >= MOST_UNKNOWN && !self.may_relay() {
             self.charge(&snapshot, charges);
-            let ruling = Ruling::new(Reply::too_many_unknown_recipients(), Reason::UnknownRecipients);
+            let ruling = Ruling::new(replies::too_many_unknown_recipients(), Reason::UnknownRecipients);
             return self.end_harvest(&ruling, now);
         }
         if has_floor && !asks.is_empty() {

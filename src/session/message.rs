@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 
+use crate::policy::replies;
 use crate::policy::throttle::Count;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
@@ -27,7 +28,6 @@ use crate::session::state::State;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataFault;
 use crate::smtp::data::DataStatus;
-use crate::smtp::reply::Reply;
 use crate::smtp::reply::Signature;
 use crate::smtp::reply_reader::BackendReply;
 
@@ -39,9 +39,9 @@ impl Session {
         };
         if transaction.accepted.is_empty() {
             let reply = match transaction.last_refusal {
-                Some(_) if transaction.may_come_again => Reply::no_recipients_for_now(),
-                Some(_) => Reply::no_valid_recipients(),
-                None => return self.error(&Reply::need_recipient(), now),
+                Some(_) if transaction.may_come_again => replies::no_recipients_for_now(),
+                Some(_) => replies::no_valid_recipients(),
+                None => return self.error(&replies::need_recipient(), now),
             };
             return self.refuse_late(&reply, now);
         }
@@ -107,7 +107,7 @@ impl Session {
             end: None,
             streaming,
         }));
-        self.reply(&Reply::start_data());
+        self.reply(&replies::start_data());
     }
 
     /// Octets of the message. Past a limit nothing more is kept, but reading goes on to the true end: an answer before it
@@ -135,7 +135,7 @@ impl Session {
                 true
             }
             DataStatus::Refused => {
-                self.refuse_and_close(&Reply::bare_newline(), Reason::BareNewline, now);
+                self.refuse_and_close(&replies::bare_newline(), Reason::BareNewline, now);
                 false
             }
         }
@@ -165,7 +165,7 @@ impl Session {
             let charges = self.charges(&snapshot, Count::Rejections, 1, Some(&transaction.mail.sender), &recipients);
             self.charge(&snapshot, charges);
             self.remember_oversize();
-            let ruling = Ruling::new(Reply::oversize(size, limit.octets), Reason::OversizeData).by(limit.rule);
+            let ruling = Ruling::new(replies::oversize(size, limit.octets), Reason::OversizeData).by(limit.rule);
             self.rule_and_close(&ruling, now);
         }
     }
@@ -182,13 +182,13 @@ impl Session {
             None => self.rule_on_message(arrived, &facts, streaming, now),
             Some(BodyEnd::Oversize(limit)) => {
                 let counted = if limit.stored { arrived.size - arrived.lines } else { arrived.size };
-                let reply = Reply::oversize(counted, limit.octets);
+                let reply = replies::oversize(counted, limit.octets);
                 let ruling = Ruling::new(reply, Reason::OversizeData).by(limit.rule);
                 self.remember_oversize();
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }
             Some(BodyEnd::Nul) => {
-                let ruling = Ruling::new(Reply::nul(), Reason::Protocol);
+                let ruling = Ruling::new(replies::nul(), Reason::Protocol);
                 self.refuse_message(&arrived, &ruling, now);
             }
             Some(BodyEnd::Hold(end)) => self.finish(hold_failed(end, &self.id), Some(&arrived), now),
@@ -227,15 +227,15 @@ impl Session {
     /// The backend is gone, or busy: 451, and nothing is lost, because nothing was acknowledged.
     pub(super) fn backend_lost(&mut self, end: BackendEnd, now: Now) {
         let reply = match end {
-            BackendEnd::Busy => Reply::backend_busy(),
-            BackendEnd::Lost => Reply::backend_unavailable(),
+            BackendEnd::Busy => replies::backend_busy(),
+            BackendEnd::Lost => replies::backend_unavailable(),
         };
         self.without_backend(|id| Final::ours(&reply, Reason::BackendUnavailable, id), now);
     }
 
     /// It would hear in the clear what must not be, or see us in the client's place.
     pub(super) fn backend_unusable(&mut self, why: &str, now: Now) {
-        let reply = Reply::backend_unavailable();
+        let reply = replies::backend_unavailable();
         let last = |id: &Signature| Final::ours(&reply, Reason::BackendUnavailable, id);
         self.without_backend(|id| Final { backend: Some(why.to_owned()), ..last(id) }, now);
     }
@@ -351,8 +351,8 @@ impl Session {
 
 fn hold_failed(end: HoldEnd, signature: &Signature) -> Final {
     match end {
-        HoldEnd::NoRoom => Final::ours(&Reply::no_room(), Reason::NoRoom, signature),
-        HoldEnd::Broken => Final::ours(&Reply::internal(), Reason::NoRoom, signature),
+        HoldEnd::NoRoom => Final::ours(&replies::no_room(), Reason::NoRoom, signature),
+        HoldEnd::Broken => Final::ours(&replies::internal(), Reason::NoRoom, signature),
     }
 }
 

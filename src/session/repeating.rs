@@ -12,6 +12,7 @@ use crate::policy::repeat::Dot;
 use crate::policy::repeat::Envelope;
 use crate::policy::repeat::Marks;
 use crate::policy::repeat::REFUSED_UNREAD;
+use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
@@ -36,7 +37,6 @@ use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
 use crate::smtp::command::Mail;
-use crate::smtp::reply::Reply;
 
 impl Session {
     pub(super) fn snapshot_of_transaction(&self) -> Arc<Snapshot> {
@@ -85,7 +85,7 @@ impl Session {
             None => self.begin_data(now),
             // The body was not looked at: for now at most.
             Some(wait) => {
-                let ruling = Ruling::new(Reply::expected_copy(wait), Reason::Repeat).by("repeat");
+                let ruling = Ruling::new(replies::expected_copy(wait), Reason::Repeat).by("repeat");
                 self.finish(Final::ruled(&ruling, &self.id), None, now);
             }
         }
@@ -137,18 +137,18 @@ impl Session {
             }
             Some(Repeated::Absorb) => {
                 self.withdraw(streaming, now);
-                let absorbed = Final::ours(&Reply::absorbed(), Reason::Repeat, &self.id);
+                let absorbed = Final::ours(&replies::absorbed(), Reason::Repeat, &self.id);
                 let rule = Some("repeat.unacknowledged".into());
                 self.finish(Final { verdict: Some(Verdict::Absorb), rule, ..absorbed }, Some(&arrived), now);
             }
             Some(Repeated::Busy) => {
                 self.withdraw(streaming, now);
-                let ruling = Ruling::new(Reply::in_flight(), Reason::Repeat).by("repeat");
+                let ruling = Ruling::new(replies::in_flight(), Reason::Repeat).by("repeat");
                 self.refuse_message(&arrived, &ruling, now);
             }
             Some(Repeated::Refuse(times)) => {
                 self.withdraw(streaming, now);
-                let ruling = Ruling::new(Reply::repeated(times), Reason::Repeat).by("repeat.limit");
+                let ruling = Ruling::new(replies::repeated(times), Reason::Repeat).by("repeat.limit");
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
             }
         }

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
 use crate::session::io::Answer;
@@ -37,7 +38,7 @@ impl Session {
         // A TLS hello may have no line end at all.
         if command::is_tls_hello(input) {
             self.trace.begin(Bytes::from_static(command::TLS_HELLO));
-            self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now);
+            self.refuse_and_close(&replies::tls_hello(), Reason::Protocol, now);
             return false;
         }
         let Some(line) = self.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
@@ -69,11 +70,11 @@ impl Session {
         match fault {
             LineFault::TooLong(head) => {
                 self.trace.begin(head.into());
-                self.error(&Reply::line_too_long(), now);
+                self.error(&replies::line_too_long(), now);
             }
             LineFault::BareLf(head) => {
                 self.trace.begin(head.into());
-                self.refuse_and_close(&Reply::bare_newline_in_command(), Reason::BareNewline, now);
+                self.refuse_and_close(&replies::bare_newline_in_command(), Reason::BareNewline, now);
             }
         }
         self.trace.end();
@@ -97,22 +98,22 @@ impl Session {
             Command::Ehlo(name) => self.hello(&name, true, now),
             Command::Helo(name) => self.hello(&name, false, now),
             Command::Rset => self.reset(now),
-            Command::Noop => self.idle_command(&Reply::noop(), now),
-            Command::Vrfy => self.idle_command(&Reply::cannot_verify(), now),
-            Command::Help => self.idle_command(&Reply::help(), now),
-            Command::Expn => self.error(&Reply::unsupported("EXPN"), now),
+            Command::Noop => self.idle_command(&replies::noop(), now),
+            Command::Vrfy => self.idle_command(&replies::cannot_verify(), now),
+            Command::Help => self.idle_command(&replies::help(), now),
+            Command::Expn => self.error(&replies::unsupported("EXPN"), now),
             Command::Quit => self.quit(now),
             Command::StartTls => self.start_tls(now),
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, now),
             // RFC 3030: the chunk that follows would be read as commands.
-            Command::Bdat => self.refuse_and_close(&Reply::unsupported("BDAT"), Reason::Protocol, now),
-            Command::Http => self.refuse_and_close(&Reply::http(), Reason::Protocol, now),
-            Command::TlsHello => self.refuse_and_close(&Reply::tls_hello(), Reason::Protocol, now),
+            Command::Bdat => self.refuse_and_close(&replies::unsupported("BDAT"), Reason::Protocol, now),
+            Command::Http => self.refuse_and_close(&replies::http(), Reason::Protocol, now),
+            Command::TlsHello => self.refuse_and_close(&replies::tls_hello(), Reason::Protocol, now),
             Command::Unsupported(verb @ "PROXY") => {
-                self.refuse_and_close(&Reply::unsupported(verb), Reason::Protocol, now);
+                self.refuse_and_close(&replies::unsupported(verb), Reason::Protocol, now);
             }
-            Command::Unsupported(verb) => self.error(&Reply::unsupported(verb), now),
-            Command::Unknown => self.error(&Reply::unknown_command(), now),
+            Command::Unsupported(verb) => self.error(&replies::unsupported(verb), now),
+            Command::Unknown => self.error(&replies::unknown_command(), now),
         }
     }
 
@@ -132,7 +133,7 @@ impl Session {
             true if self.lacks_offer() && self.may_ask_for_offer() => self.ask_for_offer(now),
             true => self.say_extensions(now),
             false => {
-                Reply::hello(&self.snapshot.settings.hostname).write(&self.id, &mut self.client_out);
+                replies::hello(&self.snapshot.settings.hostname).write(&self.id, &mut self.client_out);
                 self.stop_if_idle(now);
             }
         }
@@ -196,26 +197,26 @@ impl Session {
     fn reset(&mut self, now: Now) {
         if self.transaction.is_some() {
             self.end_transaction(Reason::ClientGone, now);
-            self.reply(&Reply::reset());
+            self.reply(&replies::reset());
             self.stop_if_idle(now);
         } else {
-            self.idle_command(&Reply::reset(), now);
+            self.idle_command(&replies::reset(), now);
         }
     }
 
     fn quit(&mut self, now: Now) {
         self.quit = true;
         self.end_transaction(Reason::ClientGone, now);
-        self.reply(&Reply::goodbye(&self.snapshot.settings.hostname));
+        self.reply(&replies::goodbye(&self.snapshot.settings.hostname));
         self.record_connection(None, now);
         self.close(now);
     }
 
     fn start_tls(&mut self, now: Now) {
         if self.tls.is_some() {
-            self.error(&Reply::already_tls(), now);
+            self.error(&replies::already_tls(), now);
         } else if !self.snapshot.settings.starttls {
-            self.error(&Reply::unsupported("STARTTLS"), now);
+            self.error(&replies::unsupported("STARTTLS"), now);
         } else {
             let question = Question { handshake: true, ..Question::new(self.snapshot.clone(), Vec::new()) };
             self.ask(question, Pending::StartTls);
@@ -226,14 +227,14 @@ impl Session {
         if answer.no_room {
             // RFC 3207 section 4: the client may go on without, or come again.
             if self.count_idle_command(now) {
-                let reply = Reply::tls_not_available();
+                let reply = replies::tls_not_available();
                 self.record_command(&Final::ours(&reply, Reason::TooManyConnections, &self.id), now);
                 self.reply(&reply);
             }
         } else {
             // RFC 3207 section 4.2: what the client sent behind STARTTLS in the clear is not to be trusted
             // (CVE-2011-0411); the shell, which owns the buffer, throws it away.
-            self.reply(&Reply::start_tls());
+            self.reply(&replies::start_tls());
             self.end_transaction(Reason::ClientGone, now);
             self.close_backend();
             self.state = State::Handshake;
@@ -270,14 +271,14 @@ impl Session {
 /// The reply to each fault of a command.
 fn syntax_reply(fault: &CommandFault) -> Reply {
     match fault {
-        CommandFault::Argument(form) => Reply::argument(form),
-        CommandFault::BadParameter(name) => Reply::bad_parameter(name),
-        CommandFault::ControlOctet => Reply::control_octet(),
-        CommandFault::NoArgumentAllowed => Reply::no_argument_allowed(),
-        CommandFault::NonAscii => Reply::non_ascii(),
-        CommandFault::RecipientSyntax => Reply::recipient_syntax(),
-        CommandFault::SenderSyntax => Reply::sender_syntax(),
-        CommandFault::Syntax => Reply::syntax(),
-        CommandFault::UnknownParameter(name) => Reply::unknown_parameter(name),
+        CommandFault::Argument(form) => replies::argument(form),
+        CommandFault::BadParameter(name) => replies::bad_parameter(name),
+        CommandFault::ControlOctet => replies::control_octet(),
+        CommandFault::NoArgumentAllowed => replies::no_argument_allowed(),
+        CommandFault::NonAscii => replies::non_ascii(),
+        CommandFault::RecipientSyntax => replies::recipient_syntax(),
+        CommandFault::SenderSyntax => replies::sender_syntax(),
+        CommandFault::Syntax => replies::syntax(),
+        CommandFault::UnknownParameter(name) => replies::unknown_parameter(name),
     }
 }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
 use crate::session::io::Now;
 use crate::session::state::Body;
 use crate::session::state::Pending;
 use crate::session::state::State;
-use crate::smtp::reply::Reply;
 
 impl Session {
     /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
@@ -27,7 +27,7 @@ impl Session {
     /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
     pub fn handle_hold_wanted(&mut self, now: Now) {
         if matches!(&self.state, State::Body(body) if body.end.is_none() && !body.streaming) {
-            self.refuse_and_close(&Reply::too_slow(), Reason::NoRoom, now);
+            self.refuse_and_close(&replies::too_slow(), Reason::NoRoom, now);
         }
     }
 
@@ -55,7 +55,7 @@ impl Session {
         if self.is_over() || self.needed_until(now).is_some_and(|until| until > now.monotonic) {
             return;
         }
-        self.refuse_and_close(&Reply::too_busy(), Reason::TooManyConnections, now);
+        self.refuse_and_close(&replies::too_busy(), Reason::TooManyConnections, now);
     }
 }
 
