@@ -82,6 +82,10 @@ const IMPURE: &[&[&str]] = &[
     &["std", "::", "thread"],
 ];
 
+/// The crates that a folder may name besides `std`, so that it can leave as a library. In `smtp`, `idna` compares domains
+/// as RFC 6531 wants it, and `jiff` writes the date of a Received line.
+const CRATES: &[(&str, &[&str])] = &[("smtp", &["bytes", "idna", "jiff", "memchr", "nom"])];
+
 /// Without test modules.
 const LONGEST_FILE: usize = 400;
 
@@ -122,6 +126,20 @@ const SNIPPETS: &[(&str, &str, &str, &str)] = &[
     ("files", "smtp/a.rs", "use std::fs;", "std::fs"),
     ("logging", "smtp/a.rs", "use tracing::info;", "tracing"),
     ("the same elsewhere is fine", "front/a.rs", "async fn f() { std::fs::read(); tracing::info!() }", ""),
+    ("a crate that is not its", "smtp/a.rs", "use serde::Serialize;", "smtp names the crate serde"),
+    ("not only in `use`", "smtp/a.rs", "#[derive(serde::Serialize)] struct S;", "smtp names the crate serde"),
+    (
+        "from the root of all crates",
+        "smtp/a.rs",
+        "fn f() { ::rustls_native_certs::f() }",
+        "the crate rustls_native_certs",
+    ),
+    ("in a group", "smtp/a.rs", "use {nom::Parser, serde::Serialize};", "smtp names the crate serde"),
+    ("under another name", "smtp/a.rs", "use serde as s;", "smtp names the crate serde"),
+    ("a crate that is its", "smtp/a.rs", "use nom::bytes::complete::tag; fn f() { memchr::memchr(0, b\"\"); }", ""),
+    ("a module of a crate is no crate", "smtp/a.rs", "use nom::redb::f; fn f() { Vec::<u8>::redb(); }", ""),
+    ("nor is a variable", "smtp/a.rs", "fn f(serde: u8) -> u8 { serde }", ""),
+    ("any crate elsewhere", "policy/a.rs", "use serde::Serialize;", ""),
     ("a comment", "smtp/a.rs", "// crate::policy and tokio\n/* async /* await */ tokio */ fn f() {}", ""),
     ("a doc line", "smtp/a.rs", "/// See [`crate::policy`].\nfn f() {}", ""),
     ("a string", "smtp/a.rs", r#"const A: &str = "tokio \" async"; const B: &[u8] = b"crate::policy";"#, ""),
@@ -241,6 +259,7 @@ fn faults_of(name: &str, text: &str) -> Vec<String> {
             faults.extend(path_fault(name, folder, allowed, &tokens[at..], at.checked_sub(1).map(|at| &tokens[at])));
             faults.extend(parts_fault(folder, allowed, &tokens, at));
             faults.extend(purity_fault(folder, &tokens[at..]));
+            faults.extend(crate_fault(folder, &tokens, at));
         }
     }
     faults.into_iter().map(|fault| format!("src/{name}:{fault}")).collect()
@@ -311,6 +330,22 @@ fn purity_fault(folder: &str, rest: &[Token]) -> Option<String> {
         |words: &[&str]| rest.len() >= words.len() && words.iter().zip(rest).all(|(word, token)| token.text == *word);
     let words = IMPURE.iter().find(|words| starts(words))?;
     Some(format!("{}: {folder} is pure, without {}", rest[0].line, words.concat()))
+}
+
+fn crate_fault(folder: &str, tokens: &[Token], at: usize) -> Option<String> {
+    let (_, allowed) = CRATES.iter().find(|(row, _)| *row == folder)?;
+    let Token { text: name, line } = &tokens[at];
+    let before = |by: usize| at.checked_sub(by).map_or("", |at| tokens[at].text.as_str());
+    let is_root = before(1) != "::" || !is_name(before(2)) && before(2) != ">";
+    let is_path = before(1) == "use" || tokens.get(at + 1).is_some_and(|next| next.text == "::");
+    let is_fault = is_root && is_path && !allowed.contains(&name.as_str()) && is_dependency(name);
+    is_fault.then(|| format!("{line}: {folder} names the crate {name}"))
+}
+
+fn is_dependency(name: &str) -> bool {
+    let manifest = include_str!("../Cargo.toml").split("\n[").find_map(|it| it.strip_prefix("dependencies]"));
+    let names = manifest.unwrap().lines().filter_map(|line| line.split_once(" = "));
+    names.map(|(name, _)| name.replace('-', "_")).any(|dependency| dependency == name)
 }
 
 fn is_name(text: &str) -> bool {
