@@ -42,6 +42,3 @@ pub mod daemon;
 pub mod text;
 
 pub mod cli;
-
-#[doc(hidden)]
-pub mod fuzzing;

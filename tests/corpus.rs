@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "../fuzz/invariants/mod.rs"]
+#[allow(unreachable_pub, reason = "a library of the fuzz targets")]
+mod invariants;
+
 use std::fs;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -12,57 +16,57 @@ use std::path::PathBuf;
 
 #[test]
 fn command() {
-    replay("command", portcullis::fuzzing::command);
+    replay("command", invariants::command);
 }
 
 #[test]
 fn config() {
-    replay("config", portcullis::fuzzing::config);
+    replay("config", invariants::config);
 }
 
 #[test]
 fn data() {
-    replay("data", portcullis::fuzzing::data);
+    replay("data", invariants::data);
 }
 
 #[test]
 fn list() {
-    replay("list", portcullis::fuzzing::list);
+    replay("list", invariants::list);
 }
 
 #[test]
 fn log() {
-    replay("log", portcullis::fuzzing::log);
+    replay("log", invariants::log);
 }
 
 #[test]
 fn message() {
-    replay("message", portcullis::fuzzing::message);
+    replay("message", invariants::message);
 }
 
 #[test]
 fn queue() {
-    replay("queue", portcullis::fuzzing::queue);
+    replay("queue", invariants::queue);
 }
 
 #[test]
 fn reply() {
-    replay("reply", portcullis::fuzzing::reply);
+    replay("reply", invariants::reply);
 }
 
 #[test]
 fn run_script() {
-    replay("run_script", portcullis::fuzzing::run_script);
+    replay("run_script", invariants::run_script);
 }
 
 #[test]
 fn session() {
-    replay("session", portcullis::fuzzing::session);
+    replay("session", invariants::session);
 }
 
 #[test]
 fn tcprules() {
-    replay("tcprules", portcullis::fuzzing::tcprules);
+    replay("tcprules", invariants::tcprules);
 }
 
 fn replay(target: &str, holds: fn(&[u8])) {

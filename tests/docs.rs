@@ -317,7 +317,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         match entry.is_dir() {
-            true if !entry.ends_with("fuzzing") => files.extend(sources(&entry)),
+            true => files.extend(sources(&entry)),
             false if !entry.ends_with("tests.rs") => files.push(entry),
             _ => {}
         }

@@ -54,7 +54,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["text", "control", "queue", "logs", "takeover", "config", "rehearsal", "admin", "daemon", "policy"]),
     ("main", &["cli"]),
     ("lib", &[]),
-    ("fuzzing", &["smtp", "policy", "session", "control", "queue", "logs", "takeover", "config", "text"]),
 ];
 
 /// No I/O, no clock, no logging in these.
@@ -113,7 +112,7 @@ const SNIPPETS: &[(&str, &str, &str, &str)] = &[
     ("super twice", "smtp/a.rs", "use super::super::policy::A;", "super::super"),
     ("super twice, in a group", "smtp/a.rs", "use super::{line::L, super::policy::A};", "super::super"),
     ("super from a folder's mod.rs is the root", "smtp/mod.rs", "use super::policy::A;", "super is the root"),
-    ("super from a file at the top as well", "fuzzing.rs", "use super::daemon::A;", "super is the root"),
+    ("super from a file at the top as well", "lib.rs", "use super::daemon::A;", "super is the root"),
     ("super from elsewhere is the own folder", "smtp/a.rs", "use super::line::LineReader;", ""),
     ("visibility is no path", "smtp/mod.rs", "pub(super) fn f() {} pub(crate) fn g() {}", ""),
     ("a path in a visibility is no use", "smtp/a.rs", "pub(in crate::smtp) fn f() {}", ""),

@@ -1,5 +1,5 @@
-//! A configuration file. What must hold stands in `portcullis::fuzzing::config`.
+//! A configuration file. What must hold stands in `invariants::config`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::config(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::config(input));

@@ -1,5 +1,5 @@
-//! A message as the client sends it. What must hold stands in `portcullis::fuzzing::data`.
+//! A message as the client sends it. What must hold stands in `invariants::data`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::data(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::data(input));

@@ -1,5 +1,5 @@
-//! A log. What must hold stands in `portcullis::fuzzing::log`.
+//! A log. What must hold stands in `invariants::log`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::log(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::log(input));

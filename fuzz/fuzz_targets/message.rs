@@ -1,5 +1,5 @@
-//! A message as it goes to the backend. What must hold stands in `portcullis::fuzzing::message`.
+//! A message as it goes to the backend. What must hold stands in `invariants::message`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::message(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::message(input));

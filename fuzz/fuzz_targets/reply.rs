@@ -1,5 +1,5 @@
-//! A backend's replies. What must hold stands in `portcullis::fuzzing::reply`.
+//! A backend's replies. What must hold stands in `invariants::reply`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::reply(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::reply(input));

@@ -1,5 +1,5 @@
-//! A run script. What must hold stands in `portcullis::fuzzing::run_script`.
+//! A run script. What must hold stands in `invariants::run_script`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::run_script(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::run_script(input));

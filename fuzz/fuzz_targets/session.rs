@@ -1,5 +1,5 @@
-//! A whole session: what client and backend say, and the time that passes. What must hold stands in `portcullis::fuzzing::session`.
+//! A whole session: what client and backend say, and the time that passes. What must hold stands in `invariants::session`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::session(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::session(input));

@@ -1,5 +1,5 @@
-//! tcpserver's rules, as text and as cdb. What must hold stands in `portcullis::fuzzing::tcprules`.
+//! tcpserver's rules, as text and as cdb. What must hold stands in `invariants::tcprules`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| portcullis::fuzzing::tcprules(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| invariants::tcprules(input));

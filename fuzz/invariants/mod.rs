@@ -1,11 +1,13 @@
 //! What must hold for any input: the bodies of the fuzz targets, which `tests/corpus.rs` runs over the committed corpora
-//! too. They panic where it does not hold; nothing of the program calls them.
+//! too. They panic where it does not hold; the program knows nothing of them.
 
 mod ends;
 mod lists;
 mod log;
 mod message;
 mod operation;
+#[cfg(test)]
+mod properties;
 mod queue;
 mod run_script;
 mod stage;
@@ -14,32 +16,32 @@ use std::path::Path;
 
 use bytes::Bytes;
 use bytes::BytesMut;
+use portcullis::config;
+use portcullis::config::checked::ControlValues;
+use portcullis::smtp::command;
+use portcullis::smtp::command::Command;
+use portcullis::smtp::data::BareNewline;
+use portcullis::smtp::data::DataDecoder;
+use portcullis::smtp::data::DataFault;
+use portcullis::smtp::data::DataStatus;
+use portcullis::smtp::line::LineEnd;
+use portcullis::smtp::line::LineFault;
+use portcullis::smtp::line::LineReader;
+use portcullis::smtp::line::MAX_COMMAND_LINE;
+use portcullis::smtp::reply_reader::BackendReply;
+use portcullis::smtp::reply_reader::ReplyFault;
+use portcullis::smtp::reply_reader::ReplyReader;
 
-use crate::config;
-use crate::config::checked::ControlValues;
-use crate::fuzzing::ends::Fate;
-pub use crate::fuzzing::lists::list;
-pub use crate::fuzzing::lists::tcprules;
-pub use crate::fuzzing::log::log;
-pub use crate::fuzzing::message::message;
-use crate::fuzzing::operation::Operation;
-use crate::fuzzing::operation::Options;
-pub use crate::fuzzing::queue::queue;
-pub use crate::fuzzing::run_script::run_script;
-use crate::fuzzing::stage::Stage;
-use crate::smtp::command;
-use crate::smtp::command::Command;
-use crate::smtp::data::BareNewline;
-use crate::smtp::data::DataDecoder;
-use crate::smtp::data::DataFault;
-use crate::smtp::data::DataStatus;
-use crate::smtp::line::LineEnd;
-use crate::smtp::line::LineFault;
-use crate::smtp::line::LineReader;
-use crate::smtp::line::MAX_COMMAND_LINE;
-use crate::smtp::reply_reader::BackendReply;
-use crate::smtp::reply_reader::ReplyFault;
-use crate::smtp::reply_reader::ReplyReader;
+use self::ends::Fate;
+pub use self::lists::list;
+pub use self::lists::tcprules;
+pub use self::log::log;
+pub use self::message::message;
+use self::operation::Operation;
+use self::operation::Options;
+pub use self::queue::queue;
+pub use self::run_script::run_script;
+use self::stage::Stage;
 
 /// A client's command lines: the same lines wherever the network cuts them, and what is written again from a parse is
 /// one line that parses to the same.

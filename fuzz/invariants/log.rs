@@ -2,19 +2,18 @@
 //! control octet.
 
 use jiff::Zoned;
-
-use crate::logs::join::Join;
-use crate::logs::line::Line;
-use crate::logs::line::say;
-use crate::logs::select::Filter;
-use crate::logs::select::Select;
-use crate::logs::stamp::Stamps;
-use crate::logs::stamp::Tai;
-use crate::logs::summary::Count;
-use crate::logs::summary::Summary;
-use crate::policy::addresses::Addresses;
-use crate::policy::verdict::Verdict;
-use crate::text::readable;
+use portcullis::logs::join::Join;
+use portcullis::logs::line::Line;
+use portcullis::logs::line::say;
+use portcullis::logs::select::Filter;
+use portcullis::logs::select::Select;
+use portcullis::logs::stamp::Stamps;
+use portcullis::logs::stamp::Tai;
+use portcullis::logs::summary::Count;
+use portcullis::logs::summary::Summary;
+use portcullis::policy::addresses::Addresses;
+use portcullis::policy::verdict::Verdict;
+use portcullis::text::readable;
 
 /// A log.
 pub fn log(input: &[u8]) {

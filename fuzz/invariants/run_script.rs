@@ -1,9 +1,9 @@
 //! Run scripts: whatever stands in one, reading it ends, with words that have a place in it.
 
-use crate::takeover::script;
-use crate::takeover::script::Answers;
-use crate::takeover::script::Chain;
-use crate::takeover::script::Substitution;
+use portcullis::takeover::script;
+use portcullis::takeover::script::Answers;
+use portcullis::takeover::script::Chain;
+use portcullis::takeover::script::Substitution;
 
 /// A run script: a command and variables within their limits, or remarks; and a chain that has each word once.
 pub fn run_script(input: &[u8]) {

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
-use crate::control::tcprules;
-use crate::policy::list::AddressList;
-use crate::policy::list::Dialect;
-use crate::policy::local::LocalDomains;
-use crate::smtp::address;
+use portcullis::control::tcprules;
+use portcullis::policy::list::AddressList;
+use portcullis::policy::list::Dialect;
+use portcullis::policy::local::LocalDomains;
+use portcullis::smtp::address;
 
 /// A list of addresses: entries or faults with a line, and an address that stands in it as its own line is found.
 pub fn list(input: &[u8]) {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::session::io::Answer;
-use crate::session::io::BackendEnd;
-use crate::session::io::HoldEnd;
-use crate::session::io::Oversize;
-use crate::session::io::Repeated;
+use portcullis::session::io::Answer;
+use portcullis::session::io::BackendEnd;
+use portcullis::session::io::HoldEnd;
+use portcullis::session::io::Oversize;
+use portcullis::session::io::Repeated;
 
 /// One line.
 #[derive(Debug)]

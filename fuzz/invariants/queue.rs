@@ -1,13 +1,13 @@
 //! What must hold for the files of a queue: envelope records, a message's header, and what stands in quarantine.
 
-use crate::policy::virtualdomains::VirtualDomains;
-use crate::queue::look::Message;
-use crate::queue::look::Recipient;
-use crate::queue::look::Recipients;
-use crate::queue::look::envelope;
-use crate::queue::look::header;
-use crate::queue::quarantine::saved;
-use crate::text::readable::shown;
+use portcullis::policy::virtualdomains::VirtualDomains;
+use portcullis::queue::look::Message;
+use portcullis::queue::look::Recipient;
+use portcullis::queue::look::Recipients;
+use portcullis::queue::look::envelope;
+use portcullis::queue::look::header;
+use portcullis::queue::quarantine::saved;
+use portcullis::text::readable::shown;
 
 /// The same octets as each of these files: records lie inside it, what is shown is safe, and what is kept in quarantine
 /// reads as it was written, for the same recipients.

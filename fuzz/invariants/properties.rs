@@ -1,7 +1,6 @@
-//! Whatever clients, backends and time do to a session, in whatever order: the promises of `fuzzing::stage` hold. The
+//! Whatever clients, backends and time do to a session, in whatever order: the promises of `stage` hold. The
 //! operations are arbitrary; what they carry is a mix of good and bad commands, message text and replies. They are the
 //! lines of the fuzz target `session`, so that a case that fails goes into its corpus as it is shown.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -79,6 +78,6 @@ proptest! {
         operations in proptest::collection::vec(operation(), 1..60),
     ) {
         let case = format!("{options}\nC EHLO c.example\n{}\n", operations.join("\n"));
-        portcullis::fuzzing::session(case.as_bytes());
+        super::session(case.as_bytes());
     }
 }

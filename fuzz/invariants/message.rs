@@ -1,12 +1,13 @@
 //! What must hold for the text of a message that passes: its header, hops and fingerprints.
 
-use crate::fuzzing::CUTS;
-use crate::policy::hops::HopRules;
-use crate::policy::hops::Hops;
-use crate::policy::message::MessageFacts;
-use crate::policy::message::MessageReader;
-use crate::policy::virtualdomains::VirtualDomains;
-use crate::smtp::address;
+use portcullis::policy::hops::HopRules;
+use portcullis::policy::hops::Hops;
+use portcullis::policy::message::MessageFacts;
+use portcullis::policy::message::MessageReader;
+use portcullis::policy::virtualdomains::VirtualDomains;
+use portcullis::smtp::address;
+
+use super::CUTS;
 
 /// A message as it goes to the backend: the same facts wherever it is cut, a fingerprint that its last octet changes, and
 /// one that a field which is written anew for every try does not.

@@ -11,30 +11,30 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use jiff::Timestamp;
+use portcullis::config::checked::Config;
+use portcullis::config::checked::ControlValues;
+use portcullis::policy::Policy;
+use portcullis::policy::list::AddressList;
+use portcullis::policy::list::Dialect;
+use portcullis::policy::size::SizeRules;
+use portcullis::policy::throttle::key::Seed;
+use portcullis::policy::verdict::Verdict;
+use portcullis::session::Session;
+use portcullis::session::Snapshot;
+use portcullis::session::io::Admission;
+use portcullis::session::io::Answer;
+use portcullis::session::io::Known;
+use portcullis::session::io::Now;
+use portcullis::session::io::Output;
+use portcullis::session::io::Peer;
+use portcullis::session::io::Repeated;
+use portcullis::session::record::Kind;
+use portcullis::session::record::Record;
+use portcullis::smtp::data::BareNewline;
 
-use crate::config::checked::Config;
-use crate::config::checked::ControlValues;
-use crate::fuzzing::operation::Operation;
-use crate::fuzzing::operation::Options;
-use crate::fuzzing::operation::Wanted;
-use crate::policy::Policy;
-use crate::policy::list::AddressList;
-use crate::policy::list::Dialect;
-use crate::policy::size::SizeRules;
-use crate::policy::throttle::key::Seed;
-use crate::policy::verdict::Verdict;
-use crate::session::Session;
-use crate::session::Snapshot;
-use crate::session::io::Admission;
-use crate::session::io::Answer;
-use crate::session::io::Known;
-use crate::session::io::Now;
-use crate::session::io::Output;
-use crate::session::io::Peer;
-use crate::session::io::Repeated;
-use crate::session::record::Kind;
-use crate::session::record::Record;
-use crate::smtp::data::BareNewline;
+use super::operation::Operation;
+use super::operation::Options;
+use super::operation::Wanted;
 
 /// The session and what was seen of it.
 pub(super) struct Stage {

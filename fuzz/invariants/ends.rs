@@ -92,8 +92,8 @@ fn lone_dot(octets: &[u8], text: impl Fn(&[u8]) -> &[u8]) -> Fate {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::data;
     use super::*;
-    use crate::fuzzing::data;
 
     #[test]
     fn the_models_do_what_the_real_servers_were_seen_to_do() {
