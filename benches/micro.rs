@@ -21,9 +21,9 @@ use portcullis::policy::hops::Hops;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::message::MessageReader;
+use portcullis::policy::repeat::Candidate;
 use portcullis::policy::repeat::CopyKeys;
-use portcullis::policy::repeat::Dot;
-use portcullis::policy::repeat::Marks;
+use portcullis::policy::repeat::MessageTraits;
 use portcullis::policy::repeat::RepeatRules;
 use portcullis::policy::throttle::Subject;
 use portcullis::policy::throttle::Throttle;
@@ -223,9 +223,9 @@ fn ledgers(criterion: &mut Criterion) {
         number += 1;
         let mut fingerprint = [0; 32];
         fingerprint[..8].copy_from_slice(&number.to_le_bytes());
-        Dot {
+        Candidate {
             rules: RepeatRules::default(),
-            marks: Marks { message_id: true, date: Some(today), size: 4096 },
+            marks: MessageTraits { message_id: true, date: Some(today), size: 4096 },
             copies: vec![CopyKeys::new(&seed, [192, 0, 2, 1].into(), &sender, &recipient, &fingerprint, &fingerprint)],
             envelope: None,
             is_excepted: false,

@@ -12,22 +12,23 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis::backend;
-use portcullis::backend::Backends;
 use portcullis::backend::Identity;
 use portcullis::backend::Target;
 use portcullis::backend::Tls;
 use portcullis::front::ClientStream;
-use portcullis::front::Handshakes;
 use portcullis::front::Services;
+use portcullis::front::Stop;
+use portcullis::front::answers;
+use portcullis::front::answers::Answering;
+use portcullis::front::answers::Answers;
 use portcullis::front::driver::Driver;
 use portcullis::front::tls;
 use portcullis::hold;
-use portcullis::hold::Holds;
 use portcullis::policy::throttle::key::Seed;
-use portcullis::report::Reports;
 use portcullis::session::Session;
 use portcullis::session::io::Now;
 use portcullis::session::io::Peer;
+use portcullis::session::question::Question;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
 use support::dialog::Dialog;
@@ -42,6 +43,7 @@ use tokio::io::BufReader;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout;
@@ -49,6 +51,51 @@ use tokio_rustls::TlsAcceptor;
 
 #[tokio::test]
 async fn dialogs_go_the_same_through_the_loop() {
+    play_all(|state| state).await;
+}
+
+/// Whether answers are there at once is nothing that a client or a backend notices.
+#[tokio::test]
+async fn dialogs_go_the_same_when_answers_take_their_time() {
+    play_all(|state| Arc::new(Late(state))).await;
+}
+
+/// What only counts passes then, and a message is told to come again; each after the time for an answer is up.
+#[tokio::test(start_paused = true)]
+async fn nobody_answers() {
+    let dialog = Dialog::parse(&fs::read_to_string("tests/dialogs/accept.txt").unwrap());
+    let began = Instant::now();
+    let mut stage = Stage::new(&dialog, None, |_| Arc::new(Silent::default())).await;
+    for line in ["c 220 mx.example.org ESMTP", "C HELO c.example", "c 250 mx.example.org", "C MAIL FROM:<a@b.example>"]
+    {
+        stage.step(line).await.unwrap();
+    }
+    for line in ["o", "B 220 b", "b EHLO c.example", "B 250 b", "b MAIL FROM:<a@b.example>", "B 250 ok", "c 250 ok"] {
+        stage.step(line).await.unwrap();
+    }
+    for line in ["C RCPT TO:<joe@example.org>", "b RCPT TO:<joe@example.org>", "B 250 ok", "c 250 ok"] {
+        stage.step(line).await.unwrap();
+    }
+    stage.step("C DATA").await.unwrap();
+    stage.step("c 354 End the message with a dot on a line by itself").await.unwrap();
+    stage.step("P Message-ID: <1@b.example>").await.unwrap();
+    stage.step("C .").await.unwrap();
+    stage.step("c 451 4.3.0 Internal error, try again later [S]").await.unwrap();
+    assert!((60..70).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+/// Nobody waits for an answer then, whatever it would have been.
+#[tokio::test]
+async fn a_stop_whose_time_is_up_reaches_a_session_that_waits_for_an_answer() {
+    let silent = Arc::new(Silent::default());
+    let answers = silent.clone();
+    let stage = Stage::new(&Dialog::parse("C EHLO c.example\n"), None, |_| answers).await;
+    silent.asked.notified().await;
+    assert!(stage.services.conditions.change(|condition| condition.stop = Stop::Kill));
+    silent.left.notified().await;
+}
+
+async fn play_all(answers: fn(Arc<State>) -> Arc<dyn Answers>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogs");
     let mut played = 0;
     let mut wrong = Vec::new();
@@ -59,7 +106,7 @@ async fn dialogs_go_the_same_through_the_loop() {
             continue;
         }
         played += 1;
-        if let Err(fault) = play(&dialog).await {
+        if let Err(fault) = play(&dialog, answers).await {
             wrong.push(format!("{}: {fault}", path.display()));
         }
     }
@@ -70,9 +117,10 @@ async fn dialogs_go_the_same_through_the_loop() {
 /// Neither time nor faults from outside, nor what the scene alone can make.
 fn is_playable(dialog: &Dialog) -> bool {
     let from_outside = |line: &String| {
-        line.starts_with(['@', 'G', '!', 'S', 'K', 'R', 'H', 'M', 'V', 'N', 'L', 'O', 'U', 'X', 'Y', 'Z', 'E'])
+        line.starts_with(['@', 'A', 'G', '!', 'S', 'K', 'R', 'H', 'M', 'V', 'N', 'L', 'O', 'U', 'X', 'Y', 'Z', 'E'])
     };
     let scene_only = [
+        "answers",
         "backend_starttls",
         "greet_delay",
         "no_room",
@@ -104,7 +152,7 @@ async fn time_limits_hold_in_the_loop() {
             dialog.head.iter().any(|line| line.starts_with("= no_room") || line.starts_with("= starttls"));
         if has_time && dialog.lines.iter().all(is_playable) && !needs_scene {
             played += 1;
-            play(&dialog).await.map_err(|fault| format!("{}: {fault}", path.display())).unwrap();
+            play(&dialog, |state| state).await.map_err(|fault| format!("{}: {fault}", path.display())).unwrap();
         }
     }
     assert!(played >= 5, "only {played} dialogs were played");
@@ -113,7 +161,7 @@ async fn time_limits_hold_in_the_loop() {
 /// Its window stays shut: replies pile up to their bound, then nothing more is read, and the time limits end it.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_let_go() {
-    let stage = Stage::new(&Dialog::parse("= throttle shadow 5\nC EHLO c.example\n"), None).await;
+    let stage = Stage::new(&Dialog::parse("= throttle shadow 5\nC EHLO c.example\n"), None, |state| state).await;
     let began = Instant::now();
     let mut client = stage.client.into_inner();
     client.write_all(b"EHLO c.example\r\n").await.unwrap();
@@ -141,7 +189,7 @@ async fn a_long_message_arrives_whole_or_not_at_all() {
     let octets: usize = 12 << 20;
     let text: Vec<u8> = (0..octets / 16).flat_map(|line| format!("{line:014}\r\n").into_bytes()).collect();
     for (secure, hangs_up) in [(None, false), (None, true), (secure.clone(), false), (secure, true)] {
-        let mut stage = Stage::new(&dialog, secure).await;
+        let mut stage = Stage::new(&dialog, secure, |state| state).await;
         let begin = dialog.lines.iter().position(|line| line.starts_with("P ")).unwrap();
         for line in &dialog.lines[..begin] {
             stage.step(line).await.unwrap();
@@ -164,6 +212,49 @@ async fn a_long_message_arrives_whole_or_not_at_all() {
     }
 }
 
+/// The state, whose answers come after a while.
+#[derive(Debug)]
+struct Late(Arc<State>);
+
+impl Answers for Late {
+    fn answer(&self, question: &Question) -> Answering {
+        let answered = answers::answer(&self.0, question);
+        Answering::Later(Box::pin(async move {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            answered
+        }))
+    }
+}
+
+/// Never answers.
+#[derive(Debug, Default)]
+struct Silent {
+    asked: Arc<Notify>,
+    /// An answer is not waited for any more.
+    left: Arc<Notify>,
+}
+
+struct OnDrop(Arc<Notify>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Answers for Silent {
+    fn answer(&self, _: &Question) -> Answering {
+        self.asked.notify_one();
+        let left = OnDrop(self.left.clone());
+        Answering::Later(Box::pin(async move {
+            let _left = left;
+            std::future::pending().await
+        }))
+    }
+}
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -171,14 +262,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 struct Stage {
     client: BufReader<DuplexStream>,
     listener: TcpListener,
+    services: Arc<Services>,
     /// Of a backend under TLS.
     secure: Option<TlsAcceptor>,
     backend: Option<BufReader<Box<dyn Stream>>>,
     together: Vec<u8>,
 }
 
-async fn play(dialog: &Dialog) -> Result<(), String> {
-    let mut stage = Stage::new(dialog, None).await;
+async fn play(dialog: &Dialog, answers: fn(Arc<State>) -> Arc<dyn Answers>) -> Result<(), String> {
+    let mut stage = Stage::new(dialog, None, answers).await;
     for line in &dialog.lines {
         if let Some(seconds) = line.strip_prefix("@ ") {
             tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap())).await;
@@ -198,7 +290,11 @@ fn held_in_memory() -> hold::Settings {
 }
 
 impl Stage {
-    async fn new(dialog: &Dialog, secure: Option<TlsAcceptor>) -> Self {
+    async fn new(
+        dialog: &Dialog,
+        secure: Option<TlsAcceptor>,
+        answers: impl FnOnce(Arc<State>) -> Arc<dyn Answers>,
+    ) -> Self {
         let scene = dialog.scene();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
@@ -217,15 +313,12 @@ impl Stage {
             connect,
         };
         let seed = Seed::new([7; 16]);
-        let services = Arc::new(Services {
-            backends: Backends::new(backends),
-            handshakes: Handshakes::default(),
-            holds: Holds::new(held_in_memory()),
-            reports: Reports::new(),
-            state: Arc::new(State::in_memory(seed.clone(), Arc::new(Virtual::new(1_795_395_525_000_000_000)))),
-            snapshot: watch::channel(scene.snapshot.clone()).1,
-            conditions: Arc::default(),
-        });
+        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let state = Arc::new(State::in_memory(seed.clone(), clock));
+        let snapshot = watch::channel(scene.snapshot.clone()).1;
+        let answers = answers(state.clone());
+        let services = Services { answers, ..Services::new(backends, held_in_memory(), state, snapshot) };
+        let services = Arc::new(services);
         let now = Now { monotonic: Instant::now().into_std(), wall: Timestamp::now() };
         let peer = Peer::direct((scene.client, 40000).into(), "127.0.0.1:25".parse().unwrap());
         let mut session = Session::new("S".into(), scene.snapshot, seed, peer, now);
@@ -234,8 +327,8 @@ impl Stage {
         }
         session.start(scene.admission, scene.greet_delay, None, now);
         let (client, ours) = tokio::io::duplex(4096);
-        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services).run());
-        Self { client: BufReader::new(client), listener, secure, backend: None, together: Vec::new() }
+        tokio::spawn(Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services.clone()).run());
+        Self { client: BufReader::new(client), listener, services, secure, backend: None, together: Vec::new() }
     }
 
     async fn step(&mut self, line: &str) -> Result<(), String> {

@@ -243,21 +243,26 @@ fn reached(delivered: &Counts, message: Message) {
 
 const HELD: &str = "= repeat 3 100000\n";
 const STREAMED: &str = "= repeat 3 100000\n= hold off\n";
+/// Each answer takes its time.
+const LATE: &str = "= repeat 3 100000\n= answers late\n";
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens.
     #[test]
-    fn nothing_is_lost(streamed in any::<bool>(), steps in prop::collection::vec(step(), 1..30)) {
-        let mut house = House::new(if streamed { STREAMED } else { HELD });
+    fn nothing_is_lost(head in select(vec![HELD, STREAMED, LATE]), steps in prop::collection::vec(step(), 1..30)) {
+        let mut house = House::new(head);
         steps.into_iter().for_each(|step| house.step(step));
     }
 
     /// A sender that tries each message again until it has taken a 250, and never after that.
     #[test]
-    fn what_was_only_retried_comes_once(steps in prop::collection::vec(step(), 1..30)) {
-        let mut house = House::new(HELD);
+    fn what_was_only_retried_comes_once(
+        head in select(vec![HELD, LATE]),
+        steps in prop::collection::vec(step(), 1..30),
+    ) {
+        let mut house = House::new(head);
         let mut acknowledged = [false; MESSAGES.len()];
         for step in steps {
             match step {

@@ -12,15 +12,19 @@ use portcullis::config::checked::ControlValues;
 use portcullis::policy::Policy;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
+use portcullis::policy::repeat::Before;
 use portcullis::policy::throttle::Throttle;
 use portcullis::policy::throttle::key::Seed;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
 use portcullis::session::io::Admission;
-use portcullis::session::io::Answer;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
+use portcullis::session::question::Answer;
+use portcullis::session::question::Copy;
+use portcullis::session::question::Question;
+use portcullis::session::question::Throttled;
 use portcullis::smtp::reply::Offer;
 
 /// One of them.
@@ -93,17 +97,8 @@ impl House {
     }
 
     fn drain(&self, session: &mut Session, input: &mut BytesMut) {
-        loop {
-            while let Some(output) = session.poll_output() {
-                self.obey(session, output);
-            }
-            let before = input.len();
-            if session.wants_input() && before > 0 {
-                session.handle_client(input, self.now);
-            }
-            if before == input.len() && !session.has_output() {
-                return;
-            }
+        while let Some(output) = session.advance(input, false, self.now) {
+            self.obey(session, output);
         }
     }
 
@@ -112,10 +107,7 @@ impl House {
             session.handle_backend(&mut reply.into(), true, self.now);
         };
         match output {
-            Output::Ask(question) => {
-                black_box(&question);
-                session.handle_answer(Answer::default(), self.now);
-            }
+            Output::Ask(ticket, question) => session.handle_answer(ticket, passes(&question), self.now),
             Output::OpenBackend { .. } => {
                 session.handle_backend_open(false, self.now);
                 says(session, b"220 b\r\n");
@@ -129,6 +121,22 @@ impl House {
             Output::HoldBegin { .. } => session.handle_hold(Ok(()), self.now),
             other => drop(black_box(other)),
         }
+    }
+}
+
+/// What a state answers that knows nothing.
+fn passes(question: &Question) -> Answer {
+    let throttled = Throttled::default();
+    match black_box(question) {
+        Question::Connect { .. } => Answer::Connect { throttled, block: None },
+        Question::Copy(_) => Answer::Copy(Copy::Deliver { served: Vec::new(), before: Before::default() }),
+        Question::Envelope(_) => Answer::Envelope { expected: None },
+        Question::Handshake => Answer::Handshake { granted: true },
+        Question::Login(_) => Answer::Login(throttled),
+        Question::Mail { .. } => Answer::Mail { throttled, block: None, has_room: true },
+        Question::Recipient { .. } => Answer::Recipient { throttled, oversize: None },
+        Question::Rejection { .. } => Answer::Rejection { throttled, is_retry: false },
+        Question::UnknownRecipients(_) => Answer::UnknownRecipients(throttled),
     }
 }
 

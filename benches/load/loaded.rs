@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::policy::repeat::Candidate;
 use portcullis::policy::repeat::CopyKeys;
-use portcullis::policy::repeat::Dot;
-use portcullis::policy::repeat::Marks;
+use portcullis::policy::repeat::MessageTraits;
 use portcullis::policy::repeat::RepeatRules;
 use portcullis::policy::throttle::Count;
 use portcullis::policy::throttle::Subject;
@@ -69,8 +69,9 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
     // Two entries each: one until the client has shown that it took the 250, one to count copies.
     for number in 0..u64::from(MILLION / 2) {
         let copy = CopyKeys { strong: spread(2 * number), weak: spread(2 * number + 1) };
-        let marks = Marks { message_id: true, date: Some(today), size: 1 << 20 };
-        let dot = Dot { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None, is_excepted: false };
+        let marks = MessageTraits { message_id: true, date: Some(today), size: 1 << 20 };
+        let dot =
+            Candidate { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None, is_excepted: false };
         match state.ledger.decide(&dot) {
             Decision::Deliver(Delivery { claim: Some(claim), .. }) => claim.accepted().unacknowledged(),
             other => return Err(format!("the ledger has {other:?} for a new message").into()),

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
-use portcullis::session::io::Answer;
+use portcullis::policy::repeat::Before;
 use portcullis::session::io::BackendEnd;
 use portcullis::session::io::HoldEnd;
-use portcullis::session::io::Oversize;
-use portcullis::session::io::Repeated;
+use portcullis::session::question::Answer;
+use portcullis::session::question::Copy;
+use portcullis::session::question::Oversize;
+use portcullis::session::question::Question;
+use portcullis::session::question::Throttled;
 
 /// One line.
 #[derive(Debug)]
@@ -30,8 +33,10 @@ pub(super) enum Operation {
     HoldEnds(HoldEnd),
     /// `K`: the time for a stop is up.
     Kill,
-    /// `A letters`: the answer to the next question.
-    NextAnswer(Answer),
+    /// `A letters`: what is known when the next question is answered.
+    NextAnswer(Known),
+    /// `Q`: with `answers`, the question that is open is answered; `q`: the last answer comes once more.
+    Answer { again: bool },
     /// `T`: the next TLS handshake fails.
     NextHandshakeFails,
     /// `@ letters`: half a minute passes for each octet.
@@ -46,6 +51,18 @@ pub(super) enum Operation {
     Pressure(u8),
     /// `X`: we are nearly full, or (`x`) no longer.
     Stress(bool),
+}
+
+/// What is known to those who are asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    block: bool,
+    copy: Option<Copy>,
+    is_expected: bool,
+    is_full: bool,
+    is_retry: bool,
+    is_served: bool,
+    oversize: bool,
 }
 
 /// What others need.
@@ -64,13 +81,15 @@ pub(super) struct Options {
     pub(super) stream: bool,
     /// `late`: a held message is sent by `D`, not at once.
     pub(super) late: bool,
+    /// `answers`: questions are answered by `Q`, not at once.
+    pub(super) answers: bool,
 }
 
 impl Options {
     pub(super) fn read(first_line: &[u8]) -> Self {
         let Some(words) = first_line.strip_prefix(b"O ") else { return Self::default() };
         let has = |word: &[u8]| words.split(|octet| *octet == b' ').any(|found| found == word);
-        Self { reject: has(b"reject"), stream: has(b"stream"), late: has(b"late") }
+        Self { reject: has(b"reject"), stream: has(b"stream"), late: has(b"late"), answers: has(b"answers") }
     }
 }
 
@@ -80,7 +99,7 @@ impl Operation {
         let rest = rest.strip_prefix(b" ").unwrap_or(rest);
         Some(match kind {
             b'@' => Self::Pass(rest.len() as u64 * 30),
-            b'A' => Self::NextAnswer(answer(rest)),
+            b'A' => Self::NextAnswer(Known::read(rest)),
             b'B' if rest.is_empty() => Self::Backend(None),
             b'B' => Self::Backend(Some([rest, b"\r\n"].concat())),
             b'C' => Self::Client([rest, b"\r\n"].concat()),
@@ -91,6 +110,8 @@ impl Operation {
             b'K' => Self::Kill,
             b'L' => Self::BackendEnd(BackendEnd::Lost),
             b'N' => Self::Reload,
+            b'Q' => Self::Answer { again: false },
+            b'q' => Self::Answer { again: true },
             b'R' => Self::ClientReset,
             b'S' => Self::Stop,
             b'T' => Self::NextHandshakeFails,
@@ -107,23 +128,49 @@ impl Operation {
     }
 }
 
-fn answer(letters: &[u8]) -> Answer {
-    let mut answer = Answer::default();
-    for letter in letters {
-        match letter {
-            b'a' => answer.repeated = Some(Repeated::Absorb),
-            b'b' => answer.block = Some("a@example.org".into()),
-            b'e' => answer.expected = Some(Duration::from_secs(60)),
-            b'f' => answer.repeated = Some(Repeated::Refuse(3)),
-            b'n' => answer.no_room = true,
-            b'o' => answer.oversize = Some(Oversize::Wait(Duration::from_secs(60))),
-            b'r' => answer.is_retry = true,
-            b's' => answer.served = vec![0],
-            b'u' => answer.repeated = Some(Repeated::Busy),
-            _ => {}
+impl Known {
+    fn read(letters: &[u8]) -> Self {
+        let mut known = Self::default();
+        for letter in letters {
+            match letter {
+                b'a' => known.copy = Some(Copy::Absorb),
+                b'b' => known.block = true,
+                b'e' => known.is_expected = true,
+                b'f' => known.copy = Some(Copy::Refuse(3)),
+                b'n' => known.is_full = true,
+                b'o' => known.oversize = true,
+                b'r' => known.is_retry = true,
+                b's' => known.is_served = true,
+                b'u' => known.copy = Some(Copy::Busy),
+                b'?' => known.copy = Some(Copy::Unknown),
+                _ => {}
+            }
+        }
+        known
+    }
+
+    /// What the question is answered.
+    pub(super) fn answer(self, question: &Question) -> Answer {
+        let throttled = Throttled::default();
+        let block = self.block.then(|| "a@example.org".to_owned());
+        let minute = Duration::from_secs(60);
+        match question {
+            Question::Connect { .. } => Answer::Connect { throttled, block },
+            Question::Copy(_) => {
+                let served = if self.is_served { vec![0] } else { Vec::new() };
+                Answer::Copy(self.copy.unwrap_or(Copy::Deliver { served, before: Before::default() }))
+            }
+            Question::Envelope(_) => Answer::Envelope { expected: self.is_expected.then_some(minute) },
+            Question::Handshake => Answer::Handshake { granted: !self.is_full },
+            Question::Login(_) => Answer::Login(throttled),
+            Question::Mail { .. } => Answer::Mail { throttled, block, has_room: !self.is_full },
+            Question::Recipient { .. } => {
+                Answer::Recipient { throttled, oversize: self.oversize.then_some(Oversize::Wait(minute)) }
+            }
+            Question::Rejection { .. } => Answer::Rejection { throttled, is_retry: self.is_retry },
+            Question::UnknownRecipients(_) => Answer::UnknownRecipients(throttled),
         }
     }
-    answer
 }
 
 fn unescaped(text: &[u8]) -> Vec<u8> {

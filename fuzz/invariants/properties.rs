@@ -13,7 +13,9 @@ fn operation() -> impl Strategy<Value = String> {
         4 => Just("D".to_owned()),
         2 => select(vec!["L", "U", "V", "N", "X", "x", "T"]).prop_map(str::to_owned),
         1 => "@ [.]{1,11}",
-        1 => "A [abfnsu]{0,2}",
+        1 => "A [abefnorsu?]{0,2}",
+        8 => Just("Q".to_owned()),
+        1 => Just("q".to_owned()),
         1 => select(vec!["H", "h", "H", "F", "F", "R", "R", "S", "S", "K"]).prop_map(str::to_owned),
     ]
 }
@@ -74,7 +76,17 @@ proptest! {
 
     #[test]
     fn a_session_keeps_its_promises(
-        options in select(vec!["O", "O late", "O stream", "O reject", "O late reject", "O stream reject"]),
+        options in select(vec![
+            "O",
+            "O answers",
+            "O answers late",
+            "O answers stream",
+            "O late",
+            "O late reject",
+            "O reject",
+            "O stream",
+            "O stream reject",
+        ]),
         operations in proptest::collection::vec(operation(), 1..60),
     ) {
         let case = format!("{options}\nC EHLO c.example\n{}\n", operations.join("\n"));

@@ -22,16 +22,18 @@ use portcullis::policy::verdict::Verdict;
 use portcullis::session::Session;
 use portcullis::session::Snapshot;
 use portcullis::session::io::Admission;
-use portcullis::session::io::Answer;
-use portcullis::session::io::Known;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
-use portcullis::session::io::Repeated;
+use portcullis::session::question::Answer;
+use portcullis::session::question::Copy;
+use portcullis::session::question::Question;
+use portcullis::session::question::Ticket;
 use portcullis::session::record::Kind;
 use portcullis::session::record::Record;
 use portcullis::smtp::data::BareNewline;
 
+use super::operation::Known;
 use super::operation::Operation;
 use super::operation::Options;
 use super::operation::Wanted;
@@ -45,7 +47,11 @@ pub(super) struct Stage {
     input: BytesMut,
     client_ended: bool,
     closed: bool,
-    answers: VecDeque<Answer>,
+    /// What is known when the next questions are answered.
+    known: VecDeque<Known>,
+    /// The question that is open, and the last answer.
+    open: Option<(Ticket, Box<Question>)>,
+    last: Option<(Ticket, Answer)>,
     handshake_fails: bool,
     backend: Backend,
     /// A backend session waits for the next open.
@@ -53,6 +59,7 @@ pub(super) struct Stage {
     dots_accepted: usize,
     /// Answers that allow to absorb.
     absorbable: usize,
+    client_is_blocked: bool,
     mails: Mails,
     refusals: Refusals,
 }
@@ -104,13 +111,16 @@ impl Stage {
             input: BytesMut::new(),
             client_ended: false,
             closed: false,
-            answers: VecDeque::new(),
+            known: VecDeque::new(),
+            open: None,
+            last: None,
             handshake_fails: false,
             backend: Backend::default(),
             // Whatever another client left.
             kept: options.late,
             dots_accepted: 0,
             absorbable: 0,
+            client_is_blocked: false,
             mails: Mails::default(),
             refusals: Refusals::default(),
         };
@@ -145,7 +155,8 @@ impl Stage {
             }
             Operation::HoldEnds(end) => self.session.handle_hold(Err(end), now),
             Operation::Kill => self.session.handle_kill(now),
-            Operation::NextAnswer(answer) => self.answers.push_back(answer),
+            Operation::NextAnswer(known) => self.known.push_back(known),
+            Operation::Answer { again } => self.answer(again),
             Operation::NextHandshakeFails => self.handshake_fails = true,
             Operation::Pass(seconds) => self.pass(seconds),
             Operation::Reload => self.session.handle_snapshot(self.snapshot.clone()),
@@ -164,7 +175,8 @@ impl Stage {
         self.pass(2 * 86_400);
         assert!(self.session.is_over());
         let Mails { begun, recorded, accepted, absorbed } = self.mails;
-        assert_eq!(recorded, begun, "exactly one record a transaction");
+        // About the mail of a blocked client nothing is asked.
+        assert!(recorded == begun || self.client_is_blocked, "one record a transaction: {recorded} of {begun}");
         assert!(accepted <= self.dots_accepted, "acknowledged what the backend did not");
         assert!(absorbed <= self.absorbable, "absorbed what the ledger does not know");
         for (code, replies) in &self.refusals.replies {
@@ -194,24 +206,22 @@ impl Stage {
         self.session.handle_backend(&mut self.backend.replies, true, self.now);
     }
 
+    /// The answer to the question that is open, or the last one once more.
+    fn answer(&mut self, again: bool) {
+        if let Some((ticket, question)) = self.open.take_if(|_| !again) {
+            let answer = self.known.pop_front().unwrap_or_default().answer(&question);
+            self.absorbable += usize::from(allows_to_absorb(&answer));
+            self.client_is_blocked |= matches!(answer, Answer::Connect { block: Some(_), .. });
+            self.last = Some((ticket, answer));
+        }
+        if let Some((ticket, answer)) = self.last.clone() {
+            self.session.handle_answer(ticket, answer, self.now);
+        }
+    }
+
     fn drain(&mut self) {
-        loop {
-            while let Some(output) = self.session.poll_output() {
-                self.obey(output);
-            }
-            if self.session.is_over() {
-                return;
-            }
-            let before = self.input.len();
-            if self.session.wants_input() && before > 0 {
-                self.session.handle_client(&mut self.input, self.now);
-            }
-            if self.client_ended {
-                self.session.handle_client_end(&mut self.input, self.now);
-            }
-            if before == self.input.len() && !self.session.has_output() {
-                return;
-            }
+        while let Some(output) = self.session.advance(&mut self.input, self.client_ended, self.now) {
+            self.obey(output);
         }
     }
 
@@ -219,22 +229,13 @@ impl Stage {
         assert!(!self.closed, "{output:?} after the close");
         let now = self.now;
         match output {
-            Output::Ask(question) => {
+            Output::Ask(ticket, question) => {
                 // Each MAIL asks whether its sender is blocked.
-                self.mails.begun += usize::from(matches!(question.suspect, Some((_, Some(_)))));
-                let answer = self.answers.pop_front().unwrap_or_default();
-                // Nobody answers what was not asked.
-                let answer = Answer {
-                    block: answer.block.filter(|_| question.suspect.is_some()),
-                    no_room: answer.no_room && (question.room.is_some() || question.handshake),
-                    repeated: answer.repeated.filter(|_| matches!(question.known, Some(Known::Dot(_)))),
-                    expected: answer.expected.filter(|_| matches!(question.known, Some(Known::Envelope(_)))),
-                    oversize: answer.oversize.filter(|_| matches!(question.known, Some(Known::Oversize(_)))),
-                    served: if matches!(question.known, Some(Known::Dot(_))) { answer.served } else { Vec::new() },
-                    ..answer
-                };
-                self.absorbable += usize::from(answer.repeated == Some(Repeated::Absorb) || !answer.served.is_empty());
-                self.session.handle_answer(answer, now);
+                self.mails.begun += usize::from(matches!(*question, Question::Mail { .. }));
+                self.open = Some((ticket, question));
+                if !self.options.answers {
+                    self.answer(false);
+                }
             }
             Output::Backend(octets) => self.backend.hear(&octets),
             Output::BackendBody => {
@@ -265,7 +266,8 @@ impl Stage {
                 self.session.handle_tls(version, now);
             }
             Output::Hold(octets) => canonical(&octets),
-            Output::HoldDrop | Output::Login(_) | Output::Tell(_) => {}
+            Output::StopAsking => self.open = None,
+            Output::Count(_) | Output::Deliver(_) | Output::EndMessage | Output::Learned(..) | Output::Login(_) => {}
         }
     }
 
@@ -354,6 +356,14 @@ impl Refusals {
         if record.verdict == Some(Verdict::Accept) {
             assert!(record.kind == Kind::Mail && record.code.is_some_and(|code| code < 300), "accepted: {record:?}");
         }
+    }
+}
+
+fn allows_to_absorb(answer: &Answer) -> bool {
+    match answer {
+        Answer::Copy(Copy::Absorb) => true,
+        Answer::Copy(Copy::Deliver { served, .. }) => !served.is_empty(),
+        _ => false,
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use crate::admin;
 use crate::admin::AdminFault;
-use crate::backend::Backends;
 use crate::config::watch::Look;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
@@ -30,16 +29,13 @@ use crate::daemon::signals::Word;
 use crate::daemon::supervisor;
 use crate::daemon::supervisor::Notification;
 use crate::front::Condition;
-use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
 use crate::front::inquiry::inquire;
 use crate::front::workers::Workers;
-use crate::hold::Holds;
 use crate::policy::list::AddressList;
 use crate::report;
-use crate::report::Reports;
 use crate::store::clock::Wall;
 use crate::store::state::State;
 use crate::store::state::StateFault;
@@ -155,15 +151,8 @@ async fn run(
     let (snapshot, snapshot_receiver) = watch::channel(assembly.snapshot.clone());
     let (front, front_receiver) = watch::channel(Arc::new(assembly.config.front.clone()));
     let (tls, tls_receiver) = watch::channel(assembly.tls.clone());
-    let services = Arc::new(Services {
-        backends: Backends::new(assembly.config.backend.clone()),
-        handshakes: Handshakes::default(),
-        holds: Holds::new(assembly.config.hold.clone()),
-        reports: Reports::new(),
-        state,
-        snapshot: snapshot_receiver,
-        conditions: Arc::default(),
-    });
+    let (backend, hold) = (assembly.config.backend.clone(), assembly.config.hold.clone());
+    let services = Arc::new(Services::new(backend, hold, state, snapshot_receiver));
     let door = Door::new(workers, services.clone(), front_receiver, tls_receiver);
     if let Some(bound) = admin {
         let parts = admin::Parts { services: services.clone(), door: door.clone(), log: log.clone() };

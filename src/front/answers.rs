@@ -1,7 +1,12 @@
-//! The answers to a session's questions, from the state. The first throttle that refuses decides, shadows only report;
-//! a throttle that blocks makes its block here. It must not wait for anything.
+//! The answers to a session's questions, from the state: at once. The first throttle that refuses decides, shadows only
+//! report; a throttle that blocks makes its block here. It must not wait for anything: a service that has to, answers
+//! later.
+
+use std::fmt::Debug;
+use std::pin::Pin;
 
 use crate::policy::block::Suspect;
+use crate::policy::repeat::Candidate;
 use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::throttle::Action;
@@ -9,17 +14,38 @@ use crate::policy::throttle::Count;
 use crate::policy::throttle::Probe;
 use crate::policy::throttle::Throttle;
 use crate::policy::throttle::escalation::ESCALATION_MEMORY;
-use crate::session::io::Answer;
-use crate::session::io::Ask;
-use crate::session::io::Fact;
-use crate::session::io::Known;
-use crate::session::io::Oversize;
-use crate::session::io::Question;
-use crate::session::io::Repeated;
+use crate::session::io::Delivery;
+use crate::session::io::Event;
+use crate::session::question::Answer;
+use crate::session::question::Ask;
+use crate::session::question::Copy;
+use crate::session::question::OverLimit;
+use crate::session::question::Oversize;
+use crate::session::question::Question;
+use crate::session::question::Throttled;
+use crate::session::question::Throttles;
 use crate::store::clock::seconds;
 use crate::store::ledger::Claim;
 use crate::store::ledger::Decision;
 use crate::store::state::Rooms;
+use crate::store::state::State;
+
+/// A service that answers questions.
+pub trait Answers: Debug + Send + Sync {
+    /// The answer, but for what this process knows itself: whether there is room and a permit for a handshake.
+    fn answer(&self, question: &Question) -> Answering;
+}
+
+/// An answer that is here, or to come.
+pub enum Answering {
+    /// Here.
+    Now(Answered),
+    /// To come. Dropped, it is not waited for: what it was about to take is given back.
+    Later(Pin<Box<dyn Future<Output = Answered> + Send>>),
+}
+
+/// An answer, and the claim of a message that may go to the backend: dropping it gives the message free.
+pub type Answered = (Answer, Option<Claim>);
 
 /// The claims of one session: what it asked about last, and what the backend has accepted since.
 #[derive(Debug, Default)]
@@ -36,87 +62,94 @@ impl Claims {
     }
 
     /// What became of them; gives how many are settled by it.
-    pub fn tell(&mut self, fact: &Fact) -> usize {
+    pub fn deliver(&mut self, delivery: Delivery) -> usize {
         let waiting = self.accepted.len();
-        match fact {
-            Fact::Accepted => {
+        match delivery {
+            Delivery::Accepted => {
                 self.accepted.extend(self.on_its_way.take().map(|claim| claim.accepted()));
                 return 0;
             }
-            Fact::Took => self.accepted.drain(..).for_each(Claim::took),
-            Fact::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
-            Fact::Charge(..)
-            | Fact::Delivered(_)
-            | Fact::Fits(_)
-            | Fact::Learned(..)
-            | Fact::Oversize(_)
-            | Fact::Passed(_) => return 0,
+            Delivery::Acknowledged => self.accepted.drain(..).for_each(Claim::took),
+            Delivery::Unacknowledged => self.accepted.drain(..).for_each(Claim::unacknowledged),
         }
         waiting
     }
 }
 
-/// The answer, but for the room to hold a message, and the claim of a message that may go to the backend:
-/// dropping it gives the message free.
-pub fn answer(state: &Rooms, question: &Question) -> (Answer, Option<Claim>) {
-    let is_retry = question.refusal.is_some_and(|key| count_refusal(state, key) > 1);
-    let mut answer = Answer { is_retry, ..Answer::default() };
-    for ask in &question.asks {
-        let throttle = &question.snapshot.policy.throttles[ask.charge.throttle];
-        if throttle.count != Count::Retries || ask.probe == Probe::Block || answer.is_retry {
-            ask_throttle(state, throttle, ask, &mut answer);
-        }
+impl Answers for State {
+    fn answer(&self, question: &Question) -> Answering {
+        Answering::Now(answer(self, question))
     }
-    if let Some((client, mail)) = &question.suspect {
-        let suspect = Suspect { client: *client, sender: mail.as_ref().map(|mail| &mail.sender) };
-        answer.block = state.blocks.find(suspect).map(|block| block.key);
-    }
-    let mut claim = None;
-    match &question.known {
-        None => {}
-        Some(Known::Oversize(key)) => {
-            let oversize = state.oversize(*key, true);
-            answer.oversize = oversize.map(|wait| wait.map_or(Oversize::Known, Oversize::Wait));
-        }
-        Some(Known::Envelope(key)) => answer.expected = state.ledger.is_expected(*key),
-        Some(Known::Dot(dot)) => match state.ledger.decide(dot) {
-            Decision::Absorb => answer.repeated = Some(Repeated::Absorb),
-            Decision::Busy => answer.repeated = Some(Repeated::Busy),
-            Decision::Deliver(delivery) => {
-                (claim, answer.served, answer.before) = (delivery.claim, delivery.served, delivery.before);
-            }
-            Decision::Refuse(times) => answer.repeated = Some(Repeated::Refuse(times)),
-        },
-    }
-    if let Some(key) = question.deferred {
-        answer.tries = count_try(state, key);
-    }
-    (answer, claim)
 }
 
-/// Counts what happened. What becomes of a claim is told to [`Claims`].
-pub fn tell(state: &Rooms, fact: &Fact) {
-    match fact {
-        Fact::Charge(snapshot, charges) => {
+/// The state's answer.
+pub fn answer(state: &Rooms, question: &Question) -> Answered {
+    let answer = match question {
+        Question::Connect { throttles, client } => Answer::Connect {
+            throttled: ask_all(state, throttles),
+            block: block(state, Suspect { client: *client, sender: None }),
+        },
+        Question::Handshake => Answer::Handshake { granted: true },
+        Question::Login(throttles) => Answer::Login(ask_all(state, throttles)),
+        Question::Mail { throttles, client, mail, .. } => Answer::Mail {
+            throttled: ask_all(state, throttles),
+            block: block(state, Suspect { client: *client, sender: Some(&mail.sender) }),
+            has_room: true,
+        },
+        Question::Recipient { throttles, deferred, oversize } => {
+            let mut throttled = ask_all(state, throttles);
+            if let Some(key) = deferred {
+                throttled.tries = count_try(state, *key);
+            }
+            let oversize = oversize.and_then(|key| state.oversize(key, true));
+            let oversize = oversize.map(|wait| wait.map_or(Oversize::Known, Oversize::Wait));
+            Answer::Recipient { throttled, oversize }
+        }
+        Question::UnknownRecipients(throttles) => Answer::UnknownRecipients(ask_all(state, throttles)),
+        Question::Envelope(key) => Answer::Envelope { expected: state.ledger.is_expected(*key) },
+        Question::Copy(candidate) => return decide(state, candidate),
+        Question::Rejection { throttles, refusal } => {
+            let is_retry = refusal.is_some_and(|key| count_refusal(state, key) > 1);
+            let counts =
+                |ask: &&Ask| is_retry || ask.probe == Probe::Block || throttles.of(ask).count != Count::Retries;
+            let throttled = ask_some(state, throttles, throttles.asks.iter().filter(counts));
+            Answer::Rejection { throttled, is_retry }
+        }
+    };
+    (answer, None)
+}
+
+/// Counts what happened.
+pub fn count(state: &Rooms, event: &Event) {
+    let now = seconds(state.clock.now());
+    match event {
+        Event::Charge(snapshot, charges) => {
             for charge in charges {
                 let throttle: &Throttle = &snapshot.policy.throttles[charge.throttle];
                 state.throttles.charge(throttle, charge.key, charge.cells);
             }
         }
-        Fact::Oversize(keys) => {
-            let now = seconds(state.clock.now());
-            for key in keys {
-                state.oversizes.count(*key, OVERSIZE_MEMORY, now);
-            }
-        }
-        Fact::Delivered(keys) => {
-            let now = seconds(state.clock.now());
-            keys.iter().for_each(|key| state.note_familiar(*key, now));
-        }
-        Fact::Fits(keys) => keys.iter().for_each(|key| state.oversizes.remove(*key, seconds(state.clock.now()))),
-        Fact::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, seconds(state.clock.now()))),
-        Fact::Accepted | Fact::Learned(..) | Fact::Took | Fact::Unacknowledged => {}
+        Event::Oversize(keys) => keys.iter().for_each(|key| _ = state.oversizes.count(*key, OVERSIZE_MEMORY, now)),
+        Event::Familiar(keys) => keys.iter().for_each(|key| state.note_familiar(*key, now)),
+        Event::Fits(keys) => keys.iter().for_each(|key| state.oversizes.remove(*key, now)),
+        Event::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, now)),
     }
+}
+
+fn block(state: &Rooms, suspect: Suspect<'_>) -> Option<String> {
+    state.blocks.find(suspect).map(|block| block.key)
+}
+
+fn decide(state: &Rooms, candidate: &Candidate) -> Answered {
+    let (copy, claim) = match state.ledger.decide(candidate) {
+        Decision::Absorb => (Copy::Absorb, None),
+        Decision::Busy => (Copy::Busy, None),
+        Decision::Deliver(delivery) => {
+            (Copy::Deliver { served: delivery.served, before: delivery.before }, delivery.claim)
+        }
+        Decision::Refuse(times) => (Copy::Refuse(times), None),
+    };
+    (Answer::Copy(copy), claim)
 }
 
 /// One more try of a message that is deferred; tells how many there were.
@@ -129,12 +162,23 @@ fn count_refusal(state: &Rooms, key: u128) -> u32 {
     state.refusals.count(key, REFUSAL_MEMORY, seconds(state.clock.now()))
 }
 
-fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answer) {
+fn ask_all(state: &Rooms, throttles: &Throttles) -> Throttled {
+    ask_some(state, throttles, throttles.asks.iter())
+}
+
+fn ask_some<'a>(state: &Rooms, throttles: &Throttles, asks: impl Iterator<Item = &'a Ask>) -> Throttled {
+    let mut throttled = Throttled::default();
+    asks.for_each(|ask| ask_throttle(state, throttles.of(ask), ask, &mut throttled));
+    throttled
+}
+
+fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, throttled: &mut Throttled) {
     let (index, key, cells) = (ask.charge.throttle, ask.charge.key, ask.charge.cells);
     let blocks = throttle.action == Action::Block && !throttle.shadow;
+    let over = |wait, blocked| Some(OverLimit { throttle: index, wait, blocked });
     if let Some(left) = state.blocks.find_throttled(key.exact).filter(|_| blocks) {
-        if answer.refused.is_none() {
-            (answer.refused, answer.blocked) = (Some((index, left)), true);
+        if throttled.over.is_none() {
+            throttled.over = over(left, true);
         }
         return;
     }
@@ -146,17 +190,17 @@ fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, answer: &mut Answ
     match result {
         Ok(()) => {}
         Err(_) if ask.familiar.is_some_and(|key| state.is_familiar(key)) => {}
-        Err(_) if throttle.shadow => answer.shadows.push(index),
-        Err(_) if answer.refused.is_some() => {}
+        Err(_) if throttle.shadow => throttled.shadows.push(index),
+        Err(_) if throttled.over.is_some() => {}
         Err(wait) if !blocks => {
-            answer.refused = Some((index, wait));
-            answer.tries = ask.escalation.map_or(0, |key| count_try(state, key));
+            throttled.over = over(wait, false);
+            throttled.tries = ask.escalation.map_or(0, |key| count_try(state, key));
         }
         Err(_) => {
             let label = ask.label.as_deref().unwrap_or_default();
             let length = state.blocks.add_throttled(&throttle.name, label, key.exact, throttle.block);
             tracing::warn!(throttle = &*throttle.name, key = label, seconds = length.as_secs(), "blocked");
-            (answer.refused, answer.blocked) = (Some((index, length)), true);
+            throttled.over = over(length, true);
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct Except {
 
 /// What a message says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marks {
+pub struct MessageTraits {
     /// It has a Message-ID.
     pub message_id: bool,
     /// Its Date, in seconds since the epoch; none where it has none that can be read.
@@ -59,11 +59,11 @@ pub struct CopyKeys {
 
 /// A message that is here as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dot {
+pub struct Candidate {
     /// What may be done about it.
     pub rules: RepeatRules,
     /// What it says about itself.
-    pub marks: Marks,
+    pub marks: MessageTraits,
     /// One for each recipient.
     pub copies: Vec<CopyKeys>,
     /// Its envelope, when the declared size is large enough for its copies to be refused unread.
@@ -93,17 +93,17 @@ pub struct Envelope {
 impl RepeatRules {
     /// Whether a message with these marks may be answered 250 without being delivered, or 450 while its twin is on its
     /// way. `now` is in seconds since the epoch.
-    pub fn may_absorb(&self, marks: Marks, now: u32) -> bool {
+    pub fn may_absorb(&self, marks: MessageTraits, now: u32) -> bool {
         self.absorb && marks.name_the_message(now)
     }
 
     /// Whether copies of a message with these marks are counted, and may be refused when it was delivered often enough.
-    pub fn may_refuse(&self, marks: Marks, now: u32) -> bool {
+    pub fn may_refuse(&self, marks: MessageTraits, now: u32) -> bool {
         self.limit > 0 && marks.size >= self.min_size && marks.name_the_message(now)
     }
 }
 
-impl Marks {
+impl MessageTraits {
     /// A device without a clock sends no Date, or the same one for ever: its mails may be alike to the octet and are each
     /// meant.
     fn name_the_message(&self, now: u32) -> bool {
@@ -282,7 +282,7 @@ mod tests {
             ("of the future", (true, days(9), large), (false, false)),
         ];
         for (what, (message_id, date, size), expected) in table {
-            let marks = Marks { message_id, date, size };
+            let marks = MessageTraits { message_id, date, size };
             assert_eq!((rules.may_absorb(marks, now), rules.may_refuse(marks, now)), expected, "{what}");
             let never = RepeatRules { absorb: false, limit: 0, ..rules };
             let off = (never.may_absorb(marks, now), never.may_refuse(marks, now));

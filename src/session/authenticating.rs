@@ -15,10 +15,10 @@ use crate::policy::throttle::Stage;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
-use crate::session::io::Answer;
 use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Question;
+use crate::session::question::Question;
+use crate::session::question::Throttled;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::session::request::Request;
@@ -144,23 +144,23 @@ impl Session {
     /// Asks those throttles whose key is known by now: the name may come later than the client.
     fn ask_about_login(&mut self, line: Bytes, now: Now) {
         let snapshot = self.snapshot.clone();
-        let asks = self.asks(&snapshot, Stage::Auth, None, None, None);
-        match asks.is_empty() {
+        let throttles = self.asks(&snapshot, Stage::Auth, None, None, None);
+        match throttles.asks.is_empty() {
             true => self.relay_login(line, now),
-            false => self.ask(Question::new(snapshot, asks), Pending::Auth(line)),
+            false => self.ask(Question::Login(throttles), Pending::Auth(line), now),
         }
     }
 
     /// The throttles have let AUTH, or its name, pass, or not.
-    pub(super) fn login_answered(&mut self, line: Bytes, answer: &Answer, now: Now) {
+    pub(super) fn login_answered(&mut self, line: Bytes, throttled: &Throttled, now: Now) {
         let snapshot = self.snapshot.clone();
         if let Some(login) = &mut self.login {
-            let names = answer.shadows.iter().map(|index| snapshot.policy.throttles[*index].name.clone());
+            let names = throttled.shadows.iter().map(|index| snapshot.policy.throttles[*index].name.clone());
             login.shadow.extend(names);
         }
-        let Some((index, wait)) = answer.refused else { return self.relay_login(line, now) };
-        let throttle = &snapshot.policy.throttles[index];
-        let ruling = Ruling::new(replies::too_many_failures(wait), Reason::AuthFailed).by(&throttle.name);
+        let Some(over) = throttled.over else { return self.relay_login(line, now) };
+        let throttle = &snapshot.policy.throttles[over.throttle];
+        let ruling = Ruling::new(replies::too_many_failures(over.wait), Reason::AuthFailed).by(&throttle.name);
         let last = Final::ruled(&ruling, &self.id);
         self.record_login(&last, now);
         // The backend waits for an answer that it does not get.

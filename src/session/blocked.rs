@@ -6,8 +6,8 @@ use crate::policy::Policy;
 use crate::policy::block::Suspect;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
-use crate::session::io::Answer;
 use crate::session::io::Now;
+use crate::session::question::OverLimit;
 use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::smtp::command::Mail;
@@ -20,30 +20,26 @@ impl Session {
     }
 
     /// What is said about the connection. A throttle that makes no blocks can say only 421, and says it at once.
-    pub(super) fn block_at_connect(&self, answer: &Answer) -> Option<Ruling> {
-        if let Some(key) = &answer.block {
+    pub(super) fn block_at_connect(&self, block: Option<&str>, over: Option<OverLimit>) -> Option<Ruling> {
+        if let Some(key) = block {
             return Some(Suspect { client: self.peer.client.ip(), sender: None }.ruling(key));
         }
-        let (index, wait) = answer.refused?;
-        let throttle = &self.snapshot.policy.throttles[index];
-        Some(match answer.blocked {
-            true => Ruling::blocked_for(throttle, wait),
-            false => Ruling::throttled(throttle, wait),
-        })
+        let over = over?;
+        Some(over.ruling(&self.snapshot.policy.throttles[over.throttle]))
     }
 
     pub(super) fn refuse_blocked_mail(&mut self, mail: Mail, ruling: &Ruling, now: Now) {
         let snapshot = self.snapshot.clone();
         let limit = snapshot.policy.size.ours(&self.environment);
-        let transaction = Box::new(Transaction::new(snapshot, mail, limit, now.monotonic));
-        self.refuse_blocked(transaction, ruling, now);
+        self.transaction = Some(Box::new(Transaction::new(snapshot, mail, limit, now.monotonic)));
+        self.refuse_blocked(ruling, now);
     }
 
     /// Counted as an error: a client that does not take it for an answer is told 421 in the end.
-    pub(super) fn refuse_blocked(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
+    pub(super) fn refuse_blocked(&mut self, ruling: &Ruling, now: Now) {
         self.state = State::Command;
         if self.count_error(now) {
-            self.refuse_mail(transaction, ruling, now);
+            self.refuse_mail(ruling, now);
         }
     }
 }

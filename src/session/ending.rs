@@ -12,11 +12,12 @@ use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::io::Admission;
-use crate::session::io::Answer;
 use crate::session::io::BackendEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Question;
+use crate::session::question::Answer;
+use crate::session::question::OverLimit;
+use crate::session::question::Question;
 use crate::session::state::Arrived;
 use crate::session::state::Final;
 use crate::session::state::Pending;
@@ -44,10 +45,9 @@ impl Session {
             return self.greet_at(until, now);
         }
         let snapshot = self.snapshot.clone();
-        let asks = self.asks(&snapshot, Stage::Connect, None, None, None);
-        let suspect = Some((self.peer.client.ip(), None));
-        let question = Question { suspect, ..Question::new(snapshot, asks) };
-        self.ask(question, Pending::Connect { until });
+        let throttles = self.asks(&snapshot, Stage::Connect, None, None, None);
+        let question = Question::Connect { throttles, client: self.peer.client.ip() };
+        self.ask(question, Pending::Connect { until }, now);
     }
 
     fn greet_at(&mut self, until: Instant, now: Now) {
@@ -61,6 +61,7 @@ impl Session {
         self.reply(&replies::greeting(&self.snapshot.settings.banner));
         self.state = State::Command;
         self.since = now.monotonic;
+        self.stop_if_idle(now);
     }
 
     /// Octets before the banner: no SMTP client speaks first (RFC 5321 section 3.1).
@@ -78,24 +79,45 @@ impl Session {
         self.close(now);
     }
 
-    pub(super) fn answered(&mut self, answer: &Answer, now: Now) {
-        match std::mem::replace(&mut self.state, State::Command) {
-            State::Asking(Pending::Connect { until }) => match self.block_at_connect(answer) {
-                Some(ruling) if ruling.verdict == Verdict::Disconnect => self.refuse_connection(&ruling, now),
-                ruling => {
-                    self.blocked = ruling.map(Box::new);
-                    self.greet_at(until, now);
-                }
-            },
-            State::Asking(Pending::StartTls) => self.start_tls_answered(answer, now),
-            State::Asking(Pending::Mail(transaction, ruling)) => self.mail_answered(transaction, ruling, answer, now),
-            State::Asking(Pending::Rcpt(rcpt, cap)) => self.rcpt_answered(rcpt, cap, answer, now),
-            State::Asking(Pending::Auth(line)) => self.login_answered(line, answer, now),
-            State::Asking(Pending::Unknown) => self.unknown_answered(answer, now),
-            State::Asking(Pending::Data) => self.data_answered(answer, now),
-            State::Asking(Pending::Dot(arrived, streaming)) => self.dot_answered(arrived, streaming, answer, now),
-            State::Asking(Pending::Rejected(refused)) => self.rejected(*refused, answer, now),
-            other => self.state = other,
+    /// The answer to the question that is open.
+    pub(super) fn answered(&mut self, answer: Answer, now: Now) {
+        let (pending, until) = match std::mem::replace(&mut self.state, State::Command) {
+            State::Asking { pending, until } => (pending, until),
+            // An answer that comes too late.
+            other => return self.state = other,
+        };
+        match (pending, answer) {
+            (Pending::Connect { until }, Answer::Connect { throttled, block }) => {
+                self.connect_answered(until, block.as_deref(), throttled.over, now);
+            }
+            (Pending::StartTls, Answer::Handshake { granted }) => self.start_tls_answered(granted, now),
+            (Pending::Auth(line), Answer::Login(throttled)) => self.login_answered(line, &throttled, now),
+            (Pending::Mail(ruling), Answer::Mail { throttled, block, has_room }) => {
+                self.mail_answered(ruling, block, &throttled, has_room, now);
+            }
+            (Pending::Rcpt(rcpt, cap), Answer::Recipient { throttled, oversize }) => {
+                self.rcpt_answered(rcpt, cap, &throttled, oversize, now);
+            }
+            (Pending::Unknown, Answer::UnknownRecipients(throttled)) => self.unknown_answered(&throttled, now),
+            (Pending::Data, Answer::Envelope { expected }) => self.data_answered(expected, now),
+            (Pending::Copy(arrived, streaming), Answer::Copy(copy)) => {
+                self.copy_answered(arrived, streaming, copy, now);
+            }
+            (Pending::Rejected(refused), Answer::Rejection { throttled, is_retry }) => {
+                self.rejected(*refused, &throttled, is_retry, now);
+            }
+            // Of another question: this one is still open.
+            (pending, _) => self.state = State::Asking { pending, until },
+        }
+    }
+
+    fn connect_answered(&mut self, until: Instant, block: Option<&str>, over: Option<OverLimit>, now: Now) {
+        match self.block_at_connect(block, over) {
+            Some(ruling) if ruling.verdict == Verdict::Disconnect => self.refuse_connection(&ruling, now),
+            ruling => {
+                self.blocked = ruling.map(Box::new);
+                self.greet_at(until, now);
+            }
         }
     }
 
@@ -191,8 +213,7 @@ impl Session {
         }
         let arrived = match &self.state {
             State::Body(body) => Some(Arrived::at(now.monotonic, body.decoder.size())),
-            State::Settle(arrived) => Some(Arrived { id: arrived.id.clone(), ..**arrived }),
-            _ => None,
+            state => state.arrived().map(|arrived| Arrived { id: arrived.id.clone(), ..*arrived }),
         };
         match arrived {
             Some(arrived) => {
@@ -220,7 +241,10 @@ impl Session {
     fn client_deadline(&self) -> Option<Instant> {
         let timeout = &self.snapshot.settings.timeout;
         match &self.state {
-            State::Delay { until } | State::Hello { until } | State::Inquiry { until } => Some(*until),
+            State::Asking { until, .. }
+            | State::Delay { until }
+            | State::Hello { until }
+            | State::Inquiry { until } => Some(*until),
             State::Command if !self.slots.is_empty() => None,
             State::Auth { .. } => self.login_deadline(),
             State::Command => {
@@ -266,7 +290,12 @@ impl Session {
             self.close_backend();
         }
         if passed(self.client_deadline()) {
-            match self.state {
+            match &self.state {
+                State::Asking { pending, .. } => {
+                    let answer = pending.unanswered();
+                    self.output.push_back(Output::StopAsking);
+                    self.answered(answer, now);
+                }
                 State::Delay { .. } => self.greet(now),
                 State::Hello { .. } | State::Inquiry { .. } => self.backend_lost(BackendEnd::Lost, now),
                 _ => self.refuse_and_close(&replies::timeout(), Reason::Timeout, now),
@@ -304,7 +333,7 @@ impl Session {
         self.parked = None;
         self.transaction = None;
         self.close_backend();
-        self.output.push_back(Output::HoldDrop);
+        self.output.push_back(Output::EndMessage);
         self.state = State::Over;
         self.after_replies(Output::CloseClient);
     }

@@ -13,14 +13,14 @@ use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
 use crate::session::escalating::disconnects;
-use crate::session::escalating::throttled;
-use crate::session::io::Answer;
+use crate::session::escalating::ruling_of;
 use crate::session::io::BackendEnd;
-use crate::session::io::Fact;
 use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Oversize;
-use crate::session::io::Question;
+use crate::session::question::Oversize;
+use crate::session::question::Question;
+use crate::session::question::Throttled;
+use crate::session::question::Throttles;
 use crate::session::request::Request;
 use crate::session::state::Accepted;
 use crate::session::state::Final;
@@ -60,23 +60,24 @@ impl Session {
         self.has_mailed = true;
         let snapshot = self.snapshot.clone();
         let limit = self.limit(&snapshot);
-        let transaction = Box::new(Transaction::new(snapshot.clone(), mail, limit, now.monotonic));
+        let transaction = Transaction::new(snapshot.clone(), mail, limit, now.monotonic);
+        let mail = transaction.mail.clone();
+        self.transaction = Some(Box::new(transaction));
         if snapshot.settings.tls_required && self.tls.is_none() {
             let ruling = Ruling::new(replies::tls_required(), Reason::TlsRequired);
-            return self.refuse_mail(transaction, &ruling, now);
+            return self.refuse_mail(&ruling, now);
         }
-        let mail = transaction.mail.clone();
         let policy = &snapshot.policy;
         let ruling = policy.sender(&mail.sender).or_else(|| Policy::declared_size(mail.size, limit));
-        let (asks, room) = match ruling {
-            Some(_) => (Vec::new(), None),
+        let (throttles, room) = match ruling {
+            Some(_) => (Throttles { snapshot, asks: Vec::new() }, None),
             None => {
-                (self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, mail.size), Some(mail.size.unwrap_or(0)))
+                let throttles = self.asks(&snapshot, Stage::Mail, Some(&mail.sender), None, mail.size);
+                (throttles, Some(mail.size.unwrap_or(0)))
             }
         };
-        let suspect = Some((self.peer.client.ip(), Some(mail)));
-        let question = Question { room, suspect, ..Question::new(snapshot, asks) };
-        self.ask(question, Pending::Mail(transaction, ruling.map(Box::new)));
+        let question = Question::Mail { throttles, client: self.peer.client.ip(), mail, room };
+        self.ask(question, Pending::Mail(ruling.map(Box::new)), now);
     }
 
     /// What we cannot pass on as it is meant, whatever the lists say.
@@ -105,31 +106,32 @@ impl Session {
     /// The throttles have let MAIL pass, or not.
     pub(super) fn mail_answered(
         &mut self,
-        mut transaction: Box<Transaction>,
         ruling: Option<Box<Ruling>>,
-        answer: &Answer,
+        block: Option<String>,
+        throttled: &Throttled,
+        has_room: bool,
         now: Now,
     ) {
-        let suspect = Suspect { client: self.peer.client.ip(), sender: Some(&transaction.mail.sender) };
-        let block = answer.block.as_ref().map(|key| suspect.ruling(key));
+        let Some(transaction) = &mut self.transaction else { return };
+        let mail = transaction.mail.clone();
+        let suspect = Suspect { client: self.peer.client.ip(), sender: Some(&mail.sender) };
+        let block = block.map(|key| suspect.ruling(&key));
         if let Some(ruling) = block.as_ref().filter(|ruling| ruling.reason == Reason::BlockedClient) {
-            return self.refuse_blocked(transaction, ruling, now);
+            return self.refuse_blocked(ruling, now);
         }
         if let Some(ruling) = block.or(ruling.map(|ruling| *ruling)) {
-            return self.reject(ruling, RefusedWhat::Mail(transaction), now);
+            return self.reject(ruling, RefusedWhat::Mail, now);
         }
-        transaction.note_shadows(&answer.shadows);
-        if answer.no_room {
-            let ruling = Ruling::new(replies::no_room(), Reason::NoRoom);
-            return self.refuse_mail(transaction, &ruling, now);
+        transaction.note_shadows(&throttled.shadows);
+        if !has_room {
+            return self.refuse_mail(&Ruling::new(replies::no_room(), Reason::NoRoom), now);
         }
-        if let Some(ruling) = throttled(&transaction, answer) {
-            if self.postpone(&mut transaction, answer, &ruling) {
+        if let Some(ruling) = ruling_of(transaction, throttled) {
+            if self.postpone(throttled, &ruling) {
                 self.state = State::Command;
-                self.transaction = Some(transaction);
                 return self.reply(&replies::sender_ok());
             }
-            self.refuse_mail(transaction, &ruling, now);
+            self.refuse_mail(&ruling, now);
             if ruling.verdict == Verdict::Disconnect {
                 self.close(now);
             }
@@ -137,8 +139,6 @@ impl Session {
         }
         self.state = State::Command;
         self.slots.push_back(Slot::Awaited);
-        let mail = transaction.mail.clone();
-        self.transaction = Some(transaction);
         self.ask_backend(Request::Mail(mail), now);
     }
 
@@ -218,25 +218,32 @@ impl Session {
             Err(ruling) => self.refuse_rcpt(&rcpt, &ruling, now),
             Ok(cap) => {
                 let question = self.question_of(transaction, &rcpt.recipient);
-                self.ask(question, Pending::Rcpt(rcpt, cap));
+                self.ask(question, Pending::Rcpt(rcpt, cap), now);
             }
         }
     }
 
     /// The throttles have let RCPT pass, or not.
-    pub(super) fn rcpt_answered(&mut self, rcpt: Arc<Rcpt>, cap: Option<u64>, answer: &Answer, now: Now) {
+    pub(super) fn rcpt_answered(
+        &mut self,
+        rcpt: Arc<Rcpt>,
+        cap: Option<u64>,
+        throttled: &Throttled,
+        oversize: Option<Oversize>,
+        now: Now,
+    ) {
         self.state = State::Command;
         let Some(transaction) = &mut self.transaction else {
             return self.without_mail(now);
         };
-        transaction.note_shadows(&answer.shadows);
-        transaction.may_end_oversize |= answer.oversize.is_some();
-        if let Some(Oversize::Wait(wait)) = answer.oversize {
+        transaction.note_shadows(&throttled.shadows);
+        transaction.may_end_oversize |= oversize.is_some();
+        if let Some(Oversize::Wait(wait)) = oversize {
             let reply = replies::oversize_remembered(&rcpt.recipient, wait);
             return self.refuse_rcpt(&rcpt, &Ruling::new(reply, Reason::OversizeRemembered), now);
         }
-        if let Some(ruling) = throttled(transaction, answer) {
-            let disconnects = disconnects(transaction, answer);
+        if let Some(ruling) = ruling_of(transaction, throttled) {
+            let disconnects = disconnects(transaction, throttled);
             self.refuse_rcpt(&rcpt, &ruling, now);
             if disconnects {
                 self.disconnect_transaction(&ruling, now);
@@ -279,7 +286,7 @@ impl Session {
     /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it
     /// needs (RFC 6531 section 3.5), whatever was offered at EHLO.
     pub(super) fn backend_ready(&mut self, offer: Arc<Offer>, now: Now) {
-        self.output.push_back(Output::Tell(Fact::Learned(self.environment.clone(), offer.clone())));
+        self.output.push_back(Output::Learned(self.environment.clone(), offer.clone()));
         self.offer = Some(offer);
         self.offer_is_fresh = true;
         match self.state {

@@ -1,8 +1,6 @@
 //! What a throttle that is over its limit says, and throttles that escalate: their defers are counted for each recipient
 //! and SIZE, so one that is due at MAIL waits for the recipients. Until then no backend hears of the transaction.
 
-use std::time::Duration;
-
 use crate::policy::replies;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Stage;
@@ -12,10 +10,12 @@ use crate::policy::throttle::escalation::escalation_key;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
-use crate::session::io::Answer;
-use crate::session::io::Fact;
+use crate::session::io::Event;
 use crate::session::io::Output;
-use crate::session::io::Question;
+use crate::session::question::OverLimit;
+use crate::session::question::Question;
+use crate::session::question::Throttled;
+use crate::session::question::Throttles;
 use crate::session::state::Final;
 use crate::session::state::Postponed;
 use crate::session::state::Transaction;
@@ -23,12 +23,13 @@ use crate::smtp::address::Address;
 
 impl Session {
     /// Whether the recipients shall hear what a throttle said of MAIL.
-    pub(super) fn postpone(&self, transaction: &mut Transaction, answer: &Answer, ruling: &Ruling) -> bool {
-        let Some((throttle, wait)) = answer.refused else { return false };
-        let snapshot = transaction.snapshot.clone();
-        let escalates = |it: &&Throttle| it.escalate > 0;
-        let Some(asked) = snapshot.policy.throttles.get(throttle).filter(escalates) else { return false };
-        let Some(key) = asked.key(&self.seed, &self.subject(Some(&transaction.mail.sender), None)) else {
+    pub(super) fn postpone(&mut self, throttled: &Throttled, ruling: &Ruling) -> bool {
+        let (Some(OverLimit { throttle, wait, .. }), Some(transaction)) = (throttled.over, &self.transaction) else {
+            return false;
+        };
+        let asked = &transaction.snapshot.policy.throttles[throttle];
+        let key = asked.key(&self.seed, &self.subject(Some(&transaction.mail.sender), None));
+        let (Some(key), Some(transaction)) = (key.filter(|_| asked.escalate > 0), &mut self.transaction) else {
             return false;
         };
         transaction.postponed = Some(Postponed { throttle, key, wait });
@@ -41,14 +42,15 @@ impl Session {
     /// 552 outranks them.
     pub(super) fn question_of(&self, transaction: &Transaction, recipient: &Address) -> Question {
         let (mail, snapshot) = (&transaction.mail, transaction.snapshot.clone());
-        let known = self.remembered(mail, recipient);
+        let oversize = self.remembered(mail, recipient);
         if let Some(Postponed { throttle, key, .. }) = transaction.postponed {
             let throttle = &snapshot.policy.throttles[throttle];
             let deferred = self.escalation(throttle, key, recipient, mail.size);
-            return Question { known, deferred, ..Question::new(snapshot, Vec::new()) };
+            let throttles = Throttles { snapshot: snapshot.clone(), asks: Vec::new() };
+            return Question::Recipient { throttles, deferred, oversize };
         }
-        let asks = self.asks(&snapshot, Stage::Recipient, Some(&mail.sender), Some(recipient), mail.size);
-        Question { known, ..Question::new(snapshot, asks) }
+        let throttles = self.asks(&snapshot, Stage::Recipient, Some(&mail.sender), Some(recipient), mail.size);
+        Question::Recipient { throttles, deferred: None, oversize }
     }
 
     /// What the message is known by, where its defers are counted.
@@ -72,30 +74,28 @@ impl Session {
         };
         let keys: Vec<u128> = throttles.filter_map(key).collect();
         if !keys.is_empty() {
-            self.output.push_back(Output::Tell(Fact::Passed(keys)));
+            self.output.push_back(Output::Count(Event::Passed(keys)));
         }
     }
 }
 
 /// What a throttle that is over its limit says: the one that was postponed at MAIL, or one that was asked now.
-pub(super) fn throttled(transaction: &Transaction, answer: &Answer) -> Option<Ruling> {
-    let (throttle, wait) = refusal(transaction, answer)?;
-    Some(match answer.blocked {
-        true => Ruling::blocked_for(throttle, wait),
-        false if throttle.escalate > 0 && answer.tries >= throttle.escalate => {
-            Ruling::new(replies::escalated(throttle.count, answer.tries), Reason::Throttled).by(&throttle.name)
-        }
-        false => Ruling::throttled(throttle, wait),
+pub(super) fn ruling_of(transaction: &Transaction, throttled: &Throttled) -> Option<Ruling> {
+    let (throttle, over) = refusal(transaction, throttled)?;
+    let tries = throttled.tries;
+    Some(match throttle.escalate > 0 && tries >= throttle.escalate && !over.blocked {
+        true => Ruling::new(replies::escalated(throttle.count, tries), Reason::Throttled).by(&throttle.name),
+        false => over.ruling(throttle),
     })
 }
 
 /// Whether the connection ends with it.
-pub(super) fn disconnects(transaction: &Transaction, answer: &Answer) -> bool {
-    refusal(transaction, answer).is_some_and(|(throttle, _)| throttle.action == Action::Disconnect)
+pub(super) fn disconnects(transaction: &Transaction, throttled: &Throttled) -> bool {
+    refusal(transaction, throttled).is_some_and(|(throttle, _)| throttle.action == Action::Disconnect)
 }
 
-fn refusal<'a>(transaction: &'a Transaction, answer: &Answer) -> Option<(&'a Throttle, Duration)> {
-    let postponed = transaction.postponed.map(|postponed| (postponed.throttle, postponed.wait));
-    let (index, wait) = postponed.or(answer.refused)?;
-    Some((&transaction.snapshot.policy.throttles[index], wait))
+fn refusal<'a>(transaction: &'a Transaction, throttled: &Throttled) -> Option<(&'a Throttle, OverLimit)> {
+    let postponed = |it: Postponed| OverLimit { throttle: it.throttle, wait: it.wait, blocked: false };
+    let over = transaction.postponed.map(postponed).or(throttled.over)?;
+    Some((&transaction.snapshot.policy.throttles[over.throttle], over))
 }

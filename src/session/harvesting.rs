@@ -10,10 +10,11 @@ use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
-use crate::session::io::Answer;
-use crate::session::io::Ask;
 use crate::session::io::Now;
-use crate::session::io::Question;
+use crate::session::question::Ask;
+use crate::session::question::Question;
+use crate::session::question::Throttled;
+use crate::session::question::Throttles;
 use crate::session::state::Pending;
 use crate::session::state::State;
 
@@ -56,18 +57,19 @@ impl Session {
             return self.end_harvest(&ruling, now);
         }
         if has_floor && !asks.is_empty() {
-            self.ask(Question::new(snapshot.clone(), asks), Pending::Unknown);
+            let throttles = Throttles { snapshot: snapshot.clone(), asks };
+            self.ask(Question::UnknownRecipients(throttles), Pending::Unknown, now);
         }
         self.charge(&snapshot, charges);
     }
 
     /// The throttles have said so.
-    pub(super) fn unknown_answered(&mut self, answer: &Answer, now: Now) {
+    pub(super) fn unknown_answered(&mut self, throttled: &Throttled, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
-        transaction.note_shadows(&answer.shadows);
+        transaction.note_shadows(&throttled.shadows);
         let snapshot = transaction.snapshot.clone();
-        if let Some((index, wait)) = answer.refused {
-            self.end_harvest(&Ruling::throttled(&snapshot.policy.throttles[index], wait), now);
+        if let Some(over) = throttled.over {
+            self.end_harvest(&Ruling::throttled(&snapshot.policy.throttles[over.throttle], over.wait), now);
         }
     }
 

@@ -9,12 +9,11 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
 use crate::session::io::BackendEnd;
-use crate::session::io::Fact;
+use crate::session::io::Delivery;
 use crate::session::io::HoldEnd;
-use crate::session::io::Known;
 use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Question;
+use crate::session::question::Question;
 use crate::session::request::Request;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Arrived;
@@ -49,9 +48,7 @@ impl Session {
         transaction.limit = caps.fold(transaction.limit, |limit, cap| limit.with_cap(cap));
         match self.envelope() {
             Some(key) => {
-                let known = Some(Known::Envelope(key));
-                let question = Question { known, ..Question::new(self.snapshot_of_transaction(), Vec::new()) };
-                self.ask(question, Pending::Data);
+                self.ask(Question::Envelope(key), Pending::Data, now);
             }
             None => self.begin_data(now),
         }
@@ -77,13 +74,12 @@ impl Session {
             (State::HoldBegin, Err(end)) => self.finish(hold_failed(end, &self.id), None, now),
             (State::Body(body), Err(end)) => {
                 body.end.get_or_insert(BodyEnd::Hold(end));
-                self.output.push_back(Output::HoldDrop);
+                self.output.push_back(Output::EndMessage);
             }
             // What was pushed last had no room: nothing of it may wait for the backend.
-            (State::Asking(Pending::Dot(..)), Err(end)) => {
-                let State::Asking(Pending::Dot(arrived, _)) = std::mem::replace(&mut self.state, State::Command) else {
-                    return;
-                };
+            (State::Asking { pending: Pending::Copy(arrived, _), .. }, Err(end)) => {
+                let arrived = Arrived { id: arrived.id.take(), ..**arrived };
+                self.output.push_back(Output::StopAsking);
                 self.finish(hold_failed(end, &self.id), Some(&arrived), now);
             }
             (State::Settle(_), Err(end)) => {
@@ -153,7 +149,7 @@ impl Session {
                 _ => return,
             };
             if !body.streaming {
-                self.output.push_back(Output::HoldDrop);
+                self.output.push_back(Output::EndMessage);
             } else if let Some(relay) = self.relay.take() {
                 relay.close(&mut self.output);
             }
@@ -320,7 +316,7 @@ impl Session {
     pub(super) fn finish(&mut self, last: Final, arrived: Option<&Arrived>, now: Now) {
         let passed_on = last.code.is_some_and(|code| code < 400) && last.verdict.is_none();
         if passed_on {
-            self.output.push_back(Output::Tell(Fact::Accepted));
+            self.output.push_back(Output::Deliver(Delivery::Accepted));
             self.acknowledgement = Acknowledgement::Owed;
             self.accepted = Some(now.monotonic);
         }
@@ -336,7 +332,7 @@ impl Session {
             self.charge(snapshot, charges);
             self.delivered(snapshot, &recipients);
         }
-        self.output.push_back(Output::HoldDrop);
+        self.output.push_back(Output::EndMessage);
         self.has_mailed = false;
         self.state = State::Command;
         self.since = now.monotonic;

@@ -20,6 +20,7 @@ mod escalating;
 mod harvesting;
 pub mod io;
 mod message;
+pub mod question;
 mod received;
 pub mod record;
 mod recording;
@@ -51,12 +52,13 @@ use crate::policy::verdict::Ruling;
 use crate::session::authenticating::Login;
 use crate::session::harvesting::Unknown;
 use crate::session::io::Admission;
-use crate::session::io::Answer;
 use crate::session::io::BackendEnd;
 use crate::session::io::HoldEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::io::Peer;
+use crate::session::question::Answer;
+use crate::session::question::Ticket;
 use crate::session::recording::Trace;
 use crate::session::relay::Relay;
 use crate::session::settings::Settings;
@@ -97,6 +99,8 @@ pub struct Session {
     offer: Option<Arc<Offer>>,
     offer_is_fresh: bool,
     state: State,
+    /// The number of the last question.
+    ticket: Ticket,
     helo: Option<Helo>,
     tls: Option<&'static str>,
     authenticated: bool,
@@ -152,6 +156,7 @@ impl Session {
             offer: None,
             offer_is_fresh: false,
             state: State::Start,
+            ticket: Ticket::default(),
             helo: None,
             tls: None,
             authenticated: false,
@@ -212,7 +217,7 @@ impl Session {
 
     /// Octets from the client; takes what it can use now.
     pub fn handle_client(&mut self, input: &mut BytesMut, now: Now) {
-        while self.advance(input, now) {}
+        while self.take(input, now) {}
     }
 
     /// The client sends no more; what it sent is served.
@@ -238,9 +243,11 @@ impl Session {
         self.secured(version, now);
     }
 
-    /// The answer to `Ask`.
-    pub fn handle_answer(&mut self, answer: Answer, now: Now) {
-        self.answered(&answer, now);
+    /// The answer to `Ask`. One that comes too late is ignored.
+    pub fn handle_answer(&mut self, ticket: Ticket, answer: Answer, now: Now) {
+        if ticket == self.ticket {
+            self.answered(answer, now);
+        }
     }
 
     /// `HoldBegin` succeeded, or keeping the message failed, then or later.
@@ -327,6 +334,27 @@ impl Session {
         self.check_deadlines(now);
     }
 
+    /// What the shell has to do next, once the session has had what it can use of `input`; `None`: something has to happen
+    /// first. `ended`: the client sends no more than this.
+    pub fn advance(&mut self, input: &mut BytesMut, ended: bool, now: Now) -> Option<Output> {
+        loop {
+            let output = self.poll_output();
+            if output.is_some() || self.is_over() {
+                return output;
+            }
+            let before = input.len();
+            if before > 0 && self.wants_input() {
+                self.handle_client(input, now);
+            }
+            if ended {
+                self.handle_client_end(input, now);
+            }
+            if before == input.len() && !self.has_output() && !self.is_over() {
+                return None;
+            }
+        }
+    }
+
     /// What the shell has to do next; `None` when there is nothing.
     pub fn poll_output(&mut self) -> Option<Output> {
         if let Some(output) = self.output.pop_front() {
@@ -371,7 +399,7 @@ impl Session {
     }
 
     /// One step with what the client sent. False: nothing can be done before something else happens.
-    fn advance(&mut self, input: &mut BytesMut, now: Now) -> bool {
+    fn take(&mut self, input: &mut BytesMut, now: Now) -> bool {
         match &self.state {
             State::Auth { waiting: false } => self.auth_line(input, now),
             State::Body(_) => self.body(input, now),

@@ -10,16 +10,16 @@ use crate::policy::throttle::Probe;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
-use crate::session::io::Answer;
-use crate::session::io::Ask;
 use crate::session::io::Now;
-use crate::session::io::Question;
+use crate::session::question::Ask;
+use crate::session::question::Question;
+use crate::session::question::Throttled;
+use crate::session::question::Throttles;
 use crate::session::state::Final;
 use crate::session::state::Pending;
 use crate::session::state::Refused;
 use crate::session::state::RefusedWhat;
 use crate::session::state::State;
-use crate::session::state::Transaction;
 use crate::smtp::command::Rcpt;
 
 impl Session {
@@ -27,25 +27,18 @@ impl Session {
     /// refused before. A client that has too many of them hears it and is disconnected. The 5xx stays a 5xx: a 4xx is what
     /// feeds a storm.
     pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
-        let (mail, snapshot, recipients) = match &what {
-            RefusedWhat::Mail(transaction) => (transaction.mail.clone(), transaction.snapshot.clone(), Vec::new()),
-            RefusedWhat::Rcpt(rcpt) => match &self.transaction {
-                Some(it) => (it.mail.clone(), it.snapshot.clone(), vec![rcpt.clone()]),
-                None => return,
-            },
-            RefusedWhat::Message(_) => match &self.transaction {
-                Some(it) => {
-                    let recipients = it.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect();
-                    (it.mail.clone(), it.snapshot.clone(), recipients)
-                }
-                None => return,
-            },
+        let Some(transaction) = &self.transaction else { return };
+        let (mail, snapshot) = (transaction.mail.clone(), transaction.snapshot.clone());
+        let recipients = match &what {
+            RefusedWhat::Mail => Vec::new(),
+            RefusedWhat::Rcpt(rcpt) => vec![rcpt.clone()],
+            RefusedWhat::Message(_) => transaction.accepted.iter().map(|accepted| accepted.rcpt.clone()).collect(),
         };
         let recipients: Vec<_> = recipients.iter().map(|rcpt| &rcpt.recipient).collect();
         let mut charges = self.charges(&snapshot, Count::Rejections, 1, Some(&mail.sender), &recipients);
         let retries = self.charges(&snapshot, Count::Retries, 1, Some(&mail.sender), &recipients);
         let size = match &what {
-            RefusedWhat::Mail(_) | RefusedWhat::Rcpt(_) => mail.size,
+            RefusedWhat::Mail | RefusedWhat::Rcpt(_) => mail.size,
             RefusedWhat::Message(arrived) => Some(arrived.size),
         };
         let refusal = (!retries.is_empty())
@@ -66,36 +59,29 @@ impl Session {
         let asks = charges.iter().map(ask).collect();
         let refused = Refused { ruling, what, charges };
         if refused.charges.is_empty() {
-            self.rejected(refused, &Answer::default(), now);
+            self.rejected(refused, &Throttled::default(), false, now);
         } else {
-            let question = Question { refusal, ..Question::new(snapshot, asks) };
-            self.ask(question, Pending::Rejected(Box::new(refused)));
+            let question = Question::Rejection { throttles: Throttles { snapshot, asks }, refusal };
+            self.ask(question, Pending::Rejected(Box::new(refused)), now);
         }
     }
 
     /// The throttles know of the rejection.
-    pub(super) fn rejected(&mut self, refused: Refused, answer: &Answer, now: Now) {
+    pub(super) fn rejected(&mut self, refused: Refused, throttled: &Throttled, is_retry: bool, now: Now) {
         let Refused { ruling, what, mut charges } = refused;
-        let snapshot = match (&what, &self.transaction) {
-            (RefusedWhat::Mail(transaction), _) | (_, Some(transaction)) => transaction.snapshot.clone(),
-            _ => self.snapshot.clone(),
-        };
-        let counts =
-            |charge: &Charge| answer.is_retry || snapshot.policy.throttles[charge.throttle].count != Count::Retries;
+        let snapshot = self.snapshot_of_transaction();
+        let counts = |charge: &Charge| is_retry || snapshot.policy.throttles[charge.throttle].count != Count::Retries;
         charges.retain(counts);
-        let over = answer.refused.map(|(index, _)| &snapshot.policy.throttles[index]);
+        let over = throttled.over.map(|over| &snapshot.policy.throttles[over.throttle]);
         let over = over.filter(|throttle| throttle.action != Action::Defer);
         let ruling = over.map_or(ruling.clone(), |throttle| ruling.and_by(&throttle.name));
         let disconnects = over.is_some();
         self.charge(&snapshot, charges);
         if let Some(transaction) = &mut self.transaction {
-            transaction.note_shadows(&answer.shadows);
+            transaction.note_shadows(&throttled.shadows);
         }
         match what {
-            RefusedWhat::Mail(mut transaction) => {
-                transaction.note_shadows(&answer.shadows);
-                self.refuse_mail(transaction, &ruling, now);
-            }
+            RefusedWhat::Mail => self.refuse_mail(&ruling, now),
             RefusedWhat::Rcpt(rcpt) => {
                 self.state = State::Command;
                 self.refuse_rcpt(&rcpt, &ruling, now);
@@ -108,8 +94,7 @@ impl Session {
         }
     }
 
-    pub(super) fn refuse_mail(&mut self, transaction: Box<Transaction>, ruling: &Ruling, now: Now) {
-        self.transaction = Some(transaction);
+    pub(super) fn refuse_mail(&mut self, ruling: &Ruling, now: Now) {
         self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
         self.transaction = None;
         self.state = State::Command;

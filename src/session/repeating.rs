@@ -2,15 +2,16 @@
 //! answer, and whether the client took our 250 (RFC 1047).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::policy::hops::Hops;
 use crate::policy::message::MessageFacts;
 use crate::policy::message::MessageReader;
 use crate::policy::repeat;
+use crate::policy::repeat::Candidate;
 use crate::policy::repeat::CopyKeys;
-use crate::policy::repeat::Dot;
 use crate::policy::repeat::Envelope;
-use crate::policy::repeat::Marks;
+use crate::policy::repeat::MessageTraits;
 use crate::policy::repeat::REFUSED_UNREAD;
 use crate::policy::replies;
 use crate::policy::verdict::Reason;
@@ -18,15 +19,14 @@ use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::Snapshot;
-use crate::session::io::Answer;
 use crate::session::io::ClientEnd;
-use crate::session::io::Fact;
+use crate::session::io::Delivery;
+use crate::session::io::Event;
 use crate::session::io::Farewell;
-use crate::session::io::Known;
 use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Question;
-use crate::session::io::Repeated;
+use crate::session::question::Copy;
+use crate::session::question::Question;
 use crate::session::request::Request;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Arrived;
@@ -44,14 +44,14 @@ impl Session {
     }
 
     /// A declared size always gets its chance.
-    pub(super) fn remembered(&self, mail: &Mail, recipient: &Address) -> Option<Known> {
+    pub(super) fn remembered(&self, mail: &Mail, recipient: &Address) -> Option<u128> {
         let key = || repeat::oversize_key(&self.seed, self.peer.client.ip(), &mail.sender, recipient);
-        mail.size.is_none().then(|| Known::Oversize(key()))
+        mail.size.is_none().then(key)
     }
 
     pub(super) fn remember_oversize(&mut self) {
         if let Some(keys) = self.oversize_keys() {
-            self.output.push_back(Output::Tell(Fact::Oversize(keys)));
+            self.output.push_back(Output::Count(Event::Oversize(keys)));
         }
     }
 
@@ -59,7 +59,7 @@ impl Session {
     pub(super) fn forget_oversize(&mut self) {
         let may_end_it = self.transaction.as_ref().is_some_and(|transaction| transaction.may_end_oversize);
         if may_end_it && let Some(keys) = self.oversize_keys() {
-            self.output.push_back(Output::Tell(Fact::Fits(keys)));
+            self.output.push_back(Output::Count(Event::Fits(keys)));
         }
     }
 
@@ -80,8 +80,8 @@ impl Session {
         Some(repeat::envelope_key(&self.seed, self.peer.client.ip(), &transaction.mail.sender, recipients, size))
     }
 
-    pub(super) fn data_answered(&mut self, answer: &Answer, now: Now) {
-        match answer.expected {
+    pub(super) fn data_answered(&mut self, expected: Option<Duration>, now: Now) {
+        match expected {
             None => self.begin_data(now),
             // The body was not looked at: for now at most.
             Some(wait) => {
@@ -115,41 +115,45 @@ impl Session {
             let client = self.peer.client.ip();
             CopyKeys::new(&self.seed, client, sender, recipient, &fingerprints.strong, &fingerprints.weak)
         };
-        let marks = Marks { message_id: arrived.id.is_some(), date: facts.date, size: arrived.size };
+        let marks = MessageTraits { message_id: arrived.id.is_some(), date: facts.date, size: arrived.size };
         let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
         let is_exact = transaction.mail.size == Some(arrived.size);
         let envelope = self.envelope().map(|key| Envelope { key, is_exact });
         let rules = snapshot.policy.repeat;
         let is_excepted = rules.except.covers(self.is_relay_client(), self.authenticated);
-        let dot = Dot { rules, marks, copies, envelope, is_excepted };
-        let question = Question { known: Some(Known::Dot(dot)), ..Question::new(snapshot, Vec::new()) };
-        self.ask(question, Pending::Dot(arrived, streaming));
+        let candidate = Candidate { rules, marks, copies, envelope, is_excepted };
+        self.ask(Question::Copy(candidate), Pending::Copy(arrived, streaming), now);
     }
 
-    pub(super) fn dot_answered(&mut self, mut arrived: Box<Arrived>, streaming: bool, answer: &Answer, now: Now) {
-        arrived.before = answer.before;
-        match answer.repeated {
-            None => {
+    pub(super) fn copy_answered(&mut self, mut arrived: Box<Arrived>, streaming: bool, copy: Copy, now: Now) {
+        match copy {
+            Copy::Deliver { served, before } => {
+                arrived.before = before;
                 if !streaming {
-                    self.leave_out(&answer.served);
+                    self.leave_out(&served);
                 }
                 self.deliver(arrived, streaming, now);
             }
-            Some(Repeated::Absorb) => {
+            Copy::Absorb => {
                 self.withdraw(streaming, now);
                 let absorbed = Final::ours(&replies::absorbed(), Reason::Repeat, &self.id);
                 let rule = Some("repeat.unacknowledged".into());
                 self.finish(Final { verdict: Some(Verdict::Absorb), rule, ..absorbed }, Some(&arrived), now);
             }
-            Some(Repeated::Busy) => {
+            Copy::Busy => {
                 self.withdraw(streaming, now);
                 let ruling = Ruling::new(replies::in_flight(), Reason::Repeat).by("repeat");
                 self.refuse_message(&arrived, &ruling, now);
             }
-            Some(Repeated::Refuse(times)) => {
+            Copy::Refuse(times) => {
                 self.withdraw(streaming, now);
                 let ruling = Ruling::new(replies::repeated(times), Reason::Repeat).by("repeat.limit");
                 self.reject(ruling, RefusedWhat::Message(arrived), now);
+            }
+            Copy::Unknown => {
+                self.withdraw(streaming, now);
+                let ruling = Ruling::new(replies::internal(), Reason::Repeat).by("repeat");
+                self.refuse_message(&arrived, &ruling, now);
             }
         }
     }
@@ -194,7 +198,7 @@ impl Session {
     /// Octets came from the client just now: it speaks, so it has heard what was written before.
     pub fn handle_client_heard(&mut self) {
         if self.acknowledgement == Acknowledgement::Written {
-            self.acknowledged(Fact::Took);
+            self.acknowledged(Delivery::Acknowledged);
         }
     }
 
@@ -208,7 +212,7 @@ impl Session {
         // One that is still there, but says nothing, has it too.
         let is_in_order = (waited || end != ClientEnd::Reset) && !self.peer.is_proxied;
         match acknowledged && (heard || self.quit || is_in_order) {
-            true if self.acknowledgement != Acknowledgement::Settled => self.acknowledged(Fact::Took),
+            true if self.acknowledgement != Acknowledgement::Settled => self.acknowledged(Delivery::Acknowledged),
             true => {}
             false => self.unacknowledged(),
         }
@@ -236,12 +240,12 @@ impl Session {
 
     pub(super) fn unacknowledged(&mut self) {
         if self.acknowledgement != Acknowledgement::Settled {
-            self.acknowledged(Fact::Unacknowledged);
+            self.acknowledged(Delivery::Unacknowledged);
         }
     }
 
-    fn acknowledged(&mut self, fact: Fact) {
+    fn acknowledged(&mut self, delivery: Delivery) {
         self.acknowledgement = Acknowledgement::Settled;
-        self.output.push_back(Output::Tell(fact));
+        self.output.push_back(Output::Deliver(delivery));
     }
 }

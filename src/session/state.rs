@@ -19,6 +19,9 @@ use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Snapshot;
 use crate::session::io::HoldEnd;
+use crate::session::question::Answer;
+use crate::session::question::Copy;
+use crate::session::question::Throttled;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
@@ -33,8 +36,8 @@ pub(super) enum State {
     Start,
     /// The end of `greet_delay`; who talks now is refused.
     Delay { until: Instant },
-    /// The answer to a question.
-    Asking(Pending),
+    /// The answer to a question, not for longer than this.
+    Asking { pending: Pending, until: Instant },
     /// A command.
     Command,
     /// What the backend offers, before EHLO is answered; not for longer than this.
@@ -65,7 +68,7 @@ pub(super) enum Pending {
     /// STARTTLS.
     StartTls,
     /// MAIL, and what our lists say of it.
-    Mail(Box<Transaction>, Option<Box<Ruling>>),
+    Mail(Option<Box<Ruling>>),
     /// RCPT, which our lists let pass.
     Rcpt(Arc<Rcpt>, Option<u64>),
     /// AUTH, or the line of it that has the name.
@@ -74,8 +77,8 @@ pub(super) enum Pending {
     Unknown,
     /// DATA, whose recipients are known.
     Data,
-    /// A message that is here as a whole.
-    Dot(Box<Arrived>, bool),
+    /// A message that is here as a whole, and whether it is streamed.
+    Copy(Box<Arrived>, bool),
     /// A refusal of ours that counts as a rejection.
     Rejected(Box<Refused>),
 }
@@ -91,7 +94,7 @@ pub(super) struct Refused {
 /// What was refused.
 #[derive(Debug)]
 pub(super) enum RefusedWhat {
-    Mail(Box<Transaction>),
+    Mail,
     Rcpt(Arc<Rcpt>),
     Message(Box<Arrived>),
 }
@@ -217,6 +220,39 @@ pub(super) enum Slot {
     Ready(Bytes),
     /// The backend's reply to a MAIL or RCPT.
     Awaited,
+}
+
+impl State {
+    /// The message that is here as a whole.
+    pub(super) fn arrived(&self) -> Option<&Arrived> {
+        match self {
+            Self::Settle(arrived) | Self::Asking { pending: Pending::Copy(arrived, _), .. } => Some(arrived),
+            Self::Asking { pending: Pending::Rejected(refused), .. } => match &refused.what {
+                RefusedWhat::Message(arrived) => Some(arrived),
+                RefusedWhat::Mail | RefusedWhat::Rcpt(_) => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Pending {
+    /// The answer that holds when nobody gives one in time. What only counts and slows passes, because a service that is
+    /// down must not hold up mail; a handshake without a permit is refused for now, and so is a message of which nobody can
+    /// say that no other session is delivering it.
+    pub(super) fn unanswered(&self) -> Answer {
+        match self {
+            Self::Auth(_) => Answer::Login(Throttled::default()),
+            Self::Connect { .. } => Answer::Connect { throttled: Throttled::default(), block: None },
+            Self::Copy(..) => Answer::Copy(Copy::Unknown),
+            Self::Data => Answer::Envelope { expected: None },
+            Self::Mail(_) => Answer::Mail { throttled: Throttled::default(), block: None, has_room: true },
+            Self::Rcpt(..) => Answer::Recipient { throttled: Throttled::default(), oversize: None },
+            Self::Rejected(_) => Answer::Rejection { throttled: Throttled::default(), is_retry: false },
+            Self::StartTls => Answer::Handshake { granted: false },
+            Self::Unknown => Answer::UnknownRecipients(Throttled::default()),
+        }
+    }
 }
 
 impl Transaction {

@@ -1,6 +1,7 @@
 //! Which throttles are asked at which stage, with which keys, and what is charged when something happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::policy::familiar::familiar_key;
 use crate::policy::throttle::Action;
@@ -11,10 +12,13 @@ use crate::policy::throttle::Subject;
 use crate::policy::throttle::Throttle;
 use crate::session::Session;
 use crate::session::Snapshot;
-use crate::session::io::Ask;
-use crate::session::io::Fact;
+use crate::session::io::Event;
+use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Question;
+use crate::session::question::Ask;
+use crate::session::question::Question;
+use crate::session::question::Throttles;
+use crate::session::question::Ticket;
 use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::session::state::Transaction;
@@ -26,12 +30,12 @@ impl Session {
     /// (keys without a recipient at MAIL, keys with one at RCPT).
     pub(super) fn asks(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         stage: Stage,
         sender: Option<&ReversePath>,
         recipient: Option<&Address>,
         size: Option<u64>,
-    ) -> Vec<Ask> {
+    ) -> Throttles {
         let subject = self.subject(sender, recipient);
         let ask = |(index, throttle): (usize, &Throttle)| {
             let probe = throttle.probed_at(stage)?;
@@ -44,7 +48,8 @@ impl Session {
             let familiar = familiar.map(|recipient| familiar_key(&self.seed, self.peer.client.ip(), recipient));
             Some(Ask { charge: Charge { throttle: index, key, cells }, probe, label, escalation, familiar })
         };
-        snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect()
+        let asks = snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect();
+        Throttles { snapshot: snapshot.clone(), asks }
     }
 
     /// What one event of this kind costs, for each recipient that a key names. Outside of a transaction there is no sender.
@@ -76,7 +81,7 @@ impl Session {
     pub(super) fn delivered(&mut self, snapshot: &Snapshot, recipients: &[&Address]) {
         if snapshot.policy.throttles.iter().any(Throttle::is_shared) {
             let key = |recipient: &&Address| familiar_key(&self.seed, self.peer.client.ip(), recipient);
-            self.output.push_back(Output::Tell(Fact::Delivered(recipients.iter().map(key).collect())));
+            self.output.push_back(Output::Count(Event::Familiar(recipients.iter().map(key).collect())));
         }
     }
 
@@ -99,15 +104,16 @@ impl Session {
     }
 
     /// Asks, and waits for the answer in `pending`.
-    pub(super) fn ask(&mut self, question: Question, pending: Pending) {
-        self.state = State::Asking(pending);
-        self.output.push_back(Output::Ask(Box::new(question)));
+    pub(super) fn ask(&mut self, question: Question, pending: Pending, now: Now) {
+        self.ticket = Ticket(self.ticket.0.wrapping_add(1));
+        self.state = State::Asking { pending, until: now.monotonic + ANSWER };
+        self.output.push_back(Output::Ask(self.ticket, Box::new(question)));
     }
 
     /// Tells the counters.
     pub(super) fn charge(&mut self, snapshot: &Arc<Snapshot>, charges: Vec<Charge>) {
         if !charges.is_empty() {
-            self.output.push_back(Output::Tell(Fact::Charge(snapshot.clone(), charges)));
+            self.output.push_back(Output::Count(Event::Charge(snapshot.clone(), charges)));
         }
     }
 
@@ -136,3 +142,6 @@ impl Session {
         }
     }
 }
+
+/// Longer than any service's own time limit: what is not answered by then is not waited for.
+const ANSWER: Duration = Duration::from_secs(15);

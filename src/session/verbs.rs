@@ -9,10 +9,9 @@ use bytes::BytesMut;
 use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
-use crate::session::io::Answer;
 use crate::session::io::Now;
 use crate::session::io::Output;
-use crate::session::io::Question;
+use crate::session::question::Question;
 use crate::session::state::Final;
 use crate::session::state::Helo;
 use crate::session::state::Pending;
@@ -218,13 +217,12 @@ impl Session {
         } else if !self.snapshot.settings.starttls {
             self.error(&replies::unsupported("STARTTLS"), now);
         } else {
-            let question = Question { handshake: true, ..Question::new(self.snapshot.clone(), Vec::new()) };
-            self.ask(question, Pending::StartTls);
+            self.ask(Question::Handshake, Pending::StartTls, now);
         }
     }
 
-    pub(super) fn start_tls_answered(&mut self, answer: &Answer, now: Now) {
-        if answer.no_room {
+    pub(super) fn start_tls_answered(&mut self, granted: bool, now: Now) {
+        if !granted {
             // RFC 3207 section 4: the client may go on without, or come again.
             if self.count_idle_command(now) {
                 let reply = replies::tls_not_available();

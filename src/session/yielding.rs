@@ -41,9 +41,10 @@ impl Session {
                     body.decoder.size() / self.snapshot.settings.min_rate.saturating_mul(WORTH_A_PLACE).max(1);
                 Some(body.began + START_OF_MESSAGE + Duration::from_secs(transfer))
             }
-            State::Asking(Pending::Dot(..)) | State::DataBegin | State::HoldBegin | State::Settle(_) => {
-                Some(now.monotonic + IN_OUR_HANDS)
-            }
+            State::Asking { pending: Pending::Copy(..), .. }
+            | State::DataBegin
+            | State::HoldBegin
+            | State::Settle(_) => Some(now.monotonic + IN_OUR_HANDS),
             _ => None,
         };
         accepted.max(message)

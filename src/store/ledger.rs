@@ -14,8 +14,8 @@ use dashmap::DashMap;
 use dashmap::Entry;
 
 use crate::policy::repeat::Before;
+use crate::policy::repeat::Candidate;
 use crate::policy::repeat::CopyKeys;
-use crate::policy::repeat::Dot;
 use crate::policy::repeat::Envelope;
 use crate::policy::repeat::LONGEST_RENEWAL;
 use crate::policy::repeat::REFUSED_BEFORE_DATA;
@@ -94,7 +94,7 @@ impl Ledger {
     }
 
     /// Rules on a message.
-    pub fn decide(self: &Arc<Self>, dot: &Dot) -> Decision {
+    pub fn decide(self: &Arc<Self>, dot: &Candidate) -> Decision {
         let now = seconds(self.clock.now());
         let (may_absorb, may_refuse) = (dot.rules.may_absorb(dot.marks, now), dot.rules.may_refuse(dot.marks, now));
         if !may_absorb && !may_refuse {
@@ -156,7 +156,7 @@ impl Ledger {
     }
 
     /// `None` when one of the copies is on its way already.
-    fn claim(self: &Arc<Self>, dot: &Dot, may_absorb: bool, may_refuse: bool) -> Option<Claim> {
+    fn claim(self: &Arc<Self>, dot: &Candidate, may_absorb: bool, may_refuse: bool) -> Option<Claim> {
         let mut claim = Claim {
             ledger: self.clone(),
             rules: dot.rules,
@@ -198,7 +198,7 @@ impl Ledger {
     }
 
     /// Only one of exactly its declared size says what the next one of that size will be.
-    fn refused(&self, dot: &Dot, now: u32) {
+    fn refused(&self, dot: &Candidate, now: u32) {
         let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot, now) };
         self.envelopes.update(key, now, |row| {
             let row = row.unwrap_or(Row { first: now, ..Row::default() });
@@ -207,7 +207,7 @@ impl Ledger {
     }
 
     /// Under a known envelope came another message: nothing is deferred unseen any more.
-    fn is_another(&self, dot: &Dot, now: u32) {
+    fn is_another(&self, dot: &Candidate, now: u32) {
         if let Some(envelope) = dot.envelope {
             self.envelopes.remove(envelope.key, now);
         }
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
     use crate::store::clock::Virtual;
 
-    use crate::policy::repeat::Marks;
+    use crate::policy::repeat::MessageTraits;
 
     const LARGE: u64 = 34_000_000;
     const START: u64 = 1_795_395_525;
@@ -313,7 +313,7 @@ mod tests {
         }
 
         /// One try, as a client that hears the 250 or not.
-        fn send(&self, dot: &Dot, takes: bool) -> &'static str {
+        fn send(&self, dot: &Candidate, takes: bool) -> &'static str {
             match self.ledger.decide(dot) {
                 Decision::Absorb => "absorb",
                 Decision::Busy => "busy",
@@ -328,14 +328,14 @@ mod tests {
             }
         }
 
-        fn begin(&self, dot: &Dot) -> Claim {
+        fn begin(&self, dot: &Candidate) -> Claim {
             let Decision::Deliver(Delivery { claim: Some(claim), .. }) = self.ledger.decide(dot) else {
                 panic!("it is new")
             };
             claim
         }
 
-        fn before(&self, dot: &Dot) -> (u32, u32) {
+        fn before(&self, dot: &Candidate) -> (u32, u32) {
             match self.ledger.decide(dot) {
                 Decision::Deliver(Delivery { before: Before { same, similar }, .. }) => (same, similar),
                 other => panic!("{other:?}"),
@@ -347,8 +347,8 @@ mod tests {
         }
     }
 
-    fn dot(copies: &[(u128, u128)], size: u64) -> Dot {
-        Dot {
+    fn dot(copies: &[(u128, u128)], size: u64) -> Candidate {
+        Candidate {
             rules: RepeatRules::default(),
             marks: marks(true, true, size),
             copies: copies.iter().map(|(strong, weak)| CopyKeys { strong: *strong, weak: *weak }).collect(),
@@ -357,8 +357,8 @@ mod tests {
         }
     }
 
-    fn marks(message_id: bool, date: bool, size: u64) -> Marks {
-        Marks { message_id, date: date.then_some(START as i64), size }
+    fn marks(message_id: bool, date: bool, size: u64) -> MessageTraits {
+        MessageTraits { message_id, date: date.then_some(START as i64), size }
     }
 
     #[test]
@@ -395,9 +395,9 @@ mod tests {
     fn what_is_known_again_and_what_is_not() {
         let first = dot(&[(1, 1)], LARGE);
         let small = dot(&[(1, 1)], 1000);
-        let panel = Dot { marks: marks(false, true, 1000), ..small.clone() };
-        let sketch = Dot { marks: marks(true, false, LARGE), ..small.clone() };
-        let none = |dot: &Dot| RepeatRules { absorb: false, limit: 0, ..dot.rules };
+        let panel = Candidate { marks: marks(false, true, 1000), ..small.clone() };
+        let sketch = Candidate { marks: marks(true, false, LARGE), ..small.clone() };
+        let none = |dot: &Candidate| RepeatRules { absorb: false, limit: 0, ..dot.rules };
         // What; first, taken; second; what happens to the second.
         let table = [
             ("the same, lost", &first, false, first.clone(), "absorb"),
@@ -407,7 +407,7 @@ mod tests {
             ("an alarm without Date, lost", &sketch, false, sketch.clone(), "deliver"),
             ("another strong one", &first, false, dot(&[(2, 1)], LARGE), "deliver"),
             ("one recipient more", &first, false, dot(&[(1, 1), (2, 2)], LARGE), "to the others"),
-            ("switched off", &first, false, Dot { rules: none(&first), ..first.clone() }, "deliver"),
+            ("switched off", &first, false, Candidate { rules: none(&first), ..first.clone() }, "deliver"),
         ];
         for (what, one, takes, two, expected) in table {
             let house = House::new();
@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn what_is_excepted_or_alike_is_counted_and_delivered() {
         let house = House::new();
-        let excepted = Dot { is_excepted: true, ..dot(&[(1, 1)], LARGE) };
+        let excepted = Candidate { is_excepted: true, ..dot(&[(1, 1)], LARGE) };
         for same in 0..6 {
             assert_eq!(house.before(&excepted), (same, same));
             assert_eq!(house.send(&excepted, true), "deliver");
@@ -470,7 +470,7 @@ mod tests {
     #[test]
     fn tries_of_another_size_than_declared_prove_nothing() {
         let house = House::new();
-        let inexact = Dot { envelope: Some(Envelope { key: 99, is_exact: false }), ..dot(&[(1, 1)], LARGE) };
+        let inexact = Candidate { envelope: Some(Envelope { key: 99, is_exact: false }), ..dot(&[(1, 1)], LARGE) };
         (0..3 + 20).for_each(|_| _ = house.send(&inexact, true));
         assert_eq!(house.ledger.is_expected(99), None);
     }
@@ -486,8 +486,8 @@ mod tests {
         house.minutes(24 * 60);
         assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "deliver");
         house.minutes(25 * 60);
-        let nine_days_later = Marks { date: Some(START as i64 + 9 * 86_400), ..marks(true, true, LARGE) };
-        let later = Dot { marks: nine_days_later, ..dot(&[(1, 1)], LARGE) };
+        let nine_days_later = MessageTraits { date: Some(START as i64 + 9 * 86_400), ..marks(true, true, LARGE) };
+        let later = Candidate { marks: nine_days_later, ..dot(&[(1, 1)], LARGE) };
         for _ in 0..3 {
             assert_eq!(house.send(&later, true), "deliver", "the count is a window's");
         }

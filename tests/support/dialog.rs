@@ -6,15 +6,16 @@
 //! pass, `S` we are to stop, `K` the time for that is up, `G` another client wants a backend session, `H` the hold breaks,
 //! `X` connections are nearly used up, `Y` so is the hold (how much so), `E` others need the room of this message, `Z`
 //! the place of this connection, `O` an operator blocks somebody.
+//! Where the answers come late (`= answers late`), `A` is the answer to the question that is open, `A twice` the last one
+//! again, `A wrong` one to a question of another kind.
 //! `M` is `B` that arrives in the same octets as the `B` behind it.
 //! `V` is `B` before what is meant for the backend was written to it. `U` what is said to the client is not written any
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
+//! dropped; `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,12 +44,15 @@ use portcullis::session::Snapshot;
 use portcullis::session::io::Admission;
 use portcullis::session::io::BackendEnd;
 use portcullis::session::io::ClientEnd;
-use portcullis::session::io::Fact;
+use portcullis::session::io::Delivery;
 use portcullis::session::io::Farewell;
 use portcullis::session::io::HoldEnd;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
+use portcullis::session::question::Answer;
+use portcullis::session::question::Question;
+use portcullis::session::question::Ticket;
 use portcullis::session::record::Record;
 use portcullis::session::settings::Auth;
 use portcullis::session::settings::Settings;
@@ -79,6 +83,8 @@ pub struct Scene {
     pub hold: Result<(), HoldEnd>,
     /// Backend sessions that other clients have left.
     pub kept: usize,
+    /// Answers come when the dialog says so.
+    pub answers_late: bool,
 }
 
 impl Dialog {
@@ -113,6 +119,7 @@ struct Builder {
     handshake_fails: bool,
     hold: Result<(), HoldEnd>,
     kept: usize,
+    answers_late: bool,
 }
 
 impl Default for Builder {
@@ -136,6 +143,7 @@ impl Default for Builder {
             handshake_fails: false,
             hold: Ok(()),
             kept: 0,
+            answers_late: false,
         }
     }
 }
@@ -155,6 +163,7 @@ impl Builder {
                     other => panic!("unknown admission {other}"),
                 }
             }
+            "answers" if value == "late" => self.answers_late = true,
             "auth" if value == "always" => self.settings.auth = Auth::Always,
             "auth" if value == "off" => self.settings.auth = Auth::Off,
             "badmailfrom" => self.policy.senders = vec![list("badmailfrom").unwrap()],
@@ -288,6 +297,7 @@ impl Builder {
             handshake_fails: self.handshake_fails,
             hold: self.hold,
             kept: self.kept,
+            answers_late: self.answers_late,
         }
     }
 }
@@ -327,6 +337,9 @@ pub struct Player {
     scene: Scene,
     state: State,
     claims: Claims,
+    /// The question that is open, and the answer that was given last.
+    open: Option<(Ticket, Box<Question>)>,
+    last: Option<(Ticket, Answer)>,
     /// Of connections whose end nobody has told yet.
     earlier: Vec<Claims>,
     /// What is said to the client does not get there.
@@ -358,6 +371,8 @@ impl Player {
             scene,
             state: State::in_memory(Seed::new([7; 16]), clock.clone()),
             claims: Claims::default(),
+            open: None,
+            last: None,
             earlier: Vec::new(),
             unwritten: false,
             clock,
@@ -412,6 +427,7 @@ impl Player {
         let now = self.now();
         match kind {
             "@" => self.pass(Duration::from_secs(rest.parse().unwrap())),
+            "A" => self.late_answer(rest),
             "F" => self.ended = true,
             "R" => self.session.handle_client_reset(now),
             "G" => self.session.handle_backend_wanted(),
@@ -514,43 +530,20 @@ impl Player {
     }
 
     fn obey_all(&mut self) {
-        let mut outputs = VecDeque::new();
-        loop {
-            while let Some(output) = self.session.poll_output() {
-                outputs.push_back(output);
-                while let Some(output) = outputs.pop_front() {
-                    self.obey(output);
-                }
-            }
-            let before = self.input.len();
-            let now = self.now();
-            if self.session.is_over() {
-                return;
-            }
-            if self.session.wants_input() && before > 0 {
-                self.session.handle_client(&mut self.input, now);
-            }
-            if self.ended {
-                self.session.handle_client_end(&mut self.input, now);
-            }
-            if before == self.input.len() && !(self.ended && self.session.is_over()) {
-                match self.session.poll_output() {
-                    Some(output) => self.obey(output),
-                    None => return,
-                }
-            }
+        let now = self.now();
+        while let Some(output) = self.session.advance(&mut self.input, self.ended, now) {
+            self.obey(output);
         }
     }
 
     fn obey(&mut self, output: Output) {
         let now = self.now();
         match output {
-            Output::Ask(question) => {
-                let (mut answer, claim) = answers::answer(&self.state, &question);
-                answer.no_room = (question.room.is_some() || question.handshake) && self.scene.no_room;
-                self.claims.hold(claim);
-                self.session.handle_answer(answer, now);
+            Output::Ask(ticket, question) if self.scene.answers_late => {
+                self.transcript.push(format!("a {}", name(&question)));
+                self.open = Some((ticket, question));
             }
+            Output::Ask(ticket, question) => self.answer(ticket, &question),
             Output::Backend(octets) => self.say("b", &octets),
             Output::BackendStartTls => {
                 self.transcript.push("T".into());
@@ -573,9 +566,12 @@ impl Player {
                 self.held.clear();
                 self.session.handle_hold(self.scene.hold, now);
             }
-            Output::HoldDrop => self.claims.hold(None),
+            Output::EndMessage => self.claims.hold(None),
             Output::KeepBackend => self.transcript.push("q kept".into()),
-            Output::Login(_) => {}
+            Output::Count(event) => answers::count(&self.state, &event),
+            Output::Deliver(delivery) => self.deliver(delivery),
+            Output::Learned(..) | Output::Login(_) => {}
+            Output::StopAsking => self.transcript.push("a none".into()),
             Output::OpenBackend { anew, .. } => {
                 let greeted = !anew && self.scene.kept > 0;
                 self.scene.kept -= usize::from(greeted);
@@ -589,15 +585,44 @@ impl Player {
                 let version = (!self.scene.handshake_fails).then_some("TLSv1.3");
                 self.session.handle_tls(version, now);
             }
-            Output::Tell(fact) => self.tell(&fact),
         }
     }
 
-    fn tell(&mut self, fact: &Fact) {
-        if self.claims.tell(fact) > 0 {
-            self.transcript.push(if matches!(fact, Fact::Took) { "k taken" } else { "k lost" }.into());
+    fn answer(&mut self, ticket: Ticket, question: &Question) {
+        let (mut answer, claim) = answers::answer(&self.state, question);
+        match &mut answer {
+            Answer::Handshake { granted } => *granted = !self.scene.no_room,
+            Answer::Mail { has_room, .. } => *has_room = !self.scene.no_room,
+            _ => {}
         }
-        answers::tell(&self.state, fact);
+        self.claims.hold(claim);
+        self.last = Some((ticket, answer.clone()));
+        self.session.handle_answer(ticket, answer, self.now());
+    }
+
+    fn late_answer(&mut self, rest: &str) {
+        let now = self.now();
+        match rest {
+            "twice" => {
+                let (ticket, answer) = self.last.clone().expect("nothing was answered");
+                self.session.handle_answer(ticket, answer, now);
+            }
+            "wrong" => {
+                let ticket = self.open.as_ref().expect("nothing is open").0;
+                self.session.handle_answer(ticket, Answer::Handshake { granted: false }, now);
+            }
+            _ => {
+                let (ticket, question) = self.open.take().expect("nothing is open");
+                self.answer(ticket, &question);
+            }
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        if self.claims.deliver(delivery) > 0 {
+            let taken = delivery == Delivery::Acknowledged;
+            self.transcript.push(if taken { "k taken" } else { "k lost" }.into());
+        }
     }
 
     /// One transcript line for each line of octets; one that has no end yet waits for it.
@@ -614,8 +639,22 @@ impl Player {
     }
 }
 
+fn name(question: &Question) -> &'static str {
+    match question {
+        Question::Connect { .. } => "connect",
+        Question::Copy(_) => "copy",
+        Question::Envelope(_) => "envelope",
+        Question::Handshake => "handshake",
+        Question::Login(_) => "login",
+        Question::Mail { .. } => "mail",
+        Question::Recipient { .. } => "recipient",
+        Question::Rejection { .. } => "rejection",
+        Question::UnknownRecipients(_) => "unknown recipients",
+    }
+}
+
 pub fn is_input(kind: &str) -> bool {
-    kind.len() == 1 && "CPWFRB!@SGHKMVLNOUXYZE".contains(kind)
+    kind.len() == 1 && "ACPWFRB!@SGHKMVLNOUXYZE".contains(kind)
 }
 
 fn describe(record: &Record) -> String {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use jiff::Timestamp;
 use portcullis::front::answers;
+use portcullis::front::answers::Answered;
 use portcullis::front::answers::Claims;
 use portcullis::policy::throttle::key::Seed;
 use portcullis::session::Session;
@@ -16,6 +17,8 @@ use portcullis::session::io::Farewell;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
+use portcullis::session::question::Answer;
+use portcullis::session::question::Ticket;
 use portcullis::store::state::State;
 
 use crate::support::dialog::Scene;
@@ -75,7 +78,11 @@ pub struct Conversation<'a> {
     /// `hold = false`.
     streams: bool,
     /// Of the client, not used yet.
-    pipelined: BytesMut,
+    input: BytesMut,
+    /// Answers come when nothing else is left to be done; that about the message when the client has done its part.
+    answers_late: bool,
+    open: Option<(Ticket, Answered)>,
+    client_is_done: bool,
     /// The dot has come to the backend, which has not answered yet.
     pub asked: bool,
     /// What the client has got, if it listens.
@@ -102,7 +109,10 @@ impl<'a> Conversation<'a> {
             heard: Vec::new(),
             in_body: false,
             streams: !scene.snapshot.settings.hold,
-            pipelined: BytesMut::new(),
+            input: BytesMut::new(),
+            answers_late: scene.answers_late,
+            open: None,
+            client_is_done: false,
             asked: false,
             said: Vec::new(),
             listens: true,
@@ -133,6 +143,7 @@ impl<'a> Conversation<'a> {
             Fate::HalfCloses => self.session.handle_client_end(&mut BytesMut::new(), now),
             Fate::Takes | Fate::TakesAndCloses | Fate::TakesPipelined | Fate::ClosesUnread => {}
         }
+        self.client_is_done = true;
         self.drain();
     }
 
@@ -198,18 +209,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn client(&mut self, octets: &str) {
-        let now = self.now();
-        let mut input = BytesMut::from(octets.as_bytes());
-        loop {
-            let before = input.len();
-            self.session.handle_client(&mut input, now);
-            self.drain();
-            if input.is_empty() || input.len() == before {
-                break;
-            }
-        }
-        // What is pipelined behind the dot waits for the answer in the driver's buffer.
-        self.pipelined.extend_from_slice(&input);
+        self.input.extend_from_slice(octets.as_bytes());
+        self.drain();
     }
 
     fn backend(&mut self, octets: &str) {
@@ -219,31 +220,40 @@ impl<'a> Conversation<'a> {
     }
 
     fn drain(&mut self) {
-        loop {
-            while let Some(output) = self.session.poll_output() {
-                self.obey(output);
-            }
+        let now = self.now();
+        while let Some(output) = self.session.advance(&mut self.input, false, now) {
+            self.obey(output);
             if self.listens {
                 self.session.handle_client_written();
             }
-            let before = self.pipelined.len();
-            if before > 0 && self.session.wants_input() {
-                let now = self.now();
-                self.session.handle_client(&mut self.pipelined, now);
-            }
-            if before == self.pipelined.len() && !self.session.has_output() {
-                return;
-            }
         }
+        if self.session.is_over() {
+            self.open = None;
+        }
+        let is_due = |answer: &Answer| self.client_is_done || !matches!(answer, Answer::Copy(_));
+        if let Some((ticket, answered)) = self.open.take_if(|(_, (answer, _))| is_due(answer)) {
+            self.answer_late(ticket, answered);
+        }
+    }
+
+    fn answer_late(&mut self, ticket: Ticket, (answer, claim): Answered) {
+        self.claims.hold(claim);
+        self.session.handle_answer(ticket, answer, self.now());
+        self.drain();
     }
 
     fn obey(&mut self, output: Output) {
         let now = self.now();
         match output {
-            Output::Ask(question) => {
-                let (answer, claim) = answers::answer(self.state, &question);
-                self.claims.hold(claim);
-                self.session.handle_answer(answer, now);
+            Output::Ask(ticket, question) => {
+                let answered = answers::answer(self.state, &question);
+                match self.answers_late {
+                    true => self.open = Some((ticket, answered)),
+                    false => {
+                        self.claims.hold(answered.1);
+                        self.session.handle_answer(ticket, answered.0, now);
+                    }
+                }
             }
             Output::Backend(octets) => self.hear(&octets),
             Output::BackendBody => {
@@ -257,17 +267,21 @@ impl<'a> Conversation<'a> {
                 self.replies.clear();
             }
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
-            Output::HoldDrop => self.claims.hold(None),
+            Output::EndMessage => self.claims.hold(None),
             Output::OpenBackend { .. } => {
                 self.session.handle_backend_open(false, now);
                 self.backend("220 b\r\n");
             }
-            Output::Tell(fact) => {
-                self.claims.tell(&fact);
-                answers::tell(self.state, &fact);
-            }
+            Output::Count(event) => answers::count(self.state, &event),
+            Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
             Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
-            Output::Client(_) | Output::CloseClient | Output::Hold(_) | Output::Login(_) | Output::Record(_) => {}
+            Output::Client(_)
+            | Output::CloseClient
+            | Output::Hold(_)
+            | Output::Learned(..)
+            | Output::Login(_)
+            | Output::Record(_)
+            | Output::StopAsking => {}
         }
     }
 

@@ -163,29 +163,20 @@ impl<'a> Talk<'a> {
     }
 
     fn drain(&mut self) {
-        loop {
-            while let Some(output) = self.session.poll_output() {
-                self.obey(output);
-            }
+        let now = self.now();
+        while let Some(output) = self.session.advance(&mut self.input, false, now) {
+            self.obey(output);
             self.session.handle_client_written();
-            let before = self.input.len();
-            if before > 0 && self.session.wants_input() {
-                let now = self.now();
-                self.session.handle_client(&mut self.input, now);
-            }
-            if before == self.input.len() && !self.session.has_output() {
-                return;
-            }
         }
     }
 
     fn obey(&mut self, output: Output) {
         let now = self.now();
         match output {
-            Output::Ask(question) => {
+            Output::Ask(ticket, question) => {
                 let (answer, claim) = answers::answer(self.state, &question);
                 self.claims.hold(claim);
-                self.session.handle_answer(answer, now);
+                self.session.handle_answer(ticket, answer, now);
             }
             Output::Backend(octets) => self.hear(&octets),
             Output::BackendBody => {
@@ -198,15 +189,13 @@ impl<'a> Talk<'a> {
                 self.replies.clear();
             }
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
-            Output::HoldDrop => self.claims.hold(None),
+            Output::EndMessage => self.claims.hold(None),
             Output::OpenBackend { .. } => {
                 self.session.handle_backend_open(false, now);
                 self.backend("220 b\r\n");
             }
-            Output::Tell(fact) => {
-                self.claims.tell(&fact);
-                answers::tell(self.state, &fact);
-            }
+            Output::Count(event) => answers::count(self.state, &event),
+            Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
             _ => {}
         }
     }

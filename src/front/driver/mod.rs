@@ -21,6 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::backend::Connection;
 use crate::backend::Login;
 use crate::backend::OpenFault;
+use crate::front::answers;
+use crate::front::answers::Answered;
 use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
@@ -43,6 +45,7 @@ use crate::session::Snapshot;
 use crate::session::io::Farewell;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::question::Ticket;
 
 /// One session and all that belongs to it.
 pub struct Driver {
@@ -71,6 +74,8 @@ pub struct Driver {
     sending_body: bool,
     hold: Option<Box<Hold>>,
     claims: Claims,
+    /// The question that is open, and its answer to come.
+    asking: Option<(Ticket, Pin<Box<dyn Future<Output = Answered> + Send>>)>,
     /// Its place among the connections, until that is given to another.
     place: Option<Place>,
     displaced: bool,
@@ -105,6 +110,7 @@ struct Link {
 /// What happened.
 enum Event {
     Alarm,
+    Answer(Ticket, Answered),
     Backend(Done),
     BackendOpen(Opened),
     BackendWanted,
@@ -158,6 +164,7 @@ impl Driver {
             sending_body: false,
             hold: None,
             claims: Claims::default(),
+            asking: None,
             place: None,
             displaced: false,
             handshake: None,
@@ -198,6 +205,7 @@ impl Driver {
     /// The connection's end. The claims of messages are settled before the last octets of the client are waited for.
     async fn part(mut self: Box<Self>) {
         self.drop_hold();
+        self.asking = None;
         self.backend = Backend::Closed;
         let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
         let is_written = self.session.has_written_acknowledgement();
@@ -224,8 +232,8 @@ impl Driver {
         };
         self.session.handle_farewell(farewell);
         while let Some(output) = self.session.poll_output() {
-            if let Output::Tell(fact) = output {
-                self.tell_outside(fact);
+            if let Output::Deliver(delivery) = output {
+                self.deliver(delivery);
             }
         }
         drop(self);
@@ -236,70 +244,56 @@ impl Driver {
 
     /// Obeys the session until it wants nothing that can be done at once.
     fn obey(&mut self) -> Next {
+        if !self.input.is_empty() {
+            self.refresh_snapshot();
+            self.refresh_offer();
+        }
         loop {
-            while let Some(output) = self.session.poll_output() {
-                match output {
-                    Output::CloseClient => return Next::Close,
-                    Output::StartTls => return Next::StartTls,
-                    output => self.obey_one(output),
-                }
-            }
-            if self.session.is_over() {
-                return Next::Close;
-            }
-            let before = self.input.len();
-            self.advance();
-            if before == self.input.len() && !self.session.has_output() && !self.session.is_over() {
-                return Next::Wait;
+            let output = match self.is_congested() {
+                true => self.session.poll_output(),
+                false => self.session.advance(&mut self.input, self.client_ended, self.now),
+            };
+            match output {
+                Some(Output::CloseClient) => return Next::Close,
+                Some(Output::StartTls) => return Next::StartTls,
+                Some(output) => self.obey_one(output),
+                None if self.session.is_over() => return Next::Close,
+                None => break,
             }
         }
+        if let Some(hold) = self.hold.as_mut().filter(|_| !self.session.takes_message()) {
+            hold.complete();
+        }
+        Next::Wait
     }
 
     fn obey_one(&mut self, output: Output) {
         match output {
-            Output::Ask(question) => {
-                let (mut answer, claim) = self.services.answer(&question, self.network);
-                if question.handshake {
-                    self.handshake = self.services.handshakes.enter(self.session.peer().client.ip());
-                    answer.no_room = self.handshake.is_none();
-                }
-                self.claims.hold(claim);
-                self.session.handle_answer(answer, self.now);
-            }
+            Output::Ask(ticket, question) => self.ask(ticket, &question),
             Output::Backend(octets) => self.say_to_backend(octets),
             Output::BackendBody => self.begin_sending(),
             Output::BackendStartTls => self.secure_backend(),
             Output::Client(octets) => self.owed.push(octets),
+            Output::Count(event) => answers::count(&self.services.state, &event),
+            Output::Deliver(delivery) => self.deliver(delivery),
             Output::CloseClient | Output::StartTls => {}
             Output::DropBackend { quit } => self.drop_backend(quit),
-            Output::Hold(octets) => self.keep(&octets),
-            Output::HoldBegin { expected } => self.begin_hold(expected),
-            Output::HoldDrop => {
+            Output::EndMessage => {
                 self.drop_hold();
                 self.claims.hold(None);
             }
+            Output::Hold(octets) => self.keep(&octets),
+            Output::HoldBegin { expected } => self.begin_hold(expected),
             Output::KeepBackend => self.keep_backend(),
+            Output::Learned(environment, offer) => {
+                self.services.backends.learn(&environment, offer, self.backend_generation);
+            }
             Output::Login(begins) => self.note_login(begins),
             Output::OpenBackend { anew, environment, helo, login } => {
                 self.open_backend(anew, login, environment, helo);
             }
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
-            Output::Tell(fact) => self.tell_outside(fact),
-        }
-    }
-
-    /// Lets the session use what is in the buffer.
-    fn advance(&mut self) {
-        if self.session.wants_input() && !self.input.is_empty() && !self.is_congested() {
-            self.refresh_snapshot();
-            self.refresh_offer();
-            self.session.handle_client(&mut self.input, self.now);
-            if let Some(hold) = self.hold.as_mut().filter(|_| !self.session.takes_message()) {
-                hold.complete();
-            }
-        }
-        if self.client_ended && !self.is_congested() {
-            self.session.handle_client_end(&mut self.input, self.now);
+            Output::StopAsking => self.stop_asking(),
         }
     }
 

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 
 use crate::backend::Visitor;
+use crate::front::answers::Answered;
+use crate::front::answers::Answering;
 use crate::front::clock;
 use crate::front::condition::Condition;
 use crate::front::driver::Backend;
@@ -11,9 +13,12 @@ use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
 use crate::session::io::BackendEnd;
-use crate::session::io::Fact;
+use crate::session::io::Delivery;
 use crate::session::io::HoldEnd;
 use crate::session::io::Peer;
+use crate::session::question::Answer;
+use crate::session::question::Question;
+use crate::session::question::Ticket;
 
 impl Driver {
     /// With all that waited for it.
@@ -66,23 +71,43 @@ impl Driver {
         }
     }
 
-    pub(super) fn tell_outside(&mut self, fact: Fact) {
-        let settled = self.claims.tell(&fact);
-        if let (Fact::Accepted, Some(place)) = (&fact, &self.place) {
-            place.delivered(self.now.monotonic);
+    pub(super) fn ask(&mut self, ticket: Ticket, question: &Question) {
+        match self.services.ask(question, self.network) {
+            Answering::Now(answered) => self.answered(ticket, answered),
+            Answering::Later(answering) => self.asking = Some((ticket, answering)),
         }
-        match fact {
-            Fact::Took => self.services.reports.metrics.acknowledged(true),
-            Fact::Unacknowledged => {
+    }
+
+    pub(super) fn answered(&mut self, ticket: Ticket, (mut answer, claim): Answered) {
+        if let Answer::Handshake { granted } = &mut answer {
+            self.handshake = self.services.handshakes.enter(self.session.peer().client.ip());
+            *granted = self.handshake.is_some();
+        }
+        self.claims.hold(claim);
+        self.session.handle_answer(ticket, answer, self.now);
+    }
+
+    pub(super) fn stop_asking(&mut self) {
+        if self.asking.take().is_some() {
+            tracing::warn!(session = self.session.id(), "no answer in time");
+        }
+    }
+
+    pub(super) fn deliver(&mut self, delivery: Delivery) {
+        let settled = self.claims.deliver(delivery);
+        match delivery {
+            Delivery::Accepted => {
+                if let Some(place) = &self.place {
+                    place.delivered(self.now.monotonic);
+                }
+            }
+            Delivery::Acknowledged => self.services.reports.metrics.acknowledged(true),
+            Delivery::Unacknowledged => {
                 self.services.reports.metrics.acknowledged(false);
                 if settled > 0 {
                     tracing::info!(session = self.session.id(), "unacknowledged");
                 }
             }
-            Fact::Learned(environment, offer) => {
-                self.services.backends.learn(&environment, offer, self.backend_generation);
-            }
-            fact => self.services.tell(&fact),
         }
     }
 

@@ -21,6 +21,7 @@ impl Driver {
     pub(super) fn tell(&mut self, event: Event) {
         match event {
             Event::Alarm => self.session.handle_timeout(self.now),
+            Event::Answer(ticket, answered) => self.answered(ticket, answered),
             Event::Backend(done) => self.backend_did(done),
             Event::BackendOpen(result) => self.backend_opened(result),
             Event::BackendWanted => self.session.handle_backend_wanted(),

@@ -78,6 +78,13 @@ impl Driver {
         {
             return Poll::Ready(Event::HoldWanted);
         }
+        if let Some((ticket, answering)) = &mut self.asking {
+            let ticket = *ticket;
+            if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
+                self.asking = None;
+                return Poll::Ready(Event::Answer(ticket, answered));
+            }
+        }
         let event = self.poll_backend(turn, cx);
         let event = if event.is_pending() { self.poll_client(turn, cx) } else { event };
         if event.is_ready() {

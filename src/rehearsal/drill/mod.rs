@@ -18,16 +18,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::backend::Backends;
 use crate::backend::Target;
 use crate::daemon::assemble::Assembly;
-use crate::front::Handshakes;
 use crate::front::Services;
 use crate::front::accept::Door;
 use crate::front::clock;
 use crate::front::workers::Threads;
 use crate::front::workers::Workers;
-use crate::hold::Holds;
 use crate::policy::client::ClientRules;
 use crate::policy::throttle::key::Seed;
 use crate::rehearsal::drill::client::Outcome;
@@ -36,7 +33,6 @@ use crate::rehearsal::drill::habits::HABITS;
 use crate::rehearsal::drill::habits::Habit;
 use crate::rehearsal::drill::letters::newsletter;
 use crate::rehearsal::drill::sink::Sink;
-use crate::report::Reports;
 use crate::session::Snapshot;
 use crate::store::clock::Clock;
 use crate::store::clock::Virtual;
@@ -260,15 +256,8 @@ impl Instance {
         let began = clock::now().wall;
         let clock = Arc::new(Virtual::new(u64::try_from(began.as_nanosecond()).unwrap_or_default()));
         let (publish, snapshot) = watch::channel(Arc::new(snapshot));
-        let services = Arc::new(Services {
-            backends: Backends::new(config.backend),
-            handshakes: Handshakes::default(),
-            holds: Holds::new(config.hold),
-            reports: Reports::new(),
-            state: Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone())),
-            snapshot,
-            conditions: Arc::default(),
-        });
+        let state = Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone()));
+        let services = Arc::new(Services::new(config.backend, config.hold, state, snapshot));
         let settings = watch::channel(Arc::new(config.front)).1;
         let door = Door::new(workers, services, settings, watch::channel(None).1);
         let address = listen(&door).map_err(fault)?;
