@@ -1,4 +1,6 @@
-//! Reading and writing one stream within one future, without splitting it and without a task: whichever can go on first.
+//! One side of a session, client or backend: its stream and the octets that wait on either way. It is read and written
+//! within one future, without splitting the stream and without a task: whichever can go on first. It must not know which
+//! side it is.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,52 +20,82 @@ use tokio::io::ReadBuf;
 
 use crate::front::outbox::Outbox;
 
-/// What is wanted of a stream now.
-pub(super) struct Wish<'a> {
-    /// Read into this, with room for so many octets.
-    pub(super) read: Option<(&'a mut BytesMut, usize)>,
-    /// Write this.
-    pub(super) write: Option<&'a mut Outbox>,
-    /// What was written may still wait inside TLS.
-    pub(super) flush: bool,
+/// A stream and the octets on their way from it and to it.
+#[derive(Debug, Default)]
+pub(super) struct Side<S> {
+    pub(super) stream: S,
+    /// Read, and not used yet.
+    pub(super) input: BytesMut,
+    /// Not written yet.
+    pub(super) outbox: Outbox,
+    /// Octets that were written may still wait inside TLS.
+    is_unflushed: bool,
 }
 
-/// What was done.
+/// The work on a side that is wanted now, besides the flush of what was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interest {
+    /// Octets to be read at once; 0: none are wanted.
+    pub(super) reads: usize,
+    /// The outbox may go out.
+    pub(super) writes: bool,
+}
+
+/// One step of the exchange with a side.
 #[derive(Debug)]
 pub(super) enum Done {
-    /// So many octets; 0 is the end.
+    /// So many octets were read; 0 is the end.
     Read(io::Result<usize>),
-    /// So many octets; `flushed`: with all before them they are on their way.
-    Written { result: io::Result<usize>, flushed: bool },
-    /// All that was written is on its way.
-    Flushed(io::Result<()>),
+    /// Octets were written or flushed. A stream that failed takes no more: its outbox is empty.
+    Written(io::Result<()>),
 }
 
-/// Ready when one of the wishes is fulfilled. Pending loses nothing: the next time it may be asked with other wishes.
-pub(super) fn poll_exchange<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    wish: &mut Wish<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Done> {
-    if let Some(outbox) = &mut wish.write
-        && let Poll::Ready(result) = poll_write(stream, outbox, cx)
-    {
-        // What TLS keeps back leaves in the same turn where it can.
-        let flushed = outbox.is_empty() && matches!(Pin::new(stream).poll_flush(cx), Poll::Ready(Ok(())));
-        return Poll::Ready(Done::Written { result, flushed });
+impl<S> Side<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, input: BytesMut::new(), outbox: Outbox::default(), is_unflushed: false }
     }
-    if wish.flush
-        && wish.write.is_none()
-        && let Poll::Ready(result) = Pin::new(&mut *stream).poll_flush(cx)
-    {
-        return Poll::Ready(Done::Flushed(result));
+
+    /// Nothing waits for it: all that was said to it is in the system's hands.
+    pub(super) fn is_written(&self) -> bool {
+        self.outbox.is_empty() && !self.is_unflushed
     }
-    if let Some((buffer, room)) = &mut wish.read
-        && let Poll::Ready(result) = poll_read(stream, buffer, *room, cx)
-    {
-        return Poll::Ready(Done::Read(result));
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
+    /// Ready when something was done. Pending loses nothing: the next time it may be asked with another interest.
+    pub(super) fn poll(&mut self, interest: Interest, cx: &mut Context<'_>) -> Poll<Done> {
+        let writes = interest.writes && !self.outbox.is_empty();
+        if writes && let Poll::Ready(result) = poll_write(&mut self.stream, &mut self.outbox, cx) {
+            // What TLS keeps back leaves in the same turn where it can.
+            self.is_unflushed = !self.outbox.is_empty() || !matches!(self.poll_flush(cx), Poll::Ready(Ok(())));
+            return Poll::Ready(self.written(result));
+        }
+        if self.is_unflushed
+            && !writes
+            && let Poll::Ready(result) = self.poll_flush(cx)
+        {
+            self.is_unflushed = false;
+            return Poll::Ready(self.written(result));
+        }
+        if interest.reads > 0
+            && let Poll::Ready(result) = poll_read(&mut self.stream, &mut self.input, interest.reads, cx)
+        {
+            return Poll::Ready(Done::Read(result));
+        }
+        Poll::Pending
     }
-    Poll::Pending
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn written(&mut self, result: io::Result<()>) -> Done {
+        if result.is_err() {
+            self.outbox.clear();
+            self.is_unflushed = false;
+        }
+        Done::Written(result)
+    }
 }
 
 /// One piece goes out as it is; gathering costs more than it brings.
@@ -71,17 +103,17 @@ fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     outbox: &mut Outbox,
     cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
+) -> Poll<io::Result<()>> {
     if !outbox.is_one_piece() {
-        return pin!(stream.write_buf(outbox)).poll(cx);
+        return pin!(stream.write_buf(outbox)).poll(cx).map_ok(drop);
     }
     let written = ready!(Pin::new(stream).poll_write(cx, outbox.chunk()))?;
     outbox.advance(written);
-    Poll::Ready(Ok(written))
+    Poll::Ready(Ok(()))
 }
 
-/// Idle sessions hold no read buffer, because most are idle most of the time: input is read through room that all have
-/// together. Only of a long message, of which more than that may be there, is it read to where it stays.
+/// Idle sessions hold no read buffer, because most sessions are idle most of the time: reads go through one buffer per
+/// thread. Only where more than that may be there, of a long message, octets are read to where they stay.
 fn poll_read<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
@@ -108,7 +140,7 @@ thread_local! {
     static ROOM: RefCell<[u8; SHARED_ROOM]> = const { RefCell::new([0; SHARED_ROOM]) };
 }
 
-/// Octets of it.
+/// Octets of the buffer that the sessions of a thread share.
 pub(super) const SHARED_ROOM: usize = 16 * 1024;
 
 #[cfg(test)]
@@ -127,18 +159,18 @@ mod tests {
     async fn what_is_kept_back_leaves_in_the_same_turn_or_when_there_is_room() {
         for (room, at_once) in [(1024, true), (16, false)] {
             let (ours, mut theirs) = duplex(room);
-            let mut stream = BufStream::new(ours);
-            let mut outbox = Outbox::default();
-            outbox.push(Bytes::from(vec![b'x'; 100]));
-            let mut wish = Wish { read: None, write: Some(&mut outbox), flush: false };
-            let done = poll_fn(|cx| poll_exchange(&mut stream, &mut wish, cx)).await;
-            assert!(matches!(done, Done::Written { result: Ok(100), flushed } if flushed == at_once), "{done:?}");
+            let mut side = Side::new(BufStream::new(ours));
+            side.outbox.push(Bytes::from(vec![b'x'; 100]));
+            let interest = Interest { reads: 0, writes: true };
+            let done = poll_fn(|cx| side.poll(interest, cx)).await;
+            assert!(matches!(done, Done::Written(Ok(()))) && side.outbox.is_empty(), "{done:?}");
+            assert_eq!(side.is_written(), at_once);
             let mut taken = vec![0; 100];
             if !at_once {
-                let mut wish = Wish { read: None, write: None, flush: true };
-                let flushed = poll_fn(|cx| poll_exchange(&mut stream, &mut wish, cx));
+                let flushed = poll_fn(|cx| side.poll(interest, cx));
                 let (done, read) = tokio::join!(flushed, theirs.read_exact(&mut taken));
-                assert!(matches!(done, Done::Flushed(Ok(()))) && read.is_ok(), "{done:?}");
+                assert!(matches!(done, Done::Written(Ok(()))) && read.is_ok(), "{done:?}");
+                assert!(side.is_written());
             } else {
                 theirs.read_exact(&mut taken).await.unwrap();
             }

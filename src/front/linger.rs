@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use crate::front::outbox::Outbox;
+use crate::front::exchange::Side;
 use crate::front::stream::ClientStream;
 use crate::front::tcp;
 use crate::session::io::ClientEnd;
@@ -43,11 +43,11 @@ pub(super) struct Parting {
 
 /// Says what is owed and ends our side, within its limits; tells how the client took it. What is left of the connection is
 /// for [`read_on`], so that the answer does not wait for that.
-pub(super) async fn part(
-    mut client: ClientStream,
-    mut owed: Outbox,
-    parting: Parting,
-) -> (Farewell, Option<ClientStream>) {
+pub(super) async fn part(side: Side<ClientStream>, parting: Parting) -> (Farewell, Option<ClientStream>) {
+    let Side { stream: mut client, outbox: mut owed, .. } = side;
+    if matches!(client, ClientStream::Gone(_)) {
+        return (Farewell::default(), None);
+    }
     let before = if parting.is_written && !owed.is_empty() { look_before(&client).await } else { Farewell::default() };
     let leaves = parting.manner == Manner::InOrder && matches!(client, ClientStream::Plain(_));
     let told = timeout(parting.patience(LAST_WORD), async {
@@ -244,10 +244,10 @@ mod tests {
                     std::future::pending().await
                 }
             });
-            let mut owed = Outbox::default();
-            owed.push(Bytes::from_static(b"250 ok\r\n"));
+            let mut side = Side::new(ClientStream::Plain(server));
+            side.outbox.push(Bytes::from_static(b"250 ok\r\n"));
             let parting = Parting { manner: Manner::Lingering, awaits: true, is_written: false, has_quit };
-            let (farewell, rest) = part(ClientStream::Plain(server), owed, parting).await;
+            let (farewell, rest) = part(side, parting).await;
             assert_eq!(farewell.acknowledged, expected.acknowledged, "{habit:?}, QUIT: {has_quit}");
             // Behind a QUIT nothing else is waited for.
             if !has_quit {
@@ -284,10 +284,10 @@ mod tests {
                     server.readable().await.unwrap();
                 }
             }
-            let mut owed = Outbox::default();
-            owed.push(Bytes::from_static(b"421 closing\r\n"));
+            let mut side = Side::new(ClientStream::Plain(server));
+            side.outbox.push(Bytes::from_static(b"421 closing\r\n"));
             let parting = Parting { manner: Manner::Lingering, awaits: true, is_written: true, has_quit: false };
-            let (farewell, _) = part(ClientStream::Plain(server), owed, parting).await;
+            let (farewell, _) = part(side, parting).await;
             assert_eq!(Farewell { end: ClientEnd::Open, ..farewell }, expected, "{habit:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! The client's connection: plain, under TLS, or a pipe. STARTTLS swaps one for the other in `driver`, nowhere else.
+//! The client's connection: plain, under TLS, or in memory. STARTTLS swaps one for the other in `driver`, nowhere else. It
+//! must not look at what passes.
 
 use std::io;
 use std::pin::Pin;
@@ -8,83 +9,82 @@ use std::task::Poll;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::DuplexStream;
+use tokio::io::Empty;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// One client's octets.
+/// A client's connection.
 #[derive(Debug)]
 pub enum ClientStream {
+    /// None any more: nothing comes, and what is written is dropped.
+    Gone(Empty),
     /// In the clear.
     Plain(TcpStream),
     /// Inside TLS.
     Tls(Box<TlsStream<TcpStream>>),
-    /// In memory.
+    /// In memory: what asks the backend on our own behalf is a client of this process.
     Pipe(DuplexStream),
 }
 
 impl ClientStream {
-    /// The TCP connection, which a pipe has not.
+    /// The TCP connection beneath; `None` where there is none.
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(stream) => Some(stream),
             Self::Tls(stream) => Some(stream.get_ref().0),
-            Self::Pipe(_) => None,
+            Self::Gone(_) | Self::Pipe(_) => None,
+        }
+    }
+
+    fn wire(&mut self) -> Pin<&mut dyn Wire> {
+        match self {
+            Self::Gone(stream) => Pin::new(stream),
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(&mut **stream),
+            Self::Pipe(stream) => Pin::new(stream),
         }
     }
 }
 
-macro_rules! forward {
-    ($self:expr, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            ClientStream::Plain(it) => {
-                let $stream = Pin::new(it);
-                $call
-            }
-            ClientStream::Tls(it) => {
-                let $stream = Pin::new(&mut **it);
-                $call
-            }
-            ClientStream::Pipe(it) => {
-                let $stream = Pin::new(it);
-                $call
-            }
-        }
-    };
+impl Default for ClientStream {
+    fn default() -> Self {
+        Self::Gone(tokio::io::empty())
+    }
 }
 
 impl AsyncRead for ClientStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_read(cx, buf))
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for ClientStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write(cx, octets))
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.wire().poll_write(cx, octets)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write_vectored(cx, pieces))
+        self.wire().poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-            Self::Pipe(stream) => stream.is_write_vectored(),
-        }
+        true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_flush(cx))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_shutdown(cx))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire().poll_shutdown(cx)
     }
 }
+
+trait Wire: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}

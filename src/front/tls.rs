@@ -21,7 +21,7 @@ use tokio_rustls::rustls::server::ClientHello;
 use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-use crate::front::outbox::Outbox;
+use crate::front::exchange::Side;
 use crate::front::stream::ClientStream;
 
 /// A certificate chain and its key, both PEM.
@@ -79,14 +79,11 @@ pub(super) async fn accept(client: ClientStream, acceptor: &TlsAcceptor, limit: 
 }
 
 /// STARTTLS: what is owed goes out in the clear, then the handshake.
-pub(super) async fn upgrade(
-    mut client: ClientStream,
-    owed: &mut Outbox,
-    acceptor: &TlsAcceptor,
-) -> Option<ClientStream> {
+pub(super) async fn upgrade(client: Side<ClientStream>, acceptor: &TlsAcceptor) -> Option<ClientStream> {
+    let Side { stream: mut client, outbox: mut owed, .. } = client;
     let told = timeout(HANDSHAKE, async {
         while !owed.is_empty() {
-            client.write_buf(owed).await?;
+            client.write_buf(&mut owed).await?;
         }
         io::Result::Ok(())
     });
@@ -102,7 +99,7 @@ pub(super) fn version(client: &ClientStream) -> &'static str {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             _ => "TLS",
         },
-        ClientStream::Plain(_) | ClientStream::Pipe(_) => "",
+        ClientStream::Gone(_) | ClientStream::Plain(_) | ClientStream::Pipe(_) => "",
     }
 }
 

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::Sleep;
@@ -29,11 +28,11 @@ use crate::front::condition::Changes;
 use crate::front::condition::Condition;
 use crate::front::displace::Place;
 use crate::front::exchange::Done;
+use crate::front::exchange::Side;
 use crate::front::limits::Counted;
 use crate::front::linger;
 use crate::front::linger::Manner;
 use crate::front::linger::Parting;
-use crate::front::outbox::Outbox;
 use crate::front::services::Services;
 use crate::front::stream::ClientStream;
 use crate::hold::Filled;
@@ -42,7 +41,6 @@ use crate::hold::HoldFault;
 use crate::policy::net::client_net;
 use crate::session::Session;
 use crate::session::Snapshot;
-use crate::session::io::Farewell;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::question::Ticket;
@@ -58,21 +56,17 @@ pub struct Driver {
     unwelcome: bool,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     condition: Changes,
-    client: Option<ClientStream>,
+    client: Side<ClientStream>,
     client_ended: bool,
-    input: BytesMut,
     /// Octets of the last read from the client: when it filled its room, more is likely there.
     heard: usize,
-    owed: Outbox,
-    flushed: bool,
     backend: Backend,
     /// An AUTH exchange runs.
     login: Option<Login>,
     /// Which backend it was when it was opened.
     backend_generation: u64,
-    /// The held message is on its way to the backend.
-    sending_body: bool,
     hold: Option<Box<Hold>>,
+    transfer: Transfer,
     claims: Claims,
     /// The question that is open, and its answer to come.
     asking: Option<(Ticket, Pin<Box<dyn Future<Output = Answered> + Send>>)>,
@@ -91,20 +85,19 @@ pub struct Driver {
 enum Backend {
     Closed,
     Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Open(Box<Link>),
+    Open(Box<Side<Connection>>),
 }
 
 /// Of one that was opened for AUTH, its place among the logins too.
 type Opened = Result<(Connection, Option<Login>), OpenFault>;
 
-/// An open connection to the backend.
-struct Link {
-    connection: Connection,
-    replies: BytesMut,
-    outbox: Outbox,
-    flushed: bool,
-    /// The message goes there from its file, and no more is taken for now.
-    full: bool,
+/// The held message's way to the backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transfer {
+    Idle,
+    Running,
+    /// It goes there from its file, and the backend's socket takes no more for now.
+    Blocked,
 }
 
 /// What happened.
@@ -152,17 +145,14 @@ impl Driver {
             snapshot: services.snapshot.clone(),
             condition: Changes::new(services.conditions.clone()),
             services,
-            client: Some(client),
+            client: Side::new(client),
             client_ended: false,
-            input: BytesMut::new(),
             heard: 0,
-            owed: Outbox::default(),
-            flushed: true,
             backend: Backend::Closed,
             login: None,
             backend_generation: 0,
-            sending_body: false,
             hold: None,
+            transfer: Transfer::Idle,
             claims: Claims::default(),
             asking: None,
             place: None,
@@ -212,24 +202,17 @@ impl Driver {
         let manner = match () {
             () if self.unwelcome => Manner::Brief,
             () if self.displaced => Manner::Displaced,
-            () if has_quit && !awaits && self.input.is_empty() => Manner::InOrder,
+            () if has_quit && !awaits && self.client.input.is_empty() => Manner::InOrder,
             () => Manner::Lingering,
         };
         let mut place = self.place.take();
         if let Some(place) = &place {
             place.is_needed_until(self.session.needed_until(self.now));
         }
-        let (farewell, rest) = match self.client.take() {
-            Some(client) => {
-                let (owed, parting) =
-                    (std::mem::take(&mut self.owed), Parting { manner, awaits, is_written, has_quit });
-                let parts = Box::pin(linger::part(client, owed, parting));
-                // How an acknowledgement was taken is learned in any case.
-                let place = place.as_mut().filter(|_| !awaits);
-                unless_displaced(place, parts).await.unwrap_or_default()
-            }
-            None => (Farewell::default(), None),
-        };
+        let parting = Parting { manner, awaits, is_written, has_quit };
+        let parts = Box::pin(linger::part(std::mem::take(&mut self.client), parting));
+        // How an acknowledgement was taken is learned in any case.
+        let (farewell, rest) = unless_displaced(place.as_mut().filter(|_| !awaits), parts).await.unwrap_or_default();
         self.session.handle_farewell(farewell);
         while let Some(output) = self.session.poll_output() {
             if let Output::Deliver(delivery) = output {
@@ -244,14 +227,14 @@ impl Driver {
 
     /// Obeys the session until it wants nothing that can be done at once.
     fn obey(&mut self) -> Next {
-        if !self.input.is_empty() {
+        if !self.client.input.is_empty() {
             self.refresh_snapshot();
             self.refresh_offer();
         }
         loop {
             let output = match self.is_congested() {
                 true => self.session.poll_output(),
-                false => self.session.advance(&mut self.input, self.client_ended, self.now),
+                false => self.session.advance(&mut self.client.input, self.client_ended, self.now),
             };
             match output {
                 Some(Output::CloseClient) => return Next::Close,
@@ -273,7 +256,7 @@ impl Driver {
             Output::Backend(octets) => self.say_to_backend(octets),
             Output::BackendBody => self.begin_sending(),
             Output::BackendStartTls => self.secure_backend(),
-            Output::Client(octets) => self.owed.push(octets),
+            Output::Client(octets) => self.client.outbox.push(octets),
             Output::Count(event) => answers::count(&self.services.state, &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::CloseClient | Output::StartTls => {}
@@ -301,7 +284,7 @@ impl Driver {
     fn is_congested(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
             || self.backend.outbox_len() >= OUTBOX_LIMIT
-            || self.owed.len() >= OWED_LIMIT
+            || self.client.outbox.len() >= OWED_LIMIT
     }
 
     /// Another session may have heard it meanwhile.
@@ -326,16 +309,9 @@ impl Backend {
     /// Octets that wait for it.
     fn outbox_len(&self) -> usize {
         match self {
-            Self::Open(link) => link.outbox.len(),
+            Self::Open(side) => side.outbox.len(),
             _ => 0,
         }
-    }
-}
-
-impl Link {
-    fn new(connection: Connection) -> Box<Self> {
-        let (replies, outbox) = (BytesMut::new(), Outbox::default());
-        Box::new(Self { connection, replies, outbox, flushed: true, full: false })
     }
 }
 

@@ -9,6 +9,8 @@ use crate::front::clock;
 use crate::front::condition::Condition;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
+use crate::front::driver::Transfer;
+use crate::front::exchange::Side;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
@@ -23,18 +25,17 @@ use crate::session::question::Ticket;
 impl Driver {
     /// With all that waited for it.
     pub(super) fn take_backend(&mut self) -> Backend {
-        (self.sending_body, self.login) = (false, None);
+        (self.transfer, self.login) = (Transfer::Idle, None);
         std::mem::replace(&mut self.backend, Backend::Closed)
     }
 
     /// Another client may have it.
     pub(super) fn keep_backend(&mut self) {
-        if let Backend::Open(link) = self.take_backend()
-            && link.replies.is_empty()
-            && link.outbox.is_empty()
-            && link.flushed
+        if let Backend::Open(side) = self.take_backend()
+            && side.input.is_empty()
+            && side.is_written()
         {
-            self.services.backends.keep(link.connection);
+            self.services.backends.keep(side.stream);
         }
     }
 
@@ -54,8 +55,8 @@ impl Driver {
 
     pub(super) fn secure_backend(&mut self) {
         let login = self.login.take();
-        if let Backend::Open(link) = self.take_backend() {
-            let secured = link.connection.secure();
+        if let Backend::Open(side) = self.take_backend() {
+            let secured = side.stream.secure();
             self.backend = Backend::Opening(Box::pin(async move { Ok((secured.await?, login)) }));
         }
     }
@@ -112,27 +113,27 @@ impl Driver {
     }
 
     pub(super) fn drop_backend(&mut self, quit: bool) {
-        if let Backend::Open(link) = self.take_backend()
+        if let Backend::Open(side) = self.take_backend()
             && quit
-            && link.outbox.is_empty()
+            && side.outbox.is_empty()
         {
-            link.connection.end();
+            side.stream.end();
         }
     }
 
     pub(super) fn say_to_backend(&mut self, octets: Bytes) {
-        if let Backend::Open(link) = &mut self.backend {
-            link.outbox.push(octets);
+        if let Backend::Open(side) = &mut self.backend {
+            side.outbox.push(octets);
         }
     }
 
     pub(super) fn begin_sending(&mut self) {
-        let (Some(hold), Backend::Open(link)) = (&mut self.hold, &mut self.backend) else { return };
-        match hold.has_file().then(|| link.connection.socket()).flatten() {
+        let (Some(hold), Backend::Open(side)) = (&mut self.hold, &self.backend) else { return };
+        match hold.has_file().then(|| side.stream.socket()).flatten() {
             Some(socket) => hold.rewind_to(socket),
             None => hold.rewind(),
         }
-        (self.sending_body, link.full) = (true, false);
+        self.transfer = Transfer::Running;
     }
 
     pub(super) fn begin_hold(&mut self, expected: u64) {
@@ -155,7 +156,7 @@ impl Driver {
     }
 
     pub(super) fn drop_hold(&mut self) {
-        self.sending_body = false;
+        self.transfer = Transfer::Idle;
         if self.hold.take().is_some() {
             self.services.note_pressure();
         }
@@ -171,10 +172,10 @@ impl Driver {
         self.session.handle_hold(Err(end), self.now);
     }
 
-    /// The one place where the stream is swapped. Octets that came before the handshake, in this buffer, are thrown away
-    /// (RFC 3207 section 4.2, CVE-2011-0411).
+    /// The one place where the stream is swapped. Octets that came before the handshake are thrown away with the side that
+    /// it had (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
-        self.input.clear();
+        let client = std::mem::take(&mut self.client);
         let place = self.handshake.take();
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
@@ -185,9 +186,9 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
-        let secured = match (self.client.take(), &acceptor, place) {
-            (Some(client), Some(acceptor), Some(_place)) => tokio::select! {
-                secured = tls::upgrade(client, &mut self.owed, acceptor) => secured,
+        let secured = match (&acceptor, place) {
+            (Some(acceptor), Some(_place)) => tokio::select! {
+                secured = tls::upgrade(client, acceptor) => secured,
                 // A client that is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => None,
                 () = left => None,
@@ -195,8 +196,8 @@ impl Driver {
             _ => None,
         };
         let version = secured.as_ref().map(tls::version);
-        self.client = secured;
-        self.client_ended = self.client.is_none();
+        self.client_ended = secured.is_none();
+        self.client = secured.map(Side::new).unwrap_or_default();
         self.now = clock::now();
         self.session.handle_tls(version, self.now);
     }

@@ -8,10 +8,10 @@ use crate::front::condition::Stop;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
-use crate::front::driver::Link;
 use crate::front::driver::Opened;
+use crate::front::driver::Transfer;
 use crate::front::exchange::Done;
-use crate::front::stream::ClientStream;
+use crate::front::exchange::Side;
 use crate::front::tcp;
 use crate::hold::Filled;
 use crate::session::io::BackendEnd;
@@ -27,7 +27,7 @@ impl Driver {
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done),
             Event::Condition(condition) => self.is_under(condition),
-            Event::BackendRoom => self.note_full(false),
+            Event::BackendRoom => self.transfer = Transfer::Running,
             Event::Filled(Ok(filled)) => self.filled(filled),
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
@@ -43,22 +43,16 @@ impl Driver {
     fn filled(&mut self, filled: Filled) {
         match filled {
             Filled::End => {
-                self.sending_body = false;
+                self.transfer = Transfer::Idle;
                 self.session.handle_body_sent(self.now);
             }
             // What it had to say before it closed may still be there to be read.
-            Filled::Lost => self.sending_body = false,
+            Filled::Lost => self.transfer = Transfer::Idle,
             Filled::Piece(octets) => self.say_to_backend(octets),
             Filled::Sent { full } => {
-                self.note_full(full);
+                self.transfer = if full { Transfer::Blocked } else { Transfer::Running };
                 self.session.handle_backend_progress(self.now);
             }
-        }
-    }
-
-    fn note_full(&mut self, full: bool) {
-        if let Backend::Open(link) = &mut self.backend {
-            link.full = full;
         }
     }
 
@@ -81,19 +75,10 @@ impl Driver {
                 self.heard = octets;
                 self.note_heard();
             }
-            Done::Written { result: Ok(_), flushed } => {
-                self.flushed = flushed;
-                self.written();
-            }
-            Done::Flushed(Ok(())) => {
-                self.flushed = true;
-                self.written();
-            }
-            Done::Read(Err(_)) | Done::Written { result: Err(_), .. } | Done::Flushed(Err(_)) => {
-                self.client = None;
+            Done::Written(Ok(())) => self.written(),
+            Done::Read(Err(_)) | Done::Written(Err(_)) => {
+                self.client = Side::default();
                 self.client_ended = true;
-                self.owed.clear();
-                self.input.clear();
                 self.session.handle_client_reset(self.now);
             }
         }
@@ -101,7 +86,7 @@ impl Driver {
 
     /// A command shows that the reply before it was taken, unless it was sent before that had come.
     fn note_heard(&mut self) {
-        let acknowledges = || self.client.as_ref().and_then(ClientStream::tcp).is_none_or(tcp::is_acknowledged);
+        let acknowledges = || self.client.stream.tcp().is_none_or(tcp::is_acknowledged);
         if self.session.awaits_farewell() && acknowledges() {
             self.session.handle_client_heard();
         }
@@ -109,33 +94,24 @@ impl Driver {
 
     /// What the client is owed is in the system's hands, whole.
     fn written(&mut self) {
-        if self.flushed && self.owed.is_empty() && !self.client_ended {
+        if self.client.is_written() && !self.client_ended {
             self.session.handle_client_written();
         }
     }
 
     fn backend_did(&mut self, done: Done) {
-        let Backend::Open(link) = &mut self.backend else { return };
+        let Backend::Open(side) = &mut self.backend else { return };
         match done {
             Done::Read(Ok(1..)) => {
-                let written = link.outbox.is_empty() && link.flushed && !self.sending_body;
-                if self.session.handle_backend(&mut link.replies, written, self.now) {
-                    link.connection.acknowledge();
+                let written = side.is_written() && self.transfer == Transfer::Idle;
+                if self.session.handle_backend(&mut side.input, written, self.now) {
+                    side.stream.acknowledge();
                 }
             }
-            Done::Written { result: Ok(_), flushed } => {
-                link.flushed = flushed;
-                self.session.handle_backend_progress(self.now);
-            }
-            Done::Flushed(result) => {
-                link.flushed = true;
-                if result.is_ok() {
-                    self.session.handle_backend_progress(self.now);
-                }
-            }
+            Done::Written(Ok(())) => self.session.handle_backend_progress(self.now),
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
             // What it had to say before it closed may still be there to be read.
-            Done::Written { result: Err(_), .. } => link.outbox.clear(),
+            Done::Written(Err(_)) => {}
         }
     }
 
@@ -145,7 +121,7 @@ impl Driver {
                 // AUTH may have begun meanwhile, in one that was not opened for it.
                 self.login = login.or(self.login.take());
                 let greeted = connection.is_greeted();
-                self.backend = Backend::Open(Link::new(connection));
+                self.backend = Backend::Open(Box::new(Side::new(connection)));
                 self.session.handle_backend_open(greeted, self.now);
             }
             Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy),

@@ -10,9 +10,9 @@ use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::driver::OUTBOX_LIMIT;
+use crate::front::driver::Transfer;
+use crate::front::exchange::Interest;
 use crate::front::exchange::SHARED_ROOM;
-use crate::front::exchange::Wish;
-use crate::front::exchange::poll_exchange;
 
 /// What is waited for, until something happens.
 #[derive(Clone, Copy)]
@@ -37,8 +37,8 @@ impl Driver {
     }
 
     fn turn(&mut self) -> Turn {
-        let fills = self.sending_body && self.may_fill();
-        let reads = !self.client_ended && self.input.len() < READ_AHEAD && !self.is_congested();
+        let fills = self.transfer == Transfer::Running && self.may_fill();
+        let reads = !self.client_ended && self.client.input.len() < READ_AHEAD && !self.is_congested();
         let room = match self.session.takes_message() {
             true if self.heard >= SHARED_ROOM => BODY_READ,
             true => SHARED_ROOM,
@@ -54,7 +54,7 @@ impl Driver {
             alarm: self.set_alarm(),
             reads: if reads { room } else { 0 },
             fills,
-            flushes: !self.sending_body && self.hold.as_ref().is_some_and(|hold| hold.needs_flush()),
+            flushes: self.transfer == Transfer::Idle && self.hold.as_ref().is_some_and(|hold| hold.needs_flush()),
             // Small messages leave with their dot, in one piece.
             writes: !fills || self.backend.outbox_len() >= GATHER,
         }
@@ -106,36 +106,28 @@ impl Driver {
     }
 
     fn poll_backend(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
-        let link = match &mut self.backend {
+        let side = match &mut self.backend {
             Backend::Closed => return Poll::Pending,
             Backend::Opening(opening) => return opening.as_mut().poll(cx).map(Event::BackendOpen),
-            Backend::Open(link) => link,
+            Backend::Open(side) => side,
         };
-        let mut wish = Wish {
-            read: Some((&mut link.replies, COMMAND_READ)),
-            write: (turn.writes && !link.outbox.is_empty()).then_some(&mut link.outbox),
-            flush: !link.flushed,
-        };
-        match poll_exchange(&mut link.connection, &mut wish, cx).map(Event::Backend) {
-            Poll::Pending if link.full => link.connection.poll_room(cx).map(|()| Event::BackendRoom),
+        let interest = Interest { reads: COMMAND_READ, writes: turn.writes };
+        match side.poll(interest, cx).map(Event::Backend) {
+            Poll::Pending if self.transfer == Transfer::Blocked => {
+                side.stream.poll_room(cx).map(|()| Event::BackendRoom)
+            }
             event => event,
         }
     }
 
     fn poll_client(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
-        let Some(client) = &mut self.client else { return Poll::Pending };
-        let mut wish = Wish {
-            read: (turn.reads > 0).then_some((&mut self.input, turn.reads)),
-            write: (!self.owed.is_empty()).then_some(&mut self.owed),
-            flush: !self.flushed,
-        };
-        poll_exchange(client, &mut wish, cx).map(Event::Client)
+        self.client.poll(Interest { reads: turn.reads, writes: true }, cx).map(Event::Client)
     }
 
     /// Whether more of the held message may be on its way. What goes there from its file must not overtake what waits.
     fn may_fill(&self) -> bool {
         match (&self.hold, &self.backend) {
-            (Some(hold), Backend::Open(link)) if hold.sends() => link.outbox.is_empty() && !link.full,
+            (Some(hold), Backend::Open(side)) if hold.sends() => side.outbox.is_empty(),
             _ => self.backend.outbox_len() < OUTBOX_LIMIT,
         }
     }
