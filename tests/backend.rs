@@ -102,14 +102,14 @@ async fn sessions_are_kept_for_the_next_client() {
     let first = backends.open(&visitor(1), false).await.unwrap();
     let (mut end, _) = listener.accept().await.unwrap();
     assert!(!first.is_greeted());
-    backends.keep(first);
+    backends.take_back(first);
     assert_eq!(backends.taken(), 1, "it is counted while it is kept");
     let mut again = backends.open(&visitor(2), false).await.unwrap();
     assert!(again.is_greeted() && backends.taken() == 1);
     again.write_all(b"EHLO b\r\n").await.unwrap();
     let mut heard = [0; 8];
     end.read_exact(&mut heard).await.unwrap();
-    backends.keep(again);
+    backends.take_back(again);
     // Suspect: all that are kept end.
     let anew = backends.open(&visitor(2), true).await.unwrap();
     assert!(!anew.is_greeted());
@@ -118,13 +118,13 @@ async fn sessions_are_kept_for_the_next_client() {
     assert_eq!(rest, "QUIT\r\n");
     // Under other settings it is not kept; and one that knows its client never is.
     backends.update(Settings { connect: LONG / 2, ..settings.clone() });
-    backends.keep(anew);
+    backends.take_back(anew);
     assert_eq!(backends.taken(), 0);
     backends.update(Settings { identity: Identity::Xclient, ..settings.clone() });
-    backends.keep(backends.open(&visitor(1), false).await.unwrap());
+    backends.take_back(backends.open(&visitor(1), false).await.unwrap());
     assert_eq!(backends.taken(), 0);
     backends.update(Settings { keepalive: 0, ..settings });
-    backends.keep(backends.open(&visitor(1), false).await.unwrap());
+    backends.take_back(backends.open(&visitor(1), false).await.unwrap());
     assert_eq!(backends.taken(), 0);
 }
 

@@ -128,7 +128,6 @@ fn is_playable(dialog: &Dialog) -> bool {
         "starttls",
         "add_received",
         "handshake",
-        "keep_backend",
         "kept",
     ];
     let needs_scene = |line: &String| scene_only.iter().any(|name| line.starts_with(&format!("= {name}")));

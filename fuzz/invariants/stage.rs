@@ -25,6 +25,7 @@ use portcullis::session::io::Admission;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
+use portcullis::session::io::Release;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Copy;
 use portcullis::session::question::Question;
@@ -248,11 +249,10 @@ impl Stage {
             Output::BackendStartTls => unreachable!("no TLS to the backend here"),
             Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
-            Output::DropBackend { .. } => self.backend = Backend::default(),
-            Output::KeepBackend => {
-                assert!(!self.backend.in_body, "in the middle of a message");
+            Output::Release(release) => {
+                self.kept |= release == Release::Reusable;
+                assert!(release == Release::Abort || !self.backend.in_body, "in the middle of a message");
                 self.backend = Backend::default();
-                self.kept = true;
             }
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
             Output::OpenBackend { anew, .. } => self.open_backend(anew),
@@ -383,7 +383,7 @@ fn snapshot(options: Options) -> Arc<Snapshot> {
         ..Policy::default()
     };
     let mut settings = Config::default_without_file().complete(&ControlValues::default()).session;
-    (settings.starttls, settings.keep_backend) = (true, true);
+    settings.starttls = true;
     settings.hold = !options.stream;
     if options.reject {
         settings.bare_newline = BareNewline::Reject;

@@ -218,7 +218,7 @@ impl Backends {
 
     /// Takes a session back whose client has left it, greeted, idle and in order. It is kept for the next one, if that is
     /// wanted, else it ends. Needs a tokio runtime.
-    pub fn keep(&self, mut connection: Connection) {
+    pub fn take_back(&self, mut connection: Connection) {
         let (settings, now) = (self.settings(), now());
         if settings.keepalive == 0 || !may_serve(&connection, &settings, now) {
             return connection.end();

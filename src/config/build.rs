@@ -161,7 +161,6 @@ fn session(file: &File) -> session::settings::Settings {
         // The others write their own.
         add_received: is_tcp && identity == Identity::None,
         backend_starttls: is_tcp && file.backend.tls == backend::Tls::Starttls,
-        keep_backend: file.backend.keepalive > 0,
         xclient: is_tcp && identity == Identity::Xclient,
     }
 }

@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::session::io::BackendEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::io::Release;
 use crate::session::relay::Event;
 use crate::session::relay::Preface;
 use crate::session::relay::Relay;
@@ -26,8 +27,8 @@ impl Session {
     /// A new session with the backend, which hears again what the one before had accepted.
     pub(super) fn new_backend(&mut self, login: bool, now: Now) -> Box<Relay> {
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        let (starttls, keep) = (self.snapshot.settings.backend_starttls, self.snapshot.settings.keep_backend);
-        let preface = Preface { starttls, identification: self.identification(), keep };
+        let starttls = self.snapshot.settings.backend_starttls;
+        let preface = Preface { starttls, identification: self.identification() };
         let mut relay = Relay::open(&self.environment, helo, preface, login, now.monotonic, &mut self.output);
         if let Some(transaction) = &self.transaction
             && let Some(code) = transaction.mail_code
@@ -57,13 +58,13 @@ impl Session {
     /// Throws the connection away in the middle of a message: whatever was said now would be text of it.
     pub(super) fn abandon_backend(&mut self) {
         self.relay = None;
-        self.output.push_back(Output::DropBackend { quit: false });
+        self.output.push_back(Output::Release(Release::Abort));
     }
 
     pub(super) fn backend_said(&mut self, event: Event, now: Now) {
         let is_on_trial = self.relay.as_ref().is_some_and(|relay| relay.is_on_trial());
         if is_on_trial && !matches!(event, Event::Ready(_) | Event::Reply(..)) {
-            self.output.push_back(Output::DropBackend { quit: false });
+            self.output.push_back(Output::Release(Release::Abort));
             return self.handle_backend_end(BackendEnd::Lost, now);
         }
         match event {

@@ -15,6 +15,7 @@ use crate::session::io::Admission;
 use crate::session::io::BackendEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::io::Release;
 use crate::session::question::Answer;
 use crate::session::question::OverLimit;
 use crate::session::question::Question;
@@ -283,7 +284,7 @@ impl Session {
     pub(super) fn check_deadlines(&mut self, now: Now) {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now.monotonic);
         if passed(self.backend_deadline()) {
-            self.output.push_back(Output::DropBackend { quit: false });
+            self.output.push_back(Output::Release(Release::Abort));
             self.handle_backend_end(BackendEnd::Lost, now);
         }
         if passed(self.idle_backend_deadline()) {

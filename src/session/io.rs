@@ -89,13 +89,8 @@ pub enum Output {
     BackendStartTls,
     /// The held message for the backend; `handle_body_sent` follows.
     BackendBody,
-    /// Close it, whatever it is doing; what waits for it is thrown away.
-    DropBackend {
-        /// It is idle: say QUIT first.
-        quit: bool,
-    },
-    /// It is greeted, idle and in order: another client may use it. If none is to, it ends with QUIT.
-    KeepBackend,
+    /// The session with the backend is not needed any more.
+    Release(Release),
     /// Keep a message; answer with `handle_hold`.
     HoldBegin {
         /// The declared size, 0 when there is none.
@@ -113,6 +108,17 @@ pub enum Output {
     Learned(Environment, Arc<Offer>),
     /// What ended, and how.
     Record(Box<Record>),
+}
+
+/// The state in which the backend's connection is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Greeted, idle and in order: another client may use it. If none is to, it ends with QUIT.
+    Reusable,
+    /// Idle, but no other client's: it ends with QUIT.
+    Quit,
+    /// In the middle of something: it is closed, and octets that wait for it are thrown away.
+    Abort,
 }
 
 /// What happened, for the counters of the store.

@@ -42,8 +42,6 @@ pub struct Settings {
     pub add_received: bool,
     /// Talk to the backend after STARTTLS only.
     pub backend_starttls: bool,
-    /// A backend session may serve one client after another.
-    pub keep_backend: bool,
     /// Tell the backend of the client by XCLIENT; one that does not offer it to us is not used.
     pub xclient: bool,
 }

@@ -50,6 +50,7 @@ use portcullis::session::io::HoldEnd;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
+use portcullis::session::io::Release;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Question;
 use portcullis::session::question::Ticket;
@@ -81,6 +82,8 @@ pub struct Scene {
     pub no_room: bool,
     pub handshake_fails: bool,
     pub hold: Result<(), HoldEnd>,
+    /// A backend session that is left in order is kept for another client.
+    pub keeps: bool,
     /// Backend sessions that other clients have left.
     pub kept: usize,
     /// Answers come when the dialog says so.
@@ -118,6 +121,7 @@ struct Builder {
     no_room: bool,
     handshake_fails: bool,
     hold: Result<(), HoldEnd>,
+    keeps: bool,
     kept: usize,
     answers_late: bool,
 }
@@ -142,6 +146,7 @@ impl Default for Builder {
             no_room: false,
             handshake_fails: false,
             hold: Ok(()),
+            keeps: false,
             kept: 0,
             answers_late: false,
         }
@@ -206,7 +211,7 @@ impl Builder {
             "handshake" if value == "fails" => self.handshake_fails = true,
             "hold" if value == "off" => self.settings.hold = false,
             "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
-            "keep_backend" => self.settings.keep_backend = true,
+            "keep_backend" => self.keeps = true,
             "kept" => self.kept = value.parse().unwrap(),
             "limit" => self.policy.size.limit = Some(value.parse().unwrap()),
             "max_errors" => self.settings.max_errors = value.parse().unwrap(),
@@ -296,6 +301,7 @@ impl Builder {
             no_room: self.no_room,
             handshake_fails: self.handshake_fails,
             hold: self.hold,
+            keeps: self.keeps,
             kept: self.kept,
             answers_late: self.answers_late,
         }
@@ -326,7 +332,6 @@ pub fn settings() -> Settings {
         backend_connect: Duration::from_secs(10),
         add_received: false,
         backend_starttls: false,
-        keep_backend: false,
         xclient: false,
     }
 }
@@ -556,10 +561,6 @@ impl Player {
             }
             Output::Client(octets) => self.say("c", &octets),
             Output::CloseClient => self.transcript.push("x".into()),
-            Output::DropBackend { quit } => {
-                self.unfinished.clear();
-                self.transcript.push(if quit { "q" } else { "d" }.into());
-            }
             Output::Hold(octets) => self.held.extend_from_slice(&octets),
             Output::HoldBegin { expected } => {
                 self.transcript.push(format!("h {expected}"));
@@ -567,7 +568,6 @@ impl Player {
                 self.session.handle_hold(self.scene.hold, now);
             }
             Output::EndMessage => self.claims.hold(None),
-            Output::KeepBackend => self.transcript.push("q kept".into()),
             Output::Count(event) => answers::count(&self.state, &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Learned(..) | Output::Login(_) => {}
@@ -579,6 +579,7 @@ impl Player {
                 self.session.handle_backend_open(greeted, now);
             }
             Output::Record(record) => self.transcript.push(format!("r {}", describe(&record))),
+            Output::Release(release) => self.release(release),
             Output::StartTls => {
                 self.input.clear();
                 self.transcript.push("t".into());
@@ -586,6 +587,16 @@ impl Player {
                 self.session.handle_tls(version, now);
             }
         }
+    }
+
+    fn release(&mut self, release: Release) {
+        self.unfinished.clear();
+        let word = match release {
+            Release::Reusable if self.scene.keeps => "q kept",
+            Release::Reusable | Release::Quit => "q",
+            Release::Abort => "d",
+        };
+        self.transcript.push(word.into());
     }
 
     fn answer(&mut self, ticket: Ticket, question: &Question) {

@@ -261,7 +261,7 @@ impl<'a> Conversation<'a> {
                 self.session.handle_body_sent(now);
             }
             Output::Client(octets) if self.listens => self.said.extend_from_slice(&octets),
-            Output::DropBackend { .. } | Output::KeepBackend => {
+            Output::Release(_) => {
                 (self.in_body, self.asked) = (false, false);
                 self.heard.clear();
                 self.replies.clear();

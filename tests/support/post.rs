@@ -184,7 +184,7 @@ impl<'a> Talk<'a> {
                 self.session.handle_body_sent(now);
             }
             Output::Client(octets) => self.said.extend_from_slice(&octets),
-            Output::DropBackend { .. } | Output::KeepBackend => {
+            Output::Release(_) => {
                 self.heard.clear();
                 self.replies.clear();
             }

@@ -260,14 +260,12 @@ impl Driver {
             Output::Count(event) => answers::count(&self.services.state, &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::CloseClient | Output::StartTls => {}
-            Output::DropBackend { quit } => self.drop_backend(quit),
             Output::EndMessage => {
                 self.drop_hold();
                 self.claims.hold(None);
             }
             Output::Hold(octets) => self.keep(&octets),
             Output::HoldBegin { expected } => self.begin_hold(expected),
-            Output::KeepBackend => self.keep_backend(),
             Output::Learned(environment, offer) => {
                 self.services.backends.learn(&environment, offer, self.backend_generation);
             }
@@ -276,6 +274,7 @@ impl Driver {
                 self.open_backend(anew, login, environment, helo);
             }
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
+            Output::Release(release) => self.release_backend(release),
             Output::StopAsking => self.stop_asking(),
         }
     }

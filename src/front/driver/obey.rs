@@ -18,6 +18,7 @@ use crate::session::io::BackendEnd;
 use crate::session::io::Delivery;
 use crate::session::io::HoldEnd;
 use crate::session::io::Peer;
+use crate::session::io::Release;
 use crate::session::question::Answer;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
@@ -29,13 +30,14 @@ impl Driver {
         std::mem::replace(&mut self.backend, Backend::Closed)
     }
 
-    /// Another client may have it.
-    pub(super) fn keep_backend(&mut self) {
-        if let Backend::Open(side) = self.take_backend()
-            && side.input.is_empty()
-            && side.is_written()
-        {
-            self.services.backends.keep(side.stream);
+    pub(super) fn release_backend(&mut self, release: Release) {
+        let Backend::Open(side) = self.take_backend() else { return };
+        match release {
+            Release::Reusable if side.input.is_empty() && side.is_written() => {
+                self.services.backends.take_back(side.stream);
+            }
+            Release::Reusable | Release::Quit if side.outbox.is_empty() => side.stream.end(),
+            Release::Reusable | Release::Quit | Release::Abort => {}
         }
     }
 
@@ -109,15 +111,6 @@ impl Driver {
                     tracing::info!(session = self.session.id(), "unacknowledged");
                 }
             }
-        }
-    }
-
-    pub(super) fn drop_backend(&mut self, quit: bool) {
-        if let Backend::Open(side) = self.take_backend()
-            && quit
-            && side.outbox.is_empty()
-        {
-            side.stream.end();
         }
     }
 

@@ -18,8 +18,6 @@ use crate::smtp::reply_reader::BackendReply;
 /// What a backend session begins with.
 #[derive(Clone, Debug, Default)]
 pub(in crate::session) struct Preface {
-    /// Another client may use the session after this one.
-    pub(in crate::session) keep: bool,
     pub(in crate::session) starttls: bool,
     /// Attributes of XCLIENT; none when the backend hears of the client otherwise.
     pub(in crate::session) identification: Option<Vec<(&'static str, String)>>,

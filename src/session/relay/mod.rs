@@ -17,6 +17,7 @@ use bytes::BytesMut;
 
 use crate::policy::environment::Environment;
 use crate::session::io::Output;
+use crate::session::io::Release;
 use crate::session::request::Request;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
@@ -243,11 +244,13 @@ impl Relay {
         self.active = now;
     }
 
-    /// Gives the connection back. With `quit` it is told so first, if it is not busy.
+    /// Gives the connection back.
     pub(super) fn close(&self, out: &mut VecDeque<Output>) {
-        let quit = self.idle_since().is_some();
-        let keep = quit && self.preface.keep && !self.is_spent && !self.in_transaction;
-        out.push_back(if keep { Output::KeepBackend } else { Output::DropBackend { quit } });
+        out.push_back(Output::Release(match self.idle_since() {
+            Some(_) if !self.is_spent && !self.in_transaction => Release::Reusable,
+            Some(_) => Release::Quit,
+            None => Release::Abort,
+        }));
     }
 
     /// MAIL was refused: the RCPTs that went out behind it get replies that nobody waits for.
