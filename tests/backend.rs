@@ -13,12 +13,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use portcullis::backend::Backends;
+use portcullis::backend::ClientInfo;
 use portcullis::backend::Identity;
 use portcullis::backend::OpenFault;
 use portcullis::backend::Settings;
 use portcullis::backend::Target;
 use portcullis::backend::Tls;
-use portcullis::backend::Visitor;
 use portcullis::policy::environment::Environment;
 use portcullis::smtp::reply::Offer;
 use tokio::io::AsyncReadExt;
@@ -49,8 +49,8 @@ async fn programs_come_and_go(count: usize, heard: &mpsc::Receiver<String>) {
     let sessions = (0..count).map(|number| {
         let backends = &backends;
         async move {
-            let visitor = visitor(u8::try_from(number % 200).unwrap());
-            let mut connection = backends.open(&visitor, false).await.unwrap();
+            let client = client(u8::try_from(number % 200).unwrap());
+            let mut connection = backends.open(&client, false).await.unwrap();
             connection.write_all(b"NOOP\r\n").await.unwrap();
             let mut echo = [0; 6];
             connection.read_exact(&mut echo).await.unwrap();
@@ -68,7 +68,7 @@ async fn programs_come_and_go(count: usize, heard: &mpsc::Receiver<String>) {
 
 async fn a_program_that_fails_is_logged(heard: &mpsc::Receiver<String>) {
     let backends = Backends::new(spawn("exit 3", 4));
-    drop(backends.open(&visitor(1), false).await.unwrap());
+    drop(backends.open(&client(1), false).await.unwrap());
     assert_eq!(next(heard).await, "DEBUG backend ended status=exit status: 3");
 }
 
@@ -76,20 +76,20 @@ async fn tcp_connections_are_counted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap().to_string();
     let backends = Backends::new(tcp(&server, 2));
-    let mut connection = backends.open(&visitor(1), false).await.unwrap();
+    let mut connection = backends.open(&client(1), false).await.unwrap();
     let (mut accepted, _) = listener.accept().await.unwrap();
     accepted.write_all(b"220 a\r\n").await.unwrap();
     let mut greeting = [0; 7];
     connection.read_exact(&mut greeting).await.unwrap();
     assert_eq!(&greeting, b"220 a\r\n");
 
-    let other = backends.open(&visitor(2), false).await.unwrap();
+    let other = backends.open(&client(2), false).await.unwrap();
     backends.update(Settings { connect: Duration::ZERO, ..tcp(&server, 2) });
-    assert_eq!(backends.open(&visitor(3), false).await.unwrap_err(), OpenFault::Busy);
+    assert_eq!(backends.open(&client(3), false).await.unwrap_err(), OpenFault::Busy);
     assert!(!backends.crowded(), "who gave up does not wait");
     drop(other);
     backends.update(tcp(&server, 4));
-    assert!(backends.open(&visitor(3), false).await.is_ok());
+    assert!(backends.open(&client(3), false).await.is_ok());
     drop(connection);
     assert_eq!(accepted.read(&mut greeting).await.unwrap(), 0, "the server hears the end");
     assert_eq!(backends.taken(), 0);
@@ -99,19 +99,19 @@ async fn sessions_are_kept_for_the_next_client() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = Settings { keepalive: 2, ..tcp(&listener.local_addr().unwrap().to_string(), 2) };
     let backends = Backends::new(settings.clone());
-    let first = backends.open(&visitor(1), false).await.unwrap();
+    let first = backends.open(&client(1), false).await.unwrap();
     let (mut end, _) = listener.accept().await.unwrap();
     assert!(!first.is_greeted());
     backends.take_back(first);
     assert_eq!(backends.taken(), 1, "it is counted while it is kept");
-    let mut again = backends.open(&visitor(2), false).await.unwrap();
+    let mut again = backends.open(&client(2), false).await.unwrap();
     assert!(again.is_greeted() && backends.taken() == 1);
     again.write_all(b"EHLO b\r\n").await.unwrap();
     let mut heard = [0; 8];
     end.read_exact(&mut heard).await.unwrap();
     backends.take_back(again);
     // Suspect: all that are kept end.
-    let anew = backends.open(&visitor(2), true).await.unwrap();
+    let anew = backends.open(&client(2), true).await.unwrap();
     assert!(!anew.is_greeted());
     let mut rest = String::new();
     end.read_to_string(&mut rest).await.unwrap();
@@ -121,10 +121,10 @@ async fn sessions_are_kept_for_the_next_client() {
     backends.take_back(anew);
     assert_eq!(backends.taken(), 0);
     backends.update(Settings { identity: Identity::Xclient, ..settings.clone() });
-    backends.take_back(backends.open(&visitor(1), false).await.unwrap());
+    backends.take_back(backends.open(&client(1), false).await.unwrap());
     assert_eq!(backends.taken(), 0);
     backends.update(Settings { keepalive: 0, ..settings });
-    backends.take_back(backends.open(&visitor(1), false).await.unwrap());
+    backends.take_back(backends.open(&client(1), false).await.unwrap());
     assert_eq!(backends.taken(), 0);
 }
 
@@ -158,9 +158,9 @@ fn tcp(server: &str, max: usize) -> Settings {
     }
 }
 
-fn visitor(number: u8) -> Visitor {
-    Visitor {
-        client: SocketAddr::from(([10, 0, number, 1], 5)),
+fn client(number: u8) -> ClientInfo {
+    ClientInfo {
+        address: SocketAddr::from(([10, 0, number, 1], 5)),
         local: SocketAddr::from(([192, 0, 2, 1], 25)),
         host: None,
         helo: "client.example".to_owned(),

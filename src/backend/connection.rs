@@ -1,5 +1,5 @@
-//! One session with the backend, whatever carries it. Dropping it ends the session: the other side hears end of file.
-//! It must not outlive what it pays for: the place goes back when the stream is closed, a child's when it was reaped.
+//! One session with the backend, over TCP, TLS, a child's socket or a pipe. Dropping it ends the session: the other side hears
+//! end of file. It must not give its permit back before the stream is closed, a child's before it was reaped.
 
 use std::fmt;
 use std::io;
@@ -11,8 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
+use std::task::ready;
 
 use futures_util::FutureExt;
+use nix::errno::Errno;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
 use nix::poll::PollTimeout;
@@ -29,103 +31,95 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
+use crate::backend::ClientInfo;
 use crate::backend::OpenFault;
 use crate::backend::Settings;
-use crate::backend::Visitor;
 use crate::backend::maildir;
-use crate::backend::permits::Place;
+use crate::backend::permits::Permit;
 use crate::backend::tls::Secure;
 
 /// An open session with the backend.
 pub struct Connection {
+    // Before the permit: fields are dropped in this order.
     stream: Stream,
-    /// What it was opened under, when it may serve another client after this one.
-    terms: Option<Terms>,
+    /// Held while a client has the session. `None` in the idle pool; the server of a Maildir and the keeper of a child hold
+    /// their own.
+    permit: Option<Permit>,
+    /// Settings for STARTTLS.
+    secure: Option<Box<Secure>>,
+    /// `None`: it may not serve another client after this one.
+    reuse: Option<ReusePolicy>,
     /// Another client was served before, so that no greeting comes.
     is_greeted: bool,
 }
 
-/// Of a session that may be kept.
+/// The conditions under which a session may serve one client after another.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct ReusePolicy {
+    /// The settings that it was opened under: under others it is of no use.
     pub(super) settings: Arc<Settings>,
-    /// It is not kept after that.
+    /// The end of its life.
     pub(super) until: Instant,
 }
 
 enum Stream {
-    /// Our own server, a task of this process that holds the place.
+    /// Our own server, a task of this process.
     Pipe(DuplexStream),
-    /// A child; its keeper holds the place and cleans up when `_open` is dropped.
+    /// A child; its keeper cleans up when `_open` is dropped.
     Spawn {
         stream: UnixStream,
         _open: oneshot::Sender<()>,
     },
-    Tcp {
-        stream: TcpStream,
-        /// For STARTTLS.
-        secure: Option<Box<Secure>>,
-        /// None while it is kept for the next client.
-        place: Option<Place>,
-    },
-    Tls {
-        stream: Box<TlsStream<TcpStream>>,
-        place: Option<Place>,
-    },
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Connection {
-    pub(super) fn maildir(maildir: PathBuf, hostname: &str, visitor: &Visitor, place: Place) -> Self {
+    pub(super) fn maildir(maildir: PathBuf, hostname: &str, client: &ClientInfo, permit: Permit) -> Self {
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        let Visitor { client, host, helo, .. } = visitor.clone();
-        let server = maildir::serve(theirs, maildir, hostname.to_owned(), client, host, helo);
+        let ClientInfo { address, host, helo, .. } = client.clone();
+        let server = maildir::serve(theirs, maildir, hostname.to_owned(), address, host, helo);
         tokio::spawn(async move {
             server.await;
-            drop(place);
+            drop(permit);
         });
-        Self::new(Stream::Pipe(ours))
+        Self::new(Stream::Pipe(ours), None)
     }
 
     pub(super) fn spawn(stream: UnixStream, open: oneshot::Sender<()>) -> Self {
-        Self::new(Stream::Spawn { stream, _open: open })
+        Self::new(Stream::Spawn { stream, _open: open }, None)
     }
 
-    pub(super) fn tcp(stream: TcpStream, secure: Option<Secure>, place: Place) -> Self {
-        Self::new(Stream::Tcp { stream, secure: secure.map(Box::new), place: Some(place) })
+    pub(super) fn tcp(stream: TcpStream, secure: Option<Secure>, permit: Permit) -> Self {
+        Self { secure: secure.map(Box::new), ..Self::new(Stream::Tcp(stream), Some(permit)) }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Place) -> Self {
-        Self::new(Stream::Tls { stream: Box::new(stream), place: Some(place) })
+    pub(super) fn tls(stream: TlsStream<TcpStream>, permit: Permit) -> Self {
+        Self::new(Stream::Tls(Box::new(stream)), Some(permit))
     }
 
-    fn new(stream: Stream) -> Self {
-        Self { stream, terms: None, is_greeted: false }
+    fn new(stream: Stream, permit: Option<Permit>) -> Self {
+        Self { stream, permit, secure: None, reuse: None, is_greeted: false }
     }
 
-    /// It may be kept for the next client under these terms.
-    pub(super) fn on(self, terms: Terms) -> Self {
-        Self { terms: Some(terms), ..self }
+    /// It may serve other clients after this one, under this policy.
+    pub(super) fn reusable(self, policy: ReusePolicy) -> Self {
+        Self { reuse: Some(policy), ..self }
     }
 
-    pub(super) fn terms(&self) -> Option<&Terms> {
-        self.terms.as_ref()
+    /// Whether it may serve another client, under `settings`.
+    pub(super) fn may_serve(&self, settings: &Arc<Settings>, now: Instant) -> bool {
+        self.reuse.as_ref().is_some_and(|policy| Arc::ptr_eq(&policy.settings, settings) && policy.until > now)
     }
 
-    /// Its place, which is given back when it is dropped; from now on the session is nobody's.
-    pub(super) fn leave(&mut self) -> Option<Place> {
-        match &mut self.stream {
-            Stream::Tcp { place, .. } | Stream::Tls { place, .. } => place.take(),
-            Stream::Pipe(_) | Stream::Spawn { .. } => None,
-        }
+    /// Into the pool: the client has left it. Gives its permit, which is given back when it is dropped.
+    pub(super) fn check_in(&mut self) -> Option<Permit> {
+        self.permit.take()
     }
 
-    /// The session is that of the client who has `taken`.
-    pub(super) fn enter(&mut self, taken: Place) {
-        self.is_greeted = true;
-        match &mut self.stream {
-            Stream::Tcp { place, .. } | Stream::Tls { place, .. } => *place = Some(taken),
-            Stream::Pipe(_) | Stream::Spawn { .. } => {}
-        }
+    /// Out of the pool, for the client that has acquired `permit`.
+    pub(super) fn check_out(self, permit: Permit) -> Self {
+        Self { permit: Some(permit), is_greeted: true, ..self }
     }
 
     /// Whether it has served another client before: it does not greet again.
@@ -133,15 +127,9 @@ impl Connection {
         self.is_greeted
     }
 
-    /// Whether nothing has come, not even its end.
+    /// Whether nothing has come over TCP, not even its end.
     pub(super) fn is_quiet(&self) -> bool {
-        let socket = match &self.stream {
-            Stream::Tcp { stream, .. } => stream.as_fd(),
-            Stream::Tls { stream, .. } => stream.get_ref().0.as_fd(),
-            Stream::Pipe(_) | Stream::Spawn { .. } => return false,
-        };
-        let mut asked = [PollFd::new(socket, PollFlags::POLLIN)];
-        matches!(poll(&mut asked, PollTimeout::ZERO), Ok(0))
+        self.tcp_stream().is_some_and(|stream| matches!(poll_now(stream.as_fd(), PollFlags::POLLIN), Ok(0)))
     }
 
     /// Ends it. QUIT is a courtesy: it goes out at once or not at all.
@@ -154,50 +142,56 @@ impl Connection {
     /// # Errors
     /// It failed, or there is nothing to secure.
     pub async fn secure(self) -> Result<Self, OpenFault> {
-        match self.stream {
-            Stream::Tcp { stream, secure: Some(secure), place } => {
-                let stream = secure.connect(stream).await.map_err(OpenFault::Unavailable)?;
-                let stream = Stream::Tls { stream: Box::new(stream), place };
-                Ok(Self { stream, terms: self.terms, is_greeted: false })
-            }
-            _ => Err(OpenFault::Unavailable("this backend has no TLS".to_owned())),
-        }
+        let (Stream::Tcp(stream), Some(secure)) = (self.stream, self.secure) else {
+            return Err(OpenFault::Unavailable("this backend has no TLS".to_owned()));
+        };
+        let stream = secure.connect(stream).await.map_err(OpenFault::Unavailable)?;
+        Ok(Self { reuse: self.reuse, ..Self::new(Stream::Tls(Box::new(stream)), self.permit) })
     }
 
     /// Tells the backend at once that its octets have come. mailfront writes each reply by itself under Nagle: without it
     /// the second of two waits 40 ms. The kernel forgets the option; a failure costs only speed.
     pub fn acknowledge(&self) {
-        let socket = match &self.stream {
-            Stream::Tcp { stream, .. } => stream,
-            Stream::Tls { stream, .. } => stream.get_ref().0,
-            Stream::Pipe(_) | Stream::Spawn { .. } => return,
-        };
-        let _ = socket.set_quickack(true);
-    }
-
-    /// Another descriptor of the same socket, to which a file can go by itself; `None` where octets have to pass us.
-    pub fn socket(&self) -> Option<OwnedFd> {
-        match &self.stream {
-            Stream::Tcp { stream, .. } => stream.as_fd().try_clone_to_owned().ok(),
-            Stream::Spawn { stream, .. } => stream.as_fd().try_clone_to_owned().ok(),
-            Stream::Pipe(_) | Stream::Tls { .. } => None,
+        if let Some(stream) = self.tcp_stream() {
+            let _ = stream.set_quickack(true);
         }
     }
 
-    /// Ready when the [`Self::socket`] takes octets again, or never will.
+    /// Another descriptor of the same socket, to which a file can go by itself; `None` where octets have to pass us.
+    pub fn duplicate_socket(&self) -> Option<OwnedFd> {
+        self.socket()?.as_fd().try_clone_to_owned().ok()
+    }
+
+    /// Ready when the socket takes octets again, or never will: a file went there by way of
+    /// [`Self::duplicate_socket`].
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(socket) = self.socket() else { return Poll::Ready(()) };
+        loop {
+            if ready!(socket.poll_writable(context)).is_err() {
+                return Poll::Ready(());
+            }
+            match socket.ask_room() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// The TCP connection, beneath TLS too.
+    fn tcp_stream(&self) -> Option<&TcpStream> {
         match &self.stream {
-            Stream::Tcp { stream, .. } => poll_room(
-                context,
-                |context| stream.poll_write_ready(context),
-                || stream.try_io(Interest::WRITABLE, || has_room(stream.as_fd())),
-            ),
-            Stream::Spawn { stream, .. } => poll_room(
-                context,
-                |context| stream.poll_write_ready(context),
-                || stream.try_io(Interest::WRITABLE, || has_room(stream.as_fd())),
-            ),
-            Stream::Pipe(_) | Stream::Tls { .. } => Poll::Ready(()),
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Tls(stream) => Some(stream.get_ref().0),
+            Stream::Pipe(_) | Stream::Spawn { .. } => None,
+        }
+    }
+
+    /// The socket that octets go to as they are.
+    fn socket(&self) -> Option<&dyn Socket> {
+        match &self.stream {
+            Stream::Tcp(stream) => Some(stream),
+            Stream::Spawn { stream, .. } => Some(stream),
+            Stream::Pipe(_) | Stream::Tls(_) => None,
         }
     }
 
@@ -205,8 +199,8 @@ impl Connection {
         match &mut self.stream {
             Stream::Pipe(stream) => Pin::new(stream),
             Stream::Spawn { stream, .. } => Pin::new(stream),
-            Stream::Tcp { stream, .. } => Pin::new(stream),
-            Stream::Tls { stream, .. } => Pin::new(&mut **stream),
+            Stream::Tcp(stream) => Pin::new(stream),
+            Stream::Tls(stream) => Pin::new(&mut **stream),
         }
     }
 }
@@ -253,38 +247,43 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// What was written past the runtime left it with the belief that there is room: the system is asked, and what it says
-/// corrects that.
-fn poll_room(
-    context: &mut Context<'_>,
-    mut poll_ready: impl FnMut(&mut Context<'_>) -> Poll<io::Result<()>>,
-    ask: impl Fn() -> io::Result<()>,
-) -> Poll<()> {
-    loop {
-        match poll_ready(context) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Ready(Ok(())) => {}
-        }
-        match ask() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(()) | Err(_) => return Poll::Ready(()),
-        }
-    }
+/// A socket that the runtime watches.
+trait Socket: AsFd {
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// `WouldBlock`: there is no room. Octets that were written past the runtime left it with the belief that there is: the
+    /// system is asked, and its answer corrects that.
+    fn ask_room(&self) -> io::Result<()>;
 }
 
-/// `WouldBlock`: it has none.
-fn has_room(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let mut asked = [PollFd::new(socket, PollFlags::POLLOUT)];
-    match poll(&mut asked, PollTimeout::ZERO)? {
-        0 => Err(io::ErrorKind::WouldBlock.into()),
-        _ => Ok(()),
-    }
+macro_rules! watched {
+    ($kind:ty) => {
+        impl Socket for $kind {
+            fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_write_ready(context)
+            }
+
+            fn ask_room(&self) -> io::Result<()> {
+                self.try_io(Interest::WRITABLE, || match poll_now(self.as_fd(), PollFlags::POLLOUT)? {
+                    0 => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                })
+            }
+        }
+    };
+}
+
+watched!(TcpStream);
+watched!(UnixStream);
+
+/// The number of descriptors, 0 or 1, that are ready for it.
+fn poll_now(socket: BorrowedFd<'_>, flags: PollFlags) -> Result<i32, Errno> {
+    poll(&mut [PollFd::new(socket, flags)], PollTimeout::ZERO)
 }
 
 trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
-/// Octets on their way between us and our own server, each direction.
+/// Octets of the pipe to our own server, each direction.
 const PIPE: usize = 64 * 1024;

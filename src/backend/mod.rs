@@ -1,8 +1,8 @@
 //! The SMTP server or UCSPI program behind us: tcp, spawn, maildir.
 //!
-//! A session asks [`Backends`] for a [`Connection`] and speaks SMTP over it. What is said is no business of this
-//! folder: it opens, limits, and cleans up, and must not read or write a word of SMTP itself, but for the QUIT with which
-//! a session ends (the maildir's own small server is the exception: it is a backend).
+//! A session asks [`Backends`] for a [`Connection`] and speaks SMTP over it. This folder opens, limits and cleans up. It must
+//! not read or write a word of SMTP itself, but for the QUIT with which a session ends (the maildir's own small server is
+//! the exception: it is a backend).
 
 mod connection;
 mod maildir;
@@ -30,19 +30,19 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
-use crate::backend::connection::Terms;
+use crate::backend::connection::ReusePolicy;
 use crate::backend::offers::Offers;
-use crate::backend::permits::Place;
-use crate::backend::permits::Places;
-use crate::backend::permits::of_logins;
-use crate::backend::pool::Kept;
+use crate::backend::permits::Permit;
+use crate::backend::permits::Permits;
+use crate::backend::permits::for_logins;
+use crate::backend::pool::IdlePool;
 use crate::backend::tls::Secure;
 use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;
 
 pub use crate::backend::connection::Connection;
 
-/// What stands behind us.
+/// The server or program behind us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Our own delivery into this Maildir.
@@ -67,10 +67,10 @@ impl fmt::Display for Target {
     }
 }
 
-/// How a tcp backend hears of the client.
+/// The way in which a tcp backend hears of the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Identity {
-    /// It does not; a Received line tells it.
+    /// None; a Received line tells it.
     #[default]
     None,
     /// By a PROXY header before the first octet.
@@ -91,65 +91,65 @@ pub enum Tls {
     Starttls,
 }
 
-/// `[backend]`
+/// The section `[backend]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// What stands behind us.
+    /// The server or program behind us.
     pub target: Target,
-    /// How a tcp backend hears of the client.
+    /// The way in which a tcp backend hears of the client.
     pub identity: Identity,
     /// TLS to a tcp backend.
     pub tls: Tls,
-    /// Its certificate has to be good.
+    /// The certificate of a tcp backend is verified.
     pub verify: bool,
     /// Our own name, for the Maildir's Received line and TCPLOCALHOST.
     pub hostname: String,
-    /// Sessions with it at a time.
+    /// Sessions with the backend at one time.
     pub max: usize,
     /// Sessions of a tcp backend that are kept for the next client; 0 for none.
     pub keepalive: usize,
-    /// Time limit of a free place, and again of the connection, and again of the greeting.
+    /// Time limit of the wait for a permit, and again of the connection, and again of the greeting.
     pub connect: Duration,
 }
 
 /// The client on whose behalf a backend is opened.
 #[derive(Clone, Debug)]
-pub struct Visitor {
+pub struct ClientInfo {
     /// The client's address and port.
-    pub client: SocketAddr,
+    pub address: SocketAddr,
     /// The address and port that the client connected to.
     pub local: SocketAddr,
     /// The client's name, when it was looked up and found: TCPREMOTEHOST.
     pub host: Option<String>,
-    /// What the client called itself.
+    /// The name by which the client called itself in EHLO or HELO.
     pub helo: String,
     /// The variables a program is started with.
     pub environment: Environment,
 }
 
-/// All sessions with the backend: at most `max` at a time.
+/// The sessions with the backend: at most `max` at one time.
 pub struct Backends {
     settings: Mutex<Arc<Settings>>,
-    /// Made once for each settings: the system's certificates are many.
+    /// TLS to a tcp backend, made once for each settings: the system's certificates are many.
     secure: Mutex<Option<Result<Secure, String>>>,
-    places: Places,
-    logins: Places,
-    kept: Kept,
+    permits: Permits,
+    logins: Permits,
+    idle: IdlePool,
     offers: Offers,
     /// Programs that are being started.
     starting: Arc<Semaphore>,
 }
 
-/// A place among the logins, while an AUTH exchange runs.
+/// A permit among the logins, while an AUTH exchange runs.
 #[derive(Debug)]
 pub struct Login {
-    _place: Place,
+    _permit: Permit,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenFault {
-    /// No place became free in time.
+    /// No permit was free in time.
     Busy,
     /// The backend cannot be reached or started; the text names it and says why.
     Unavailable(String),
@@ -158,139 +158,138 @@ pub enum OpenFault {
 impl Backends {
     /// Nothing is opened yet.
     pub fn new(settings: Settings) -> Self {
-        let (places, logins) = (Places::new(settings.max), Places::new(of_logins(settings.max)));
+        let (permits, logins) = (Permits::new(settings.max), Permits::new(for_logins(settings.max)));
         let secure = Mutex::new(secure(&settings));
         let settings = Mutex::new(Arc::new(settings));
         let starting = Arc::new(Semaphore::new(STARTED_AT_ONCE));
-        Self { settings, secure, places, logins, kept: Kept::new(KEPT_FOR), offers: Offers::default(), starting }
+        Self { settings, secure, permits, logins, idle: IdlePool::new(IDLE_FOR), offers: Offers::default(), starting }
     }
 
-    /// Rules from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
+    /// New settings, from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
     pub fn update(&self, settings: Settings) {
-        self.places.limit(settings.max);
-        self.logins.limit(of_logins(settings.max));
+        self.permits.limit(settings.max);
+        self.logins.limit(for_logins(settings.max));
         *self.secure.lock().unwrap_or_else(PoisonError::into_inner) = secure(&settings);
         let before = std::mem::replace(&mut *self.lock(), Arc::new(settings));
         if before.target != self.settings().target {
             self.offers.forget();
         }
-        self.kept.clear();
+        self.idle.clear();
     }
 
-    /// A session that another client has left, or a new one. Waits at most `connect` for a free place (one client network
-    /// holds at most a quarter of `max`), then connects or starts the program within `connect`. A caller that is dropped
-    /// while waiting leaves the queue. Needs a tokio runtime. `anew`: one that was kept would not do, and those that are
-    /// left are suspect.
+    /// An idle session from the pool, or a new one. Waits at most `connect` for a permit (one client network holds at most a
+    /// quarter of `max`), then connects or starts the program within `connect`. A caller that is dropped while waiting
+    /// leaves the queue. Needs a tokio runtime. With `anew` the session is a new one, and those in the pool are suspect:
+    /// they end.
     ///
     /// # Errors
-    /// No place in time, or no backend.
-    pub async fn open(&self, visitor: &Visitor, anew: bool) -> Result<Connection, OpenFault> {
-        let waiting = self.places.take(visitor.client.ip());
-        let place = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+    /// No permit in time, or no backend.
+    pub async fn open(&self, client: &ClientInfo, anew: bool) -> Result<Connection, OpenFault> {
+        let waiting = self.permits.acquire(client.address.ip());
+        let permit = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
         // Read after the wait: a reload may have moved the backend meanwhile.
         let settings = self.settings();
         if anew {
-            self.kept.clear();
-        } else if let Some(mut connection) = self.take_kept(&settings) {
-            connection.enter(place);
-            return Ok(connection);
+            self.idle.clear();
+        } else if let Some(connection) = self.take_idle(&settings) {
+            return Ok(connection.check_out(permit));
         }
         let secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let secure = secure.transpose().map_err(OpenFault::Unavailable)?;
-        connect(&self.starting, &settings, secure, visitor, place).await.map_err(OpenFault::Unavailable)
+        connect(&self.starting, &settings, secure, client, permit).await.map_err(OpenFault::Unavailable)
     }
 
-    /// The same for a session that begins with AUTH: it waits for a place among the logins first, and holds none that mail
-    /// could have meanwhile.
+    /// The same for a session that begins with AUTH: it waits for a permit among the logins first, and holds none that mail
+    /// could use meanwhile.
     ///
     /// # Errors
-    /// No place in time, or no backend.
-    pub async fn open_for_login(&self, visitor: &Visitor, anew: bool) -> Result<(Connection, Login), OpenFault> {
-        let waiting = self.logins.take(visitor.client.ip());
+    /// No permit in time, or no backend.
+    pub async fn open_for_login(&self, client: &ClientInfo, anew: bool) -> Result<(Connection, Login), OpenFault> {
+        let waiting = self.logins.acquire(client.address.ip());
         let login = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
-        Ok((self.open(visitor, anew).await?, Login { _place: login }))
+        Ok((self.open(client, anew).await?, Login { _permit: login }))
     }
 
-    /// AUTH begins in a session that is open already.
+    /// A permit for AUTH in a session that is open already; `None`: there is none at once.
     pub fn begin_login(&self, client: IpAddr) -> Option<Login> {
-        Some(Login { _place: self.logins.try_take(client)? })
+        Some(Login { _permit: self.logins.try_acquire(client)? })
     }
 
-    /// Takes a session back whose client has left it, greeted, idle and in order. It is kept for the next one, if that is
-    /// wanted, else it ends. Needs a tokio runtime.
+    /// Takes back a session that its client has left greeted, idle and in order. It is kept for the next client, or ends, as
+    /// the settings say. Needs a tokio runtime.
     pub fn take_back(&self, mut connection: Connection) {
         let (settings, now) = (self.settings(), now());
-        if settings.keepalive == 0 || !may_serve(&connection, &settings, now) {
+        if settings.keepalive == 0 || !connection.may_serve(&settings, now) {
             return connection.end();
         }
-        // In this order: a session that gets the place must find this connection kept, not open one more.
-        let place = connection.leave();
-        self.kept.put(connection, settings.keepalive, now);
-        drop(place);
+        // In this order: the next holder of the permit must find this connection in the pool, not open one more.
+        let permit = connection.check_in();
+        self.idle.put(connection, settings.keepalive, now);
+        drop(permit);
     }
 
-    /// A reload may have come between the look at the settings and the keeping: they are looked at once more.
-    fn take_kept(&self, settings: &Arc<Settings>) -> Option<Connection> {
+    /// A reload may have come between the look at the settings and the check-in: they are looked at once more.
+    fn take_idle(&self, settings: &Arc<Settings>) -> Option<Connection> {
         loop {
-            let connection = self.kept.take()?;
-            if may_serve(&connection, settings, now()) {
+            let connection = self.idle.take()?;
+            if connection.may_serve(settings, now()) {
                 return Some(connection);
             }
             connection.end();
         }
     }
 
-    /// Ends the sessions that are kept.
-    pub fn end_kept(&self) {
-        self.kept.clear();
+    /// Ends the idle sessions.
+    pub fn end_idle(&self) {
+        self.idle.clear();
     }
 
-    /// Resolves when `client`'s session should give its place up, because that would help another that waits. Each
-    /// that waits asks one session only, so the caller must then drop its [`Connection`].
+    /// Resolves when the session of `client` is asked to yield its permit to one that waits for it. Each waiter asks one
+    /// session only, so the caller must then drop its [`Connection`].
     pub async fn wanted(&self, client: IpAddr) {
-        self.places.wanted(client).await;
+        self.permits.wanted(client).await;
     }
 
-    /// Whether somebody waits for a place.
+    /// Whether a session waits for a permit.
     pub fn crowded(&self) -> bool {
-        self.places.crowded()
+        self.permits.crowded()
     }
 
-    /// Places taken: connections, kept ones too, and children that have not ended yet.
+    /// Connections, idle ones too, and children that have not ended yet.
     pub fn taken(&self) -> usize {
-        self.places.taken() + self.kept.len()
+        self.permits.taken() + self.idle.len()
     }
 
     /// Sessions of each client network that has any.
     pub fn by_network(&self) -> HashMap<IpNet, usize> {
-        self.places.by_network()
+        self.permits.by_network()
     }
 
     /// Resolves when no connection is open and every child has ended.
     pub async fn drained(&self) {
-        self.places.drained().await;
+        self.permits.drained().await;
     }
 
-    /// What stands behind us now.
+    /// The server or program behind us now.
     pub fn target(&self) -> Target {
         self.settings().target.clone()
     }
 
-    /// What the backend offered last under these variables, and whether that was within the last minute.
+    /// The backend's last offer under these variables, and whether that was within the last minute.
     pub fn offer(&self, environment: &Environment) -> Option<(Arc<Offer>, bool)> {
-        // Our own server's offer needs not be learned.
+        // The offer of our own server need not be learned.
         if matches!(self.settings().target, Target::Maildir(_)) {
             return Some((maildir::offer(), true));
         }
         self.offers.find(environment.key(), now())
     }
 
-    /// Which backend a session that is opened now, or later, is with.
+    /// The number of the backend that a session is with when it is opened now, or later.
     pub fn generation(&self) -> u64 {
         self.offers.generation()
     }
 
-    /// Remembers what a backend of this generation offered under these variables.
+    /// Remembers the offer that a backend of this generation made under these variables.
     pub fn learn(&self, environment: &Environment, offer: Arc<Offer>, generation: u64) {
         self.offers.learn(environment.key(), offer, generation, now());
     }
@@ -300,7 +299,7 @@ impl Backends {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Settings>> {
-        // A value that is only ever replaced whole cannot be left half changed by a panic.
+        // The value is only ever replaced whole: a panic cannot leave it half changed.
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -329,29 +328,24 @@ fn secure(settings: &Settings) -> Option<Result<Secure, String>> {
     }
 }
 
-/// Whether it may serve another client, under `settings`.
-fn may_serve(connection: &Connection, settings: &Arc<Settings>, now: Instant) -> bool {
-    connection.terms().is_some_and(|terms| Arc::ptr_eq(&terms.settings, settings) && terms.until > now)
-}
-
 async fn connect(
     starting: &Arc<Semaphore>,
     settings: &Arc<Settings>,
     secure: Option<Secure>,
-    visitor: &Visitor,
-    place: Place,
+    client: &ClientInfo,
+    permit: Permit,
 ) -> Result<Connection, String> {
     match &settings.target {
-        Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, visitor, place)),
+        Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, client, permit)),
         Target::Spawn(program) => {
             // The semaphore is never closed.
             let starting = starting.clone().acquire_owned().await;
-            let (settings, visitor, program) = (settings.clone(), visitor.clone(), program.clone());
+            let (settings, client, program) = (settings.clone(), client.clone(), program.clone());
             // Starting a process waits for its exec: that must not be the thread of all sessions. It counts until it has
             // ended, also when the session has given up on it.
             let start = move || {
                 let _starting = starting;
-                spawn::start(&program, &settings.hostname, &visitor, spawn::Grace::default(), place)
+                spawn::start(&program, &settings.hostname, &client, spawn::Grace::default(), permit)
             };
             let (stream, open) = spawn_blocking(start).await.map_err(|error| error.to_string())??;
             Ok(Connection::spawn(stream, open))
@@ -359,7 +353,7 @@ async fn connect(
         Target::Tcp(server) => {
             let mut stream = tcp::connect(server, settings.connect).await?;
             if settings.identity == Identity::Proxy {
-                let header = tcp::proxy_header(visitor.client, visitor.local);
+                let header = tcp::proxy_header(client.address, client.local);
                 tcp::write_first(&mut stream, &header, settings.connect)
                     .await
                     .map_err(|why| format!("{server}: {why}"))?;
@@ -367,13 +361,13 @@ async fn connect(
             let connection = match secure {
                 Some(secure) if settings.tls == Tls::Implicit => {
                     let stream = secure.connect(stream).await.map_err(|why| format!("{server}: {why}"))?;
-                    Connection::tls(stream, place)
+                    Connection::tls(stream, permit)
                 }
-                secure => Connection::tcp(stream, secure, place),
+                secure => Connection::tcp(stream, secure, permit),
             };
-            let terms = || Terms { settings: settings.clone(), until: now() + USED_FOR };
-            // One that knows who the client is serves no other.
-            Ok(if settings.identity == Identity::None { connection.on(terms()) } else { connection })
+            let policy = || ReusePolicy { settings: settings.clone(), until: now() + REUSED_FOR };
+            // A session that knows who its client is serves no other.
+            Ok(if settings.identity == Identity::None { connection.reusable(policy()) } else { connection })
         }
     }
 }
@@ -383,12 +377,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Each has a thread of its own while it is started, and more of them would not be faster than the machine.
+/// Programs that are started at one time. Each has a thread of its own meanwhile, and more of them would not be faster than
+/// the machine.
 const STARTED_AT_ONCE: usize = 2;
 
-/// As long as a session keeps an idle backend for itself.
-const KEPT_FOR: Duration = Duration::from_secs(20);
+/// Time of an idle session in the pool: as long as a client's session keeps an idle backend for itself.
+const IDLE_FOR: Duration = Duration::from_secs(20);
 
-/// A session with the backend serves clients for so long, from its connection on (Postfix:
-/// smtp_connection_reuse_time_limit).
-const USED_FOR: Duration = Duration::from_secs(300);
+/// Time from the connection on in which a session serves clients (Postfix: smtp_connection_reuse_time_limit).
+const REUSED_FOR: Duration = Duration::from_secs(300);

@@ -1,5 +1,5 @@
-//! What the backend's EHLO offered, per distinct set of variables: DATABYTES and CVM_… change what mailfront offers.
-//! It must not grow with what strangers send: sets come from tcprules, and the oldest of a thousand is thrown out.
+//! The backend's answers to EHLO, per distinct set of variables: DATABYTES and CVM_… change the offer of mailfront. It must
+//! not grow with what strangers send: sets come from tcprules, and the oldest of a thousand is evicted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Offers {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// How many other backends there were before this one.
+    /// The number of other backends before this one.
     generation: u64,
     learned: HashMap<u64, Learned>,
 }
@@ -39,12 +39,12 @@ impl Offers {
         Some((found.offer.clone(), now.saturating_duration_since(found.at) < FRESH))
     }
 
-    /// Of the backend that stands there now.
+    /// The generation of the backend that is there now.
     pub(super) fn generation(&self) -> u64 {
         self.lock().generation
     }
 
-    /// What a backend of this generation offers: one that was another's session is of no account.
+    /// Remembers an offer, unless it is from a session with a backend before this one.
     pub(super) fn learn(&self, key: u64, offer: Arc<Offer>, generation: u64, now: Instant) {
         let mut known = self.lock();
         if known.generation != generation {
@@ -58,7 +58,7 @@ impl Offers {
         learned.insert(key, Learned { offer, at: now });
     }
 
-    /// Another backend: nothing is known of it.
+    /// Forgets all offers: another backend has taken the place of this one.
     pub(super) fn forget(&self) {
         let mut known = self.lock();
         known.generation += 1;
@@ -71,6 +71,7 @@ impl Offers {
     }
 }
 
+/// Time in which an offer is good enough to refuse a client by.
 const FRESH: Duration = Duration::from_secs(60);
 const MAX_OFFERS: usize = 1000;
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_too_many_is_thrown_out() {
+    fn the_oldest_of_too_many_is_evicted() {
         let offers = Offers::default();
         let start = Instant::now();
         let at = |key: u64| start + Duration::from_millis(key);

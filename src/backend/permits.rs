@@ -1,10 +1,10 @@
-//! The limit of backend sessions: at most `max` at a time, one client network at most a quarter of them, first come first
-//! served. AUTH needs a second place, of which there are a quarter as many, so that logins that stand still keep no mail
-//! waiting.
+//! The limit of backend sessions: at most `max` permits at one time, one client network at most a quarter of them, first
+//! come first served. AUTH needs a second permit, of which there are a quarter as many, so that logins that stand still
+//! keep no mail waiting.
 //!
-//! A session that waits asks one holder to give up an idle place. It must not open anything, and knows no time limits:
-//! the caller drops the future when its time is over. The queue needs no bound of its own: a session waits at most once,
-//! and sessions are limited, per client too.
+//! A waiter asks one holder to yield an idle permit. The queue needs no bound of its own: a session waits at most once, and
+//! sessions are limited, per client too. It must not open anything, and knows no time limits: the caller drops the future
+//! when its time is over.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -21,15 +21,15 @@ use tokio::sync::oneshot;
 
 use crate::policy::net::client_net;
 
-/// All places.
+/// The permits of all sessions. A clone is the same.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct Permits {
     shared: Arc<Shared>,
 }
 
-/// One place, given back when it is dropped.
+/// One permit, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Permit {
     shared: Arc<Shared>,
     network: IpNet,
 }
@@ -37,18 +37,19 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Wakes those that wait for anything but a place of their own.
+    /// Wakes the futures that wait for anything but a permit of their own.
     changed: Notify,
 }
 
-/// Between two changes no session waits that could have a place: one that comes and finds a place free overtakes none.
+/// The count and the queue. Between two changes no session waits that could have a permit: a newcomer that finds one free
+/// overtakes nobody.
 #[derive(Debug)]
 struct State {
     max: usize,
     taken: usize,
-    /// Only networks that hold a place.
+    /// Permits of each network that holds any.
     per_network: HashMap<IpNet, usize>,
-    /// In the order of arrival.
+    /// The queue, by the order of arrival.
     waiting: BTreeMap<u64, Waiter>,
     next: u64,
 }
@@ -56,63 +57,66 @@ struct State {
 #[derive(Debug)]
 struct Waiter {
     network: IpNet,
-    /// A message means: the place is yours, and counted.
+    /// A message means: the permit is yours, and counted.
     grant: oneshot::Sender<()>,
-    /// A holder was already asked to give its place up.
+    /// A holder was already asked to yield its permit.
     asked: bool,
 }
 
-impl Places {
+impl Permits {
     pub(super) fn new(max: usize) -> Self {
         let state = State { max, taken: 0, per_network: HashMap::new(), waiting: BTreeMap::new(), next: 0 };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
     }
 
-    /// Another `max` from now on. Taken places stay taken.
+    /// Another `max` from now on. Permits that are held stay held.
     pub(super) fn limit(&self, max: usize) {
         self.shared.change(|state| state.max = max);
     }
 
-    /// Waits for a place, in the order of the calls among those whose network may have one more.
-    pub(super) async fn take(&self, client: IpAddr) -> Place {
+    /// Waits for a permit, in the order of the calls among those whose network may have one more.
+    pub(super) async fn acquire(&self, client: IpAddr) -> Permit {
         let network = client_net(client);
         let mut waiting = self.shared.enter(network);
         // The sender stays in the queue until it sends; it cannot be lost.
         let _ = (&mut waiting.granted).await;
         waiting.received = true;
-        Place { shared: self.shared.clone(), network }
+        Permit { shared: self.shared.clone(), network }
     }
 
-    /// A place, if there is one at once.
-    pub(super) fn try_take(&self, client: IpAddr) -> Option<Place> {
-        self.take(client).now_or_never()
+    /// A permit, if there is one at once.
+    pub(super) fn try_acquire(&self, client: IpAddr) -> Option<Permit> {
+        self.acquire(client).now_or_never()
     }
 
-    /// Resolves when a place of `client`'s would help somebody who waits and has asked nobody yet.
+    /// Resolves when a permit of `client`'s network would help a waiter that has asked no holder yet.
     pub(super) async fn wanted(&self, client: IpAddr) {
         let network = client_net(client);
         self.shared.until(|state| state.ask(network)).await;
     }
 
+    /// Resolves when no permit is held.
     pub(super) async fn drained(&self) {
         self.shared.until(|state| state.taken == 0).await;
     }
 
+    /// Whether a session waits.
     pub(super) fn crowded(&self) -> bool {
         !self.shared.lock().waiting.is_empty()
     }
 
-    /// How many each client network has.
+    /// Permits of each client network that holds any.
     pub(super) fn by_network(&self) -> HashMap<IpNet, usize> {
         self.shared.lock().per_network.clone()
     }
 
+    /// Permits that are held.
     pub(super) fn taken(&self) -> usize {
         self.shared.lock().taken
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.change(|state| state.give_back(self.network));
     }
@@ -125,7 +129,7 @@ impl Shared {
         Waiting { shared: self.clone(), network, number, granted, received: false }
     }
 
-    /// Every change gives places to those who may now have one, and wakes who watches.
+    /// Makes a change; then waiters that may now have a permit get one, and the watching futures are woken.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
@@ -168,10 +172,10 @@ impl State {
             if waiter.grant.send(()).is_ok() {
                 self.taken += 1;
                 *self.per_network.entry(waiter.network).or_default() += 1;
-                // The place may be one that somebody gave up for another who waits still: that one may ask again.
-                let robbed = self.waiting.values_mut().find(|other| !waiter.asked && other.asked);
-                if let Some(robbed) = robbed {
-                    robbed.asked = false;
+                // The permit may have been yielded to a waiter that this one has overtaken: that one may ask again.
+                let overtaken = self.waiting.values_mut().find(|other| !waiter.asked && other.asked);
+                if let Some(overtaken) = overtaken {
+                    overtaken.asked = false;
                 }
             }
         }
@@ -187,7 +191,7 @@ impl State {
         }
     }
 
-    /// Whether `holder` should give its place up; asks in the name of the first whom that helps.
+    /// Whether `holder` is to yield a permit; marks the first waiter that this helps.
     fn ask(&mut self, holder: IpNet) -> bool {
         let share = share(self.max);
         let per_network = &self.per_network;
@@ -205,17 +209,17 @@ impl State {
     }
 }
 
-/// What one client network may have of so many places; of a few it is half, so that small limits can be used.
+/// The share of one client network: a quarter, and of a few permits half, so that small limits can be used.
 fn share(max: usize) -> usize {
     (max / 4).max(max.min(4) / 2).max(1)
 }
 
-/// The places of AUTH beside so many.
-pub(super) fn of_logins(max: usize) -> usize {
+/// The number of permits for AUTH beside `max` for sessions.
+pub(super) fn for_logins(max: usize) -> usize {
     (max / 4).max(1)
 }
 
-/// A stand in the queue. Left on every path: also when the future is dropped between the grant and its receipt.
+/// A place in the queue, left on every path: also when the future is dropped between the grant and its receipt.
 struct Waiting {
     shared: Arc<Shared>,
     network: IpNet,
@@ -250,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_max_places_and_a_quarter_of_them_for_one_network() {
+    fn there_are_max_permits_and_a_quarter_of_them_for_one_network() {
         let table = [
             ("max 0", 0, 0, 0),
             ("max 1: less would be none", 1, 1, 1),
@@ -261,126 +265,126 @@ mod tests {
             ("max 40", 40, 10, 40),
         ];
         for (what, max, one, all) in table {
-            let places = Places::new(max);
-            let held = take_while_free(&places, |n| IpAddr::from([192, 0, 2, n]));
+            let permits = Permits::new(max);
+            let held = take_while_free(&permits, |n| IpAddr::from([192, 0, 2, n]));
             assert_eq!(held.len(), one, "{what}: one client");
             drop(held);
-            let held = take_while_free(&places, |n| IpAddr::from([10, 0, n, 1]));
+            let held = take_while_free(&permits, |n| IpAddr::from([10, 0, n, 1]));
             assert_eq!(held.len(), all, "{what}: many clients");
-            assert_eq!(places.taken(), all, "{what}");
+            assert_eq!(permits.taken(), all, "{what}");
             drop(held);
-            assert_eq!((places.taken(), places.shared.lock().per_network.len()), (0, 0), "{what}");
+            assert_eq!((permits.taken(), permits.shared.lock().per_network.len()), (0, 0), "{what}");
         }
     }
 
     #[test]
     fn logins_that_stand_still_leave_the_most_to_mail() {
         for (max, logins, one) in [(0, 1, 1), (1, 1, 1), (4, 1, 1), (16, 4, 2), (40, 10, 2)] {
-            let places = Places::new(of_logins(max));
-            assert_eq!(take_while_free(&places, |_| A).len(), one, "max {max}: one network");
-            let held = take_while_free(&places, |n| IpAddr::from([10, 0, n, 1]));
+            let permits = Permits::new(for_logins(max));
+            assert_eq!(take_while_free(&permits, |_| A).len(), one, "max {max}: one network");
+            let held = take_while_free(&permits, |n| IpAddr::from([10, 0, n, 1]));
             assert_eq!(held.len(), logins, "max {max}");
-            assert!(places.try_take(B).is_none() && !places.crowded(), "max {max}");
+            assert!(permits.try_acquire(B).is_none() && !permits.crowded(), "max {max}");
         }
     }
 
     #[test]
     fn who_waits_longest_is_next() {
-        let places = Places::new(1);
-        let first = ready(&mut pin!(places.take(A))).unwrap();
-        let mut second = pin!(places.take(B));
-        let mut third = pin!(places.take(C));
+        let permits = Permits::new(1);
+        let first = ready(&mut pin!(permits.acquire(A))).unwrap();
+        let mut second = pin!(permits.acquire(B));
+        let mut third = pin!(permits.acquire(C));
         assert!(ready(&mut second).is_none() && ready(&mut third).is_none());
         drop(first);
-        assert!(ready(&mut third).is_none(), "the place is the second's, although the third looked first");
-        let place = ready(&mut second).unwrap();
-        assert!(ready(&mut pin!(places.take(A))).is_none(), "who comes now is behind the third");
-        drop(place);
+        assert!(ready(&mut third).is_none(), "the permit is the second's, although the third looked first");
+        let permit = ready(&mut second).unwrap();
+        assert!(ready(&mut pin!(permits.acquire(A))).is_none(), "who comes now is behind the third");
+        drop(permit);
         assert!(ready(&mut third).is_some());
     }
 
     #[test]
     fn a_network_at_its_share_keeps_nobody_else_waiting() {
-        let places = Places::new(2);
-        let held = ready(&mut pin!(places.take(A))).unwrap();
-        let mut more = pin!(places.take(A));
+        let permits = Permits::new(2);
+        let held = ready(&mut pin!(permits.acquire(A))).unwrap();
+        let mut more = pin!(permits.acquire(A));
         assert!(ready(&mut more).is_none());
-        let other = ready(&mut pin!(places.take(B)));
+        let other = ready(&mut pin!(permits.acquire(B)));
         assert!(other.is_some());
         drop(held);
-        assert!(ready(&mut more).is_some(), "its own place serves it");
+        assert!(ready(&mut more).is_some(), "its own permit serves it");
     }
 
     #[test]
-    fn who_goes_away_leaves_the_queue_and_no_place_is_lost() {
-        let places = Places::new(1);
-        let held = ready(&mut pin!(places.take(A))).unwrap();
-        let mut gone = Box::pin(places.take(B));
-        let mut granted = Box::pin(places.take(B));
+    fn who_goes_away_leaves_the_queue_and_no_permit_is_lost() {
+        let permits = Permits::new(1);
+        let held = ready(&mut pin!(permits.acquire(A))).unwrap();
+        let mut gone = Box::pin(permits.acquire(B));
+        let mut granted = Box::pin(permits.acquire(B));
         assert!(ready(&mut gone).is_none() && ready(&mut granted).is_none());
         drop(gone);
-        assert!(places.crowded());
+        assert!(permits.crowded());
         drop(held);
-        assert_eq!((places.taken(), places.crowded()), (1, false), "granted, not yet received");
+        assert_eq!((permits.taken(), permits.crowded()), (1, false), "granted, not yet received");
         drop(granted);
-        assert_eq!(places.taken(), 0);
+        assert_eq!(permits.taken(), 0);
     }
 
     #[test]
     fn another_max_rules_at_once_and_takes_nothing_away() {
-        let places = Places::new(1);
-        let held = ready(&mut pin!(places.take(A))).unwrap();
-        let mut waiting = pin!(places.take(B));
+        let permits = Permits::new(1);
+        let held = ready(&mut pin!(permits.acquire(A))).unwrap();
+        let mut waiting = pin!(permits.acquire(B));
         assert!(ready(&mut waiting).is_none());
-        places.limit(2);
+        permits.limit(2);
         let other = ready(&mut waiting).unwrap();
-        places.limit(1);
-        assert_eq!(places.taken(), 2);
+        permits.limit(1);
+        assert_eq!(permits.taken(), 2);
         drop(held);
-        assert!(ready(&mut pin!(places.take(C))).is_none(), "still one too many");
+        assert!(ready(&mut pin!(permits.acquire(C))).is_none(), "still one too many");
         drop(other);
-        assert!(ready(&mut pin!(places.take(C))).is_some());
+        assert!(ready(&mut pin!(permits.acquire(C))).is_some());
     }
 
     #[test]
-    fn each_who_waits_calls_on_one_holder_whose_place_helps() {
-        let places = Places::new(3);
-        let _a = ready(&mut pin!(places.take(A))).unwrap();
-        let mut more = Box::pin(places.take(A));
+    fn each_waiter_asks_one_holder_whose_permit_helps_to_yield() {
+        let permits = Permits::new(3);
+        let _a = ready(&mut pin!(permits.acquire(A))).unwrap();
+        let mut more = Box::pin(permits.acquire(A));
         assert!(ready(&mut more).is_none());
-        let mut b_is_wanted = pin!(places.wanted(B));
-        assert!(ready(&mut b_is_wanted).is_none(), "A is at its share: only a place of its own helps");
-        assert!(ready(&mut pin!(places.wanted(A))).is_some());
-        assert!(ready(&mut pin!(places.wanted(A))).is_none(), "one who waits asks one");
+        let mut b_is_wanted = pin!(permits.wanted(B));
+        assert!(ready(&mut b_is_wanted).is_none(), "A is at its share: only a permit of its own helps");
+        assert!(ready(&mut pin!(permits.wanted(A))).is_some());
+        assert!(ready(&mut pin!(permits.wanted(A))).is_none(), "one who waits asks one");
         drop(more);
 
-        let _b = ready(&mut pin!(places.take(B))).unwrap();
-        let _c = ready(&mut pin!(places.take(C))).unwrap();
+        let _b = ready(&mut pin!(permits.acquire(B))).unwrap();
+        let _c = ready(&mut pin!(permits.acquire(C))).unwrap();
         assert!(ready(&mut b_is_wanted).is_none(), "all taken, but nobody waits");
-        let mut waiting = pin!(places.take(D));
+        let mut waiting = pin!(permits.acquire(D));
         assert!(ready(&mut waiting).is_none());
         assert!(ready(&mut b_is_wanted).is_some());
-        assert!(ready(&mut pin!(places.wanted(C))).is_none(), "B gives its place already");
+        assert!(ready(&mut pin!(permits.wanted(C))).is_none(), "B yields its permit already");
     }
 
     #[tokio::test]
     async fn who_watches_is_woken() {
-        let places = Places::new(1);
-        let held = places.take(A).await;
+        let permits = Permits::new(1);
+        let held = permits.acquire(A).await;
         let waiting = tokio::spawn({
-            let places = places.clone();
-            async move { places.take(B).await }
+            let permits = permits.clone();
+            async move { permits.acquire(B).await }
         });
-        let ((), place) = tokio::join!(places.drained(), async {
-            places.wanted(A).await;
+        let ((), permit) = tokio::join!(permits.drained(), async {
+            permits.wanted(A).await;
             drop(held);
             drop(waiting.await.unwrap());
         });
-        assert_eq!((place, places.taken()), ((), 0));
+        assert_eq!((permit, permits.taken()), ((), 0));
     }
 
-    fn take_while_free(places: &Places, client: impl Fn(u8) -> IpAddr) -> Vec<Place> {
-        (0..100).map_while(|n| ready(&mut pin!(places.take(client(n))))).collect()
+    fn take_while_free(permits: &Permits, client: impl Fn(u8) -> IpAddr) -> Vec<Permit> {
+        (0..100).map_while(|n| ready(&mut pin!(permits.acquire(client(n))))).collect()
     }
 
     fn ready<F: Future + ?Sized>(future: &mut std::pin::Pin<impl std::ops::DerefMut<Target = F>>) -> Option<F::Output> {

@@ -1,6 +1,6 @@
-//! Sessions with a tcp backend that one client has left, greeted and idle, for the next one: it needs no connection of its
-//! own then. It must not keep more than it was told, nor any for long. A session in here has no place: who puts it in gives
-//! the place back after that, who takes it out has one before, so that both together stay within `max`.
+//! Idle sessions with a tcp backend, greeted, for the next client: it needs no connection of its own then. A session in the
+//! pool has no permit: its last client gives the permit back after the check-in, the next one has one before the check-out,
+//! so that pool and permits together stay within `max`. It must not keep more sessions than it was told, nor any for long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use tokio::time::sleep_until;
 
 use crate::backend::Connection;
 
-/// All of them. A clone is the same.
+/// The idle sessions. A clone is the same pool.
 #[derive(Clone)]
-pub(super) struct Kept {
+pub(super) struct IdlePool {
     state: Arc<Mutex<State>>,
-    /// How long each is kept.
+    /// Time that each session is kept.
     time: Duration,
 }
 
@@ -27,40 +27,40 @@ pub(super) struct Kept {
 struct State {
     /// The oldest first.
     sessions: VecDeque<Session>,
-    /// A task ends those whose time is over.
+    /// A task runs that ends sessions when their time is over.
     is_watched: bool,
 }
 
 struct Session {
     connection: Connection,
-    /// Where its socket is watched: elsewhere each reply wakes two threads.
+    /// The thread whose runtime watches its socket: used elsewhere, each reply wakes two threads.
     thread: ThreadId,
     until: Instant,
 }
 
-impl Kept {
+impl IdlePool {
     pub(super) fn new(time: Duration) -> Self {
         Self { state: Arc::default(), time }
     }
 
-    /// Keeps `connection`, in whose stead the oldest goes when there are `most` already. Needs a tokio runtime.
+    /// Keeps `connection`, evicting the oldest when there are `most` already. Needs a tokio runtime.
     pub(super) fn put(&self, connection: Connection, most: usize, now: Instant) {
         let thread = std::thread::current().id();
         let mut state = self.lock();
-        let mut surplus = Vec::new();
+        let mut evicted = Vec::new();
         while state.sessions.len() >= most.max(1) {
-            surplus.extend(state.sessions.pop_front());
+            evicted.extend(state.sessions.pop_front());
         }
         state.sessions.push_back(Session { connection, thread, until: now + self.time });
         let watch = !std::mem::replace(&mut state.is_watched, true);
         drop(state);
-        end(surplus);
+        end(evicted);
         if watch {
             tokio::spawn(self.clone().watch());
         }
     }
 
-    /// The one that was used last, of this thread's if there is one. The backend has not ended it, as far as is known.
+    /// The session that was used last, of this thread's if there is one. The backend has not ended it, as far as is known.
     pub(super) fn take(&self) -> Option<Connection> {
         let here = std::thread::current().id();
         loop {
@@ -75,7 +75,7 @@ impl Kept {
         }
     }
 
-    /// Ends them all.
+    /// Ends all sessions.
     pub(super) fn clear(&self) {
         let sessions = std::mem::take(&mut self.lock().sessions);
         end(sessions);
@@ -85,7 +85,7 @@ impl Kept {
         self.lock().sessions.len()
     }
 
-    /// Ends each when its time is over, until there are none.
+    /// Ends each session when its time is over, until there are none.
     async fn watch(self) {
         loop {
             let Some(next) = self.next_end() else { return };
@@ -98,7 +98,7 @@ impl Kept {
         }
     }
 
-    /// When the oldest is to end. `None`: there is none, and who brings the next one has to watch.
+    /// The end of the oldest session's time. `None`: there is no session, and the next `put` has to start the watch again.
     fn next_end(&self) -> Option<Instant> {
         let mut state = self.lock();
         let next = state.sessions.front().map(|session| session.until);
@@ -126,13 +126,13 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::backend::permits::Places;
+    use crate::backend::permits::Permits;
 
     async fn session(listener: &TcpListener) -> (Connection, TcpStream) {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let place = Places::new(1).take([192, 0, 2, 1].into()).await;
-        let mut connection = Connection::tcp(stream, None, place);
-        assert!(connection.leave().is_some() && connection.leave().is_none());
+        let permit = Permits::new(1).acquire([192, 0, 2, 1].into()).await;
+        let mut connection = Connection::tcp(stream, None, permit);
+        assert!(connection.check_in().is_some() && connection.check_in().is_none());
         (connection, listener.accept().await.unwrap().0)
     }
 
@@ -145,47 +145,47 @@ mod tests {
     #[tokio::test]
     async fn the_last_one_that_lives_is_taken() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let kept = Kept::new(LONG);
-        assert!(kept.take().is_none());
+        let pool = IdlePool::new(LONG);
+        assert!(pool.take().is_none());
         let mut ends = Vec::new();
         for _ in 0..3 {
             let (connection, end) = session(&listener).await;
-            kept.put(connection, 2, Instant::now());
+            pool.put(connection, 2, Instant::now());
             ends.push(end);
         }
-        assert_eq!(kept.len(), 2);
+        assert_eq!(pool.len(), 2);
         assert_eq!(said(ends.remove(0)).await, "QUIT\r\n", "the oldest is one too many");
         // The other side ends the last one, and we have heard of it.
-        let ended = kept.lock().sessions.pop_back().unwrap();
+        let ended = pool.lock().sessions.pop_back().unwrap();
         drop(ends.pop());
         let mut socket = [0];
         let mut connection = ended.connection;
         assert_eq!(connection.read(&mut socket).await.unwrap(), 0);
-        kept.put(connection, 2, Instant::now());
-        let mut taken = kept.take().unwrap();
+        pool.put(connection, 2, Instant::now());
+        let mut taken = pool.take().unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut taken, b"EHLO a\r\n").await.unwrap();
         drop(taken);
         assert_eq!(said(ends.remove(0)).await, "EHLO a\r\n", "the first that was left");
-        assert!(kept.take().is_none() && kept.len() == 0);
+        assert!(pool.take().is_none() && pool.len() == 0);
     }
 
     #[tokio::test]
     async fn each_ends_when_its_time_is_over_or_all_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let kept = Kept::new(Duration::from_millis(20));
+        let pool = IdlePool::new(Duration::from_millis(20));
         // The second comes when nobody watches any more.
         for _ in 0..2 {
             let (connection, end) = session(&listener).await;
-            kept.put(connection, 9, Instant::now());
+            pool.put(connection, 9, Instant::now());
             assert_eq!(said(end).await, "QUIT\r\n");
             tokio::task::yield_now().await;
-            assert_eq!(kept.len(), 0);
+            assert_eq!(pool.len(), 0);
         }
-        let kept = Kept::new(LONG);
+        let pool = IdlePool::new(LONG);
         let (connection, end) = session(&listener).await;
-        kept.put(connection, 9, Instant::now());
-        kept.clear();
-        assert_eq!((said(end).await.as_str(), kept.len()), ("QUIT\r\n", 0));
+        pool.put(connection, 9, Instant::now());
+        pool.clear();
+        assert_eq!((said(end).await.as_str(), pool.len()), ("QUIT\r\n", 0));
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -1,8 +1,8 @@
 //! One process a session, started as tcpserver would start it: the connection on fd 0 and 1, the log on fd 2.
 //!
-//! A keeper stays with the child until it was reaped, and only then gives the place back. It must not end a program
-//! that ends by itself at end of file: a qmail-queue killed in its work leaves debris. It differs from tcpserver in
-//! that the child leads a process group, so that a shell wrapper is ended with what it started.
+//! A keeper stays with the child until it was reaped, and only then gives the permit back. Other than under tcpserver the
+//! child leads a process group, so that a shell wrapper is ended with all that it started. It must not end a program that
+//! ends by itself at end of file: a qmail-queue killed in its work leaves files in the queue.
 
 mod environment;
 mod log;
@@ -29,10 +29,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::backend::Visitor;
-use crate::backend::permits::Place;
+use crate::backend::ClientInfo;
+use crate::backend::permits::Permit;
 
-/// How long a child has for each step of its end.
+/// The time that a child has for each step of its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grace {
     /// From end of file to SIGTERM.
@@ -49,7 +49,7 @@ impl Default for Grace {
     }
 }
 
-/// Starts `program` for `visitor`. When the sender is dropped, the child is brought to its end and reaped; then `place`
+/// Starts `program` for `client`. When the sender is dropped, the child is brought to its end and reaped; then `permit`
 /// is given back. Drop the stream with it, or before: end of file is what a program ends by.
 ///
 /// # Errors
@@ -57,17 +57,16 @@ impl Default for Grace {
 pub(super) fn start(
     program: &[OsString],
     hostname: &str,
-    visitor: &Visitor,
+    client: &ClientInfo,
     grace: Grace,
-    place: Place,
+    permit: Permit,
 ) -> Result<(UnixStream, oneshot::Sender<()>), String> {
     let (name, arguments) = program.split_first().ok_or("no program is set")?;
     let named = |error: io::Error| format!("{}: {error}", Path::new(name).display());
-    let path = find(name, visitor.environment.get(b"PATH")).map_err(named)?;
+    let path = find(name, client.environment.get(b"PATH")).map_err(named)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(named)?;
     // The command, and with it our copy of the child's end, is gone after this line: end of file needs that.
-    let mut child =
-        command(&path, arguments, theirs, hostname, visitor).and_then(|mut it| it.spawn()).map_err(named)?;
+    let mut child = command(&path, arguments, theirs, hostname, client).and_then(|mut it| it.spawn()).map_err(named)?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).expect("a child that was not waited for has a pid");
     let output = child.stderr.take().expect("stderr is a pipe");
     ours.set_nonblocking(true).map_err(named)?;
@@ -75,25 +74,25 @@ pub(super) fn start(
     let log = tokio::spawn(log::relay(output, pid));
     let (open, closed) = oneshot::channel();
     let keeper = Keeper { child, pid: Pid::from_raw(pid), log, grace };
-    tokio::spawn(keeper.keep(closed, place));
+    tokio::spawn(keeper.keep(closed, permit));
     Ok((stream, open))
 }
 
-/// Stays with one child.
+/// The keeper of one child.
 struct Keeper {
     child: Child,
-    /// Of the child, and of the process group that it leads.
+    /// The child's, and that of the process group that it leads.
     pid: Pid,
     log: JoinHandle<()>,
     grace: Grace,
 }
 
 impl Keeper {
-    async fn keep(mut self, closed: oneshot::Receiver<()>, place: Place) {
+    async fn keep(mut self, closed: oneshot::Receiver<()>, permit: Permit) {
         // Nothing is ever sent: the sender is dropped with the connection.
         let _ = closed.await;
         let ended = self.end().await;
-        drop(place);
+        drop(permit);
         let pid = self.pid.as_raw();
         match ended {
             Ok(status) if status.success() => {}
@@ -105,7 +104,7 @@ impl Keeper {
         }
     }
 
-    /// Returns when the child was reaped.
+    /// Brings the child to its end, and returns when it was reaped.
     async fn end(&mut self) -> io::Result<ExitStatus> {
         if let Ok(ended) = timeout(self.grace.exit, self.child.wait()).await {
             return ended;
@@ -115,12 +114,13 @@ impl Keeper {
         if let Ok(ended) = timeout(terminate, self.all_ended()).await {
             return ended;
         }
-        // The child, or whoever of its group still holds its log, is there: so the number is not another group's yet.
+        // The child, or a process of its group that still holds its log, is there: the number is not another group's yet.
         self.signal(Signal::SIGKILL);
         self.child.wait().await
     }
 
-    /// The log ends when the last process that has it ends: what a wrapper started outlives the wrapper.
+    /// The child has ended, and its log with it: that ends with the last process that holds it, so that a program that
+    /// outlives its wrapper is waited for.
     async fn all_ended(&mut self) -> io::Result<ExitStatus> {
         let ended = self.child.wait().await;
         self.log_ended().await;
@@ -148,19 +148,19 @@ fn command(
     arguments: &[OsString],
     connection: std::os::unix::net::UnixStream,
     hostname: &str,
-    visitor: &Visitor,
+    client: &ClientInfo,
 ) -> io::Result<Command> {
     let output = OwnedFd::from(connection.try_clone()?);
     let mut command = Command::new(program);
     command.args(arguments).env_clear();
-    environment::apply(visitor, hostname, &mut command);
+    environment::apply(client, hostname, &mut command);
     command.stdin(Stdio::from(OwnedFd::from(connection))).stdout(Stdio::from(output)).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     Ok(command)
 }
 
-/// Looks a name without a slash up in the PATH that the child will have. Left to the standard library, the search would
-/// need a fork of the whole process instead of posix_spawn: 12 ms instead of 0.07.
+/// The file of a program; a name without a slash is looked up in the PATH that the child will have. Left to the standard
+/// library, the search would need a fork of the whole process instead of posix_spawn: 12 ms instead of 0.07.
 fn find(name: &OsStr, path: Option<&[u8]>) -> io::Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(name.into());
@@ -178,7 +178,7 @@ fn is_executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// What execvp, and tcpserver, take when there is no PATH.
+/// The PATH of execvp, and of tcpserver, when none is set.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 #[cfg(test)]

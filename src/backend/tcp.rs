@@ -1,5 +1,5 @@
-//! Connecting to an SMTP server. The name is resolved anew for each session, so that a moved backend is found without
-//! a reload; it must not be cached here.
+//! Connections to an SMTP server. The name is resolved for each session, so that a moved backend is found without a reload:
+//! it must not be cached here.
 
 use std::io;
 use std::net::IpAddr;
@@ -25,13 +25,13 @@ pub(super) async fn connect(server: &str, limit: Duration) -> Result<TcpStream, 
 async fn resolve_and_try(server: &str, limit: Duration) -> Result<TcpStream, String> {
     let found = tokio::net::lookup_host(server).await.map_err(|error| error.to_string())?;
     let addresses: Vec<SocketAddr> = found.take(MAX_ADDRESSES).collect();
-    // An even share each: an address that swallows packets must leave time for the next.
+    // An equal share each: an address that swallows packets must leave time for the next.
     let share = limit / u32::try_from(addresses.len().max(1)).expect("at most MAX_ADDRESSES");
     let mut faults = Vec::new();
     for address in addresses {
         match try_one(address, share).await {
             Ok(stream) => return Ok(stream),
-            // One that is named as an address is not named twice.
+            // A server that is named by its address is not named twice.
             Err(error) if address.to_string() == server => faults.push(error.to_string()),
             Err(error) => faults.push(format!("{address}: {error}")),
         }
@@ -46,8 +46,8 @@ async fn try_one(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> 
     Ok(stream)
 }
 
-/// The PROXY header, version 1: what every server reads that reads one at all. Addresses of two families are written as
-/// those of the newer one.
+/// The PROXY header, version 1: every server that reads one reads this. Addresses of two families are both written as
+/// IPv6.
 pub(super) fn proxy_header(client: SocketAddr, local: SocketAddr) -> String {
     let (family, from, to) = match (client.ip(), local.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => ("TCP4", from.to_string(), to.to_string()),
@@ -56,7 +56,7 @@ pub(super) fn proxy_header(client: SocketAddr, local: SocketAddr) -> String {
     format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), local.port())
 }
 
-/// Before anything else is said.
+/// Writes the first octets of a connection, within `limit`.
 pub(super) async fn write_first(stream: &mut TcpStream, text: &str, limit: Duration) -> io::Result<()> {
     timeout(limit, stream.write_all(text.as_bytes())).await.map_err(|_| io::ErrorKind::TimedOut)?
 }

@@ -24,7 +24,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::pki_types::UnixTime;
 
-/// How a backend is talked to under TLS.
+/// The TLS settings for one tcp backend.
 #[derive(Clone)]
 pub(super) struct Secure {
     connector: TlsConnector,
@@ -33,10 +33,10 @@ pub(super) struct Secure {
 }
 
 impl Secure {
-    /// For `server` (`host:port`), whose name or address has to be in its certificate.
+    /// Settings for `server` (`host:port`), whose name or address has to be in its certificate.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// A text that says what is wrong, and what to do.
     pub(super) fn new(server: &str, verify: bool, limit: Duration) -> Result<Self, String> {
         let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -75,7 +75,7 @@ fn system_certificates() -> Result<RootCertStore, String> {
     }
 }
 
-/// `verify = false`: whoever it is, as long as the handshake is his.
+/// The verifier of `verify = false`: any certificate will do, if the handshake is signed with its key.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -233,7 +233,7 @@ async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
     conditions.change(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
     let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
-    reload.services.backends.end_kept();
+    reload.services.backends.end_idle();
     // A client that came in the last moment hears 421.
     let _ = timeout(LAST_WORD, door.all_told()).await;
     // What has happened since the last second.

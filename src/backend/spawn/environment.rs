@@ -8,45 +8,45 @@ use std::os::unix::ffi::OsStrExt;
 
 use tokio::process::Command;
 
-use crate::backend::Visitor;
+use crate::backend::ClientInfo;
 
 /// In tcpserver's order: what it was started with, the connection's variables over that (those without a value are
 /// removed), and the client's rule over both. `command` starts with nothing.
-pub(super) fn apply(visitor: &Visitor, hostname: &str, command: &mut Command) {
-    for (name, value) in visitor.environment.iter() {
+pub(super) fn apply(client: &ClientInfo, hostname: &str, command: &mut Command) {
+    for (name, value) in client.environment.iter() {
         command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
     }
-    for (name, value) in connection(visitor, hostname) {
+    for (name, value) in connection(client, hostname) {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    for (name, value) in visitor.environment.of_rule() {
+    for (name, value) in client.environment.of_rule() {
         command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
     }
 }
 
-fn connection(visitor: &Visitor, hostname: &str) -> Vec<(&'static str, Option<String>)> {
-    let client = canonical(visitor.client);
-    let local = canonical(visitor.local);
-    let six = client.is_ipv6();
+fn connection(client: &ClientInfo, hostname: &str) -> Vec<(&'static str, Option<String>)> {
+    let remote = canonical(client.address);
+    let local = canonical(client.local);
+    let six = remote.is_ipv6();
     let only_six = |value: String| six.then_some(value);
     vec![
         ("PROTO", Some(if six { "TCP6" } else { "TCP" }.to_owned())),
         ("TCPLOCALIP", Some(local.ip().to_string())),
         ("TCPLOCALPORT", Some(local.port().to_string())),
         ("TCPLOCALHOST", Some(hostname.to_owned())),
-        ("TCPREMOTEIP", Some(client.ip().to_string())),
-        ("TCPREMOTEPORT", Some(client.port().to_string())),
-        ("TCPREMOTEHOST", visitor.host.clone()),
+        ("TCPREMOTEIP", Some(remote.ip().to_string())),
+        ("TCPREMOTEPORT", Some(remote.port().to_string())),
+        ("TCPREMOTEHOST", client.host.clone()),
         ("TCPREMOTEINFO", None),
         ("TCP6LOCALIP", only_six(local.ip().to_string())),
         ("TCP6LOCALPORT", only_six(local.port().to_string())),
         ("TCP6LOCALHOST", only_six(hostname.to_owned())),
-        ("TCP6REMOTEIP", only_six(client.ip().to_string())),
-        ("TCP6REMOTEPORT", only_six(client.port().to_string())),
-        ("TCP6REMOTEHOST", visitor.host.clone().and_then(only_six)),
+        ("TCP6REMOTEIP", only_six(remote.ip().to_string())),
+        ("TCP6REMOTEPORT", only_six(remote.port().to_string())),
+        ("TCP6REMOTEHOST", client.host.clone().and_then(only_six)),
         ("TCP6REMOTEINFO", None),
         ("TCP6INTERFACE", None),
     ]

@@ -1,10 +1,10 @@
-//! What a child writes to fd 2, line by line into our log. It must not keep more than one line of bounded length, and
-//! does not judge what it says: the log escapes control octets.
+//! A child's output on fd 2, line by line into our log, which escapes control octets. It must not keep more than one line
+//! of bounded length.
 
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
 
-/// Ends with the output.
+/// Logs the lines of `output`, to its end.
 pub(super) async fn relay(output: impl AsyncRead + Unpin, pid: i32) {
     lines(output, |line| tracing::info!(pid, line, "backend")).await;
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::backend::Visitor;
+use crate::backend::ClientInfo;
 use crate::front::answers::Answered;
 use crate::front::answers::Answering;
 use crate::front::clock;
@@ -43,15 +43,15 @@ impl Driver {
 
     pub(super) fn open_backend(&mut self, anew: bool, login: bool, environment: Environment, helo: String) {
         let Peer { client, local, host, .. } = self.session.peer().clone();
-        let visitor = Visitor { client, local, host, helo, environment };
+        let client = ClientInfo { address: client, local, host, helo, environment };
         let services = self.services.clone();
         self.backend_generation = services.backends.generation();
         self.backend = Backend::Opening(Box::pin(async move {
             if login {
-                let (connection, login) = services.backends.open_for_login(&visitor, anew).await?;
+                let (connection, login) = services.backends.open_for_login(&client, anew).await?;
                 return Ok((connection, Some(login)));
             }
-            services.backends.open(&visitor, anew).await.map(|connection| (connection, None))
+            services.backends.open(&client, anew).await.map(|connection| (connection, None))
         }));
     }
 
@@ -122,7 +122,7 @@ impl Driver {
 
     pub(super) fn begin_sending(&mut self) {
         let (Some(hold), Backend::Open(side)) = (&mut self.hold, &self.backend) else { return };
-        match hold.has_file().then(|| side.stream.socket()).flatten() {
+        match hold.has_file().then(|| side.stream.duplicate_socket()).flatten() {
             Some(socket) => hold.rewind_to(socket),
             None => hold.rewind(),
         }
