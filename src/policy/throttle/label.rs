@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 
-use crate::policy::throttle::Subject;
 use crate::policy::throttle::part::Part;
+use crate::policy::throttle::subject::Subject;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 use crate::smtp::address::parse_address;

@@ -7,9 +7,9 @@ pub mod key;
 mod label;
 pub mod part;
 mod shipped;
+pub mod subject;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::policy::throttle::key::KeyHash;
 use crate::policy::throttle::key::Seed;
 use crate::policy::throttle::label::Labelled;
 use crate::policy::throttle::part::Part;
-use crate::smtp::address::Address;
+use crate::policy::throttle::subject::Subject;
 use crate::smtp::address::ReversePath;
 
 /// A `[[throttle]]`: at most `cells` of `count` in `period` for each key, `burst` of them at once.
@@ -125,25 +125,6 @@ pub enum Probe {
     Test,
     /// Only whether a block of the throttle's own stands.
     Block,
-}
-
-/// What is known of the one who is counted.
-#[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
-    /// The client's address.
-    pub client: IpAddr,
-    /// The name in EHLO or HELO; empty before it.
-    pub helo: &'a [u8],
-    /// The reverse-path; none before MAIL.
-    pub sender: Option<&'a ReversePath>,
-    /// The forward-path; none before RCPT.
-    pub recipient: Option<&'a Address>,
-    /// RELAYCLIENT is set.
-    pub relay_client: bool,
-    /// The backend said 235 to AUTH.
-    pub authenticated: bool,
-    /// The name in AUTH; none before it, or where it cannot be read.
-    pub user: Option<&'a [u8]>,
 }
 
 /// What somebody is counted under.
@@ -338,7 +319,10 @@ pub(super) const DAY: Duration = Duration::from_hours(24);
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::smtp::address::Address;
     use crate::smtp::address::parse_address;
 
     #[test]

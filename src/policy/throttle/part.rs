@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::policy::net;
 use crate::policy::net::client_net;
-use crate::policy::throttle::Subject;
 use crate::policy::throttle::key::KeyHash;
+use crate::policy::throttle::subject::Subject;
 use crate::smtp::address::Address;
 
 /// `per`
