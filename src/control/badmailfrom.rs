@@ -4,8 +4,8 @@
 use crate::policy::list::entries::Entry;
 use crate::policy::list::entries::entries;
 use crate::policy::list::entries::lines;
-use crate::policy::list::without_trailing_dot;
 use crate::smtp::address;
+use crate::smtp::address::without_trailing_dot;
 
 /// What a change comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]

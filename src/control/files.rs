@@ -9,9 +9,9 @@ use std::io;
 use std::io::Read;
 use std::path::Path;
 
-use crate::policy::list::ListFault;
 use crate::policy::list::entries::lines;
 use crate::policy::list::entries::trim_end;
+use crate::policy::list::fault::ListFault;
 
 /// A number, and whether other octets follow it in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

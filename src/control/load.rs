@@ -13,7 +13,7 @@ use crate::control::tcprules;
 use crate::policy::client::ClientRules;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
-use crate::policy::list::ListFault;
+use crate::policy::list::fault::ListFault;
 use crate::policy::local::LocalDomains;
 use crate::policy::virtualdomains::VirtualDomains;
 

@@ -13,10 +13,10 @@ use crate::control::cdb::Cdb;
 use crate::control::cdb::CdbFault;
 use crate::policy::client::ClientRule;
 use crate::policy::client::ClientRules;
-use crate::policy::list::Faults;
-use crate::policy::list::ListFault;
 use crate::policy::list::entries::lines;
 use crate::policy::list::entries::trim_end;
+use crate::policy::list::fault::Faults;
+use crate::policy::list::fault::ListFault;
 use crate::policy::list::place::Place;
 
 /// What a tcprules file says. The rules must not be used when there are faults.

@@ -25,7 +25,7 @@ use crate::policy::Policy;
 use crate::policy::environment::Variables;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
-use crate::policy::list::ListFault;
+use crate::policy::list::fault::ListFault;
 use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;

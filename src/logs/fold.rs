@@ -1,8 +1,8 @@
 //! An address out of a log as lists compare it: the folding of `smtp::address`, and for what that cannot read lower case.
 
-use crate::policy::list::without_trailing_dot;
 use crate::smtp::address;
 use crate::smtp::address::parse_address;
+use crate::smtp::address::without_trailing_dot;
 
 /// Appends `path`, with or without its angle brackets, folded. The null sender is the empty text.
 pub(super) fn fold(path: &[u8], folded: &mut Vec<u8>) {

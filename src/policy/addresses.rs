@@ -3,9 +3,9 @@
 
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
-use crate::policy::list::ListFault;
-use crate::policy::list::without_trailing_dot;
+use crate::policy::list::fault::ListFault;
 use crate::smtp::address;
+use crate::smtp::address::without_trailing_dot;
 
 /// Any of these is meant.
 #[derive(Clone, Debug)]

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use memchr::memchr_iter;
 
-use crate::policy::list::ListFault;
 use crate::policy::list::entries::Entries;
 use crate::policy::list::entries::Entry;
 use crate::policy::list::entries::entries;
+use crate::policy::list::fault::ListFault;
 use crate::policy::list::lint;
 use crate::policy::list::place::Place;
 use crate::smtp::address::fold_domain;

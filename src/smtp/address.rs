@@ -124,6 +124,14 @@ pub fn fold(address: impl Into<Vec<u8>>) -> Vec<u8> {
     folded
 }
 
+/// An entry of a list as addresses are folded: `a@b.` names the same mailbox as `a@b`.
+pub fn without_trailing_dot(entry: &[u8]) -> &[u8] {
+    match entry.strip_suffix(b".") {
+        Some(shorter) if memrchr(b'@', shorter).is_some_and(|at| at + 1 < shorter.len()) => shorter,
+        _ => entry,
+    }
+}
+
 /// A domain, which may have a dot in front, as [`Address::domain`] has it.
 pub fn fold_domain(domain: &[u8]) -> Vec<u8> {
     if domain.is_ascii() {

@@ -6,8 +6,8 @@
 use memchr::memchr;
 use memchr::memrchr;
 
-use crate::policy::list::without_trailing_dot;
 use crate::smtp::address::fold_domain;
+use crate::smtp::address::without_trailing_dot;
 
 /// What an entry matches. All texts are folded.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 
 use memchr::memchr;
 
-use crate::policy::list::Faults;
-use crate::policy::list::ListFault;
 use crate::policy::list::entries::lines;
 use crate::policy::list::entries::trim_end;
+use crate::policy::list::fault::Faults;
+use crate::policy::list::fault::ListFault;
 
 /// Doubts about badmailfrom and its like.
 pub fn addresses(source: &str, text: &[u8]) -> Vec<ListFault> {

@@ -6,6 +6,7 @@
 
 pub mod entries;
 pub mod extended;
+pub mod fault;
 pub mod lint;
 pub mod place;
 
@@ -21,9 +22,12 @@ use crate::policy::list::entries::lines;
 use crate::policy::list::extended::Glob;
 use crate::policy::list::extended::Pattern;
 use crate::policy::list::extended::parse_entry;
+use crate::policy::list::fault::Faults;
+use crate::policy::list::fault::ListFault;
 use crate::policy::list::place::Place;
 use crate::smtp::address::Address;
 pub use crate::smtp::address::fold;
+use crate::smtp::address::without_trailing_dot;
 
 /// How the entries of a list are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,15 +45,6 @@ pub struct AddressList {
     source: Arc<str>,
     listed: Patterns,
     exceptions: Patterns,
-}
-
-/// What is wrong with a line of a list, or with another of qmail's files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListFault {
-    /// Where.
-    pub place: Place,
-    /// What is wrong, and what to do instead.
-    pub what: String,
 }
 
 impl AddressList {
@@ -147,55 +142,6 @@ impl fmt::Debug for AddressList {
     }
 }
 
-impl ListFault {
-    /// Line 0 stands for the whole file.
-    pub fn new(source: &str, line: u32, what: impl Into<String>) -> Self {
-        Self { place: Place { source: source.into(), line }, what: what.into() }
-    }
-}
-
-impl fmt::Display for ListFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
-    }
-}
-
-/// Collects the faults of one file, but not a million of them.
-pub struct Faults {
-    source: Arc<str>,
-    first: Vec<ListFault>,
-    more: usize,
-}
-
-impl Faults {
-    /// None yet.
-    pub fn new(source: &str) -> Self {
-        Self { source: source.into(), first: Vec::new(), more: 0 }
-    }
-
-    /// One more.
-    pub fn push(&mut self, line: u32, what: impl Into<String>) {
-        if self.first.len() < MAX_FAULTS {
-            let place = Place { source: self.source.clone(), line };
-            self.first.push(ListFault { place, what: what.into() });
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// The first hundred, and how many more there were.
-    pub fn into_vec(mut self) -> Vec<ListFault> {
-        if self.more > 0 {
-            self.first.push(ListFault::new(&self.source, 0, format!("and {} more like these", self.more)));
-        }
-        self.first
-    }
-
-    fn finish(self) -> Result<(), Vec<ListFault>> {
-        if self.first.is_empty() { Ok(()) } else { Err(self.into_vec()) }
-    }
-}
-
 /// Entries of one sense: those that list, or those that except.
 #[derive(Clone, Default)]
 struct Patterns {
@@ -241,20 +187,10 @@ impl Patterns {
     }
 }
 
-/// An entry as addresses are folded: `a@b.` names the same mailbox as `a@b`.
-pub fn without_trailing_dot(entry: &[u8]) -> &[u8] {
-    match entry.strip_suffix(b".") {
-        Some(shorter) if memrchr(b'@', shorter).is_some_and(|at| at + 1 < shorter.len()) => shorter,
-        _ => entry,
-    }
-}
-
 /// Octets of a list; positions in the table are 32 bits wide.
 const MAX_TEXT: usize = 256 << 20;
 /// Globs are tried one after the other for each address.
 const MAX_GLOBS: usize = 10_000;
-/// Nobody reads more.
-const MAX_FAULTS: usize = 100;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -349,7 +285,7 @@ mod tests {
     fn faults_are_bounded() {
         let text = "bare\n".repeat(1000);
         let faults = AddressList::parse("list".into(), Dialect::Extended, text.as_bytes()).unwrap_err();
-        assert_eq!(faults.len(), MAX_FAULTS + 1);
+        assert_eq!(faults.len(), 101);
         assert_eq!(faults.last().unwrap().to_string(), "list: and 900 more like these");
     }
 }

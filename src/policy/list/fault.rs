@@ -1,0 +1,68 @@
+//! The faults of a list, or of another of qmail's files, each with its place. It must not find any: the readers of the files
+//! do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::policy::list::place::Place;
+
+/// A fault in a line of a list, or in another of qmail's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListFault {
+    /// Where.
+    pub place: Place,
+    /// What is wrong, and what to do instead.
+    pub what: String,
+}
+
+impl ListFault {
+    /// Line 0 stands for the whole file.
+    pub fn new(source: &str, line: u32, what: impl Into<String>) -> Self {
+        Self { place: Place { source: source.into(), line }, what: what.into() }
+    }
+}
+
+impl fmt::Display for ListFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// The faults of one file, collected, but not a million of them.
+pub struct Faults {
+    source: Arc<str>,
+    first: Vec<ListFault>,
+    more: usize,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new(source: &str) -> Self {
+        Self { source: source.into(), first: Vec::new(), more: 0 }
+    }
+
+    /// One more.
+    pub fn push(&mut self, line: u32, what: impl Into<String>) {
+        if self.first.len() < MAX_FAULTS {
+            let place = Place { source: self.source.clone(), line };
+            self.first.push(ListFault { place, what: what.into() });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// The first hundred, and how many more there were.
+    pub fn into_vec(mut self) -> Vec<ListFault> {
+        if self.more > 0 {
+            self.first.push(ListFault::new(&self.source, 0, format!("and {} more like these", self.more)));
+        }
+        self.first
+    }
+
+    pub(super) fn finish(self) -> Result<(), Vec<ListFault>> {
+        if self.first.is_empty() { Ok(()) } else { Err(self.into_vec()) }
+    }
+}
+
+/// Nobody reads more.
+const MAX_FAULTS: usize = 100;
