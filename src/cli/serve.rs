@@ -7,8 +7,8 @@ use clap::Args;
 use crate::cli::INTERNAL;
 use crate::cli::Source;
 use crate::cli::count;
+use crate::daemon::fault::StartFault;
 use crate::daemon::serve;
-use crate::daemon::serve::StartFault;
 
 /// Run the proxy
 ///

@@ -10,7 +10,7 @@ use nix::fcntl::FcntlArg;
 use nix::fcntl::FdFlag;
 use nix::fcntl::fcntl;
 
-use crate::daemon::serve::StartFault;
+use crate::daemon::fault::StartFault;
 use crate::front::bind::bind;
 use crate::front::settings::Settings;
 

@@ -5,6 +5,7 @@
 mod access;
 pub mod assemble;
 mod descriptors;
+pub mod fault;
 mod listeners;
 mod privileges;
 mod reload;

@@ -17,10 +17,11 @@ use crate::daemon::assemble::Origin;
 use crate::daemon::assemble::Refused;
 use crate::daemon::descriptors;
 use crate::daemon::privileges;
-use crate::daemon::serve::ask_backend;
 use crate::daemon::supervisor;
 use crate::front;
+use crate::front::Condition;
 use crate::front::Services;
+use crate::front::inquiry::inquire;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::session::Snapshot;
@@ -125,6 +126,21 @@ impl Reload {
         // Said last: what the line tells of is in force by now.
         tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
         self.config = config;
+    }
+}
+
+/// What the backend offers, for the first EHLO.
+pub(super) async fn ask_backend(services: Arc<Services>) {
+    let asked = tokio::select! {
+        asked = inquire(services.clone()) => asked,
+        () = services.conditions.reached(Condition::is_stopping) => return,
+    };
+    let backend = services.backends.target();
+    match asked {
+        Ok(true) => tracing::info!(%backend, "backend answers"),
+        Ok(false) => {}
+        // Each EHLO asks again, until one is answered.
+        Err(why) => tracing::warn!(%backend, error = %why, "backend does not answer"),
     }
 }
 

@@ -1,8 +1,5 @@
 //! The daemon's life, in phases: assemble, bind, become the user, run, drain, end.
 
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,87 +8,31 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::admin;
-use crate::admin::AdminFault;
 use crate::config::watch::Look;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
-use crate::daemon::assemble::Finding;
 use crate::daemon::assemble::Origin;
 use crate::daemon::descriptors;
+use crate::daemon::fault::StartFault;
 use crate::daemon::listeners;
 use crate::daemon::listeners::Listener;
 use crate::daemon::privileges;
 use crate::daemon::reload::Reload;
+use crate::daemon::reload::ask_backend;
 use crate::daemon::reload::report_unwatched;
 use crate::daemon::signals;
 use crate::daemon::signals::Signals;
 use crate::daemon::signals::Word;
 use crate::daemon::supervisor;
 use crate::daemon::supervisor::Notification;
-use crate::front::Condition;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Door;
-use crate::front::inquiry::inquire;
 use crate::front::workers::Workers;
 use crate::policy::list::AddressList;
 use crate::report;
 use crate::store::clock::Wall;
 use crate::store::state::State;
-use crate::store::state::StateFault;
-
-/// Why the proxy did not start.
-#[derive(Debug)]
-pub enum StartFault {
-    /// The configuration, or a file that it names.
-    Files(Vec<Finding>),
-    /// A listener.
-    Bind(SocketAddr, io::Error),
-    /// A listener that the supervisor hands over, and that the configuration does not name.
-    Unnamed(SocketAddr),
-    /// `[admin]`
-    Admin(AdminFault),
-    /// `--notify-fd`
-    Notification(u32, io::Error),
-    /// `state.url`
-    State(StateFault),
-    /// `server.user`
-    User(String),
-    /// The system refused something else.
-    System(&'static str, io::Error),
-}
-
-impl fmt::Display for StartFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Files(faults) => {
-                let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                f.write_str(&lines.join("\n"))
-            }
-            Self::Bind(address, error) => {
-                write!(f, "cannot listen on {address}: {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or set another server.listen"),
-                    io::ErrorKind::PermissionDenied => write!(f, "; start as root and set server.user"),
-                    _ => Ok(()),
-                }
-            }
-            Self::Unnamed(address) => {
-                write!(f, "the supervisor hands over a listener on {address}, which is not in server.listen")?;
-                f.write_str(" nor in server.listen_tls; name it in one of them")
-            }
-            Self::Admin(fault) => write!(f, "{fault}"),
-            Self::Notification(number, error) => {
-                write!(f, "--notify-fd {number}: {error}; the file notification-fd of s6 has to have the same number")
-            }
-            Self::State(fault) => write!(f, "state {fault}"),
-            Self::User(what) => f.write_str(what),
-            Self::System(what, error) => write!(f, "{what}: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartFault {}
 
 /// Runs the proxy until it is told to stop. `notify_fd` is a descriptor on which somebody waits for a newline.
 ///
@@ -278,21 +219,6 @@ async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unw
     match watcher {
         Some(watcher) => watcher.changed().await,
         None => std::future::pending().await,
-    }
-}
-
-/// What the backend offers, for the first EHLO.
-pub(super) async fn ask_backend(services: Arc<Services>) {
-    let asked = tokio::select! {
-        asked = inquire(services.clone()) => asked,
-        () = services.conditions.reached(Condition::is_stopping) => return,
-    };
-    let backend = services.backends.target();
-    match asked {
-        Ok(true) => tracing::info!(%backend, "backend answers"),
-        Ok(false) => {}
-        // Each EHLO asks again, until one is answered.
-        Err(why) => tracing::warn!(%backend, error = %why, "backend does not answer"),
     }
 }
 

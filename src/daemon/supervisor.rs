@@ -7,7 +7,7 @@ use std::io::Write;
 
 use sd_notify::NotifyState;
 
-use crate::daemon::serve::StartFault;
+use crate::daemon::fault::StartFault;
 
 /// s6's way (servicedir, notification-fd): a newline on a descriptor, once.
 pub(super) struct Notification(File);
