@@ -30,12 +30,21 @@ use tokio::net::UnixListener;
 use tokio::time::timeout;
 
 use crate::admin::places::Places;
-use crate::admin::routes::Desk;
+use crate::admin::routes::AppState;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
+use crate::front::Services;
+use crate::front::accept::Door;
 use crate::front::bind;
+use crate::report;
 
-pub(super) use crate::admin::routes::Parts;
+/// The parts of the running proxy that are looked at, and changed.
+#[derive(Clone)]
+pub(super) struct Handles {
+    pub(super) services: Arc<Services>,
+    pub(super) door: Arc<Door>,
+    pub(super) log: report::log::start::Handle,
+}
 
 /// Bound, but not answering yet.
 pub(super) enum Bound {
@@ -74,26 +83,26 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
 }
 
 /// Answers, until the process ends.
-pub(super) fn start(bound: Bound, parts: Parts) -> io::Result<()> {
+pub(super) fn start(bound: Bound, handles: Handles) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());
-    thread.spawn(move || runtime.block_on(listen(bound, parts)))?;
+    thread.spawn(move || runtime.block_on(listen(bound, handles)))?;
     Ok(())
 }
 
-async fn listen(bound: Bound, parts: Parts) {
+async fn listen(bound: Bound, handles: Handles) {
     let places = Arc::new(Places::default());
     match bound {
         Bound::Tcp(listener, token) => {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
-            let router = routes::router(Desk { parts, token: Some(token) });
+            let router = routes::router(AppState { handles, token: Some(token) });
             loop {
                 accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
             }
         }
         Bound::Unix(listener) => {
             let Ok(listener) = UnixListener::from_std(listener) else { return };
-            let router = routes::router(Desk { parts, token: None });
+            let router = routes::router(AppState { handles, token: None });
             loop {
                 accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
             }

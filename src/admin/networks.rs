@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::admin::routes::Parts;
+use crate::admin::Handles;
 
 /// What one network has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,11 +19,11 @@ pub(super) struct Network {
 }
 
 /// Those that have most of anything, the largest part of all first.
-pub(super) fn largest(parts: &Parts, most: usize) -> Vec<Network> {
+pub(super) fn largest(handles: &Handles, most: usize) -> Vec<Network> {
     let count = |(network, count): (IpNet, usize)| (network, count as u64);
-    let connections = parts.door.by_network().into_iter().map(count);
-    let held = parts.services.holds.by_network().into_iter();
-    let sessions = parts.services.backends.by_network().into_iter().map(count);
+    let connections = handles.door.by_network().into_iter().map(count);
+    let held = handles.services.holds.by_network().into_iter();
+    let sessions = handles.services.backends.by_network().into_iter().map(count);
     rank(connections.collect(), held.collect(), sessions.collect(), most)
 }
 

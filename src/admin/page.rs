@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fmt::Write;
 
-use crate::admin::routes::Parts;
+use crate::admin::Handles;
 use crate::admin::status::Status;
 use crate::report::storms::Storm;
 use crate::report::traffic::Sums;
@@ -11,8 +11,8 @@ use crate::report::traffic::TopSender;
 use crate::store::blocks::Block;
 
 /// The whole page.
-pub(super) fn page(parts: &Parts) -> String {
-    let status = Status::of(parts);
+pub(super) fn page(handles: &Handles) -> String {
+    let status = Status::of(handles);
     let mut body = String::from("<h1>Portcullis</h1>");
     let now: [(&str, &dyn Display); 8] = [
         ("version", &status.version),
@@ -51,7 +51,7 @@ pub(super) fn page(parts: &Parts) -> String {
     for (title, list) in tops {
         table(&mut body, title, &["sender", "messages", "octets", "refusals"], list.iter().map(sender));
     }
-    let blocks = parts.services.state.blocks.list().into_iter();
+    let blocks = handles.services.state.blocks.list().into_iter();
     let row = |block: Block| vec![block.key, block.by.as_str().to_owned(), block.why];
     table(&mut body, "Blocks", &["key", "by", "why"], blocks.map(row));
     format!("<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=10><title>Portcullis</title>{body}")

@@ -25,32 +25,22 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::admin::Handles;
 use crate::admin::page;
 use crate::admin::places::Visit;
 use crate::admin::status;
 use crate::admin::status::Status;
-use crate::front::Services;
-use crate::front::accept::Door;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
 use crate::rehearsal::explain::Message;
 use crate::rehearsal::standing::Standing;
-use crate::report;
 use crate::store::blocks::Block;
 use crate::text::readable;
 
-/// What is looked at.
+/// What the handlers of one listener's requests share.
 #[derive(Clone)]
-pub(crate) struct Parts {
-    pub(crate) services: Arc<Services>,
-    pub(crate) door: Arc<Door>,
-    pub(crate) log: report::log::start::Handle,
-}
-
-/// One listener's.
-#[derive(Clone)]
-pub(super) struct Desk {
-    pub(super) parts: Parts,
+pub(super) struct AppState {
+    pub(super) handles: Handles,
     /// `None`: the socket's mode is enough.
     pub(super) token: Option<String>,
 }
@@ -76,28 +66,28 @@ struct Made {
     before: Option<u32>,
 }
 
-pub(super) fn router(desk: Desk) -> Router {
+pub(super) fn router(app: AppState) -> Router {
     Router::new()
-        .route("/", get(async |State(desk): State<Desk>| Html(page::page(&desk.parts))))
+        .route("/", get(async |State(app): State<AppState>| Html(page::page(&app.handles))))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
-        .route("/metrics", get(async |State(desk): State<Desk>| (METRICS_TYPE, status::metrics(&desk.parts))))
-        .route("/api/status", get(async |State(desk): State<Desk>| shown(&Status::of(&desk.parts))))
+        .route("/metrics", get(async |State(app): State<AppState>| (METRICS_TYPE, status::metrics(&app.handles))))
+        .route("/api/status", get(async |State(app): State<AppState>| shown(&Status::of(&app.handles))))
         .route("/api/standing", get(standing))
         .route("/api/blocks", get(blocks).post(block).delete(unblock))
-        .layer(middleware::from_fn_with_state(desk.clone(), guard))
+        .layer(middleware::from_fn_with_state(app.clone(), guard))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(desk)
+        .with_state(app)
 }
 
 async fn guard(
-    State(desk): State<Desk>,
+    State(app): State<AppState>,
     Extension(visit): Extension<Arc<Visit>>,
     request: Request,
     next: Next,
 ) -> Response {
-    visit.has_asked(desk.token.as_ref().is_none_or(|token| has_token(request.headers(), token)));
-    if let Some(token) = &desk.token {
+    visit.has_asked(app.token.as_ref().is_none_or(|token| has_token(request.headers(), token)));
+    if let Some(token) = &app.token {
         let headers = request.headers();
         // A name that leads here from outside (DNS rebinding), or another page's script.
         if !is_our_host(headers) || !is_our_origin(headers) {
@@ -114,8 +104,8 @@ async fn guard(
     response
 }
 
-async fn ready(State(desk): State<Desk>) -> Response {
-    let status = Status::of(&desk.parts);
+async fn ready(State(app): State<AppState>) -> Response {
+    let status = Status::of(&app.handles);
     let reasons = status.not_ready();
     match reasons.is_empty() {
         true => format!("ready\n{}", status.remarks()).into_response(),
@@ -126,17 +116,17 @@ async fn ready(State(desk): State<Desk>) -> Response {
     }
 }
 
-async fn blocks(State(desk): State<Desk>) -> Response {
-    shown(&desk.parts.services.state.blocks.list())
+async fn blocks(State(app): State<AppState>) -> Response {
+    shown(&app.handles.services.state.blocks.list())
 }
 
 /// What blocks and throttles would say of a message that has not come.
-async fn standing(State(desk): State<Desk>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+async fn standing(State(app): State<AppState>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
     let message = match Message::from_pairs(&pairs) {
         Ok(message) => message,
         Err(what) => return (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
     };
-    let services = &desk.parts.services;
+    let services = &app.handles.services;
     let snapshot = services.snapshot.borrow().clone();
     match Standing::of(&services.state, &snapshot, &message) {
         Ok(standing) => shown(&standing),
@@ -145,7 +135,7 @@ async fn standing(State(desk): State<Desk>, Query(pairs): Query<Vec<(String, Str
 }
 
 /// Durable before it is answered.
-async fn block(State(desk): State<Desk>, Json(new): Json<NewBlock>) -> Response {
+async fn block(State(app): State<AppState>, Json(new): Json<NewBlock>) -> Response {
     let key: BlockKey = match new.key.parse() {
         Ok(key) => key,
         Err(what) => return (StatusCode::BAD_REQUEST, format!("{:?}: {what}\n", new.key)).into_response(),
@@ -164,7 +154,7 @@ async fn block(State(desk): State<Desk>, Json(new): Json<NewBlock>) -> Response 
     if let Some(fault) = fault {
         return (StatusCode::BAD_REQUEST, format!("{fault}\n")).into_response();
     }
-    let state = &desk.parts.services.state;
+    let state = &app.handles.services.state;
     let Ok((block, before)) = state.blocks.add(&key, Duration::from_secs(new.seconds), &new.why) else {
         return (StatusCode::INSUFFICIENT_STORAGE, "too many blocks; unblock some, or use badmailfrom\n")
             .into_response();
@@ -178,11 +168,11 @@ async fn block(State(desk): State<Desk>, Json(new): Json<NewBlock>) -> Response 
     }
 }
 
-async fn unblock(State(desk): State<Desk>, Query(old): Query<OldBlock>) -> Response {
-    let state = &desk.parts.services.state;
+async fn unblock(State(app): State<AppState>, Query(old): Query<OldBlock>) -> Response {
+    let state = &app.handles.services.state;
     let key = BlockKey::spelling(&old.key);
     let Some(block) = state.blocks.remove(&key) else {
-        return count_anew(&desk, &old.key).await;
+        return count_anew(&app, &old.key).await;
     };
     // Else its next try would be over the limit still, and blocked again for twice as long.
     if let Some(throttled) = block.throttled {
@@ -196,9 +186,9 @@ async fn unblock(State(desk): State<Desk>, Query(old): Query<OldBlock>) -> Respo
 }
 
 /// What is not blocked may be counted: by the throttle whose name stands before a colon, else by any.
-async fn count_anew(desk: &Desk, key: &str) -> Response {
-    let state = &desk.parts.services.state;
-    let snapshot = desk.parts.services.snapshot.borrow().clone();
+async fn count_anew(app: &AppState, key: &str) -> Response {
+    let state = &app.handles.services.state;
+    let snapshot = app.handles.services.snapshot.borrow().clone();
     let named = key.split_once(':');
     let of_label = |throttle: &Throttle| {
         let label = named.filter(|(name, _)| **name == *throttle.name).map_or(key, |(_, label)| label);

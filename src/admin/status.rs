@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::admin::Handles;
 use crate::admin::networks;
 use crate::admin::networks::Network;
-use crate::admin::routes::Parts;
 use crate::report::metrics;
 use crate::report::storms::Storm;
 use crate::report::traffic::Rates;
@@ -45,8 +45,8 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn of(parts: &Parts) -> Self {
-        let Parts { services, door, log } = parts;
+    pub(super) fn of(handles: &Handles) -> Self {
+        let Handles { services, door, log } = handles;
         let (state, reports) = (&services.state, &services.reports);
         let now = state.clock.now();
         let condition = services.conditions.current();
@@ -71,7 +71,7 @@ impl Status {
             log_lines_lost: log.lost(),
             stopping: condition.is_stopping(),
             stress: condition.stress,
-            networks: networks::largest(parts, MOST_NETWORKS),
+            networks: networks::largest(handles, MOST_NETWORKS),
             storms: reports.storms.running(),
             rates: reports.traffic.rates(now),
             senders: reports.traffic.top(MOST_SENDERS, now),
@@ -101,9 +101,9 @@ impl Status {
 }
 
 /// Counters and gauges, as Prometheus reads them.
-pub(super) fn metrics(parts: &Parts) -> String {
-    let status = Status::of(parts);
-    let reports = &parts.services.reports;
+pub(super) fn metrics(handles: &Handles) -> String {
+    let status = Status::of(handles);
+    let reports = &handles.services.reports;
     let mut text = reports.metrics.encode();
     metrics::head(&mut text, "storms_begun_total", "Storms that have begun.", "counter");
     let _ = writeln!(text, "portcullis_storms_begun_total {}", reports.storms.begun());

@@ -96,8 +96,8 @@ async fn run(
     let services = Arc::new(Services::new(backend, hold, state, snapshot_receiver));
     let door = Door::new(workers, services.clone(), front_receiver, tls_receiver);
     if let Some(bound) = admin {
-        let parts = admin::Parts { services: services.clone(), door: door.clone(), log: log.clone() };
-        admin::start(bound, parts).map_err(system("cannot start the admin interface"))?;
+        let handles = admin::Handles { services: services.clone(), door: door.clone(), log: log.clone() };
+        admin::start(bound, handles).map_err(system("cannot start the admin interface"))?;
     }
     open(&door, listeners)?;
     notification.into_iter().for_each(Notification::ready);
