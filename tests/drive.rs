@@ -29,6 +29,7 @@ use portcullis::session::Session;
 use portcullis::session::io::Now;
 use portcullis::session::io::Peer;
 use portcullis::session::question::Question;
+use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
 use support::dialog::Dialog;
@@ -312,7 +313,7 @@ impl Stage {
             connect,
         };
         let seed = Seed::new([7; 16]);
-        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));
         let state = Arc::new(State::in_memory(seed.clone(), clock));
         let snapshot = watch::channel(scene.snapshot.clone()).1;
         let answers = answers(state.clone());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use portcullis::policy::throttle::key::Seed;
 use portcullis::store::clock::Clock;
+use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
 use proptest::prelude::*;
@@ -73,7 +74,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));
         Self {
             scene: Dialog::parse("= limit 20000\n= repeat 3 1000\n").scene(),
             state: State::in_memory(Seed::new([7; 16]), clock.clone()),
@@ -93,7 +94,7 @@ impl World {
             1 => ("ann@office.example", [192, 0, 2, 8].into()),
             _ => ("", [198, 51, 100, 1].into()),
         };
-        let now = jiff::Timestamp::from_nanosecond(self.clock.now().into()).unwrap();
+        let now = jiff::Timestamp::from(self.clock.now());
         let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
         let text = format!(
             "Message-ID: <{:06}@{actor}.example>\r\nDate: {date}\r\n\r\n{}",

@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hold", &[]),
     ("backend", &["smtp", "policy::client", "policy::environment", "policy::net", "policy::list::place"]),
     ("store", &["policy"]),
-    ("report", &["session::record", "policy::net", "policy::repeat::Before", "policy::verdict"]),
+    ("report", &["session::record", "policy::net", "policy::repeat::Before", "policy::verdict", "store::clock"]),
     ("front", &["session", "policy", "hold", "backend", "store", "report"]),
     ("text", &[]),
     ("control", &["smtp", "policy", "text"]),

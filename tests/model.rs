@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::Settings;
 use portcullis::store::state::State;
@@ -126,7 +127,7 @@ impl House {
     fn new(head: &str) -> Self {
         // Where there is one, a folder in memory: a flush waits for the disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));
         let state = State::open(&Settings::File(folder.path().join("0")), clock.clone()).unwrap();
         let mut house = Self {
             scene: Dialog::parse(head).scene(),

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::Settings;
 use portcullis::store::state::State;
@@ -29,7 +30,7 @@ use proxy::Site;
 use small::Small;
 use system::until;
 
-const START: u64 = 1_795_395_525_000_000_000;
+const START: Time = Time::from_seconds(1_795_395_525);
 const ROWS: u128 = 600;
 const BLOCKS: usize = 20;
 

@@ -24,7 +24,6 @@ use crate::session::question::Oversize;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
 use crate::session::question::Throttles;
-use crate::store::clock::seconds;
 use crate::store::ledger::Claim;
 use crate::store::ledger::Decision;
 use crate::store::state::Rooms;
@@ -121,7 +120,7 @@ pub fn answer(state: &Rooms, question: &Question) -> Answered {
 
 /// Counts what happened.
 pub fn count(state: &Rooms, event: &Event) {
-    let now = seconds(state.clock.now());
+    let now = state.clock.now().seconds();
     match event {
         Event::Charge(snapshot, charges) => {
             for charge in charges {
@@ -154,12 +153,12 @@ fn decide(state: &Rooms, candidate: &Candidate) -> Answered {
 
 /// One more try of a message that is deferred; tells how many there were.
 fn count_try(state: &Rooms, key: u128) -> u32 {
-    state.escalations.count(key, ESCALATION_MEMORY, seconds(state.clock.now()))
+    state.escalations.count(key, ESCALATION_MEMORY, state.clock.now().seconds())
 }
 
 /// One more refusal that is known by this key; tells how many there were.
 fn count_refusal(state: &Rooms, key: u128) -> u32 {
-    state.refusals.count(key, REFUSAL_MEMORY, seconds(state.clock.now()))
+    state.refusals.count(key, REFUSAL_MEMORY, state.clock.now().seconds())
 }
 
 fn ask_all(state: &Rooms, throttles: &Throttles) -> Throttled {

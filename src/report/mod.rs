@@ -12,6 +12,7 @@ use crate::report::share::LogShares;
 use crate::report::storms::Storms;
 use crate::report::traffic::Traffic;
 use crate::session::record::Record;
+use crate::store::clock;
 
 /// Everything that counts what happens.
 #[derive(Debug)]
@@ -32,14 +33,14 @@ impl Reports {
         Self { metrics: Metrics::default(), storms, traffic, shares: LogShares::default() }
     }
 
-    /// A connection came in, and there is a place for it (`granted`) or not; `now` in nanoseconds since the epoch.
-    pub fn connected(&self, granted: bool, now: u64) {
+    /// A connection came in, and there is a place for it (`granted`) or not.
+    pub fn connected(&self, granted: bool, now: clock::Time) {
         self.metrics.connected(granted);
         self.traffic.connected(now);
     }
 
-    /// Something ended: its log line, its counters, its storm; `now` in nanoseconds since the epoch.
-    pub fn ended(&self, record: &Record, now: u64) {
+    /// Something ended: its log line, its counters, its storm.
+    pub fn ended(&self, record: &Record, now: clock::Time) {
         if !record.counted_only && self.shares.take(record, now) {
             log::line::write(record);
         }
@@ -50,8 +51,8 @@ impl Reports {
 }
 
 impl Reports {
-    /// Ends what is over, and says so; `now` in nanoseconds since the epoch.
-    pub fn sweep(&self, now: u64) {
+    /// Ends what is over, and says so.
+    pub fn sweep(&self, now: clock::Time) {
         self.storms.sweep(now);
         self.shares.sweep(now);
     }

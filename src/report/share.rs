@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::policy::net::client_net;
 use crate::policy::verdict::Verdict;
 use crate::session::record::Record;
+use crate::store::clock::Time;
 
 /// What all networks have written within this second.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(super) struct LogShares(Mutex<Second>);
 #[derive(Debug, Default)]
 struct Second {
     /// Since the epoch.
-    at: u64,
+    at: u32,
     networks: HashMap<IpNet, Lines>,
 }
 
@@ -29,30 +30,30 @@ struct Lines {
 }
 
 impl LogShares {
-    /// Whether the line of this record is written; `now` in nanoseconds since the epoch.
-    pub(super) fn take(&self, record: &Record, now: u64) -> bool {
+    /// Whether the line of this record is written.
+    pub(super) fn take(&self, record: &Record, now: Time) -> bool {
         if matches!(record.verdict, Some(Verdict::Accept | Verdict::Absorb)) {
             return true;
         }
         let (written, past) = {
             let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let past = second.turn(now / 1_000_000_000);
+            let past = second.turn(now.seconds());
             (second.take(client_net(record.client)), past)
         };
         say(past);
         written
     }
 
-    /// Says what was left out before this second; `now` in nanoseconds since the epoch.
-    pub(super) fn sweep(&self, now: u64) {
-        let past = self.0.lock().unwrap_or_else(PoisonError::into_inner).turn(now / 1_000_000_000);
+    /// Says what was left out before this second.
+    pub(super) fn sweep(&self, now: Time) {
+        let past = self.0.lock().unwrap_or_else(PoisonError::into_inner).turn(now.seconds());
         say(past);
     }
 }
 
 impl Second {
     /// A new second begins: gives back what was left out in the one before.
-    fn turn(&mut self, at: u64) -> Vec<(IpNet, u32)> {
+    fn turn(&mut self, at: u32) -> Vec<(IpNet, u32)> {
         if at == self.at {
             return Vec::new();
         }
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_network_leaves_the_log_to_others() {
-        let (shares, second) = (LogShares::default(), 1_000_000_000);
+        let (shares, second) = (LogShares::default(), Time::from_seconds(1));
         let refused = record("<a@b>", Verdict::Reject, Some(Reason::BlockedSender));
         let written = (0..5000).filter(|_| shares.take(&refused, second)).count();
         assert_eq!(written, LINES_A_SECOND as usize);
@@ -100,6 +101,6 @@ mod tests {
         assert!(shares.take(&elsewhere, second), "another network");
         assert!(shares.take(&record("<a@b>", Verdict::Accept, None), second), "a message that was accepted");
         assert_eq!(shares.0.lock().map(|mut it| it.turn(2)).ok().map(|past| past[0].1), Some(5000 - LINES_A_SECOND));
-        assert!(shares.take(&refused, 2 * second), "the next second");
+        assert!(shares.take(&refused, Time::from_seconds(2)), "the next second");
     }
 }

@@ -20,6 +20,7 @@ use crate::policy::verdict::Verdict;
 use crate::report::crowd;
 use crate::session::record::Kind;
 use crate::session::record::Record;
+use crate::store::clock::Time;
 
 /// All that are counted, running or not yet.
 #[derive(Debug)]
@@ -59,9 +60,9 @@ pub struct Storm {
     /// The last Message-ID that was seen.
     pub id: Option<String>,
     /// The first one.
-    pub since: u64,
+    pub since: u32,
     /// The last one.
-    pub last: u64,
+    pub last: u32,
     /// It has begun.
     pub running: bool,
 }
@@ -72,8 +73,8 @@ impl Storms {
         Self { bound, begun: AtomicU64::new(0), by_key: Mutex::default() }
     }
 
-    /// Counts a record; `now` in nanoseconds since the epoch.
-    pub fn count(&self, record: &Record, now: u64) {
+    /// Counts a record.
+    pub fn count(&self, record: &Record, now: Time) {
         if !is_stormy(record) {
             return;
         }
@@ -83,20 +84,20 @@ impl Storms {
             (_, Some(sender)) => sender.to_ascii_lowercase(),
             (_, None) => return,
         };
-        let (now, net) = (now / 1_000_000_000, client_net(record.client));
+        let (now, net) = (now.seconds(), client_net(record.client));
         let key = (net, what);
         let (mut ended, mut news) = (None, None);
         // Nobody waits for the log under the lock.
         {
             let mut storms = self.lock();
             let known = storms.contains_key(&key);
-            let quiet = |storm: &Storm| (!storm.running).then_some((storm.copies, storm.last));
+            let quiet = |storm: &Storm| (!storm.running).then_some((storm.copies, storm.last.into()));
             if !known && !crowd::make_room(&mut storms, self.bound, quiet) {
                 return;
             }
             let named = |(net, sender): &(IpNet, String)| Storm::new(format!("{net} {sender}"), now);
             let storm = storms.entry(key).or_insert_with_key(named);
-            if storm.last + QUIET < now {
+            if storm.last.saturating_add(QUIET) < now {
                 let next = Storm::new(storm.key.clone(), now);
                 ended = Some(std::mem::replace(storm, next)).filter(|storm| storm.running);
             }
@@ -112,11 +113,11 @@ impl Storms {
         }
     }
 
-    /// Ends those that are over; `now` in nanoseconds since the epoch.
-    pub fn sweep(&self, now: u64) {
+    /// Ends those that are over.
+    pub fn sweep(&self, now: Time) {
         let mut ended = Vec::new();
         self.lock().retain(|_, storm| {
-            let stays = storm.last + QUIET >= now / 1_000_000_000;
+            let stays = storm.last.saturating_add(QUIET) >= now.seconds();
             if !stays && storm.running {
                 ended.push(storm.clone());
             }
@@ -143,7 +144,7 @@ impl Storms {
 }
 
 impl Storm {
-    fn new(key: String, now: u64) -> Self {
+    fn new(key: String, now: u32) -> Self {
         Self {
             key,
             copies: 0,
@@ -165,7 +166,7 @@ impl Storm {
     }
 
     /// True: with this one it has begun.
-    fn add(&mut self, record: &Record, now: u64) -> bool {
+    fn add(&mut self, record: &Record, now: u32) -> bool {
         let size = if record.verdict == Some(Verdict::Accept) { 0 } else { believable(record) };
         match record.verdict {
             Some(Verdict::Accept) if record.before.same == 0 => self.similar += 1,
@@ -283,7 +284,7 @@ const LARGEST: u64 = 1 << 30;
 /// That are named.
 const MOST_RECIPIENTS: usize = 3;
 /// Seconds without a copy after which it has ended.
-const QUIET: u64 = 2 * 3600;
+const QUIET: u32 = 2 * 3600;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -291,15 +292,14 @@ mod tests {
     use super::*;
     use crate::report::tests::record;
 
-    const START: u64 = 1_795_395_525;
-    const SECOND: u64 = 1_000_000_000;
+    const START: u32 = 1_795_395_525;
 
     #[test]
     fn the_incident_is_one_storm() {
         let storms = Storms::new(10);
-        storms.count(&record("<n@s.example>", Verdict::Accept, None), START * SECOND);
+        storms.count(&record("<n@s.example>", Verdict::Accept, None), Time::from_seconds(START));
         for copy in 1..72 {
-            let now = (START + 1200 * copy) * SECOND;
+            let now = Time::from_seconds(START + 1200 * copy);
             let verdict = if copy < 6 { Verdict::Absorb } else { Verdict::Reject };
             storms.count(&record("<N@S.example>", verdict, Some(Reason::Repeat)), now);
             storms.sweep(now);
@@ -308,7 +308,7 @@ mod tests {
         let storm = storms.running().remove(0);
         assert_eq!((storm.key.as_str(), storm.copies, storm.absorbed), ("192.0.2.0/24 <n@s.example>", 71, 5));
         assert_eq!((storm.bytes_spared, storm.wire_spared), (71 * 34, 66 * 34));
-        storms.sweep((START + 1200 * 71 + QUIET + 1) * SECOND);
+        storms.sweep(Time::from_seconds(START + 1200 * 71 + QUIET + 1));
         assert!(storms.running().is_empty());
     }
 
@@ -322,11 +322,11 @@ mod tests {
             ("time limits", Verdict::Disconnect, Some(Reason::Timeout)),
         ];
         for (what, verdict, reason) in table {
-            (0..9).for_each(|_| storms.count(&record("<a@b>", verdict, reason), START * SECOND));
+            (0..9).for_each(|_| storms.count(&record("<a@b>", verdict, reason), Time::from_seconds(START)));
             assert!(storms.lock().is_empty(), "{what}");
         }
         for copy in 0..9 {
-            let now = (START + copy * (QUIET + 1)) * SECOND;
+            let now = Time::from_seconds(START + copy * (QUIET + 1));
             storms.count(&record("<a@b>", Verdict::Reject, Some(Reason::Repeat)), now);
         }
         assert!(storms.running().is_empty(), "one now and then");
@@ -335,10 +335,12 @@ mod tests {
     #[test]
     fn forged_senders_do_not_end_it() {
         let storms = Storms::new(100);
-        (0..9).for_each(|_| storms.count(&record("<n@s>", Verdict::Reject, Some(Reason::Repeat)), START * SECOND));
+        (0..9).for_each(|_| {
+            storms.count(&record("<n@s>", Verdict::Reject, Some(Reason::Repeat)), Time::from_seconds(START))
+        });
         for sender in 0..100_000 {
             let forged = record(&format!("<{sender}@x>"), Verdict::Reject, Some(Reason::BlockedSender));
-            storms.count(&forged, (START + 1) * SECOND);
+            storms.count(&forged, Time::from_seconds(START + 1));
             assert!(storms.lock().len() <= 100);
         }
         assert_eq!(storms.running().len(), 1);
@@ -349,13 +351,13 @@ mod tests {
         let storms = Storms::new(32);
         for sender in 0..40 {
             let forged = record(&format!("<{sender}@x>"), Verdict::Reject, Some(Reason::BlockedSender));
-            (0..5).for_each(|_| storms.count(&forged, START * SECOND));
+            (0..5).for_each(|_| storms.count(&forged, Time::from_seconds(START)));
         }
         assert_eq!(storms.running().len(), 32, "those that run stay");
         let storms = Storms::new(10);
         let endless =
             Record { size: Some(u64::MAX), ..record("<a@b>", Verdict::Reject, Some(Reason::OversizeDeclared)) };
-        (0..5).for_each(|_| storms.count(&endless, START * SECOND));
+        (0..5).for_each(|_| storms.count(&endless, Time::from_seconds(START)));
         assert_eq!(storms.running()[0].bytes_spared, 5 * LARGEST);
     }
 
@@ -364,7 +366,7 @@ mod tests {
         let storms = Storms::new(10);
         let mail = record("<a@b>", Verdict::Reject, Some(Reason::OversizeRemembered));
         let rcpt = Record { kind: Kind::Rcpt, ..mail.clone() };
-        (0..4).for_each(|_| [&rcpt, &mail].iter().for_each(|record| storms.count(record, START * SECOND)));
+        (0..4).for_each(|_| [&rcpt, &mail].iter().for_each(|record| storms.count(record, Time::from_seconds(START))));
         assert!(storms.running().is_empty(), "four tries");
     }
 }

@@ -12,6 +12,7 @@ use crate::policy::verdict::Verdict;
 use crate::report::crowd;
 use crate::session::record::Kind;
 use crate::session::record::Record;
+use crate::store::clock::Time;
 
 /// Counts of an hour.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ struct Counted {
 #[derive(Clone, Copy, Debug, Default)]
 struct Minute {
     /// Since the epoch.
-    at: u64,
+    at: u32,
     sums: Sums,
 }
 
@@ -88,7 +89,7 @@ pub struct TopSenders {
 /// This half hour, and the one before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sender {
-    half: u64,
+    half: u32,
     now: Counts,
     before: Counts,
 }
@@ -107,17 +108,17 @@ impl Traffic {
         Self { bound, counted: Mutex::new(counted) }
     }
 
-    /// A connection came in; `now` in nanoseconds since the epoch.
-    pub fn connected(&self, now: u64) {
-        self.lock().minute(now / MINUTE).connections += 1;
+    /// A connection came in.
+    pub fn connected(&self, now: Time) {
+        self.lock().minute(now.seconds() / MINUTE).connections += 1;
     }
 
-    /// Counts a record; `now` in nanoseconds since the epoch.
-    pub fn count(&self, record: &Record, now: u64) {
+    /// Counts a record.
+    pub fn count(&self, record: &Record, now: Time) {
         let Some(verdict) = record.verdict.filter(|_| record.kind == Kind::Mail) else { return };
         let accepted = verdict == Verdict::Accept;
         let mut counted = self.lock();
-        let sums = counted.minute(now / MINUTE);
+        let sums = counted.minute(now.seconds() / MINUTE);
         match verdict {
             Verdict::Accept => sums.accepted += 1,
             Verdict::Absorb => sums.absorbed += 1,
@@ -127,7 +128,7 @@ impl Traffic {
         sums.bytes += record.received;
         let Some(sender) = &record.sender else { return };
         let sender = sender.to_ascii_lowercase();
-        let half = now / HALF;
+        let half = now.seconds() / HALF;
         if !counted.senders.contains_key(&sender) && counted.senders.len() >= self.bound {
             counted.senders.retain(|_, sender| sender.half + 1 >= half);
             crowd::make_room(&mut counted.senders, self.bound, |sender| Some(sender.weight()));
@@ -139,14 +140,14 @@ impl Traffic {
     }
 
     /// How much happens.
-    pub fn rates(&self, now: u64) -> Rates {
-        let this = now / MINUTE;
+    pub fn rates(&self, now: Time) -> Rates {
+        let this = now.seconds() / MINUTE;
         let mut rates = Rates::default();
         for minute in self
             .lock()
             .minutes
             .iter()
-            .filter(|minute| (this.saturating_sub(MINUTES as u64 - 1)..=this).contains(&minute.at))
+            .filter(|minute| (this.saturating_sub(MINUTES as u32 - 1)..=this).contains(&minute.at))
         {
             rates.hour.add(&minute.sums);
             if minute.at + 1 == this {
@@ -157,8 +158,8 @@ impl Traffic {
     }
 
     /// At most `most` senders of each kind, those with the most first.
-    pub fn top(&self, most: usize, now: u64) -> TopSenders {
-        let half = now / HALF;
+    pub fn top(&self, most: usize, now: Time) -> TopSenders {
+        let half = now.seconds() / HALF;
         let counted = self.lock();
         let all: Vec<(&str, Counts)> =
             counted.senders.iter().map(|(sender, counts)| (sender.as_str(), counts.at(half))).collect();
@@ -180,8 +181,8 @@ impl Traffic {
 }
 
 impl Counted {
-    fn minute(&mut self, at: u64) -> &mut Sums {
-        let minute = &mut self.minutes[(at % MINUTES as u64) as usize];
+    fn minute(&mut self, at: u32) -> &mut Sums {
+        let minute = &mut self.minutes[at as usize % MINUTES];
         if minute.at != at {
             *minute = Minute { at, sums: Sums::default() };
         }
@@ -202,7 +203,7 @@ impl Sums {
 
 impl Sender {
     /// The counts of this half hour.
-    fn turn(&mut self, half: u64) -> &mut Counts {
+    fn turn(&mut self, half: u32) -> &mut Counts {
         if self.half != half {
             let before = if self.half + 1 == half { self.now } else { Counts::default() };
             *self = Self { half, now: Counts::default(), before };
@@ -210,7 +211,7 @@ impl Sender {
         &mut self.now
     }
 
-    fn at(mut self, half: u64) -> Counts {
+    fn at(mut self, half: u32) -> Counts {
         self.turn(half);
         Counts {
             messages: self.now.messages + self.before.messages,
@@ -223,7 +224,7 @@ impl Sender {
     /// much as a message.
     fn weight(&self) -> (u64, u64) {
         let of = |counts: Counts| counts.messages + counts.refusals + counts.bytes / 1_000_000;
-        (of(self.now) + of(self.before), self.half)
+        (of(self.now) + of(self.before), self.half.into())
     }
 }
 
@@ -234,9 +235,9 @@ impl Counts {
 }
 
 const MINUTES: usize = 60;
-/// Nanoseconds.
-const MINUTE: u64 = 60 * 1_000_000_000;
-const HALF: u64 = 30 * MINUTE;
+/// Seconds.
+const MINUTE: u32 = 60;
+const HALF: u32 = 30 * MINUTE;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -244,50 +245,54 @@ mod tests {
     use super::*;
     use crate::report::tests::record;
 
-    const START: u64 = 1_795_395_540 * 1_000_000_000;
+    const START: u32 = 1_795_395_540;
+
+    fn after(minutes: u32) -> Time {
+        Time::from_seconds(START + minutes * MINUTE)
+    }
 
     #[test]
     fn the_last_minute_and_the_last_hour() {
         let traffic = Traffic::new(10);
-        traffic.connected(START);
-        traffic.count(&record("<a@b>", Verdict::Accept, None), START);
-        traffic.count(&record("<a@b>", Verdict::Reject, None), START + 30 * MINUTE);
-        assert_eq!(traffic.rates(START).minute, Sums::default(), "this minute is not over");
+        traffic.connected(after(0));
+        traffic.count(&record("<a@b>", Verdict::Accept, None), after(0));
+        traffic.count(&record("<a@b>", Verdict::Reject, None), after(30));
+        assert_eq!(traffic.rates(after(0)).minute, Sums::default(), "this minute is not over");
         let one = Sums { connections: 1, accepted: 1, bytes: 34, ..Sums::default() };
-        assert_eq!(traffic.rates(START + MINUTE), Rates { minute: one, hour: one });
-        let rates = traffic.rates(START + 59 * MINUTE);
+        assert_eq!(traffic.rates(after(1)), Rates { minute: one, hour: one });
+        let rates = traffic.rates(after(59));
         assert_eq!((rates.minute, rates.hour.accepted, rates.hour.refused), (Sums::default(), 1, 1));
-        assert_eq!(traffic.rates(START + 60 * MINUTE).hour.accepted, 0, "an hour ago");
-        assert_eq!(traffic.rates(START + 90 * MINUTE).hour, Sums::default());
+        assert_eq!(traffic.rates(after(60)).hour.accepted, 0, "an hour ago");
+        assert_eq!(traffic.rates(after(90)).hour, Sums::default());
     }
 
     #[test]
     fn who_sends_costs_and_is_refused_most() {
         let traffic = Traffic::new(10);
         let send = |sender: &str, verdict, times| {
-            (0..times).for_each(|_| traffic.count(&record(sender, verdict, None), START));
+            (0..times).for_each(|_| traffic.count(&record(sender, verdict, None), after(0)));
         };
         send("<Many@x>", Verdict::Accept, 5);
         send("<large@x>", Verdict::Accept, 3);
         send("<large@x>", Verdict::Absorb, 4);
         send("<refused@x>", Verdict::Reject, 9);
-        let top = traffic.top(2, START);
+        let top = traffic.top(2, after(0));
         let names = |list: &[TopSender]| list.iter().map(|top| top.sender.clone()).collect::<Vec<_>>();
         assert_eq!(names(&top.messages), ["<many@x>", "<large@x>"]);
         assert_eq!(names(&top.bytes), ["<large@x>", "<many@x>"]);
         assert_eq!(names(&top.refusals), ["<refused@x>", "<large@x>"]);
-        assert_eq!(names(&traffic.top(2, START + 30 * MINUTE).refusals).len(), 2, "half an hour later still");
-        assert_eq!(traffic.top(2, START + 60 * MINUTE), TopSenders::default());
+        assert_eq!(names(&traffic.top(2, after(30)).refusals).len(), 2, "half an hour later still");
+        assert_eq!(traffic.top(2, after(60)), TopSenders::default());
     }
 
     #[test]
     fn forged_senders_push_out_themselves() {
         let traffic = Traffic::new(100);
-        (0..5).for_each(|_| traffic.count(&record("<a@b>", Verdict::Reject, None), START));
+        (0..5).for_each(|_| traffic.count(&record("<a@b>", Verdict::Reject, None), after(0)));
         for sender in 0..10_000 {
-            traffic.count(&record(&format!("<{sender}@x>"), Verdict::Reject, None), START);
+            traffic.count(&record(&format!("<{sender}@x>"), Verdict::Reject, None), after(0));
             assert!(traffic.lock().senders.len() <= 100);
         }
-        assert_eq!(traffic.top(1, START).refusals[0].sender, "<a@b>");
+        assert_eq!(traffic.top(1, after(0)).refusals[0].sender, "<a@b>");
     }
 }

@@ -22,7 +22,6 @@ use crate::policy::block::BlockKey;
 use crate::policy::block::Suspect;
 use crate::policy::throttle::BlockLength;
 use crate::store::clock::Clock;
-use crate::store::clock::seconds;
 use crate::store::clock::whole;
 
 /// One entry. Times are seconds since the epoch.
@@ -302,7 +301,7 @@ impl Blocks {
     }
 
     fn now(&self) -> u32 {
-        seconds(self.clock.now())
+        self.clock.now().seconds()
     }
 
     fn counted(&self, entries: &Entries) {
@@ -381,10 +380,11 @@ mod tests {
     use super::*;
     use crate::smtp::address::ReversePath;
     use crate::smtp::address::parse_address;
+    use crate::store::clock::Time;
     use crate::store::clock::Virtual;
 
     fn blocks(bound: usize) -> (Blocks, Arc<Virtual>) {
-        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));
         (Blocks::new(bound, clock.clone()), clock)
     }
 
@@ -474,7 +474,7 @@ mod tests {
         for (what, (blocks, clock)) in [("running", (blocks, clock)), ("loaded", loaded)] {
             let client = Suspect { client: "192.0.2.1".parse().unwrap(), sender: None };
             assert_eq!(blocks.take_changes().len(), 2, "{what}: the disk learns it");
-            assert!(blocks.list().iter().all(|block| block.since == seconds(clock.now())), "{what}");
+            assert!(blocks.list().iter().all(|block| block.since == clock.now().seconds()), "{what}");
             clock.advance(minutes(14));
             assert_eq!(blocks.find_throttled(7), Some(minutes(1)), "{what}");
             clock.advance(minutes(45));

@@ -1,33 +1,85 @@
-//! The clock of everything that is kept: nanoseconds since the epoch, so that a stored time means the same after a
-//! restart. The one place that asks the system for the time; everybody else is handed a [`Clock`].
+//! The time of everything that is kept: wall-clock time, so that a stored time means the same after a restart. Only this file
+//! asks the system for it; everything else is handed a [`Clock`]. It must not stand still or jump when the system's clock is
+//! set back.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 
-/// Tells the time.
+/// A point in time, in nanoseconds since the epoch, which are enough until the year 2554.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(u64);
+
+/// A source of the time.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Nanoseconds since the epoch. Enough until the year 2554.
-    fn now(&self) -> u64;
+    /// The time.
+    fn now(&self) -> Time;
 }
 
 /// The system's clock, which follows a step forward and goes on through a step back: a wall clock that was set back by
 /// an hour must neither lock every key for an hour nor stand still.
 #[derive(Debug)]
 pub struct Wall {
-    /// By the clock that is never set.
+    /// Nanoseconds of the clock that is never set, when this one was made.
     started: u64,
-    /// The time when `started` was taken, as the wall clock has it now or had it before it went back.
+    /// The time at `started` in nanoseconds since the epoch, as the wall clock has it now or had it before it went back.
     epoch: AtomicU64,
 }
 
-/// A clock that goes only where it is told to.
-#[derive(Debug, Default)]
+/// A clock that is moved by hand, for tests and drills.
+#[derive(Debug)]
 pub struct Virtual(AtomicU64);
+
+impl Time {
+    /// The time so many nanoseconds after the epoch.
+    pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// The time so many seconds after the epoch.
+    pub const fn from_seconds(seconds: u32) -> Self {
+        Self(seconds as u64 * SECOND)
+    }
+
+    /// Nanoseconds since the epoch.
+    pub const fn nanoseconds(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch; the largest number from the year 2106 on.
+    pub fn seconds(self) -> u32 {
+        u32::try_from(self.0 / SECOND).unwrap_or(u32::MAX)
+    }
+
+    /// The time so much later, or the latest that there is.
+    #[must_use]
+    pub fn plus(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(length)))
+    }
+
+    /// The length of time since `earlier`; zero when that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl From<Timestamp> for Time {
+    /// The epoch, where it is before that.
+    fn from(time: Timestamp) -> Self {
+        Self(u64::try_from(time.as_nanosecond()).unwrap_or_default())
+    }
+}
+
+impl From<Time> for Timestamp {
+    fn from(time: Time) -> Self {
+        Self::from_nanosecond(time.0.into()).unwrap_or(Self::MAX)
+    }
+}
 
 impl Wall {
     /// Reads the time.
@@ -38,21 +90,21 @@ impl Wall {
 }
 
 impl Clock for Wall {
-    fn now(&self) -> u64 {
+    fn now(&self) -> Time {
         let since = monotonic().saturating_sub(self.started);
         let epoch = wall().saturating_sub(since);
         // Written only after a real step: the two clocks drift against each other by microseconds.
         if epoch > self.epoch.load(Ordering::Relaxed).saturating_add(SMALLEST_STEP) {
             self.epoch.fetch_max(epoch, Ordering::Relaxed);
         }
-        self.epoch.load(Ordering::Relaxed).saturating_add(since)
+        Time(self.epoch.load(Ordering::Relaxed).saturating_add(since))
     }
 }
 
 impl Virtual {
-    /// Stands at `now` nanoseconds since the epoch.
-    pub fn new(now: u64) -> Self {
-        Self(AtomicU64::new(now))
+    /// A clock that stands at `now`.
+    pub const fn new(now: Time) -> Self {
+        Self(AtomicU64::new(now.0))
     }
 
     /// Moves on.
@@ -61,23 +113,18 @@ impl Virtual {
     }
 
     /// Jumps, also back.
-    pub fn set(&self, now: u64) {
-        self.0.store(now, Ordering::Relaxed);
+    pub fn set(&self, now: Time) {
+        self.0.store(now.0, Ordering::Relaxed);
     }
 }
 
 impl Clock for Virtual {
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    fn now(&self) -> Time {
+        Time(self.0.load(Ordering::Relaxed))
     }
 }
 
-/// Whole seconds of a clock's time. Enough until the year 2106.
-pub fn seconds(nanoseconds: u64) -> u32 {
-    u32::try_from(nanoseconds / 1_000_000_000).unwrap_or(u32::MAX)
-}
-
-/// Whole seconds of a length of time, as rows keep it.
+/// Whole seconds of a length of time, as rows and blocks keep it.
 pub(super) fn whole(length: Duration) -> u32 {
     u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
 }
@@ -100,7 +147,8 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-const SMALLEST_STEP: u64 = 1_000_000_000;
+const SECOND: u64 = 1_000_000_000;
+const SMALLEST_STEP: u64 = SECOND;
 
 #[cfg(test)]
 mod tests {
@@ -114,7 +162,7 @@ mod tests {
         clock.epoch.fetch_add(hour, Ordering::Relaxed);
         let before = clock.now();
         let after = clock.now();
-        assert!(before > wall() + hour / 2);
+        assert!(before.nanoseconds() > wall() + hour / 2);
         assert!(after >= before);
     }
 
@@ -122,6 +170,6 @@ mod tests {
     fn follows_a_step_forward() {
         let clock = Wall::new();
         clock.epoch.fetch_sub(3_600_000_000_000, Ordering::Relaxed);
-        assert!(wall().abs_diff(clock.now()) < SMALLEST_STEP * 10);
+        assert!(wall().abs_diff(clock.now().nanoseconds()) < SMALLEST_STEP * 10);
     }
 }

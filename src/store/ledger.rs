@@ -22,7 +22,6 @@ use crate::policy::repeat::REFUSED_BEFORE_DATA;
 use crate::policy::repeat::RepeatRules;
 use crate::policy::repeat::TRIES_PER_PROOF;
 use crate::store::clock::Clock;
-use crate::store::clock::seconds;
 use crate::store::clock::whole;
 use crate::store::disk::changes::Keyed;
 use crate::store::table::Row;
@@ -95,7 +94,7 @@ impl Ledger {
 
     /// Rules on a message.
     pub fn decide(self: &Arc<Self>, dot: &Candidate) -> Decision {
-        let now = seconds(self.clock.now());
+        let now = self.clock.now().seconds();
         let (may_absorb, may_refuse) = (dot.rules.may_absorb(dot.marks, now), dot.rules.may_refuse(dot.marks, now));
         if !may_absorb && !may_refuse {
             self.is_another(dot, now);
@@ -122,7 +121,7 @@ impl Ledger {
     /// How long DATA of this envelope is still deferred before the body: copies of one message were refused again and again.
     /// Every so-manieth try is let through, and ends the rule when it is another message.
     pub fn is_expected(&self, envelope: u128) -> Option<Duration> {
-        let now = seconds(self.clock.now());
+        let now = self.clock.now().seconds();
         let expected = |row: &Row| row.count >= REFUSED_BEFORE_DATA;
         if !self.envelopes.get(envelope, now).is_some_and(|row| expected(&row)) {
             return None;
@@ -150,7 +149,7 @@ impl Ledger {
 
     /// Drops what has expired.
     pub fn sweep(&self) {
-        let now = seconds(self.clock.now());
+        let now = self.clock.now().seconds();
         let tables = [&self.unacknowledged, &self.delivered, &self.similar, &self.envelopes];
         tables.iter().for_each(|table| table.sweep(now));
     }
@@ -219,7 +218,7 @@ impl Claim {
     #[must_use]
     pub fn accepted(self) -> Self {
         let ledger = &self.ledger;
-        let now = seconds(ledger.clock.now());
+        let now = ledger.clock.now().seconds();
         let new = Row { count: 0, other: 0, first: now, until: now.saturating_add(whole(self.rules.window)) };
         let count_one = |row: Option<Row>| {
             let row = row.unwrap_or(new);
@@ -241,7 +240,7 @@ impl Claim {
 
     /// The client took the 250: the next copy is meant, or at least acknowledged.
     pub fn took(self) {
-        let now = seconds(self.ledger.clock.now());
+        let now = self.ledger.clock.now().seconds();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
             self.ledger.unacknowledged.update(keys.strong, now, |row| row.filter(|row| row.other == 1));
         }
@@ -249,7 +248,7 @@ impl Claim {
 
     /// It did not.
     pub fn unacknowledged(self) {
-        let now = seconds(self.ledger.clock.now());
+        let now = self.ledger.clock.now().seconds();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
             self.ledger.unacknowledged.update(keys.strong, now, |row| row.map(|row| Row { other: 1, ..row }));
         }
@@ -294,6 +293,7 @@ const LONGEST_LIFE: Duration = Duration::from_hours(3650 * 24);
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::store::clock::Time;
     use crate::store::clock::Virtual;
 
     use crate::policy::repeat::MessageTraits;
@@ -308,7 +308,7 @@ mod tests {
 
     impl House {
         fn new() -> Self {
-            let clock = Arc::new(Virtual::new(START * 1_000_000_000));
+            let clock = Arc::new(Virtual::new(Time::from_seconds(START as u32)));
             Self { ledger: Arc::new(Ledger::new(1000, clock.clone())), clock }
         }
 

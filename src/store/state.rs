@@ -18,7 +18,6 @@ use crate::policy::throttle::escalation::ESCALATION_MEMORY;
 use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
-use crate::store::clock::seconds;
 use crate::store::clock::whole;
 use crate::store::disk::Disk;
 use crate::store::disk::Health;
@@ -155,7 +154,7 @@ impl Rooms {
     /// What is remembered of undeclared messages under this key that were too large: none, or how long the next one has to
     /// wait. Every so-manieth is let through, to prove itself, when `tries` are counted.
     pub fn oversize(&self, key: u128, tries: bool) -> Option<Option<Duration>> {
-        let now = seconds(self.clock.now());
+        let now = self.clock.now().seconds();
         let row = self.oversizes.get(key, now)?;
         if row.count < OVERSIZES_BEFORE_DEFERRAL {
             return Some(None);
@@ -175,12 +174,12 @@ impl Rooms {
 
     /// Whether one has.
     pub fn is_familiar(&self, key: u128) -> bool {
-        self.familiars.get(key, seconds(self.clock.now())).is_some()
+        self.familiars.get(key, self.clock.now().seconds()).is_some()
     }
 
     /// Forgets what is idle or has expired. For a timer; the bounds hold without it.
     pub fn sweep(&self) {
-        let now = seconds(self.clock.now());
+        let now = self.clock.now().seconds();
         self.throttles.sweep();
         self.ledger.sweep();
         self.blocks.sweep();
@@ -198,7 +197,7 @@ impl Rooms {
     }
 
     fn load(&self, everything: Everything) {
-        let now = seconds(self.clock.now());
+        let now = self.clock.now().seconds();
         let mut tables = everything.tables.into_iter();
         for (key, octets) in tables.next().into_iter().flatten() {
             self.throttles.load(key, octets);

@@ -24,6 +24,7 @@ use hashbrown::HashTable;
 use crate::policy::throttle::Throttle;
 use crate::policy::throttle::ThrottleKey;
 use crate::store::clock::Clock;
+use crate::store::clock::Time;
 use crate::store::disk::changes::Batch;
 use crate::store::disk::changes::Changes;
 use crate::store::disk::changes::Octets;
@@ -47,7 +48,7 @@ struct Shard {
     slots: HashTable<Slot>,
     changes: Changes,
     /// When idle keys were looked for last, at the bound.
-    searched: u64,
+    searched: Time,
 }
 
 impl ThrottleTable {
@@ -81,7 +82,8 @@ impl ThrottleTable {
         let rate = Rate::of(throttle);
         let view = View::new(self, &rate, true);
         let spends = |idle_at: Option<Nanos>| {
-            let from = idle_at.map_or(view.now, |idle_at| idle_at.as_u64().max(view.now));
+            let now = view.now.nanoseconds();
+            let from = idle_at.map_or(now, |idle_at| idle_at.as_u64().max(now));
             Ok::<_, Infallible>(((), Nanos::new(from.saturating_add(rate.weight(cells)))))
         };
         if cells > 0 {
@@ -180,7 +182,7 @@ impl ThrottleTable {
         let rate = Rate::of(throttle);
         let Some(cells) = rate.cells(cells) else { return Ok(()) };
         let view = View::new(self, &rate, writes);
-        let now = view.now;
+        let now = view.now.nanoseconds();
         // governor stores times since its limiter was made, so the limiter is made at the epoch.
         let limiter: RateLimiter<ThrottleKey, View<'_>, Reading, NoOpMiddleware<Nanos>> =
             RateLimiter::new(rate.quota, view, Reading(Cell::new(0)));
@@ -199,7 +201,7 @@ impl ThrottleTable {
 
     /// Where a key is counted: under its exact self, or at the bound, where nothing is idle, under its coarse one.
     /// What is left for coarse ones is as much as is freed at once when they fill it.
-    fn place(&self, key: ThrottleKey, now: u64, writes: bool) -> (MutexGuard<'_, Shard>, u128) {
+    fn place(&self, key: ThrottleKey, now: Time, writes: bool) -> (MutexGuard<'_, Shard>, u128) {
         let mut shard = self.shard(key.exact);
         let most = self.most_per_shard - room(self.most_per_shard);
         let known = |shard: &Shard| shard.slots.find(key.exact as u64, |slot| slot.key == key.exact).is_some();
@@ -216,7 +218,7 @@ impl ThrottleTable {
         (self.shard(key.coarse), key.coarse)
     }
 
-    fn insert(&self, slots: &mut HashTable<Slot>, changes: &mut Changes, slot: Slot, now: u64) {
+    fn insert(&self, slots: &mut HashTable<Slot>, changes: &mut Changes, slot: Slot, now: Time) {
         if slots.len() >= self.most_per_shard {
             make_room(slots, changes, self.most_per_shard, now);
         }
@@ -226,8 +228,8 @@ impl ThrottleTable {
 
 impl Shard {
     /// Drops the idle keys, but looks at all of them only now and then: a flood must not pay for a scan with each key.
-    fn search_idle(&mut self, now: u64) {
-        if now.abs_diff(self.searched) >= SEARCH_EVERY {
+    fn search_idle(&mut self, now: Time) {
+        if now.nanoseconds().abs_diff(self.searched.nanoseconds()) >= SEARCH_EVERY {
             self.searched = now;
             drop_idle(&mut self.slots, &mut self.changes, now);
         }
@@ -243,7 +245,7 @@ impl fmt::Debug for ThrottleTable {
 /// The table as governor sees it for one question.
 struct View<'a> {
     table: &'a ThrottleTable,
-    now: u64,
+    now: Time,
     /// From the limit to idle.
     span: u64,
     /// From the most that is ever owed to the limit.
@@ -261,7 +263,7 @@ impl<'a> View<'a> {
     /// nothing: a flood that is over must not hold them up.
     fn farthest(&self, is_shared: bool) -> Nanos {
         let debt = if is_shared { 0 } else { self.debt };
-        Nanos::new(self.now.saturating_add(self.span).saturating_add(debt))
+        Nanos::new(self.now.nanoseconds().saturating_add(self.span).saturating_add(debt))
     }
 }
 
@@ -276,10 +278,11 @@ impl StateStore for View<'_> {
         let farthest = self.farthest(key != asked.exact);
         let Shard { slots, changes, .. } = &mut *shard;
         let found = slots.find_mut(key as u64, |slot| slot.key == key);
-        let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at).min(farthest));
+        let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at.nanoseconds()).min(farthest));
         let (outcome, next) = decide(idle_at)?;
         if self.writes {
-            let slot = Slot { key, idle_at: next.min(farthest).as_u64(), span: span_units(self.span) | UNWRITTEN };
+            let idle_at = Time::from_nanoseconds(next.min(farthest).as_u64());
+            let slot = Slot { key, idle_at, span: span_units(self.span) | UNWRITTEN };
             match found {
                 Some(old) => {
                     if !old.is_unwritten() {
@@ -462,7 +465,7 @@ mod tests {
         let (table, clock) = table(1000);
         let throttle = throttle(60, 60, 5);
         table.charge(&throttle, KEY, 5);
-        clock.set(START - 3600 * SECOND);
+        clock.set(Time::from_seconds(START - 3600));
         assert_eq!(table.test(&throttle, KEY, 1), Err(Duration::from_secs(60)), "one window, and no further");
         table.charge(&throttle, KEY, 1);
         clock.advance(Duration::from_secs(64));
@@ -671,14 +674,16 @@ mod tests {
         let mut all: Vec<_> = table
             .shards
             .iter()
-            .flat_map(|shard| lock(shard).slots.iter().map(|slot| (slot.key, slot.idle_at)).collect::<Vec<_>>())
+            .flat_map(|shard| {
+                lock(shard).slots.iter().map(|slot| (slot.key, slot.idle_at.nanoseconds())).collect::<Vec<_>>()
+            })
             .collect();
         all.sort_unstable();
         all
     }
 
     fn table(bound: usize) -> (ThrottleTable, Arc<Virtual>) {
-        let clock = Arc::new(Virtual::new(START));
+        let clock = Arc::new(Virtual::new(Time::from_seconds(START)));
         (ThrottleTable::new(bound, clock.clone()), clock)
     }
 
@@ -706,6 +711,5 @@ mod tests {
     }
 
     const KEY: ThrottleKey = ThrottleKey { exact: 0x0123 << 64 | 0x4567, coarse: 0x0123 << 64 | 0x4567 };
-    const SECOND: u64 = 1_000_000_000;
-    const START: u64 = 1_700_000_000 * SECOND;
+    const START: u32 = 1_700_000_000;
 }

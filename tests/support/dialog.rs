@@ -60,6 +60,7 @@ use portcullis::session::settings::Settings;
 use portcullis::session::settings::Timeouts;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::reply::Offer;
+use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
 
@@ -366,7 +367,7 @@ pub struct Player {
 impl Player {
     pub fn new(dialog: &Dialog, cut: usize) -> Self {
         let scene = dialog.scene();
-        let clock = Arc::new(Virtual::new(1_795_395_525_000_000_000));
+        let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));
         let began = Instant::now();
         let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
         let peer = Peer::direct((scene.client, 40000).into(), "127.0.0.1:25".parse().unwrap());

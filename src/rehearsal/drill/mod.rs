@@ -145,7 +145,7 @@ pub fn honest(assembly: impl FnOnce() -> Option<Assembly>, progress: &dyn Fn()) 
     let pass = |time: Duration| instance.clock.advance(time);
     let mut rows = Vec::new();
     for habit in HABITS {
-        let began = Timestamp::from_nanosecond(instance.clock.now().into()).unwrap_or(instance.began);
+        let began = Timestamp::from(instance.clock.now());
         let play = |address: SocketAddr, pass: &dyn Fn(Duration)| {
             let before = instance.sink.honest();
             let (sent, accepted) = play_habit(habit, address, began, pass)?;
@@ -254,7 +254,7 @@ impl Instance {
         // One, so that it has seen how a client ended before it hears the next one's dot.
         let (workers, threads) = Workers::start(1, THREADS).map_err(fault)?;
         let began = clock::now().wall;
-        let clock = Arc::new(Virtual::new(u64::try_from(began.as_nanosecond()).unwrap_or_default()));
+        let clock = Arc::new(Virtual::new(began.into()));
         let (publish, snapshot) = watch::channel(Arc::new(snapshot));
         let state = Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone()));
         let services = Arc::new(Services::new(config.backend, config.hold, state, snapshot));

@@ -28,6 +28,7 @@ use redb::backends::InMemoryBackend;
 
 use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Block;
+use crate::store::clock::Time;
 use crate::store::disk::changes::Batch;
 use crate::store::disk::changes::Octets;
 
@@ -263,10 +264,9 @@ impl From<redb::Error> for NoFile {
 }
 
 /// Moves what stands at `path` out of the way, under a name that says when and that nothing has yet.
-pub(in crate::store) fn set_aside(path: &Path, now: u64) -> io::Result<PathBuf> {
-    let now = Timestamp::from_nanosecond(now.into()).unwrap_or_default();
+pub(in crate::store) fn set_aside(path: &Path, now: Time) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".broken-{}", now.strftime("%Y%m%dT%H%M%SZ")));
+    name.push(format!(".broken-{}", Timestamp::from(now).strftime("%Y%m%dT%H%M%SZ")));
     let numbered = |number: u32| {
         let mut name = name.clone();
         if number > 0 {

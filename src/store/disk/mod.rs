@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Block;
 use crate::store::clock::Clock;
+use crate::store::clock::Time;
 use crate::store::disk::file::Changed;
 use crate::store::disk::file::Everything;
 use crate::store::disk::file::File;
@@ -32,7 +31,7 @@ pub(super) struct Disk {
     health: Arc<Health>,
     file: Option<File>,
     /// Opening reads all of it: what cannot be opened, or written then, has a tenth of the time at most.
-    next_try: u64,
+    next_try: Time,
 }
 
 /// How the disk does.
@@ -42,8 +41,6 @@ pub struct Health {
     failing: Mutex<Option<String>>,
     /// Where a damaged file was put since the start.
     set_aside: Mutex<Option<PathBuf>>,
-    /// By the state's clock, in nanoseconds since the epoch.
-    written: AtomicU64,
 }
 
 /// Another process has the file.
@@ -61,10 +58,10 @@ impl Disk {
         clock: Arc<dyn Clock>,
         health: Arc<Health>,
     ) -> Result<(Self, Everything), Taken> {
-        let mut disk = Self { path: path.to_owned(), seed, clock, health, file: None, next_try: 0 };
+        let mut disk = Self { path: path.to_owned(), seed, clock, health, file: None, next_try: Time::default() };
         let everything = match disk.open_when_free() {
             Ok((file, everything)) => {
-                disk.health.wrote(disk.clock.now());
+                disk.health.wrote();
                 disk.file = Some(file);
                 everything
             }
@@ -100,7 +97,7 @@ impl Disk {
         }
         let opened = self.open();
         let ended = self.clock.now();
-        self.next_try = ended.saturating_add(ended.saturating_sub(began).saturating_mul(9));
+        self.next_try = ended.plus(ended.since(began).saturating_mul(9));
         let (file, everything) = opened.inspect_err(|none| self.health.failed(none, &self.path))?;
         let is_ours = everything.seed.as_ref() == Some(&self.seed.octets());
         if !is_ours {
@@ -112,14 +109,13 @@ impl Disk {
 
     /// Whether it is on the disk now.
     pub(super) fn write(&mut self, changed: &Changed) -> bool {
-        let now = self.clock.now();
         let written = match &self.file {
             _ if changed.is_empty() => Ok(()),
             Some(file) => file.write(changed),
             None => return false,
         };
         match written {
-            Ok(()) => self.health.wrote(now),
+            Ok(()) => self.health.wrote(),
             Err(none) => {
                 self.health.failed(&none, &self.path);
                 // An error stays with redb: whatever is asked of it from now on fails, until it is opened anew.
@@ -162,8 +158,7 @@ impl Disk {
 }
 
 impl Health {
-    fn wrote(&self, now: u64) {
-        self.written.store(now, Ordering::Relaxed);
+    fn wrote(&self) {
         if lock(&self.failing).take().is_some() {
             tracing::info!("state written again");
         }
@@ -193,11 +188,6 @@ impl Health {
     /// Where the file is that was damaged when it was opened, if there was one.
     pub fn kept(&self) -> Option<PathBuf> {
         lock(&self.set_aside).clone()
-    }
-
-    /// When all was written last, in nanoseconds since the epoch.
-    pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
     }
 }
 
