@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use crate::session::Session;
+use crate::smtp::received;
 
 impl Session {
     /// The attributes and their values; none when the backend hears of the client otherwise.
@@ -14,13 +15,13 @@ impl Session {
         if !self.snapshot.settings.xclient {
             return None;
         }
-        let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
+        let helo = self.helo.as_ref().map_or("", |helo| &helo.name);
         let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
         Some(vec![
             ("ADDR", address(self.peer.client.ip())),
             ("PORT", self.peer.client.port().to_string()),
             ("NAME", self.peer.host.clone().unwrap_or_else(|| UNAVAILABLE.to_owned())),
-            ("HELO", helo.to_owned()),
+            ("HELO", received::clean(helo).into_owned()),
             ("PROTO", if extended { "ESMTP" } else { "SMTP" }.to_owned()),
             ("DESTADDR", address(self.peer.local.ip())),
             ("DESTPORT", self.peer.local.port().to_string()),

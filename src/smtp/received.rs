@@ -1,5 +1,5 @@
-//! The Received line (RFC 5321 4.4) in one place, and the names of strangers made clean: for that line, and for the EHLO
-//! that a backend hears. Values in, octets out; it must not ask the clock.
+//! The Received line (RFC 5321 section 4.4), and the names of strangers made clean: for that line, and for the EHLO and the
+//! XCLIENT that a backend hears. Values in, octets out; it must not ask the clock.
 //!
 //! Deviation from the RFC: what a client calls itself need not be a domain. What could be read as another part of the line
 //! is written as `?`, as Postfix does.
@@ -13,26 +13,26 @@ use jiff::fmt::rfc2822;
 use crate::smtp::address::Address;
 use crate::smtp::address::a_labels;
 
-/// What one line says.
+/// The values of one line.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// The client's name for itself; empty when it gave none.
     pub helo: &'a str,
-    /// Its name by DNS.
+    /// The client's name by DNS.
     pub host: Option<&'a str>,
-    /// Its address.
+    /// The client's address.
     pub client: IpAddr,
     /// Our own name.
     pub hostname: &'a str,
-    /// RFC 3848's name.
+    /// The name of the protocol (RFC 3848): `ESMTPS`.
     pub protocol: &'static str,
-    /// What the message is called in our log.
+    /// The session's id, as our log has it.
     pub id: Option<&'a str>,
-    /// Only where there is one alone: of several, each would be told of the others (RFC 5321 section 7.2).
+    /// The recipient, only where there is one alone: of several, each would be told of the others (RFC 5321 section 7.2).
     pub recipient: Option<&'a Address>,
     /// Whether the backend takes more than ASCII (RFC 6531 section 3.7.3).
     pub smtputf8: bool,
-    /// Now.
+    /// The time of receipt.
     pub wall: Timestamp,
 }
 
@@ -40,8 +40,8 @@ impl Received<'_> {
     /// The whole field, each of its lines ended by `newline`. None is longer than 998 octets (RFC 5322 section 2.1.1).
     pub fn field(&self, newline: &str) -> String {
         let Self { hostname, protocol, .. } = self;
-        let helo = traced(self.helo);
-        let host = self.host.map(|host| format!("{} ", traced(host))).unwrap_or_default();
+        let helo = clean(self.helo);
+        let host = self.host.map(|host| format!("{} ", clean(host))).unwrap_or_default();
         let client = literal(self.client);
         let id = self.id.map(|id| format!(" id {id}")).unwrap_or_default();
         let recipient = self.recipient.filter(|recipient| self.smtputf8 || recipient.is_ascii());
@@ -53,15 +53,14 @@ impl Received<'_> {
     }
 }
 
-/// The name that a backend is told in EHLO and HELO: the client's own where it could be one, else [`UNKNOWN`].
+/// The name for EHLO and HELO to a backend: the client's own where it could be one, else `unknown`.
 pub fn told(name: &str) -> Cow<'_, str> {
     plausible(name).unwrap_or(Cow::Borrowed(UNKNOWN))
 }
 
-/// What stands for a client that gave no name.
-pub const UNKNOWN: &str = "unknown";
-
-fn traced(name: &str) -> Cow<'_, str> {
+/// The name for a trace header, or for XCLIENT, from which a backend makes one: in ASCII, of at most 255 octets, each that
+/// could mean more written as `?`, and `unknown` where the client gave none.
+pub fn clean(name: &str) -> Cow<'_, str> {
     plausible(name).unwrap_or_else(|| {
         let clean = |c: char| if is_harmless(c) { c } else { '?' };
         match name {
@@ -100,6 +99,7 @@ fn date(wall: Timestamp) -> String {
 
 /// Octets of the longest domain (RFC 5321 section 4.5.3.1.2).
 const MAX_NAME: usize = 255;
+const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
