@@ -14,6 +14,14 @@ pub fn client(address: IpAddr) -> IpAddr {
     }
 }
 
+/// One client as people write it: an IPv4 address, or the network of an IPv6 one.
+pub fn client_label(address: IpAddr) -> String {
+    match client(address) {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
+    }
+}
+
 /// One client network: an IPv4 /24 or an IPv6 /48.
 pub fn client_net(address: IpAddr) -> IpNet {
     let address = address.to_canonical();
@@ -29,13 +37,14 @@ mod tests {
     #[test]
     fn who_is_one() {
         let table = [
-            ("192.0.2.7", "192.0.2.7", "192.0.2.0/24"),
-            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.0/24"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1::/48"),
+            ("192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.0/24"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", "2001:db8:1:2::/64", "2001:db8:1::/48"),
         ];
-        for (address, one, network) in table {
+        for (address, one, label, network) in table {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!((client(address).to_string(), client_net(address).to_string()), (one.into(), network.into()));
+            assert_eq!((client(address).to_string(), client_label(address)), (one.into(), label.into()));
+            assert_eq!(client_net(address).to_string(), network);
         }
     }
 

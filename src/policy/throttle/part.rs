@@ -1,10 +1,8 @@
 //! The parts that a throttle's key is made of, and what they are called. It must not put octets of a client into a key.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use crate::policy::net;
-use crate::policy::net::client_net;
 use crate::policy::throttle::key::KeyHash;
 use crate::policy::throttle::subject::Subject;
 use crate::smtp::address::Address;
@@ -67,8 +65,8 @@ impl Part {
     pub(super) fn label(self, subject: &Subject<'_>) -> Option<String> {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Some(match self {
-            Self::Client => client_text(subject.client),
-            Self::ClientNet => client_net(subject.client).to_string(),
+            Self::Client => net::client_label(subject.client),
+            Self::ClientNet => net::client_net(subject.client).to_string(),
             Self::Helo => text(&subject.helo.to_ascii_lowercase()),
             Self::Recipient => text(subject.recipient?.folded()),
             Self::RecipientDomain => format!("@{}", text(subject.recipient?.domain().unwrap_or_default())),
@@ -91,12 +89,4 @@ impl fmt::Display for Part {
 /// No domain, or an empty one, is a key of its own.
 fn domain(address: &Address) -> &[u8] {
     address.domain().filter(|domain| !domain.is_empty()).unwrap_or(b"@")
-}
-
-/// A client as people write it: an IPv4 address, or the network of an IPv6 one.
-fn client_text(client: IpAddr) -> String {
-    match net::client(client) {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(network) => format!("{network}/64"),
-    }
 }
