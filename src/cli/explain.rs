@@ -22,6 +22,7 @@ use crate::rehearsal::explain::Message;
 use crate::rehearsal::explain::Step;
 use crate::rehearsal::standing::Standing;
 use crate::text::readable::shown;
+use crate::text::shell;
 
 /// Say what would happen to a message, and which line of which file decides
 ///
@@ -93,7 +94,7 @@ impl Explain {
             standing
                 .throttled()
                 .iter()
-                .for_each(|key| print(&format!("to lift    portcullis unblock {}", quoted(key))));
+                .for_each(|key| print(&format!("to lift    portcullis unblock {}", shell::quoted(&shown(key)))));
         }
         match explanation.verdict() {
             Verdict::Accept | Verdict::Absorb => ExitCode::SUCCESS,
@@ -130,11 +131,6 @@ impl Explain {
 
 fn client_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "write an address such as 192.0.2.1 or 2001:db8::1".to_owned())
-}
-
-/// A word of the shell; a stranger's octets may be in it.
-fn quoted(key: &str) -> String {
-    format!("'{}'", shown(key).replace('\'', r"'\''"))
 }
 
 fn print_table(explanation: &Explanation, unasked: Option<&str>) {

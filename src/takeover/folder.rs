@@ -20,6 +20,7 @@ use crate::takeover::services::Supervisor;
 use crate::takeover::steps;
 use crate::takeover::steps::Site;
 use crate::text::readable::shown;
+use crate::text::shell;
 
 /// What is to be written, in this order.
 #[derive(Debug)]
@@ -112,8 +113,8 @@ fn supervisor(root: &Root, service: Option<&Service>) -> Supervisor {
 fn run(site: &Site, findings: &Findings) -> String {
     let instead =
         site.service.as_ref().map(|service| format!(" in place of {}", shown(&service.display().to_string())));
-    let mut words: Vec<String> = findings.plan.in_front.iter().map(|word| for_shell(word)).collect();
-    let path = |path: &Path| for_shell(&path.to_string_lossy());
+    let mut words: Vec<String> = findings.plan.in_front.iter().map(|word| shell::word(word)).collect();
+    let path = |path: &Path| shell::word(&path.to_string_lossy());
     words.push(format!("{} serve -c {}", path(&site.program), path(&site.configuration())));
     if site.supervisor == Supervisor::S6 {
         words.push(format!("--notify-fd {NOTIFIED}"));
@@ -135,7 +136,7 @@ fn run(site: &Site, findings: &Findings) -> String {
 /// The old log's program and options with another folder, so that whoever reads logs finds what they know.
 fn log_run(site: &Site, service: Option<&Service>) -> String {
     let head = "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n";
-    let folder = for_shell(&site.log.to_string_lossy());
+    let folder = shell::word(&site.log.to_string_lossy());
     match (old_log(service), site.supervisor) {
         (Some((file, _, words)), _) => {
             format!("{head}# As in {}.\nexec {words} {folder}\n", shown(&file.display().to_string()))
@@ -153,7 +154,7 @@ fn old_log(service: Option<&Service>) -> Option<(&Path, &Chain, String)> {
     let words = words?;
     let (_, before) = words.split_last()?;
     let known = matches!(chain.program()?.name(), "multilog" | "svlogd" | "s6-log");
-    known.then(|| (file.as_path(), chain, before.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" ")))
+    known.then(|| (file.as_path(), chain, before.iter().map(|word| shell::word(word)).collect::<Vec<_>>().join(" ")))
 }
 
 /// Beside the old one.
@@ -191,15 +192,6 @@ fn unit(site: &Site) -> String {
         .replace("=portcullis serve", &command("serve"))
         .replace("Environment=PORTCULLIS_CONFIG=/etc/portcullis.toml\n", "")
         .replace("ProtectSystem=full", &own)
-}
-
-/// A word of the shell.
-pub(super) fn for_shell(word: &str) -> String {
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&octet);
-    match !word.is_empty() && word.bytes().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }
 
 /// The descriptor on which s6 hears that it listens.

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::takeover::Findings;
-use crate::takeover::folder::for_shell;
 use crate::takeover::services::Supervisor;
 use crate::text::readable::shown;
+use crate::text::shell;
 
 /// Where everything will be.
 #[derive(Debug)]
@@ -90,12 +90,12 @@ fn prepare(site: &Site) -> String {
     let state = path(&site.folder.join("state"));
     let mut commands = Vec::new();
     if let Some(user) = &site.user {
-        commands.push(format!("chown {}: {state}", for_shell(user)));
+        commands.push(format!("chown {}: {state}", shell::word(user)));
     }
     if site.is_supervised() {
         let log = path(&site.log);
         commands.push(format!("mkdir -p {log}"));
-        commands.extend(site.log_user.as_ref().map(|user| format!("chown {}: {log}", for_shell(user))));
+        commands.extend(site.log_user.as_ref().map(|user| format!("chown {}: {log}", shell::word(user))));
     }
     commands.join(" && ")
 }
@@ -141,7 +141,7 @@ fn is_file_of_internet(file: &Path) -> bool {
 
 fn systemd(site: &Site) -> [String; 4] {
     let unit = path(&site.folder.join("systemd/portcullis.service"));
-    let old = site.service.as_deref().and_then(Path::file_name).map(|name| for_shell(&name.to_string_lossy()));
+    let old = site.service.as_deref().and_then(Path::file_name).map(|name| shell::word(&name.to_string_lossy()));
     let is_unit = site.service.as_deref().is_some_and(|file| file.extension().is_some_and(|it| it == "service"));
     let before = |verb: &str| match &old {
         Some(old) if is_unit => format!("systemctl {verb} {old}; "),
@@ -173,7 +173,7 @@ fn command(text: &mut String, line: &str) {
 }
 
 fn path(path: &Path) -> String {
-    for_shell(&path.to_string_lossy())
+    shell::word(&path.to_string_lossy())
 }
 
 const CLOSED: &str = "

@@ -1,3 +1,4 @@
 //! Text for people and shells, and text from files. It must not know what the text is about.
 
 pub mod readable;
+pub mod shell;
