@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("session", &["smtp", "policy"]),
     ("hold", &[]),
     ("backend", &["smtp", "policy::client", "policy::environment", "policy::net", "policy::list::place"]),
-    ("store", &["policy"]),
+    ("store", &["policy", "text::bounded"]),
     ("report", &["session::record", "policy::net", "policy::repeat::Before", "policy::verdict", "store::clock"]),
     ("front", &["session", "policy", "hold", "backend", "store", "report"]),
     ("text", &[]),
@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "report::Level",
             "report::Time",
             "smtp::data::BareNewline",
+            "text::bounded",
         ],
     ),
     (

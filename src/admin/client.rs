@@ -24,6 +24,7 @@ use crate::admin::token;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::rehearsal::explain::Message;
+use crate::text::bounded;
 use crate::text::readable;
 
 /// What is wanted of the running proxy.
@@ -77,7 +78,7 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
     match &admin.listen {
         AdminListen::Off => Err("admin.listen is \"\", so the running proxy cannot be asked; set it".to_owned()),
         AdminListen::Tcp(address) => {
-            let token = std::fs::read_to_string(&admin.token_file);
+            let token = bounded::read_text(&admin.token_file, token::LARGEST);
             let stream = TcpStream::connect(address).await.map_err(|error| absent(address, error))?;
             if let Some(uid) = stranger(address.port(), &admin.token_file) {
                 return Err(format!(
@@ -115,8 +116,8 @@ fn stranger(port: u16, token_file: &Path) -> Option<u32> {
         let listens = words.get(3) == Some(&LISTENS) && u16::from_str_radix(local, 16).ok()? == port;
         words.get(7).filter(|_| listens)?.parse::<u32>().ok()
     };
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines()).filter_map(uid).find(|uid| *uid != 0 && *uid != owner)
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| bounded::read_text(table.as_ref(), LARGEST_TABLE));
+    tables.iter().flatten().flat_map(|table| table.lines()).filter_map(uid).find(|uid| *uid != 0 && *uid != owner)
 }
 
 async fn request<S>(stream: S, host: &str, token: &str, wish: &Wish) -> Result<String, String>
@@ -177,4 +178,6 @@ fn encoded(text: &str) -> String {
 /// TCP_LISTEN
 const LISTENS: &str = "0A";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Octets of a table of the kernel.
+const LARGEST_TABLE: u64 = 256 << 20;
 const LARGEST_ANSWER: usize = 64 << 20;

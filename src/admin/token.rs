@@ -13,6 +13,8 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use crate::text::bounded;
+
 /// That of `file`, which is made when it is not there or empty.
 ///
 /// # Errors
@@ -42,8 +44,7 @@ pub(super) fn read_or_make(file: &Path) -> Result<String, String> {
     if let Some((what, remedy)) = flaw(&opened.metadata().map_err(refused)?, file) {
         return Err(fault(&what, &remedy));
     }
-    let mut text = String::new();
-    (&opened).take(LARGEST).read_to_string(&mut text).map_err(refused)?;
+    let text = bounded::rest_of(&opened, LARGEST).map_err(refused)?;
     if !text.trim().is_empty() {
         return Ok(text.trim().to_owned());
     }
@@ -66,11 +67,11 @@ pub(super) fn flaw(metadata: &fs::Metadata, file: &Path) -> Option<(String, Stri
     }
 }
 
-/// Octets.
-const LARGEST: u64 = 4096;
+/// Octets of the token's file.
+pub(super) const LARGEST: u64 = 4096;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 mod tests {
     use std::os::unix::fs::symlink;
 

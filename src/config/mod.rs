@@ -1,7 +1,6 @@
 //! The configuration: the file as written (`file`, `sections`), and the checked values made from it (`checked`).
 //! Every fault is found at once and has its place. Nothing on the path of a session names this module.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -14,6 +13,7 @@ use crate::config::faults::Fault;
 use crate::config::faults::Findings;
 use crate::config::file::File;
 use crate::config::file::Overrides;
+use crate::text::bounded;
 
 mod build;
 mod check;
@@ -70,7 +70,8 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
 /// All faults, those of the command line first.
 pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> {
     let unreadable = |faults| Refused { faults, warnings: Vec::new(), readable: None };
-    let octets = read_bounded(path).map_err(|error| unreadable(vec![Fault::of_file(path, unread(&error))]))?;
+    let octets =
+        bounded::read(path, LARGEST_FILE).map_err(|error| unreadable(vec![Fault::of_file(path, unread(&error))]))?;
     let text = match str::from_utf8(&octets) {
         Ok(text) => text,
         Err(error) => {
@@ -89,6 +90,9 @@ fn unread(error: &io::Error) -> String {
                                     PORTCULLIS_CONFIG the embedded default holds"
             .to_owned(),
         io::ErrorKind::PermissionDenied => format!("{error}: run this as root or as server.user"),
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
+            "no ordinary file of at most 1 MiB; write the path of a configuration".to_owned()
+        }
         _ => error.to_string(),
     }
 }
@@ -161,14 +165,7 @@ fn find_in(explicit: Option<&Path>, named: Option<PathBuf>, defaults: &[&Path]) 
     explicit.map(Path::to_owned).or(named).or_else(existing)
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    match metadata.is_file() && metadata.len() <= LARGEST_FILE {
-        true => fs::read(path),
-        false => Err(io::Error::other("no ordinary file of at most 1 MiB; write the path of a configuration")),
-    }
-}
-
 const DEFAULT_FILES: [&str; 2] = ["portcullis.toml", "/etc/portcullis.toml"];
 
+/// Octets of a configuration.
 const LARGEST_FILE: u64 = 1 << 20;

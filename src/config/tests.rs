@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 

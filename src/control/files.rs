@@ -4,14 +4,13 @@
 //! must not decide what an absent file means.
 
 use std::fs;
-use std::fs::File;
-use std::io;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::policy::list::entries::lines;
 use crate::policy::list::entries::trim_end;
 use crate::policy::list::fault::ListFault;
+use crate::text::bounded;
 
 /// A number, and whether other octets follow it in its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +27,22 @@ pub struct Integer {
 /// The file is there and cannot be read, is no regular file, or is over 256 MiB.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
     let fault = |what: String| ListFault::new(&path.to_string_lossy(), 0, what);
-    match read_bounded(path) {
-        Ok(Some(text)) => Ok(Some(text)),
-        Ok(None) => Err(fault("is over 256 MiB: no list is as long as that".to_owned())),
+    let error = match bounded::read(path, LARGEST) {
+        Ok(text) => return Ok(Some(text)),
+        Err(error) => error,
+    };
+    Err(fault(match error.kind() {
+        ErrorKind::FileTooLarge => "is over 256 MiB: no list is as long as that".to_owned(),
         // A link that leads nowhere was meant to lead somewhere.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
-            Err(fault("is a link to nothing: remove it, or put the file where it points to".to_owned()))
+        ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {
+            "is a link to nothing: remove it, or put the file where it points to".to_owned()
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fault(format!("cannot be read ({error}): {}", remedy(error.kind())))),
-    }
+        ErrorKind::NotFound => return Ok(None),
+        kind @ (ErrorKind::InvalidInput | ErrorKind::IsADirectory) => {
+            format!("cannot be read (it is not a regular file): {}", remedy(kind))
+        }
+        kind => format!("cannot be read ({error}): {}", remedy(kind)),
+    }))
 }
 
 /// The same of a text.
@@ -87,28 +92,16 @@ fn first(text: &[u8]) -> &[u8] {
     trim_end(lines(text).next().map_or(&[], |(_, line)| line))
 }
 
-/// `None` if the file is over the limit.
-fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // Asked before it is opened: opening a FIFO would wait for its writer.
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(MAX_FILE);
-    let mut text = Vec::with_capacity(size + 1);
-    File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
-    Ok((text.len() <= MAX_FILE).then_some(text))
-}
-
-fn remedy(kind: io::ErrorKind) -> &'static str {
+fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::PermissionDenied => "let the user that Portcullis runs as read it, and enter its folders",
-        io::ErrorKind::NotADirectory => "one of its folders is a file",
+        ErrorKind::PermissionDenied => "let the user that Portcullis runs as read it, and enter its folders",
+        ErrorKind::NotADirectory => "one of its folders is a file",
         _ => "put a readable file there, or take the name out of the configuration",
     }
 }
 
-const MAX_FILE: usize = 256 << 20;
+/// Octets of a list.
+const LARGEST: u64 = 256 << 20;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -181,7 +174,7 @@ mod tests {
     fn a_file_over_the_limit_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("huge");
-        File::create(&path).unwrap().set_len(MAX_FILE as u64 + 1).unwrap();
+        fs::File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("over 256 MiB"));
     }
 }

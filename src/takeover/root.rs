@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
-use std::fs::File;
 use std::io;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+
+use crate::text::bounded;
 
 /// A host, or a copy of one.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Root {
 
     /// As `read`, with another limit, in octets.
     pub(super) fn read_up_to(&self, path: &Path, limit: u64) -> Option<Vec<u8>> {
-        match self.place(path).and_then(|place| read(&place, limit)) {
+        match self.place(path).and_then(|place| bounded::read(&place, limit)) {
             Ok(octets) => Some(octets),
             Err(error) => {
                 self.note(path, &error);
@@ -158,23 +158,6 @@ fn names_of(path: &Path) -> VecDeque<OsString> {
         _ => None,
     };
     path.components().filter_map(name).collect()
-}
-
-fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // Asked before it is opened: opening a FIFO would wait for its writer.
-    let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !metadata.is_file() {
-        return Err(io::Error::other("is not a regular file"));
-    }
-    let mut octets = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut octets)?;
-    if octets.len() as u64 > limit {
-        return Err(io::Error::other(format!("is over {limit} octets")));
-    }
-    Ok(octets)
 }
 
 /// Octets of a script or a unit.

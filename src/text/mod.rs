@@ -1,4 +1,5 @@
 //! Text for people and shells, and text from files. It must not know what the text is about.
 
+pub mod bounded;
 pub mod readable;
 pub mod shell;

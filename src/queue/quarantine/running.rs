@@ -16,6 +16,7 @@ use nix::fcntl::OFlag;
 
 use crate::queue::look::layout::Queue;
 use crate::queue::look::layout::told;
+use crate::text::bounded;
 use crate::text::readable;
 
 /// Who may change the queue now.
@@ -53,7 +54,7 @@ impl Running {
 /// Whether somebody holds qmail-send's lock, as the system lists it; `None` if that cannot be seen.
 pub fn is_locked(queue: &Queue) -> Option<bool> {
     let mutex = queue.stat(SENDMUTEX).ok()?;
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let locks = bounded::read_text(Path::new("/proc/locks"), LARGEST_TABLE).ok()?;
     // Another file system may have a file of the same number, and the device that is listed is not always the file's.
     let is_mutex = |file: Metadata| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino);
     let has_open = |pid: &str| open_files(&Path::new("/proc").join(pid)).map_or(true, |mut open| open.any(is_mutex));
@@ -92,7 +93,10 @@ pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
         found.sort_unstable();
         found.dedup();
         // A process may call itself anything.
-        let name = || readable::text(fs::read(process.path().join("comm")).unwrap_or_default().trim_ascii_end());
+        let name = || {
+            let comm = bounded::read(&process.path().join("comm"), LONGEST_NAME);
+            readable::text(comm.unwrap_or_default().trim_ascii_end())
+        };
         holders.extend(found.into_iter().map(|id| Holder { id, pid, name: name() }));
         if holders.len() > MAX_HOLDERS {
             break;
@@ -106,6 +110,10 @@ fn open_files(process: &Path) -> io::Result<impl Iterator<Item = Metadata> + use
     Ok(fs::read_dir(process.join("fd"))?.flatten().filter_map(|link| fs::metadata(link.path()).ok()))
 }
 
+/// Octets of a table of the kernel.
+const LARGEST_TABLE: u64 = 256 << 20;
+/// Octets of a process's name, which the kernel cuts at 15.
+const LONGEST_NAME: u64 = 64;
 const SENDMUTEX: &str = "lock/sendmutex";
 /// qmail's concurrency is 255 at most.
 const MAX_HOLDERS: usize = 10_000;

@@ -7,7 +7,6 @@ use std::fs::OpenOptions;
 use std::fs::Permissions;
 use std::io;
 use std::io::ErrorKind;
-use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::AssertUnwindSafe;
@@ -31,6 +30,7 @@ use crate::store::blocks::Block;
 use crate::store::clock::Time;
 use crate::store::disk::changes::Batch;
 use crate::store::disk::changes::Octets;
+use crate::text::bounded;
 
 /// Everything that stands on the disk.
 #[derive(Debug, Default)]
@@ -123,18 +123,14 @@ impl File {
 
     /// What stands at `path`, without a right to write there, or room.
     pub(in crate::store) fn copy(path: &Path) -> Option<Everything> {
-        if !fs::metadata(path).ok()?.is_file() {
-            return None;
-        }
-        let mut octets = Vec::new();
-        fs::File::open(path).ok()?.take(LARGEST_COPY + 1).read_to_end(&mut octets).ok()?;
+        let octets = bounded::read(path, LARGEST_COPY).ok()?;
         let copy = guarded(|| {
             let memory = InMemoryBackend::new();
             memory.set_len(octets.len() as u64)?;
             memory.write(0, &octets)?;
             Self::over(memory)?.read()
         });
-        copy.ok().filter(|everything| everything.seed.is_some() && octets.len() as u64 <= LARGEST_COPY)
+        copy.ok().filter(|everything| everything.seed.is_some())
     }
 
     fn over(backend: impl StorageBackend) -> Result<Self, redb::Error> {
