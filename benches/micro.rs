@@ -2,7 +2,7 @@
 //! files.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
-#![allow(clippy::unwrap_used, reason = "a bench")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
 
 use std::fmt::Write;
 use std::hint::black_box;

@@ -1,7 +1,7 @@
 //! Replays the committed fuzz corpora through the functions that the fuzz targets call: what was found once stays found.
 //! Then each seed again, changed at random: a short fuzz run without a fuzzer. What it finds is kept and named.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 #[path = "../fuzz/invariants/mod.rs"]
 #[allow(unreachable_pub, reason = "a library of the fuzz targets")]

@@ -129,7 +129,7 @@ impl Server {
 
     async fn data(&mut self) -> io::Result<()> {
         self.say(GO_ON);
-        let now = Timestamp::now();
+        let now = now();
         let mut delivery = Delivery::new(self.maildir.clone(), &self.hostname, now);
         self.put_trace(delivery.text(), now);
         self.forget();
@@ -211,6 +211,11 @@ impl Server {
     async fn send(&mut self) -> io::Result<()> {
         self.stream.write_all_buf(&mut self.output).await
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a server of its own, which dates what it delivers")]
+fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 /// What stands between `<` and its `>`, which is not one inside a quoted local part.

@@ -22,6 +22,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use clap::error::ErrorKind;
+use jiff::Zoned;
 
 use crate::cli::output::print;
 use crate::config::file::Overrides;
@@ -128,6 +129,12 @@ pub fn try_words(words: &[String]) -> Result<(), String> {
 fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number = units::number(text).ok().and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| "write a number such as 20".to_owned())
+}
+
+/// When the command was given, in the zone of who gave it.
+#[expect(clippy::disallowed_methods, reason = "the commands' one place; what they call is handed the time")]
+fn now() -> Zoned {
+    Zoned::now()
 }
 
 /// sysexits.h: EX_USAGE

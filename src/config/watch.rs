@@ -266,7 +266,7 @@ const SETTLED_AT_LAST: Duration = Duration::from_millis(700);
 const CLOSED_AT_LAST: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 mod tests {
     use std::io::Write;
     use std::os::unix::fs::symlink;

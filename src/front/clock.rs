@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::session::io::Now;
 
 /// tokio's clock, so that a test may stop it.
-#[expect(clippy::disallowed_methods, reason = "the one place")]
+#[expect(clippy::disallowed_methods, reason = "the one place in which a session's time is read")]
 pub fn now() -> Now {
     let monotonic = tokio::time::Instant::now().into_std();
     Now { monotonic, wall: wall(monotonic, || Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)) }

@@ -150,7 +150,7 @@ static COUNTER: AtomicU64 = AtomicU64::new(1);
 const AT_ONCE: usize = 256 * 1024;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

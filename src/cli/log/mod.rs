@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Zoned;
 
+use crate::cli;
 use crate::cli::BAD_USAGE;
 use crate::cli::count;
 use crate::cli::log::digest::Digest;
@@ -88,7 +89,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn run(&self) -> ExitCode {
-        let now = Zoned::now();
+        let now = cli::now();
         let (filter, places) = match self.filter(&now).and_then(|filter| Ok((filter, self.places()?))) {
             Ok(found) => found,
             Err(what) => {

@@ -23,6 +23,7 @@ use clap::Subcommand;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 
+use crate::cli;
 use crate::cli::Source;
 use crate::control::files;
 use crate::policy::virtualdomains::VirtualDomains;
@@ -188,7 +189,7 @@ fn failed(what: &str) -> ExitCode {
 }
 
 fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
+    cli::now().timestamp().as_second()
 }
 
 /// What else there is to do where nobody can be asked.
