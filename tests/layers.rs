@@ -15,7 +15,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hold", &[]),
     ("backend", &["smtp", "policy::client", "policy::environment", "policy::net", "policy::list::place"]),
     ("store", &["policy", "text::bounded"]),
-    ("report", &["session::record", "policy::net", "policy::repeat::Before", "policy::verdict", "store::clock"]),
+    (
+        "report",
+        &[
+            "session::record",
+            "policy::net",
+            "policy::repeat::Before",
+            "policy::verdict",
+            "store::clock",
+            "text::readable",
+        ],
+    ),
     ("front", &["session", "policy", "hold", "backend", "store", "report"]),
     ("text", &[]),
     ("control", &["smtp", "policy", "text"]),

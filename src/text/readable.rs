@@ -1,5 +1,5 @@
 //! What strangers wrote, in mail, logs and files of this host, as text that a terminal shows and does not obey: what cannot
-//! be seen, or turns the order of letters around, is written as `\x1b`, `\u{202e}`, in the spelling of our own log lines.
+//! be seen, or turns the order of letters around, is written as `\x1b`, `\u{202e}`. It must not change what can be seen.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -40,41 +40,61 @@ pub fn write_json(out: &mut String, json: &str) {
     for character in json.chars() {
         match is_seen(character) {
             true => out.push(character),
-            false => {
-                let units = character.encode_utf16(&mut [0; 2]).to_vec();
-                units.iter().for_each(|unit| _ = write!(out, "\\u{unit:04x}"));
-            }
+            false => escape_json(out, character),
         }
     }
 }
 
-fn push(out: &mut String, character: char) {
-    let _ = match character {
-        _ if is_seen(character) => out.write_char(character),
-        '\0'..='\x7f' => write!(out, "\\x{:02x}", u32::from(character)),
-        _ => write!(out, "\\u{{{:x}}}", u32::from(character)),
-    };
-}
-
-/// Letters of all scripts with their marks; no controls, no marks without a width, none that change the direction of writing.
-fn is_seen(character: char) -> bool {
+/// Whether a character shows as itself: letters of all scripts with their marks, and blanks. No controls, none without a
+/// width, none that changes the direction of writing, and none that only a private agreement gives a meaning.
+pub fn is_seen(character: char) -> bool {
     match character {
         ' '..='~' => true,
         _ => !character.is_control() && !INVISIBLE.iter().any(|range| range.contains(&character)),
     }
 }
 
-/// Unicode's Default_Ignorable_Code_Point as far as it is no variation selector, its Bidi_Control, and line separators.
-const INVISIBLE: [RangeInclusive<char>; 9] = [
+/// Appends a character as `\x1b` or `\u{202e}`.
+pub fn escape(out: &mut String, character: char) {
+    let _ = match character {
+        '\0'..='\x7f' => write!(out, "\\x{:02x}", u32::from(character)),
+        _ => write!(out, "\\u{{{:x}}}", u32::from(character)),
+    };
+}
+
+/// Appends a character as JSON escapes it: `\u001b`.
+pub fn escape_json(out: &mut String, character: char) {
+    character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(out, "\\u{unit:04x}"));
+}
+
+fn push(out: &mut String, character: char) {
+    match is_seen(character) {
+        true => out.push(character),
+        false => escape(out, character),
+    }
+}
+
+/// Unicode's Default_Ignorable_Code_Point but for the variation selectors of the BMP, its Bidi_Control, line separators,
+/// interlinear annotations, and private use.
+const INVISIBLE: [RangeInclusive<char>; 17] = [
     '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
     '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
     '\u{180e}'..='\u{180e}',
     '\u{200b}'..='\u{200f}',
     '\u{2028}'..='\u{202e}',
     '\u{2060}'..='\u{206f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{e000}'..='\u{f8ff}',
     '\u{feff}'..='\u{feff}',
-    '\u{fff9}'..='\u{fffb}',
-    '\u{e0000}'..='\u{e0fff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fffb}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    // Tags, more variation selectors, and the planes of private use.
+    '\u{e0000}'..='\u{10ffff}',
 ];
 
 #[cfg(test)]
@@ -94,6 +114,8 @@ mod tests {
                 "ju\u{308}rgen \u{e17}\u{e35}\u{e48} \u{2764}\u{fe0f}",
             ),
             ("a\u{200b}b\u{ad}c\u{2028}d\u{e0041}".as_bytes(), "a\\u{200b}b\\u{ad}c\\u{2028}d\\u{e0041}"),
+            ("\u{3164}\u{ffa0}\u{e000}\u{f0000}".as_bytes(), "\\u{3164}\\u{ffa0}\\u{e000}\\u{f0000}"),
+            ("caf\u{e9}\u{a0}\u{4f8b}\u{3000}".as_bytes(), "caf\u{e9}\u{a0}\u{4f8b}\u{3000}"),
         ];
         for (octets, expected) in table {
             assert_eq!(text(octets), *expected);

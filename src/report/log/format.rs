@@ -12,6 +12,7 @@ use tracing::field::Field;
 use tracing::field::Visit;
 
 use crate::report::Format;
+use crate::text::readable;
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,20 +280,12 @@ impl<'a> Escaper<'a> {
     fn push(&mut self, c: char) {
         match c {
             '"' | '\\' => self.out.extend(['\\', c]),
-            // The standard library's table: no controls, no bidi marks, no lone combining marks, no private use.
-            _ if !c.is_ascii() && c.escape_debug().len() == 1 => return self.out.push(c),
-            _ => self.push_escape(c),
+            // Blanks of all kinds would end a word for other readers of the log.
+            _ if readable::is_seen(c) && !c.is_whitespace() => return self.out.push(c),
+            _ if self.json => readable::escape_json(self.out, c),
+            _ => readable::escape(self.out, c),
         }
         self.special = true;
-    }
-
-    fn push_escape(&mut self, c: char) {
-        let written = match c {
-            _ if self.json => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(self.out, "\\u{unit:04x}")),
-            '\0'..='\x7f' => write!(self.out, "\\x{:02x}", u32::from(c)),
-            _ => write!(self.out, "\\u{{{:x}}}", u32::from(c)),
-        };
-        written.expect("a String takes everything");
     }
 }
 
@@ -449,6 +442,7 @@ mod tests {
             ("other blanks", "a\u{a0}b\u{3000}", "\"a\\u{a0}b\\u{3000}\"", "\"a\\u00a0b\\u3000\""),
             ("private, past the BMP", "\u{f0000}", "\"\\u{f0000}\"", "\"\\udb80\\udc00\""),
             ("letters", "jürgen@例え.jp", "jürgen@例え.jp", "\"jürgen@例え.jp\""),
+            ("marks", "ju\u{308}rgen", "ju\u{308}rgen", "\"ju\u{308}rgen\""),
         ];
         for (what, value, logfmt, json) in table {
             assert_eq!(field(Format::Logfmt, value), format!("k={logfmt}\n"), "{what}");
