@@ -16,7 +16,6 @@ use portcullis::policy::repeat::Before;
 use portcullis::policy::throttle::Throttle;
 use portcullis::policy::throttle::key::Seed;
 use portcullis::session::Session;
-use portcullis::session::Snapshot;
 use portcullis::session::io::Admission;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
@@ -25,6 +24,7 @@ use portcullis::session::question::Answer;
 use portcullis::session::question::Copy;
 use portcullis::session::question::Question;
 use portcullis::session::question::Throttled;
+use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::reply::Offer;
 
 /// One of them.

@@ -20,7 +20,6 @@ use portcullis::policy::size::SizeRules;
 use portcullis::policy::throttle::key::Seed;
 use portcullis::policy::verdict::Verdict;
 use portcullis::session::Session;
-use portcullis::session::Snapshot;
 use portcullis::session::io::Admission;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
@@ -32,6 +31,7 @@ use portcullis::session::question::Question;
 use portcullis::session::question::Ticket;
 use portcullis::session::record::Kind;
 use portcullis::session::record::Record;
+use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::data::BareNewline;
 
 use super::operation::Known;

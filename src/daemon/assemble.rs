@@ -29,7 +29,7 @@ use crate::policy::list::fault::ListFault;
 use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
-use crate::session::Snapshot;
+use crate::session::snapshot::Snapshot;
 
 /// Where a configuration comes from: the same for every reload.
 #[derive(Clone, Debug)]

@@ -24,7 +24,7 @@ use crate::front::Services;
 use crate::front::inquiry::inquire;
 use crate::policy::list::AddressList;
 use crate::report;
-use crate::session::Snapshot;
+use crate::session::snapshot::Snapshot;
 
 /// Where new values are published.
 pub(super) struct Reload {

@@ -15,9 +15,9 @@ use crate::front::limits::Handshakes;
 use crate::hold;
 use crate::hold::Holds;
 use crate::report::Reports;
-use crate::session::Snapshot;
 use crate::session::question::Answer;
 use crate::session::question::Question;
+use crate::session::snapshot::Snapshot;
 use crate::store::state::State;
 
 /// One of each for the whole process.

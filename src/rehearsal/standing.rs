@@ -19,7 +19,7 @@ use crate::policy::throttle::subject::Subject;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::rehearsal::explain::Message;
-use crate::session::Snapshot;
+use crate::session::snapshot::Snapshot;
 use crate::smtp::address::Address;
 use crate::store::state::State;
 

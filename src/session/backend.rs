@@ -11,8 +11,14 @@ use crate::session::relay::Preface;
 use crate::session::relay::Relay;
 use crate::session::relay::Step;
 use crate::session::request::Request;
+use crate::smtp::reply::Offer;
 
 impl Session {
+    /// What the backend offers; nothing, while nobody knows.
+    pub(super) fn offer(&self) -> &Offer {
+        self.offer.as_deref().unwrap_or(&Offer::NONE)
+    }
+
     /// Asks the backend, opening a session with it first where there is none. One that was authenticated and is lost
     /// cannot be replaced: the new one would not know who the client is.
     pub(super) fn ask_backend(&mut self, request: Request, now: Now) {

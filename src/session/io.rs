@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use crate::policy::environment::Environment;
 use crate::policy::throttle::Charge;
-use crate::session::Snapshot;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
 use crate::session::record::Record;
+use crate::session::snapshot::Snapshot;
 use crate::smtp::reply::Offer;
 
 /// The time, read by the shell. The wall clock is for what people read, the other for time limits.

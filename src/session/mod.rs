@@ -30,6 +30,7 @@ mod repeating;
 mod replying;
 mod request;
 pub mod settings;
+pub mod snapshot;
 mod state;
 mod throttling;
 mod verbs;
@@ -45,7 +46,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytes::BytesMut;
 
-use crate::policy::Policy;
 use crate::policy::environment::Environment;
 use crate::policy::throttle::key::Seed;
 use crate::policy::verdict::Ruling;
@@ -61,7 +61,7 @@ use crate::session::question::Answer;
 use crate::session::question::Ticket;
 use crate::session::recording::Trace;
 use crate::session::relay::Relay;
-use crate::session::settings::Settings;
+use crate::session::snapshot::Snapshot;
 use crate::session::state::Acknowledgement;
 use crate::session::state::Helo;
 use crate::session::state::Slot;
@@ -72,15 +72,6 @@ use crate::smtp::command::CommandFault;
 use crate::smtp::line::LineReader;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Signature;
-
-/// What is in force: one finished value, replaced as a whole at a reload.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// The lists and limits.
-    pub policy: Policy,
-    /// The settings of conversations.
-    pub settings: Settings,
-}
 
 /// One client's connection, from the banner to the close.
 #[derive(Debug)]
@@ -396,22 +387,6 @@ impl Session {
     /// A transaction is past its final dot to the backend: whatever becomes of the client, the answer is awaited.
     pub fn outlives_client(&self) -> bool {
         matches!(self.state, State::Settle(_)) && self.relay.as_ref().is_some_and(|relay| relay.dot_sent())
-    }
-
-    /// One step with what the client sent. False: nothing can be done before something else happens.
-    fn take(&mut self, input: &mut BytesMut, now: Now) -> bool {
-        match &self.state {
-            State::Auth { waiting: false } => self.auth_line(input, now),
-            State::Body(_) => self.body(input, now),
-            State::Command => self.command(input, now),
-            State::Delay { .. } => self.talks_early(input, now),
-            _ => false,
-        }
-    }
-
-    /// What the backend offers; nothing, while nobody knows.
-    fn offer(&self) -> &Offer {
-        self.offer.as_deref().unwrap_or(&Offer::NONE)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::policy::throttle::Charge;
 use crate::policy::throttle::Probe;
 use crate::policy::throttle::Throttle;
 use crate::policy::verdict::Ruling;
-use crate::session::Snapshot;
+use crate::session::snapshot::Snapshot;
 use crate::smtp::command::Mail;
 
 /// The number of a question: an answer that comes when its question is no longer open is ignored by it.

@@ -28,6 +28,17 @@ use crate::smtp::reply::Reply;
 use crate::smtp::reply::ehlo;
 
 impl Session {
+    /// One step with what the client sent. False: nothing can be done before something else happens.
+    pub(super) fn take(&mut self, input: &mut BytesMut, now: Now) -> bool {
+        match &self.state {
+            State::Auth { waiting: false } => self.auth_line(input, now),
+            State::Body(_) => self.body(input, now),
+            State::Command => self.command(input, now),
+            State::Delay { .. } => self.talks_early(input, now),
+            _ => false,
+        }
+    }
+
     /// One command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for them:
     /// it could not be ruled on, or its reply would come too early.
     pub(super) fn command(&mut self, input: &mut BytesMut, now: Now) -> bool {

@@ -40,10 +40,10 @@ use crate::hold::Hold;
 use crate::hold::HoldFault;
 use crate::policy::net::client_net;
 use crate::session::Session;
-use crate::session::Snapshot;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::question::Ticket;
+use crate::session::snapshot::Snapshot;
 
 /// One session and all that belongs to it.
 pub struct Driver {

@@ -33,7 +33,7 @@ use crate::rehearsal::drill::habits::HABITS;
 use crate::rehearsal::drill::habits::Habit;
 use crate::rehearsal::drill::letters::newsletter;
 use crate::rehearsal::drill::sink::Sink;
-use crate::session::Snapshot;
+use crate::session::snapshot::Snapshot;
 use crate::store::clock::Clock;
 use crate::store::clock::Virtual;
 use crate::store::state::State;
