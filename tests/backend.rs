@@ -111,14 +111,14 @@ async fn sessions_are_kept_for_the_next_client() {
     end.read_exact(&mut heard).await.unwrap();
     backends.take_back(again);
     // Suspect: all that are kept end.
-    let anew = backends.open(&client(2), true).await.unwrap();
-    assert!(!anew.is_greeted());
+    let fresh = backends.open(&client(2), true).await.unwrap();
+    assert!(!fresh.is_greeted());
     let mut rest = String::new();
     end.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "QUIT\r\n");
     // Under other settings it is not kept; and one that knows its client never is.
     backends.update(Settings { connect: LONG / 2, ..settings.clone() });
-    backends.take_back(anew);
+    backends.take_back(fresh);
     assert_eq!(backends.taken(), 0);
     backends.update(Settings { identity: Identity::Xclient, ..settings.clone() });
     backends.take_back(backends.open(&client(1), false).await.unwrap());

@@ -255,7 +255,7 @@ impl Stage {
                 self.backend = Backend::default();
             }
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
-            Output::OpenBackend { anew, .. } => self.open_backend(anew),
+            Output::OpenBackend { fresh, .. } => self.open_backend(fresh),
             Output::Record(record) => {
                 self.mails.note(&record);
                 self.refusals.note(&record);
@@ -280,8 +280,8 @@ impl Stage {
         }
     }
 
-    fn open_backend(&mut self, anew: bool) {
-        let greeted = mem::take(&mut self.kept) && !anew;
+    fn open_backend(&mut self, fresh: bool) {
+        let greeted = mem::take(&mut self.kept) && !fresh;
         if !greeted {
             self.backend.due.push_back(b"220 b\r\n");
         }

@@ -179,17 +179,17 @@ impl Backends {
 
     /// An idle session from the pool, or a new one. Waits at most `connect` for a permit (one client network holds at most a
     /// quarter of `max`), then connects or starts the program within `connect`. A caller that is dropped while waiting
-    /// leaves the queue. Needs a tokio runtime. With `anew` the session is a new one, and those in the pool are suspect:
+    /// leaves the queue. Needs a tokio runtime. With `fresh` the session is a new one, and those in the pool are suspect:
     /// they end.
     ///
     /// # Errors
     /// No permit in time, or no backend.
-    pub async fn open(&self, client: &ClientInfo, anew: bool) -> Result<Connection, OpenFault> {
+    pub async fn open(&self, client: &ClientInfo, fresh: bool) -> Result<Connection, OpenFault> {
         let waiting = self.permits.acquire(client.address.ip());
         let permit = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
         // Read after the wait: a reload may have moved the backend meanwhile.
         let settings = self.settings();
-        if anew {
+        if fresh {
             self.idle.clear();
         } else if let Some(connection) = self.take_idle(&settings) {
             return Ok(connection.check_out(permit));
@@ -204,10 +204,10 @@ impl Backends {
     ///
     /// # Errors
     /// No permit in time, or no backend.
-    pub async fn open_for_login(&self, client: &ClientInfo, anew: bool) -> Result<(Connection, Login), OpenFault> {
+    pub async fn open_for_login(&self, client: &ClientInfo, fresh: bool) -> Result<(Connection, Login), OpenFault> {
         let waiting = self.logins.acquire(client.address.ip());
         let login = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
-        Ok((self.open(client, anew).await?, Login { _permit: login }))
+        Ok((self.open(client, fresh).await?, Login { _permit: login }))
     }
 
     /// A permit for AUTH in a session that is open already; `None`: there is none at once.

@@ -23,7 +23,7 @@ use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::session::request::Request;
 use crate::session::settings::Auth;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::line::LineEnd;
@@ -122,9 +122,9 @@ impl Session {
         let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.since = now.monotonic;
         if self.relay.is_none() {
-            let last = Final::ours(&replies::backend_unavailable(), Reason::BackendUnavailable, &self.id);
-            self.record_login(&last, now);
-            self.client_out.extend_from_slice(&last.line);
+            let outcome = Outcome::ours(&replies::backend_unavailable(), Reason::BackendUnavailable, &self.id);
+            self.record_login(&outcome, now);
+            self.client_out.extend_from_slice(&outcome.line);
             self.end_login();
             return true;
         }
@@ -161,8 +161,8 @@ impl Session {
         let Some(over) = throttled.over else { return self.relay_login(line, now) };
         let throttle = &snapshot.policy.throttles[over.throttle];
         let ruling = Ruling::new(replies::too_many_failures(over.wait), Reason::AuthFailed).by(&throttle.name);
-        let last = Final::ruled(&ruling, &self.id);
-        self.record_login(&last, now);
+        let outcome = Outcome::ruled(&ruling, &self.id);
+        self.record_login(&outcome, now);
         // The backend waits for an answer that it does not get.
         if self.login.as_ref().is_some_and(|login| login.is_relayed) {
             self.abandon_backend();
@@ -172,7 +172,7 @@ impl Session {
         if throttle.action == Action::Defer {
             self.count_error(now);
         } else {
-            self.record_connection(Some(&last), now);
+            self.record_connection(Some(&outcome), now);
             self.close(now);
         }
     }
@@ -200,7 +200,7 @@ impl Session {
             self.login_failed(reply, now);
         }
         if reply.code == 421 {
-            self.record_connection(Some(&Final::backend(reply)), now);
+            self.record_connection(Some(&Outcome::backend(reply)), now);
             self.close(now);
         }
         // RFC 4954 section 4 has no limit of guesses of its own.
@@ -212,14 +212,14 @@ impl Session {
 
     fn login_failed(&mut self, reply: &BackendReply, now: Now) {
         let failed = self.login.as_ref().is_some_and(|login| login.has_failed(reply));
-        let last = Final::backend(reply);
+        let outcome = Outcome::backend(reply);
         if failed {
-            self.record_login(&Final { reason: Some(Reason::AuthFailed), ..last }, now);
+            self.record_login(&Outcome { reason: Some(Reason::AuthFailed), ..outcome }, now);
             let snapshot = self.snapshot.clone();
             let charges = self.charges(&snapshot, Count::AuthFailures, 1, None, &[]);
             self.charge(&snapshot, charges);
         } else if reply.is_transient() {
-            self.record_login(&last, now);
+            self.record_login(&outcome, now);
         }
         self.end_login();
     }
@@ -235,10 +235,10 @@ impl Session {
         self.state = State::Command;
     }
 
-    pub(super) fn record_login(&mut self, last: &Final, now: Now) {
+    pub(super) fn record_login(&mut self, outcome: &Outcome, now: Now) {
         let Some(login) = &self.login else { return };
         let took = now.monotonic.saturating_duration_since(login.began);
-        let record = Record { shadow: login.shadow.clone(), took, ..self.record(Kind::Auth, last, now) };
+        let record = Record { shadow: login.shadow.clone(), took, ..self.record(Kind::Auth, outcome, now) };
         self.record_refusal(record);
     }
 }

@@ -7,8 +7,8 @@ use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::io::Release;
 use crate::session::relay::Event;
-use crate::session::relay::Preface;
 use crate::session::relay::Relay;
+use crate::session::relay::Setup;
 use crate::session::relay::Step;
 use crate::session::request::Request;
 use crate::smtp::reply::Offer;
@@ -34,8 +34,8 @@ impl Session {
     pub(super) fn new_backend(&mut self, login: bool, now: Now) -> Box<Relay> {
         let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let starttls = self.snapshot.settings.backend_starttls;
-        let preface = Preface { starttls, identification: self.identification() };
-        let mut relay = Relay::open(&self.environment, helo, preface, login, now.monotonic, &mut self.output);
+        let setup = Setup { starttls, identification: self.identification() };
+        let mut relay = Relay::open(&self.environment, helo, setup, login, now.monotonic, &mut self.output);
         if let Some(transaction) = &self.transaction
             && let Some(code) = transaction.mail_code
         {
@@ -68,8 +68,8 @@ impl Session {
     }
 
     pub(super) fn backend_said(&mut self, event: Event, now: Now) {
-        let is_on_trial = self.relay.as_ref().is_some_and(|relay| relay.is_on_trial());
-        if is_on_trial && !matches!(event, Event::Ready(_) | Event::Reply(..)) {
+        let is_unconfirmed = self.relay.as_ref().is_some_and(|relay| relay.is_unconfirmed());
+        if is_unconfirmed && !matches!(event, Event::Ready(_) | Event::Reply(..)) {
             self.output.push_back(Output::Release(Release::Abort));
             return self.handle_backend_end(BackendEnd::Lost, now);
         }

@@ -19,9 +19,9 @@ use crate::session::io::Release;
 use crate::session::question::Answer;
 use crate::session::question::OverLimit;
 use crate::session::question::Question;
-use crate::session::state::Arrived;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
+use crate::session::state::ReceivedMessage;
 use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::smtp::reply::Reply;
@@ -74,8 +74,8 @@ impl Session {
     }
 
     fn refuse_connection(&mut self, ruling: &Ruling, now: Now) {
-        let last = Final::ruled(ruling, &self.id);
-        self.record_connection(Some(&last), now);
+        let outcome = Outcome::ruled(ruling, &self.id);
+        self.record_connection(Some(&outcome), now);
         self.reply(&ruling.reply);
         self.close(now);
     }
@@ -101,8 +101,8 @@ impl Session {
             }
             (Pending::Unknown, Answer::UnknownRecipients(throttled)) => self.unknown_answered(&throttled, now),
             (Pending::Data, Answer::Envelope { expected }) => self.data_answered(expected, now),
-            (Pending::Copy(arrived, streaming), Answer::Copy(copy)) => {
-                self.copy_answered(arrived, streaming, copy, now);
+            (Pending::Copy(received, streaming), Answer::Copy(copy)) => {
+                self.copy_answered(received, streaming, copy, now);
             }
             (Pending::Rejected(refused), Answer::Rejection { throttled, is_retry }) => {
                 self.rejected(*refused, &throttled, is_retry, now);
@@ -130,7 +130,7 @@ impl Session {
     /// A command that is refused by a rule, counted likewise.
     pub(super) fn refuse_command(&mut self, ruling: &Ruling, now: Now) {
         if self.count_error(now) {
-            self.record_command(&Final::ruled(ruling, &self.id), now);
+            self.record_command(&Outcome::ruled(ruling, &self.id), now);
             self.reply(&ruling.reply);
         }
     }
@@ -156,7 +156,7 @@ impl Session {
     /// No error of the client: the command may stand behind others whose refusal it has not heard (RFC 2920 section 3.1).
     pub(super) fn refuse_late(&mut self, reply: &Reply, now: Now) {
         if self.count_idle_command(now) {
-            self.record_command(&Final::ours(reply, Reason::Protocol, &self.id), now);
+            self.record_command(&Outcome::ours(reply, Reason::Protocol, &self.id), now);
             self.reply(reply);
         }
     }
@@ -184,12 +184,12 @@ impl Session {
 
     /// The same, by a rule that has a name.
     pub(super) fn rule_and_close(&mut self, ruling: &Ruling, now: Now) {
-        let last = Final::ruled(ruling, &self.id);
+        let outcome = Outcome::ruled(ruling, &self.id);
         if self.transaction.is_some() {
-            self.record_transaction(&last, None, now);
+            self.record_transaction(&outcome, None, now);
             self.transaction = None;
         } else {
-            self.record_end(&last, now);
+            self.record_end(&outcome, now);
         }
         self.reply(&ruling.reply);
         self.close(now);
@@ -198,11 +198,11 @@ impl Session {
     /// The transaction in progress, if any, is given up without a reply of its own.
     pub(super) fn end_transaction(&mut self, reason: Reason, now: Now) {
         let Some(transaction) = &self.transaction else { return };
-        let last = match (&transaction.last_refusal, transaction.accepted.is_empty()) {
+        let outcome = match (&transaction.last_refusal, transaction.accepted.is_empty()) {
             (Some(refusal), true) => refusal.clone(),
-            _ => Final { reason: Some(reason), ..Final::default() },
+            _ => Outcome { reason: Some(reason), ..Outcome::default() },
         };
-        self.record_transaction(&last, None, now);
+        self.record_transaction(&outcome, None, now);
         self.transaction = None;
     }
 
@@ -212,19 +212,19 @@ impl Session {
         if self.is_over() || self.outlives_client() {
             return;
         }
-        let arrived = match &self.state {
-            State::Body(body) => Some(Arrived::at(now.monotonic, body.decoder.size())),
-            state => state.arrived().map(|arrived| Arrived { id: arrived.id.clone(), ..*arrived }),
+        let received = match &self.state {
+            State::Body(body) => Some(ReceivedMessage::at(now.monotonic, body.decoder.size())),
+            state => state.received().map(|received| ReceivedMessage { id: received.id.clone(), ..*received }),
         };
-        match arrived {
-            Some(arrived) => {
-                let gone = Final { reason: Some(Reason::ClientGone), ..Final::default() };
-                self.record_transaction(&gone, Some(&arrived), now);
+        match received {
+            Some(received) => {
+                let gone = Outcome { reason: Some(Reason::ClientGone), ..Outcome::default() };
+                self.record_transaction(&gone, Some(&received), now);
                 self.transaction = None;
             }
             None => self.end_transaction(Reason::ClientGone, now),
         }
-        let gone = Final { reason: Some(Reason::ClientGone), ..Final::default() };
+        let gone = Outcome { reason: Some(Reason::ClientGone), ..Outcome::default() };
         self.record_connection(Some(&gone), now);
         self.close(now);
     }

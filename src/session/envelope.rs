@@ -23,7 +23,7 @@ use crate::session::question::Throttles;
 use crate::session::request::Request;
 use crate::session::snapshot::Snapshot;
 use crate::session::state::Accepted;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::RefusedWhat;
 use crate::session::state::Slot;
@@ -157,7 +157,7 @@ impl Session {
             if close {
                 self.parked = None;
             }
-            self.mail_failed(Final::backend(&reply), now);
+            self.mail_failed(Outcome::backend(&reply), now);
             if close {
                 self.close(now);
             }
@@ -165,17 +165,17 @@ impl Session {
     }
 
     /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
-    pub(super) fn mail_failed(&mut self, last: Final, now: Now) {
-        let unasked = Final::ours(&replies::need_mail(), Reason::Protocol, &self.id);
+    pub(super) fn mail_failed(&mut self, outcome: Outcome, now: Now) {
+        let unasked = Outcome::ours(&replies::need_mail(), Reason::Protocol, &self.id);
         let behind = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.asked));
         behind.into_iter().flatten().for_each(|(rcpt, _)| self.record_rcpt(&rcpt, &unasked, now));
-        self.record_transaction(&last, None, now);
+        self.record_transaction(&outcome, None, now);
         self.transaction = None;
         // Replies to RCPTs that went out behind it are not those of the next transaction.
         if let Some(relay) = &mut self.relay {
             relay.ignore_outstanding();
         }
-        self.fill_slot(last.line, now);
+        self.fill_slot(outcome.line, now);
         while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
             self.fill_slot(unasked.line.clone(), now);
         }
@@ -267,7 +267,7 @@ impl Session {
                 transaction.accepted.push(Accepted { rcpt, code: reply.code, cap });
             }
         } else {
-            self.record_rcpt(&rcpt, &Final::backend(&reply), now);
+            self.record_rcpt(&rcpt, &Outcome::backend(&reply), now);
             if reply.is_permanent() {
                 self.note_unknown();
             }
@@ -305,7 +305,7 @@ impl Session {
         self.close_backend();
         match begun {
             true => self.backend_lost(BackendEnd::Lost, now),
-            false => self.mail_failed(Final::ours(&replies::non_ascii(), Reason::Protocol, &self.id), now),
+            false => self.mail_failed(Outcome::ours(&replies::non_ascii(), Reason::Protocol, &self.id), now),
         }
     }
 }

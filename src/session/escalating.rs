@@ -16,7 +16,7 @@ use crate::session::question::OverLimit;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
 use crate::session::question::Throttles;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Postponed;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
@@ -34,7 +34,7 @@ impl Session {
         };
         transaction.postponed = Some(Postponed { throttle, key, wait });
         // A client that gives up before its first RCPT was refused by this.
-        transaction.last_refusal = Some(Final::ruled(ruling, &self.id));
+        transaction.last_refusal = Some(Outcome::ruled(ruling, &self.id));
         true
     }
 

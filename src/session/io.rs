@@ -73,7 +73,7 @@ pub enum Output {
     /// Answer with `handle_backend_open` or `handle_backend_end`.
     OpenBackend {
         /// Not one that another client has used.
-        anew: bool,
+        fresh: bool,
         /// What the backend is started in.
         environment: Environment,
         /// The client's own name for itself.

@@ -16,11 +16,11 @@ use crate::session::io::Output;
 use crate::session::question::Question;
 use crate::session::request::Request;
 use crate::session::state::Acknowledgement;
-use crate::session::state::Arrived;
 use crate::session::state::Body;
 use crate::session::state::BodyEnd;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
+use crate::session::state::ReceivedMessage;
 use crate::session::state::RefusedWhat;
 use crate::session::state::Slot;
 use crate::session::state::State;
@@ -77,15 +77,15 @@ impl Session {
                 self.output.push_back(Output::EndMessage);
             }
             // What was pushed last had no room: nothing of it may wait for the backend.
-            (State::Asking { pending: Pending::Copy(arrived, _), .. }, Err(end)) => {
-                let arrived = Arrived { id: arrived.id.take(), ..**arrived };
+            (State::Asking { pending: Pending::Copy(received, _), .. }, Err(end)) => {
+                let received = ReceivedMessage { id: received.id.take(), ..**received };
                 self.output.push_back(Output::StopAsking);
-                self.finish(hold_failed(end, &self.id), Some(&arrived), now);
+                self.finish(hold_failed(end, &self.id), Some(&received), now);
             }
             (State::Settle(_), Err(end)) => {
                 self.close_backend();
-                let last = hold_failed(end, &self.id);
-                self.settle(last, now);
+                let outcome = hold_failed(end, &self.id);
+                self.settle(outcome, now);
             }
             _ => {}
         }
@@ -172,23 +172,23 @@ impl Session {
         self.since = now.monotonic;
         let mut facts = message.finish();
         let id = facts.message_id.take();
-        let arrived = Arrived::at(now.monotonic, decoder.size());
-        let arrived = Box::new(Arrived { lines: decoder.lines(), id, ..arrived });
+        let received = ReceivedMessage::at(now.monotonic, decoder.size());
+        let received = Box::new(ReceivedMessage { lines: decoder.lines(), id, ..received });
         match end {
-            None => self.rule_on_message(arrived, &facts, streaming, now),
+            None => self.rule_on_message(received, &facts, streaming, now),
             Some(BodyEnd::Oversize(limit)) => {
-                let counted = if limit.stored { arrived.size - arrived.lines } else { arrived.size };
+                let counted = if limit.stored { received.size - received.lines } else { received.size };
                 let reply = replies::oversize(counted, limit.octets);
                 let ruling = Ruling::new(reply, Reason::OversizeData).by(limit.rule);
                 self.remember_oversize();
-                self.reject(ruling, RefusedWhat::Message(arrived), now);
+                self.reject(ruling, RefusedWhat::Message(received), now);
             }
             Some(BodyEnd::Nul) => {
                 let ruling = Ruling::new(replies::nul(), Reason::Protocol);
-                self.refuse_message(&arrived, &ruling, now);
+                self.refuse_message(&received, &ruling, now);
             }
-            Some(BodyEnd::Hold(end)) => self.finish(hold_failed(end, &self.id), Some(&arrived), now),
-            Some(BodyEnd::Backend(last)) => self.finish(*last, Some(&arrived), now),
+            Some(BodyEnd::Hold(end)) => self.finish(hold_failed(end, &self.id), Some(&received), now),
+            Some(BodyEnd::Backend(outcome)) => self.finish(*outcome, Some(&received), now),
         }
     }
 
@@ -196,7 +196,7 @@ impl Session {
     pub(super) fn data_replied(&mut self, reply: BackendReply, now: Now) {
         let streaming = matches!(self.state, State::DataBegin);
         if reply.code != 354 {
-            return self.settle(Final::backend(&reply), now);
+            return self.settle(Outcome::backend(&reply), now);
         }
         if let Some(relay) = &mut self.relay {
             relay.begin_body(now.monotonic);
@@ -217,7 +217,7 @@ impl Session {
         if !self.relay.as_ref().is_some_and(|relay| relay.dot_written()) {
             self.abandon_backend();
         }
-        self.settle(Final::backend(&reply), now);
+        self.settle(Outcome::backend(&reply), now);
     }
 
     /// The backend is gone, or busy: 451, and nothing is lost, because nothing was acknowledged.
@@ -226,14 +226,14 @@ impl Session {
             BackendEnd::Busy => replies::backend_busy(),
             BackendEnd::Lost => replies::backend_unavailable(),
         };
-        self.without_backend(|id| Final::ours(&reply, Reason::BackendUnavailable, id), now);
+        self.without_backend(|id| Outcome::ours(&reply, Reason::BackendUnavailable, id), now);
     }
 
     /// It would hear in the clear what must not be, or see us in the client's place.
     pub(super) fn backend_unusable(&mut self, why: &str, now: Now) {
         let reply = replies::backend_unavailable();
-        let last = |id: &Signature| Final::ours(&reply, Reason::BackendUnavailable, id);
-        self.without_backend(|id| Final { backend: Some(why.to_owned()), ..last(id) }, now);
+        let outcome = |id: &Signature| Outcome::ours(&reply, Reason::BackendUnavailable, id);
+        self.without_backend(|id| Outcome { backend: Some(why.to_owned()), ..outcome(id) }, now);
     }
 
     /// It refused at its greeting. A first MAIL hears that; a replay must not turn into a refusal of what was accepted.
@@ -247,88 +247,88 @@ impl Session {
             if close {
                 self.parked = None;
             }
-            self.without_backend(|_| Final::backend(reply), now);
+            self.without_backend(|_| Outcome::backend(reply), now);
             if close {
-                self.record_connection(Some(&Final::backend(reply)), now);
+                self.record_connection(Some(&Outcome::backend(reply)), now);
                 self.close(now);
             }
         }
     }
 
-    fn without_backend(&mut self, last: impl Fn(&Signature) -> Final, now: Now) {
+    fn without_backend(&mut self, outcome: impl Fn(&Signature) -> Outcome, now: Now) {
         let id = self.id.clone();
         let awaited = self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count();
         let mail_pending = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_none());
         match &self.state {
             State::Hello { .. } => self.say_extensions(now),
             State::Inquiry { .. } => {
-                let Final { backend, line, .. } = last(&id);
+                let Outcome { backend, line, .. } = outcome(&id);
                 self.client_out.extend_from_slice(backend.as_ref().map_or(&line, |words| words.as_bytes()));
                 self.close(now);
             }
             // The client has the floor: its next line hears of it (`auth_line`), and is no command.
             State::Auth { waiting: false } => {}
             State::Auth { waiting: true } => {
-                let last = last(&id);
-                self.record_login(&last, now);
-                self.client_out.extend_from_slice(&last.line);
+                let outcome = outcome(&id);
+                self.record_login(&outcome, now);
+                self.client_out.extend_from_slice(&outcome.line);
                 self.since = now.monotonic;
                 self.end_login();
             }
             State::Body(body) if !body.streaming => {}
-            State::DataBegin | State::Body(_) | State::Settle(_) => self.settle(last(&id), now),
-            _ if awaited > 0 && mail_pending => self.mail_failed(last(&id), now),
+            State::DataBegin | State::Body(_) | State::Settle(_) => self.settle(outcome(&id), now),
+            _ if awaited > 0 && mail_pending => self.mail_failed(outcome(&id), now),
             _ => {
                 for _ in 0..awaited {
-                    self.rcpt_failed(last(&id), now);
+                    self.rcpt_failed(outcome(&id), now);
                 }
             }
         }
     }
 
-    fn rcpt_failed(&mut self, last: Final, now: Now) {
+    fn rcpt_failed(&mut self, outcome: Outcome, now: Now) {
         if let Some((rcpt, _)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) {
-            self.record_rcpt(&rcpt, &last, now);
+            self.record_rcpt(&rcpt, &outcome, now);
         }
-        self.fill_slot(last.line, now);
+        self.fill_slot(outcome.line, now);
     }
 
     /// The last word is known: now, or when the client has sent its message to the true end.
-    fn settle(&mut self, last: Final, now: Now) {
+    fn settle(&mut self, outcome: Outcome, now: Now) {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Body(mut body) => {
-                body.end.get_or_insert(BodyEnd::Backend(Box::new(last)));
+                body.end.get_or_insert(BodyEnd::Backend(Box::new(outcome)));
                 self.state = State::Body(body);
             }
-            State::DataBegin => self.finish(last, None, now),
-            State::Settle(arrived) => self.finish(last, Some(&arrived), now),
+            State::DataBegin => self.finish(outcome, None, now),
+            State::Settle(received) => self.finish(outcome, Some(&received), now),
             other => self.state = other,
         }
     }
 
     /// A ruling of ours on a message that is here as a whole.
-    pub(super) fn refuse_message(&mut self, arrived: &Arrived, ruling: &Ruling, now: Now) {
-        let last = Final::ruled(ruling, &self.id);
-        self.finish(last, Some(arrived), now);
+    pub(super) fn refuse_message(&mut self, received: &ReceivedMessage, ruling: &Ruling, now: Now) {
+        let outcome = Outcome::ruled(ruling, &self.id);
+        self.finish(outcome, Some(received), now);
     }
 
     /// The end of a transaction: its record, its costs, its reply.
-    pub(super) fn finish(&mut self, last: Final, arrived: Option<&Arrived>, now: Now) {
-        let passed_on = last.code.is_some_and(|code| code < 400) && last.verdict.is_none();
+    pub(super) fn finish(&mut self, outcome: Outcome, received: Option<&ReceivedMessage>, now: Now) {
+        let passed_on = outcome.code.is_some_and(|code| code < 400) && outcome.verdict.is_none();
         if passed_on {
             self.output.push_back(Output::Deliver(Delivery::Accepted));
             self.acknowledgement = Acknowledgement::Owed;
             self.accepted = Some(now.monotonic);
         }
-        self.record_transaction(&last, arrived, now);
-        if let (Some(transaction), Some(arrived)) = (self.transaction.take(), arrived)
+        self.record_transaction(&outcome, received, now);
+        if let (Some(transaction), Some(received)) = (self.transaction.take(), received)
             && passed_on
         {
             let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();
             let sender = &transaction.mail.sender;
             let snapshot = &transaction.snapshot;
             let mut charges = self.charges(snapshot, Count::Messages, 1, Some(sender), &recipients);
-            charges.extend(self.charges_of_octets(&transaction, arrived.size, &recipients));
+            charges.extend(self.charges_of_octets(&transaction, received.size, &recipients));
             self.charge(snapshot, charges);
             self.delivered(snapshot, &recipients);
         }
@@ -336,8 +336,8 @@ impl Session {
         self.has_mailed = false;
         self.state = State::Command;
         self.since = now.monotonic;
-        self.client_out.extend_from_slice(&last.line);
-        if last.code == Some(421) || self.client_gone {
+        self.client_out.extend_from_slice(&outcome.line);
+        if outcome.code == Some(421) || self.client_gone {
             self.close(now);
         } else {
             self.stop_if_idle(now);
@@ -345,10 +345,10 @@ impl Session {
     }
 }
 
-fn hold_failed(end: HoldEnd, signature: &Signature) -> Final {
+fn hold_failed(end: HoldEnd, signature: &Signature) -> Outcome {
     match end {
-        HoldEnd::NoRoom => Final::ours(&replies::no_room(), Reason::NoRoom, signature),
-        HoldEnd::Broken => Final::ours(&replies::internal(), Reason::NoRoom, signature),
+        HoldEnd::NoRoom => Outcome::ours(&replies::no_room(), Reason::NoRoom, signature),
+        HoldEnd::Broken => Outcome::ours(&replies::internal(), Reason::NoRoom, signature),
     }
 }
 

@@ -286,7 +286,7 @@ impl Session {
     /// The backend's connection ended, or never stood.
     pub fn handle_backend_end(&mut self, end: BackendEnd, now: Now) {
         let Some(relay) = &mut self.relay else { return };
-        if !relay.begin_anew(&self.environment, now.monotonic, &mut self.output) {
+        if !relay.open_fresh(&self.environment, now.monotonic, &mut self.output) {
             self.relay = None;
             self.backend_lost(end, now);
         }

@@ -13,8 +13,8 @@ use crate::session::io::Output;
 use crate::session::record::Folded;
 use crate::session::record::Kind;
 use crate::session::record::Record;
-use crate::session::state::Arrived;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
+use crate::session::state::ReceivedMessage;
 use crate::session::words;
 use crate::smtp::command::Rcpt;
 
@@ -45,45 +45,45 @@ impl Trace {
 }
 
 impl Session {
-    pub(super) fn record_transaction(&mut self, last: &Final, arrived: Option<&Arrived>, now: Now) {
+    pub(super) fn record_transaction(&mut self, outcome: &Outcome, received: Option<&ReceivedMessage>, now: Now) {
         let Some(transaction) = &self.transaction else { return };
         let accepted = transaction.accepted.iter().chain(&transaction.served);
         let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
-        let answered = arrived.filter(|_| last.code.is_some());
+        let answered = received.filter(|_| outcome.code.is_some());
         let record = Record {
             sender: Some(transaction.mail.sender.to_string()),
             recipients: accepted.collect(),
-            size: arrived.map(|arrived| arrived.size).or(transaction.mail.size),
-            received: arrived.map_or(0, |arrived| arrived.size),
-            id: arrived.and_then(|arrived| arrived.id.clone()),
-            before: arrived.map(|arrived| arrived.before).unwrap_or_default(),
+            size: received.map(|received| received.size).or(transaction.mail.size),
+            received: received.map_or(0, |received| received.size),
+            id: received.and_then(|received| received.id.clone()),
+            before: received.map(|received| received.before).unwrap_or_default(),
             shadow: transaction.shadow.clone(),
             took: now.monotonic.saturating_duration_since(transaction.began),
-            answered: answered.map(|arrived| now.monotonic.saturating_duration_since(arrived.at)),
-            ..self.record(Kind::Mail, last, now)
+            answered: answered.map(|received| now.monotonic.saturating_duration_since(received.at)),
+            ..self.record(Kind::Mail, outcome, now)
         };
         self.recorded = true;
         self.output.push_back(Output::Record(Box::new(record)));
     }
 
-    pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, last: &Final, now: Now) {
+    pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, outcome: &Outcome, now: Now) {
         let Some(transaction) = &mut self.transaction else { return };
-        transaction.last_refusal = Some(Final { line: Bytes::new(), ..last.clone() });
-        transaction.may_come_again |= last.code.is_some_and(|code| code < 500);
+        transaction.last_refusal = Some(Outcome { line: Bytes::new(), ..outcome.clone() });
+        transaction.may_come_again |= outcome.code.is_some_and(|code| code < 500);
         let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
         let record = Record {
             sender: Some(sender),
             recipients: vec![rcpt.recipient.to_string()],
             size,
             took: now.monotonic.saturating_duration_since(began),
-            ..self.record(Kind::Rcpt, last, now)
+            ..self.record(Kind::Rcpt, outcome, now)
         };
         self.record_refusal(record);
     }
 
     /// A command that was refused, of which nothing else tells.
-    pub(super) fn record_command(&mut self, last: &Final, now: Now) {
-        let record = self.record(Kind::Command, last, now);
+    pub(super) fn record_command(&mut self, outcome: &Outcome, now: Now) {
+        let record = self.record(Kind::Command, outcome, now);
         let record = match &self.transaction {
             Some(transaction) => Record {
                 sender: Some(transaction.mail.sender.to_string()),
@@ -110,42 +110,42 @@ impl Session {
     pub(super) fn record_folded(&mut self, now: Now) {
         if !self.trace.folded.is_empty() {
             let folded = std::mem::take(&mut self.trace.folded);
-            let record = Record { folded, ..self.record(Kind::Folded, &Final::default(), now) };
+            let record = Record { folded, ..self.record(Kind::Folded, &Outcome::default(), now) };
             self.output.push_back(Output::Record(Box::new(record)));
         }
     }
 
     /// Only of a connection that had no transaction: one line an event is enough.
-    pub(super) fn record_connection(&mut self, last: Option<&Final>, now: Now) {
+    pub(super) fn record_connection(&mut self, outcome: Option<&Outcome>, now: Now) {
         if !self.recorded {
-            let quit = Final { code: Some(221), ..Final::default() };
-            let record = self.record(Kind::Session, last.unwrap_or(&quit), now);
+            let quit = Outcome { code: Some(221), ..Outcome::default() };
+            let record = self.record(Kind::Session, outcome.unwrap_or(&quit), now);
             self.recorded = true;
             self.output.push_back(Output::Record(Box::new(record)));
         }
     }
 
     /// We end the connection, whatever it had.
-    pub(super) fn record_end(&mut self, last: &Final, now: Now) {
+    pub(super) fn record_end(&mut self, outcome: &Outcome, now: Now) {
         match self.recorded {
-            true => self.record_command(last, now),
-            false => self.record_connection(Some(last), now),
+            true => self.record_command(outcome, now),
+            false => self.record_connection(Some(outcome), now),
         }
     }
 
-    pub(super) fn record(&self, kind: Kind, last: &Final, now: Now) -> Record {
-        let accepted_but_gone = last.reason.is_none() && self.client_gone;
-        let refusal = last.code.filter(|code| *code >= 400);
+    pub(super) fn record(&self, kind: Kind, outcome: &Outcome, now: Now) -> Record {
+        let accepted_but_gone = outcome.reason.is_none() && self.client_gone;
+        let refusal = outcome.code.filter(|code| *code >= 400);
         let verdict = match kind {
             // Nothing was asked of it, or it was refused.
             Kind::Session | Kind::Folded => refusal.map(Verdict::of_code),
             // Given up without a reply: it may come again.
-            _ => Some(last.verdict.or(last.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer)),
+            _ => Some(outcome.verdict.or(outcome.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer)),
         };
         // The line that is being obeyed, where it is what was wrong.
         let is_told = match kind {
             Kind::Command | Kind::Session => refusal.is_some(),
-            _ => refusal.is_some() && matches!(last.reason, Some(Reason::BareNewline | Reason::Protocol)),
+            _ => refusal.is_some() && matches!(outcome.reason, Some(Reason::BareNewline | Reason::Protocol)),
         };
         Record {
             kind,
@@ -160,12 +160,12 @@ impl Session {
             id: None,
             before: Before::default(),
             verdict,
-            code: last.code,
-            reason: last.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
+            code: outcome.code,
+            reason: outcome.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
             user: self.login.as_ref().and_then(|login| login.user.clone()),
-            rule: last.rule.clone(),
+            rule: outcome.rule.clone(),
             shadow: Vec::new(),
-            backend: last.backend.clone(),
+            backend: outcome.backend.clone(),
             words: is_told.then(|| words::words(&self.trace.line, self.trace.after_auth)).flatten(),
             folded: Folded::default(),
             counted_only: false,

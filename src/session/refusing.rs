@@ -15,7 +15,7 @@ use crate::session::question::Ask;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
 use crate::session::question::Throttles;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::Refused;
 use crate::session::state::RefusedWhat;
@@ -39,7 +39,7 @@ impl Session {
         let retries = self.charges(&snapshot, Count::Retries, 1, Some(&mail.sender), &recipients);
         let size = match &what {
             RefusedWhat::Mail | RefusedWhat::Rcpt(_) => mail.size,
-            RefusedWhat::Message(arrived) => Some(arrived.size),
+            RefusedWhat::Message(received) => Some(received.size),
         };
         let refusal = (!retries.is_empty())
             .then(|| refusal_key(&self.seed, self.peer.client.ip(), &mail.sender, &recipients, ruling.reason, size));
@@ -86,7 +86,7 @@ impl Session {
                 self.state = State::Command;
                 self.refuse_rcpt(&rcpt, &ruling, now);
             }
-            RefusedWhat::Message(arrived) => self.refuse_message(&arrived, &ruling, now),
+            RefusedWhat::Message(received) => self.refuse_message(&received, &ruling, now),
         }
         if disconnects {
             self.end_transaction(Reason::Throttled, now);
@@ -95,7 +95,7 @@ impl Session {
     }
 
     pub(super) fn refuse_mail(&mut self, ruling: &Ruling, now: Now) {
-        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
+        self.record_transaction(&Outcome::ruled(ruling, &self.id), None, now);
         self.transaction = None;
         self.state = State::Command;
         self.reply(&ruling.reply);
@@ -103,13 +103,13 @@ impl Session {
     }
 
     pub(super) fn refuse_rcpt(&mut self, rcpt: &Arc<Rcpt>, ruling: &Ruling, now: Now) {
-        self.record_rcpt(rcpt, &Final::ruled(ruling, &self.id), now);
+        self.record_rcpt(rcpt, &Outcome::ruled(ruling, &self.id), now);
         self.reply(&ruling.reply);
     }
 
     /// A throttle ends the connection in the middle of a transaction.
     pub(super) fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
-        self.record_transaction(&Final::ruled(ruling, &self.id), None, now);
+        self.record_transaction(&Outcome::ruled(ruling, &self.id), None, now);
         self.transaction = None;
         self.close(now);
     }

@@ -29,9 +29,9 @@ use crate::session::question::Question;
 use crate::session::request::Request;
 use crate::session::snapshot::Snapshot;
 use crate::session::state::Acknowledgement;
-use crate::session::state::Arrived;
-use crate::session::state::Final;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
+use crate::session::state::ReceivedMessage;
 use crate::session::state::RefusedWhat;
 use crate::session::state::State;
 use crate::session::state::Transaction;
@@ -86,7 +86,7 @@ impl Session {
             // The body was not looked at: for now at most.
             Some(wait) => {
                 let ruling = Ruling::new(replies::expected_copy(wait), Reason::Repeat).by("repeat");
-                self.finish(Final::ruled(&ruling, &self.id), None, now);
+                self.finish(Outcome::ruled(&ruling, &self.id), None, now);
             }
         }
     }
@@ -101,65 +101,71 @@ impl Session {
     }
 
     /// The message is here as a whole and no larger than it may be: hops, then the ledger.
-    pub(super) fn rule_on_message(&mut self, arrived: Box<Arrived>, facts: &MessageFacts, streaming: bool, now: Now) {
+    pub(super) fn rule_on_message(
+        &mut self,
+        received: Box<ReceivedMessage>,
+        facts: &MessageFacts,
+        streaming: bool,
+        now: Now,
+    ) {
         self.forget_oversize();
         let Some(transaction) = &self.transaction else { return };
         let snapshot = transaction.snapshot.clone();
         if let Some(ruling) = facts.hops.ruling(snapshot.policy.hops) {
             self.withdraw(streaming, now);
-            return self.reject(ruling, RefusedWhat::Message(arrived), now);
+            return self.reject(ruling, RefusedWhat::Message(received), now);
         }
-        let Some(fingerprints) = facts.fingerprints else { return self.deliver(arrived, streaming, now) };
+        let Some(fingerprints) = facts.fingerprints else { return self.deliver(received, streaming, now) };
         let keys = |recipient: &Address| {
             let sender = &transaction.mail.sender;
             let client = self.peer.client.ip();
             CopyKeys::new(&self.seed, client, sender, recipient, &fingerprints.strong, &fingerprints.weak)
         };
-        let marks = MessageTraits { message_id: arrived.id.is_some(), date: facts.date, size: arrived.size };
+        let marks = MessageTraits { message_id: received.id.is_some(), date: facts.date, size: received.size };
         let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
-        let is_exact = transaction.mail.size == Some(arrived.size);
+        let is_exact = transaction.mail.size == Some(received.size);
         let envelope = self.envelope().map(|key| Envelope { key, is_exact });
         let rules = snapshot.policy.repeat;
         let is_excepted = rules.except.covers(self.is_relay_client(), self.authenticated);
         let candidate = Candidate { rules, marks, copies, envelope, is_excepted };
-        self.ask(Question::Copy(candidate), Pending::Copy(arrived, streaming), now);
+        self.ask(Question::Copy(candidate), Pending::Copy(received, streaming), now);
     }
 
-    pub(super) fn copy_answered(&mut self, mut arrived: Box<Arrived>, streaming: bool, copy: Copy, now: Now) {
+    pub(super) fn copy_answered(&mut self, mut received: Box<ReceivedMessage>, streaming: bool, copy: Copy, now: Now) {
         match copy {
             Copy::Deliver { served, before } => {
-                arrived.before = before;
+                received.before = before;
                 if !streaming {
                     self.leave_out(&served);
                 }
-                self.deliver(arrived, streaming, now);
+                self.deliver(received, streaming, now);
             }
             Copy::Absorb => {
                 self.withdraw(streaming, now);
-                let absorbed = Final::ours(&replies::absorbed(), Reason::Repeat, &self.id);
+                let absorbed = Outcome::ours(&replies::absorbed(), Reason::Repeat, &self.id);
                 let rule = Some("repeat.unacknowledged".into());
-                self.finish(Final { verdict: Some(Verdict::Absorb), rule, ..absorbed }, Some(&arrived), now);
+                self.finish(Outcome { verdict: Some(Verdict::Absorb), rule, ..absorbed }, Some(&received), now);
             }
             Copy::Busy => {
                 self.withdraw(streaming, now);
                 let ruling = Ruling::new(replies::in_flight(), Reason::Repeat).by("repeat");
-                self.refuse_message(&arrived, &ruling, now);
+                self.refuse_message(&received, &ruling, now);
             }
             Copy::Refuse(times) => {
                 self.withdraw(streaming, now);
                 let ruling = Ruling::new(replies::repeated(times), Reason::Repeat).by("repeat.limit");
-                self.reject(ruling, RefusedWhat::Message(arrived), now);
+                self.reject(ruling, RefusedWhat::Message(received), now);
             }
             Copy::Unknown => {
                 self.withdraw(streaming, now);
                 let ruling = Ruling::new(replies::internal(), Reason::Repeat).by("repeat");
-                self.refuse_message(&arrived, &ruling, now);
+                self.refuse_message(&received, &ruling, now);
             }
         }
     }
 
-    fn deliver(&mut self, arrived: Box<Arrived>, streaming: bool, now: Now) {
-        self.state = State::Settle(arrived);
+    fn deliver(&mut self, received: Box<ReceivedMessage>, streaming: bool, now: Now) {
+        self.state = State::Settle(received);
         if streaming {
             self.end_body(now);
         } else {

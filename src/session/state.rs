@@ -55,7 +55,7 @@ pub(super) enum State {
     /// The message.
     Body(Box<Body>),
     /// The backend's word on the whole message.
-    Settle(Box<Arrived>),
+    Settle(Box<ReceivedMessage>),
     /// Nothing: closed.
     Over,
 }
@@ -78,7 +78,7 @@ pub(super) enum Pending {
     /// DATA, whose recipients are known.
     Data,
     /// A message that is here as a whole, and whether it is streamed.
-    Copy(Box<Arrived>, bool),
+    Copy(Box<ReceivedMessage>, bool),
     /// A refusal of ours that counts as a rejection.
     Rejected(Box<Refused>),
 }
@@ -96,7 +96,7 @@ pub(super) struct Refused {
 pub(super) enum RefusedWhat {
     Mail,
     Rcpt(Arc<Rcpt>),
-    Message(Box<Arrived>),
+    Message(Box<ReceivedMessage>),
 }
 
 /// The client's name for itself.
@@ -124,7 +124,7 @@ pub(super) struct Transaction {
     /// RCPTs that wait for the backend.
     pub(super) asked: VecDeque<(Arc<Rcpt>, Option<u64>)>,
     /// How the last refused recipient was refused.
-    pub(super) last_refusal: Option<Final>,
+    pub(super) last_refusal: Option<Outcome>,
     /// A recipient was refused for now only.
     pub(super) may_come_again: bool,
     pub(super) shadow: Vec<Arc<str>>,
@@ -172,12 +172,12 @@ pub(super) enum BodyEnd {
     /// A NUL in it.
     Nul,
     /// While streaming, the backend said no, or was lost.
-    Backend(Box<Final>),
+    Backend(Box<Outcome>),
 }
 
 /// The last word on a message, a recipient or a connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Final {
+pub(super) struct Outcome {
     /// For the client, whole, as it goes out.
     pub(super) line: Bytes,
     /// None: nobody was told anything.
@@ -202,7 +202,7 @@ pub(super) enum Acknowledgement {
 
 /// A message that is here as a whole.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(super) struct ReceivedMessage {
     /// Wire octets.
     pub(super) size: u64,
     /// Of them line ends, which count one octet less where messages are stored.
@@ -224,11 +224,11 @@ pub(super) enum Slot {
 
 impl State {
     /// The message that is here as a whole.
-    pub(super) fn arrived(&self) -> Option<&Arrived> {
+    pub(super) fn received(&self) -> Option<&ReceivedMessage> {
         match self {
-            Self::Settle(arrived) | Self::Asking { pending: Pending::Copy(arrived, _), .. } => Some(arrived),
+            Self::Settle(received) | Self::Asking { pending: Pending::Copy(received, _), .. } => Some(received),
             Self::Asking { pending: Pending::Rejected(refused), .. } => match &refused.what {
-                RefusedWhat::Message(arrived) => Some(arrived),
+                RefusedWhat::Message(received) => Some(received),
                 RefusedWhat::Mail | RefusedWhat::Rcpt(_) => None,
             },
             _ => None,
@@ -287,14 +287,14 @@ impl Transaction {
     }
 }
 
-impl Arrived {
+impl ReceivedMessage {
     /// So many octets of it, of which nothing is known.
     pub(super) fn at(at: Instant, size: u64) -> Self {
         Self { size, lines: 0, id: None, before: Before::default(), at }
     }
 }
 
-impl Final {
+impl Outcome {
     /// By one of our own replies.
     pub(super) fn ours(reply: &Reply, reason: Reason, signature: &Signature) -> Self {
         let mut line = BytesMut::new();

@@ -12,8 +12,8 @@ use crate::session::Session;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::question::Question;
-use crate::session::state::Final;
 use crate::session::state::Helo;
+use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::command;
@@ -237,7 +237,7 @@ impl Session {
             // RFC 3207 section 4: the client may go on without, or come again.
             if self.count_idle_command(now) {
                 let reply = replies::tls_not_available();
-                self.record_command(&Final::ours(&reply, Reason::TooManyConnections, &self.id), now);
+                self.record_command(&Outcome::ours(&reply, Reason::TooManyConnections, &self.id), now);
                 self.reply(&reply);
             }
         } else {
@@ -262,7 +262,7 @@ impl Session {
                 self.state = State::Command;
             }
             None => {
-                self.record_connection(Some(&Final { reason: Some(Reason::Protocol), ..Final::default() }), now);
+                self.record_connection(Some(&Outcome { reason: Some(Reason::Protocol), ..Outcome::default() }), now);
                 self.record_folded(now);
                 self.state = State::Over;
             }

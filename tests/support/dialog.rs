@@ -573,8 +573,8 @@ impl Player {
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Learned(..) | Output::Login(_) => {}
             Output::StopAsking => self.transcript.push("a none".into()),
-            Output::OpenBackend { anew, .. } => {
-                let greeted = !anew && self.scene.kept > 0;
+            Output::OpenBackend { fresh, .. } => {
+                let greeted = !fresh && self.scene.kept > 0;
                 self.scene.kept -= usize::from(greeted);
                 self.transcript.push(if greeted { "o kept" } else { "o" }.into());
                 self.session.handle_backend_open(greeted, now);

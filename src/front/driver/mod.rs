@@ -270,8 +270,8 @@ impl Driver {
                 self.services.backends.learn(&environment, offer, self.backend_generation);
             }
             Output::Login(begins) => self.note_login(begins),
-            Output::OpenBackend { anew, environment, helo, login } => {
-                self.open_backend(anew, login, environment, helo);
+            Output::OpenBackend { fresh, environment, helo, login } => {
+                self.open_backend(fresh, login, environment, helo);
             }
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
             Output::Release(release) => self.release_backend(release),

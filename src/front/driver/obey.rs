@@ -41,17 +41,17 @@ impl Driver {
         }
     }
 
-    pub(super) fn open_backend(&mut self, anew: bool, login: bool, environment: Environment, helo: String) {
+    pub(super) fn open_backend(&mut self, fresh: bool, login: bool, environment: Environment, helo: String) {
         let Peer { client, local, host, .. } = self.session.peer().clone();
         let client = ClientInfo { address: client, local, host, helo, environment };
         let services = self.services.clone();
         self.backend_generation = services.backends.generation();
         self.backend = Backend::Opening(Box::pin(async move {
             if login {
-                let (connection, login) = services.backends.open_for_login(&client, anew).await?;
+                let (connection, login) = services.backends.open_for_login(&client, fresh).await?;
                 return Ok((connection, Some(login)));
             }
-            services.backends.open(&client, anew).await.map(|connection| (connection, None))
+            services.backends.open(&client, fresh).await.map(|connection| (connection, None))
         }));
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::session::io::Output;
 use crate::session::relay::Event;
-use crate::session::relay::Link;
+use crate::session::relay::Phase;
 use crate::session::relay::Relay;
 use crate::session::xclient;
 use crate::smtp::received;
@@ -17,7 +17,7 @@ use crate::smtp::reply_reader::BackendReply;
 
 /// What a backend session begins with.
 #[derive(Clone, Debug, Default)]
-pub(in crate::session) struct Preface {
+pub(in crate::session) struct Setup {
     pub(in crate::session) starttls: bool,
     /// Attributes of XCLIENT; none when the backend hears of the client otherwise.
     pub(in crate::session) identification: Option<Vec<(&'static str, String)>>,
@@ -26,72 +26,72 @@ pub(in crate::session) struct Preface {
 impl Relay {
     /// `None` when the reply was for ourselves only.
     pub(super) fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
-        match self.link {
-            Link::Opening | Link::Handshake => Some(Event::Broken),
-            Link::Greeting if reply.code == 220 => {
+        match self.phase {
+            Phase::Opening | Phase::Handshake => Some(Event::Broken),
+            Phase::Greeting if reply.code == 220 => {
                 self.say_hello(out);
                 None
             }
-            Link::Ehlo if reply.code == 250 => {
+            Phase::Ehlo if reply.code == 250 => {
                 let offer = Arc::new(reply.offer());
                 self.offer = Some(offer.clone());
                 self.greeted(offer, out)
             }
-            Link::StartTls if reply.code == 220 => {
-                self.link = Link::Handshake;
+            Phase::StartTls if reply.code == 220 => {
+                self.phase = Phase::Handshake;
                 out.push_back(Output::BackendStartTls);
                 None
             }
-            Link::StartTls => Some(Event::Unusable(NO_STARTTLS)),
+            Phase::StartTls => Some(Event::Unusable(NO_STARTTLS)),
             // The session begins anew: a greeting, then EHLO (Postfix, XCLIENT_README).
-            Link::Xclient if reply.code == 220 => {
+            Phase::Xclient if reply.code == 220 => {
                 self.say_hello(out);
                 None
             }
-            Link::Xclient => Some(Event::Unusable(NO_XCLIENT)),
-            Link::Helo if self.preface.starttls => Some(Event::Unusable(NO_STARTTLS)),
-            Link::Helo if self.preface.identification.is_some() => Some(Event::Unusable(NO_XCLIENT)),
+            Phase::Xclient => Some(Event::Unusable(NO_XCLIENT)),
+            Phase::Helo if self.setup.starttls => Some(Event::Unusable(NO_STARTTLS)),
+            Phase::Helo if self.setup.identification.is_some() => Some(Event::Unusable(NO_XCLIENT)),
             // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
-            Link::Ehlo if reply.is_permanent() => {
-                self.link = Link::Helo;
+            Phase::Ehlo if reply.is_permanent() => {
+                self.phase = Phase::Helo;
                 out.push_back(Output::Backend(format!("HELO {}\r\n", received::told(&self.helo)).into()));
                 None
             }
-            Link::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
-            Link::Greeting | Link::Ehlo | Link::Helo if reply.is_permanent() || reply.is_transient() => {
+            Phase::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
+            Phase::Greeting | Phase::Ehlo | Phase::Helo if reply.is_permanent() || reply.is_transient() => {
                 Some(Event::Refused(reply))
             }
-            Link::Greeting | Link::Ehlo | Link::Helo => Some(Event::Broken),
-            Link::Ready => self.take_answer(reply),
+            Phase::Greeting | Phase::Ehlo | Phase::Helo => Some(Event::Broken),
+            Phase::Ready => self.take_answer(reply),
         }
     }
 
     /// It has said what it offers: TLS first, then who the client is, then we are ready.
     fn greeted(&mut self, offer: Arc<Offer>, out: &mut VecDeque<Output>) -> Option<Event> {
-        if std::mem::take(&mut self.preface.starttls) {
+        if std::mem::take(&mut self.setup.starttls) {
             if !offer.starttls {
                 return Some(Event::Unusable(NO_STARTTLS));
             }
-            self.link = Link::StartTls;
+            self.phase = Phase::StartTls;
             out.push_back(Output::Backend(Bytes::from_static(b"STARTTLS\r\n")));
             return None;
         }
-        let Some(identification) = self.preface.identification.take() else {
+        let Some(identification) = self.setup.identification.take() else {
             return Some(self.ready(offer));
         };
         let Some(known) = &offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
         out.push_back(Output::Backend(xclient::command(&identification, known)));
-        self.link = Link::Xclient;
+        self.phase = Phase::Xclient;
         None
     }
 
     fn ready(&mut self, offer: Arc<Offer>) -> Event {
-        (self.link, self.trial) = (Link::Ready, None);
+        (self.phase, self.unconfirmed) = (Phase::Ready, None);
         Event::Ready(offer)
     }
 
     pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {
-        self.link = Link::Ehlo;
+        self.phase = Phase::Ehlo;
         out.push_back(Output::Backend(format!("EHLO {}\r\n", received::told(&self.helo)).into()));
     }
 }

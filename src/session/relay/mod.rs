@@ -5,7 +5,7 @@
 
 mod greeting;
 
-pub(super) use crate::session::relay::greeting::Preface;
+pub(super) use crate::session::relay::greeting::Setup;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::smtp::reply_reader::ReplyReader;
 /// One session with the backend, from the wish for it on.
 #[derive(Debug)]
 pub(super) struct Relay {
-    link: Link,
+    phase: Phase,
     helo: Arc<str>,
     /// What is said before the first MAIL, and was not yet.
-    preface: Preface,
+    setup: Setup,
     /// Known from the answer to EHLO on.
     offer: Option<Arc<Offer>>,
     unsent: VecDeque<Queued>,
@@ -45,9 +45,9 @@ pub(super) struct Relay {
     active: Instant,
     /// The session was another client's before, and is only ours when it has answered EHLO: what to begin a new one with
     /// when it does not.
-    trial: Option<Box<Preface>>,
+    unconfirmed: Option<Box<Setup>>,
     /// It has heard AUTH, or refused something: the next client would have to bear that.
-    is_spent: bool,
+    not_reusable: bool,
     /// It is for AUTH, or was asked for it.
     is_login: bool,
 }
@@ -79,7 +79,7 @@ pub(super) enum Event {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Link {
+enum Phase {
     Opening,
     Greeting,
     Ehlo,
@@ -111,17 +111,17 @@ impl Relay {
     pub(super) fn open(
         environment: &Environment,
         helo: &str,
-        preface: Preface,
+        setup: Setup,
         is_login: bool,
         now: Instant,
         out: &mut VecDeque<Output>,
     ) -> Self {
         let (environment, name) = (environment.clone(), helo.to_owned());
-        out.push_back(Output::OpenBackend { anew: false, environment, helo: name, login: is_login });
+        out.push_back(Output::OpenBackend { fresh: false, environment, helo: name, login: is_login });
         Self {
-            link: Link::Opening,
+            phase: Phase::Opening,
             helo: helo.into(),
-            preface,
+            setup,
             offer: None,
             unsent: VecDeque::new(),
             outstanding: VecDeque::new(),
@@ -131,8 +131,8 @@ impl Relay {
             dot_sent: false,
             dot_written: false,
             active: now,
-            trial: None,
-            is_spent: false,
+            unconfirmed: None,
+            not_reusable: false,
             is_login,
         }
     }
@@ -149,51 +149,52 @@ impl Relay {
 
     /// Nothing is asked and nothing is awaited, since when.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let idle = self.link == Link::Ready && self.unsent.is_empty() && self.outstanding.is_empty();
+        let idle = self.phase == Phase::Ready && self.unsent.is_empty() && self.outstanding.is_empty();
         idle.then_some(self.active)
     }
 
     /// When waiting has lasted long enough.
     pub(super) fn deadline(&self, connect: Duration, reply: Duration) -> Option<Instant> {
-        match self.link {
+        match self.phase {
             // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
-            Link::Opening | Link::Handshake => Some(self.active + 2 * connect + BACKSTOP),
-            Link::Greeting => Some(self.active + connect),
-            Link::Ehlo if self.is_on_trial() => Some(self.active + connect),
-            Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => Some(self.active + reply),
-            Link::Ready if self.outstanding.is_empty() => None,
-            Link::Ready => Some(self.active + reply),
+            Phase::Opening | Phase::Handshake => Some(self.active + 2 * connect + BACKSTOP),
+            Phase::Greeting => Some(self.active + connect),
+            Phase::Ehlo if self.is_unconfirmed() => Some(self.active + connect),
+            Phase::Ehlo | Phase::Helo | Phase::StartTls | Phase::Xclient => Some(self.active + reply),
+            Phase::Ready if self.outstanding.is_empty() => None,
+            Phase::Ready => Some(self.active + reply),
         }
     }
 
     /// Whether another client has used this session before, and it has not yet shown that it serves this one too.
-    pub(super) fn is_on_trial(&self) -> bool {
-        self.trial.is_some()
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed.is_some()
     }
 
-    /// One that was on trial is gone: nothing but EHLO was said, so a new one takes its place. False: it was none.
-    pub(super) fn begin_anew(&mut self, environment: &Environment, now: Instant, out: &mut VecDeque<Output>) -> bool {
-        let Some(preface) = self.trial.take() else { return false };
-        (self.link, self.preface, self.reader, self.active) = (Link::Opening, *preface, ReplyReader::default(), now);
-        (self.due, self.is_spent) = (0, false);
+    /// A connection that was never confirmed is gone: nothing but EHLO was said on it, so a fresh one takes its place. False: the
+    /// connection was its own from the start.
+    pub(super) fn open_fresh(&mut self, environment: &Environment, now: Instant, out: &mut VecDeque<Output>) -> bool {
+        let Some(setup) = self.unconfirmed.take() else { return false };
+        (self.phase, self.setup, self.reader, self.active) = (Phase::Opening, *setup, ReplyReader::default(), now);
+        (self.due, self.not_reusable) = (0, false);
         let helo = self.helo.as_ref().to_owned();
         let environment = environment.clone();
-        out.push_back(Output::OpenBackend { anew: true, environment, helo, login: self.is_login });
+        out.push_back(Output::OpenBackend { fresh: true, environment, helo, login: self.is_login });
         true
     }
 
     /// The connection stands, and its greeting is awaited; or it is under TLS, and begins anew (RFC 3207 section 4.2).
     pub(super) fn opened(&mut self, greeted: bool, now: Instant, out: &mut VecDeque<Output>) {
         self.active = now;
-        match self.link {
+        match self.phase {
             // EHLO begins anew where a client has left (RFC 5321 section 4.1.4).
-            Link::Opening if greeted => {
-                self.trial = Some(Box::new(self.preface.clone()));
-                self.preface.starttls = false;
+            Phase::Opening if greeted => {
+                self.unconfirmed = Some(Box::new(self.setup.clone()));
+                self.setup.starttls = false;
                 self.say_hello(out);
             }
-            Link::Opening => self.link = Link::Greeting,
-            Link::Handshake => self.say_hello(out),
+            Phase::Opening => self.phase = Phase::Greeting,
+            Phase::Handshake => self.say_hello(out),
             _ => {}
         }
     }
@@ -216,7 +217,7 @@ impl Relay {
 
     /// The transaction is given up: the backend hears RSET, if it is there.
     pub(super) fn reset(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        if self.link == Link::Ready && self.in_transaction {
+        if self.phase == Phase::Ready && self.in_transaction {
             self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
             self.in_transaction = false;
             self.flush(now, out);
@@ -247,7 +248,7 @@ impl Relay {
     /// Gives the connection back.
     pub(super) fn close(&self, out: &mut VecDeque<Output>) {
         out.push_back(Output::Release(match self.idle_since() {
-            Some(_) if !self.is_spent && !self.in_transaction => Release::Reusable,
+            Some(_) if !self.not_reusable && !self.in_transaction => Release::Reusable,
             Some(_) => Release::Quit,
             None => Release::Abort,
         }));
@@ -262,10 +263,10 @@ impl Relay {
     /// Octets have come. They can answer what was asked before, and nothing that is asked while they are read: a spare
     /// reply must not be taken for the one to the next command. Gives the number of commands whose replies are to come.
     pub(super) fn arrived(&mut self) -> usize {
-        self.due = match self.link {
-            Link::Opening | Link::Handshake => 0,
-            Link::Greeting | Link::Ehlo | Link::Helo | Link::StartTls | Link::Xclient => 1,
-            Link::Ready => self.outstanding.len(),
+        self.due = match self.phase {
+            Phase::Opening | Phase::Handshake => 0,
+            Phase::Greeting | Phase::Ehlo | Phase::Helo | Phase::StartTls | Phase::Xclient => 1,
+            Phase::Ready => self.outstanding.len(),
         };
         self.outstanding.len()
     }
@@ -283,18 +284,18 @@ impl Relay {
                 let spare = !input.is_empty();
                 input.clear();
                 // What came before this session was opened is another's.
-                return (spare && self.link != Link::Opening).then_some(Event::Broken);
+                return (spare && self.phase != Phase::Opening).then_some(Event::Broken);
             }
             let Ok(reply) = self.reader.next(input)? else {
                 return Some(Event::Broken);
             };
             self.due -= 1;
             self.active = now;
-            self.is_spent |= reply.code >= 400;
+            self.not_reusable |= reply.code >= 400;
             self.dot_written = self.dot_sent && written;
             let event = self.take(reply, out);
             // What was said in the clear behind the 220 is nobody's (RFC 3207 section 5).
-            if self.link == Link::Handshake {
+            if self.phase == Phase::Handshake {
                 input.clear();
                 return None;
             }
@@ -347,13 +348,13 @@ impl Relay {
     /// Sends what may go out now: one command at a time, or several where the backend offered PIPELINING; DATA and AUTH
     /// always alone (RFC 2920 section 3.1 has them end a group; a backend that disagrees would slip by one).
     pub(super) fn flush(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        while self.link == Link::Ready && self.may_send() {
+        while self.phase == Phase::Ready && self.may_send() {
             let Some(queued) = self.unsent.pop_front() else { return };
             self.active = now;
             out.push_back(Output::Backend(queued.request.wire(self.offer())));
             let step = match queued.request {
                 Request::Auth(_) => {
-                    self.is_spent = true;
+                    self.not_reusable = true;
                     Step::Auth
                 }
                 Request::Data => Step::Data,
