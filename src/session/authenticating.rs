@@ -17,13 +17,13 @@ use crate::policy::verdict::Ruling;
 use crate::session::Session;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::session::request::Request;
 use crate::session::settings::Auth;
-use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::line::LineEnd;
@@ -82,28 +82,28 @@ impl Session {
         match self.snapshot.settings.auth {
             Auth::Always => true,
             Auth::Off => false,
-            Auth::Tls => self.tls.is_some(),
+            Auth::Tls => self.client.tls.is_some(),
         }
     }
 
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<Bytes>, now: Now) {
         if !self.may_authenticate() || self.offer().auth.is_none() {
             let insecure =
-                self.snapshot.settings.auth == Auth::Tls && self.tls.is_none() && self.offer().auth.is_some();
+                self.snapshot.settings.auth == Auth::Tls && self.client.tls.is_none() && self.offer().auth.is_some();
             let reply = if insecure { replies::encryption_required() } else { replies::unsupported("AUTH") };
             return self.error(&reply, now);
         }
-        if self.helo.is_none() {
+        if self.client.helo.is_none() {
             return self.error(&replies::need_hello(), now);
         }
         if self.transaction.is_some() {
             return self.error(&replies::in_transaction("AUTH"), now);
         }
-        if self.authenticated {
+        if self.client.authenticated {
             return self.error(&replies::already_authenticated(), now);
         }
         // Not 535, which blames the password, and not 454, for which a client comes back.
-        if let Some(ruling) = self.client_refusal() {
+        if let Some(ruling) = self.client.refusal() {
             return self.refuse_command(&ruling, now);
         }
         let mut login = Box::new(Login::new(mechanism, now.monotonic));
@@ -113,24 +113,24 @@ impl Session {
             line.extend_from_slice(b" ");
             line.extend_from_slice(&initial);
         }
-        self.login = Some(login);
+        self.client.login = Some(login);
         self.ask_about_login(line.freeze(), now);
     }
 
     /// An answer to 334: printable octets only, or it could be another command to the backend.
     pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
-        let Some(line) = self.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
-        self.since = now.monotonic;
+        let Some(line) = self.input.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
+        self.patience.wait_from(now.monotonic);
         if self.relay.is_none() {
             let outcome = Outcome::ours(&replies::backend_unavailable(), Reason::BackendUnavailable, &self.id);
             self.record_login(&outcome, now);
-            self.client_out.extend_from_slice(&outcome.line);
+            self.replies.write(|out| out.extend_from_slice(&outcome.line));
             self.end_login();
             return true;
         }
         match line {
             Ok(line) if line.iter().all(|octet| (b' '..=b'~').contains(octet)) => {
-                match self.login.as_mut().is_some_and(|login| login.hear(&line)) {
+                match self.client.login.as_mut().is_some_and(|login| login.hear(&line)) {
                     true => self.ask_about_login(line, now),
                     false => self.relay_login(line, now),
                 }
@@ -154,7 +154,7 @@ impl Session {
     /// The throttles have let AUTH, or its name, pass, or not.
     pub(super) fn login_answered(&mut self, line: Bytes, throttled: &Throttled, now: Now) {
         let snapshot = self.snapshot.clone();
-        if let Some(login) = &mut self.login {
+        if let Some(login) = &mut self.client.login {
             let names = throttled.shadows.iter().map(|index| snapshot.policy.throttles[*index].name.clone());
             login.shadow.extend(names);
         }
@@ -164,7 +164,7 @@ impl Session {
         let outcome = Outcome::ruled(&ruling, &self.id);
         self.record_login(&outcome, now);
         // The backend waits for an answer that it does not get.
-        if self.login.as_ref().is_some_and(|login| login.is_relayed) {
+        if self.client.login.as_ref().is_some_and(|login| login.is_relayed) {
             self.abandon_backend();
         }
         self.end_login();
@@ -178,7 +178,7 @@ impl Session {
     }
 
     fn relay_login(&mut self, line: Bytes, now: Now) {
-        let begins = self.login.as_mut().is_some_and(|login| !std::mem::replace(&mut login.is_relayed, true));
+        let begins = self.client.login.as_mut().is_some_and(|login| !std::mem::replace(&mut login.is_relayed, true));
         if begins && self.relay.is_some() {
             self.output.push_back(Output::Login(true));
         }
@@ -187,16 +187,16 @@ impl Session {
     }
 
     pub(super) fn auth_replied(&mut self, reply: &BackendReply, now: Now) {
-        reply.write(&mut self.client_out);
-        self.since = now.monotonic;
+        self.replies.write(|out| reply.write(out));
+        self.patience.wait_from(now.monotonic);
         if reply.code == 334 {
             self.state = State::Auth { waiting: false };
             return;
         }
         self.state = State::Command;
         self.output.push_back(Output::Login(false));
-        self.authenticated = reply.code == 235;
-        if !self.authenticated {
+        self.client.authenticated = reply.code == 235;
+        if !self.client.authenticated {
             self.login_failed(reply, now);
         }
         if reply.code == 421 {
@@ -211,7 +211,7 @@ impl Session {
     }
 
     fn login_failed(&mut self, reply: &BackendReply, now: Now) {
-        let failed = self.login.as_ref().is_some_and(|login| login.has_failed(reply));
+        let failed = self.client.login.as_ref().is_some_and(|login| login.has_failed(reply));
         let outcome = Outcome::backend(reply);
         if failed {
             self.record_login(&Outcome { reason: Some(Reason::AuthFailed), ..outcome }, now);
@@ -226,17 +226,17 @@ impl Session {
 
     /// For all of the exchange: programs answer at once, and it holds a place that others need.
     pub(super) fn login_deadline(&self) -> Option<Instant> {
-        self.login.as_ref().map(|login| login.began + WHOLE_EXCHANGE)
+        self.client.login.as_ref().map(|login| login.began + WHOLE_EXCHANGE)
     }
 
     /// The exchange is over, and nobody has logged in.
     pub(super) fn end_login(&mut self) {
-        self.login = None;
+        self.client.login = None;
         self.state = State::Command;
     }
 
     pub(super) fn record_login(&mut self, outcome: &Outcome, now: Now) {
-        let Some(login) = &self.login else { return };
+        let Some(login) = &self.client.login else { return };
         let took = now.monotonic.saturating_duration_since(login.began);
         let record = Record { shadow: login.shadow.clone(), took, ..self.record(Kind::Auth, outcome, now) };
         self.record_refusal(record);

@@ -1,6 +1,10 @@
 //! The session with the backend, as the client's session sees it: there is one from the first thing that is to be said on,
 //! until it is given back. What may be said when is `relay`'s.
 
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
 use crate::session::Session;
 use crate::session::io::BackendEnd;
 use crate::session::io::Now;
@@ -11,18 +15,59 @@ use crate::session::relay::Relay;
 use crate::session::relay::Setup;
 use crate::session::relay::Step;
 use crate::session::request::Request;
+use crate::session::state::State;
 use crate::smtp::reply::Offer;
+
+/// What a backend in this client's environment was last heard to offer.
+#[derive(Debug, Default)]
+pub(super) struct LearnedOffer {
+    /// None: it was never heard.
+    pub(super) offer: Option<Arc<Offer>>,
+    /// It is fresh enough to refuse by.
+    pub(super) is_fresh: bool,
+}
 
 impl Session {
     /// What the backend offers; nothing, while nobody knows.
     pub(super) fn offer(&self) -> &Offer {
-        self.offer.as_deref().unwrap_or(&Offer::NONE)
+        self.offer.offer.as_deref().unwrap_or(&Offer::NONE)
+    }
+
+    /// Its octets; true: more is to come of what was asked before.
+    pub(super) fn hear_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
+        let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);
+        while let Some(relay) = &mut self.relay
+            && let Some(event) = relay.receive(input, written, now.monotonic, &mut self.output)
+        {
+            replies += 1;
+            self.backend_said(event, now);
+        }
+        if self.relay.is_none() {
+            input.clear();
+        }
+        self.judge_unknown(now);
+        replies == 0 || outstanding > replies
+    }
+
+    /// Its connection ended, or never stood. One that another client has used may be gone by then: a fresh one is opened.
+    pub(super) fn backend_ended(&mut self, end: BackendEnd, now: Now) {
+        if let Some(relay) = &mut self.relay
+            && !relay.open_fresh(&self.client.environment, now.monotonic, &mut self.output)
+        {
+            self.relay = None;
+            self.backend_lost(end, now);
+        }
+    }
+
+    /// A transaction is past its final dot to the backend: whatever becomes of the client, the answer is awaited.
+    pub(super) fn outlives_client(&self) -> bool {
+        matches!(self.state, State::Settle(_)) && self.relay.as_ref().is_some_and(|relay| relay.dot_sent())
     }
 
     /// Asks the backend, opening a session with it first where there is none. One that was authenticated and is lost
     /// cannot be replaced: the new one would not know who the client is.
     pub(super) fn ask_backend(&mut self, request: Request, now: Now) {
-        if self.authenticated && self.relay.is_none() {
+        if self.client.authenticated && self.relay.is_none() {
             return self.backend_lost(BackendEnd::Lost, now);
         }
         let mut relay = self.relay.take().unwrap_or_else(|| self.new_backend(matches!(request, Request::Auth(_)), now));
@@ -32,10 +77,10 @@ impl Session {
 
     /// A new session with the backend, which hears again what the one before had accepted.
     pub(super) fn new_backend(&mut self, login: bool, now: Now) -> Box<Relay> {
-        let helo = self.helo.as_ref().map_or("unknown", |helo| &helo.name);
+        let helo = self.client.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let starttls = self.snapshot.settings.backend_starttls;
         let setup = Setup { starttls, identification: self.identification() };
-        let mut relay = Relay::open(&self.environment, helo, setup, login, now.monotonic, &mut self.output);
+        let mut relay = Relay::open(&self.client.environment, helo, setup, login, now.monotonic, &mut self.output);
         if let Some(transaction) = &self.transaction
             && let Some(code) = transaction.mail_code
         {
@@ -71,7 +116,7 @@ impl Session {
         let is_unconfirmed = self.relay.as_ref().is_some_and(|relay| relay.is_unconfirmed());
         if is_unconfirmed && !matches!(event, Event::Ready(_) | Event::Reply(..)) {
             self.output.push_back(Output::Release(Release::Abort));
-            return self.handle_backend_end(BackendEnd::Lost, now);
+            return self.backend_ended(BackendEnd::Lost, now);
         }
         match event {
             Event::Ready(offer) => self.backend_ready(offer, now),

@@ -2,7 +2,6 @@
 //! likes, but each MAIL hears 554: a 554 greeting is a deferral for most clients, and RFC 5321 section 3.1 asks to wait
 //! for QUIT all the same. Nothing else is asked about its mail, and none of its commands must reach the backend.
 
-use crate::policy::Policy;
 use crate::policy::block::Suspect;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
@@ -13,16 +12,10 @@ use crate::session::state::Transaction;
 use crate::smtp::command::Mail;
 
 impl Session {
-    /// What the block of this client says, by tcprules as they stand now, or by a block as it stood when it came.
-    pub(super) fn client_refusal(&self) -> Option<Ruling> {
-        let denied = Policy::denied(&self.environment, self.peer.client.ip());
-        denied.or_else(|| self.blocked.as_deref().cloned())
-    }
-
     /// What is said about the connection. A throttle that makes no blocks can say only 421, and says it at once.
     pub(super) fn block_at_connect(&self, block: Option<&str>, over: Option<OverLimit>) -> Option<Ruling> {
         if let Some(key) = block {
-            return Some(Suspect { client: self.peer.client.ip(), sender: None }.ruling(key));
+            return Some(Suspect { client: self.client.peer.client.ip(), sender: None }.ruling(key));
         }
         let over = over?;
         Some(over.ruling(&self.snapshot.policy.throttles[over.throttle]))
@@ -30,7 +23,7 @@ impl Session {
 
     pub(super) fn refuse_blocked_mail(&mut self, mail: Mail, ruling: &Ruling, now: Now) {
         let snapshot = self.snapshot.clone();
-        let limit = snapshot.policy.size.ours(&self.environment);
+        let limit = snapshot.policy.size.ours(&self.client.environment);
         self.transaction = Some(Box::new(Transaction::new(snapshot, mail, limit, now.monotonic)));
         self.refuse_blocked(ruling, now);
     }

@@ -11,11 +11,13 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
+use crate::session::backend::LearnedOffer;
 use crate::session::escalating::disconnects;
 use crate::session::escalating::ruling_of;
 use crate::session::io::BackendEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::question::Oversize;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
@@ -23,10 +25,8 @@ use crate::session::question::Throttles;
 use crate::session::request::Request;
 use crate::session::snapshot::Snapshot;
 use crate::session::state::Accepted;
-use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::RefusedWhat;
-use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
@@ -50,20 +50,19 @@ impl Session {
         if self.transaction.is_some() {
             return self.error(&replies::nested_mail(), now);
         }
-        if let Some(ruling) = self.client_refusal() {
+        if let Some(ruling) = self.client.refusal() {
             return self.refuse_blocked_mail(mail, &ruling, now);
         }
         if let Some(reply) = self.unusable_mail(&mail) {
             return self.error(&reply, now);
         }
-        self.idle_commands = 0;
-        self.has_mailed = true;
+        self.patience.note_mail();
         let snapshot = self.snapshot.clone();
         let limit = self.limit(&snapshot);
         let transaction = Transaction::new(snapshot.clone(), mail, limit, now.monotonic);
         let mail = transaction.mail.clone();
         self.transaction = Some(Box::new(transaction));
-        if snapshot.settings.tls_required && self.tls.is_none() {
+        if snapshot.settings.tls_required && self.client.tls.is_none() {
             let ruling = Ruling::new(replies::tls_required(), Reason::TlsRequired);
             return self.refuse_mail(&ruling, now);
         }
@@ -76,7 +75,7 @@ impl Session {
                 (throttles, Some(mail.size.unwrap_or(0)))
             }
         };
-        let question = Question::Mail { throttles, client: self.peer.client.ip(), mail, room };
+        let question = Question::Mail { throttles, client: self.client.peer.client.ip(), mail, room };
         self.ask(question, Pending::Mail(ruling.map(Box::new)), now);
     }
 
@@ -90,7 +89,7 @@ impl Session {
             return Some(replies::non_ascii());
         }
         // What was offered at EHLO is taken, though the backend has changed meanwhile: many say SMTPUTF8 with all their mail.
-        if mail.smtputf8 && !self.helo.as_ref().is_some_and(|helo| helo.smtputf8) {
+        if mail.smtputf8 && !self.client.helo.as_ref().is_some_and(|helo| helo.smtputf8) {
             return Some(replies::unknown_parameter("SMTPUTF8"));
         }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
@@ -99,8 +98,8 @@ impl Session {
     /// The limit of a message from here: what the backend said counts only while it is fresh, or a limit that was raised
     /// there would never be noticed here.
     fn limit(&self, snapshot: &Snapshot) -> Limit {
-        let ours = snapshot.policy.size.ours(&self.environment);
-        if self.offer_is_fresh { ours.with_backend(self.offer()) } else { ours }
+        let ours = snapshot.policy.size.ours(&self.client.environment);
+        if self.offer.is_fresh { ours.with_backend(self.offer()) } else { ours }
     }
 
     /// The throttles have let MAIL pass, or not.
@@ -114,7 +113,7 @@ impl Session {
     ) {
         let Some(transaction) = &mut self.transaction else { return };
         let mail = transaction.mail.clone();
-        let suspect = Suspect { client: self.peer.client.ip(), sender: Some(&mail.sender) };
+        let suspect = Suspect { client: self.client.peer.client.ip(), sender: Some(&mail.sender) };
         let block = block.map(|key| suspect.ruling(&key));
         if let Some(ruling) = block.as_ref().filter(|ruling| ruling.reason == Reason::BlockedClient) {
             return self.refuse_blocked(ruling, now);
@@ -138,7 +137,7 @@ impl Session {
             return;
         }
         self.state = State::Command;
-        self.slots.push_back(Slot::Awaited);
+        self.replies.push_awaited();
         self.ask_backend(Request::Mail(mail), now);
     }
 
@@ -147,15 +146,15 @@ impl Session {
         if reply.is_success() {
             if let Some(transaction) = &mut self.transaction {
                 transaction.mail_code = Some(reply.code);
-                if let Some(offer) = &self.offer {
+                if let Some(offer) = &self.offer.offer {
                     transaction.limit = transaction.limit.with_backend(offer);
                 }
             }
-            self.fill_slot(reply.line(), now);
+            self.fill_reply(reply.line(), now);
         } else {
             let close = reply.code == 421;
             if close {
-                self.parked = None;
+                self.input.parked = None;
             }
             self.mail_failed(Outcome::backend(&reply), now);
             if close {
@@ -175,9 +174,9 @@ impl Session {
         if let Some(relay) = &mut self.relay {
             relay.ignore_outstanding();
         }
-        self.fill_slot(outcome.line, now);
-        while self.slots.iter().any(|slot| matches!(slot, Slot::Awaited)) {
-            self.fill_slot(unasked.line.clone(), now);
+        self.fill_reply(outcome.line, now);
+        while self.replies.awaited() > 0 {
+            self.fill_reply(unasked.line.clone(), now);
         }
         self.stop_if_idle(now);
     }
@@ -200,13 +199,13 @@ impl Session {
         if let Some(ruling) = Policy::recipient_count(known, snapshot.settings.max_recipients) {
             return self.refuse_rcpt(&rcpt, &ruling, now);
         }
-        if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.may_relay()) {
+        if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.client.may_relay()) {
             self.refuse_rcpt(&rcpt, &ruling, now);
             if ruling.reason == Reason::NotLocal {
                 self.note_unknown();
             }
             // Else those before it are to be answered first.
-            if self.slots.is_empty() {
+            if self.replies.is_settled() {
                 self.judge_unknown(now);
             }
             return;
@@ -253,7 +252,7 @@ impl Session {
         self.passed(&rcpt.recipient);
         let Some(transaction) = &mut self.transaction else { return };
         transaction.asked.push_back((rcpt.clone(), cap));
-        self.slots.push_back(Slot::Awaited);
+        self.replies.push_awaited();
         self.ask_backend(Request::Rcpt(rcpt), now);
     }
 
@@ -274,9 +273,9 @@ impl Session {
         }
         let close = reply.code == 421;
         if close {
-            self.parked = None;
+            self.input.parked = None;
         }
-        self.fill_slot(reply.line(), now);
+        self.fill_reply(reply.line(), now);
         if close {
             self.end_transaction(Reason::BackendDeferred, now);
             self.close(now);
@@ -286,9 +285,8 @@ impl Session {
     /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it
     /// needs (RFC 6531 section 3.5), whatever was offered at EHLO.
     pub(super) fn backend_ready(&mut self, offer: Arc<Offer>, now: Now) {
-        self.output.push_back(Output::Learned(self.environment.clone(), offer.clone()));
-        self.offer = Some(offer);
-        self.offer_is_fresh = true;
+        self.output.push_back(Output::Learned(self.client.environment.clone(), offer.clone()));
+        self.offer = LearnedOffer { offer: Some(offer), is_fresh: true };
         match self.state {
             State::Hello { .. } => return self.say_extensions(now),
             State::Inquiry { .. } => return self.close(now),

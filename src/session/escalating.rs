@@ -12,11 +12,11 @@ use crate::policy::verdict::Ruling;
 use crate::session::Session;
 use crate::session::io::Event;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::question::OverLimit;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
 use crate::session::question::Throttles;
-use crate::session::state::Outcome;
 use crate::session::state::Postponed;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
@@ -28,7 +28,7 @@ impl Session {
             return false;
         };
         let asked = &transaction.snapshot.policy.throttles[throttle];
-        let key = asked.key(&self.seed, &self.subject(Some(&transaction.mail.sender), None));
+        let key = asked.key(&self.seed, &self.client.subject(Some(&transaction.mail.sender), None));
         let (Some(key), Some(transaction)) = (key.filter(|_| asked.escalate > 0), &mut self.transaction) else {
             return false;
         };
@@ -67,7 +67,7 @@ impl Session {
     /// No throttle refuses this recipient any more: its next defer is the first again.
     pub(super) fn passed(&mut self, recipient: &Address) {
         let Some(transaction) = &self.transaction else { return };
-        let subject = self.subject(Some(&transaction.mail.sender), Some(recipient));
+        let subject = self.client.subject(Some(&transaction.mail.sender), Some(recipient));
         let throttles = transaction.snapshot.policy.throttles.iter().filter(|throttle| throttle.escalate > 0);
         let key = |throttle: &Throttle| {
             self.escalation(throttle, throttle.key(&self.seed, &subject)?, recipient, transaction.mail.size)

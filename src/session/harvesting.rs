@@ -42,7 +42,7 @@ impl Session {
         }
         let snapshot = self.transaction.as_ref().map_or(&self.snapshot, |transaction| &transaction.snapshot).clone();
         let sender = self.transaction.as_ref().map(|transaction| &transaction.mail.sender);
-        let subject = self.subject(sender, None);
+        let subject = self.client.subject(sender, None);
         let ask = |(index, throttle): (usize, &Throttle)| {
             let key = (throttle.count == Count::UnknownRecipients).then(|| throttle.key(&self.seed, &subject))??;
             let charge = Charge { throttle: index, key, cells: 1 };
@@ -51,7 +51,7 @@ impl Session {
         let asks: Vec<Ask> = snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect();
         let charges = asks.iter().map(|ask| Charge { cells, ..ask.charge }).collect();
         // A client that may relay is one of ours: it has nothing to find out.
-        if has_floor && self.unknown.heard >= MOST_UNKNOWN && !self.may_relay() {
+        if has_floor && self.unknown.heard >= MOST_UNKNOWN && !self.client.may_relay() {
             self.charge(&snapshot, charges);
             let ruling = Ruling::new(replies::too_many_unknown_recipients(), Reason::UnknownRecipients);
             return self.end_harvest(&ruling, now);
@@ -75,7 +75,7 @@ impl Session {
 
     /// What is still asked gets no reply of its own: the 421 is for all of it.
     fn end_harvest(&mut self, ruling: &Ruling, now: Now) {
-        self.slots.clear();
+        self.replies.forget();
         self.rule_and_close(ruling, now);
     }
 }

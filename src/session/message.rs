@@ -13,16 +13,14 @@ use crate::session::io::Delivery;
 use crate::session::io::HoldEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::question::Question;
 use crate::session::request::Request;
-use crate::session::state::Acknowledgement;
 use crate::session::state::Body;
 use crate::session::state::BodyEnd;
-use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::ReceivedMessage;
 use crate::session::state::RefusedWhat;
-use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataFault;
@@ -94,7 +92,7 @@ impl Session {
     fn begin_body(&mut self, streaming: bool, now: Now) {
         let Some(transaction) = &self.transaction else { return };
         let settings = &transaction.snapshot.settings;
-        let exempt = settings.bare_newline_exempt_relay_client && self.is_relay_client();
+        let exempt = settings.bare_newline_exempt_relay_client && self.client.is_relay_client();
         let message = self.message_reader(transaction);
         self.state = State::Body(Box::new(Body {
             decoder: DataDecoder::new(settings.bare_newline, exempt),
@@ -169,7 +167,7 @@ impl Session {
     fn body_ended(&mut self, now: Now) {
         let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else { return };
         let Body { decoder, message, end, streaming, .. } = *body;
-        self.since = now.monotonic;
+        self.patience.wait_from(now.monotonic);
         let mut facts = message.finish();
         let id = facts.message_id.take();
         let received = ReceivedMessage::at(now.monotonic, decoder.size());
@@ -245,7 +243,7 @@ impl Session {
             // The answer to EHLO does without a backend.
             let close = reply.code == 421 && !matches!(self.state, State::Hello { .. });
             if close {
-                self.parked = None;
+                self.input.parked = None;
             }
             self.without_backend(|_| Outcome::backend(reply), now);
             if close {
@@ -257,13 +255,14 @@ impl Session {
 
     fn without_backend(&mut self, outcome: impl Fn(&Signature) -> Outcome, now: Now) {
         let id = self.id.clone();
-        let awaited = self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count();
+        let awaited = self.replies.awaited();
         let mail_pending = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_none());
         match &self.state {
             State::Hello { .. } => self.say_extensions(now),
             State::Inquiry { .. } => {
                 let Outcome { backend, line, .. } = outcome(&id);
-                self.client_out.extend_from_slice(backend.as_ref().map_or(&line, |words| words.as_bytes()));
+                self.replies
+                    .write(|out| out.extend_from_slice(backend.as_ref().map_or(&line, |words| words.as_bytes())));
                 self.close(now);
             }
             // The client has the floor: its next line hears of it (`auth_line`), and is no command.
@@ -271,8 +270,8 @@ impl Session {
             State::Auth { waiting: true } => {
                 let outcome = outcome(&id);
                 self.record_login(&outcome, now);
-                self.client_out.extend_from_slice(&outcome.line);
-                self.since = now.monotonic;
+                self.replies.write(|out| out.extend_from_slice(&outcome.line));
+                self.patience.wait_from(now.monotonic);
                 self.end_login();
             }
             State::Body(body) if !body.streaming => {}
@@ -290,7 +289,7 @@ impl Session {
         if let Some((rcpt, _)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) {
             self.record_rcpt(&rcpt, &outcome, now);
         }
-        self.fill_slot(outcome.line, now);
+        self.fill_reply(outcome.line, now);
     }
 
     /// The last word is known: now, or when the client has sent its message to the true end.
@@ -317,8 +316,7 @@ impl Session {
         let passed_on = outcome.code.is_some_and(|code| code < 400) && outcome.verdict.is_none();
         if passed_on {
             self.output.push_back(Output::Deliver(Delivery::Accepted));
-            self.acknowledgement = Acknowledgement::Owed;
-            self.accepted = Some(now.monotonic);
+            self.acknowledgement.owe(now.monotonic);
         }
         self.record_transaction(&outcome, received, now);
         if let (Some(transaction), Some(received)) = (self.transaction.take(), received)
@@ -333,10 +331,9 @@ impl Session {
             self.delivered(snapshot, &recipients);
         }
         self.output.push_back(Output::EndMessage);
-        self.has_mailed = false;
+        self.patience.note_message_end(now.monotonic);
         self.state = State::Command;
-        self.since = now.monotonic;
-        self.client_out.extend_from_slice(&outcome.line);
+        self.replies.write(|out| out.extend_from_slice(&outcome.line));
         if outcome.code == Some(421) || self.client_gone {
             self.close(now);
         } else {

@@ -1,32 +1,66 @@
 //! The conversation with one client: a state machine without sockets, clock, files or logging.
 //!
-//! The shell feeds it (`handle_*`) and after each call drains it (`poll_output`, until `None`), then waits until
-//! `deadline` at most. It owns the buffers: the session takes from them what it can use and leaves the rest, so that the
-//! one place where STARTTLS throws away what came too early is in plain sight.
+//! A shell owns the sockets and the clock. It tells the session what happened ([`start`](Session::start) first, then any
+//! `handle_*`), and after each call takes [`advance`](Session::advance) until that gives `None`, obeying each [`Output`](io::Output)
+//! in turn. Then it waits until [`deadline`](Session::deadline) at most. When [`is_over`](Session::is_over), it closes the
+//! connection, and says by [`handle_farewell`](Session::handle_farewell) how the client took what was said last. It owns the
+//! buffers: the session takes from them what it can use and leaves the rest, so that STARTTLS can throw away what came too
+//! early in one place.
 //!
-//! Where to read on: `state` has the states; `verbs` what each command may do in them; `envelope` MAIL and RCPT;
-//! `blocked` what a blocked client hears; `refusing` our refusals, `escalating` those that wait for the recipients,
-//! `throttling` which throttles are asked; `harvesting` recipients that nobody knows; `message` from DATA to the final reply,
-//! `repeating` what is known of a message; `authenticating` AUTH; `replying` the order of replies; `ending` every way in
-//! which it stops, `yielding` that for the sake of others, `recording` and `words` what is left of it; `backend` when there
-//! is a session with the backend, `relay` its side of the conversation, from its `greeting` on.
+//! ```
+//! use std::time::{Duration, Instant};
+//! use portcullis::policy::{Policy, throttle::key::Seed};
+//! use portcullis::session::{Session, io::{Admission, Now, Output, Peer}, snapshot::Snapshot};
+//! # use portcullis::config::checked::{Config, ControlValues};
+//! # let settings = Config::default_without_file().complete(&ControlValues::default()).session;
+//!
+//! let snapshot = Snapshot { policy: Policy::default(), settings };
+//! let peer = Peer::direct(([192, 0, 2, 1], 4000).into(), ([192, 0, 2, 2], 25).into());
+//! let now = Now { monotonic: Instant::now(), wall: jiff::Timestamp::UNIX_EPOCH };
+//! let mut session = Session::new("id".into(), snapshot.into(), Seed::new([7; 16]), peer, now);
+//! session.start(Admission::Granted, Duration::ZERO, None, now);
+//! let (mut input, mut said) = ("HELO client.example\r\nQUIT\r\n".into(), Vec::new());
+//! while let Some(output) = session.advance(&mut input, false, now) {
+//!     match output {
+//!         // Nobody answers: what only counts and slows passes.
+//!         Output::Ask(..) => session.handle_timeout(Now { monotonic: session.deadline().unwrap(), ..now }),
+//!         Output::Client(octets) => said.extend(octets),
+//!         _ => {}
+//!     }
+//! }
+//! assert!(session.is_over() && said.starts_with(b"220 ") && said.windows(4).any(|code| code == b"221 "));
+//! ```
+//!
+//! Where to read on: `state` has the states; `admission`, `verbs`, `envelope`, `message` and `closing` follow a session from its
+//! beginning to its end; `asking` has the question that is open, `relay` the backend's side of the conversation.
 
+pub mod acknowledgement;
+mod admission;
+mod asking;
 mod authenticating;
 mod backend;
 mod blocked;
-mod ending;
+mod client;
+mod closing;
+mod deadlines;
 mod envelope;
+mod errors;
 mod escalating;
+mod feeding;
 mod harvesting;
 pub mod io;
 mod message;
+mod outcome;
+mod patience;
 pub mod question;
 mod received;
 pub mod record;
 mod recording;
 mod refusing;
 mod relay;
+mod reloading;
 mod repeating;
+mod reply_queue;
 mod replying;
 mod request;
 pub mod settings;
@@ -43,33 +77,33 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::environment::Environment;
+use crate::policy::replies;
 use crate::policy::throttle::key::Seed;
-use crate::policy::verdict::Ruling;
-use crate::session::authenticating::Login;
+use crate::policy::verdict::Reason;
+use crate::session::acknowledgement::Acknowledgement;
+use crate::session::backend::LearnedOffer;
+use crate::session::client::Client;
 use crate::session::harvesting::Unknown;
 use crate::session::io::Admission;
 use crate::session::io::BackendEnd;
+use crate::session::io::Farewell;
 use crate::session::io::HoldEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::io::Peer;
+use crate::session::patience::Patience;
 use crate::session::question::Answer;
 use crate::session::question::Ticket;
 use crate::session::recording::Trace;
 use crate::session::relay::Relay;
+use crate::session::reply_queue::ReplyQueue;
 use crate::session::snapshot::Snapshot;
-use crate::session::state::Acknowledgement;
-use crate::session::state::Helo;
-use crate::session::state::Slot;
 use crate::session::state::State;
 use crate::session::state::Transaction;
-use crate::smtp::command::Command;
-use crate::smtp::command::CommandFault;
-use crate::smtp::line::LineReader;
+use crate::session::verbs::CommandInput;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Signature;
 
@@ -82,56 +116,27 @@ pub struct Session {
     /// Takes the place of `snapshot` at the next MAIL.
     next: Option<Arc<Snapshot>>,
     seed: Seed,
-    peer: Peer,
-    environment: Environment,
-    /// What each MAIL hears: the client was blocked when it came.
-    blocked: Option<Box<Ruling>>,
+    client: Client,
     /// What the backend offers, once that is known.
-    offer: Option<Arc<Offer>>,
-    offer_is_fresh: bool,
+    offer: LearnedOffer,
     state: State,
     /// The number of the last question.
     ticket: Ticket,
-    helo: Option<Helo>,
-    tls: Option<&'static str>,
-    authenticated: bool,
-    /// The AUTH exchange that runs, or has succeeded.
-    login: Option<Box<Login>>,
     transaction: Option<Box<Transaction>>,
     /// The session with the backend.
     relay: Option<Box<Relay>>,
-    lines: LineReader,
-    trace: Trace,
-    /// A command that has to wait until all replies before it are known, and its line.
-    parked: Option<Box<(Result<Command, CommandFault>, Bytes)>>,
-    /// Replies in the order of their commands, while one of them waits for the backend.
-    slots: VecDeque<Slot>,
-    client_out: BytesMut,
+    input: CommandInput,
+    replies: ReplyQueue,
     output: VecDeque<Output>,
+    trace: Trace,
+    patience: Patience,
+    unknown: Unknown,
+    acknowledgement: Acknowledgement,
     client_gone: bool,
     stopping: bool,
-    /// Connections are nearly used up: time limits are shorter, and fewer errors are borne.
-    stress: bool,
-    /// How nearly the room for held messages is used up.
-    pressure: u8,
-    recorded: bool,
-    /// A command has come.
-    heard: bool,
-    errors: u32,
-    unknown: Unknown,
-    idle_commands: u32,
-    /// MAIL has come since the last message: what comes without a transaction may stand behind its refusal.
-    has_mailed: bool,
-    began: Instant,
-    acknowledgement: Acknowledgement,
-    /// When a message was accepted last.
-    accepted: Option<Instant>,
-    /// QUIT was heard.
-    quit: bool,
-    /// Since when the present state waits.
-    since: Instant,
 }
 
+/// The beginning, and what is known of the session.
 impl Session {
     /// A session that waits for `start`.
     pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
@@ -141,81 +146,125 @@ impl Session {
             snapshot,
             next: None,
             seed,
-            peer,
-            environment,
-            blocked: None,
-            offer: None,
-            offer_is_fresh: false,
+            client: Client::new(peer, environment),
+            offer: LearnedOffer::default(),
             state: State::Start,
             ticket: Ticket::default(),
-            helo: None,
-            tls: None,
-            authenticated: false,
-            login: None,
             transaction: None,
             relay: None,
-            lines: LineReader::default(),
-            trace: Trace::default(),
-            parked: None,
-            slots: VecDeque::new(),
-            client_out: BytesMut::new(),
+            input: CommandInput::default(),
+            replies: ReplyQueue::default(),
             output: VecDeque::new(),
+            trace: Trace::default(),
+            patience: Patience::new(now.monotonic),
+            unknown: Unknown::default(),
+            acknowledgement: Acknowledgement::default(),
             client_gone: false,
             stopping: false,
-            stress: false,
-            pressure: 0,
-            recorded: false,
-            heard: false,
-            errors: 0,
-            unknown: Unknown::default(),
-            idle_commands: 0,
-            has_mailed: false,
-            began: now.monotonic,
-            acknowledgement: Acknowledgement::Settled,
-            accepted: None,
-            quit: false,
-            since: now.monotonic,
         }
-    }
-
-    /// The client and how it is connected.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    /// The environment of this client's backend, as its rule in tcprules has it.
-    pub fn environment(&self) -> &Environment {
-        &self.environment
-    }
-
-    /// What a backend with this environment was last heard to offer, and whether that is fresh enough to refuse by.
-    pub fn handle_offer(&mut self, offer: Arc<Offer>, fresh: bool) {
-        self.offer = Some(offer);
-        self.offer_is_fresh = fresh;
-    }
-
-    /// Nobody has heard yet what a backend with this environment offers.
-    pub fn lacks_offer(&self) -> bool {
-        self.offer.is_none()
     }
 
     /// Begins: greets, or refuses the connection. Before the first octet is read.
     pub fn start(&mut self, admission: Admission, greet_delay: Duration, tls: Option<&'static str>, now: Now) {
-        self.tls = tls;
-        self.since = now.monotonic;
+        self.client.tls = tls;
+        self.patience.wait_from(now.monotonic);
         self.admit(admission, greet_delay, now);
     }
 
-    /// Octets from the client; takes what it can use now.
-    pub fn handle_client(&mut self, input: &mut BytesMut, now: Now) {
-        while self.take(input, now) {}
+    /// In place of `start`: asks the backend what it offers to clients without a rule of their own, before one of them has
+    /// come. Nothing is counted and there is no record; where it fails, what is said to the client is why.
+    pub fn inquire(&mut self, now: Now) {
+        self.begin_inquiry(now);
     }
 
-    /// The client sends no more; what it sent is served.
-    pub fn handle_client_end(&mut self, input: &mut BytesMut, now: Now) {
-        self.handle_client(input, now);
-        if self.wants_input() && self.slots.is_empty() {
-            self.client_left(now);
+    /// The session's id, as replies show it.
+    pub fn id(&self) -> &str {
+        &self.id.session
+    }
+
+    /// The client and how it is connected.
+    pub fn peer(&self) -> &Peer {
+        &self.client.peer
+    }
+
+    /// The environment of this client's backend, as its rule in tcprules has it.
+    pub fn environment(&self) -> &Environment {
+        &self.client.environment
+    }
+
+    /// Whether the session has ended; its last outputs may still be there.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// When `handle_timeout` has to be called; `None`: no time limit runs.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    /// Until when the session brings mail forward, as far as can be said now: in a message that comes in well above the least
+    /// rate, behind its dot, and for a while after one was accepted.
+    pub fn needed_until(&self, now: Now) -> Option<Instant> {
+        self.is_needed_until(now)
+    }
+
+    /// Whether what comes from the client is a message.
+    pub fn takes_message(&self) -> bool {
+        matches!(self.state, State::Body(_))
+    }
+
+    /// Whether nobody has heard yet what a backend with this environment offers.
+    pub fn lacks_offer(&self) -> bool {
+        self.offer.offer.is_none()
+    }
+
+    /// Whether a backend session stands unused, so that `handle_backend_wanted` would give it back.
+    pub fn has_idle_backend(&self) -> bool {
+        self.idle_backend_since().is_some()
+    }
+
+    /// The acknowledgement of what was accepted: whether it is open, and written, and whether QUIT was said.
+    pub fn acknowledgement(&self) -> &Acknowledgement {
+        &self.acknowledgement
+    }
+}
+
+/// What the shell has to do.
+impl Session {
+    /// What the shell has to do next, once the session has had what it can use of `input`; `None`: something has to happen
+    /// first. `ended`: the client sends no more than this. What it sent is served.
+    pub fn advance(&mut self, input: &mut BytesMut, ended: bool, now: Now) -> Option<Output> {
+        loop {
+            let output = self.poll_output();
+            if output.is_some() || self.is_over() {
+                return output;
+            }
+            let before = input.len();
+            if before > 0 && self.wants_input() {
+                while self.take(input, now) {}
+            }
+            if ended && self.wants_input() && self.replies.is_settled() {
+                self.client_left(now);
+            }
+            if before == input.len() && !self.has_output() && !self.is_over() {
+                return None;
+            }
+        }
+    }
+}
+
+/// What happened on the client's side.
+impl Session {
+    /// Octets came from the client just now: it speaks, so it has heard what was written before.
+    pub fn handle_client_heard(&mut self) {
+        let delivery = self.acknowledgement.heard();
+        self.output.extend(delivery.map(Output::Deliver));
+    }
+
+    /// All that the session has said to the client is written.
+    pub fn handle_client_written(&mut self) {
+        if !self.has_output() {
+            self.acknowledgement.written();
         }
     }
 
@@ -223,27 +272,30 @@ impl Session {
     pub fn handle_client_reset(&mut self, now: Now) {
         self.client_gone = true;
         if !self.is_over() && !self.outlives_client() {
-            self.unacknowledged();
+            let delivery = self.acknowledgement.lost();
+            self.output.extend(delivery.map(Output::Deliver));
         }
         self.client_left(now);
     }
 
     /// The TLS handshake is done (its protocol version), or failed (`None`).
     pub fn handle_tls(&mut self, version: Option<&'static str>, now: Now) {
-        self.since = now.monotonic;
+        self.patience.wait_from(now.monotonic);
         self.secured(version, now);
     }
 
-    /// The answer to `Ask`. One that comes too late is ignored.
-    pub fn handle_answer(&mut self, ticket: Ticket, answer: Answer, now: Now) {
-        if ticket == self.ticket {
-            self.answered(answer, now);
-        }
+    /// After the close: how the client's TCP took what was said last.
+    pub fn handle_farewell(&mut self, farewell: Farewell) {
+        let delivery = self.acknowledgement.farewell(farewell, self.client.peer.is_proxied);
+        self.output.extend(delivery.map(Output::Deliver));
     }
+}
 
-    /// `HoldBegin` succeeded, or keeping the message failed, then or later.
-    pub fn handle_hold(&mut self, result: Result<(), HoldEnd>, now: Now) {
-        self.held(result, now);
+/// What happened on the backend's side.
+impl Session {
+    /// What a backend with this environment was last heard to offer, and whether that is fresh enough to refuse by.
+    pub fn handle_offer(&mut self, offer: Arc<Offer>, is_fresh: bool) {
+        self.offer = LearnedOffer { offer: Some(offer), is_fresh };
     }
 
     /// The backend's connection stands, or is under TLS now. `greeted`: another client has used it, and no greeting comes.
@@ -257,18 +309,7 @@ impl Session {
     /// on its way. True: of what was asked before these octets came, more is to come, so that they are to be
     /// acknowledged at once; else the next command does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
-        let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);
-        while let Some(relay) = &mut self.relay
-            && let Some(event) = relay.receive(input, written, now.monotonic, &mut self.output)
-        {
-            replies += 1;
-            self.backend_said(event, now);
-        }
-        if self.relay.is_none() {
-            input.clear();
-        }
-        self.judge_unknown(now);
-        replies == 0 || outstanding > replies
+        self.hear_backend(input, written, now)
     }
 
     /// The backend took octets of the message.
@@ -285,11 +326,7 @@ impl Session {
 
     /// The backend's connection ended, or never stood.
     pub fn handle_backend_end(&mut self, end: BackendEnd, now: Now) {
-        let Some(relay) = &mut self.relay else { return };
-        if !relay.open_fresh(&self.environment, now.monotonic, &mut self.output) {
-            self.relay = None;
-            self.backend_lost(end, now);
-        }
+        self.backend_ended(end, now);
     }
 
     /// Another client waits for a backend session.
@@ -298,10 +335,40 @@ impl Session {
             self.close_backend();
         }
     }
+}
 
-    /// Whether a backend session stands unused, so that `handle_backend_wanted` would give it back.
-    pub fn has_idle_backend(&self) -> bool {
-        self.idle_backend_since().is_some()
+/// What happened elsewhere.
+impl Session {
+    /// The answer to `Ask`. One that comes too late is ignored.
+    pub fn handle_answer(&mut self, ticket: Ticket, answer: Answer, now: Now) {
+        if ticket == self.ticket {
+            self.answered(answer, now);
+        }
+    }
+
+    /// `HoldBegin` succeeded, or keeping the message failed, then or later.
+    pub fn handle_hold(&mut self, result: Result<(), HoldEnd>, now: Now) {
+        self.held(result, now);
+    }
+
+    /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
+    pub fn handle_hold_wanted(&mut self, now: Now) {
+        self.yield_room(now);
+    }
+
+    /// All connections are used up, and another client needs this one's place.
+    pub fn handle_place_wanted(&mut self, now: Now) {
+        self.yield_place(now);
+    }
+
+    /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
+    pub fn handle_pressure(&mut self, pressure: u8) {
+        self.patience.set_pressure(pressure);
+    }
+
+    /// Connections are nearly used up, or no longer: the limits of waiting and erring are shorter meanwhile.
+    pub fn handle_stress(&mut self, stress: bool) {
+        self.patience.set_stress(stress);
     }
 
     /// A reload: in force from the next MAIL on.
@@ -315,80 +382,15 @@ impl Session {
         self.stop_if_idle(now);
     }
 
-    /// Connections are nearly used up, or no longer: the limits of waiting and erring are shorter meanwhile.
-    pub fn handle_stress(&mut self, stress: bool) {
-        self.stress = stress;
+    /// The time that a stop allows is up: whatever runs ends here.
+    pub fn handle_kill(&mut self, now: Now) {
+        if !self.is_over() {
+            self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
+        }
     }
 
     /// `deadline` has passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.check_deadlines(now);
     }
-
-    /// What the shell has to do next, once the session has had what it can use of `input`; `None`: something has to happen
-    /// first. `ended`: the client sends no more than this.
-    pub fn advance(&mut self, input: &mut BytesMut, ended: bool, now: Now) -> Option<Output> {
-        loop {
-            let output = self.poll_output();
-            if output.is_some() || self.is_over() {
-                return output;
-            }
-            let before = input.len();
-            if before > 0 && self.wants_input() {
-                self.handle_client(input, now);
-            }
-            if ended {
-                self.handle_client_end(input, now);
-            }
-            if before == input.len() && !self.has_output() && !self.is_over() {
-                return None;
-            }
-        }
-    }
-
-    /// What the shell has to do next; `None` when there is nothing.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.output.pop_front() {
-            return Some(output);
-        }
-        // Between transactions a session keeps no room for outputs.
-        if self.transaction.is_none() {
-            self.output = VecDeque::new();
-        }
-        (!self.client_out.is_empty()).then(|| Output::Client(std::mem::take(&mut self.client_out).freeze()))
-    }
-
-    /// Whether `poll_output` has something.
-    pub fn has_output(&self) -> bool {
-        !self.output.is_empty() || !self.client_out.is_empty()
-    }
-
-    /// Whether octets of the client can be used now; otherwise they stay in the buffer.
-    pub fn wants_input(&self) -> bool {
-        match &self.state {
-            State::Auth { waiting } => !waiting,
-            State::Body(_) => true,
-            State::Command => self.parked.is_none() && self.slots.len() < MAX_OUTSTANDING,
-            State::Delay { .. } => true,
-            _ => false,
-        }
-    }
-
-    /// Whether what comes from the client is a message: long, and not to be answered before its end.
-    pub fn takes_message(&self) -> bool {
-        matches!(self.state, State::Body(_))
-    }
-
-    /// The session has ended; its last outputs are drained.
-    pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
-    }
-
-    /// A transaction is past its final dot to the backend: whatever becomes of the client, the answer is awaited.
-    pub fn outlives_client(&self) -> bool {
-        matches!(self.state, State::Settle(_)) && self.relay.as_ref().is_some_and(|relay| relay.dot_sent())
-    }
 }
-
-/// Commands whose replies may be outstanding at once (RFC 2920): a bound on what a pipelining client can pile up.
-const MAX_OUTSTANDING: usize = 100;

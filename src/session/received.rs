@@ -15,9 +15,9 @@ impl Session {
             _ => None,
         };
         let received = Received {
-            helo: self.helo.as_ref().map_or("", |helo| &helo.name),
-            host: self.peer.host.as_deref(),
-            client: self.peer.client.ip(),
+            helo: self.client.helo.as_ref().map_or("", |helo| &helo.name),
+            host: self.client.peer.host.as_deref(),
+            client: self.client.peer.client.ip(),
             hostname: &self.snapshot.settings.hostname,
             protocol: self.protocol(),
             id: Some(&self.id.session),
@@ -30,8 +30,8 @@ impl Session {
 
     /// RFC 3848's names.
     fn protocol(&self) -> &'static str {
-        let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
-        match (extended, self.tls.is_some(), self.authenticated) {
+        let extended = self.client.helo.as_ref().is_some_and(|helo| helo.extended);
+        match (extended, self.client.tls.is_some(), self.client.authenticated) {
             (false, ..) => "SMTP",
             (true, false, false) => "ESMTP",
             (true, false, true) => "ESMTPA",

@@ -10,10 +10,10 @@ use crate::policy::verdict::Verdict;
 use crate::session::Session;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::record::Folded;
 use crate::session::record::Kind;
 use crate::session::record::Record;
-use crate::session::state::Outcome;
 use crate::session::state::ReceivedMessage;
 use crate::session::words;
 use crate::smtp::command::Rcpt;
@@ -25,6 +25,8 @@ pub(super) struct Trace {
     line: Bytes,
     /// A line began as AUTH does.
     after_auth: bool,
+    /// The connection has had a record that tells of it.
+    pub(super) recorded: bool,
     /// Records about refused recipients and commands.
     refusals: u32,
     /// Those that have no lines.
@@ -62,7 +64,7 @@ impl Session {
             answered: answered.map(|received| now.monotonic.saturating_duration_since(received.at)),
             ..self.record(Kind::Mail, outcome, now)
         };
-        self.recorded = true;
+        self.trace.recorded = true;
         self.output.push_back(Output::Record(Box::new(record)));
     }
 
@@ -117,17 +119,17 @@ impl Session {
 
     /// Only of a connection that had no transaction: one line an event is enough.
     pub(super) fn record_connection(&mut self, outcome: Option<&Outcome>, now: Now) {
-        if !self.recorded {
+        if !self.trace.recorded {
             let quit = Outcome { code: Some(221), ..Outcome::default() };
             let record = self.record(Kind::Session, outcome.unwrap_or(&quit), now);
-            self.recorded = true;
+            self.trace.recorded = true;
             self.output.push_back(Output::Record(Box::new(record)));
         }
     }
 
     /// We end the connection, whatever it had.
     pub(super) fn record_end(&mut self, outcome: &Outcome, now: Now) {
-        match self.recorded {
+        match self.trace.recorded {
             true => self.record_command(outcome, now),
             false => self.record_connection(Some(outcome), now),
         }
@@ -150,9 +152,9 @@ impl Session {
         Record {
             kind,
             session: self.id.session.clone(),
-            client: self.peer.client.ip().to_canonical(),
-            helo: self.helo.as_ref().map(|helo| helo.name.to_string()),
-            tls: self.tls,
+            client: self.client.peer.client.ip().to_canonical(),
+            helo: self.client.helo.as_ref().map(|helo| helo.name.to_string()),
+            tls: self.client.tls,
             sender: None,
             recipients: Vec::new(),
             size: None,
@@ -162,14 +164,14 @@ impl Session {
             verdict,
             code: outcome.code,
             reason: outcome.reason.or(accepted_but_gone.then_some(Reason::ClientGone)),
-            user: self.login.as_ref().and_then(|login| login.user.clone()),
+            user: self.client.login.as_ref().and_then(|login| login.user.clone()),
             rule: outcome.rule.clone(),
             shadow: Vec::new(),
             backend: outcome.backend.clone(),
             words: is_told.then(|| words::words(&self.trace.line, self.trace.after_auth)).flatten(),
             folded: Folded::default(),
             counted_only: false,
-            took: now.monotonic.saturating_duration_since(self.began),
+            took: now.monotonic.saturating_duration_since(self.patience.began()),
             answered: None,
         }
     }

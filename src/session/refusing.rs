@@ -11,11 +11,11 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
 use crate::session::io::Now;
+use crate::session::outcome::Outcome;
 use crate::session::question::Ask;
 use crate::session::question::Question;
 use crate::session::question::Throttled;
 use crate::session::question::Throttles;
-use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::Refused;
 use crate::session::state::RefusedWhat;
@@ -41,12 +41,13 @@ impl Session {
             RefusedWhat::Mail | RefusedWhat::Rcpt(_) => mail.size,
             RefusedWhat::Message(received) => Some(received.size),
         };
-        let refusal = (!retries.is_empty())
-            .then(|| refusal_key(&self.seed, self.peer.client.ip(), &mail.sender, &recipients, ruling.reason, size));
+        let refusal = (!retries.is_empty()).then(|| {
+            refusal_key(&self.seed, self.client.peer.client.ip(), &mail.sender, &recipients, ruling.reason, size)
+        });
         charges.extend(retries);
         let label = |charge: &Charge| {
             let throttle = &snapshot.policy.throttles[charge.throttle];
-            let subject = self.subject(Some(&mail.sender), recipients.first().copied());
+            let subject = self.client.subject(Some(&mail.sender), recipients.first().copied());
             (throttle.action == Action::Block).then(|| throttle.label(&subject).unwrap_or_default())
         };
         let ask = |charge: &Charge| Ask {

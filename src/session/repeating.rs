@@ -1,5 +1,5 @@
-//! Repeats, loops and remembered oversizes: what is asked before the body and when it is here, what becomes of the
-//! answer, and whether the client took our 250 (RFC 1047).
+//! Repeats, loops and remembered oversizes: what is asked before the body and when it is here, and what becomes of the
+//! answer. It must not know whether the client took our 250: that is the acknowledgement's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +18,14 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::policy::verdict::Verdict;
 use crate::session::Session;
-use crate::session::io::ClientEnd;
-use crate::session::io::Delivery;
 use crate::session::io::Event;
-use crate::session::io::Farewell;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::question::Copy;
 use crate::session::question::Question;
 use crate::session::request::Request;
 use crate::session::snapshot::Snapshot;
-use crate::session::state::Acknowledgement;
-use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::ReceivedMessage;
 use crate::session::state::RefusedWhat;
@@ -45,7 +41,7 @@ impl Session {
 
     /// A declared size always gets its chance.
     pub(super) fn remembered(&self, mail: &Mail, recipient: &Address) -> Option<u128> {
-        let key = || repeat::oversize_key(&self.seed, self.peer.client.ip(), &mail.sender, recipient);
+        let key = || repeat::oversize_key(&self.seed, self.client.peer.client.ip(), &mail.sender, recipient);
         mail.size.is_none().then(key)
     }
 
@@ -65,7 +61,7 @@ impl Session {
 
     fn oversize_keys(&self) -> Option<Vec<u128>> {
         let transaction = self.transaction.as_ref().filter(|transaction| transaction.mail.size.is_none())?;
-        let (client, sender) = (self.peer.client.ip(), &transaction.mail.sender);
+        let (client, sender) = (self.client.peer.client.ip(), &transaction.mail.sender);
         let key = |recipient| repeat::oversize_key(&self.seed, client, sender, recipient);
         Some(transaction.accepted.iter().map(|accepted| key(&accepted.rcpt.recipient)).collect())
     }
@@ -77,7 +73,7 @@ impl Session {
         let least = rules.min_size.max(REFUSED_UNREAD);
         let size = transaction.mail.size.filter(|size| rules.limit > 0 && *size >= least)?;
         let recipients = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
-        Some(repeat::envelope_key(&self.seed, self.peer.client.ip(), &transaction.mail.sender, recipients, size))
+        Some(repeat::envelope_key(&self.seed, self.client.peer.client.ip(), &transaction.mail.sender, recipients, size))
     }
 
     pub(super) fn data_answered(&mut self, expected: Option<Duration>, now: Now) {
@@ -118,7 +114,7 @@ impl Session {
         let Some(fingerprints) = facts.fingerprints else { return self.deliver(received, streaming, now) };
         let keys = |recipient: &Address| {
             let sender = &transaction.mail.sender;
-            let client = self.peer.client.ip();
+            let client = self.client.peer.client.ip();
             CopyKeys::new(&self.seed, client, sender, recipient, &fingerprints.strong, &fingerprints.weak)
         };
         let marks = MessageTraits { message_id: received.id.is_some(), date: facts.date, size: received.size };
@@ -126,7 +122,7 @@ impl Session {
         let is_exact = transaction.mail.size == Some(received.size);
         let envelope = self.envelope().map(|key| Envelope { key, is_exact });
         let rules = snapshot.policy.repeat;
-        let is_excepted = rules.except.covers(self.is_relay_client(), self.authenticated);
+        let is_excepted = rules.except.covers(self.client.is_relay_client(), self.client.authenticated);
         let candidate = Candidate { rules, marks, copies, envelope, is_excepted };
         self.ask(Question::Copy(candidate), Pending::Copy(received, streaming), now);
     }
@@ -185,73 +181,13 @@ impl Session {
     /// A repeat of which only some recipients were served goes to the others: a new backend session hears of these
     /// alone. One that was authenticated cannot be replaced, so there it goes to all.
     fn leave_out(&mut self, served: &[usize]) {
-        let Some(transaction) = self.transaction.as_mut().filter(|_| !served.is_empty() && !self.authenticated) else {
+        let Some(transaction) = self.transaction.as_mut().filter(|_| !served.is_empty() && !self.client.authenticated)
+        else {
             return;
         };
         for index in served.iter().rev() {
             transaction.served.push(transaction.accepted.remove(*index));
         }
         self.close_backend();
-    }
-
-    /// All that the session has said to the client is written.
-    pub fn handle_client_written(&mut self) {
-        if self.acknowledgement == Acknowledgement::Owed && !self.has_output() {
-            self.acknowledgement = Acknowledgement::Written;
-        }
-    }
-
-    /// Octets came from the client just now: it speaks, so it has heard what was written before.
-    pub fn handle_client_heard(&mut self) {
-        if self.acknowledgement == Acknowledgement::Written {
-            self.acknowledged(Delivery::Acknowledged);
-        }
-    }
-
-    /// After the close: whether the client took the acknowledgement that is still open, by what its TCP says. A program that
-    /// closes with our 250 unread sends a reset. Some say QUIT behind the dot and read then (Postfix, and Exim, which ends its
-    /// side too): one that was gone by then would have answered the 250 by a reset instead of an acknowledgement, and a reset
-    /// that comes later is about our 221. So it is with a 421 to a client that keeps its connection for the next message: it
-    /// closes that some time, unread.
-    pub fn handle_farewell(&mut self, farewell: Farewell) {
-        let Farewell { acknowledged, heard, waited, end } = farewell;
-        // One that is still there, but says nothing, has it too.
-        let is_in_order = (waited || end != ClientEnd::Reset) && !self.peer.is_proxied;
-        match acknowledged && (heard || self.quit || is_in_order) {
-            true if self.acknowledgement != Acknowledgement::Settled => self.acknowledged(Delivery::Acknowledged),
-            true => {}
-            false => self.unacknowledged(),
-        }
-    }
-
-    /// An acknowledgement is open, and how the client's TCP takes it decides.
-    pub fn awaits_farewell(&self) -> bool {
-        self.acknowledgement != Acknowledgement::Settled
-    }
-
-    /// That acknowledgement is written; what is still owed is something else.
-    pub fn has_written_acknowledgement(&self) -> bool {
-        self.acknowledgement == Acknowledgement::Written
-    }
-
-    /// The client has said QUIT.
-    pub fn has_quit(&self) -> bool {
-        self.quit
-    }
-
-    /// The session's id, as replies show it.
-    pub fn id(&self) -> &str {
-        &self.id.session
-    }
-
-    pub(super) fn unacknowledged(&mut self) {
-        if self.acknowledgement != Acknowledgement::Settled {
-            self.acknowledged(Delivery::Unacknowledged);
-        }
-    }
-
-    fn acknowledged(&mut self, delivery: Delivery) {
-        self.acknowledgement = Acknowledgement::Settled;
-        self.output.push_back(Output::Deliver(delivery));
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use bytes::Bytes;
-use bytes::BytesMut;
 
 use crate::policy::message::MessageReader;
 use crate::policy::repeat::Before;
@@ -14,10 +13,10 @@ use crate::policy::size::Bound;
 use crate::policy::size::Limit;
 use crate::policy::throttle::Charge;
 use crate::policy::throttle::ThrottleKey;
-use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
-use crate::policy::verdict::Verdict;
 use crate::session::io::HoldEnd;
+use crate::session::outcome::Outcome;
+use crate::session::patience::Upload;
 use crate::session::question::Answer;
 use crate::session::question::Copy;
 use crate::session::question::Throttled;
@@ -25,9 +24,6 @@ use crate::session::snapshot::Snapshot;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
-use crate::smtp::reply::Reply;
-use crate::smtp::reply::Signature;
-use crate::smtp::reply_reader::BackendReply;
 
 /// What is waited for.
 #[derive(Debug)]
@@ -99,15 +95,6 @@ pub(super) enum RefusedWhat {
     Message(Box<ReceivedMessage>),
 }
 
-/// The client's name for itself.
-#[derive(Clone, Debug)]
-pub(super) struct Helo {
-    pub(super) name: Arc<str>,
-    pub(super) extended: bool,
-    /// SMTPUTF8 was in the answer.
-    pub(super) smtputf8: bool,
-}
-
 /// One MAIL … to its final reply.
 #[derive(Debug)]
 pub(super) struct Transaction {
@@ -175,31 +162,6 @@ pub(super) enum BodyEnd {
     Backend(Box<Outcome>),
 }
 
-/// The last word on a message, a recipient or a connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outcome {
-    /// For the client, whole, as it goes out.
-    pub(super) line: Bytes,
-    /// None: nobody was told anything.
-    pub(super) code: Option<u16>,
-    pub(super) verdict: Option<Verdict>,
-    pub(super) reason: Option<Reason>,
-    pub(super) rule: Option<Arc<str>>,
-    /// The backend's own words.
-    pub(super) backend: Option<String>,
-}
-
-/// Whether the client took the 250 of what was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Acknowledgement {
-    /// Nothing is owed.
-    Settled,
-    /// Said, but not written yet.
-    Owed,
-    /// Written; the next octet shows that it was taken.
-    Written,
-}
-
 /// A message that is here as a whole.
 #[derive(Debug)]
 pub(super) struct ReceivedMessage {
@@ -214,14 +176,6 @@ pub(super) struct ReceivedMessage {
     pub(super) at: Instant,
 }
 
-/// A reply in the queue.
-#[derive(Debug)]
-pub(super) enum Slot {
-    Ready(Bytes),
-    /// The backend's reply to a MAIL or RCPT.
-    Awaited,
-}
-
 impl State {
     /// The message that is here as a whole.
     pub(super) fn received(&self) -> Option<&ReceivedMessage> {
@@ -233,6 +187,14 @@ impl State {
             },
             _ => None,
         }
+    }
+}
+
+impl Body {
+    /// How it comes in. What is not kept, or goes on to the backend as it comes, takes no room.
+    pub(super) fn upload(&self) -> Upload {
+        let takes_room = self.end.is_none() && !self.streaming;
+        Upload { began: self.began, size: self.decoder.size(), takes_room }
     }
 }
 
@@ -291,30 +253,5 @@ impl ReceivedMessage {
     /// So many octets of it, of which nothing is known.
     pub(super) fn at(at: Instant, size: u64) -> Self {
         Self { size, lines: 0, id: None, before: Before::default(), at }
-    }
-}
-
-impl Outcome {
-    /// By one of our own replies.
-    pub(super) fn ours(reply: &Reply, reason: Reason, signature: &Signature) -> Self {
-        let mut line = BytesMut::new();
-        reply.write(signature, &mut line);
-        Self { line: line.freeze(), code: Some(reply.code), reason: Some(reason), ..Self::default() }
-    }
-
-    /// By a ruling.
-    pub(super) fn ruled(ruling: &Ruling, signature: &Signature) -> Self {
-        Self { rule: ruling.rule.clone(), ..Self::ours(&ruling.reply, ruling.reason, signature) }
-    }
-
-    /// By the backend, relayed as it is.
-    pub(super) fn backend(reply: &BackendReply) -> Self {
-        let reason = match reply.code {
-            400..500 => Some(Reason::BackendDeferred),
-            500.. => Some(Reason::BackendRejected),
-            _ => None,
-        };
-        let (line, code, backend) = (reply.line(), Some(reply.code), Some(reply.text()));
-        Self { line, code, reason, backend, ..Self::default() }
     }
 }

@@ -1,7 +1,6 @@
 //! Which throttles are asked at which stage, with which keys, and what is charged when something happened.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::policy::familiar::familiar_key;
 use crate::policy::throttle::Action;
@@ -9,18 +8,12 @@ use crate::policy::throttle::Charge;
 use crate::policy::throttle::Count;
 use crate::policy::throttle::Stage;
 use crate::policy::throttle::Throttle;
-use crate::policy::throttle::subject::Subject;
 use crate::session::Session;
 use crate::session::io::Event;
-use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::question::Ask;
-use crate::session::question::Question;
 use crate::session::question::Throttles;
-use crate::session::question::Ticket;
 use crate::session::snapshot::Snapshot;
-use crate::session::state::Pending;
-use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
@@ -36,7 +29,7 @@ impl Session {
         recipient: Option<&Address>,
         size: Option<u64>,
     ) -> Throttles {
-        let subject = self.subject(sender, recipient);
+        let subject = self.client.subject(sender, recipient);
         let ask = |(index, throttle): (usize, &Throttle)| {
             let probe = throttle.probed_at(stage)?;
             let cells = throttle.cost(size);
@@ -45,7 +38,7 @@ impl Session {
             let label = (throttle.action == Action::Block).then(label);
             let escalation = recipient.and_then(|recipient| self.escalation(throttle, key, recipient, size));
             let familiar = recipient.filter(|_| throttle.is_shared());
-            let familiar = familiar.map(|recipient| familiar_key(&self.seed, self.peer.client.ip(), recipient));
+            let familiar = familiar.map(|recipient| familiar_key(&self.seed, self.client.peer.client.ip(), recipient));
             Some(Ask { charge: Charge { throttle: index, key, cells }, probe, label, escalation, familiar })
         };
         let asks = snapshot.policy.throttles.iter().enumerate().filter_map(ask).collect();
@@ -65,7 +58,7 @@ impl Session {
         let counted = |throttle: &Throttle| throttle.count == count;
         for (index, throttle) in snapshot.policy.throttles.iter().enumerate().filter(|(_, it)| counted(it)) {
             let mut charge = |recipient: Option<&Address>| {
-                let key = throttle.key(&self.seed, &self.subject(sender, recipient));
+                let key = throttle.key(&self.seed, &self.client.subject(sender, recipient));
                 charges.extend(key.map(|key| Charge { throttle: index, key, cells }));
             };
             if throttle.has_recipient() {
@@ -80,7 +73,7 @@ impl Session {
     /// The client's network has delivered to these: where strangers share a budget it comes first from now on.
     pub(super) fn delivered(&mut self, snapshot: &Snapshot, recipients: &[&Address]) {
         if snapshot.policy.throttles.iter().any(Throttle::is_shared) {
-            let key = |recipient: &&Address| familiar_key(&self.seed, self.peer.client.ip(), recipient);
+            let key = |recipient: &&Address| familiar_key(&self.seed, self.client.peer.client.ip(), recipient);
             self.output.push_back(Output::Count(Event::Familiar(recipients.iter().map(key).collect())));
         }
     }
@@ -103,45 +96,10 @@ impl Session {
         charges
     }
 
-    /// Asks, and waits for the answer in `pending`.
-    pub(super) fn ask(&mut self, question: Question, pending: Pending, now: Now) {
-        self.ticket = Ticket(self.ticket.0.wrapping_add(1));
-        self.state = State::Asking { pending, until: now.monotonic + ANSWER };
-        self.output.push_back(Output::Ask(self.ticket, Box::new(question)));
-    }
-
     /// Tells the counters.
     pub(super) fn charge(&mut self, snapshot: &Arc<Snapshot>, charges: Vec<Charge>) {
         if !charges.is_empty() {
             self.output.push_back(Output::Count(Event::Charge(snapshot.clone(), charges)));
         }
     }
-
-    /// The client may send anywhere: RELAYCLIENT is set, even if empty, or AUTH succeeded.
-    pub(super) fn may_relay(&self) -> bool {
-        self.authenticated || self.is_relay_client()
-    }
-
-    pub(super) fn is_relay_client(&self) -> bool {
-        self.environment.get(b"RELAYCLIENT").is_some()
-    }
-
-    pub(super) fn subject<'a>(
-        &'a self,
-        sender: Option<&'a ReversePath>,
-        recipient: Option<&'a Address>,
-    ) -> Subject<'a> {
-        Subject {
-            client: self.peer.client.ip(),
-            helo: self.helo.as_ref().map_or(b"", |helo| helo.name.as_bytes()),
-            sender,
-            recipient,
-            relay_client: self.is_relay_client(),
-            authenticated: self.authenticated,
-            user: self.login.as_ref().and_then(|login| login.user.as_deref()).map(str::as_bytes),
-        }
-    }
 }
-
-/// Longer than any service's own time limit: what is not answered by then is not waited for.
-const ANSWER: Duration = Duration::from_secs(15);

@@ -9,11 +9,11 @@ use bytes::BytesMut;
 use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
+use crate::session::client::Helo;
 use crate::session::io::Now;
 use crate::session::io::Output;
+use crate::session::outcome::Outcome;
 use crate::session::question::Question;
-use crate::session::state::Helo;
-use crate::session::state::Outcome;
 use crate::session::state::Pending;
 use crate::session::state::State;
 use crate::smtp::command;
@@ -22,23 +22,28 @@ use crate::smtp::command::CommandFault;
 use crate::smtp::data::BareNewline;
 use crate::smtp::line::LineEnd;
 use crate::smtp::line::LineFault;
+use crate::smtp::line::LineReader;
 use crate::smtp::line::MAX_COMMAND_LINE;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
 use crate::smtp::reply::ehlo;
 
-impl Session {
-    /// One step with what the client sent. False: nothing can be done before something else happens.
-    pub(super) fn take(&mut self, input: &mut BytesMut, now: Now) -> bool {
-        match &self.state {
-            State::Auth { waiting: false } => self.auth_line(input, now),
-            State::Body(_) => self.body(input, now),
-            State::Command => self.command(input, now),
-            State::Delay { .. } => self.talks_early(input, now),
-            _ => false,
-        }
-    }
+/// What has come of commands and is not obeyed yet.
+#[derive(Debug, Default)]
+pub(super) struct CommandInput {
+    pub(super) lines: LineReader,
+    /// A command that has to wait until all replies before it are known, and its line.
+    pub(super) parked: Option<Box<(Result<Command, CommandFault>, Bytes)>>,
+}
 
+impl CommandInput {
+    /// Whether a command waits for the replies before it.
+    pub(super) fn is_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+}
+
+impl Session {
     /// One command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for them:
     /// it could not be ruled on, or its reply would come too early.
     pub(super) fn command(&mut self, input: &mut BytesMut, now: Now) -> bool {
@@ -51,15 +56,14 @@ impl Session {
             self.refuse_and_close(&replies::tls_hello(), Reason::Protocol, now);
             return false;
         }
-        let Some(line) = self.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
-        self.since = now.monotonic;
-        self.heard = true;
+        let Some(line) = self.input.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
+        self.patience.note_command(now.monotonic);
         match line {
             Ok(line) => match command::parse(&line) {
-                command if self.slots.is_empty() || matches!(command, Ok(Command::Rcpt(_))) => {
+                command if self.replies.is_settled() || matches!(command, Ok(Command::Rcpt(_))) => {
                     self.obey(command, line, now);
                 }
-                command => self.parked = Some(Box::new((command, line))),
+                command => self.input.parked = Some(Box::new((command, line))),
             },
             Err(fault) => self.refuse_line(fault, now),
         }
@@ -68,8 +72,8 @@ impl Session {
 
     /// The replies before it are known: the command that waited for them.
     pub(super) fn resume_parked(&mut self, now: Now) {
-        if self.slots.is_empty()
-            && let Some(command) = self.parked.take()
+        if self.replies.is_settled()
+            && let Some(command) = self.input.parked.take()
         {
             let (command, line) = *command;
             self.obey(command, line, now);
@@ -135,15 +139,15 @@ impl Session {
         self.end_transaction(Reason::ClientGone, now);
         let name = String::from_utf8_lossy(name);
         // The backend was told another name: its next session hears the new one.
-        if self.helo.as_ref().is_none_or(|helo| *helo.name != *name) && !self.authenticated {
+        if self.client.helo.as_ref().is_none_or(|helo| *helo.name != *name) && !self.client.authenticated {
             self.close_backend();
         }
-        self.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });
+        self.client.helo = Some(Helo { name: name.as_ref().into(), extended, smtputf8: false });
         match extended {
             true if self.lacks_offer() && self.may_ask_for_offer() => self.ask_for_offer(now),
             true => self.say_extensions(now),
             false => {
-                replies::hello(&self.snapshot.settings.hostname).write(&self.id, &mut self.client_out);
+                self.reply(&replies::hello(&self.snapshot.settings.hostname));
                 self.stop_if_idle(now);
             }
         }
@@ -151,7 +155,7 @@ impl Session {
 
     /// A client that is refused, or told to go, makes no backend work.
     fn may_ask_for_offer(&self) -> bool {
-        !self.stopping && !self.client_gone && self.client_refusal().is_none()
+        !self.stopping && !self.client_gone && self.client.refusal().is_none()
     }
 
     /// A client that needs AUTH, 8BITMIME or DSN looks for it once: what the backend offers has to be known before EHLO is
@@ -163,13 +167,12 @@ impl Session {
         self.state = State::Hello { until: now.monotonic + self.snapshot.settings.backend_connect };
     }
 
-    /// Asks the backend what it offers to clients without a rule of their own, before one of them has come: in place of
-    /// `start`. Nothing is counted and there is no record; where it fails, what is said to the client is why.
-    pub fn inquire(&mut self, now: Now) {
-        self.recorded = true;
-        self.environment = self.snapshot.policy.client(Ipv4Addr::UNSPECIFIED.into(), None);
+    /// Asks the backend what it offers to clients without a rule of their own.
+    pub(super) fn begin_inquiry(&mut self, now: Now) {
+        self.trace.recorded = true;
+        self.client.environment = self.snapshot.policy.client(Ipv4Addr::UNSPECIFIED.into(), None);
         let name = self.snapshot.settings.hostname.as_str().into();
-        self.helo = Some(Helo { name, extended: true, smtputf8: false });
+        self.client.helo = Some(Helo { name, extended: true, smtputf8: false });
         self.ask_for_offer(now);
         self.state = State::Inquiry { until: now.monotonic + self.snapshot.settings.backend_connect };
     }
@@ -177,12 +180,12 @@ impl Session {
     /// The answer to EHLO, with what is known by now.
     pub(super) fn say_extensions(&mut self, now: Now) {
         self.state = State::Command;
-        self.since = now.monotonic;
+        self.patience.wait_from(now.monotonic);
         let offer = self.extensions();
-        if let Some(helo) = &mut self.helo {
+        if let Some(helo) = &mut self.client.helo {
             helo.smtputf8 = offer.smtputf8;
         }
-        ehlo(&self.snapshot.settings.hostname, &offer, &mut self.client_out);
+        self.replies.write(|out| ehlo(&self.snapshot.settings.hostname, &offer, out));
         self.stop_if_idle(now);
     }
 
@@ -190,7 +193,7 @@ impl Session {
     fn extensions(&self) -> Offer {
         let settings = &self.snapshot.settings;
         let backend = self.offer();
-        let limit = self.snapshot.policy.size.ours(&self.environment).with_backend(backend);
+        let limit = self.snapshot.policy.size.ours(&self.client.environment).with_backend(backend);
         Offer {
             size: Some(limit.announced().map_or(0, |limit| limit.octets)),
             pipelining: true,
@@ -198,8 +201,8 @@ impl Session {
             eight_bit_mime: backend.eight_bit_mime,
             smtputf8: backend.smtputf8,
             dsn: backend.dsn,
-            starttls: settings.starttls && self.tls.is_none(),
-            auth: backend.auth.clone().filter(|_| self.may_authenticate() && !self.authenticated),
+            starttls: settings.starttls && self.client.tls.is_none(),
+            auth: backend.auth.clone().filter(|_| self.may_authenticate() && !self.client.authenticated),
             xclient: None,
         }
     }
@@ -215,7 +218,7 @@ impl Session {
     }
 
     fn quit(&mut self, now: Now) {
-        self.quit = true;
+        self.acknowledgement.quit();
         self.end_transaction(Reason::ClientGone, now);
         self.reply(&replies::goodbye(&self.snapshot.settings.hostname));
         self.record_connection(None, now);
@@ -223,7 +226,7 @@ impl Session {
     }
 
     fn start_tls(&mut self, now: Now) {
-        if self.tls.is_some() {
+        if self.client.tls.is_some() {
             self.error(&replies::already_tls(), now);
         } else if !self.snapshot.settings.starttls {
             self.error(&replies::unsupported("STARTTLS"), now);
@@ -255,10 +258,10 @@ impl Session {
     pub(super) fn secured(&mut self, version: Option<&'static str>, now: Now) {
         match version {
             Some(version) => {
-                self.tls = Some(version);
-                self.helo = None;
-                self.authenticated = false;
-                self.login = None;
+                self.client.tls = Some(version);
+                self.client.helo = None;
+                self.client.authenticated = false;
+                self.client.login = None;
                 self.state = State::Command;
             }
             None => {

@@ -15,16 +15,16 @@ impl Session {
         if !self.snapshot.settings.xclient {
             return None;
         }
-        let helo = self.helo.as_ref().map_or("", |helo| &helo.name);
-        let extended = self.helo.as_ref().is_some_and(|helo| helo.extended);
+        let helo = self.client.helo.as_ref().map_or("", |helo| &helo.name);
+        let extended = self.client.helo.as_ref().is_some_and(|helo| helo.extended);
         Some(vec![
-            ("ADDR", address(self.peer.client.ip())),
-            ("PORT", self.peer.client.port().to_string()),
-            ("NAME", self.peer.host.clone().unwrap_or_else(|| UNAVAILABLE.to_owned())),
+            ("ADDR", address(self.client.peer.client.ip())),
+            ("PORT", self.client.peer.client.port().to_string()),
+            ("NAME", self.client.peer.host.clone().unwrap_or_else(|| UNAVAILABLE.to_owned())),
             ("HELO", received::clean(helo).into_owned()),
             ("PROTO", if extended { "ESMTP" } else { "SMTP" }.to_owned()),
-            ("DESTADDR", address(self.peer.local.ip())),
-            ("DESTPORT", self.peer.local.port().to_string()),
+            ("DESTADDR", address(self.client.peer.local.ip())),
+            ("DESTPORT", self.client.peer.local.port().to_string()),
         ])
     }
 }

@@ -8,38 +8,25 @@ use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
 use crate::session::io::Now;
-use crate::session::state::Body;
 use crate::session::state::Pending;
 use crate::session::state::State;
 
 impl Session {
-    /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
-    pub fn handle_pressure(&mut self, pressure: u8) {
-        self.pressure = pressure;
-    }
-
-    /// What is not kept, or goes on to the backend as it comes, takes no room.
-    pub(super) fn pressure_on(&self, body: &Body) -> u8 {
-        let takes_room = self.snapshot.settings.min_rate > 0 && body.end.is_none() && !body.streaming;
-        if takes_room { self.pressure } else { 0 }
-    }
-
     /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
-    pub fn handle_hold_wanted(&mut self, now: Now) {
-        if matches!(&self.state, State::Body(body) if body.end.is_none() && !body.streaming) {
+    pub(super) fn yield_room(&mut self, now: Now) {
+        if matches!(&self.state, State::Body(body) if body.upload().takes_room) {
             self.refuse_and_close(&replies::too_slow(), Reason::NoRoom, now);
         }
     }
 
     /// Until when it brings mail forward, as far as can be said now: in a message that comes in well above the least rate,
     /// behind its dot, and for a while after one was accepted.
-    pub fn needed_until(&self, now: Now) -> Option<Instant> {
-        let accepted = self.accepted.map(|accepted| accepted + DELIVERING);
+    pub(super) fn is_needed_until(&self, now: Now) -> Option<Instant> {
+        let accepted = self.acknowledgement.accepted().map(|accepted| accepted + DELIVERING);
         let message = match &self.state {
             State::Body(body) => {
-                let transfer =
-                    body.decoder.size() / self.snapshot.settings.min_rate.saturating_mul(WORTH_A_PLACE).max(1);
-                Some(body.began + START_OF_MESSAGE + Duration::from_secs(transfer))
+                let rate = self.snapshot.settings.min_rate.saturating_mul(WORTH_A_PLACE).max(1);
+                Some(body.began + START_OF_MESSAGE + Duration::from_secs(body.decoder.size() / rate))
             }
             State::Asking { pending: Pending::Copy(..), .. }
             | State::DataBegin
@@ -52,8 +39,8 @@ impl Session {
 
     /// All connections are used up, and another client needs this one's place. RFC 5321 section 3.8: 421 may come at any
     /// time, and the client comes again.
-    pub fn handle_place_wanted(&mut self, now: Now) {
-        if self.is_over() || self.needed_until(now).is_some_and(|until| until > now.monotonic) {
+    pub(super) fn yield_place(&mut self, now: Now) {
+        if self.is_over() || self.is_needed_until(now).is_some_and(|until| until > now.monotonic) {
             return;
         }
         self.refuse_and_close(&replies::too_busy(), Reason::TooManyConnections, now);

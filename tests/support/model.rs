@@ -83,6 +83,8 @@ pub struct Conversation<'a> {
     answers_late: bool,
     open: Option<(Ticket, Answered)>,
     client_is_done: bool,
+    /// The client sends no more.
+    ended: bool,
     /// The dot has come to the backend, which has not answered yet.
     pub asked: bool,
     /// What the client has got, if it listens.
@@ -113,6 +115,7 @@ impl<'a> Conversation<'a> {
             answers_late: scene.answers_late,
             open: None,
             client_is_done: false,
+            ended: false,
             asked: false,
             said: Vec::new(),
             listens: true,
@@ -140,7 +143,7 @@ impl<'a> Conversation<'a> {
                 self.session.handle_client_reset(now);
             }
             Fate::ResetsAtReply => self.listens = false,
-            Fate::HalfCloses => self.session.handle_client_end(&mut BytesMut::new(), now),
+            Fate::HalfCloses => self.ended = true,
             Fate::Takes | Fate::TakesAndCloses | Fate::TakesPipelined | Fate::ClosesUnread => {}
         }
         self.client_is_done = true;
@@ -181,7 +184,7 @@ impl<'a> Conversation<'a> {
             }
             Fate::TakesPipelined => Farewell { acknowledged: true, heard: false, waited: false, end: ClientEnd::Reset },
             Fate::TakesAndCloses | Fate::HalfCloses => {
-                self.session.handle_client_end(&mut BytesMut::new(), now);
+                self.ended = true;
                 Farewell { acknowledged: true, heard: false, waited: false, end: ClientEnd::Fin }
             }
             Fate::ClosesUnread | Fate::ResetsAfterDot | Fate::ResetsAtReply | Fate::ResetsInBody => {
@@ -221,7 +224,7 @@ impl<'a> Conversation<'a> {
 
     fn drain(&mut self) {
         let now = self.now();
-        while let Some(output) = self.session.advance(&mut self.input, false, now) {
+        while let Some(output) = self.session.advance(&mut self.input, self.ended, now) {
             self.obey(output);
             if self.listens {
                 self.session.handle_client_written();

@@ -85,7 +85,7 @@ pub fn send(scene: &Scene, state: &State, letter: &Letter) -> (Reply, Vec<String
         End::QuitBehindDot => fin,
         End::QuitBehindDotThenReset => Farewell { end: ClientEnd::Reset, ..fin },
         End::Close | End::HalfCloseThenRead => {
-            talk.session.handle_client_end(&mut BytesMut::new(), now);
+            talk.ended = true;
             fin
         }
         End::Lost => {
@@ -104,6 +104,8 @@ struct Talk<'a> {
     replies: BytesMut,
     /// Of the client, not used yet.
     input: BytesMut,
+    /// The client sends no more.
+    ended: bool,
     said: Vec<u8>,
     heard: Vec<String>,
     in_body: bool,
@@ -124,6 +126,7 @@ impl<'a> Talk<'a> {
             claims: Claims::default(),
             replies: BytesMut::new(),
             input: BytesMut::new(),
+            ended: false,
             said: Vec::new(),
             heard: Vec::new(),
             in_body: false,
@@ -164,7 +167,7 @@ impl<'a> Talk<'a> {
 
     fn drain(&mut self) {
         let now = self.now();
-        while let Some(output) = self.session.advance(&mut self.input, false, now) {
+        while let Some(output) = self.session.advance(&mut self.input, self.ended, now) {
             self.obey(output);
             self.session.handle_client_written();
         }

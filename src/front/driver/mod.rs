@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::Sleep;
@@ -197,8 +198,8 @@ impl Driver {
         self.drop_hold();
         self.asking = None;
         self.backend = Backend::Closed;
-        let (awaits, has_quit) = (self.session.awaits_farewell(), self.session.has_quit());
-        let is_written = self.session.has_written_acknowledgement();
+        let (awaits, has_quit) = (self.session.acknowledgement().is_open(), self.session.acknowledgement().has_quit());
+        let is_written = self.session.acknowledgement().is_written();
         let manner = match () {
             () if self.unwelcome => Manner::Brief,
             () if self.displaced => Manner::Displaced,
@@ -214,7 +215,7 @@ impl Driver {
         // How an acknowledgement was taken is learned in any case.
         let (farewell, rest) = unless_displaced(place.as_mut().filter(|_| !awaits), parts).await.unwrap_or_default();
         self.session.handle_farewell(farewell);
-        while let Some(output) = self.session.poll_output() {
+        while let Some(output) = self.session.advance(&mut BytesMut::new(), false, self.now) {
             if let Output::Deliver(delivery) = output {
                 self.deliver(delivery);
             }
@@ -233,7 +234,7 @@ impl Driver {
         }
         loop {
             let output = match self.is_congested() {
-                true => self.session.poll_output(),
+                true => self.session.advance(&mut BytesMut::new(), false, self.now),
                 false => self.session.advance(&mut self.client.input, self.client_ended, self.now),
             };
             match output {

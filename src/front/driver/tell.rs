@@ -87,7 +87,7 @@ impl Driver {
     /// A command shows that the reply before it was taken, unless it was sent before that had come.
     fn note_heard(&mut self) {
         let acknowledges = || self.client.stream.tcp().is_none_or(tcp::is_acknowledged);
-        if self.session.awaits_farewell() && acknowledges() {
+        if self.session.acknowledgement().is_open() && acknowledges() {
             self.session.handle_client_heard();
         }
     }

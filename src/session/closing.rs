@@ -1,0 +1,90 @@
+//! How a transaction or a session ends before its time: by a refusal that closes, a client that leaves, a stop. Whatever the
+//! way, each transaction has one record and each command one reply. It must not be asked whether it should.
+
+use crate::policy::replies;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Ruling;
+use crate::session::Session;
+use crate::session::io::Now;
+use crate::session::io::Output;
+use crate::session::outcome::Outcome;
+use crate::session::state::ReceivedMessage;
+use crate::session::state::State;
+use crate::smtp::reply::Reply;
+
+impl Session {
+    /// A refusal after which nothing the client sends can be trusted, or borne.
+    pub(super) fn refuse_and_close(&mut self, reply: &Reply, reason: Reason, now: Now) {
+        self.rule_and_close(&Ruling::new(reply.clone(), reason), now);
+    }
+
+    /// The same, by a rule that has a name.
+    pub(super) fn rule_and_close(&mut self, ruling: &Ruling, now: Now) {
+        let outcome = Outcome::ruled(ruling, &self.id);
+        if self.transaction.is_some() {
+            self.record_transaction(&outcome, None, now);
+            self.transaction = None;
+        } else {
+            self.record_end(&outcome, now);
+        }
+        self.reply(&ruling.reply);
+        self.close(now);
+    }
+
+    /// The transaction in progress, if any, is given up without a reply of its own.
+    pub(super) fn end_transaction(&mut self, reason: Reason, now: Now) {
+        let Some(transaction) = &self.transaction else { return };
+        let outcome = match (&transaction.last_refusal, transaction.accepted.is_empty()) {
+            (Some(refusal), true) => refusal.clone(),
+            _ => Outcome { reason: Some(reason), ..Outcome::default() },
+        };
+        self.record_transaction(&outcome, None, now);
+        self.transaction = None;
+    }
+
+    /// The client sends no more, or is gone. Before our final dot nothing is delivered: it will come again. After it the
+    /// backend's answer is awaited, whoever hears it.
+    pub(super) fn client_left(&mut self, now: Now) {
+        if self.is_over() || self.outlives_client() {
+            return;
+        }
+        let received = match &self.state {
+            State::Body(body) => Some(ReceivedMessage::at(now.monotonic, body.decoder.size())),
+            state => state.received().map(|received| ReceivedMessage { id: received.id.clone(), ..*received }),
+        };
+        match received {
+            Some(received) => {
+                let gone = Outcome { reason: Some(Reason::ClientGone), ..Outcome::default() };
+                self.record_transaction(&gone, Some(&received), now);
+                self.transaction = None;
+            }
+            None => self.end_transaction(Reason::ClientGone, now),
+        }
+        let gone = Outcome { reason: Some(Reason::ClientGone), ..Outcome::default() };
+        self.record_connection(Some(&gone), now);
+        self.close(now);
+    }
+
+    /// Between transactions a stop ends the session.
+    pub(super) fn stop_if_idle(&mut self, now: Now) {
+        let idle = matches!(self.state, State::Command | State::Delay { .. }) && self.transaction.is_none();
+        if self.stopping && idle && self.replies.is_settled() {
+            self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
+        }
+    }
+
+    /// Everything is given back. Replies that are still owed are given, so that each command has one.
+    pub(super) fn close(&mut self, now: Now) {
+        if self.is_over() {
+            return;
+        }
+        self.record_folded(now);
+        self.replies.settle(&replies::shutting_down(), &self.id);
+        self.input.parked = None;
+        self.transaction = None;
+        self.close_backend();
+        self.output.push_back(Output::EndMessage);
+        self.state = State::Over;
+        self.after_replies(Output::CloseClient);
+    }
+}
