@@ -17,8 +17,7 @@ use crate::takeover::root::Root;
 use crate::takeover::script::Chain;
 use crate::takeover::services::Service;
 use crate::takeover::services::Supervisor;
-use crate::takeover::steps;
-use crate::takeover::steps::Site;
+use crate::takeover::site::Site;
 use crate::text::readable::shown;
 use crate::text::shell;
 
@@ -67,9 +66,9 @@ fn make_new(folder: &Path) -> Result<(), String> {
     }
 }
 
-/// The files for what was found.
-pub(super) fn files(root: &Root, wish: &Wish, findings: &Findings, service: Option<&Service>) -> Files {
-    let site = Site {
+/// Where everything will be, for what was found.
+pub(super) fn site(root: &Root, wish: &Wish, findings: &Findings, service: Option<&Service>) -> Site {
+    Site {
         folder: wish.folder.clone(),
         program: wish.program.clone(),
         supervisor: supervisor(root, service),
@@ -80,12 +79,15 @@ pub(super) fn files(root: &Root, wish: &Wish, findings: &Findings, service: Opti
             Some((_, chain, _)) => log_user(chain),
             None => (supervisor(root, service) == Supervisor::Daemontools).then(|| "qmaill".to_owned()),
         },
-    };
-    let steps = steps::text(&site, findings);
+    }
+}
+
+/// The files of that service; `steps` is the text of the last.
+pub(super) fn files(site: &Site, findings: &Findings, service: Option<&Service>, steps: String) -> Files {
     let mut files = vec![
         ("portcullis.toml", configuration::text(findings), 0o644),
-        ("service/run", run(&site, findings), 0o755),
-        ("service/log/run", log_run(&site, service), 0o755),
+        ("service/run", run(site, findings), 0o755),
+        ("service/log/run", log_run(site, service), 0o755),
         // Linked first, started when the other one has ended.
         ("service/down", String::new(), 0o644),
     ];
@@ -93,7 +95,7 @@ pub(super) fn files(root: &Root, wish: &Wish, findings: &Findings, service: Opti
         files.push(("service/notification-fd", format!("{NOTIFIED}\n"), 0o644));
     }
     if site.supervisor == Supervisor::Systemd {
-        files.push(("systemd/portcullis.service", unit(&site), 0o644));
+        files.push(("systemd/portcullis.service", unit(site), 0o644));
     }
     files.push(("STEPS", steps.clone(), 0o644));
     Files { files, steps }

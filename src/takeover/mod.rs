@@ -10,6 +10,7 @@ mod plan;
 mod root;
 pub mod script;
 mod services;
+mod site;
 mod steps;
 mod units;
 
@@ -127,7 +128,10 @@ pub fn look(wish: &Wish) -> Result<Outcome, String> {
         findings.plan = plan::plan(&root, &accounts, &findings, chosen, home.as_ref());
     }
     findings.unreadable = root.unreadable();
-    let files = (!ambiguous).then(|| folder::files(&root, wish, &findings, chosen));
+    let files = (!ambiguous).then(|| {
+        let site = folder::site(&root, wish, &findings, chosen);
+        folder::files(&site, &findings, chosen, steps::text(&site, &findings))
+    });
     Ok(Outcome { findings, files })
 }
 

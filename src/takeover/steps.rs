@@ -2,46 +2,12 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::takeover::Findings;
 use crate::takeover::services::Supervisor;
+use crate::takeover::site::Site;
 use crate::text::readable::shown;
 use crate::text::shell;
-
-/// Where everything will be.
-#[derive(Debug)]
-pub(super) struct Site {
-    /// The new folder.
-    pub(super) folder: PathBuf,
-    pub(super) program: PathBuf,
-    pub(super) supervisor: Supervisor,
-    /// The service that is taken over.
-    pub(super) service: Option<PathBuf>,
-    pub(super) user: Option<String>,
-    /// The new log's folder.
-    pub(super) log: PathBuf,
-    pub(super) log_user: Option<String>,
-}
-
-impl Site {
-    pub(super) fn configuration(&self) -> PathBuf {
-        self.folder.join("portcullis.toml")
-    }
-
-    /// The name that the service gets where the old one is.
-    fn link(&self) -> PathBuf {
-        let scanned = self.service.as_deref().and_then(Path::parent).filter(|_| self.is_supervised());
-        let unlinked = ["/etc/sv", "/var/qmail/supervise", "/var/lib/qmail/supervise", "/var/supervise"];
-        let scanned = scanned.filter(|folder| !unlinked.iter().any(|known| folder == &Path::new(known)));
-        let usual = if self.supervisor == Supervisor::Daemontools { "/service" } else { "/etc/service" };
-        scanned.unwrap_or(Path::new(usual)).join("portcullis")
-    }
-
-    fn is_supervised(&self) -> bool {
-        matches!(self.supervisor, Supervisor::Daemontools | Supervisor::Runit | Supervisor::S6)
-    }
-}
 
 /// The text of `STEPS`.
 pub(super) fn text(site: &Site, findings: &Findings) -> String {
