@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use clap::Args;
-use clap::ValueEnum;
 
 use crate::cli::count;
 use crate::cli::output::note;
@@ -17,6 +16,7 @@ use crate::cli::queue::filter::message_number;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
+use crate::cli::queue::summary::By;
 use crate::cli::queue::summary::Summary;
 use crate::cli::queue::table::Table;
 use crate::queue::look::Message;
@@ -60,15 +60,6 @@ pub(super) struct List {
     json: bool,
     #[command(flatten)]
     place: Place,
-}
-
-/// What --summary sorts by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum By {
-    /// The number of messages
-    Messages,
-    /// Their octets
-    Bytes,
 }
 
 impl List {

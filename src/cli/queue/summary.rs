@@ -3,16 +3,25 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use clap::ValueEnum;
 use serde_json::Value;
 use serde_json::json;
 
 use crate::cli::print;
-use crate::cli::queue::list::By;
 use crate::cli::queue::table::age;
 use crate::cli::queue::table::counted;
 use crate::cli::queue::table::size;
 use crate::queue::look::Message;
 use crate::text::readable;
+
+/// What --summary sorts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    /// The number of messages
+    Messages,
+    /// Their octets
+    Bytes,
+}
 
 /// What one sender has in the queue.
 #[derive(Clone, Copy, Debug, Default)]
