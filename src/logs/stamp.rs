@@ -7,6 +7,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 
 use crate::logs::syslog;
+use crate::logs::syslog::clock;
+use crate::logs::syslog::fraction;
 use crate::logs::words::number;
 
 /// How far TAI64N is from the seconds since the epoch.
@@ -115,21 +117,6 @@ fn date<'a>(line: &'a [u8], zone: &TimeZone) -> Option<(Timestamp, &'a [u8])> {
         _ => return None,
     };
     Some((date.to_datetime(time).to_zoned(zone).ok()?.timestamp(), rest))
-}
-
-/// `01:27:12`.
-pub(super) fn clock(text: &[u8], nanoseconds: i32) -> Option<civil::Time> {
-    let &[h, i, b':', m, n, b':', s, t] = text else { return None };
-    civil::Time::new(number(&[h, i])?, number(&[m, n])?, number(&[s, t])?, nanoseconds).ok()
-}
-
-/// Nanoseconds of `.74247`, and what follows.
-pub(super) fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
-    let Some(text) = text.strip_prefix(b".") else { return Some((0, text)) };
-    let length = text.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(text.len());
-    let digits = text.get(..length).filter(|digits| (1..=9).contains(&digits.len()))?;
-    let scale = 10_i32.pow(u32::try_from(9 - length).ok()?);
-    Some((number::<i32>(digits)? * scale, &text[length..]))
 }
 
 /// `@` and its digits.

@@ -7,8 +7,6 @@ use jiff::civil;
 use jiff::tz::Offset;
 use jiff::tz::TimeZone;
 
-use crate::logs::stamp::clock;
-use crate::logs::stamp::fraction;
 use crate::logs::words::number;
 use crate::logs::words::word;
 
@@ -91,6 +89,21 @@ fn splogger(text: &[u8]) -> Option<(Timestamp, &[u8])> {
     let nanoseconds = number::<i32>(microseconds)? * 1000;
     let seconds = number(seconds).filter(|_| (9..=11).contains(&seconds.len()))?;
     Some((Timestamp::new(seconds, nanoseconds).ok()?, rest))
+}
+
+/// `01:27:12`.
+pub(super) fn clock(text: &[u8], nanoseconds: i32) -> Option<civil::Time> {
+    let &[h, i, b':', m, n, b':', s, t] = text else { return None };
+    civil::Time::new(number(&[h, i])?, number(&[m, n])?, number(&[s, t])?, nanoseconds).ok()
+}
+
+/// Nanoseconds of `.74247`, and what follows.
+pub(super) fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
+    let Some(text) = text.strip_prefix(b".") else { return Some((0, text)) };
+    let length = text.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text.get(..length).filter(|digits| (1..=9).contains(&digits.len()))?;
+    let scale = 10_i32.pow(u32::try_from(9 - length).ok()?);
+    Some((number::<i32>(digits)? * scale, &text[length..]))
 }
 
 const MONTHS: [&[u8]; 12] =
