@@ -2,6 +2,19 @@
 //!
 //! The text is read as tcprules of ucspi-tcp 0.88 reads it; as in its IPv6 build the address may have colons. Stricter:
 //! a NUL octet is a fault, and a variable without a name is dropped. It must not decide who is allowed: `policy` does.
+//!
+//! ```
+//! use portcullis::control::tcprules;
+//!
+//! let text = b"192.0.2.66:deny\n192.0.2.:allow,RELAYCLIENT=\"\"\n:allow\nno colon\n";
+//! let read = tcprules::parse_text("tcp.smtp", text);
+//! assert!(read.faults.is_empty());
+//! assert_eq!(read.warnings[0].place.to_string(), "tcp.smtp:4");
+//! let (key, rule) = read.rules.find("192.0.2.7".parse().unwrap(), None, None).unwrap();
+//! assert_eq!((key, rule.place.line), (&b"192.0.2."[..], 2));
+//! assert_eq!(*rule.variables[0].0, *b"RELAYCLIENT");
+//! assert!(read.rules.find("192.0.2.66".parse().unwrap(), None, None).unwrap().1.deny);
+//! ```
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,5 +1,20 @@
 //! The stamp in front of a line: TAI64N as multilog, svlogd and s6-log write it, svlogd's and s6-log's dates, RFC 3339 as
-//! we write it, and what syslogd and journald put there. What only looks like a stamp is text: the real tai64nlocal dies of upper-case digits.
+//! we write it, and what syslogd and journald put there. What only looks like a stamp is text: the real tai64nlocal dies of
+//! upper-case digits. It must not look at the text behind it.
+//!
+//! ```
+//! use jiff::Zoned;
+//! use portcullis::logs::stamp::Stamps;
+//! use portcullis::logs::stamp::Tai;
+//!
+//! let mut stamps = Stamps::new(Tai::Auto, &Zoned::default());
+//! let (time, text) = stamps.split(b"@400000006b03968b000009c4 new msg 17294");
+//! assert_eq!(time.unwrap().to_string(), "2026-11-23T01:27:29.0000025Z");
+//! assert_eq!(text, b"new msg 17294");
+//! // svlogd -tt, and a line that has no stamp.
+//! assert_eq!(stamps.split(b"2026-11-23_01:27:12.74247 a").0.unwrap().to_string(), "2026-11-23T01:27:12.74247Z");
+//! assert_eq!(stamps.split(b"250 ok"), (None, &b"250 ok"[..]));
+//! ```
 
 use jiff::Timestamp;
 use jiff::Zoned;

@@ -3,6 +3,38 @@
 //! The words are those of qmail's INTERNALS. `layout` knows the folders, `scan` walks them, `read` reads one message,
 //! `envelope` and `header` are the pure parsing, `filter` says which messages are meant. A queue is in motion while it is
 //! looked at: a file that is gone when it is opened is no error, the message is looked at once more.
+//!
+//! ```
+//! # use std::fs;
+//! # use std::os::unix::fs::MetadataExt;
+//! use portcullis::queue::look::State;
+//! use portcullis::queue::look::layout::Queue;
+//! use portcullis::queue::look::read::Reader;
+//! use portcullis::queue::look::read::Want;
+//! use portcullis::queue::look::scan::scan;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path();
+//! # for name in ["bounce", "info/0", "intd", "local/0", "mess/0", "remote/0", "todo"] {
+//! #     fs::create_dir_all(path.join(name))?;
+//! # }
+//! # fs::write(path.join("new"), "Subject: hello\n\ntext\n")?;
+//! # let id = fs::metadata(path.join("new"))?.ino();
+//! # fs::rename(path.join("new"), path.join(format!("mess/0/{id}")))?;
+//! # fs::write(path.join(format!("info/0/{id}")), "Fjoe@example.org\0")?;
+//! # fs::write(path.join(format!("remote/0/{id}")), "Ta@b.example\0Dc@d.example\0")?;
+//! // `path` is /var/qmail/queue, or a copy of it.
+//! let queue = Queue::open(path)?;
+//! let scan = scan(&queue, &|_done, _folders| {})?;
+//! assert_eq!((scan.entries.len(), scan.stray_count), (1, 0));
+//! let want = Want { recipients: Some(10), ..Want::default() };
+//! let message = Reader::new(&queue).read(scan.entries[0], &want).expect("it is still there");
+//! assert_eq!(message.state(), State::S5);
+//! assert_eq!(message.sender.as_deref(), Some(&b"joe@example.org"[..]));
+//! assert_eq!(message.counts(), (1, 1));
+//! assert_eq!(&*message.remote.unwrap().kept[0].address, b"a@b.example");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod envelope;
 pub mod filter;
