@@ -255,7 +255,7 @@ impl std::fmt::Display for Event {
     }
 }
 
-/// Every `tracing::LEVEL!` of the source; one inside of a macro stands for all of its words.
+/// Every `tracing::LEVEL!` of the source; one of a record stands for all kinds of its arm, and one with a choice of words for each.
 fn events() -> Vec<Event> {
     let mut events = Vec::new();
     for file in sources(&root().join("src")) {
@@ -264,17 +264,13 @@ fn events() -> Vec<Event> {
             let rest = &text[at + "tracing::".len()..];
             let Some((level, rest)) = rest.split_once("!(").filter(|(word, _)| LEVELS.contains(word)) else { continue };
             let fields = fields(rest);
-            let name = fields.iter().find(|field| field.starts_with('"') || *field == "$word").unwrap();
+            let name = fields.iter().find(|field| field.starts_with('"') || field.starts_with(MESSAGE)).unwrap();
             let keys: Vec<String> = fields.iter().filter(|field| *field != name).map(|field| key(field)).collect();
-            let names: Vec<&str> = match name.as_str() {
-                "$word" => text.split("event!(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect(),
-                name => vec![name.trim_matches('"')],
+            let names = match name.strip_prefix(MESSAGE) {
+                Some("record.kind.as_str()") => variants(text[..at].lines().last().unwrap(), "Kind::"),
+                _ => name.split('"').skip(1).step_by(2).map(str::to_owned).collect(),
             };
-            events.extend(names.into_iter().map(|name| Event {
-                level: level.to_owned(),
-                name: name.to_owned(),
-                keys: keys.clone(),
-            }));
+            events.extend(names.into_iter().map(|name| Event { level: level.to_owned(), name, keys: keys.clone() }));
         }
     }
     events
@@ -282,8 +278,19 @@ fn events() -> Vec<Event> {
 
 const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 
-/// `client = %record.client`, `%error`
+const MESSAGE: &str = "message = ";
+
+/// The words of the enum's variants that the text names.
+fn variants(text: &str, path: &str) -> Vec<String> {
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
+    text.split(path).skip(1).map(word).collect()
+}
+
+/// `client = %record.client`, `{ Key::Client.name() } = %record.client`, `%error`
 fn key(field: &str) -> String {
+    if let Some(key) = variants(field, "{ Key::").pop() {
+        return key;
+    }
     field.split(" = ").next().unwrap().trim_start_matches(['%', '?']).to_owned()
 }
 

@@ -35,7 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("control", &["smtp", "policy", "text"]),
     ("queue", &["smtp", "policy", "text"]),
-    ("logs", &["smtp", "policy", "text"]),
+    ("logs", &["smtp", "policy", "session::record", "text"]),
     ("takeover", &["control", "policy", "text"]),
     (
         "config",

@@ -12,7 +12,6 @@ use crate::logs::line::Line;
 use crate::logs::line::Said;
 use crate::logs::line::of_backend;
 use crate::logs::ours;
-use crate::logs::ours::Kind;
 use crate::logs::qmail_send;
 use crate::logs::qmail_send::Delivery;
 use crate::logs::session::Session;
@@ -21,6 +20,8 @@ use crate::logs::smtpfront;
 use crate::logs::tcpserver;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::session::record::Key;
+use crate::session::record::Kind;
 
 /// The memory between lines.
 #[derive(Debug)]
@@ -224,29 +225,28 @@ impl Join {
 
     fn record<'a>(&'a mut self, record: &'a ours::Record<'_>, time: Option<Timestamp>) -> Joined<'a> {
         let case = self.case();
-        let qp = record.backend.as_deref().and_then(smtpfront::queued);
+        let qp = record.text(Key::Backend).and_then(smtpfront::queued);
         let links = qp.map_or([None; 2], |qp| [self.senders.get(qp).copied(), self.queued_just_now(qp, time)]);
         if let Some(qp) = qp.filter(|_| links[0].is_none()) {
             self.senders.insert(qp, case);
         }
         self.sender.clear();
-        fold(record.sender.as_deref().unwrap_or_default(), &mut self.sender);
+        fold(record.text(Key::Sender).unwrap_or_default(), &mut self.sender);
         self.recipients.clear();
-        fold_list(record.recipients.as_deref().unwrap_or_default(), b'\n', &mut self.recipients);
+        fold_list(record.text(Key::Recipients).unwrap_or_default(), b'\n', &mut self.recipients);
         let outcome = Outcome {
             kind: record.kind,
-            sender: record.sender.as_ref().map(|_| &*self.sender),
+            sender: record.text(Key::Sender).map(|_| &*self.sender),
             recipients: &self.recipients,
             // Once a connection without a transaction was called accepted.
             verdict: record
-                .verdict
-                .as_deref()
+                .text(Key::Verdict)
                 .and_then(verdict)
                 .filter(|verdict| record.kind != Kind::Session || *verdict != Verdict::Accept),
-            reason: record.reason.as_deref().and_then(reason),
-            rule: record.rule.as_deref(),
-            bytes: record.size.unwrap_or(0),
-            folded: record.folded.as_deref().unwrap_or_default(),
+            reason: record.text(Key::Reason).and_then(reason),
+            rule: record.text(Key::Rule),
+            bytes: record.number(Key::Size).unwrap_or(0),
+            folded: record.text(Key::Folded).unwrap_or_default(),
         };
         let is_known = outcome.verdict.is_some() || matches!(record.kind, Kind::Session | Kind::Folded);
         let event = is_known.then_some(Event::Outcome(outcome));

@@ -15,6 +15,7 @@ use crate::logs::ours;
 use crate::policy::addresses::Addresses;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::session::record::Key;
 
 /// What is asked for. An empty list asks for nothing in particular; all that are not empty must fit.
 #[derive(Debug, Default)]
@@ -96,11 +97,11 @@ impl Filter {
             _ => None,
         };
         let session = self.session.as_deref().is_none_or(|session| {
-            let id = record.and_then(|record| record.session.as_deref());
+            let id = record.and_then(|record| record.text(Key::Session));
             id == Some(session.as_bytes()) || is_number(session, joined.pid.map(u64::from))
         });
         let message = self.message.as_deref().is_none_or(|message| {
-            let id = record.and_then(|record| record.id.as_deref());
+            let id = record.and_then(|record| record.text(Key::Id));
             id.is_some_and(|id| bare(id) == bare(message.as_bytes()))
                 || is_number(message, joined.qp.map(u64::from))
                 || is_number(message, joined.message)

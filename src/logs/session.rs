@@ -2,11 +2,11 @@
 //! DATA is not logged; a refusal of the message is told by its text.
 
 use crate::logs::fold::fold;
-use crate::logs::ours::Kind;
 use crate::logs::smtpfront;
 use crate::logs::smtpfront::Said;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::session::record::Kind;
 
 /// What is known of it.
 #[derive(Debug)]

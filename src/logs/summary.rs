@@ -9,11 +9,11 @@ use crate::logs::join;
 use crate::logs::join::Event;
 use crate::logs::join::Outcome;
 use crate::logs::line::Line;
-use crate::logs::ours::Kind;
 use crate::logs::qmail_send::Delivery;
 use crate::logs::words::number;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::session::record::Kind;
 
 /// All of it.
 #[derive(Debug, Default)]

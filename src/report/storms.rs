@@ -202,29 +202,21 @@ impl Storm {
         let Self { key, recipients, id, copies, absorbed, refused, deferred, .. } = self;
         let Self { delivered, similar, bytes_spared, reason, rule, .. } = self;
         let (id, rule) = (id.as_deref(), rule.as_deref());
-        macro_rules! event {
-            ($word:literal) => {
-                tracing::warn!(
-                    key,
-                    recipients,
-                    id,
-                    copies,
-                    absorbed,
-                    refused,
-                    deferred,
-                    delivered,
-                    similar,
-                    bytes_spared,
-                    reason,
-                    rule,
-                    $word
-                )
-            };
-        }
-        match began {
-            true => event!("storm began"),
-            false => event!("storm goes on"),
-        }
+        tracing::warn!(
+            message = if began { "storm began" } else { "storm goes on" },
+            key,
+            recipients,
+            id,
+            copies,
+            absorbed,
+            refused,
+            deferred,
+            delivered,
+            similar,
+            bytes_spared,
+            reason,
+            rule,
+        );
     }
 
     fn log_end(&self) {

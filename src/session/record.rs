@@ -109,6 +109,14 @@ impl fmt::Display for Folded {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [Self::Mail, Self::Rcpt, Self::Command, Self::Session, Self::Auth, Self::Folded];
+
+    /// The kind of this name.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == name)
+    }
+
     /// The first word of the line.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -119,5 +127,60 @@ impl Kind {
             Self::Auth => "auth",
             Self::Folded => "folded",
         }
+    }
+}
+
+macro_rules! keys {
+    ($($key:ident $name:literal $doc:literal)*) => {
+        /// A key of a record's line in the log. The log is written, read back and printed by this table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Key {
+            $(#[doc = $doc] $key,)*
+        }
+
+        impl Key {
+            /// Every key, in the order in which a line has them.
+            pub const ALL: &[Self] = &[$(Self::$key,)*];
+
+            /// The word in front of the equals sign.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$key => $name,)*
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    Session "session" "The session's id."
+    Client "client" "The client's address."
+    Helo "helo" "The client's name for itself."
+    Tls "tls" "The protocol version of TLS."
+    Sender "sender" "The reverse-path, in its angle brackets."
+    Recipients "recipients" "The forward-paths, with commas between."
+    Size "size" "Octets of the message."
+    Id "id" "The Message-ID."
+    Verdict "verdict" "The word of a [`Verdict`]; a `session` that nobody refused has none."
+    Code "code" "The reply's code."
+    Reason "reason" "The word of a [`Reason`]."
+    User "user" "The name in AUTH."
+    Rule "rule" "The rule that decided: a list's `file:line`, a throttle's name, a key of the configuration."
+    Shadow "shadow" "The rules that would have ruled otherwise, with commas between."
+    Backend "backend" "The backend's reply."
+    Words "words" "The beginning of the line that was refused."
+    Folded "folded" "The lines that were not written: `2 rcpt not_local, 1 command protocol`."
+    Ms "ms" "Milliseconds from MAIL, or from the connection, to the end."
+}
+
+impl Key {
+    /// The key of this name.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|key| key.name().as_bytes() == name)
+    }
+
+    /// Whether its value is a number.
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Size | Self::Code | Self::Ms)
     }
 }

@@ -82,25 +82,13 @@ fn object(time: Option<Timestamp>, text: &[u8]) -> Value {
 
 fn insert_record(object: &mut Map<String, Value>, record: &ours::Record<'_>) {
     object.insert("kind".into(), record.kind.as_str().into());
-    let fields = [
-        ("session", &record.session),
-        ("client", &record.client),
-        ("sender", &record.sender),
-        ("recipients", &record.recipients),
-        ("id", &record.id),
-        ("verdict", &record.verdict),
-        ("reason", &record.reason),
-        ("rule", &record.rule),
-        ("backend", &record.backend),
-        ("words", &record.words),
-        ("folded", &record.folded),
-    ];
-    for (key, value) in fields {
-        let value = value.as_deref().map(|value| String::from_utf8_lossy(value).into_owned());
-        object.insert(key.into(), value.into());
+    for (key, text) in record.values() {
+        let value = match key.is_number() {
+            true => record.number::<u64>(key).into(),
+            false => text.map(|text| String::from_utf8_lossy(text).into_owned()).into(),
+        };
+        object.insert(key.name().into(), value);
     }
-    object.insert("size".into(), record.size.into());
-    object.insert("code".into(), record.code.into());
 }
 
 const ROOM: usize = 64 << 10;

@@ -1,49 +1,45 @@
-//! A record as one event, its keys in the order of docs/reference/log.md.
+//! A record as one event of the log, by the table of its keys. It must not decide what is worth a line.
 
 use crate::policy::verdict::Verdict;
+use crate::session::record::Key;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 
-/// One line of the log.
+/// Writes the line of one record.
 pub fn write(record: &Record) {
     let has_recipients = matches!(record.kind, Kind::Mail | Kind::Rcpt);
     let recipients = has_recipients.then(|| record.recipients.join(","));
     let shadow = (!record.shadow.is_empty()).then(|| record.shadow.join(","));
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
-    macro_rules! event {
-        ($word:literal) => {
-            tracing::info!(
-                session = &*record.session,
-                client = %record.client,
-                helo = record.helo.as_deref(),
-                tls = record.tls,
-                sender = record.sender.as_deref(),
-                recipients = recipients.as_deref(),
-                size = record.size,
-                id = record.id.as_deref(),
-                verdict = record.verdict.map(Verdict::as_str),
-                code = record.code,
-                reason = record.reason.map(display),
-                user = record.user.as_deref(),
-                rule = record.rule.as_deref(),
-                shadow = shadow.as_deref(),
-                backend = record.backend.as_deref(),
-                words = record.words.as_deref(),
-                ms,
-                $word
-            )
-        };
-    }
     match record.kind {
-        Kind::Mail => event!("mail"),
-        Kind::Rcpt => event!("rcpt"),
-        Kind::Command => event!("command"),
-        Kind::Session => event!("session"),
-        Kind::Auth => event!("auth"),
-        Kind::Folded => {
-            let folded = record.folded.to_string();
-            let (session, client) = (&*record.session, record.client);
-            tracing::info!(session, %client, helo = record.helo.as_deref(), tls = record.tls, folded, ms, "folded");
-        }
+        Kind::Folded => tracing::info!(
+            message = record.kind.as_str(),
+            { Key::Session.name() } = &*record.session,
+            { Key::Client.name() } = %record.client,
+            { Key::Helo.name() } = record.helo.as_deref(),
+            { Key::Tls.name() } = record.tls,
+            { Key::Folded.name() } = record.folded.to_string(),
+            { Key::Ms.name() } = ms,
+        ),
+        Kind::Mail | Kind::Rcpt | Kind::Command | Kind::Session | Kind::Auth => tracing::info!(
+            message = record.kind.as_str(),
+            { Key::Session.name() } = &*record.session,
+            { Key::Client.name() } = %record.client,
+            { Key::Helo.name() } = record.helo.as_deref(),
+            { Key::Tls.name() } = record.tls,
+            { Key::Sender.name() } = record.sender.as_deref(),
+            { Key::Recipients.name() } = recipients.as_deref(),
+            { Key::Size.name() } = record.size,
+            { Key::Id.name() } = record.id.as_deref(),
+            { Key::Verdict.name() } = record.verdict.map(Verdict::as_str),
+            { Key::Code.name() } = record.code,
+            { Key::Reason.name() } = record.reason.map(|reason| reason.as_str()),
+            { Key::User.name() } = record.user.as_deref(),
+            { Key::Rule.name() } = record.rule.as_deref(),
+            { Key::Shadow.name() } = shadow.as_deref(),
+            { Key::Backend.name() } = record.backend.as_deref(),
+            { Key::Words.name() } = record.words.as_deref(),
+            { Key::Ms.name() } = ms,
+        ),
     }
 }
