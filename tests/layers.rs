@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["smtp"]),
     ("session", &["smtp", "policy"]),
     ("hold", &[]),
-    ("backend", &["smtp", "policy::client", "policy::environment", "policy::net", "policy::list::place"]),
+    ("backend", &["smtp", "policy::client", "policy::environment", "policy::net", "policy::list::location"]),
     ("store", &["policy", "text::bounded"]),
     (
         "report",

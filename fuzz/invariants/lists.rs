@@ -33,7 +33,7 @@ pub fn list(input: &[u8]) {
             Err(faults) => {
                 assert!(!faults.is_empty());
                 for fault in faults {
-                    assert!(fault.place.line as usize <= lines, "{fault:?}");
+                    assert!(fault.location.line as usize <= lines, "{fault:?}");
                 }
             }
         }

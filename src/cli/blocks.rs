@@ -143,8 +143,10 @@ impl Unblock {
     fn tell_of_lists(&self, assembly: &Assembly) {
         let folded = String::from_utf8_lossy(&fold(self.key.trim_matches(['<', '>']))).into_owned();
         let senders = &assembly.snapshot.policy.senders;
-        if let Some(place) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
-            eprintln!("{place} refuses {folded} still: portcullis unblock {folded} --file takes it out of badmailfrom");
+        if let Some(location) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
+            eprintln!(
+                "{location} refuses {folded} still: portcullis unblock {folded} --file takes it out of badmailfrom"
+            );
         }
     }
 }

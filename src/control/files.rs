@@ -136,7 +136,7 @@ mod tests {
         fs::write(&path, "\n").unwrap();
         assert_eq!(first_line(&path), Ok(None));
         fs::write(&path, "mx.example.org\r\n").unwrap();
-        assert_eq!(first_line(&path).unwrap_err().place.line, 1);
+        assert_eq!(first_line(&path).unwrap_err().location.line, 1);
         assert!(read(folder.path()).unwrap_err().to_string().contains("not a regular file"));
         assert!(read(&path.join("below")).unwrap_err().to_string().contains("is a file"));
         let link = folder.path().join("link");
@@ -159,7 +159,7 @@ mod tests {
         ];
         for (what, text, line) in table {
             fs::write(&path, text).unwrap();
-            assert_eq!(read_text(&path).err().map(|fault| fault.place.line), line, "{what}");
+            assert_eq!(read_text(&path).err().map(|fault| fault.location.line), line, "{what}");
             assert_eq!(
                 first_line(&path).is_err_and(|fault| fault.to_string().contains("NUL")),
                 line.is_some(),

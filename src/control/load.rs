@@ -276,8 +276,8 @@ mod tests {
         let lists = lists.unwrap();
         let joe = parse_address(b"joe@virt.example").unwrap();
         assert_eq!(lists.virtual_domains.rewritten(&joe).as_deref(), Some(&b"list-joe@virt.example"[..]));
-        let place = lists.senders[0].find_folded(b"newsletter@sillyplace.com").unwrap();
-        assert_eq!(place.to_string(), format!("{}:1", named("badmailfrom").display()));
+        let location = lists.senders[0].find_folded(b"newsletter@sillyplace.com").unwrap();
+        assert_eq!(location.to_string(), format!("{}:1", named("badmailfrom").display()));
         assert!(lists.senders[1].find_folded(b"a@b.example").is_some());
         assert!(lists.recipients[0].find_folded(b"nobody@example.org").is_some());
         assert!(lists.local.unwrap().find(b"example.org").is_some());

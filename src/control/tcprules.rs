@@ -30,7 +30,7 @@ use crate::policy::list::entries::lines;
 use crate::policy::list::entries::trim_end;
 use crate::policy::list::fault::Faults;
 use crate::policy::list::fault::ListFault;
-use crate::policy::list::place::Place;
+use crate::policy::list::location::Location;
 
 /// What a tcprules file says. The rules must not be used when there are faults.
 #[derive(Debug)]
@@ -71,14 +71,14 @@ pub fn parse_cdb(source: &str, bytes: &[u8]) -> Result<ClientRules, CdbFault> {
     let source: Arc<str> = source.into();
     let mut rules = ClientRules::default();
     for (key, data) in Cdb::read(bytes)?.iter() {
-        rules.insert(key.into(), rule_of_data(Place { source: source.clone(), line: 0 }, data));
+        rules.insert(key.into(), rule_of_data(Location { source: source.clone(), line: 0 }, data));
     }
     Ok(rules)
 }
 
 /// `D\0` denies, `+NAME=VALUE\0` sets a variable; tcpserver ignores all else, and a tail without NUL.
-fn rule_of_data(place: Place, data: &[u8]) -> ClientRule {
-    let mut rule = ClientRule { deny: false, variables: Vec::new(), place };
+fn rule_of_data(location: Location, data: &[u8]) -> ClientRule {
+    let mut rule = ClientRule { deny: false, variables: Vec::new(), location };
     let mut rest = data;
     while let Some(end) = memchr(0, rest) {
         match &rest[..end] {
@@ -116,9 +116,9 @@ impl Reader {
         };
         let (address, instructions) = (&text[..colon], &text[colon + 1..]);
         let (deny, variables) = split_keyword(instructions).ok_or_else(|| bad_keyword(instructions))?;
-        let place = Place { source: self.source.clone(), line };
+        let location = Location { source: self.source.clone(), line };
         let variables = self.variables(line, variables)?;
-        self.insert(line, address, Arc::new(ClientRule { deny, variables, place }))
+        self.insert(line, address, Arc::new(ClientRule { deny, variables, location }))
     }
 
     fn variables(&mut self, line: u32, text: &[u8]) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, String> {
@@ -403,8 +403,8 @@ mod tests {
 
     #[test]
     fn records_that_tcpserver_ignores_are_ignored() {
-        let place = Place { source: "t".into(), line: 0 };
-        let rule = rule_of_data(place, b"X\0\0+A\0+=b\0+C=d\0D\0+E=cut");
+        let location = Location { source: "t".into(), line: 0 };
+        let rule = rule_of_data(location, b"X\0\0+A\0+=b\0+C=d\0D\0+E=cut");
         assert!(rule.deny);
         assert_eq!(rule.variables, [(b"C".as_slice().into(), b"d".as_slice().into())]);
     }
@@ -428,7 +428,7 @@ mod tests {
 
         #[test]
         fn no_data_is_too_strange(data in any::<Vec<u8>>()) {
-            rule_of_data(Place { source: "t".into(), line: 0 }, &data);
+            rule_of_data(Location { source: "t".into(), line: 0 }, &data);
         }
     }
 }

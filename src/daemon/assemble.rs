@@ -26,6 +26,7 @@ use crate::policy::environment::Variables;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
 use crate::policy::list::fault::ListFault;
+use crate::policy::list::location::Location;
 use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
@@ -112,10 +113,10 @@ impl Origin {
         let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
         let look = look.and(Look::at(self.files(&draft.config).iter().skip(self.file.iter().count())));
         let outcome = load::load(&draft.sources());
-        warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+        warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
         let mut faults = Vec::new();
         let lists = outcome.lists.unwrap_or_else(|found| {
-            faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+            faults.extend(found.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
             Lists::default()
         });
         let mut config = draft.complete(&control_values(&lists));
@@ -151,12 +152,13 @@ impl Origin {
             let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
             let mut named: Vec<String> = named.map(|path| path.display().to_string()).collect();
             named.extend(sources.control.iter().map(|path| path.display().to_string()));
-            let told =
-                |fault: &ListFault| fault.place.line == 0 && named.iter().any(|name| *name == *fault.place.source);
+            let told = |fault: &ListFault| {
+                fault.location.line == 0 && named.iter().any(|name| *name == *fault.location.source)
+            };
             let of_lists = outcome.lists.err().unwrap_or_default();
             let untold = of_lists.iter().filter(|fault| !told(fault));
-            faults.extend(untold.map(|fault| Finding::of_list(&fault.place, &fault.what)));
-            warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.place, &fault.what)));
+            faults.extend(untold.map(|fault| Finding::of_list(&fault.location, &fault.what)));
+            warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
         }
         Refused { faults, warnings, files }
     }
@@ -181,8 +183,8 @@ impl From<Fault> for Finding {
 }
 
 impl Finding {
-    fn of_list(place: &crate::policy::list::place::Place, what: &str) -> Self {
-        Self { file: place.source.to_string(), line: place.line, column: 0, what: what.to_owned() }
+    fn of_list(location: &Location, what: &str) -> Self {
+        Self { file: location.source.to_string(), line: location.line, column: 0, what: what.to_owned() }
     }
 }
 
@@ -223,7 +225,7 @@ fn size_rules(config: &Config, databytes: Option<u64>, faults: &mut Vec<Finding>
     for (recipients, limit) in &config.size.caps {
         match AddressList::parse("size.recipients".into(), Dialect::Qmail, recipients.join("\n").as_bytes()) {
             Ok(recipients) => caps.push(Cap { recipients, limit: *limit }),
-            Err(found) => faults.extend(found.iter().map(|fault| Finding::of_list(&fault.place, &fault.what))),
+            Err(found) => faults.extend(found.iter().map(|fault| Finding::of_list(&fault.location, &fault.what))),
         }
     }
     SizeRules { limit: config.size.limit, databytes, caps }

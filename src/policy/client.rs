@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::policy::list::place::Place;
+use crate::policy::list::location::Location;
 
 /// One rule of tcprules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct ClientRule {
     /// Variables for the backend's environment, in the order of the rule.
     pub variables: Vec<(Box<[u8]>, Box<[u8]>)>,
     /// Where the rule stands.
-    pub place: Place,
+    pub location: Location,
 }
 
 /// All rules, by key. Without a rule a client is allowed.
@@ -103,8 +103,8 @@ mod tests {
     fn rules(keys: &[&str]) -> ClientRules {
         let mut rules = ClientRules::default();
         for (line, key) in (1..).zip(keys) {
-            let place = Place { source: "tcp.smtp".into(), line };
-            rules.insert(key.as_bytes().into(), ClientRule { deny: false, variables: Vec::new(), place });
+            let location = Location { source: "tcp.smtp".into(), line };
+            rules.insert(key.as_bytes().into(), ClientRule { deny: false, variables: Vec::new(), location });
         }
         rules
     }
@@ -138,7 +138,7 @@ mod tests {
             let rules = rules(&all);
             let (key, rule) = rules.find(ip.parse().unwrap(), host, None).unwrap();
             assert_eq!(key, expected.as_bytes(), "{what}");
-            assert_eq!(all[rule.place.line as usize - 1], expected, "{what}");
+            assert_eq!(all[rule.location.line as usize - 1], expected, "{what}");
         }
     }
 
@@ -146,6 +146,6 @@ mod tests {
     fn the_first_of_equal_keys_stays() {
         let rules = rules(&["10.", "10."]);
         assert_eq!(rules.len(), 1);
-        assert_eq!(rules.find("10.0.0.1".parse().unwrap(), None, None).unwrap().1.place.line, 1);
+        assert_eq!(rules.find("10.0.0.1".parse().unwrap(), None, None).unwrap().1.location.line, 1);
     }
 }

@@ -84,7 +84,7 @@ impl Variables {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::policy::list::place::Place;
+    use crate::policy::list::location::Location;
 
     #[test]
     fn the_rule_stands_over_what_was_inherited() {
@@ -96,7 +96,7 @@ mod tests {
                 (b"DATABYTES".as_slice().into(), b"0".as_slice().into()),
                 (b"RELAYCLIENT".as_slice().into(), b"".as_slice().into()),
             ],
-            place: Place { source: "tcp.smtp".into(), line: 1 },
+            location: Location { source: "tcp.smtp".into(), line: 1 },
         };
         let plain = Environment::new(base.clone(), None);
         let ruled = Environment::new(base, Some(Arc::new(rule)));

@@ -13,7 +13,7 @@ use crate::policy::list::entries::Entry;
 use crate::policy::list::entries::entries;
 use crate::policy::list::fault::ListFault;
 use crate::policy::list::lint;
-use crate::policy::list::place::Place;
+use crate::policy::list::location::Location;
 use crate::smtp::address::fold_domain;
 
 /// The local domains. Empty: nobody is local.
@@ -48,12 +48,12 @@ impl LocalDomains {
     }
 
     /// Where the entry stands that makes `domain` local: the host itself, then each `.suffix` of it.
-    pub fn find(&self, domain: &[u8]) -> Option<Place> {
+    pub fn find(&self, domain: &[u8]) -> Option<Location> {
         let domain = fold_domain(domain);
         self.files.iter().find_map(|(source, domains)| {
             let below = memchr_iter(b'.', &domain).filter(|&dot| dot > 0);
             let line = std::iter::once(0).chain(below).find_map(|start| domains.line(&domain[start..]))?;
-            Some(Place { source: source.clone(), line })
+            Some(Location { source: source.clone(), line })
         })
     }
 
@@ -112,7 +112,7 @@ mod tests {
             ("no domain", "", ""),
         ];
         for (what, domain, expected) in cases {
-            let found = local.find(domain.as_bytes()).map(|place| place.to_string()).unwrap_or_default();
+            let found = local.find(domain.as_bytes()).map(|location| location.to_string()).unwrap_or_default();
             assert_eq!(found, expected, "{what}");
         }
     }

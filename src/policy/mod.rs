@@ -75,14 +75,14 @@ impl Policy {
     /// The refusal of this client's mail, if its rule denies it.
     pub fn denied(environment: &Environment, client: IpAddr) -> Option<Ruling> {
         let rule = environment.rule().filter(|rule| rule.deny)?;
-        Some(Ruling::new(replies::blocked_client(client), Reason::BlockedClient).by(&rule.place))
+        Some(Ruling::new(replies::blocked_client(client), Reason::BlockedClient).by(&rule.location))
     }
 
     /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).
     pub fn sender(&self, sender: &ReversePath) -> Option<Ruling> {
         let address = sender.address()?;
-        let place = self.senders.iter().find_map(|list| list.find(address))?;
-        Some(Ruling::new(replies::blocked_sender(sender), Reason::BlockedSender).by(place))
+        let location = self.senders.iter().find_map(|list| list.find(address))?;
+        Some(Ruling::new(replies::blocked_sender(sender), Reason::BlockedSender).by(location))
     }
 
     /// Whether the declared size is over the limit.
@@ -139,8 +139,8 @@ impl Policy {
     /// Whether the recipient is on a list, has a route in it, or is not local. `relay` exempts from all but the first, as in
     /// qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
-        if let Some(place) = self.recipients.iter().find_map(|list| list.find(recipient)) {
-            return Some(Ruling::new(replies::blocked_recipient(recipient), Reason::BlockedRecipient).by(place));
+        if let Some(location) = self.recipients.iter().find_map(|list| list.find(recipient)) {
+            return Some(Ruling::new(replies::blocked_recipient(recipient), Reason::BlockedRecipient).by(location));
         }
         if relay {
             return None;

@@ -77,7 +77,7 @@ pub fn explain(assembly: &Assembly, message: &Message, standing: &Standing) -> R
     let policy = &assembly.snapshot.policy;
     let environment = policy.client(message.client, message.host.as_deref());
     let rule = policy.clients.find(message.client, message.host.as_deref(), None);
-    let rule = rule.map(|(key, rule)| format!("{}, key {:?}", rule.place, String::from_utf8_lossy(key)));
+    let rule = rule.map(|(key, rule)| format!("{}, key {:?}", rule.location, String::from_utf8_lossy(key)));
     let limit = policy.size.ours(&environment);
     let suspect = Suspect { client: message.client, sender: None };
     let at_connect = || standing.connect.as_ref()?.ruling(&policy.throttles, suspect, None);

@@ -30,7 +30,7 @@ use portcullis::policy::client::ClientRule;
 use portcullis::policy::environment::Variables;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
-use portcullis::policy::list::place::Place;
+use portcullis::policy::list::location::Location;
 use portcullis::policy::local::LocalDomains;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
@@ -199,7 +199,7 @@ impl Builder {
                     ClientRule {
                         deny: true,
                         variables: Vec::new(),
-                        place: Place { source: "tcp.smtp".into(), line: 3 },
+                        location: Location { source: "tcp.smtp".into(), line: 3 },
                     },
                 )
                 .then_some(())

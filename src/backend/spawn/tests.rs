@@ -17,7 +17,7 @@ use crate::backend::permits::Permits;
 use crate::policy::client::ClientRule;
 use crate::policy::environment::Environment;
 use crate::policy::environment::Variables;
-use crate::policy::list::place;
+use crate::policy::list::location::Location;
 
 #[tokio::test]
 async fn an_ipv4_client_gives_the_environment_of_tcpserver() {
@@ -228,7 +228,7 @@ fn client(
     let rule = ClientRule {
         deny: false,
         variables: rule.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).collect(),
-        place: place::Place { source: "tcp.smtp".into(), line: 1 },
+        location: Location { source: "tcp.smtp".into(), line: 1 },
     };
     ClientInfo {
         address: client.parse().unwrap(),

@@ -4,13 +4,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::policy::list::place::Place;
+use crate::policy::list::location::Location;
 
 /// A fault in a line of a list, or in another of qmail's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListFault {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// What is wrong, and what to do instead.
     pub what: String,
 }
@@ -18,13 +18,13 @@ pub struct ListFault {
 impl ListFault {
     /// Line 0 stands for the whole file.
     pub fn new(source: &str, line: u32, what: impl Into<String>) -> Self {
-        Self { place: Place { source: source.into(), line }, what: what.into() }
+        Self { location: Location { source: source.into(), line }, what: what.into() }
     }
 }
 
 impl fmt::Display for ListFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.what)
+        write!(f, "{}: {}", self.location, self.what)
     }
 }
 
@@ -44,8 +44,8 @@ impl Faults {
     /// One more.
     pub fn push(&mut self, line: u32, what: impl Into<String>) {
         if self.first.len() < MAX_FAULTS {
-            let place = Place { source: self.source.clone(), line };
-            self.first.push(ListFault { place, what: what.into() });
+            let location = Location { source: self.source.clone(), line };
+            self.first.push(ListFault { location, what: what.into() });
         } else {
             self.more += 1;
         }

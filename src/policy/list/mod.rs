@@ -8,7 +8,7 @@ pub mod entries;
 pub mod extended;
 pub mod fault;
 pub mod lint;
-pub mod place;
+pub mod location;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::policy::list::extended::Pattern;
 use crate::policy::list::extended::parse_entry;
 use crate::policy::list::fault::Faults;
 use crate::policy::list::fault::ListFault;
-use crate::policy::list::place::Place;
+use crate::policy::list::location::Location;
 use crate::smtp::address::Address;
 pub use crate::smtp::address::fold;
 use crate::smtp::address::without_trailing_dot;
@@ -68,16 +68,16 @@ impl AddressList {
     }
 
     /// Where the entry stands that lists `address`.
-    pub fn find(&self, address: &Address) -> Option<Place> {
+    pub fn find(&self, address: &Address) -> Option<Location> {
         self.find_folded(address.folded())
     }
 
     /// The same for an address that is folded already: lower case, A-labels, without quotes, escapes and trailing dot.
-    pub fn find_folded(&self, folded: &[u8]) -> Option<Place> {
+    pub fn find_folded(&self, folded: &[u8]) -> Option<Location> {
         let line = self.listed.line(folded)?;
         match self.exceptions.line(folded) {
             Some(_) => None,
-            None => Some(Place { source: self.source.clone(), line }),
+            None => Some(Location { source: self.source.clone(), line }),
         }
     }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn line(list: &AddressList, folded: &str) -> Option<u32> {
-        list.find_folded(folded.as_bytes()).map(|place| place.line)
+        list.find_folded(folded.as_bytes()).map(|location| location.line)
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 /// A line of a list, or a whole file when the line is 0 (a cdb has no lines).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The file's path as the configuration names it.
     pub source: Arc<str>,
     /// Counted from 1; 0 means the file as a whole.
     pub line: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)?;
         if self.line > 0 {
