@@ -54,7 +54,7 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     privileges::drop_capabilities().map_err(StartFault::User)?;
     privileges::gain_none(&config.backend.target);
     let cannot_start = |error| StartFault::System("cannot start threads", error);
-    let _written = log.write_by_thread().map_err(cannot_start)?;
+    let _flush_guard = log.write_by_thread().map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     runtime.block_on(async { signals::outlive_file_limit() });
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;

@@ -1,8 +1,8 @@
-//! The log: `line` makes a record's line, `format` spells it, `writer` is the thread that writes it, `outlet` where it goes,
-//! `start` begins it. It must not count anything.
+//! The log: `line` makes a record's line, `format` spells it, `writer` is the thread that writes it, `line_writer`
+//! where it goes, `start` begins it. It must not count anything.
 
 pub mod format;
 pub mod line;
-mod outlet;
+mod line_writer;
 pub mod start;
 mod writer;

@@ -37,7 +37,7 @@ use crate::report::Settings;
 use crate::report::Time;
 use crate::report::log::format::Style;
 use crate::report::log::format::write_event;
-use crate::report::log::outlet::Outlet;
+use crate::report::log::line_writer::LineWriter;
 use crate::report::log::writer::PATIENCE;
 use crate::report::log::writer::Writer;
 
@@ -71,17 +71,17 @@ impl Handle {
     ///
     /// # Errors
     /// The system has no thread for us.
-    pub fn write_by_thread(&self) -> io::Result<Written> {
+    pub fn write_by_thread(&self) -> io::Result<FlushGuard> {
         let log = self.0.clone();
         let write = move |lines: &[u8]| {
             // What it says itself does not go round by itself again.
             IS_WRITER.set(true);
-            log.outlet().write(lines);
+            log.out().write(lines);
         };
         let lost = |lines| tracing::error!(lines, remedy = "keep the logger running", "log was not read");
         let writer = Writer::start(write, lost)?;
         *self.0.writer.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(writer));
-        Ok(Written(self.0.clone()))
+        Ok(FlushGuard(self.0.clone()))
     }
 
     /// Returns when all lines up to now are out, or after this time, or when they are abandoned. Whether they are out.
@@ -107,9 +107,9 @@ impl Handle {
 
 /// While it is there a thread writes the log.
 #[must_use = "lines would be lost"]
-pub struct Written(Arc<Log>);
+pub struct FlushGuard(Arc<Log>);
 
-impl Drop for Written {
+impl Drop for FlushGuard {
     fn drop(&mut self) {
         // Nobody can log meanwhile: the last lines of the thread are out before the next is written here.
         let mut place = self.0.writer.write().unwrap_or_else(PoisonError::into_inner);
@@ -120,9 +120,9 @@ impl Drop for Written {
     }
 }
 
-impl fmt::Debug for Written {
+impl fmt::Debug for FlushGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Written").finish_non_exhaustive()
+        f.debug_struct("FlushGuard").finish_non_exhaustive()
     }
 }
 
@@ -137,22 +137,22 @@ struct Log {
     stream: Stream,
     /// `NO_COLOR` and `TERM` allow colours.
     colours: bool,
-    outlet: Mutex<Outlet<Box<dyn Write + Send>>>,
-    /// Lines that the outlet could not write.
+    out: Mutex<LineWriter<Box<dyn Write + Send>>>,
+    /// Lines that could not be written.
     lost: Arc<AtomicU64>,
     /// The thread that writes, when there is one.
     writer: RwLock<Option<Arc<Writer>>>,
-    /// A thread that is gone from there has the outlet for ever.
+    /// A thread that is gone from there has it for ever.
     is_stuck: AtomicBool,
 }
 
 impl Log {
     fn new(settings: Settings, stream: Stream, writer: Box<dyn Write + Send>) -> Self {
         let colours = colours_allowed(std::env::var_os("NO_COLOR").as_deref(), std::env::var_os("TERM").as_deref());
-        let outlet = Outlet::new(writer);
-        let lost = outlet.lost();
-        let (settings, outlet) = (RwLock::new(settings), Mutex::new(outlet));
-        Self { settings, stream, colours, outlet, lost, writer: RwLock::new(None), is_stuck: AtomicBool::new(false) }
+        let out = LineWriter::new(writer);
+        let lost = out.lost();
+        let (settings, out) = (RwLock::new(settings), Mutex::new(out));
+        Self { settings, stream, colours, out, lost, writer: RwLock::new(None), is_stuck: AtomicBool::new(false) }
     }
 
     fn settings(&self) -> Settings {
@@ -166,12 +166,12 @@ impl Log {
         with_line(|line| {
             write_event(line, style, time, event);
             if IS_WRITER.get() {
-                return self.outlet().write(line.as_bytes());
+                return self.out().write(line.as_bytes());
             }
             match &*self.writer.read().unwrap_or_else(PoisonError::into_inner) {
                 Some(writer) => writer.push(line.as_bytes()),
                 None if self.is_stuck.load(Ordering::Relaxed) => _ = self.lost.fetch_add(1, Ordering::Relaxed),
-                None => self.outlet().write(line.as_bytes()),
+                None => self.out().write(line.as_bytes()),
             }
         });
     }
@@ -181,8 +181,8 @@ impl Log {
         self.writer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn outlet(&self) -> MutexGuard<'_, Outlet<Box<dyn Write + Send>>> {
-        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
+    fn out(&self) -> MutexGuard<'_, LineWriter<Box<dyn Write + Send>>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

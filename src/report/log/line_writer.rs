@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 /// A stream that takes lines.
 #[derive(Debug)]
-pub(crate) struct Outlet<W> {
+pub(crate) struct LineWriter<W> {
     stream: W,
     /// A line went out without its end; the next one must not be glued to it.
     torn: bool,
@@ -18,7 +18,7 @@ pub(crate) struct Outlet<W> {
     lost: Arc<AtomicU64>,
 }
 
-impl<W: Write> Outlet<W> {
+impl<W: Write> LineWriter<W> {
     pub(crate) fn new(stream: W) -> Self {
         Self { stream, torn: false, lost: Arc::default() }
     }
@@ -99,11 +99,11 @@ mod tests {
             ("takes nothing", &[Takes(0)], "two\n", 1),
         ];
         for (what, answers, expected, lost) in table {
-            let mut outlet = Outlet::new(Stream { answers: answers.iter().copied().collect(), octets: Vec::new() });
-            outlet.write(b"one\n");
-            outlet.write(b"two\n");
-            assert_eq!(String::from_utf8_lossy(&outlet.stream.octets), *expected, "{what}");
-            assert_eq!(outlet.lost().load(Ordering::Relaxed), *lost, "{what}");
+            let mut out = LineWriter::new(Stream { answers: answers.iter().copied().collect(), octets: Vec::new() });
+            out.write(b"one\n");
+            out.write(b"two\n");
+            assert_eq!(String::from_utf8_lossy(&out.stream.octets), *expected, "{what}");
+            assert_eq!(out.lost().load(Ordering::Relaxed), *lost, "{what}");
         }
     }
 
