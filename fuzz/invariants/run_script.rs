@@ -20,7 +20,7 @@ pub fn run_script(input: &[u8]) {
         script.remarks
     );
     let chain = Chain::of(&script.command);
-    let words = |links: &[script::Link]| links.iter().map(|link| link.words.len()).sum::<usize>();
+    let words = |execs: &[script::Exec]| execs.iter().map(|exec| exec.words.len()).sum::<usize>();
     let in_links = words(&chain.before) + words(&chain.behind);
     let found = match &chain.server {
         // The program, the address and the port; and options, of which several may stand in one word.

@@ -16,7 +16,7 @@ use crate::daemon::assemble::Origin;
 use crate::takeover;
 use crate::takeover::Files;
 use crate::takeover::Findings;
-use crate::takeover::Wish;
+use crate::takeover::Options;
 use crate::text::readable::shown;
 
 /// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
@@ -53,12 +53,12 @@ impl Init {
                 return ExitCode::from(INTERNAL);
             }
         };
-        let wish = Wish { root: self.root.clone(), service: self.service.clone(), folder, program };
+        let options = Options { root: self.root.clone(), service: self.service.clone(), folder, program };
         if !self.root.is_dir() {
             eprintln!("--root {}: is no folder that can be entered", self.root.display());
             return ExitCode::FAILURE;
         }
-        let (findings, files) = match takeover::look(&wish) {
+        let (findings, files) = match takeover::look(&options) {
             Ok(outcome) => (outcome.findings, outcome.files),
             Err(what) => {
                 eprintln!("--service {}", shown(&what));
@@ -66,7 +66,7 @@ impl Init {
             }
         };
         let written = match &files {
-            Some(files) if !self.dry_run => match takeover::write(&wish.folder, files) {
+            Some(files) if !self.dry_run => match takeover::write(&options.folder, files) {
                 Ok(()) => true,
                 Err(what) => {
                     eprintln!("{what}");
@@ -75,18 +75,18 @@ impl Init {
             },
             _ => false,
         };
-        let faults = if written && self.root == Path::new("/") { faults(&wish) } else { Vec::new() };
+        let faults = if written && self.root == Path::new("/") { faults(&options) } else { Vec::new() };
         if self.json {
-            let folder = written.then_some(&wish.folder);
+            let folder = written.then_some(&options.folder);
             print(&json!({ "findings": findings, "written": folder, "faults": faults }).to_string());
         } else {
             print_findings(&findings);
-            self.print_files(&wish, files.as_ref(), &faults);
+            self.print_files(&options, files.as_ref(), &faults);
         }
         if findings.plan.complete && faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn print_files(&self, wish: &Wish, files: Option<&Files>, faults: &[String]) {
+    fn print_files(&self, options: &Options, files: Option<&Files>, faults: &[String]) {
         let Some(Files { files, steps }) = files else {
             return print("\nNothing is written: say with --service which of the services is to be taken over.");
         };
@@ -96,11 +96,11 @@ impl Init {
                 // What stands in a run script of this host may be meant for a terminal.
                 let lines = text.split('\n').map(|line| line.split('\t').map(shown).collect::<Vec<_>>().join("\t"));
                 let text = if is_terminal { lines.collect::<Vec<_>>().join("\n") } else { text.to_string() };
-                print(&format!("\n--- {} (mode {mode:o})\n{text}", wish.folder.join(name).display()));
+                print(&format!("\n--- {} (mode {mode:o})\n{text}", options.folder.join(name).display()));
             }
             return print("Nothing was written.");
         }
-        print(&format!("\nwritten    {}", wish.folder.display()));
+        print(&format!("\nwritten    {}", options.folder.display()));
         files.iter().for_each(|(name, ..)| print(&format!("           {name}")));
         faults.iter().for_each(|fault| print(&format!("fault      {fault}")));
         print(&format!("\n{steps}"));
@@ -108,8 +108,8 @@ impl Init {
 }
 
 /// What `check` would say of what was written.
-fn faults(wish: &Wish) -> Vec<String> {
-    let file = wish.folder.join("portcullis.toml");
+fn faults(options: &Options) -> Vec<String> {
+    let file = options.folder.join("portcullis.toml");
     match Origin::find(Some(&file), Overrides::default()).assemble() {
         Ok(_) => Vec::new(),
         Err(refused) => refused.faults.iter().map(|fault| shown(&fault.to_string()).into_owned()).collect(),

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::takeover::Findings;
-use crate::takeover::Wish;
+use crate::takeover::Options;
 use crate::takeover::configuration;
 use crate::takeover::root::Root;
 use crate::takeover::script::Chain;
@@ -67,10 +67,10 @@ fn make_new(folder: &Path) -> Result<(), String> {
 }
 
 /// Where everything will be, for what was found.
-pub(super) fn site(root: &Root, wish: &Wish, findings: &Findings, service: Option<&Service>) -> Site {
+pub(super) fn site(root: &Root, options: &Options, findings: &Findings, service: Option<&Service>) -> Site {
     Site {
-        folder: wish.folder.clone(),
-        program: wish.program.clone(),
+        folder: options.folder.clone(),
+        program: options.program.clone(),
         supervisor: supervisor(root, service),
         service: service.map(|service| service.entry.clone()),
         user: findings.plan.user.clone(),
@@ -152,7 +152,7 @@ fn log_run(site: &Site, service: Option<&Service>) -> String {
 /// The file of the old log, its chain, and its words without the folder; if it is one that is known.
 fn old_log(service: Option<&Service>) -> Option<(&Path, &Chain, String)> {
     let (file, chain) = service?.log.as_ref()?;
-    let words: Option<Vec<&str>> = chain.behind.iter().flat_map(|link| &link.words).map(|word| word.known()).collect();
+    let words: Option<Vec<&str>> = chain.behind.iter().flat_map(|exec| &exec.words).map(|word| word.known()).collect();
     let words = words?;
     let (_, before) = words.split_last()?;
     let known = matches!(chain.program()?.name(), "multilog" | "svlogd" | "s6-log");
@@ -173,10 +173,10 @@ fn log_folder(service: Option<&Service>) -> PathBuf {
 
 /// Who keeps the log, by setuidgid or chpst -u.
 fn log_user(chain: &Chain) -> Option<String> {
-    chain.behind.iter().find_map(|link| match link.name() {
-        "setuidgid" | "s6-setuidgid" => link.words.get(1)?.known().map(str::to_owned),
+    chain.behind.iter().find_map(|exec| match exec.name() {
+        "setuidgid" | "s6-setuidgid" => exec.words.get(1)?.known().map(str::to_owned),
         "chpst" => {
-            let user = link.options().into_iter().find(|(letter, _)| *letter == 'u')?.1;
+            let user = exec.options().into_iter().find(|(letter, _)| *letter == 'u')?.1;
             user.known().map(|user| user.split(':').next().unwrap_or(user).to_owned())
         }
         _ => None,

@@ -81,7 +81,7 @@ pub struct Outcome {
 
 /// What to look at, and where the files would be.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct Options {
     /// `/`, or a copy of a host.
     pub root: PathBuf,
     /// The service to take over, if not the one on port 25.
@@ -96,17 +96,17 @@ pub struct Wish {
 ///
 /// # Errors
 /// There is no such service.
-pub fn look(wish: &Wish) -> Result<Outcome, String> {
-    let root = Root::new(&wish.root);
+pub fn look(options: &Options) -> Result<Outcome, String> {
+    let root = Root::new(&options.root);
     let accounts = Accounts::read(&root);
     let mut services = services::find(&root, &accounts);
-    if let Some(named) = &wish.service
+    if let Some(named) = &options.service
         && !services.iter().any(|service| service.is(&root, named))
     {
         let what = format!("{}: no service with a run script that can be read, and no unit", named.display());
         services.push(services::at(&root, &accounts, named).ok_or(what)?);
     }
-    let candidates: Vec<&Service> = match &wish.service {
+    let candidates: Vec<&Service> = match &options.service {
         Some(named) => services.iter().filter(|service| service.is(&root, named)).collect(),
         None => services.iter().filter(|service| matches!(service.port(), None | Some(25))).collect(),
     };
@@ -129,7 +129,7 @@ pub fn look(wish: &Wish) -> Result<Outcome, String> {
     }
     findings.unreadable = root.unreadable();
     let files = (!ambiguous).then(|| {
-        let site = folder::site(&root, wish, &findings, chosen);
+        let site = folder::site(&root, options, &findings, chosen);
         folder::files(&site, &findings, chosen, steps::text(&site, &findings))
     });
     Ok(Outcome { findings, files })

@@ -142,7 +142,7 @@ fn supervisor(root: &Root, service: &Service) -> Supervisor {
         Some(35..) => return Supervisor::S6,
         _ => {}
     }
-    let log = service.log.iter().flat_map(|(_, chain)| &chain.behind).flat_map(|link| &link.words);
+    let log = service.log.iter().flat_map(|(_, chain)| &chain.behind).flat_map(|exec| &exec.words);
     let mut names = service.script.command.iter().chain(log).map(Word::name);
     let telling = names.find_map(|name| match name {
         "chpst" | "svlogd" | "tcpsvd" => Some(Supervisor::Runit),

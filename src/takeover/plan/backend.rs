@@ -7,7 +7,7 @@ use crate::takeover::plan::Planner;
 use crate::takeover::plan::array;
 use crate::takeover::plan::quoted;
 use crate::takeover::script;
-use crate::takeover::script::Link;
+use crate::takeover::script::Exec;
 use crate::takeover::script::Server;
 use crate::takeover::script::Word;
 use crate::takeover::services::Service;
@@ -30,14 +30,14 @@ impl Planner<'_> {
     fn spawn(&mut self, service: &Service) {
         let mut words = Vec::new();
         let mut lines = Vec::new();
-        for link in &service.chain.before {
-            self.before(link, &mut words, &mut lines);
+        for exec in &service.chain.before {
+            self.before(exec, &mut words, &mut lines);
         }
-        for link in &service.chain.behind {
+        for exec in &service.chain.behind {
             // Portcullis has become that user already. tcp-env does what Portcullis does.
-            if !link.name().ends_with("setuidgid") && !matches!(link.name(), "tcp-env" | "tcpd") {
-                words.extend(self.absolute_words(link));
-                lines.push(link.line());
+            if !exec.name().ends_with("setuidgid") && !matches!(exec.name(), "tcp-env" | "tcpd") {
+                words.extend(self.absolute_words(exec));
+                lines.push(exec.line());
             }
         }
         lines.sort_unstable();
@@ -61,38 +61,38 @@ impl Planner<'_> {
     }
 
     /// A program before tcpserver: what limits a process belongs to the backend, what sets variables stays in front.
-    fn before(&mut self, link: &Link, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
-        match link.name() {
+    fn before(&mut self, exec: &Exec, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
+        match exec.name() {
             // It became somebody, or named whom to become.
             name if name.ends_with("uidgid") => {}
             "softlimit" | "s6-softlimit" => {
-                spawn.extend(self.absolute_words(link));
-                lines.push(link.line());
+                spawn.extend(self.absolute_words(exec));
+                lines.push(exec.line());
             }
             "env" => {
-                let clears = link.words.iter().any(|word| matches!(word.text.as_str(), "-" | "-i"));
+                let clears = exec.words.iter().any(|word| matches!(word.text.as_str(), "-" | "-i"));
                 if clears {
                     self.plan.in_front.extend(["env".to_owned(), "-".to_owned()]);
                 }
             }
-            "chpst" => self.chpst(link, spawn, lines),
-            _ => match link.words.iter().find(|word| word.unknown.is_some()).cloned() {
-                Some(word) => self.doubt(&word, link.name()),
+            "chpst" => self.chpst(exec, spawn, lines),
+            _ => match exec.words.iter().find(|word| word.unknown.is_some()).cloned() {
+                Some(word) => self.doubt(&word, exec.name()),
                 None => {
-                    let words = self.absolute_words(link);
+                    let words = self.absolute_words(exec);
                     self.plan.in_front.extend(words.into_iter().map(|word| word.text));
-                    self.warn_of_relay(link);
+                    self.warn_of_relay(exec);
                 }
             },
         }
     }
 
     /// Its limits are the backend's, its folder of variables stays in front, its user was found before.
-    fn chpst(&mut self, link: &Link, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
-        let program = self.program(&link.words[0].text);
-        let word = |text: &str| Word::plain(text, link.line());
+    fn chpst(&mut self, exec: &Exec, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
+        let program = self.program(&exec.words[0].text);
+        let word = |text: &str| Word::plain(text, exec.line());
         let mut limits = Vec::new();
-        for (letter, argument) in link.options() {
+        for (letter, argument) in exec.options() {
             match letter {
                 'm' | 'd' | 'o' | 'p' | 'f' | 'c' | 'r' | 't' => {
                     limits.extend([word(&format!("-{letter}")), argument]);
@@ -103,7 +103,7 @@ impl Planner<'_> {
                 }
                 'u' | 'v' => {}
                 _ => {
-                    let remark = self.place(link.line(), &format!("chpst -{letter} is not carried over"));
+                    let remark = self.place(exec.line(), &format!("chpst -{letter} is not carried over"));
                     self.plan.remarks.push(remark);
                 }
             }
@@ -111,15 +111,15 @@ impl Planner<'_> {
         if !limits.is_empty() {
             spawn.push(word(&program));
             spawn.append(&mut limits);
-            lines.push(link.line());
+            lines.push(exec.line());
         }
     }
 
     /// With the program's whole path, as far as it is found, and the folder of envdir.
-    fn absolute_words(&self, link: &Link) -> Vec<Word> {
-        let mut words = link.words.clone();
+    fn absolute_words(&self, exec: &Exec) -> Vec<Word> {
+        let mut words = exec.words.clone();
         words[0].text = self.program(&words[0].text);
-        if let ("envdir" | "s6-envdir", Some(folder)) = (link.name(), words.get_mut(1)) {
+        if let ("envdir" | "s6-envdir", Some(folder)) = (exec.name(), words.get_mut(1)) {
             folder.text = self.absolute(&folder.text);
         }
         words
@@ -192,12 +192,12 @@ impl Planner<'_> {
 
     fn environment(&mut self, service: &Service) {
         let mut variables: Vec<(String, Word)> = service.script.exported.clone();
-        for link in service.chain.before.iter().filter(|link| link.name() == "env") {
+        for exec in service.chain.before.iter().filter(|exec| exec.name() == "env") {
             let set = |word: &Word| {
                 let (name, value) = word.text.split_once('=')?;
                 Some((name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))
             };
-            variables.extend(link.words[1..].iter().filter_map(set));
+            variables.extend(exec.words[1..].iter().filter_map(set));
         }
         let open = !self.listens_on_loopback();
         for (name, value) in variables {
@@ -216,10 +216,10 @@ impl Planner<'_> {
         }
     }
 
-    fn warn_of_relay(&mut self, link: &Link) {
-        if link.name().ends_with("envdir") && self.in_front_sets("RELAYCLIENT") && !self.listens_on_loopback() {
-            let what = format!("{} sets RELAYCLIENT for everybody, an open relay: take it out there", link.name());
-            let remark = self.place(link.line(), &what);
+    fn warn_of_relay(&mut self, exec: &Exec) {
+        if exec.name().ends_with("envdir") && self.in_front_sets("RELAYCLIENT") && !self.listens_on_loopback() {
+            let what = format!("{} sets RELAYCLIENT for everybody, an open relay: take it out there", exec.name());
+            let remark = self.place(exec.line(), &what);
             self.plan.remarks.push(remark);
         }
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use crate::takeover::plan::Planner;
 use crate::takeover::plan::array;
 use crate::takeover::plan::quoted;
-use crate::takeover::script::Link;
+use crate::takeover::script::Exec;
 use crate::takeover::script::Server;
 use crate::takeover::script::Word;
 use crate::takeover::services;
@@ -99,19 +99,19 @@ impl Planner<'_> {
             return Some((user.clone(), format!("{} -u {}", server.program.name(), user.text)));
         }
         let chain = &self.service?.chain;
-        let named = |link: &Link| link.words.last().cloned();
+        let named = |exec: &Exec| exec.words.last().cloned();
         let by_environment = server.option('U').and_then(|_| {
-            let link = chain.before.iter().rev().find(|link| link.name().ends_with("envuidgid"))?;
-            Some((named(link)?, format!("{} {}, {} -U", link.name(), named(link)?.text, server.program.name())))
+            let exec = chain.before.iter().rev().find(|exec| exec.name().ends_with("envuidgid"))?;
+            Some((named(exec)?, format!("{} {}, {} -U", exec.name(), named(exec)?.text, server.program.name())))
         });
         by_environment.or_else(|| {
-            let changes = |link: &Link| {
-                let word = match link.name() {
-                    "setuidgid" | "s6-setuidgid" => link.words.get(1)?.clone(),
-                    "chpst" => link.options().into_iter().find(|(letter, _)| *letter == 'u')?.1,
+            let changes = |exec: &Exec| {
+                let word = match exec.name() {
+                    "setuidgid" | "s6-setuidgid" => exec.words.get(1)?.clone(),
+                    "chpst" => exec.options().into_iter().find(|(letter, _)| *letter == 'u')?.1,
                     _ => return None,
                 };
-                Some((word.clone(), format!("{} {}", link.name(), word.text)))
+                Some((word.clone(), format!("{} {}", exec.name(), word.text)))
             };
             chain.before.iter().chain(&chain.behind).find_map(changes)
         })

@@ -8,18 +8,18 @@ use crate::takeover::script::Word;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
     /// Before the one that listens.
-    pub before: Vec<Link>,
+    pub before: Vec<Exec>,
     /// The one that listens.
     pub server: Option<Server>,
     /// What it starts for each connection; all of the command if nothing listens. The last one has all that is left.
-    pub behind: Vec<Link>,
+    pub behind: Vec<Exec>,
     /// What is no part that is known.
     pub remarks: Vec<Remark>,
 }
 
 /// One program with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct Exec {
     /// The program, then its arguments; never empty.
     pub words: Vec<Word>,
 }
@@ -43,11 +43,11 @@ impl Chain {
         let mut chain = Self::default();
         let mut rest = words;
         if let Some(at) = words.iter().position(|word| server_options(word.name()).is_some()) {
-            chain.before = links(&words[..at]);
-            let unknown = chain.before.iter().filter(|link| arguments(link.name(), &link.words).is_none());
-            let remark = |link: &Link| {
-                let what = format!("{} is not known here, and stays in front as it is", link.words[0].text);
-                Remark { line: link.words[0].line, what }
+            chain.before = execs(&words[..at]);
+            let unknown = chain.before.iter().filter(|exec| arguments(exec.name(), &exec.words).is_none());
+            let remark = |exec: &Exec| {
+                let what = format!("{} is not known here, and stays in front as it is", exec.words[0].text);
+                Remark { line: exec.words[0].line, what }
             };
             chain.remarks = unknown.map(remark).collect();
             match Server::of(&words[at..]) {
@@ -61,17 +61,17 @@ impl Chain {
                 }
             }
         }
-        chain.behind = links(rest);
+        chain.behind = execs(rest);
         chain
     }
 
     /// The last program, which speaks SMTP or keeps the log.
-    pub fn program(&self) -> Option<&Link> {
+    pub fn program(&self) -> Option<&Exec> {
         self.behind.last()
     }
 }
 
-impl Link {
+impl Exec {
     /// The program's name without its folders.
     pub fn name(&self) -> &str {
         self.words[0].name()
@@ -113,15 +113,15 @@ impl Server {
     }
 }
 
-/// Cuts at the known programs; from the first unknown one on it is all one link.
-fn links(mut words: &[Word]) -> Vec<Link> {
-    let mut links = Vec::new();
+/// Cuts at the known programs; what begins with an unknown one is all its own.
+fn execs(mut words: &[Word]) -> Vec<Exec> {
+    let mut execs = Vec::new();
     while let Some(first) = words.first() {
         let length = arguments(first.name(), words).map_or(words.len(), |length| (1 + length).min(words.len()));
-        links.push(Link { words: words[..length].to_vec() });
+        execs.push(Exec { words: words[..length].to_vec() });
         words = &words[length..];
     }
-    links
+    execs
 }
 
 /// How many words behind the program belong to it; `None` for a program that is not known to start another.

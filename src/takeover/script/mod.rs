@@ -10,7 +10,7 @@ mod shell;
 mod substitution;
 
 pub use crate::takeover::script::chain::Chain;
-pub use crate::takeover::script::chain::Link;
+pub use crate::takeover::script::chain::Exec;
 pub use crate::takeover::script::chain::Server;
 use crate::takeover::script::interpreter::Interpreter;
 pub use crate::takeover::script::substitution::Substitution;

@@ -149,9 +149,9 @@ fn words_know_their_line_and_their_source() {
 /// The chain: parts before, the server with its options, parts behind.
 fn chain(text: &str) -> String {
     let chain = Chain::of(&read(text.as_bytes(), &Host).command);
-    let links = |links: &[Link]| {
-        let link = |link: &Link| link.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
-        links.iter().map(link).collect::<Vec<_>>().join(" | ")
+    let execs = |execs: &[Exec]| {
+        let exec = |exec: &Exec| exec.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+        execs.iter().map(exec).collect::<Vec<_>>().join(" | ")
     };
     let server = chain.server.map_or("none".to_owned(), |server| {
         let option = |(letter, word): &(char, Word)| format!("{letter}={}", word.text);
@@ -159,7 +159,7 @@ fn chain(text: &str) -> String {
         format!("{options} at {} {}", server.address.text, server.port.text)
     });
     let remarks: String = chain.remarks.iter().map(|remark| format!(" ({})", remark.what)).collect();
-    format!("{} [{server}] {}{remarks}", links(&chain.before), links(&chain.behind))
+    format!("{} [{server}] {}{remarks}", execs(&chain.before), execs(&chain.behind))
 }
 
 #[test]
