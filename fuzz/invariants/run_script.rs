@@ -21,11 +21,11 @@ pub fn run_script(input: &[u8]) {
     );
     let chain = Chain::of(&script.command);
     let words = |execs: &[script::Exec]| execs.iter().map(|exec| exec.words.len()).sum::<usize>();
-    let in_links = words(&chain.before) + words(&chain.behind);
+    let in_execs = words(&chain.before) + words(&chain.behind);
     let found = match &chain.server {
         // The program, the address and the port; and options, of which several may stand in one word.
-        Some(_) => in_links + 3 <= script.command.len(),
-        None => in_links >= script.command.len().min(1) && in_links <= 2 * script.command.len(),
+        Some(_) => in_execs + 3 <= script.command.len(),
+        None => in_execs >= script.command.len().min(1) && in_execs <= 2 * script.command.len(),
     };
     assert!(found, "{chain:?} of {:?}", script.command);
 }

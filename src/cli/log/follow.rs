@@ -29,7 +29,7 @@ use notify::Watcher;
 use crate::cli::log::digest::Digest;
 use crate::cli::log::lines::Lines;
 use crate::cli::log::source;
-use crate::cli::log::source::Place;
+use crate::cli::log::source::Input;
 use crate::cli::log::source::Progress;
 use crate::cli::log::source::read;
 use crate::logs::folder;
@@ -39,17 +39,17 @@ use crate::logs::stamp::Stamps;
 use crate::logs::stamp::Tai;
 
 /// Until it is interrupted, nobody reads the output, or standard input ends. False if it could not begin.
-pub(super) fn follow(places: Vec<Place>, tai: Tai, now: &Zoned, digest: &mut Digest) -> bool {
-    if places.iter().any(|place| matches!(place, Place::Stdin)) {
-        if places.len() > 1 {
+pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Digest) -> bool {
+    if inputs.iter().any(|input| matches!(input, Input::Stdin)) {
+        if inputs.len() > 1 {
             eprintln!("standard input cannot be followed together with files");
             return false;
         }
-        return read(places, tai, now, &Progress::new(&[Place::Stdin], true), digest);
+        return read(inputs, tai, now, &Progress::new(&[Input::Stdin], true), digest);
     }
     let since = digest.select().filter().since;
     let stamps = Stamps::new(tai, now);
-    let mut tails: Vec<Tail> = places.iter().map(|place| Tail::new(place, since, stamps.clone())).collect();
+    let mut tails: Vec<Tail> = inputs.iter().map(|input| Tail::new(input, since, stamps.clone())).collect();
     // Before the first look, or what comes between the two would not be seen.
     let (watcher, changed) = watch(&tails);
     digest.set_silent(since.is_none());
@@ -91,11 +91,11 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(place: &Place, since: Option<Timestamp>, stamps: Stamps) -> Self {
-        let (path, folder) = match place {
-            Place::Folder(folder) => (folder.join(folder::CURRENT), Some(folder.clone())),
-            Place::File(path) => (path.clone(), None),
-            Place::Stdin => (PathBuf::from("-"), None),
+    fn new(input: &Input, since: Option<Timestamp>, stamps: Stamps) -> Self {
+        let (path, folder) = match input {
+            Input::Folder(folder) => (folder.join(folder::CURRENT), Some(folder.clone())),
+            Input::File(path) => (path.clone(), None),
+            Input::Stdin => (PathBuf::from("-"), None),
         };
         Self { path, folder, known: HashSet::new(), unnamed: VecDeque::new(), since, file: None, stamps, time: None }
     }

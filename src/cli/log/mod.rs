@@ -22,7 +22,7 @@ use crate::cli::BAD_USAGE;
 use crate::cli::count;
 use crate::cli::log::digest::Digest;
 use crate::cli::log::printer::Printer;
-use crate::cli::log::source::Place;
+use crate::cli::log::source::Input;
 use crate::cli::log::source::Progress;
 use crate::cli::print;
 use crate::logs::select::Filter;
@@ -45,7 +45,7 @@ pub(super) struct Log {
     /// Files, folders that multilog or svlogd write (rotated files too), or - for standard input [default: standard
     /// input if something is piped in, else /var/log/portcullis, else /var/log/smtpfront-qmail]
     #[arg(value_name = "FILE")]
-    places: Vec<PathBuf>,
+    inputs: Vec<PathBuf>,
     /// Not before: 2h ago, 14:00, 2026-11-25, '2026-11-25 14:00', 2026-11-25T13:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -90,7 +90,7 @@ pub(super) struct Log {
 impl Log {
     pub(super) fn run(&self) -> ExitCode {
         let now = cli::now();
-        let (filter, places) = match self.filter(&now).and_then(|filter| Ok((filter, self.places()?))) {
+        let (filter, inputs) = match self.filter(&now).and_then(|filter| Ok((filter, self.inputs()?))) {
             Ok(found) => found,
             Err(what) => {
                 eprintln!("{what}");
@@ -101,8 +101,8 @@ impl Log {
         let lines = self.lines || self.follow || filter.is_about_one();
         let mut digest = Digest::new(Select::new(filter), lines.then(|| Printer::new(now.time_zone(), self.json)));
         let read = match self.follow {
-            true => follow::follow(places, self.tai, &now, &mut digest),
-            false => self.read(places, &now, &mut digest),
+            true => follow::follow(inputs, self.tai, &now, &mut digest),
+            false => self.read(inputs, &now, &mut digest),
         };
         if digest.untimed() > 0 {
             eprintln!("{} lines without a time were left out", digest.untimed());
@@ -122,10 +122,10 @@ impl Log {
         if read && is_log && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn read(&self, places: Vec<Place>, now: &Zoned, digest: &mut Digest) -> bool {
+    fn read(&self, inputs: Vec<Input>, now: &Zoned, digest: &mut Digest) -> bool {
         let quiet = !std::io::stderr().is_terminal() || (digest.prints() && std::io::stdout().is_terminal());
-        let progress = Progress::new(&places, quiet);
-        let read = source::read(places, self.tai, now, &progress, digest);
+        let progress = Progress::new(&inputs, quiet);
+        let read = source::read(inputs, self.tai, now, &progress, digest);
         progress.finish();
         read
     }
@@ -165,12 +165,12 @@ impl Log {
         })
     }
 
-    fn places(&self) -> Result<Vec<Place>, String> {
-        if !self.places.is_empty() {
-            return Ok(self.places.iter().map(|path| Place::at(path)).collect());
+    fn inputs(&self) -> Result<Vec<Input>, String> {
+        if !self.inputs.is_empty() {
+            return Ok(self.inputs.iter().map(|path| Input::at(path)).collect());
         }
         if source::is_piped() {
-            return Ok(vec![Place::Stdin]);
+            return Ok(vec![Input::Stdin]);
         }
         let usual = USUAL.iter().map(PathBuf::from).find(|path| path.is_dir());
         let usual = usual.ok_or_else(|| {
@@ -181,7 +181,7 @@ impl Log {
             )
         })?;
         eprintln!("reading {}", usual.display());
-        Ok(vec![Place::at(&usual)])
+        Ok(vec![Input::at(&usual)])
     }
 }
 

@@ -27,7 +27,7 @@ use crate::logs::stamp::Tai;
 
 /// One log.
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum Input {
     /// Of a pipe.
     Stdin,
     /// One file.
@@ -36,7 +36,7 @@ pub(super) enum Place {
     Folder(PathBuf),
 }
 
-impl Place {
+impl Input {
     /// What an operator names: a file, `-`, such a folder, or a service's folder with one inside.
     pub(super) fn at(path: &Path) -> Self {
         if path.as_os_str() == "-" {
@@ -90,11 +90,11 @@ pub(super) fn is_piped() -> bool {
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(super) fn new(places: &[Place], quiet: bool) -> Self {
-        if quiet || places.iter().any(|place| matches!(place, Place::Stdin)) {
+    pub(super) fn new(inputs: &[Input], quiet: bool) -> Self {
+        if quiet || inputs.iter().any(|input| matches!(input, Input::Stdin)) {
             return Self(ProgressBar::hidden());
         }
-        let files = places.iter().flat_map(|place| place.files(None).unwrap_or_default());
+        let files = inputs.iter().flat_map(|input| input.files(None).unwrap_or_default());
         let octets = files.filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
         let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta}");
         Self(ProgressBar::new(octets).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
@@ -106,10 +106,10 @@ impl Progress {
 }
 
 /// Gives all lines to `digest`; false if something could not be read, which is said on standard error.
-pub(super) fn read(places: Vec<Place>, tai: Tai, now: &Zoned, progress: &Progress, digest: &mut Digest) -> bool {
+pub(super) fn read(inputs: Vec<Input>, tai: Tai, now: &Zoned, progress: &Progress, digest: &mut Digest) -> bool {
     let since = digest.select().filter().since;
     let stamps = Stamps::new(tai, now);
-    let mut sources: Vec<Source> = places.iter().map(|place| Source::new(place, since, stamps.clone())).collect();
+    let mut sources: Vec<Source> = inputs.iter().map(|input| Source::new(input, since, stamps.clone())).collect();
     let mut ahead: Vec<bool> = sources.iter_mut().map(|source| source.advance(progress)).collect();
     // The earliest of those that have a line; one without a time goes on where it is.
     while let Some(next) = (0..sources.len()).filter(|at| ahead[*at]).min_by_key(|at| sources[*at].time) {
@@ -136,7 +136,7 @@ struct Source {
 }
 
 impl Source {
-    fn new(place: &Place, since: Option<Timestamp>, stamps: Stamps) -> Self {
+    fn new(input: &Input, since: Option<Timestamp>, stamps: Stamps) -> Self {
         let mut source = Self {
             files: VecDeque::new(),
             lines: None,
@@ -146,12 +146,12 @@ impl Source {
             counted: 0,
             whole: true,
         };
-        match place {
-            Place::Stdin => {
+        match input {
+            Input::Stdin => {
                 let lines: Lines<Box<dyn Read>> = Lines::new(Box::new(io::stdin()));
                 source.lines = Some((PathBuf::from("standard input"), lines));
             }
-            Place::File(path) | Place::Folder(path) => match place.files(since) {
+            Input::File(path) | Input::Folder(path) => match input.files(since) {
                 Ok(files) => source.files = files.into(),
                 Err(error) => source.fail(path, &error),
             },
