@@ -2,9 +2,10 @@
 //! control octet.
 
 use jiff::Zoned;
+
 use portcullis::logs::join::Join;
 use portcullis::logs::line::Line;
-use portcullis::logs::line::say;
+use portcullis::logs::line::parse;
 use portcullis::logs::select::Filter;
 use portcullis::logs::select::Select;
 use portcullis::logs::stamp::Stamps;
@@ -37,14 +38,14 @@ fn holds(input: &[u8], filter: Filter) {
     for octets in input.split(|octet| *octet == b'\n') {
         let line = Line::read(&mut stamps, octets);
         assert!(octets.ends_with(line.text), "the text is the end of the line");
-        assert_eq!(say(line.text).1, line.said, "what is said does not depend on the stamp");
-        let joined = join.take(&line);
-        let event = joined.event.filter(|_| select.has_event(&line, &joined));
-        select.take(&line, &joined, &mut |_, text| {
+        assert_eq!(parse(line.text).1, line.parsed, "the stamp changes nothing in the text behind it");
+        let joined = join.push(&line);
+        let meaning = joined.meaning.filter(|_| select.has_meaning(&line, &joined));
+        select.push(&line, &joined, &mut |_, text| {
             shown += 1;
             is_clean(text);
         });
-        summary.take(&line, event);
+        summary.push(&line, meaning);
         lines += 1;
     }
     assert_eq!(summary.lines, lines);

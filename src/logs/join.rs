@@ -9,7 +9,7 @@ use crate::logs::bounded::Bounded;
 use crate::logs::fold::fold;
 use crate::logs::fold::fold_list;
 use crate::logs::line::Line;
-use crate::logs::line::Said;
+use crate::logs::line::Parsed;
 use crate::logs::line::of_backend;
 use crate::logs::ours;
 use crate::logs::qmail_send;
@@ -61,12 +61,12 @@ pub struct Joined<'a> {
     /// The number of the message in the queue.
     pub message: Option<u64>,
     /// What it means.
-    pub event: Option<Event<'a>>,
+    pub meaning: Option<Meaning<'a>>,
 }
 
 /// What a line means. Addresses are folded.
 #[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
+pub enum Meaning<'a> {
     /// How a transaction, a recipient or a connection ended.
     Outcome(Outcome<'a>),
     /// A message is in the queue.
@@ -135,18 +135,18 @@ impl Default for Join {
 
 impl Join {
     /// Takes the next line.
-    pub fn take<'a>(&'a mut self, line: &'a Line<'_>) -> Joined<'a> {
-        match &line.said {
-            Said::Smtpfront(pid, said) => self.smtpfront(*pid, *said, line.time),
-            Said::Tcpserver(said) => self.tcpserver(*said),
-            Said::QmailSend(said) => self.qmail_send(*said, line.time),
-            Said::Ours(ours::Said::Record(record)) => self.record(record, line.time),
+    pub fn push<'a>(&'a mut self, line: &'a Line<'_>) -> Joined<'a> {
+        match &line.parsed {
+            Parsed::Smtpfront(pid, event) => self.smtpfront(*pid, *event, line.time),
+            Parsed::Tcpserver(event) => self.tcpserver(*event),
+            Parsed::QmailSend(event) => self.qmail_send(*event, line.time),
+            Parsed::Ours(ours::Event::Record(record)) => self.record(record, line.time),
             // How it ended is told by our own line.
-            Said::Ours(ours::Said::Backend { line: text, .. }) => match of_backend(text) {
-                Some((pid, said)) => Joined { event: None, ..self.smtpfront(pid, said, line.time) },
+            Parsed::Ours(ours::Event::Backend { line: text, .. }) => match of_backend(text) {
+                Some((pid, event)) => Joined { meaning: None, ..self.smtpfront(pid, event, line.time) },
                 None => Joined::default(),
             },
-            Said::Ours(_) | Said::Text => Joined::default(),
+            Parsed::Ours(_) | Parsed::Text => Joined::default(),
         }
     }
 
@@ -155,22 +155,24 @@ impl Join {
         self.next_case
     }
 
-    fn tcpserver(&mut self, said: tcpserver::Said<'_>) -> Joined<'_> {
-        use tcpserver::Said::Deny;
-        use tcpserver::Said::End;
-        use tcpserver::Said::Ok;
-        use tcpserver::Said::Other;
-        use tcpserver::Said::Pid;
-        use tcpserver::Said::Status;
-        use tcpserver::Said::Trouble;
-        let (pid, event) = match said {
+    fn tcpserver(&mut self, event: tcpserver::Event<'_>) -> Joined<'_> {
+        use tcpserver::Event::Deny;
+        use tcpserver::Event::End;
+        use tcpserver::Event::Ok;
+        use tcpserver::Event::Other;
+        use tcpserver::Event::Pid;
+        use tcpserver::Event::Status;
+        use tcpserver::Event::Trouble;
+        let (pid, meaning) = match event {
             Pid { pid, .. } => {
                 let case = self.case();
                 self.sessions.insert(pid, Session::new(case));
                 (pid, None)
             }
             Ok { pid } => (pid, None),
-            Deny { pid } => (pid, Some(Event::Outcome(Outcome::of_connection(Verdict::Reject, Reason::BlockedClient)))),
+            Deny { pid } => {
+                (pid, Some(Meaning::Outcome(Outcome::of_connection(Verdict::Reject, Reason::BlockedClient))))
+            }
             End { pid } => {
                 let case = self.sessions.remove(pid).map(|session| session.case);
                 return Joined { case, pid: Some(pid), ..Joined::default() };
@@ -178,7 +180,7 @@ impl Join {
             Status | Trouble | Other => return Joined::default(),
         };
         let case = self.session(pid).case;
-        Joined { case: Some(case), pid: Some(pid), event, ..Joined::default() }
+        Joined { case: Some(case), pid: Some(pid), meaning, ..Joined::default() }
     }
 
     /// Also one whose beginning was not seen.
@@ -190,16 +192,16 @@ impl Join {
         self.sessions.get_mut(pid).expect("it was there or was inserted")
     }
 
-    fn smtpfront(&mut self, pid: u32, said: smtpfront::Said<'_>, time: Option<Timestamp>) -> Joined<'_> {
-        if self.sessions.get(pid).is_some_and(|session| session.is_over() && said != smtpfront::Said::Bytes) {
+    fn smtpfront(&mut self, pid: u32, event: smtpfront::Event<'_>, time: Option<Timestamp>) -> Joined<'_> {
+        if self.sessions.get(pid).is_some_and(|session| session.is_over() && event != smtpfront::Event::Bytes) {
             self.sessions.remove(pid);
         }
         let (case, step) = {
             let session = self.session(pid);
-            (session.case, session.take(said))
+            (session.case, session.push(event))
         };
         let mut joined = Joined { case: Some(case), pid: Some(pid), ..Joined::default() };
-        if let smtpfront::Said::Accepted { qp, .. } = said {
+        if let smtpfront::Event::Accepted { qp, .. } = event {
             self.senders.insert(qp, case);
             joined.qp = Some(qp);
             joined.links[1] = self.queued_just_now(qp, time);
@@ -210,7 +212,7 @@ impl Join {
         let sender = (kind != Kind::Session).then_some(session.told_sender());
         let recipients = session.told_recipients();
         let outcome = Outcome { kind, sender, recipients, verdict, reason, rule: None, bytes, folded: b"" };
-        joined.event = Some(Event::Outcome(outcome));
+        joined.meaning = Some(Meaning::Outcome(outcome));
         joined
     }
 
@@ -249,20 +251,20 @@ impl Join {
             folded: record.text(Key::Folded).unwrap_or_default(),
         };
         let is_known = outcome.verdict.is_some() || matches!(record.kind, Kind::Session | Kind::Folded);
-        let event = is_known.then_some(Event::Outcome(outcome));
-        Joined { case: Some(case), links, qp, event, ..Joined::default() }
+        let meaning = is_known.then_some(Meaning::Outcome(outcome));
+        Joined { case: Some(case), links, qp, meaning, ..Joined::default() }
     }
 
-    fn qmail_send(&mut self, said: qmail_send::Said<'_>, time: Option<Timestamp>) -> Joined<'_> {
-        use qmail_send::Said::Bounce;
-        use qmail_send::Said::Delivery;
-        use qmail_send::Said::End;
-        use qmail_send::Said::Info;
-        use qmail_send::Said::New;
-        use qmail_send::Said::Starting;
-        use qmail_send::Said::Status;
-        use qmail_send::Said::Trouble;
-        match said {
+    fn qmail_send(&mut self, event: qmail_send::Event<'_>, time: Option<Timestamp>) -> Joined<'_> {
+        use qmail_send::Event::Bounce;
+        use qmail_send::Event::Delivery;
+        use qmail_send::Event::End;
+        use qmail_send::Event::Info;
+        use qmail_send::Event::New;
+        use qmail_send::Event::Starting;
+        use qmail_send::Event::Status;
+        use qmail_send::Event::Trouble;
+        match event {
             New { message } => {
                 let case = self.case();
                 self.messages.insert(message, Message { case, sender: Vec::new() });
@@ -275,14 +277,14 @@ impl Join {
                 fold(recipient, &mut self.recipients);
                 let found = self.messages.get(message);
                 let sender = found.map(|message| &*message.sender);
-                let event = Some(Event::Starting { sender, recipient: &self.recipients });
-                Joined { case: found.map(|it| it.case), message: Some(message), event, ..Joined::default() }
+                let meaning = Some(Meaning::Starting { sender, recipient: &self.recipients });
+                Joined { case: found.map(|it| it.case), message: Some(message), meaning, ..Joined::default() }
             }
             Delivery { delivery, end } => {
                 let message = self.deliveries.remove(delivery);
-                self.about(message, |sender| Event::Delivered { sender, end })
+                self.about(message, |sender| Meaning::Delivered { sender, end })
             }
-            Bounce { message } => self.about(Some(message), |sender| Event::Bounced { sender }),
+            Bounce { message } => self.about(Some(message), |sender| Meaning::Bounced { sender }),
             End { message } => {
                 let case = self.messages.remove(message).map(|message| message.case);
                 Joined { case, message: Some(message), ..Joined::default() }
@@ -304,21 +306,21 @@ impl Join {
         let case = entry.case;
         self.queued.insert(qp, (case, time));
         let sender = self.messages.get(message).map_or(&b""[..], |message| &message.sender);
-        let event = Some(Event::Queued { sender, bytes });
+        let meaning = Some(Meaning::Queued { sender, bytes });
         Joined {
             case: Some(case),
             links: [link, None],
             qp: Some(qp),
             message: Some(message),
-            event,
+            meaning,
             ..Joined::default()
         }
     }
 
-    fn about<'a>(&'a self, message: Option<u64>, event: impl FnOnce(Option<&'a [u8]>) -> Event<'a>) -> Joined<'a> {
+    fn about<'a>(&'a self, message: Option<u64>, meaning: impl FnOnce(Option<&'a [u8]>) -> Meaning<'a>) -> Joined<'a> {
         let found = message.and_then(|message| self.messages.get(message));
-        let event = Some(event(found.map(|message| &*message.sender)));
-        Joined { case: found.map(|message| message.case), message, event, ..Joined::default() }
+        let meaning = Some(meaning(found.map(|message| &*message.sender)));
+        Joined { case: found.map(|message| message.case), message, meaning, ..Joined::default() }
     }
 }
 
@@ -358,7 +360,7 @@ mod tests {
         let mut all = Vec::new();
         for text in lines {
             let line = Line::read(&mut stamps, text.as_bytes());
-            let joined = join.take(&line);
+            let joined = join.push(&line);
             let first = |case: u64| cases.iter().position(|it| *it == Some(case));
             all.push(joined.links.iter().flatten().chain(&joined.case).filter_map(|case| first(*case)).collect());
             cases.push(joined.case);
@@ -410,12 +412,12 @@ mod tests {
         let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
         let told = lines.map(|text| {
             let line = Line::read(&mut stamps, text.as_bytes());
-            let sender = match join.take(&line).event {
-                Some(Event::Queued { sender, .. }) => Some(sender),
-                Some(Event::Starting { sender, .. } | Event::Delivered { sender, .. } | Event::Bounced { sender }) => {
-                    sender
-                }
-                Some(Event::Outcome(_)) | None => None,
+            let sender = match join.push(&line).meaning {
+                Some(Meaning::Queued { sender, .. }) => Some(sender),
+                Some(
+                    Meaning::Starting { sender, .. } | Meaning::Delivered { sender, .. } | Meaning::Bounced { sender },
+                ) => sender,
+                Some(Meaning::Outcome(_)) | None => None,
             };
             sender.map(|sender| String::from_utf8(sender.to_vec()).unwrap())
         });

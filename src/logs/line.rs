@@ -16,21 +16,21 @@ pub struct Line<'a> {
     /// What follows the stamp.
     pub text: &'a [u8],
     /// What it says.
-    pub said: Said<'a>,
+    pub parsed: Parsed<'a>,
 }
 
-/// Which program said what.
+/// The program that wrote a line, and what it tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one line is looked at at a time")]
-pub enum Said<'a> {
+pub enum Parsed<'a> {
     /// Portcullis.
-    Ours(ours::Said<'a>),
+    Ours(ours::Event<'a>),
     /// smtpfront-qmail, its pid first.
-    Smtpfront(u32, smtpfront::Said<'a>),
+    Smtpfront(u32, smtpfront::Event<'a>),
     /// tcpserver or tcpsvd.
-    Tcpserver(tcpserver::Said<'a>),
+    Tcpserver(tcpserver::Event<'a>),
     /// qmail-send.
-    QmailSend(qmail_send::Said<'a>),
+    QmailSend(qmail_send::Event<'a>),
     /// Nobody we know.
     Text,
 }
@@ -39,19 +39,19 @@ impl<'a> Line<'a> {
     /// Reads a line; whatever it is, it is one.
     pub fn read(stamps: &mut Stamps, octets: &'a [u8]) -> Self {
         let (stamp, text) = stamps.split(octets);
-        let (time, said) = say(text);
-        Self { time: stamp.or(time), text, said }
+        let (time, parsed) = parse(text);
+        Self { time: stamp.or(time), text, parsed }
     }
 }
 
-impl Said<'_> {
+impl Parsed<'_> {
     /// Whether a program complains about something: of level warn or error, `warning:`, `alert:`, `fatal:`.
     pub fn is_trouble(&self) -> bool {
         matches!(
             self,
-            Self::Ours(ours::Said::Trouble)
-                | Self::Tcpserver(tcpserver::Said::Trouble)
-                | Self::QmailSend(qmail_send::Said::Trouble)
+            Self::Ours(ours::Event::Trouble)
+                | Self::Tcpserver(tcpserver::Event::Trouble)
+                | Self::QmailSend(qmail_send::Event::Trouble)
         )
     }
 
@@ -68,21 +68,21 @@ impl Said<'_> {
 }
 
 /// What the text behind a stamp says, and the time inside.
-pub fn say(text: &[u8]) -> (Option<Timestamp>, Said<'_>) {
+pub fn parse(text: &[u8]) -> (Option<Timestamp>, Parsed<'_>) {
     if let Some((pid, rest)) = smtpfront::prefix(text) {
-        return (None, Said::Smtpfront(pid, smtpfront::read(rest)));
+        return (None, Parsed::Smtpfront(pid, smtpfront::read(rest)));
     }
     if let Some(rest) = tcpserver::prefix(text) {
-        return (None, Said::Tcpserver(tcpserver::read(rest)));
+        return (None, Parsed::Tcpserver(tcpserver::read(rest)));
     }
-    if let Some((time, said)) = ours::read(text) {
-        return (time, Said::Ours(said));
+    if let Some((time, parsed)) = ours::read(text) {
+        return (time, Parsed::Ours(parsed));
     }
-    (None, qmail_send::read(text).map_or(Said::Text, Said::QmailSend))
+    (None, qmail_send::read(text).map_or(Parsed::Text, Parsed::QmailSend))
 }
 
 /// What a backend of ours wrote, if that is a line of smtpfront-qmail.
-pub(super) fn of_backend(line: &[u8]) -> Option<(u32, smtpfront::Said<'_>)> {
+pub(super) fn of_backend(line: &[u8]) -> Option<(u32, smtpfront::Event<'_>)> {
     let (pid, rest) = smtpfront::prefix(line)?;
     Some((pid, smtpfront::read(rest)))
 }
@@ -105,7 +105,7 @@ mod tests {
             let lines = sample.strip_suffix(b"\n").unwrap_or(sample).split(|octet| *octet == b'\n');
             for octets in lines {
                 let line = Line::read(&mut stamps, octets);
-                let is_known = [name, "tcpserver"].contains(&line.said.program());
+                let is_known = [name, "tcpserver"].contains(&line.parsed.program());
                 assert!(is_known && line.time.is_some(), "{:?}", String::from_utf8_lossy(octets));
             }
         }
@@ -123,7 +123,7 @@ mod tests {
             ("", ""),
         ];
         for (text, expected) in table {
-            assert_eq!(say(text.as_bytes()).1.program(), expected, "{text}");
+            assert_eq!(parse(text.as_bytes()).1.program(), expected, "{text}");
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::session::record::Kind;
 /// What a line of ours says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one line is looked at at a time, and nearly all are records")]
-pub enum Said<'a> {
+pub enum Event<'a> {
     /// How a transaction, a recipient or a connection ended.
     Record(Record<'a>),
     /// A backend's process wrote a line.
@@ -34,7 +34,7 @@ pub enum Said<'a> {
     /// A line of level warn or error.
     Trouble,
     /// Any other event.
-    Event,
+    Other,
 }
 
 /// A `mail`, `rcpt`, `command`, `auth`, `session` or `folded` line.
@@ -50,7 +50,7 @@ pub struct Record<'a> {
 struct Values<'a>([Option<Cow<'a, [u8]>>; Key::ALL.len()]);
 
 /// Reads a line; `None` if it is none of ours. The time is the one inside JSON.
-pub fn read(text: &[u8]) -> Option<(Option<Timestamp>, Said<'_>)> {
+pub fn read(text: &[u8]) -> Option<(Option<Timestamp>, Event<'_>)> {
     match text.first()? {
         b'{' => json(text),
         b'a'..=b'z' => Some((None, logfmt(text)?)),
@@ -93,14 +93,14 @@ impl<'a> Values<'a> {
     }
 }
 
-fn logfmt(text: &[u8]) -> Option<Said<'_>> {
+fn logfmt(text: &[u8]) -> Option<Event<'_>> {
     let (name, rest) = word(text);
     if let Some(kind) = Kind::of(name).filter(|_| rest.starts_with(b"session=")) {
         let (mut values, mut fields) = (Values::default(), Fields(rest));
         fields.by_ref().for_each(|(key, value)| values.set(key, value));
         let record = Record { kind, values };
         // A line that was cut says nothing for sure.
-        return (fields.0.is_empty() && record.is_whole()).then_some(Said::Record(record));
+        return (fields.0.is_empty() && record.is_whole()).then_some(Event::Record(record));
     }
     let rest = if name.starts_with(b"message=") { text } else { rest };
     let mut fields = Fields(rest);
@@ -109,17 +109,17 @@ fn logfmt(text: &[u8]) -> Option<Said<'_>> {
         (key, value) = fields.next()?;
     }
     match (key, &*value) {
-        (b"level", b"warn" | b"error") => return Some(Said::Trouble),
+        (b"level", b"warn" | b"error") => return Some(Event::Trouble),
         (b"pid", pid) if name == b"backend" => {
             let pid = number(pid)?;
             let (_, line) = fields.next().filter(|(key, _)| *key == b"line")?;
-            return Some(Said::Backend { pid, line });
+            return Some(Event::Backend { pid, line });
         }
         _ => {}
     }
     let is_name = name.iter().all(|octet| matches!(octet, b'a'..=b'z' | b'_')) || name.starts_with(b"message=");
     fields.by_ref().for_each(drop);
-    (is_name && fields.0.is_empty()).then_some(Said::Event)
+    (is_name && fields.0.is_empty()).then_some(Event::Other)
 }
 
 /// The keys and values of a logfmt line; what is left when they end early is no field.
@@ -195,22 +195,22 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
     value
 }
 
-fn json(text: &[u8]) -> Option<(Option<Timestamp>, Said<'_>)> {
+fn json(text: &[u8]) -> Option<(Option<Timestamp>, Event<'_>)> {
     let json: Json<'_> = serde_json::from_slice(text).ok()?;
     let time = str::from_utf8(&json.time).ok()?.parse().ok();
     if let Some(kind) = Kind::of(&json.message) {
         let record = Record { kind, values: json.values };
         if record.is_whole() {
-            return Some((time, Said::Record(record)));
+            return Some((time, Event::Record(record)));
         }
     }
-    let said = match (&*json.level, &*json.message, number(&json.pid)) {
-        (b"warn" | b"error", ..) => Said::Trouble,
-        (_, b"backend", Some(pid)) => Said::Backend { pid, line: json.line },
+    let event = match (&*json.level, &*json.message, number(&json.pid)) {
+        (b"warn" | b"error", ..) => Event::Trouble,
+        (_, b"backend", Some(pid)) => Event::Backend { pid, line: json.line },
         (b"", ..) => return None,
-        _ => Said::Event,
+        _ => Event::Other,
     };
-    Some((time, said))
+    Some((time, event))
 }
 
 /// A line of JSON, as far as it is of use here.
@@ -303,42 +303,42 @@ mod tests {
     fn lines() {
         let blocked = "mail session=a1 client=192.0.2.1 sender=<a@b.example> size=34 verdict=reject code=554 \
                        reason=blocked_sender rule=control/badmailfrom:3 ms=1";
-        let Some((None, Said::Record(record))) = read(blocked.as_bytes()) else { panic!() };
+        let Some((None, Event::Record(record))) = read(blocked.as_bytes()) else { panic!() };
         assert_eq!(record.kind, Kind::Mail);
         assert_eq!(record.text(Key::Rule), Some(&b"control/badmailfrom:3"[..]));
         assert_eq!(
             (record.number(Key::Size), record.number(Key::Code), record.text(Key::Id)),
             (Some(34), Some(554), None)
         );
-        let table: &[(&str, Option<Said<'_>>)] = &[
-            ("reload level=error fault=x", Some(Said::Trouble)),
-            ("message=\"no room\" level=error a=b", Some(Said::Trouble)),
-            ("listening address=127.0.0.1:25 tls=false", Some(Said::Event)),
-            ("message=\"state written again\"", Some(Said::Event)),
+        let table: &[(&str, Option<Event<'_>>)] = &[
+            ("reload level=error fault=x", Some(Event::Trouble)),
+            ("message=\"no room\" level=error a=b", Some(Event::Trouble)),
+            ("listening address=127.0.0.1:25 tls=false", Some(Event::Other)),
+            ("message=\"state written again\"", Some(Event::Other)),
             ("listening on address=127.0.0.1:25", None),
             (
                 "backend pid=7 line=\"mailfront[7]: RCPT TO:<a=b@c>\"",
-                Some(Said::Backend { pid: 7, line: b"mailfront[7]: RCPT TO:<a=b@c>".into() }),
+                Some(Event::Backend { pid: 7, line: b"mailfront[7]: RCPT TO:<a=b@c>".into() }),
             ),
             (
                 "{\"level\":\"info\",\"message\":\"backend\",\"pid\":7,\"line\":\"x\"}",
-                Some(Said::Backend { pid: 7, line: b"x".into() }),
+                Some(Event::Backend { pid: 7, line: b"x".into() }),
             ),
-            ("{\"level\":\"info\",\"message\":\"listening\"}", Some(Said::Event)),
-            ("{\"level\":\"warn\",\"message\":\"storm\"}", Some(Said::Trouble)),
+            ("{\"level\":\"info\",\"message\":\"listening\"}", Some(Event::Other)),
+            ("{\"level\":\"warn\",\"message\":\"storm\"}", Some(Event::Trouble)),
             ("{\"a\":1}", None),
             ("{", None),
             ("mail session=a1 verdict=reject rule=\"cut", None),
             ("mail session=a1 sender=<a@b.example>", None),
             ("session session=a1 client=192.0.2.1", None),
             ("folded session=a1 client=192.0.2.1", None),
-            ("{\"level\":\"info\",\"message\":\"session\"}", Some(Said::Event)),
+            ("{\"level\":\"info\",\"message\":\"session\"}", Some(Event::Other)),
             ("message=\"cut", None),
             ("mail session=a1 verdict=reject rule=\"a\"b", None),
             ("mail is here", None),
         ];
         for (line, expected) in table {
-            assert_eq!(read(line.as_bytes()).map(|(_, said)| said), *expected, "{line}");
+            assert_eq!(read(line.as_bytes()).map(|(_, event)| event), *expected, "{line}");
         }
         let json = b"{\"time\":\"2023-11-14T22:13:20.000Z\",\"level\":\"info\",\"message\":\"listening\"}";
         assert_eq!(read(json).unwrap().0.unwrap().as_second(), 1_700_000_000);
@@ -419,7 +419,7 @@ mod tests {
             };
             for format in [Format::Logfmt, Format::Json] {
                 let out = written(format, &record);
-                let Some((None, Said::Record(record))) = read(out.trim_end_matches('\n').as_bytes()) else {
+                let Some((None, Event::Record(record))) = read(out.trim_end_matches('\n').as_bytes()) else {
                     panic!("{out}")
                 };
                 prop_assert_eq!(record.kind, kind);
@@ -441,7 +441,7 @@ mod tests {
                 line.plain("pid", format_args!("{pid}"));
                 line.text("line", format_args!("{written}"));
                 line.end();
-                let expected = Said::Backend { pid, line: written.as_bytes().into() };
+                let expected = Event::Backend { pid, line: written.as_bytes().into() };
                 prop_assert_eq!(read(out.trim_end_matches('\n').as_bytes()), Some((None, expected)));
             }
         }

@@ -7,7 +7,7 @@ use crate::logs::words::word;
 
 /// What a line of it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum Event<'a> {
     /// `status: …`
     Status,
     /// `new msg 10051899`
@@ -68,39 +68,39 @@ pub enum Delivery {
 }
 
 /// Reads a line; `None` if it is none of qmail-send's.
-pub fn read(text: &[u8]) -> Option<Said<'_>> {
+pub fn read(text: &[u8]) -> Option<Event<'_>> {
     let (first, rest) = word(text);
     match first {
-        b"status:" => Some(Said::Status),
-        b"new" => Some(Said::New { message: number(rest.strip_prefix(b"msg ")?)? }),
+        b"status:" => Some(Event::Status),
+        b"new" => Some(Event::New { message: number(rest.strip_prefix(b"msg ")?)? }),
         b"info" => info(rest.strip_prefix(b"msg ")?),
         b"starting" => starting(rest.strip_prefix(b"delivery ")?),
         b"delivery" => delivery(rest),
-        b"bounce" => Some(Said::Bounce { message: number(word(rest.strip_prefix(b"msg ")?).0)? }),
-        b"triple" => Some(Said::Bounce { message: number(rest.strip_prefix(b"bounce: discarding bounce/")?)? }),
-        b"end" => Some(Said::End { message: number(rest.strip_prefix(b"msg ")?)? }),
-        b"warning:" | b"alert:" => Some(Said::Trouble),
+        b"bounce" => Some(Event::Bounce { message: number(word(rest.strip_prefix(b"msg ")?).0)? }),
+        b"triple" => Some(Event::Bounce { message: number(rest.strip_prefix(b"bounce: discarding bounce/")?)? }),
+        b"end" => Some(Event::End { message: number(rest.strip_prefix(b"msg ")?)? }),
+        b"warning:" | b"alert:" => Some(Event::Trouble),
         _ => None,
     }
 }
 
 /// The sender may hold what follows it in other lines, so the last `> qp ` counts.
-fn info(text: &[u8]) -> Option<Said<'_>> {
+fn info(text: &[u8]) -> Option<Event<'_>> {
     let (message, rest) = cut(text, b": bytes ")?;
     let (bytes, rest) = cut(rest, b" from <")?;
     let end = memchr::memmem::rfind(rest, b"> qp ")?;
     let (qp, _) = word(&rest[end + 5..]);
-    Some(Said::Info { message: number(message)?, bytes: number(bytes)?, sender: &rest[..end], qp: number(qp)? })
+    Some(Event::Info { message: number(message)?, bytes: number(bytes)?, sender: &rest[..end], qp: number(qp)? })
 }
 
-fn starting(text: &[u8]) -> Option<Said<'_>> {
+fn starting(text: &[u8]) -> Option<Event<'_>> {
     let (delivery, rest) = cut(text, b": msg ")?;
     let (message, rest) = cut(rest, b" to ")?;
     let (_channel, recipient) = word(rest);
-    Some(Said::Starting { delivery: number(delivery)?, message: number(message)?, recipient })
+    Some(Event::Starting { delivery: number(delivery)?, message: number(message)?, recipient })
 }
 
-fn delivery(text: &[u8]) -> Option<Said<'_>> {
+fn delivery(text: &[u8]) -> Option<Event<'_>> {
     let (delivery, rest) = cut(text, b": ")?;
     let (end, _) = cut(rest, b":")?;
     let end = match end {
@@ -109,7 +109,7 @@ fn delivery(text: &[u8]) -> Option<Said<'_>> {
         b"failure" => Delivery::Failure,
         _ => return None,
     };
-    Some(Said::Delivery { delivery: number(delivery)?, end })
+    Some(Event::Delivery { delivery: number(delivery)?, end })
 }
 
 #[cfg(test)]
@@ -118,26 +118,26 @@ mod tests {
 
     #[test]
     fn lines() {
-        let info = |sender| Some(Said::Info { message: 7, bytes: 319, sender, qp: 17315 });
-        let table: &[(&str, Option<Said<'_>>)] = &[
-            ("status: local 0/10 remote 0/20 exitasap", Some(Said::Status)),
-            ("new msg 7", Some(Said::New { message: 7 })),
+        let info = |sender| Some(Event::Info { message: 7, bytes: 319, sender, qp: 17315 });
+        let table: &[(&str, Option<Event<'_>>)] = &[
+            ("status: local 0/10 remote 0/20 exitasap", Some(Event::Status)),
+            ("new msg 7", Some(Event::New { message: 7 })),
             ("info msg 7: bytes 319 from <bob@good.example> qp 17315 uid 7791", info(b"bob@good.example")),
             ("info msg 7: bytes 319 from <> qp 17315 uid 7791", info(b"")),
             ("info msg 7: bytes 319 from <a>_qp_9@b> qp 17315 uid 7791", info(b"a>_qp_9@b")),
             (
                 "starting delivery 2: msg 7 to remote Defer@Remote.Example",
-                Some(Said::Starting { delivery: 2, message: 7, recipient: b"Defer@Remote.Example" }),
+                Some(Event::Starting { delivery: 2, message: 7, recipient: b"Defer@Remote.Example" }),
             ),
-            ("delivery 8: success: did_1+0+0/", Some(Said::Delivery { delivery: 8, end: Delivery::Success })),
-            ("delivery 4: deferral: ", Some(Said::Delivery { delivery: 4, end: Delivery::Deferral })),
-            ("delivery 16: failure: x", Some(Said::Delivery { delivery: 16, end: Delivery::Failure })),
+            ("delivery 8: success: did_1+0+0/", Some(Event::Delivery { delivery: 8, end: Delivery::Success })),
+            ("delivery 4: deferral: ", Some(Event::Delivery { delivery: 4, end: Delivery::Deferral })),
+            ("delivery 16: failure: x", Some(Event::Delivery { delivery: 16, end: Delivery::Failure })),
             ("delivery 16: report mangled, will defer", None),
-            ("bounce msg 7 qp 18041", Some(Said::Bounce { message: 7 })),
-            ("triple bounce: discarding bounce/7", Some(Said::Bounce { message: 7 })),
-            ("end msg 7", Some(Said::End { message: 7 })),
-            ("warning: trouble opening remote/14/7; will try again later", Some(Said::Trouble)),
-            ("alert: cannot start: qmail-send is already running", Some(Said::Trouble)),
+            ("bounce msg 7 qp 18041", Some(Event::Bounce { message: 7 })),
+            ("triple bounce: discarding bounce/7", Some(Event::Bounce { message: 7 })),
+            ("end msg 7", Some(Event::End { message: 7 })),
+            ("warning: trouble opening remote/14/7; will try again later", Some(Event::Trouble)),
+            ("alert: cannot start: qmail-send is already running", Some(Event::Trouble)),
             ("end msg x", None),
             ("info msg 7: bytes 319 from bob qp 1", None),
             ("mail session=a1", None),

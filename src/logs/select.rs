@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use crate::logs::bounded::Bounded;
-use crate::logs::join::Event;
 use crate::logs::join::Joined;
+use crate::logs::join::Meaning;
 use crate::logs::join::Outcome;
 use crate::logs::line::Line;
-use crate::logs::line::Said;
+use crate::logs::line::Parsed;
 use crate::logs::ours;
 use crate::policy::addresses::Addresses;
 use crate::policy::verdict::Reason;
@@ -61,19 +61,19 @@ impl Filter {
         }
     }
 
-    fn has_event(&self, event: &Event<'_>) -> bool {
+    fn has_meaning(&self, meaning: &Meaning<'_>) -> bool {
         let sender = |sender: Option<&[u8]>| {
             self.senders.as_ref().is_none_or(|senders| sender.is_some_and(|sender| senders.has(sender)))
         };
-        match *event {
-            Event::Outcome(outcome) => self.has_outcome(&outcome),
-            Event::Queued { sender: by, .. } => {
+        match *meaning {
+            Meaning::Outcome(outcome) => self.has_outcome(&outcome),
+            Meaning::Queued { sender: by, .. } => {
                 !self.is_about_outcomes() && self.recipients.is_none() && sender(Some(by))
             }
-            Event::Delivered { sender: by, .. } | Event::Bounced { sender: by } => {
+            Meaning::Delivered { sender: by, .. } | Meaning::Bounced { sender: by } => {
                 !self.is_about_outcomes() && self.recipients.is_none() && sender(by)
             }
-            Event::Starting { sender: by, recipient } => {
+            Meaning::Starting { sender: by, recipient } => {
                 let is_for = self.recipients.as_ref().is_none_or(|recipients| recipients.has(recipient));
                 !self.is_about_outcomes() && is_for && sender(by)
             }
@@ -92,8 +92,8 @@ impl Filter {
 
     /// Whether it is the session or the message itself that is followed.
     fn is_the_one(&self, line: &Line<'_>, joined: &Joined<'_>) -> bool {
-        let record = match &line.said {
-            Said::Ours(ours::Said::Record(record)) => Some(record),
+        let record = match &line.parsed {
+            Parsed::Ours(ours::Event::Record(record)) => Some(record),
             _ => None,
         };
         let session = self.session.as_deref().is_none_or(|session| {
@@ -137,13 +137,13 @@ impl Select {
         &self.filter
     }
 
-    /// Whether the event of a line is asked for.
-    pub fn has_event(&self, line: &Line<'_>, joined: &Joined<'_>) -> bool {
-        self.filter.is_in_time(line.time) && joined.event.is_some_and(|event| self.filter.has_event(&event))
+    /// Whether the meaning of a line is asked for.
+    pub fn has_meaning(&self, line: &Line<'_>, joined: &Joined<'_>) -> bool {
+        self.filter.is_in_time(line.time) && joined.meaning.is_some_and(|meaning| self.filter.has_meaning(&meaning))
     }
 
     /// Gives each line that is asked for to `out`, those that were held first.
-    pub fn take(&mut self, line: &Line<'_>, joined: &Joined<'_>, out: &mut impl FnMut(Option<Timestamp>, &[u8])) {
+    pub fn push(&mut self, line: &Line<'_>, joined: &Joined<'_>, out: &mut impl FnMut(Option<Timestamp>, &[u8])) {
         let in_time = self.filter.is_in_time(line.time);
         if self.filter.is_empty() {
             if in_time {
@@ -176,7 +176,7 @@ impl Select {
 
     fn is_wanted(&mut self, line: &Line<'_>, joined: &Joined<'_>, in_time: bool) -> bool {
         if !self.filter.is_about_one() {
-            return in_time && joined.event.is_some_and(|event| self.filter.has_event(&event));
+            return in_time && joined.meaning.is_some_and(|meaning| self.filter.has_meaning(&meaning));
         }
         if self.filter.is_the_one(line, joined) {
             // Of a session all messages are followed, of a Message-ID the one.

@@ -3,7 +3,7 @@
 
 use crate::logs::fold::fold;
 use crate::logs::smtpfront;
-use crate::logs::smtpfront::Said;
+use crate::logs::smtpfront::Event;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::session::record::Kind;
@@ -75,23 +75,23 @@ impl Session {
         &self.told.1
     }
 
-    pub(super) fn take(&mut self, said: Said<'_>) -> Option<Step> {
-        match said {
-            Said::Mail { sender, .. } => {
+    pub(super) fn push(&mut self, event: Event<'_>) -> Option<Step> {
+        match event {
+            Event::Mail { sender, .. } => {
                 let step = self.give_up();
                 self.begin(sender);
                 step
             }
-            Said::Rcpt { recipient } => {
+            Event::Rcpt { recipient } => {
                 self.rcpt(recipient);
                 None
             }
-            Said::Accepted { bytes, .. } if self.in_transaction => Some(self.end(Verdict::Accept, None, bytes)),
-            Said::Reply { code, text } => self.reply(code, text),
-            Said::Dropped => self.lose(Reason::ClientGone),
-            Said::TimedOut => self.lose(Reason::Timeout),
-            Said::Bytes => self.close(),
-            Said::Accepted { .. } | Said::Other => {
+            Event::Accepted { bytes, .. } if self.in_transaction => Some(self.end(Verdict::Accept, None, bytes)),
+            Event::Reply { code, text } => self.reply(code, text),
+            Event::Dropped => self.lose(Reason::ClientGone),
+            Event::TimedOut => self.lose(Reason::Timeout),
+            Event::Bytes => self.close(),
+            Event::Accepted { .. } | Event::Other => {
                 self.last = Last::Other;
                 None
             }
@@ -208,7 +208,7 @@ mod tests {
             let mut session = Session::new(1);
             let mut told = Vec::new();
             for line in *lines {
-                if let Some(step) = session.take(smtpfront::read(line.as_bytes())) {
+                if let Some(step) = session.push(smtpfront::read(line.as_bytes())) {
                     told.push(describe(&session, step));
                 }
             }

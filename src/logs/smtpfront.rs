@@ -10,7 +10,7 @@ use crate::policy::verdict::Reason;
 
 /// What a line of it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum Event<'a> {
     /// `MAIL FROM:<a@b> SIZE=2048`
     Mail {
         /// With or without its angle brackets, as the client sent it.
@@ -48,24 +48,24 @@ pub enum Said<'a> {
 }
 
 /// Reads what follows `mailfront[PID]: `.
-pub fn read(text: &[u8]) -> Said<'_> {
+pub fn read(text: &[u8]) -> Event<'_> {
     match text {
         [b'M', b'A', b'I', b'L', b' ', argument @ ..] => {
             let (sender, parameters) = path(argument);
-            Said::Mail { sender, size: declared(parameters) }
+            Event::Mail { sender, size: declared(parameters) }
         }
-        [b'R', b'C', b'P', b'T', b' ', argument @ ..] => Said::Rcpt { recipient: path(argument).0 },
-        b"Connection dropped" => Said::Dropped,
-        b"Timed out" => Said::TimedOut,
+        [b'R', b'C', b'P', b'T', b' ', argument @ ..] => Event::Rcpt { recipient: path(argument).0 },
+        b"Connection dropped" => Event::Dropped,
+        b"Timed out" => Event::TimedOut,
         [b'4' | b'5', b'0'..=b'9', b'0'..=b'9', b' ', rest @ ..] => {
-            Said::Reply { code: number(&text[..3]).unwrap_or(0), text: rest }
+            Event::Reply { code: number(&text[..3]).unwrap_or(0), text: rest }
         }
-        _ if text.starts_with(b"bytes in: ") => Said::Bytes,
-        _ => accepted(text).unwrap_or(Said::Other),
+        _ if text.starts_with(b"bytes in: ") => Event::Bytes,
+        _ => accepted(text).unwrap_or(Event::Other),
     }
 }
 
-/// The process, and what it said, if this is a line of it.
+/// The process, and the text behind it, if this is a line of it.
 pub(super) fn prefix(text: &[u8]) -> Option<(u32, &[u8])> {
     let rest = NAMES.iter().find_map(|name| text.strip_prefix(*name))?;
     let (pid, rest) = cut(rest.get(..rest.len().min(12))?, b"]: ").map(|(pid, _)| (pid, &rest[pid.len() + 3..]))?;
@@ -125,12 +125,12 @@ fn declared(parameters: &[u8]) -> Option<u64> {
     })
 }
 
-fn accepted(text: &[u8]) -> Option<Said<'_>> {
+fn accepted(text: &[u8]) -> Option<Event<'_>> {
     let (before, rest) = cut(text, b"Accepted message qp ")?;
     let (qp, bytes) = cut(rest, b" bytes ")?;
     // Not what a client wrote as a command of its own.
     let is_reply = before.is_empty() || before == b"2.6.0 ";
-    is_reply.then_some(Said::Accepted { qp: number(qp)?, bytes: number(bytes)? })
+    is_reply.then_some(Event::Accepted { qp: number(qp)?, bytes: number(bytes)? })
 }
 
 const NAMES: &[&[u8]] = &[b"mailfront[", b"smtpfront-qmail[", b"smtpfront["];
@@ -155,24 +155,24 @@ mod tests {
 
     #[test]
     fn lines() {
-        let mail = |sender, size| Said::Mail { sender, size };
-        let table: &[(&str, Said<'_>)] = &[
+        let mail = |sender, size| Event::Mail { sender, size };
+        let table: &[(&str, Event<'_>)] = &[
             ("MAIL FROM:<a@b.example>", mail(b"<a@b.example>", None)),
             ("MAIL FROM:<a@b.example> SIZE=2048 BODY=8BITMIME", mail(b"<a@b.example>", Some(2048))),
             ("MAIL FROM:<\"a>b\"@c.example> size=1", mail(b"<\"a>b\"@c.example>", Some(1))),
             ("MAIL FROM: a@b.example SIZE=9", mail(b"a@b.example", Some(9))),
             ("MAIL FROM:<a@b.example", mail(b"<a@b.example", None)),
             ("MAIL FROM:<>", mail(b"<>", None)),
-            ("RCPT TO:<joe@mx.example.org>", Said::Rcpt { recipient: b"<joe@mx.example.org>" }),
-            ("2.6.0 Accepted message qp 17294 bytes 263", Said::Accepted { qp: 17294, bytes: 263 }),
-            ("XYZ Accepted message qp 1 bytes 2", Said::Other),
-            ("552 5.2.3 Sorry", Said::Reply { code: 552, text: b"5.2.3 Sorry" }),
-            ("250 forged", Said::Other),
-            ("Connection dropped", Said::Dropped),
-            ("Timed out", Said::TimedOut),
-            ("bytes in: 410 bytes out: 452", Said::Bytes),
-            ("GET / HTTP/1.0", Said::Other),
-            ("", Said::Other),
+            ("RCPT TO:<joe@mx.example.org>", Event::Rcpt { recipient: b"<joe@mx.example.org>" }),
+            ("2.6.0 Accepted message qp 17294 bytes 263", Event::Accepted { qp: 17294, bytes: 263 }),
+            ("XYZ Accepted message qp 1 bytes 2", Event::Other),
+            ("552 5.2.3 Sorry", Event::Reply { code: 552, text: b"5.2.3 Sorry" }),
+            ("250 forged", Event::Other),
+            ("Connection dropped", Event::Dropped),
+            ("Timed out", Event::TimedOut),
+            ("bytes in: 410 bytes out: 452", Event::Bytes),
+            ("GET / HTTP/1.0", Event::Other),
+            ("", Event::Other),
         ];
         for (text, expected) in table {
             let line = format!("mailfront[17292]: {text}");
@@ -202,7 +202,7 @@ mod tests {
             ("553 5.1.1 Sorry, that recipient does not exist.", Reason::BackendRejected),
         ];
         for (reply, expected) in table {
-            let Said::Reply { code, text } = read(reply.as_bytes()) else { panic!("{reply}") };
+            let Event::Reply { code, text } = read(reply.as_bytes()) else { panic!("{reply}") };
             assert_eq!(reason(code, text), expected, "{reply}");
         }
     }

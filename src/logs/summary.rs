@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::logs::join;
-use crate::logs::join::Event;
+use crate::logs::join::Meaning;
 use crate::logs::join::Outcome;
 use crate::logs::line::Line;
 use crate::logs::qmail_send::Delivery;
@@ -130,46 +130,46 @@ pub trait Count: Default {
 }
 
 impl Summary {
-    /// Takes a line that was asked for by its time; `event` is what it means, if that was asked for too.
-    pub fn take(&mut self, line: &Line<'_>, event: Option<Event<'_>>) {
+    /// Takes a line that was asked for by its time; `meaning` is what it means, if that was asked for too.
+    pub fn push(&mut self, line: &Line<'_>, meaning: Option<Meaning<'_>>) {
         self.lines += 1;
-        self.span.take(line.time);
-        if line.said == crate::logs::line::Said::Text {
+        self.span.push(line.time);
+        if line.parsed == crate::logs::line::Parsed::Text {
             self.unknown += 1;
         }
-        if line.said.is_trouble() {
+        if line.parsed.is_trouble() {
             self.troubles += 1;
             self.last_trouble = Some((line.time, line.text[..line.text.len().min(MOST_TEXT)].into()));
         }
-        match event {
-            Some(Event::Outcome(outcome)) => self.outcome(&outcome, line.time),
-            Some(Event::Queued { sender, bytes }) => self.queued(Some(sender), line.time, |queue| {
+        match meaning {
+            Some(Meaning::Outcome(outcome)) => self.outcome(&outcome, line.time),
+            Some(Meaning::Queued { sender, bytes }) => self.queued(Some(sender), line.time, |queue| {
                 queue.messages += 1;
                 queue.bytes = queue.bytes.saturating_add(bytes);
             }),
-            Some(Event::Delivered { sender, end }) => self.queued(sender, line.time, |queue| match end {
+            Some(Meaning::Delivered { sender, end }) => self.queued(sender, line.time, |queue| match end {
                 Delivery::Success => queue.delivered += 1,
                 Delivery::Deferral => queue.deferred += 1,
                 Delivery::Failure => queue.failed += 1,
             }),
-            Some(Event::Bounced { sender }) => self.queued(sender, line.time, |queue| queue.bounced += 1),
-            Some(Event::Starting { .. }) | None => {}
+            Some(Meaning::Bounced { sender }) => self.queued(sender, line.time, |queue| queue.bounced += 1),
+            Some(Meaning::Starting { .. }) | None => {}
         }
     }
 
     fn outcome(&mut self, outcome: &Outcome<'_>, time: Option<Timestamp>) {
         match outcome.kind {
             Kind::Mail => {
-                self.total.take(outcome, time);
-                self.senders.of(outcome.sender.unwrap_or_default()).take(outcome, time);
+                self.total.push(outcome, time);
+                self.senders.of(outcome.sender.unwrap_or_default()).push(outcome, time);
             }
-            Kind::Rcpt => self.recipients.take(outcome.reason, 1),
-            Kind::Command => self.commands.take(outcome.reason, 1),
-            Kind::Auth => self.auth_failures.take(outcome.reason, 1),
+            Kind::Rcpt => self.recipients.push(outcome.reason, 1),
+            Kind::Command => self.commands.push(outcome.reason, 1),
+            Kind::Auth => self.auth_failures.push(outcome.reason, 1),
             Kind::Folded => self.folded(outcome.folded),
             Kind::Session => {
                 self.connections += 1;
-                self.connection_reasons.take(outcome.reason, 1);
+                self.connection_reasons.push(outcome.reason, 1);
             }
         }
     }
@@ -182,9 +182,9 @@ impl Summary {
             let kind = words.next().and_then(Kind::of);
             let reason = words.next().and_then(join::reason);
             match kind {
-                Some(Kind::Rcpt) => self.recipients.take(reason, count),
-                Some(Kind::Command) => self.commands.take(reason, count),
-                Some(Kind::Auth) => self.auth_failures.take(reason, count),
+                Some(Kind::Rcpt) => self.recipients.push(reason, count),
+                Some(Kind::Command) => self.commands.push(reason, count),
+                Some(Kind::Auth) => self.auth_failures.push(reason, count),
                 _ => {}
             }
         }
@@ -194,14 +194,14 @@ impl Summary {
         let of_sender = sender.map(|sender| self.queue.of(sender));
         for queue in of_sender.into_iter().chain([&mut self.queue_total]) {
             change(queue);
-            queue.span.take(time);
+            queue.span.push(time);
         }
     }
 }
 
 impl Tally {
-    fn take(&mut self, outcome: &Outcome<'_>, time: Option<Timestamp>) {
-        self.span.take(time);
+    fn push(&mut self, outcome: &Outcome<'_>, time: Option<Timestamp>) {
+        self.span.push(time);
         let Some(verdict) = outcome.verdict else { return };
         match verdict {
             Verdict::Accept => {
@@ -214,14 +214,14 @@ impl Tally {
             Verdict::Reject => {
                 self.refused += 1;
                 self.run += 1;
-                self.run_span.take(time);
+                self.run_span.push(time);
             }
         }
         match verdict {
             // A sender that hears 250 is not being refused.
             Verdict::Accept | Verdict::Absorb => (self.run, self.run_span) = (0, Span::default()),
             Verdict::Defer | Verdict::Disconnect | Verdict::Reject => {
-                self.reasons.take(outcome.reason, 1);
+                self.reasons.push(outcome.reason, 1);
                 if outcome.rule != self.rule.as_deref() {
                     self.rule = outcome.rule.map(|rule| rule[..rule.len().min(MOST_TEXT)].into());
                 }
@@ -264,7 +264,7 @@ impl Count for Queue {
 }
 
 impl Span {
-    fn take(&mut self, time: Option<Timestamp>) {
+    fn push(&mut self, time: Option<Timestamp>) {
         self.add(Self { first: time, last: time });
     }
 
@@ -290,7 +290,7 @@ impl Reasons {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
-    fn take(&mut self, reason: Option<Reason>, times: u64) {
+    fn push(&mut self, reason: Option<Reason>, times: u64) {
         if let Some(reason) = reason {
             let count = self.count(reason);
             *count = count.saturating_add(times);
@@ -380,16 +380,16 @@ mod tests {
         let mut tally = Tally::default();
         let at = |second| Some(Timestamp::from_second(second).unwrap());
         let run = |tally: &Tally| (tally.run, tally.run_span.first, tally.last_accepted);
-        tally.take(&outcome(Verdict::Accept), at(1));
-        tally.take(&outcome(Verdict::Reject), at(2));
-        tally.take(&outcome(Verdict::Defer), at(3));
-        tally.take(&outcome(Verdict::Reject), at(4));
+        tally.push(&outcome(Verdict::Accept), at(1));
+        tally.push(&outcome(Verdict::Reject), at(2));
+        tally.push(&outcome(Verdict::Defer), at(3));
+        tally.push(&outcome(Verdict::Reject), at(4));
         assert_eq!(run(&tally), (2, at(2), at(1)));
         assert_eq!(tally.reasons.sorted(), [(Reason::BlockedSender, 2)]);
         assert_eq!(tally.rule.as_deref(), Some(&b"bad:3"[..]));
-        tally.take(&outcome(Verdict::Absorb), at(5));
+        tally.push(&outcome(Verdict::Absorb), at(5));
         assert_eq!(run(&tally), (0, None, at(1)));
-        tally.take(&outcome(Verdict::Reject), None);
+        tally.push(&outcome(Verdict::Reject), None);
         assert_eq!(run(&tally), (1, None, at(1)));
         assert_eq!((tally.span.first, tally.span.last, tally.bytes), (at(1), at(5), 5));
     }
@@ -398,9 +398,9 @@ mod tests {
     fn a_storm_stays_visible_among_too_many_senders() {
         let mut senders: Senders<Tally> = Senders { most: 100, ..Senders::default() };
         for number in 0..1000 {
-            senders.of(format!("{number}@spam.example").as_bytes()).take(&outcome(Verdict::Reject), None);
+            senders.of(format!("{number}@spam.example").as_bytes()).push(&outcome(Verdict::Reject), None);
             if number > 500 {
-                senders.of(b"storm@x.example").take(&outcome(Verdict::Accept), None);
+                senders.of(b"storm@x.example").push(&outcome(Verdict::Accept), None);
             }
             assert!(senders.each.len() <= 100);
         }

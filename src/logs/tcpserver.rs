@@ -8,7 +8,7 @@ use crate::logs::words::word;
 
 /// What a line of it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum Event<'a> {
     /// `status: 1/20`
     Status,
     /// A process was made for a client: `pid 12593 from 127.0.0.7`.
@@ -40,20 +40,20 @@ pub enum Said<'a> {
 }
 
 /// Reads what follows `tcpserver: ` or `tcpsvd: `.
-pub fn read(text: &[u8]) -> Said<'_> {
+pub fn read(text: &[u8]) -> Event<'_> {
     let text = text.strip_prefix(b"info: ").unwrap_or(text);
     let (first, rest) = word(text);
     let pid = || number(word(rest).0);
-    let said = match first {
-        b"status:" | b"status" => Some(Said::Status),
-        b"pid" => cut(rest, b" from ").and_then(|(pid, client)| Some(Said::Pid { pid: number(pid)?, client })),
-        b"ok" | b"start" => pid().map(|pid| Said::Ok { pid }),
-        b"deny" => pid().map(|pid| Said::Deny { pid }),
-        b"end" => pid().map(|pid| Said::End { pid }),
-        b"warning:" | b"fatal:" => Some(Said::Trouble),
+    let event = match first {
+        b"status:" | b"status" => Some(Event::Status),
+        b"pid" => cut(rest, b" from ").and_then(|(pid, client)| Some(Event::Pid { pid: number(pid)?, client })),
+        b"ok" | b"start" => pid().map(|pid| Event::Ok { pid }),
+        b"deny" => pid().map(|pid| Event::Deny { pid }),
+        b"end" => pid().map(|pid| Event::End { pid }),
+        b"warning:" | b"fatal:" => Some(Event::Trouble),
         _ => None,
     };
-    said.unwrap_or(Said::Other)
+    event.unwrap_or(Event::Other)
 }
 
 /// What follows the name of the program, if this is a line of it.
@@ -68,21 +68,21 @@ mod tests {
 
     #[test]
     fn lines() {
-        let table: &[(&str, Option<Said<'_>>)] = &[
-            ("tcpserver: status: 1/20", Some(Said::Status)),
-            ("tcpserver: pid 12593 from 127.0.0.7", Some(Said::Pid { pid: 12593, client: b"127.0.0.7" })),
-            ("tcpserver: ok 12593 mx.example.org:127.0.0.1:25 :127.0.0.7::34345", Some(Said::Ok { pid: 12593 })),
-            ("tcpserver: ok 1174 mx.example.org:::1:2700 :::1::52682", Some(Said::Ok { pid: 1174 })),
-            ("tcpserver: deny 12627 mx:127.0.0.1:25 :127.0.0.66::49827", Some(Said::Deny { pid: 12627 })),
-            ("tcpserver: end 12593 status 256", Some(Said::End { pid: 12593 })),
-            ("tcpserver: warning: dropping connection, unable to read x", Some(Said::Trouble)),
-            ("tcpserver: fatal: unable to bind: address already used", Some(Said::Trouble)),
-            ("tcpserver: end x", Some(Said::Other)),
-            ("tcpserver: pid 99999999999 from x", Some(Said::Other)),
-            ("tcpsvd: info: status 1/5", Some(Said::Status)),
-            ("tcpsvd: info: pid 7 from 127.0.0.7", Some(Said::Pid { pid: 7, client: b"127.0.0.7" })),
-            ("tcpsvd: info: start 7 0:127.0.0.1 ::127.0.0.7:47305 ./peers/127", Some(Said::Ok { pid: 7 })),
-            ("tcpsvd: info: end 7 exit 0", Some(Said::End { pid: 7 })),
+        let table: &[(&str, Option<Event<'_>>)] = &[
+            ("tcpserver: status: 1/20", Some(Event::Status)),
+            ("tcpserver: pid 12593 from 127.0.0.7", Some(Event::Pid { pid: 12593, client: b"127.0.0.7" })),
+            ("tcpserver: ok 12593 mx.example.org:127.0.0.1:25 :127.0.0.7::34345", Some(Event::Ok { pid: 12593 })),
+            ("tcpserver: ok 1174 mx.example.org:::1:2700 :::1::52682", Some(Event::Ok { pid: 1174 })),
+            ("tcpserver: deny 12627 mx:127.0.0.1:25 :127.0.0.66::49827", Some(Event::Deny { pid: 12627 })),
+            ("tcpserver: end 12593 status 256", Some(Event::End { pid: 12593 })),
+            ("tcpserver: warning: dropping connection, unable to read x", Some(Event::Trouble)),
+            ("tcpserver: fatal: unable to bind: address already used", Some(Event::Trouble)),
+            ("tcpserver: end x", Some(Event::Other)),
+            ("tcpserver: pid 99999999999 from x", Some(Event::Other)),
+            ("tcpsvd: info: status 1/5", Some(Event::Status)),
+            ("tcpsvd: info: pid 7 from 127.0.0.7", Some(Event::Pid { pid: 7, client: b"127.0.0.7" })),
+            ("tcpsvd: info: start 7 0:127.0.0.1 ::127.0.0.7:47305 ./peers/127", Some(Event::Ok { pid: 7 })),
+            ("tcpsvd: info: end 7 exit 0", Some(Event::End { pid: 7 })),
             ("tcpserver", None),
             ("mailfront[1]: x", None),
             ("", None),

@@ -60,8 +60,8 @@ impl Digest {
     }
 
     /// Break when nobody reads the output any more.
-    pub(super) fn take(&mut self, line: &Line<'_>) -> ControlFlow<()> {
-        let joined = self.join.take(line);
+    pub(super) fn push(&mut self, line: &Line<'_>) -> ControlFlow<()> {
+        let joined = self.join.push(line);
         let filter = self.select.filter();
         let in_time = filter.is_in_time(line.time);
         if line.time.is_none() && !in_time {
@@ -73,17 +73,17 @@ impl Digest {
         match &mut self.printer {
             Some(printer) => {
                 let found = &mut self.found;
-                self.select.take(line, &joined, &mut |time, text| {
+                self.select.push(line, &joined, &mut |time, text| {
                     *found = true;
                     printer.line(time, text);
                 });
                 unless_closed()
             }
             None => {
-                let is_wanted = self.select.has_event(line, &joined);
+                let is_wanted = self.select.has_meaning(line, &joined);
                 self.found |= is_wanted || (in_time && self.select.filter().is_empty());
                 if in_time {
-                    self.summary.take(line, joined.event.filter(|_| is_wanted));
+                    self.summary.push(line, joined.meaning.filter(|_| is_wanted));
                 }
                 ControlFlow::Continue(())
             }

@@ -34,7 +34,7 @@ use crate::cli::log::source::Progress;
 use crate::cli::log::source::read;
 use crate::logs::folder;
 use crate::logs::line::Line;
-use crate::logs::line::say;
+use crate::logs::line::parse;
 use crate::logs::stamp::Stamps;
 use crate::logs::stamp::Tai;
 
@@ -260,9 +260,9 @@ impl Tail {
 
 fn give(stamps: &mut Stamps, last: &mut Option<Timestamp>, octets: &[u8], digest: &mut Digest) -> ControlFlow<()> {
     let (stamp, text) = stamps.split(octets);
-    let (inside, said) = say(text);
+    let (inside, parsed) = parse(text);
     *last = stamp.or(inside).or(*last);
-    digest.take(&Line { time: *last, text, said })
+    digest.push(&Line { time: *last, text, parsed })
 }
 
 fn begin_again(mut file: File) -> io::Result<Lines<File>> {

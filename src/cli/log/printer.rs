@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::cli::output::note;
 use crate::logs::line;
-use crate::logs::line::Said;
+use crate::logs::line::Parsed;
 use crate::logs::ours;
 use crate::text::readable;
 
@@ -67,13 +67,13 @@ impl Printer {
 }
 
 fn object(time: Option<Timestamp>, text: &[u8]) -> Value {
-    let (_, said) = line::say(text);
+    let (_, parsed) = line::parse(text);
     let mut object = Map::new();
     object.insert("time".into(), time.map(|time| time.to_string()).into());
-    object.insert("program".into(), Some(said.program()).filter(|program| !program.is_empty()).into());
-    match &said {
-        Said::Ours(ours::Said::Record(record)) => insert_record(&mut object, record),
-        Said::Smtpfront(pid, _) => _ = object.insert("pid".into(), json!(pid)),
+    object.insert("program".into(), Some(parsed.program()).filter(|program| !program.is_empty()).into());
+    match &parsed {
+        Parsed::Ours(ours::Event::Record(record)) => insert_record(&mut object, record),
+        Parsed::Smtpfront(pid, _) => _ = object.insert("pid".into(), json!(pid)),
         _ => {}
     }
     object.insert("text".into(), String::from_utf8_lossy(text).into());

@@ -21,7 +21,7 @@ use crate::cli::log::digest::Digest;
 use crate::cli::log::lines::Lines;
 use crate::logs::folder;
 use crate::logs::line::Line;
-use crate::logs::line::say;
+use crate::logs::line::parse;
 use crate::logs::stamp::Stamps;
 use crate::logs::stamp::Tai;
 
@@ -105,7 +105,7 @@ impl Progress {
     }
 }
 
-/// Gives all lines to `digest`; false if something could not be read, which is said on standard error.
+/// Gives all lines to `digest`; false if something could not be read, which standard error says.
 pub(super) fn read(inputs: Vec<Input>, tai: Tai, now: &Zoned, progress: &Progress, digest: &mut Digest) -> bool {
     let since = digest.select().filter().since;
     let stamps = Stamps::new(tai, now);
@@ -209,11 +209,11 @@ impl Source {
         let Some((_, lines)) = &self.lines else { return ControlFlow::Continue(()) };
         let (stamp, text) = self.line.clone();
         let text = lines.octets(text);
-        let (inside, said) = say(text);
+        let (inside, parsed) = parse(text);
         // A line without a time belongs to the one before.
         let time = stamp.or(inside).or(self.time);
         self.time = time;
-        digest.take(&Line { time, text, said })
+        digest.push(&Line { time, text, parsed })
     }
 }
 
