@@ -28,7 +28,7 @@ use crate::backend::maildir::delivery::Delivery;
 use crate::smtp::received::Received;
 use crate::smtp::reply::Offer;
 
-/// What the answer to EHLO below offers.
+/// The extensions in the answer to EHLO below.
 pub(super) fn offer() -> Arc<Offer> {
     static OFFER: LazyLock<Arc<Offer>> = LazyLock::new(|| {
         let (size, none) = (Some(0), Offer::NONE);
@@ -153,7 +153,7 @@ impl Server {
         Ok(())
     }
 
-    /// What final delivery puts before the message (RFC 5321 4.4), with the LF line ends of a Maildir.
+    /// The trace fields of final delivery (RFC 5321 section 4.4), with the LF line ends of a Maildir.
     fn put_trace(&self, text: &mut Vec<u8>, now: Timestamp) {
         text.extend([b"Return-Path: <", self.sender.as_deref().unwrap_or_default(), b">\n"].concat());
         for recipient in &self.recipients {
@@ -218,7 +218,7 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// What stands between `<` and its `>`, which is not one inside a quoted local part.
+/// The path between `<` and its `>`, which is not one inside a quoted local part.
 fn path(line: &Bytes) -> Option<Bytes> {
     let start = memchr::memchr(b'<', line)? + 1;
     let mut quoted = false;

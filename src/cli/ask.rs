@@ -1,4 +1,5 @@
-//! The question before something is changed: on a terminal it is asked, a script has to say --yes.
+//! The question before something is changed: on a terminal it is asked, a script has to say --yes. It must not take
+//! silence, or the end of input, for a yes.
 
 use std::io;
 use std::io::IsTerminal;

@@ -1,5 +1,5 @@
 //! `block --file` and `unblock --file`: badmailfrom itself, whether the proxy runs or not. How it is changed is
-//! `control::rewrite`'s.
+//! `control::rewrite`'s. It must not write to the file itself.
 
 use std::path::Path;
 use std::path::PathBuf;

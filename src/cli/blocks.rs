@@ -1,4 +1,4 @@
-//! `block`, `unblock` and `blocks`: asked of the running proxy, printed.
+//! `block`, `unblock` and `blocks`: asked of the running proxy, printed. It must not keep a block of its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -189,13 +189,13 @@ fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Valu
     ExitCode::SUCCESS
 }
 
-/// In local time.
+/// A time as local time.
 fn moment(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Without quotes; a stranger's octets may be in a throttle's key.
+/// A string without its quotes, made readable: a stranger's octets may be in a throttle's key.
 pub(super) fn word(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     shown(&text).into_owned()

@@ -1,4 +1,5 @@
-//! `check`: every fault of the configuration and of the files that it names.
+//! `check`: every fault of the configuration and of the files that it names. It must not change anything, nor need the
+//! running proxy.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! `init`: what this host has for receiving mail, printed, and the configuration and service that would take over, written
-//! into a new folder. What is looked at is `takeover`'s.
+//! `init`: what this host has for receiving mail, printed, and the configuration and service that would take over,
+//! written into a new folder. It must not write into a folder that has something in it.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -107,7 +107,7 @@ impl Init {
     }
 }
 
-/// What `check` would say of what was written.
+/// The faults that `check` would find in the files that were written.
 fn faults(options: &Options) -> Vec<String> {
     let file = options.folder.join("portcullis.toml");
     match Origin::find(Some(&file), Overrides::default()).assemble() {

@@ -1,5 +1,6 @@
-//! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no or
-//! there are faults, 64 bad usage, 70 internal, 74 standard output cannot be written to.
+//! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no
+//! or there are faults, 64 bad usage, 70 internal, 74 standard output cannot be written to. A command must not decide
+//! about mail: it asks the modules below.
 
 mod ask;
 mod block_file;
@@ -74,7 +75,7 @@ impl Source {
         Origin::find(self.config.as_deref(), overrides)
     }
 
-    /// What is in force; else its faults are printed, and the exit code is given.
+    /// The configuration that is in force, assembled; else its faults are printed, and the exit code is given.
     fn assemble(&self) -> Result<Assembly, ExitCode> {
         self.origin(&[], None).assemble().map_err(|refused| {
             refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
@@ -131,7 +132,7 @@ fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     number.ok_or_else(|| "write a number such as 20".to_owned())
 }
 
-/// When the command was given, in the zone of who gave it.
+/// The time at which the command was given, in the operator's zone.
 #[expect(clippy::disallowed_methods, reason = "the commands' one place; what they call is handed the time")]
 fn now() -> Zoned {
     Zoned::now()

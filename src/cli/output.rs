@@ -1,5 +1,5 @@
-//! Standard output, which is what a command is run for: where it cannot be written to, the command says so once and ends
-//! with 74. A reader that went away has seen enough, and is no error.
+//! Standard output, which is what a command is run for: where it cannot be written to, the command says so once and
+//! ends with 74. A reader that went away has seen enough, and is no error. It must not panic where `println!` would.
 
 use std::io;
 use std::io::Write;

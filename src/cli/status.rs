@@ -1,5 +1,5 @@
-//! `status`: what happens now in the running proxy, once or over and over. It asks; what there is to know is
-//! `admin`'s.
+//! `status`: what happens now in the running proxy, once or over and over. It asks; what there is to know is `admin`'s.
+//! It must not change anything.
 
 use std::fmt::Write;
 use std::io::IsTerminal;

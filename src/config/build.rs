@@ -1,5 +1,5 @@
 //! From the file as written to the checked values: defaults that depend on other keys, and the folder that relative
-//! paths are under. Pure; it is also run on a file with faults, whose result nobody sees.
+//! paths are under. Pure; it is also run on a file with faults, whose result nobody sees. It must not find faults.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -36,7 +36,7 @@ use crate::store;
 /// `message.hold_memory`
 pub(crate) const HOLD_MEMORY: u64 = 256 << 10;
 
-/// Of an upload, where `server.min_rate` is 0: only when room has to be made for others.
+/// Octets a second of an upload where `server.min_rate` is 0: only when room has to be made for others.
 const MIN_RATE: u64 = 500;
 /// `message.hold_total`
 pub(crate) const HOLD_TOTAL: u64 = 1 << 30;
@@ -115,7 +115,7 @@ pub(crate) fn target(file: &File, folder: &Path) -> Target {
     }
 }
 
-/// Where accepted mail goes when nobody said.
+/// The Maildir for accepted mail when no backend is named.
 pub(crate) const DEFAULT_MAILDIR: &str = "./portcullis-mail";
 
 fn front(server: &Server) -> front::settings::Settings {

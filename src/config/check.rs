@@ -1,4 +1,5 @@
-//! The faults that several keys make together. Pure; what a key alone can tell is checked where it is read.
+//! The faults that several keys make together. Pure; what a key alone can tell is checked where it is read. It must not
+//! open files.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

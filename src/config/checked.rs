@@ -1,5 +1,5 @@
 //! The checked values, part by part. What a control file of qmail may still fill in is settled by [`Draft::complete`];
-//! the files themselves are read elsewhere.
+//! the files themselves are read elsewhere. It must not know how a value was written.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,11 +56,11 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Become this user after binding.
     pub user: Option<String>,
-    /// And this group; without one, the user's own.
+    /// The group that goes with the user; without one, the user's own.
     pub group: Option<String>,
 }
 
-/// Where the running proxy answers its operator.
+/// The address at which the running proxy answers its operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// `admin.listen`
@@ -72,7 +72,7 @@ pub struct Admin {
 /// `admin.listen`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// Nobody is answered.
+    /// No admin interface.
     Off,
     /// On this address, with a token.
     Tcp(SocketAddr),
@@ -80,7 +80,7 @@ pub enum AdminListen {
     Unix(PathBuf),
 }
 
-/// Where qmail's own files are.
+/// The places of qmail's own files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Qmail {
     /// The folder of badmailfrom, rcpthosts, me and the others.
@@ -109,11 +109,11 @@ pub enum Lookup {
 pub struct Lists {
     /// Lists of addresses that are refused.
     pub blocked: Vec<PathBuf>,
-    /// How all of them are read.
+    /// The dialect in which all of them are read.
     pub dialect: Dialect,
 }
 
-/// How large a message may be.
+/// Limits of a message's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Size {
     /// `size.limit` when it is written: octets with CRLF line ends, 0 for none of ours.
@@ -140,7 +140,7 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
-/// What the control files say, as numbers and texts; `None` where there is no such file.
+/// Values of the control files, as numbers and texts; `None` where there is no such file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlValues {
     /// `me`
@@ -172,7 +172,7 @@ pub(crate) struct Open {
 }
 
 impl Draft {
-    /// What has to be read beside the configuration.
+    /// The files that have to be read beside the configuration.
     pub fn sources(&self) -> Sources {
         Sources {
             control: self.config.qmail.control.clone(),

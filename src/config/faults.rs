@@ -14,9 +14,9 @@ pub struct Fault {
     pub file: PathBuf,
     /// Counted from 1; 0 for the file as a whole.
     pub line: u32,
-    /// In characters, counted from 1; 0 for the file as a whole.
+    /// The column in characters, counted from 1; 0 for the file as a whole.
     pub column: u32,
-    /// What is wrong, and what to write instead.
+    /// A sentence: the fault, and what to write instead.
     pub what: String,
 }
 
@@ -37,12 +37,12 @@ impl Fault {
     }
 }
 
-/// Where something was written.
+/// The place at which something was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum At {
     /// On the command line, by this option.
     Option(&'static str),
-    /// At this octet of the file.
+    /// An octet of the file.
     Octet(usize),
 }
 
@@ -77,7 +77,7 @@ impl Findings {
         self.incomplete.set(true);
     }
 
-    /// Something that must be there is not; a fault only when the whole file could be read.
+    /// Notes that a key is missing; a fault only when the whole file could be read.
     pub(crate) fn missing(&self, at: At, what: impl Into<String>) {
         if !self.incomplete.get() {
             self.fault(at, what);

@@ -50,7 +50,7 @@ pub(crate) struct File {
     pub(crate) log: report::Settings,
 }
 
-/// What the command line says over the file. Its paths are relative to the working folder.
+/// Values of the command line, which stand over the file. Their paths are relative to the working folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--listen ADDR`, any number: in place of `server.listen`.
@@ -118,7 +118,7 @@ impl File {
         }
     }
 
-    /// In place of whatever was written.
+    /// Sets the backend in place of whatever was written.
     pub(crate) fn set_target(&mut self, at: At, value: Target) {
         self.backend.targets = vec![Written { value, at }];
         self.backend.written = vec![at];

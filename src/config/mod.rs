@@ -1,5 +1,6 @@
-//! The configuration: the file as written (`file`, `sections`), and the checked values made from it (`checked`).
-//! Every fault is found at once and has its place. Nothing on the path of a session names this module.
+//! The configuration: the file as written (`file`, `sections`), and the checked values made from it (`checked`). Every
+//! fault is found at once and has its place. Nothing on the path of a session names this module. It must not read the
+//! files that a configuration names.
 
 use std::io;
 use std::path::Path;
@@ -32,20 +33,21 @@ mod tests;
 /// A configuration without faults.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// Its values.
+    /// Checked values; what a control file may fill in is still open.
     pub config: Draft,
-    /// What is probably not as it was meant.
+    /// Warnings: values that are probably not as they were meant.
     pub warnings: Vec<Fault>,
 }
 
 /// A configuration with faults.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// All of them, in the file's order.
+    /// Every fault, in the file's order.
     pub faults: Vec<Fault>,
-    /// What is probably not as it was meant.
+    /// Warnings: values that are probably not as they were meant.
     pub warnings: Vec<Fault>,
-    /// What could be read all the same: good enough to look for faults in the files that it names, for nothing else.
+    /// The values that could be read all the same: good enough to look for faults in the files that they name, for
+    /// nothing else.
     pub readable: Option<Box<Draft>>,
 }
 
@@ -64,7 +66,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
     load_with(path, &Overrides::default()).map_err(|refused| refused.faults)
 }
 
-/// As [`load`], with the command line's word over the file's.
+/// Reads and checks as [`load`] does, with the command line's values over the file's.
 ///
 /// # Errors
 /// All faults, those of the command line first.
@@ -97,7 +99,8 @@ fn unread(error: &io::Error) -> String {
     }
 }
 
-/// Without a file: 127.0.0.1:2525 and the Maildir `./portcullis-mail`, unless the command line says otherwise.
+/// The configuration without a file: 127.0.0.1:2525 and the Maildir `./portcullis-mail`, unless the command line says
+/// otherwise.
 ///
 /// # Errors
 /// All faults of the command line.
@@ -115,7 +118,7 @@ pub fn parse(name: &Path, text: &str) -> Result<Loaded, Vec<Fault>> {
 }
 
 impl Config {
-    /// What holds when there is no file at all.
+    /// The configuration that holds when there is no file at all.
     pub fn default_without_file() -> Draft {
         let source = Source { name: Path::new(""), text: "", default_backend: true, look_at_files: false };
         read(&source, &Overrides::default()).expect("the defaults have no faults").config

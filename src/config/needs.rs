@@ -1,5 +1,5 @@
-//! The files that a configuration names and cannot work without: whether they are there, before anybody connects.
-//! What stands in them is read elsewhere.
+//! The files that a configuration names and cannot work without: whether they are there, before anybody connects. It
+//! must not read what is in them.
 
 use std::fs;
 use std::io;
@@ -76,7 +76,7 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
     all
 }
 
-/// In the words of the file's user, without the number of the system's error.
+/// The system's error in the operator's words, without its number.
 fn reason(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::InvalidInput => "no ordinary file",

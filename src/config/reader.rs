@@ -1,5 +1,6 @@
-//! Typed access to the tables of a TOML file. Asking for a key makes it known; what was never asked for is a fault.
-//! A value that cannot be read is a fault and then counts as not written, so that the reading goes on to the end.
+//! Typed access to the tables of a TOML file. Asking for a key makes it known; what was never asked for is a fault. A
+//! value that cannot be read is a fault and then counts as not written, so that the reading goes on to the end. It must
+//! not know any key.
 
 use std::ops::RangeInclusive;
 
@@ -16,7 +17,7 @@ use crate::config::faults::one_of;
 
 /// One table while it is read.
 pub(crate) struct Section<'a> {
-    /// As in the file: `server`, `server.timeout`, `[[throttle]]`; empty for the file itself.
+    /// The section's name as in the file: `server`, `server.timeout`, `[[throttle]]`; empty for the file itself.
     name: String,
     table: Option<&'a Table<'a>>,
     at: At,
@@ -44,7 +45,7 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// Where the section begins.
+    /// The place at which the section begins.
     pub(crate) fn at(&self) -> At {
         self.at
     }
@@ -64,7 +65,7 @@ impl<'a> Section<'a> {
         self.table.and_then(|table| table.get(key)).and_then(Item::as_array).is_some_and(Array::is_empty)
     }
 
-    /// Where the value of `key` stands, or else the section.
+    /// The place of the value of `key`, or else of the section.
     pub(crate) fn key_at(&self, key: &str) -> At {
         self.table.and_then(|table| table.get(key)).map_or(self.at, at)
     }
@@ -121,7 +122,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// As [`Section::parsed`], for values that are often plain numbers: `10000` stands for `"10000"`.
+    /// A value read as by [`Section::parsed`], where it may be a plain number: `10000` stands for `"10000"`.
     pub(crate) fn quantity<T>(
         &mut self,
         key: &'static str,

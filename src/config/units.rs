@@ -1,5 +1,5 @@
-//! Sizes, durations and rates as people write them. Pure; every fault says what to write instead.
-//! kB and MB are powers of 1000, KiB and MiB powers of 1024; nothing else is guessed.
+//! Sizes, durations and rates as people write them. Pure; every fault says what to write instead. It must not guess: kB
+//! and MB are powers of 1000, KiB and MiB powers of 1024.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// So many of something in a period: "12/day", "200MB/day".
+/// A count in a period: "12/day", "200MB/day".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// The number, or the size in octets.

@@ -44,12 +44,12 @@ pub struct Watcher {
     unclosed: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
-/// What files look like without being read: another look tells whether one was changed, made or removed.
+/// The state of files without their contents: another look tells whether one was changed, made or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look(Vec<Option<(u64, u64, u64, i64, i64)>>);
 
 impl Look {
-    /// Now.
+    /// The state now.
     pub fn at<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Self {
         let look = |file: &PathBuf| {
             let seen = file.metadata().ok()?;
@@ -59,7 +59,7 @@ impl Look {
         Self(files.into_iter().map(look).collect())
     }
 
-    /// That of more files behind these.
+    /// This state with that of more files behind it.
     #[must_use]
     pub fn and(mut self, more: Self) -> Self {
         self.0.extend(more.0);
@@ -72,7 +72,7 @@ impl Look {
 pub struct Unwatched {
     /// The folder.
     pub folder: PathBuf,
-    /// Why.
+    /// The error of the system.
     pub error: notify::Error,
 }
 
@@ -98,7 +98,7 @@ impl Watcher {
         Ok(self.watch())
     }
 
-    /// As if a file had changed: told as soon as all are quiet.
+    /// Pretends that a file has changed: told as soon as all are quiet.
     pub fn ask(&mut self) {
         self.pending = true;
     }
@@ -253,7 +253,7 @@ fn steps(path: &Path) -> Vec<Step> {
     path.components().rev().filter_map(step).collect()
 }
 
-/// As the kernel: path_resolution(7).
+/// Symbolic links of one path, as for the kernel: path_resolution(7).
 const MAX_LINKS: usize = 40;
 
 /// Left alone for so long, a file is whole.
@@ -416,7 +416,7 @@ mod tests {
         writer.await.unwrap();
     }
 
-    /// With pauses that are longer than any quiet.
+    /// Writes with pauses that are longer than any quiet.
     #[tokio::test]
     async fn half_a_file_is_never_told_of_whether_asked_or_not() {
         for is_asked in [true, false] {

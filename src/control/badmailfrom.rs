@@ -7,7 +7,7 @@ use crate::policy::list::entries::lines;
 use crate::smtp::address;
 use crate::smtp::address::without_trailing_dot;
 
-/// What a change comes to.
+/// The outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// The new text.
@@ -17,12 +17,12 @@ pub enum Change {
         /// The line that was added, or the first that was removed, counted from 1.
         line: u32,
     },
-    /// Nothing to change.
+    /// No change: it is as it should be.
     None {
-        /// Where the entry stands, if it is there.
+        /// The line of the entry, if it is there.
         line: Option<u32>,
     },
-    /// It cannot be done line by line: this line has a NUL octet, where qmail ends an entry and begins another.
+    /// A NUL octet, where qmail ends an entry and begins another: the file cannot be changed line by line.
     Nul {
         /// The line.
         line: u32,
@@ -56,7 +56,7 @@ pub fn remove(text: &[u8], key: &str) -> Change {
     Change::Text { text: kept.flat_map(|(_, raw)| raw).copied().collect(), line: first }
 }
 
-/// Where entries stand that match what `key` matches, in the order of the lines.
+/// Lines of the entries that match what `key` matches, in their order.
 fn places(text: &[u8], key: &str) -> impl Iterator<Item = u32> {
     let key = address::fold(key);
     let is_it = move |entry: &Entry<'_>| address::fold(without_trailing_dot(entry.text)) == key;

@@ -8,11 +8,11 @@ use std::fmt;
 /// A cdb whose records have been checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Cdb<'a> {
-    /// From the first record to the end of the last.
+    /// Octets from the first record to the end of the last.
     records: &'a [u8],
 }
 
-/// Why octets are no cdb.
+/// The reason why octets are no cdb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CdbFault {
     /// A record reaches into the tables, or the records do not fill the room before them.

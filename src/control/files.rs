@@ -45,7 +45,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
     }))
 }
 
-/// The same of a text.
+/// The whole file, which has to be a text; `None` if there is none.
 ///
 /// # Errors
 /// As `read`; and a NUL: no list has one, a file that was lost in a crash has nothing else, and a text in UTF-16 has one in

@@ -17,24 +17,24 @@ use crate::policy::list::fault::ListFault;
 use crate::policy::local::LocalDomains;
 use crate::policy::virtualdomains::VirtualDomains;
 
-/// Where to look.
+/// Files and folders to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources {
     /// qmail's control folder, if there is one.
     pub control: Option<PathBuf>,
     /// More lists of recipients, beside badrcptto.
     pub recipients: Vec<PathBuf>,
-    /// How all lists of recipients are read.
+    /// The dialect of all lists of recipients.
     pub recipients_dialect: Dialect,
     /// More lists of senders, beside badmailfrom.
     pub senders: Vec<PathBuf>,
-    /// How all lists of senders are read.
+    /// The dialect of all lists of senders.
     pub senders_dialect: Dialect,
     /// tcprules: compiled if the name ends in `.cdb`, else its text.
     pub tcprules: Option<PathBuf>,
 }
 
-/// What the files say.
+/// Lists and values of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
     /// tcprules.
@@ -59,12 +59,12 @@ pub struct Lists {
     pub virtual_domains: VirtualDomains,
 }
 
-/// What came of `load`.
+/// The outcome of `load`.
 #[derive(Debug)]
 pub struct Outcome {
     /// The lists, or all faults of all files.
     pub lists: Result<Lists, Vec<ListFault>>,
-    /// What can be read, but hardly means what it says.
+    /// Warnings: entries that can be read, but hardly mean what they say.
     pub warnings: Vec<ListFault>,
 }
 
@@ -141,7 +141,8 @@ impl Loader<'_> {
         }
     }
 
-    /// Without both files nobody is local, as in mailfront; without rcpthosts qmail-smtpd would relay for everybody.
+    /// The local domains. Without both files nobody is local, as in mailfront; without rcpthosts qmail-smtpd would
+    /// relay for everybody.
     fn local(&mut self, folder: &Path) -> LocalDomains {
         let path = folder.join("rcpthosts");
         let mut local = match self.checked(files::read_text(&path)) {

@@ -1,5 +1,5 @@
-//! A file of qmail's, changed while others read it: they see the old one or the new one, never half of it. Owner and mode
-//! stay. What goes wrong changes nothing.
+//! A file of qmail's, changed while others read it: they see the old one or the new one, never half of it. Owner and
+//! mode stay. What goes wrong changes nothing. It must not know what is in the file.
 
 use std::fs;
 use std::fs::File;
@@ -47,7 +47,7 @@ pub fn rewrite(path: &Path, change: impl Fn(&[u8]) -> Change) -> Result<Change, 
     Err(format!("{}: another program keeps changing it; nothing was changed", path.display()))
 }
 
-/// Where links lead. A file that is not there is where it is named.
+/// The path that links lead to. A file that is not there is where it is named.
 fn real(path: &Path) -> Result<PathBuf, String> {
     match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
@@ -69,7 +69,7 @@ fn metadata(path: &Path) -> io::Result<Option<Metadata>> {
     }
 }
 
-/// Of the folder, so that the file itself may be replaced.
+/// Takes the lock of the folder, so that the file itself may be replaced.
 fn lock(folder: &File) -> io::Result<()> {
     for _ in 0..MOST_WAITS {
         match folder.try_lock() {

@@ -32,7 +32,7 @@ use crate::policy::list::fault::Faults;
 use crate::policy::list::fault::ListFault;
 use crate::policy::list::location::Location;
 
-/// What a tcprules file says. The rules must not be used when there are faults.
+/// A tcprules file as read. The rules must not be used when there are faults.
 #[derive(Debug)]
 pub struct Tcprules {
     /// The rules.
@@ -207,7 +207,7 @@ fn bad_setting(rest: &[u8]) -> String {
     }
 }
 
-/// Why no client can ever have this key, though tcprules takes it.
+/// The reason why no client can ever have this key, though tcprules takes it.
 fn dead_address(address: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(address);
     if text.trim() != text {
@@ -258,7 +258,7 @@ mod tests {
     const COMPILED: &[u8] = include_bytes!("../../tests/samples/tcp.smtp.cdb");
     const EXPECTED: &str = include_str!("../../tests/samples/tcprules.expected.tsv");
 
-    /// As tcprulescheck prints it.
+    /// The answer as tcprulescheck prints it.
     fn told(rules: &ClientRules, ip: &str, host: &str, info: &str) -> String {
         let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let found = rules.find(ip.parse().unwrap(), some(host).as_deref(), some(info).as_deref());

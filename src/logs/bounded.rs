@@ -1,15 +1,16 @@
-//! A map that forgets its oldest entry when it is full.
+//! A map that forgets its oldest entry when it is full. It must not grow past its bound, whatever is inserted and
+//! removed.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::Hash;
 
-/// At most `most` entries.
+/// A map of at most `most` entries.
 #[derive(Debug)]
 pub(super) struct Bounded<K, V> {
     most: usize,
     entries: HashMap<K, (u64, V)>,
-    /// In the order in which they came; those that are gone are still here, until they are in front or too many.
+    /// Keys in the order in which they came; keys that are gone are still here, until they are in front or too many.
     order: VecDeque<(u64, K)>,
     next: u64,
 }

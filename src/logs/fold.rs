@@ -1,4 +1,5 @@
-//! An address out of a log as lists compare it: the folding of `smtp::address`, and for what that cannot read lower case.
+//! An address out of a log as lists compare it: the folding of `smtp::address`, and for what that cannot read lower
+//! case. It must not refuse: whatever is in a log is folded somehow.
 
 use crate::smtp::address;
 use crate::smtp::address::parse_address;

@@ -1,6 +1,6 @@
-//! What lines mean together: tcpserver's pid is smtpfront-qmail's, its `qp` is qmail-send's. Lines go in as they were
-//! written; out come outcomes of transactions and of the queue, and to which session or message a line belongs. It keeps
-//! a bounded number of each and forgets the oldest.
+//! The meaning of lines together: tcpserver's pid is smtpfront-qmail's, its `qp` is qmail-send's. Lines go in as they
+//! were written; out come outcomes of transactions and of the queue, and to which session or message a line belongs. It
+//! keeps a bounded number of each and forgets the oldest. It must not decide which lines are wanted.
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
@@ -27,15 +27,15 @@ use crate::session::record::Kind;
 #[derive(Debug)]
 pub struct Join {
     next_case: u64,
-    /// By pid.
+    /// Sessions of smtpfront-qmail by pid.
     sessions: Bounded<u32, Session>,
-    /// By qp: the session, or the transaction of ours, that put a message into the queue.
+    /// The cases that put messages into the queue, by qp: sessions of smtpfront-qmail, or transactions of ours.
     senders: Bounded<u32, u64>,
-    /// By qp: the message of qmail-send, and when it was told. qmail-send may be faster than smtpfront-qmail.
+    /// Messages of qmail-send by qp, with their time. qmail-send may be faster than smtpfront-qmail.
     queued: Bounded<u32, (u64, Option<Timestamp>)>,
-    /// By number.
+    /// Messages in the queue by number.
     messages: Bounded<u64, Message>,
-    /// By number: the message.
+    /// Messages by the number of a delivery.
     deliveries: Bounded<u64, u64>,
     sender: Vec<u8>,
     recipients: Vec<u8>,
@@ -47,7 +47,7 @@ struct Message {
     sender: Vec<u8>,
 }
 
-/// What a line is part of, and what it means.
+/// The case that a line is part of, and its meaning.
 #[derive(Debug, Default)]
 pub struct Joined<'a> {
     /// The session or the message of the queue, numbered by us.
@@ -60,34 +60,34 @@ pub struct Joined<'a> {
     pub qp: Option<u32>,
     /// The number of the message in the queue.
     pub message: Option<u64>,
-    /// What it means.
+    /// The meaning, where the line ends or begins something.
     pub meaning: Option<Meaning<'a>>,
 }
 
-/// What a line means. Addresses are folded.
+/// The meaning of a line. Addresses are folded.
 #[derive(Clone, Copy, Debug)]
 pub enum Meaning<'a> {
-    /// How a transaction, a recipient or a connection ended.
+    /// The end of a transaction, a recipient or a connection.
     Outcome(Outcome<'a>),
     /// A message is in the queue.
     Queued {
-        /// Its sender.
+        /// The message's sender.
         sender: &'a [u8],
         /// Octets.
         bytes: u64,
     },
     /// A delivery of it begins.
     Starting {
-        /// Its sender, if its beginning was seen.
+        /// The message's sender, if its beginning was seen.
         sender: Option<&'a [u8]>,
-        /// Whom it is for.
+        /// The recipient of the delivery.
         recipient: &'a [u8],
     },
     /// A delivery ended.
     Delivered {
         /// The sender of its message, if the message's beginning was seen.
         sender: Option<&'a [u8]>,
-        /// How.
+        /// The outcome of the delivery.
         end: Delivery,
     },
     /// The sender of a message is told that it could not be delivered.
@@ -97,24 +97,24 @@ pub enum Meaning<'a> {
     },
 }
 
-/// How something ended in SMTP.
+/// The end of something in SMTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome<'a> {
-    /// What ended.
+    /// The kind of what ended.
     pub kind: Kind,
     /// The sender, folded; the null sender is empty. `None` before MAIL.
     pub sender: Option<&'a [u8]>,
     /// The recipients, folded, a LF behind each.
     pub recipients: &'a [u8],
-    /// How; a connection that nobody refused has none.
+    /// The verdict; a connection that nobody refused has none.
     pub verdict: Option<Verdict>,
-    /// Why.
+    /// The reason, unless it simply passed.
     pub reason: Option<Reason>,
     /// The rule that decided: a list's `file:line`, a throttle's name, a key of the configuration.
     pub rule: Option<&'a [u8]>,
     /// Octets of the message; of smtpfront-qmail's with LF line ends.
     pub bytes: u64,
-    /// What has no lines of its own.
+    /// Counts of lines that were not written.
     pub folded: &'a [u8],
 }
 
@@ -183,7 +183,7 @@ impl Join {
         Joined { case: Some(case), pid: Some(pid), meaning, ..Joined::default() }
     }
 
-    /// Also one whose beginning was not seen.
+    /// The session of a pid, also one whose beginning was not seen.
     fn session(&mut self, pid: u32) -> &mut Session {
         if self.sessions.get(pid).is_none() {
             let case = self.case();
@@ -353,7 +353,7 @@ mod tests {
     use crate::logs::stamp::Stamps;
     use crate::logs::stamp::Tai;
 
-    /// What a line is linked to, as numbers of earlier lines.
+    /// The earlier lines that each line is linked to, by number.
     fn links(lines: &[&str]) -> Vec<Vec<usize>> {
         let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
         let mut cases: Vec<Option<u64>> = Vec::new();

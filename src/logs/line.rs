@@ -1,4 +1,4 @@
-//! One line of a log: its time, its text, and what it says.
+//! One line of a log: its time, its text, and what it says. It must not remember another line.
 
 use jiff::Timestamp;
 
@@ -13,9 +13,9 @@ use crate::logs::tcpserver;
 pub struct Line<'a> {
     /// The stamp in front, else the time inside.
     pub time: Option<Timestamp>,
-    /// What follows the stamp.
+    /// The text behind the stamp.
     pub text: &'a [u8],
-    /// What it says.
+    /// The program that wrote it, and what it tells.
     pub parsed: Parsed<'a>,
 }
 
@@ -31,7 +31,7 @@ pub enum Parsed<'a> {
     Tcpserver(tcpserver::Event<'a>),
     /// qmail-send.
     QmailSend(qmail_send::Event<'a>),
-    /// Nobody we know.
+    /// A line of no program that is known here.
     Text,
 }
 
@@ -55,7 +55,7 @@ impl Parsed<'_> {
         )
     }
 
-    /// Who wrote it, for output.
+    /// The program's name, for output.
     pub fn program(&self) -> &'static str {
         match self {
             Self::Ours(_) => "portcullis",
@@ -67,7 +67,7 @@ impl Parsed<'_> {
     }
 }
 
-/// What the text behind a stamp says, and the time inside.
+/// The text behind a stamp, parsed, and the time inside of it.
 pub fn parse(text: &[u8]) -> (Option<Timestamp>, Parsed<'_>) {
     if let Some((pid, rest)) = smtpfront::prefix(text) {
         return (None, Parsed::Smtpfront(pid, smtpfront::read(rest)));
@@ -81,7 +81,7 @@ pub fn parse(text: &[u8]) -> (Option<Timestamp>, Parsed<'_>) {
     (None, qmail_send::read(text).map_or(Parsed::Text, Parsed::QmailSend))
 }
 
-/// What a backend of ours wrote, if that is a line of smtpfront-qmail.
+/// A line that a backend of ours wrote, if it is one of smtpfront-qmail.
 pub(super) fn of_backend(line: &[u8]) -> Option<(u32, smtpfront::Event<'_>)> {
     let (pid, rest) = smtpfront::prefix(line)?;
     Some((pid, smtpfront::read(rest)))

@@ -1,4 +1,5 @@
-//! Our own lines, logfmt and JSON, as `report::format` writes them. `pretty` is for people and is not read.
+//! Our own lines, logfmt and JSON, as `report::log` writes them. `pretty` is for people and is not read. It must not
+//! take a line that was cut for a whole one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,11 +19,11 @@ use crate::logs::words::word;
 use crate::session::record::Key;
 use crate::session::record::Kind;
 
-/// What a line of ours says.
+/// An event of our own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one line is looked at at a time, and nearly all are records")]
 pub enum Event<'a> {
-    /// How a transaction, a recipient or a connection ended.
+    /// The end of a transaction, a recipient or a connection.
     Record(Record<'a>),
     /// A backend's process wrote a line.
     Backend {
@@ -166,7 +167,7 @@ fn quoted_value(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     }
 }
 
-/// What is no escape of ours stays as it is.
+/// The text without our escapes; others stay as they are.
 fn unescape(mut text: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(text.len());
     while let Some(at) = memchr(b'\\', text) {
@@ -273,7 +274,7 @@ fn octets(value: Scalar<'_>) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// They can be read in the object's `text`.
+/// Keys that can only be read in the object's `text`.
 const NOT_IN_OBJECTS: [Key; 5] = [Key::Helo, Key::Tls, Key::User, Key::Shadow, Key::Ms];
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Lines of qmail-send: what entered the queue, what became of each delivery. Numbers of messages and deliveries are used
-//! again; who joins lines must forget an ended message.
+//! Lines of qmail-send: what entered the queue, what became of each delivery. Numbers of messages and deliveries are
+//! used again, so an ended message has to be forgotten where lines are joined. It must not remember another line.
 
 use crate::logs::words::cut;
 use crate::logs::words::number;
 use crate::logs::words::word;
 
-/// What a line of it says.
+/// An event in the log of qmail-send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// `status: …`
@@ -39,7 +39,7 @@ pub enum Event<'a> {
     Delivery {
         /// The delivery's number.
         delivery: u64,
-        /// What came of it.
+        /// The outcome of the delivery.
         end: Delivery,
     },
     /// `bounce msg 10051897 qp 18041`, `triple bounce: discarding bounce/10051884`
@@ -56,12 +56,12 @@ pub enum Event<'a> {
     Trouble,
 }
 
-/// What came of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Delivered.
     Success,
-    /// It will be tried again.
+    /// A failure for now: it will be tried again.
     Deferral,
     /// Given up.
     Failure,

@@ -1,5 +1,6 @@
-//! Which lines and events an operator asked for. A line of a session says little by itself, so the lines of a session, or
-//! of a message in the queue, are held until one of them shows that it is wanted; then all of it is.
+//! The lines and events that an operator asked for. A line of a session says little by itself, so the lines of a
+//! session, or of a message in the queue, are held until one of them shows that it is wanted; then all of it is. It
+//! must not count.
 
 use std::collections::HashSet;
 
@@ -17,24 +18,24 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::session::record::Key;
 
-/// What is asked for. An empty list asks for nothing in particular; all that are not empty must fit.
+/// The lines that are asked for. An empty list asks for nothing in particular; all that are not empty must fit.
 #[derive(Debug, Default)]
 pub struct Filter {
     /// Envelope senders.
     pub senders: Option<Addresses>,
     /// Envelope recipients.
     pub recipients: Option<Addresses>,
-    /// How it ended.
+    /// Verdicts, of which one must be that of the outcome.
     pub verdicts: Vec<Verdict>,
-    /// Why.
+    /// Reasons, of which one must be that of the outcome.
     pub reasons: Vec<Reason>,
     /// An id of ours, or a pid.
     pub session: Option<String>,
     /// A Message-ID, a number of the queue or a `qp`.
     pub message: Option<String>,
-    /// Not before.
+    /// The earliest time.
     pub since: Option<Timestamp>,
-    /// Before.
+    /// The time before which lines must be.
     pub until: Option<Timestamp>,
 }
 
@@ -53,7 +54,7 @@ impl Filter {
         self.is_about_one() || !self.verdicts.is_empty() || !self.reasons.is_empty()
     }
 
-    /// What has no time is in time, unless a time is asked for.
+    /// Whether a time is asked for. No time is in time, unless one is asked for.
     pub fn is_in_time(&self, time: Option<Timestamp>) -> bool {
         match time {
             Some(time) => self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until),
@@ -127,12 +128,12 @@ struct Held {
 }
 
 impl Select {
-    /// Nothing is held yet.
+    /// A selection that holds no line yet.
     pub fn new(filter: Filter) -> Self {
         Self { filter, cases: Bounded::new(MOST_CASES), expected: HashSet::new() }
     }
 
-    /// What is asked for.
+    /// The lines that are asked for.
     pub fn filter(&self) -> &Filter {
         &self.filter
     }

@@ -1,5 +1,5 @@
-//! One session of smtpfront-qmail, from its lines: which reply belongs to which command, and how each transaction ended.
-//! DATA is not logged; a refusal of the message is told by its text.
+//! One session of smtpfront-qmail, from its lines: which reply belongs to which command, and how each transaction
+//! ended. DATA is not logged; a refusal of the message is told by its text. It must not judge an address.
 
 use crate::logs::fold::fold;
 use crate::logs::smtpfront;
@@ -8,26 +8,26 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::session::record::Kind;
 
-/// What is known of it.
+/// One session as far as it is known.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// Its number among all sessions and messages.
+    /// The session's number among all sessions and messages.
     pub(super) case: u64,
-    /// Of the transaction, folded.
+    /// The sender of the transaction, folded.
     sender: Vec<u8>,
-    /// Those that were not refused, folded, a LF behind each.
+    /// Recipients that were not refused, folded, a LF behind each.
     recipients: Vec<u8>,
-    /// What the last step was about.
+    /// Sender and recipients of the last step.
     told: (Vec<u8>, Vec<u8>),
     last: Last,
     in_transaction: bool,
     had_transaction: bool,
-    /// Of a recipient, or of a command.
+    /// The last refusal of a recipient, or of a command.
     refusal: Option<(Verdict, Reason)>,
     over: bool,
 }
 
-/// What ended.
+/// The end of a transaction, a recipient, a command or the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) kind: Kind,
@@ -40,7 +40,7 @@ pub(super) struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Last {
     Mail,
-    /// Where in `recipients` it stands.
+    /// The octet of `recipients` at which the recipient stands.
     Rcpt(usize),
     Other,
 }
@@ -65,7 +65,7 @@ impl Session {
         self.over
     }
 
-    /// Whose transaction the last step was.
+    /// The sender of the last step.
     pub(super) fn told_sender(&self) -> &[u8] {
         &self.told.0
     }

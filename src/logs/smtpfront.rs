@@ -1,5 +1,5 @@
-//! Lines of smtpfront-qmail (mailfront): a client's commands, the replies that refuse, and what was accepted. It logs no
-//! client address; the pid joins it to tcpserver's lines.
+//! Lines of smtpfront-qmail (mailfront): a client's commands, the replies that refuse, and what was accepted. It logs
+//! no client address; the pid joins it to tcpserver's lines. It must not remember another line.
 
 use memchr::memchr;
 
@@ -8,19 +8,19 @@ use crate::logs::words::number;
 use crate::logs::words::word;
 use crate::policy::verdict::Reason;
 
-/// What a line of it says.
+/// An event in the log of smtpfront-qmail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// `MAIL FROM:<a@b> SIZE=2048`
     Mail {
-        /// With or without its angle brackets, as the client sent it.
+        /// The path as the client sent it, with or without its angle brackets.
         sender: &'a [u8],
-        /// What SIZE= declares.
+        /// The size that SIZE= declares.
         size: Option<u64>,
     },
     /// `RCPT TO:<a@b>`
     Rcpt {
-        /// With or without its angle brackets, as the client sent it.
+        /// The path as the client sent it, with or without its angle brackets.
         recipient: &'a [u8],
     },
     /// `2.6.0 Accepted message qp 17294 bytes 263`
@@ -32,9 +32,9 @@ pub enum Event<'a> {
     },
     /// A reply of 400 or more.
     Reply {
-        /// Its code.
+        /// The reply's code.
         code: u16,
-        /// What follows the code.
+        /// The text behind the code.
         text: &'a [u8],
     },
     /// `Connection dropped`, inside of DATA.
@@ -78,7 +78,7 @@ pub fn queued(reply: &[u8]) -> Option<u32> {
     number(word(rest).0)
 }
 
-/// Why, in our words.
+/// The reason, as one of ours.
 pub fn reason(code: u16, text: &[u8]) -> Reason {
     let says = |what: &str| memchr::memmem::find(text, what.as_bytes()).is_some();
     let known = TEXTS.iter().find(|(what, _)| says(what)).map(|(_, reason)| *reason);

@@ -26,7 +26,7 @@ use crate::logs::syslog::clock;
 use crate::logs::syslog::fraction;
 use crate::logs::words::number;
 
-/// How far TAI64N is from the seconds since the epoch.
+/// The distance of TAI64N from the seconds since the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tai {
     /// Told from the stamps: daemontools and runit write microseconds and a half, s6-log writes nanoseconds.
@@ -49,7 +49,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// In the zone of `now` are the dates of s6-log and syslogd.
+    /// A splitter for one log. Dates of s6-log and syslogd are in the zone of `now`.
     pub fn new(tai: Tai, now: &Zoned) -> Self {
         Self { tai, zone: now.time_zone().clone(), latest: now.timestamp() }
     }

@@ -1,5 +1,6 @@
-//! What a log amounts to: per sender how much was accepted, absorbed, deferred and refused, since when and why. Bounded:
-//! past `MOST_SENDERS` the less active half become "the others", so that a storm stays visible.
+//! The summary of a log: per sender how much was accepted, absorbed, deferred and refused, since when and why. Bounded:
+//! past `MOST_SENDERS` the less active half become "the others", so that a storm stays visible. It must not keep a
+//! line, but for the last complaint.
 
 use std::collections::HashMap;
 
@@ -15,12 +16,12 @@ use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::session::record::Kind;
 
-/// All of it.
+/// The summary of a log.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Lines that were in time.
     pub lines: u64,
-    /// Of these, how many nobody we know wrote.
+    /// Lines of these that no known program wrote.
     pub unknown: u64,
     /// Lines without a time where a time was asked for.
     pub untimed: u64,
@@ -36,7 +37,7 @@ pub struct Summary {
     pub auth_failures: Reasons,
     /// Connections that ended without a transaction.
     pub connections: u64,
-    /// Why, where there was a reason.
+    /// Reasons of these ends, where there was one.
     pub connection_reasons: Reasons,
     /// Transactions per sender; the key is folded, the null sender empty.
     pub senders: Senders<Tally>,
@@ -44,13 +45,13 @@ pub struct Summary {
     pub queue_total: Queue,
     /// Messages of the queue per sender.
     pub queue: Senders<Queue>,
-    /// How often a program complained.
+    /// Complaints of programs.
     pub troubles: u64,
     /// The last complaint.
     pub last_trouble: Option<(Option<Timestamp>, Box<[u8]>)>,
 }
 
-/// From when to when.
+/// The time from a first to a last event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// The first.
@@ -72,26 +73,26 @@ pub struct Tally {
     pub refused: u64,
     /// Octets of what was accepted.
     pub bytes: u64,
-    /// Of all of them.
+    /// The first and the last transaction.
     pub span: Span,
-    /// When one was accepted last.
+    /// The time of the last one that was accepted.
     pub last_accepted: Option<Timestamp>,
     /// Refusals since one was accepted or absorbed, and from when to when.
     pub run: u64,
-    /// Of these refusals.
+    /// The first and the last of these refusals.
     pub run_span: Span,
-    /// Why not.
+    /// Reasons of those that were not accepted.
     pub reasons: Reasons,
-    /// What decided last.
+    /// The rule that decided last.
     pub rule: Option<Box<[u8]>>,
 }
 
 /// Messages of one sender in the queue.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    /// How many came.
+    /// Messages that came.
     pub messages: u64,
-    /// Their octets.
+    /// Octets of these messages.
     pub bytes: u64,
     /// Deliveries that went well.
     pub delivered: u64,
@@ -101,11 +102,11 @@ pub struct Queue {
     pub failed: u64,
     /// Notices about these.
     pub bounced: u64,
-    /// Of all of this.
+    /// The first and the last event.
     pub span: Span,
 }
 
-/// How often for which reason.
+/// Counts by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reasons(Vec<(Reason, u64)>);
 
@@ -115,15 +116,15 @@ pub struct Senders<T> {
     most: usize,
     /// Per sender.
     pub each: HashMap<Box<[u8]>, T>,
-    /// Of all others.
+    /// The sum of all other senders.
     pub others: T,
-    /// How often one became one of the others.
+    /// Senders that became part of the others.
     pub forgotten: u64,
 }
 
-/// What is counted per sender.
+/// Counts that are kept per sender.
 pub trait Count: Default {
-    /// How much there is of it.
+    /// Events in these counts: the least active senders are forgotten first.
     fn activity(&self) -> u64;
     /// Takes over what another has.
     fn add(&mut self, other: &Self);
@@ -174,7 +175,7 @@ impl Summary {
         }
     }
 
-    /// Each is a number, a kind and a reason; what is none of these is not counted.
+    /// Counts what `folded` says: a number, a kind and a reason each; what is none of these is not counted.
     fn folded(&mut self, text: &[u8]) {
         for part in text.split(|octet| *octet == b',') {
             let mut words = part.trim_ascii().splitn(3, |octet| *octet == b' ');
@@ -278,14 +279,14 @@ impl Span {
 }
 
 impl Reasons {
-    /// All of them, the most often first.
+    /// Reasons with their counts, the most frequent first.
     pub fn sorted(&self) -> Vec<(Reason, u64)> {
         let mut sorted = self.0.clone();
         sorted.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
         sorted
     }
 
-    /// How often in all.
+    /// The sum of all counts.
     pub fn sum(&self) -> u64 {
         self.0.iter().map(|(_, count)| count).sum()
     }

@@ -65,7 +65,7 @@ fn offset_of(sign: u8, hours: &[u8], minutes: &[u8]) -> Option<i32> {
     }
 }
 
-/// What follows `host program[17]: `.
+/// The text behind `host program[17]: `.
 fn behind_tag(text: &[u8]) -> Option<&[u8]> {
     let (_, rest) = word(text);
     let (tag, rest) = word(rest);
@@ -108,7 +108,7 @@ pub(super) fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
 
 const MONTHS: [&[u8]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-/// So far a line may be ahead: clocks differ, and a log that is followed grows older than its first look.
+/// The time by which a line may be ahead: clocks differ, and a log that is followed grows older than its first look.
 pub(super) const MONTH: SignedDuration = SignedDuration::from_hours(31 * 24);
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Lines of tcpserver and of ipsvd's tcpsvd: who connected, who was denied, when it ended.
+//! Lines of tcpserver and of ipsvd's tcpsvd: who connected, who was denied, when it ended. It must not remember another
+//! line.
 
 use memchr::memchr;
 
@@ -6,7 +7,7 @@ use crate::logs::words::cut;
 use crate::logs::words::number;
 use crate::logs::words::word;
 
-/// What a line of it says.
+/// An event in the log of tcpserver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// `status: 1/20`
@@ -56,7 +57,7 @@ pub fn read(text: &[u8]) -> Event<'_> {
     event.unwrap_or(Event::Other)
 }
 
-/// What follows the name of the program, if this is a line of it.
+/// The text behind the name of the program, if this is a line of it.
 pub(super) fn prefix(text: &[u8]) -> Option<&[u8]> {
     let colon = memchr(b':', text.get(..12).unwrap_or(text))?;
     matches!(&text[..colon], b"tcpserver" | b"tcpsvd").then(|| text[colon..].strip_prefix(b": ")).flatten()

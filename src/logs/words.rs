@@ -8,7 +8,7 @@ pub(super) fn number<N: FromStr>(digits: &[u8]) -> Option<N> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// What stands before and behind the first `mark`.
+/// The text before and behind the first `mark`.
 pub(super) fn cut<'a>(text: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = memchr::memmem::find(text, mark)?;
     Some((&text[..at], &text[at + mark.len()..]))

@@ -1,5 +1,5 @@
 //! Counters of what happened, for Prometheus. Their labels are closed lists, or names of the configuration, so that no
-//! stranger can grow them; counting is one addition.
+//! stranger can grow them; counting is one addition. It must not make a label of a client's octets.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -31,7 +31,7 @@ pub struct Metrics {
     /// Taken, lost.
     acknowledgements: [AtomicU64; 2],
     answers: Latency,
-    /// By the throttle's name: refusals, and what a shadow would have refused.
+    /// Counts by the throttle's name: refusals, and what a shadow would have refused.
     throttles: Mutex<BTreeMap<Arc<str>, [u64; 2]>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Metrics {
 #[derive(Debug, Default)]
 struct Counters([AtomicU64; Reason::ALL.len() + 1]);
 
-/// How long something took: a counter for each bound, and one above them.
+/// A histogram of durations: a counter for each bound, and one above them.
 #[derive(Debug, Default)]
 struct Latency {
     buckets: [AtomicU64; BOUNDS_MS.len() + 1],
@@ -81,7 +81,7 @@ impl Metrics {
         self.throttles().entry(name.clone()).or_default()[usize::from(shadow)] += 1;
     }
 
-    /// As Prometheus reads it.
+    /// The counters in the text format of Prometheus.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         let pairs = [

@@ -1,4 +1,5 @@
-//! What is left of a transaction: its log line, its counters, and the storm that it may be part of.
+//! Reports of transactions: the log line, the counters, and the storm that one may be part of. It must not decide what
+//! becomes of a message.
 
 mod crowd;
 pub mod log;
@@ -27,7 +28,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Nothing has happened yet.
+    /// Empty counts.
     pub fn new() -> Self {
         let (storms, traffic) = (Storms::new(MOST_STORMS), Traffic::new(MOST_SENDERS));
         Self { metrics: Metrics::default(), storms, traffic, shares: LogShares::default() }
@@ -39,7 +40,7 @@ impl Reports {
         self.traffic.connected(now);
     }
 
-    /// Something ended: its log line, its counters, its storm.
+    /// Reports the end of something: its log line, its counters, its storm.
     pub fn ended(&self, record: &Record, now: clock::Time) {
         if !record.counted_only && self.shares.take(record, now) {
             log::line::write(record);
@@ -67,7 +68,7 @@ impl Default for Reports {
 /// `[log]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How a line looks.
+    /// The form of a line.
     pub format: Format,
     /// Whether lines begin with the time.
     pub time: Time,
@@ -102,7 +103,7 @@ pub enum Time {
 pub enum Level {
     /// Faults only.
     Error,
-    /// What an operator should look at.
+    /// Events that an operator should look at.
     Warn,
     /// One line a transaction.
     Info,

@@ -12,13 +12,13 @@ use crate::policy::verdict::Verdict;
 use crate::session::record::Record;
 use crate::store::clock::Time;
 
-/// What all networks have written within this second.
+/// The lines that networks have written within this second.
 #[derive(Debug, Default)]
 pub(super) struct LogShares(Mutex<Second>);
 
 #[derive(Debug, Default)]
 struct Second {
-    /// Since the epoch.
+    /// Seconds since the epoch.
     at: u32,
     networks: HashMap<IpNet, Lines>,
 }
@@ -73,7 +73,7 @@ impl Second {
     }
 }
 
-/// Not under the lock: nobody waits for the log there.
+/// Logs what was left out; not to be called under the lock, so that nobody waits for the log there.
 fn say(left_out: Vec<(IpNet, u32)>) {
     for (network, lines) in left_out {
         tracing::warn!(%network, lines, "lines left out");

@@ -30,40 +30,40 @@ pub struct Storms {
     by_key: Mutex<HashMap<(IpNet, String), Storm>>,
 }
 
-/// One of them. Times are seconds since the epoch.
+/// A storm of one sender at one client network. Times are seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Storm {
     /// Client network and sender.
     pub key: String,
     /// Copies and tries: what would have come in.
     pub copies: u64,
-    /// Of them answered 250 and kept back.
+    /// Copies that were answered 250 and kept back.
     pub absorbed: u64,
-    /// Of them answered 5xx or 421.
+    /// Copies and tries that were answered 5xx or 421.
     pub refused: u64,
-    /// Of them answered 4xx.
+    /// Copies and tries that were answered 4xx.
     pub deferred: u64,
-    /// Of them delivered once more.
+    /// Copies that were delivered once more.
     pub delivered: u64,
     /// Messages that were delivered and are alike but for Received, Date and Message-ID; not among the copies.
     pub similar: u64,
     /// Octets, as far as they are known, that did not reach the queue.
     pub bytes_spared: u64,
-    /// Of them those that did not even cross the wire.
+    /// Octets of these that did not even cross the wire.
     pub wire_spared: u64,
-    /// Why the last one was kept out.
+    /// The reason why the last one was kept out.
     pub reason: &'static str,
-    /// By which rule.
+    /// The rule that kept it out.
     pub rule: Option<String>,
-    /// Whom it was for, as far as anybody said.
+    /// Recipients, as far as they are known.
     pub recipients: String,
     /// The last Message-ID that was seen.
     pub id: Option<String>,
-    /// The first one.
+    /// Time of the first one.
     pub since: u32,
-    /// The last one.
+    /// Time of the last one.
     pub last: u32,
-    /// It has begun.
+    /// Whether it has begun: it is large enough to be a storm.
     pub running: bool,
 }
 
@@ -126,14 +126,14 @@ impl Storms {
         ended.iter().for_each(Storm::log_end);
     }
 
-    /// Those that run, the largest first.
+    /// The storms that run, the largest first.
     pub fn running(&self) -> Vec<Storm> {
         let mut running: Vec<Storm> = self.lock().values().filter(|storm| storm.running).cloned().collect();
         running.sort_by(|a, b| (b.bytes_spared, b.copies, &a.key).cmp(&(a.bytes_spared, a.copies, &b.key)));
         running
     }
 
-    /// How many have begun since the start.
+    /// The number of storms that have begun since the start.
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -197,7 +197,7 @@ impl Storm {
         self.copies + self.similar
     }
 
-    /// At its beginning, and whenever it has doubled: a few lines tell the story.
+    /// Logs a storm at its beginning, and whenever it has doubled: a few lines tell the story.
     fn log_news(&self, began: bool) {
         let Self { key, recipients, id, copies, absorbed, refused, deferred, .. } = self;
         let Self { delivered, similar, bytes_spared, reason, rule, .. } = self;
@@ -273,7 +273,7 @@ pub(super) fn believable(record: &Record) -> u64 {
 const THRESHOLD: u64 = 5;
 /// Octets of one message.
 const LARGEST: u64 = 1 << 30;
-/// That are named.
+/// Recipients of a storm that are named.
 const MOST_RECIPIENTS: usize = 3;
 /// Seconds without a copy after which it has ended.
 const QUIET: u32 = 2 * 3600;

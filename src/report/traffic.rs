@@ -23,20 +23,20 @@ pub struct Traffic {
 
 #[derive(Debug)]
 struct Counted {
-    /// By the minute, modulo an hour.
+    /// Sums by the minute, modulo an hour.
     minutes: Box<[Minute; MINUTES]>,
     senders: HashMap<String, Sender>,
 }
 
-/// What one minute had.
+/// The sums of one minute.
 #[derive(Clone, Copy, Debug, Default)]
 struct Minute {
-    /// Since the epoch.
+    /// Minutes since the epoch.
     at: u32,
     sums: Sums,
 }
 
-/// What happened in some time.
+/// Sums over some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
     /// Connections that came in.
@@ -65,9 +65,9 @@ pub struct Rates {
 /// One sender, in the last hour or the half of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TopSender {
-    /// With its angle brackets, in lower case.
+    /// The sender with its angle brackets, in lower case.
     pub sender: String,
-    /// That were accepted.
+    /// Messages that were accepted.
     pub messages: u64,
     /// Octets that crossed the wire.
     pub bytes: u64,
@@ -78,15 +78,15 @@ pub struct TopSender {
 /// The senders with the most.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TopSenders {
-    /// By messages.
+    /// Senders by messages.
     pub messages: Vec<TopSender>,
-    /// By bytes.
+    /// Senders by bytes.
     pub bytes: Vec<TopSender>,
-    /// By refusals.
+    /// Senders by refusals.
     pub refusals: Vec<TopSender>,
 }
 
-/// This half hour, and the one before it.
+/// Counts of one sender in this half hour and in the one before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sender {
     half: u32,
@@ -139,7 +139,7 @@ impl Traffic {
         counts.bytes += record.received;
     }
 
-    /// How much happens.
+    /// The sums of the last minute and the last hour.
     pub fn rates(&self, now: Time) -> Rates {
         let this = now.seconds() / MINUTE;
         let mut rates = Rates::default();
@@ -157,7 +157,7 @@ impl Traffic {
         rates
     }
 
-    /// At most `most` senders of each kind, those with the most first.
+    /// The senders with the most of each kind, at most `most`, the largest first.
     pub fn top(&self, most: usize, now: Time) -> TopSenders {
         let half = now.seconds() / HALF;
         let counted = self.lock();

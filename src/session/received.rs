@@ -1,4 +1,5 @@
-//! The Received line (RFC 5321 section 4.4) for a backend that cannot know the client: tcp with identity `none`.
+//! The Received line (RFC 5321 section 4.4) for a backend that cannot know the client: tcp with identity `none`. It
+//! must not write the line itself: `smtp::received` does.
 
 use bytes::Bytes;
 use jiff::Timestamp;

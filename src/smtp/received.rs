@@ -79,7 +79,7 @@ fn plausible(name: &str) -> Option<Cow<'_, str>> {
     fits.then_some(name)
 }
 
-/// What an atom of RFC 5322 may have, dots, and the colons of an IPv6 address.
+/// Whether an atom of RFC 5322 may have it, or it is a dot, or a colon of an IPv6 address.
 fn is_harmless(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._:!#$%&'*+/=?^`{|}~".contains(c)
 }

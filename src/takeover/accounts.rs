@@ -1,4 +1,5 @@
-//! Users and groups by /etc/passwd and /etc/group of the host that is looked at, and the answers to what run scripts ask.
+//! Users and groups by /etc/passwd and /etc/group of the host that is looked at, and the answers to what run scripts
+//! ask. It must not ask the system that it runs on, which may be another one.
 
 use std::path::Path;
 
@@ -68,7 +69,7 @@ impl Accounts {
     }
 }
 
-/// What the usual commands would print here.
+/// The output that the usual commands would have here.
 pub(super) struct HostAnswers<'a> {
     pub(super) root: &'a Root,
     pub(super) accounts: &'a Accounts,

@@ -1,4 +1,5 @@
-//! The plan as a commented configuration. Every line of it is a key with where it comes from, or a comment.
+//! The plan as a commented configuration. Every line of it is a key with where it comes from, or a comment. It must not
+//! decide about a value.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! The folder that is written: configuration, service, steps. It is new, or it is empty; nothing else is touched.
+//! The folder that is written: configuration, service, steps. It is new, or it is empty; nothing else is touched. It
+//! must not write over a file.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -21,7 +22,7 @@ use crate::takeover::site::Site;
 use crate::text::readable::shown;
 use crate::text::shell;
 
-/// What is to be written, in this order.
+/// The files to be written, in this order.
 #[derive(Debug)]
 pub struct Files {
     /// Name below the folder, text, and mode.
@@ -171,7 +172,7 @@ fn log_folder(service: Option<&Service>) -> PathBuf {
     old.unwrap_or_else(|| "/var/log".into()).join("portcullis")
 }
 
-/// Who keeps the log, by setuidgid or chpst -u.
+/// The user who keeps the log, by setuidgid or chpst -u.
 fn log_user(chain: &Chain) -> Option<String> {
     chain.behind.iter().find_map(|exec| match exec.name() {
         "setuidgid" | "s6-setuidgid" => exec.words.get(1)?.known().map(str::to_owned),

@@ -1,4 +1,4 @@
-//! qmail's home, and what its control files say now.
+//! qmail's home, and what its control files say now. It must not judge what the files say.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::takeover::root::Root;
 /// A folder with a `control`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Home {
-    /// As it is usually named.
+    /// The folder as it is usually named.
     pub folder: PathBuf,
     /// The control files that Portcullis reads, as far as they are there.
     pub control: Vec<ControlFile>,
@@ -19,9 +19,9 @@ pub struct Home {
 /// One control file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ControlFile {
-    /// As `badmailfrom`.
+    /// The file's name: `badmailfrom`.
     pub name: &'static str,
-    /// Its first line, or how many entries it has.
+    /// The file's first line, or its number of entries.
     pub says: String,
 }
 
@@ -43,7 +43,7 @@ impl Home {
         homes
     }
 
-    /// What a file says, if it is there.
+    /// The text of a file, if it is there.
     pub(super) fn says(&self, name: &str) -> Option<&str> {
         self.control.iter().find(|file| file.name == name).map(|file| file.says.as_str())
     }

@@ -1,4 +1,5 @@
-//! Who listens on a port: /proc/net/tcp and tcp6, and whose descriptor the socket is, as far as that can be read.
+//! The listeners on a port by /proc/net/tcp and tcp6, and the processes that have their sockets, as far as that can be
+//! read. It must not connect to anything.
 
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
@@ -15,13 +16,13 @@ use crate::takeover::root::Root;
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listener {
-    /// Where it listens.
+    /// The address of the socket.
     pub address: SocketAddr,
     /// The user that opened it, by name where it has one.
     pub user: String,
     /// The first process that has it; `None` if no process that has it could be looked into.
     pub pid: Option<u32>,
-    /// That process's name.
+    /// The process's name.
     pub program: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! `init`: what this host has for receiving mail, and the configuration and service that would take over. It only looks;
-//! the one thing that it writes is a new folder.
+//! `init`: what this host has for receiving mail, and the configuration and service that would take over. It only
+//! looks; the one thing that it writes is a new folder. It must not change anything that is there.
 
 mod accounts;
 mod configuration;
@@ -30,20 +30,20 @@ pub use crate::takeover::plan::Setting;
 use crate::takeover::root::Root;
 use crate::takeover::services::Service;
 
-/// What was looked at and found.
+/// All that was found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
     /// qmail's homes.
     pub homes: Vec<Home>,
-    /// Which of them is taken, and why.
+    /// The home that is taken.
     pub home: Option<PathBuf>,
-    /// Why it is that one.
+    /// The reason why it is that one.
     pub why_home: String,
     /// Services that receive mail.
     pub services: Vec<Found>,
-    /// Which of them is taken over.
+    /// The service that is taken over.
     pub takes_over: Option<PathBuf>,
-    /// Who listens on its port, or on 25.
+    /// Sockets that listen on its port, or on 25.
     pub listeners: Vec<Listener>,
     /// Files that could not be read, and why.
     pub unreadable: Vec<(PathBuf, String)>,
@@ -56,30 +56,30 @@ pub struct Findings {
 /// A service that receives mail.
 #[derive(Clone, Debug, Serialize)]
 pub struct Found {
-    /// As the operator names it.
+    /// The service as the operator names it.
     pub entry: PathBuf,
-    /// Who starts it.
+    /// The supervisor that starts it.
     pub supervisor: &'static str,
     /// A supervisor watches it, and it is not marked as down.
     pub active: bool,
-    /// Where it listens, as far as that is understood.
+    /// The port, as far as it is understood.
     pub port: Option<u16>,
     /// The command that its script becomes.
     pub command: String,
-    /// What was not understood.
+    /// Lines that were not understood.
     pub remarks: Vec<String>,
 }
 
-/// What came of looking.
+/// The outcome of looking.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was found.
+    /// All that was found.
     pub findings: Findings,
     /// The files to write; `None` where several services could be meant.
     pub files: Option<Files>,
 }
 
-/// What to look at, and where the files would be.
+/// The host to look at, and the folder of the files to be.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `/`, or a copy of a host.
@@ -172,7 +172,7 @@ fn looked_for() -> Vec<String> {
 }
 
 impl Service {
-    /// Under any of its names.
+    /// Whether it has this name, or a link to it has.
     fn is(&self, root: &Root, named: &Path) -> bool {
         self.entry == named || root.canonical(&self.entry) == root.canonical(named)
     }

@@ -1,4 +1,4 @@
-//! What was found, as keys of a configuration: each with its value and where that comes from. What is not certain becomes
+//! The findings as keys of a configuration, each with its value and where that comes from. What is not certain becomes
 //! a remark, and its key is written as a comment. It must not read anything that `Findings` has not, but for rules.
 
 mod backend;
@@ -20,11 +20,11 @@ use crate::takeover::services::Supervisor;
 /// One key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// As `server`; a table of its own.
+    /// The table: `server`.
     pub section: &'static str,
-    /// As `listen`; empty for a remark that stands in the section.
+    /// The key: `listen`; empty for a remark that stands in the section.
     pub key: String,
-    /// In TOML; empty for a remark.
+    /// The value in TOML; empty for a remark.
     pub value: String,
     /// `file:line: what stands there`, or why the key is as it is.
     pub from: String,
@@ -35,19 +35,19 @@ pub struct Setting {
 /// A configuration to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// In the order of the file.
+    /// Settings in the order of the file.
     pub settings: Vec<Setting>,
-    /// What was not understood or is not carried over: `file:line: what`.
+    /// Lines that were not understood or are not carried over: `file:line: what`.
     pub remarks: Vec<String>,
     /// Programs that stay in front of Portcullis, with their arguments.
     pub in_front: Vec<String>,
-    /// Whom it becomes.
+    /// The user that the proxy becomes.
     pub user: Option<String>,
     /// Whether everything is there that receiving mail needs.
     pub complete: bool,
 }
 
-/// What the steps of a plan need to look at.
+/// All that the steps of a plan need to look at.
 pub(super) struct Planner<'a> {
     root: &'a Root,
     accounts: &'a Accounts,
@@ -121,7 +121,7 @@ impl Planner<'_> {
         self.plan.remarks.push(remark);
     }
 
-    /// How the server's option was written, as `tcpserver -c 20`. Other supervisors than those of services have none.
+    /// The server's option as it was written: `tcpserver -c 20`. Services of other supervisors have none.
     fn option(&self, letter: char, word: &Word) -> String {
         let Some(server) = self.service.and_then(|service| service.chain.server.as_ref()) else { return String::new() };
         let argument = if word.text.starts_with('-') { "" } else { &word.text };

@@ -25,7 +25,7 @@ impl Root {
         Self { base: base.to_owned(), unreadable: RefCell::default() }
     }
 
-    /// What could not be read so far, and why.
+    /// Files that could not be read so far, and why.
     pub(super) fn unreadable(&self) -> Vec<(PathBuf, String)> {
         self.unreadable.borrow().clone()
     }
@@ -66,7 +66,7 @@ impl Root {
         self.read_up_to(path, LARGEST)
     }
 
-    /// As `read`, with another limit, in octets.
+    /// The whole file as by `read`, with another limit, in octets.
     pub(super) fn read_up_to(&self, path: &Path, limit: u64) -> Option<Vec<u8>> {
         match self.place(path).and_then(|place| bounded::read(&place, limit)) {
             Ok(octets) => Some(octets),
@@ -77,7 +77,7 @@ impl Root {
         }
     }
 
-    /// As `read`; octets that are no UTF-8 are replaced.
+    /// The whole file as by `read`; octets that are no UTF-8 are replaced.
     pub(super) fn text(&self, path: &Path) -> Option<String> {
         Some(String::from_utf8_lossy(&self.read(path)?).into_owned())
     }
@@ -115,7 +115,8 @@ impl Root {
         self.place(path).and_then(fs::metadata).ok().map(|metadata| metadata.len())
     }
 
-    /// Where a link points, as it is written. What cannot be seen is not noted: most processes belong to somebody else.
+    /// The target of a link, as it is written. What cannot be seen is not noted: most processes belong to somebody
+    /// else.
     pub(super) fn link(&self, path: &Path) -> Option<PathBuf> {
         fs::read_link(self.below(path)).ok()
     }

@@ -1,5 +1,5 @@
-//! The services of this host that receive mail: run scripts of daemontools, runit and s6, units of systemd, xinetd, inetd.
-//! Scripts are read, never run.
+//! The services of this host that receive mail: run scripts of daemontools, runit and s6, units of systemd, xinetd,
+//! inetd. Scripts are read, never run. It must not ask a supervisor.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -16,22 +16,22 @@ use crate::takeover::units;
 /// A service that receives mail, or seems to.
 #[derive(Debug)]
 pub(super) struct Service {
-    /// As the operator names it: the link in the folder of services, or the unit.
+    /// The service as the operator names it: the link in the folder of services, or the unit.
     pub(super) entry: PathBuf,
-    /// Where it really is; relative names in its script are below it.
+    /// The folder without links; relative names in its script are below it.
     pub(super) folder: PathBuf,
     /// The file that was read.
     pub(super) file: PathBuf,
     pub(super) supervisor: Supervisor,
-    /// It is in a folder that a supervisor watches, and not marked as down.
+    /// Whether it is in a folder that a supervisor watches, and not marked as down.
     pub(super) active: bool,
     pub(super) script: RunScript,
     pub(super) chain: Chain,
-    /// How its log is kept: the file, and what it starts.
+    /// The service of its log: the file, and what it starts.
     pub(super) log: Option<(PathBuf, Chain)>,
 }
 
-/// Who starts it.
+/// The program that starts services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Supervisor {
     Daemontools,
@@ -134,7 +134,7 @@ fn read_supervised(root: &Root, accounts: &Accounts, entry: &Path, watched: bool
     Some((service, String::from_utf8_lossy(&text).into_owned()))
 }
 
-/// By the status that the supervisor keeps, else by the programs that the scripts use, else by the place.
+/// The supervisor, by the status that it keeps, else by the programs that the scripts use, else by the place.
 fn supervisor(root: &Root, service: &Service) -> Supervisor {
     match root.length(&service.folder.join("supervise/status")) {
         Some(18) => return Supervisor::Daemontools,
@@ -217,7 +217,7 @@ fn translated(root: &Root, accounts: &Accounts, file: &Path, script: &str, super
     }
 }
 
-/// Where services are, and whether a supervisor watches that folder; those first, so that a service has the name there.
+/// Folders of services, and whether a supervisor watches them; those first, so that a service has the name there.
 pub(super) const FOLDERS: [(&str, bool); 10] = [
     ("/service", true),
     ("/etc/service", true),
@@ -230,8 +230,8 @@ pub(super) const FOLDERS: [(&str, bool); 10] = [
     ("/var/lib/qmail/supervise", false),
     ("/var/supervise", false),
 ];
-/// Where units are; the first of a name stands.
+/// Folders of units; the first of a name stands.
 pub(super) const UNITS: [&str; 3] = ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"];
 const MAIL_PORTS: [u16; 3] = [25, 465, 587];
-/// What receives mail.
+/// Programs that receive mail.
 const PROGRAMS: [&str; 3] = ["qmail-smtpd", "smtpfront-", "mailfront"];

@@ -1,4 +1,5 @@
-//! How to switch to Portcullis and back, for the supervisor that this host has, as a text for the operator.
+//! How to switch to Portcullis and back, for the supervisor that this host has, as a text for the operator. It must not
+//! carry out a step.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Units of systemd, and services of xinetd and inetd, written as the run script that would do the same, line by line, so
-//! that one reader is enough for all of them. Pure.
+//! Units of systemd, and services of xinetd and inetd, written as the run script that would do the same, line by line,
+//! so that one reader is enough for all of them. Pure. It must not open files.
 
 use std::fmt::Write;
 

@@ -27,7 +27,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_into(Vec::with_capacity(room), File::open(path)?, limit)
 }
 
-/// As [`read`], of a text.
+/// The whole file, which has to be a text.
 ///
 /// # Errors
 /// As [`read`], and `InvalidData` if it is no UTF-8.

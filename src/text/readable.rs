@@ -1,5 +1,6 @@
-//! What strangers wrote, in mail, logs and files of this host, as text that a terminal shows and does not obey: what cannot
-//! be seen, or turns the order of letters around, is written as `\x1b`, `\u{202e}`. It must not change what can be seen.
+//! Words of strangers, in mail, logs and files of this host, as text that a terminal shows and does not obey: what
+//! cannot be seen, or turns the order of letters around, is written as `\x1b`, `\u{202e}`. It must not change what can
+//! be seen.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -18,14 +19,14 @@ pub fn write(out: &mut String, octets: &[u8]) {
     }
 }
 
-/// The same as a text of its own.
+/// `octets` as one line of text.
 pub fn text(octets: &[u8]) -> String {
     let mut out = String::with_capacity(octets.len());
     write(&mut out, octets);
     out
 }
 
-/// The same for what is text already; most of it stays as it is.
+/// A text as one line; most of it stays as it is.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) || text.chars().all(is_seen) {
         return Cow::Borrowed(text);

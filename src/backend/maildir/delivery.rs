@@ -24,7 +24,7 @@ pub(super) struct Delivery {
     name: String,
     /// Made at the first write; away once the message stands in `new`.
     file: Option<File>,
-    /// To be written next.
+    /// Octets to be written next.
     text: Vec<u8>,
     written: u64,
     /// The first fault: nothing is written after it.
@@ -37,7 +37,7 @@ impl Delivery {
         Self { maildir, name: unique_name(hostname, now), file: None, text: Vec::new(), written: 0, fault: None }
     }
 
-    /// Where the message's text is to be added.
+    /// The buffer that the message's text is added to.
     pub(super) fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
     }

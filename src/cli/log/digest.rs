@@ -1,4 +1,5 @@
-//! Every line, once: joined with what came before, selected, then printed or counted.
+//! Every line, once: joined with what came before, selected, then printed or counted. It must not open files, nor write
+//! to standard output itself.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +22,7 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// With a printer lines are printed, without they are counted.
+    /// A digest that prints lines where it has a printer, else counts them.
     pub(super) fn new(select: Select, printer: Option<Printer>) -> Self {
         let (join, summary) = (Join::default(), Summary::default());
         Self { join, select, summary, printer, found: false, silent: false }
@@ -54,7 +55,7 @@ impl Digest {
         self.summary.untimed
     }
 
-    /// What comes now only is context.
+    /// Lines from now on are context only, and are not printed.
     pub(super) fn set_silent(&mut self, silent: bool) {
         self.silent = silent;
     }
@@ -90,7 +91,7 @@ impl Digest {
         }
     }
 
-    /// What was printed is to be seen now. Break when nobody sees it.
+    /// Flushes the output. Break when nobody reads it any more.
     pub(super) fn flush(&mut self) -> ControlFlow<()> {
         if let Some(printer) = &mut self.printer {
             printer.flush();

@@ -1,6 +1,6 @@
-//! `--follow`: lines as they are written, through rotation. multilog renames `current` and makes a new one; logrotate does
-//! alike, or cuts the file. The old file is read to its end before the new one is begun, and what was written and
-//! rotated away between two looks is read too.
+//! `--follow`: lines as they are written, through rotation. multilog renames `current` and makes a new one; logrotate
+//! does alike, or cuts the file. The old file is read to its end before the new one is begun, and what was written and
+//! rotated away between two looks is read too. It must not lose a line, nor give one out twice.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -38,7 +38,7 @@ use crate::logs::line::parse;
 use crate::logs::stamp::Stamps;
 use crate::logs::stamp::Tai;
 
-/// Until it is interrupted, nobody reads the output, or standard input ends. False if it could not begin.
+/// Follows logs until it is interrupted, nobody reads the output, or standard input ends. False if it could not begin.
 pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Digest) -> bool {
     if inputs.iter().any(|input| matches!(input, Input::Stdin)) {
         if inputs.len() > 1 {
@@ -78,9 +78,9 @@ pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Dig
 /// A file that grows.
 struct Tail {
     path: PathBuf,
-    /// Of multilog.
+    /// The folder of multilog, if it is one.
     folder: Option<PathBuf>,
-    /// Its rotated files that were read, or need not be.
+    /// Rotated files of the folder that were read, or need not be.
     known: HashSet<OsString>,
     /// Files that were read and had no lasting name yet. They are kept open, so that no other file gets their number.
     unnamed: VecDeque<File>,
@@ -100,7 +100,7 @@ impl Tail {
         Self { path, folder, known: HashSet::new(), unnamed: VecDeque::new(), since, file: None, stamps, time: None }
     }
 
-    /// Without `--since` what is rotated already is past.
+    /// Opens the log at its end. Without `--since` what is rotated already is past.
     fn begin(&mut self) -> io::Result<()> {
         match &self.folder {
             Some(folder) if self.since.is_none() => {
@@ -200,7 +200,7 @@ impl Tail {
         self.unnamed.iter().any(|one| one.metadata().is_ok_and(|it| is_same(&it, metadata)))
     }
 
-    /// One of them.
+    /// Reads one rotated file.
     fn rotated(
         &mut self,
         name: OsString,
@@ -308,11 +308,11 @@ impl Changes {
 }
 
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
-/// What multilog calls `current` until it has a lasting name.
+/// The name that multilog gives `current` until it has a lasting one.
 const PREVIOUS: &str = "previous";
-/// Of a folder in which files are being renamed.
+/// Listings of a folder in which files are being renamed.
 const MOST_LISTS: usize = 10_000;
 /// More than multilog has at a time.
 const MOST_UNNAMED: usize = 8;
-/// Of one look; the next goes on.
+/// Rotated files of one look; the next goes on.
 const MOST_ROTATIONS: usize = 100;

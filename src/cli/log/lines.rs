@@ -1,5 +1,5 @@
 //! Octets from a file or a pipe, cut into lines, in large reads and without a copy. A line of any length is a line, but
-//! of a very long one only the beginning is kept.
+//! of a very long one only the beginning is kept. It must not know what a line says.
 
 use std::io;
 use std::io::Read;
@@ -12,9 +12,9 @@ use memchr::memchr;
 pub(super) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
-    /// What was read and not yet given out.
+    /// The part that was read and not yet given out.
     waiting: Range<usize>,
-    /// How much of that is known to have no line end.
+    /// Octets of that part that are known to have no line end.
     searched: usize,
     /// The rest of a line whose beginning was given out.
     skipping: bool,
@@ -40,8 +40,8 @@ impl<R: Read> Lines<R> {
         self.input
     }
 
-    /// Where in [`Self::octets`] the next line is, its end left out. `None` when the input has no more for now; what is
-    /// there of a line without an end stays.
+    /// The next line as a range of [`Self::octets`], its end left out. `None` when the input has no more for now; a
+    /// line without an end stays.
     pub(super) fn next(&mut self) -> io::Result<Option<Range<usize>>> {
         loop {
             let waiting = &self.buffer[self.waiting.clone()];

@@ -1,5 +1,5 @@
-//! `log`: what a log amounts to, or its lines, read from files, folders of multilog or standard input. What lines mean is
-//! `logs`'s; here files are opened and output is written.
+//! `log`: what a log amounts to, or its lines, read from files, folders of multilog or standard input. It must not read
+//! the meaning of a line: `logs` does.
 
 mod digest;
 mod follow;
@@ -206,7 +206,7 @@ fn tai(word: &str) -> Result<Tai, String> {
     }
 }
 
-/// Where logs usually are.
+/// Folders in which logs usually are.
 const USUAL: &[&str] = &["/var/log/portcullis", "/var/log/smtpfront-qmail"];
 
 const EXAMPLES: &str = "Examples:

@@ -1,4 +1,4 @@
-//! The times of `--since` and `--until`: so long ago, or a moment of the local calendar.
+//! The times of `--since` and `--until`: so long ago, or a moment of the local calendar. It must not read the clock.
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ pub(super) fn read(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     moment.map(|moment| moment.timestamp()).ok_or_else(forms)
 }
 
-/// At one in the morning 23:00 was yesterday.
+/// The last time that the clock showed this: at one in the morning 23:00 was yesterday.
 fn last(time: Time, now: &Zoned) -> Option<Zoned> {
     let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
     if today <= *now {

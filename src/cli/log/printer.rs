@@ -1,4 +1,5 @@
-//! Lines to standard output: local time and text, or JSON. Nothing that a line holds reaches the terminal unescaped.
+//! Lines to standard output: local time and text, or JSON. Nothing that a line holds reaches the terminal unescaped. It
+//! must not choose lines.
 
 use std::fmt::Write as _;
 use std::io::BufWriter;
@@ -49,7 +50,7 @@ impl Printer {
         note(&self.out.write_all(self.text.as_bytes()));
     }
 
-    /// What was printed is to be seen now.
+    /// Flushes the output.
     pub(super) fn flush(&mut self) {
         note(&self.out.flush());
     }
@@ -92,5 +93,5 @@ fn insert_record(object: &mut Map<String, Value>, record: &ours::Record<'_>) {
 }
 
 const ROOM: usize = 64 << 10;
-/// As wide as a time.
+/// A blank as wide as a time.
 const NO_TIME: &str = "-                       ";

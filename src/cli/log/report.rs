@@ -1,4 +1,4 @@
-//! The summary as JSON: the same words and numbers as the table, times in UTC.
+//! The summary as JSON: the same words and numbers as the table, times in UTC. It must not count.
 
 use jiff::Timestamp;
 use serde_json::Map;

@@ -1,5 +1,6 @@
-//! Where lines come from: files, folders of multilog, standard input. Several are merged by time, so that tcpserver's line
-//! comes before smtpfront-qmail's and that before qmail-send's, whichever folder each is in.
+//! The sources of lines: files, folders of multilog, standard input. Several are merged by time, so that tcpserver's
+//! line comes before smtpfront-qmail's and that before qmail-send's, whichever folder each is in. It must not read a
+//! whole file into memory.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -28,7 +29,7 @@ use crate::logs::stamp::Tai;
 /// One log.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    /// Of a pipe.
+    /// Standard input.
     Stdin,
     /// One file.
     File(PathBuf),
@@ -37,7 +38,7 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// What an operator names: a file, `-`, such a folder, or a service's folder with one inside.
+    /// The input that an operator names: a file, `-`, such a folder, or a service's folder with one inside.
     pub(super) fn at(path: &Path) -> Self {
         if path.as_os_str() == "-" {
             return Self::Stdin;
@@ -53,7 +54,7 @@ impl Input {
         }
     }
 
-    /// In the order in which they were written; those are left out whose lines are all older than `since`.
+    /// Files in the order in which they were written, without those whose lines are all older than `since`.
     pub(super) fn files(&self, since: Option<Timestamp>) -> io::Result<Vec<PathBuf>> {
         match self {
             Self::Stdin => Ok(Vec::new()),
@@ -86,7 +87,7 @@ pub(super) fn is_piped() -> bool {
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_file())
 }
 
-/// How far the reading is, on a terminal.
+/// A bar that shows on a terminal how far the reading is.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
@@ -129,7 +130,7 @@ struct Source {
     stamps: Stamps,
     /// The line that is next: its stamp, and where its text is.
     line: (Option<Timestamp>, Range<usize>),
-    /// Of the line that is next, or of the last one that had one.
+    /// The time of the next line, or of the last one that had a time.
     time: Option<Timestamp>,
     counted: u64,
     whole: bool,
@@ -164,7 +165,7 @@ impl Source {
         self.whole = false;
     }
 
-    /// To the next line; false at the end of the last file.
+    /// Goes to the next line; false at the end of the last file.
     fn advance(&mut self, progress: &Progress) -> bool {
         loop {
             let Some((path, lines)) = &mut self.lines else {

@@ -1,5 +1,5 @@
-//! The summary for people. The first lines answer what is asked at three in the morning: is it still coming, is it still
-//! getting through, since when not, and because of what.
+//! The summary for people. The first lines answer what is asked at three in the morning: is it still coming, is it
+//! still getting through, since when not, and because of what. It must not count.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -192,7 +192,7 @@ fn write_rows<T: Count>(text: &mut String, senders: &Senders<T>, top: usize, row
     }
 }
 
-/// As wide as the longest of the senders that are shown.
+/// The width of the longest sender that is shown.
 fn shown<T: Count>(senders: &Senders<T>, top: usize) -> usize {
     let top = if top == 0 { usize::MAX } else { top };
     let widths = senders.sorted().into_iter().take(top).map(|(sender, _)| name(sender).chars().count());
@@ -237,5 +237,5 @@ impl Clock {
 /// Messages that make a sender remarkable, if they are a fifth of all.
 const BUSY: u64 = 10;
 const MOST_FINDINGS: usize = 5;
-/// Of the column of senders.
+/// Characters of the column of senders, at least.
 const NARROWEST: usize = 24;

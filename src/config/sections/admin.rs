@@ -1,4 +1,4 @@
-//! `[admin]`: where the running proxy answers its operator.
+//! `[admin]`: where the running proxy answers its operator. It must not offer an address that is not loopback.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

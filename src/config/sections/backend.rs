@@ -1,4 +1,4 @@
-//! `[backend]`: what stands behind us.
+//! `[backend]`: what stands behind us. It must not look whether a program or a server is there.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use crate::config::reader::Section;
 use crate::config::sections::path;
 use crate::config::sections::time_limit;
 
-/// As written.
+/// The section as written.
 pub(crate) struct Backend {
-    /// Where the section stands, or would.
+    /// The place of the section, or where it would be.
     pub(crate) at: At,
     /// All that were written: exactly one may be. Paths are still as written.
     pub(crate) targets: Vec<Written<Target>>,
-    /// Where they stand, those included that cannot be read.
+    /// The places of all targets, those included that cannot be read.
     pub(crate) written: Vec<At>,
     pub(crate) environment: Vec<(Written<String>, String)>,
     pub(crate) identity: Identity,
@@ -123,7 +123,7 @@ fn environment(section: &mut Section<'_>) -> Vec<(Written<String>, String)> {
     pairs
 }
 
-/// Only a tcp backend has to be told who the client is: the others see it in their environment.
+/// The way in which a tcp backend is told who the client is; others see it in their environment.
 fn identity(section: &mut Section<'_>, targets: &[Written<Target>]) -> Identity {
     let choices = [("none", Identity::None), ("proxy", Identity::Proxy), ("xclient", Identity::Xclient)];
     let Some(Written { value, at }) = section.choice("identity", &choices) else { return Identity::None };

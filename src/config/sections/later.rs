@@ -1,6 +1,6 @@
-//! `[alert]`: read and checked, but without a function in this version. A value that
-//! asks for more protection than there is, is a fault; one that asks for a convenience, a warning; what this version
-//! does anyway, silent.
+//! `[alert]`: read and checked, but without a function in this version. A value that asks for more protection than
+//! there is, is a fault; one that asks for a convenience, a warning; what this version does anyway, silent. It must not
+//! set anything.
 
 use crate::config::reader::Section;
 

@@ -1,4 +1,4 @@
-//! `[log]`
+//! `[log]`: level, form and time of log lines. It must not start the log.
 
 use crate::config::reader::Section;
 use crate::report::Format;

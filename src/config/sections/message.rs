@@ -1,4 +1,4 @@
-//! `[message]`: how a message is kept until it has been ruled on.
+//! `[message]`: how a message is kept until it has been ruled on. It must not look at the spool.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::config::units;
 use crate::policy::hops::HopRules;
 use crate::smtp::data::BareNewline;
 
-/// As written.
+/// The section as written.
 pub(crate) struct Message {
     pub(crate) hops: HopRules,
     pub(crate) hold: bool,

@@ -1,5 +1,5 @@
 //! The sections of the file, each with the names, kinds and bounds of its keys. What one key alone can tell is checked
-//! here; what several tell together, in `check.rs`.
+//! here; what several tell together, in `check.rs`. They must not open files.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `[qmail]`: where qmail's own files are.
+//! `[qmail]`: where qmail's own files are. It must not read these files.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::config::checked::Lookup;
 use crate::config::faults::Written;
 use crate::config::reader::Section;
 
-/// As written: paths are not yet under the configuration's folder.
+/// The section as written: paths are not yet under the configuration's folder.
 pub(crate) struct Qmail {
     pub(crate) control: Option<Written<PathBuf>>,
     pub(crate) queue: Option<Written<PathBuf>>,

@@ -1,4 +1,4 @@
-//! `[server]`: the client's side.
+//! `[server]`: the client's side. It must not bind, nor look up a user.
 
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::config::sections::time_limit;
 use crate::config::units;
 use crate::session::settings::Auth;
 
-/// As written; defaults where nothing else depends on whether a key was.
+/// The section as written, with defaults where nothing else depends on whether a key was.
 pub(crate) struct Server {
     pub(crate) listen: Option<Vec<Written<SocketAddr>>>,
-    /// Where `listen` stands when it is `[]`.
+    /// The place of `listen` when it is `[]`.
     pub(crate) empty_listen: Option<At>,
     pub(crate) listen_tls: Vec<Written<SocketAddr>>,
     pub(crate) hostname: Option<String>,
@@ -100,7 +100,7 @@ pub(crate) fn hostname(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// It has to leave room for the refusal itself in 510 octets.
+/// A contact for replies, which has to leave room for the refusal itself in 510 octets.
 fn contact(text: &str) -> Result<String, String> {
     match text.len() <= 100 && text.bytes().all(|octet| (b' '..=b'~').contains(&octet)) {
         true => Ok(text.to_owned()),

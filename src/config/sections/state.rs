@@ -1,4 +1,4 @@
-//! `[repeat]` and `[state]`: what is remembered, for how long and where.
+//! `[repeat]` and `[state]`: what is remembered, for how long and where. It must not open the state.
 
 use crate::config::faults::Written;
 use crate::config::reader::Section;

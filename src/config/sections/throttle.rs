@@ -1,4 +1,4 @@
-//! `[[throttle]]`: who is slowed down, and when.
+//! `[[throttle]]`: who is slowed down, and when. It must not count.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn default_action(count: Count) -> Action {
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// It stands in log lines as `rule=`: one word.
+/// A throttle's name, which log lines have as `rule=`: one word.
 fn name(text: &str) -> Result<String, String> {
     let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
     match !text.is_empty() && text.len() <= 64 && text.bytes().all(fits) {

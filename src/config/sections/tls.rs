@@ -1,4 +1,4 @@
-//! `[tls]`: certificates and whether they must be used.
+//! `[tls]`: certificates and whether they must be used. It must not read a certificate.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::config::faults::Written;
 use crate::config::reader::Section;
 use crate::config::sections::path;
 
-/// As written.
+/// The section as written.
 pub(crate) struct Tls {
     pub(crate) pair: Option<Pair>,
     /// A certificate or a key is written, readable or not.

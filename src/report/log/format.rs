@@ -14,7 +14,7 @@ use tracing::field::Visit;
 use crate::report::Format;
 use crate::text::readable;
 
-/// How lines look.
+/// The look of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// The form.
@@ -38,7 +38,7 @@ pub(crate) struct Line<'a> {
     out: &'a mut String,
     style: Style,
     level: Level,
-    /// Nothing stands before what comes next.
+    /// No word of the line is written yet.
     first: bool,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// To be called between the message and the fields.
+    /// Ends the head; to be called between the message and the fields.
     pub(crate) fn end_of_head(&mut self) {
         if self.style.format == Format::Logfmt && self.level <= Level::WARN {
             self.plain("level", format_args!("{}", level_word(self.level)));
@@ -87,7 +87,7 @@ impl<'a> Line<'a> {
         escape(self.out, self.style.format == Format::Json, value);
     }
 
-    /// The same for what is text already.
+    /// A field whose value is a text already.
     pub(crate) fn str(&mut self, name: &str, value: &str) {
         self.name(name);
         let json = self.style.format == Format::Json;
@@ -257,9 +257,9 @@ fn quote(out: &mut String, json: bool, write: impl FnOnce(&mut Escaper<'_>) -> f
 struct Escaper<'a> {
     out: &'a mut String,
     json: bool,
-    /// Something came that must stand in quotes.
+    /// The value has to stand in quotes.
     special: bool,
-    /// Where the value is cut.
+    /// The octet at which the value is cut.
     end: usize,
 }
 
@@ -510,7 +510,7 @@ mod tests {
         prop_oneof![any::<String>(), octets, "[\\x00-\\x20\"=\\\\\u{80}-\u{a0}\u{2000}-\u{2070}a]*"]
     }
 
-    /// How a reader undoes it.
+    /// The value as a reader undoes it.
     fn unescape(written: &str) -> String {
         let Some(quoted) = written.strip_prefix('"') else {
             assert!(!written.contains(['"', '\\', ' ', '=']) && !written.is_empty());

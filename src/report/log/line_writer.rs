@@ -1,6 +1,6 @@
-//! Where log lines go: as many with one write(2) as a pipe takes whole, because backends that we start write to the same
-//! one. A log that cannot be written is no reason to stop taking mail, so nothing here fails; what was lost is counted. It
-//! must not keep lines for later: it has no buffer that could grow.
+//! The stream that log lines go to: as many with one write(2) as a pipe takes whole, because backends that we start
+//! write to the same one. A log that cannot be written is no reason to stop taking mail, so nothing here fails; what
+//! was lost is counted. It must not keep lines for later: it has no buffer that could grow.
 
 use std::io;
 use std::io::Write;

@@ -66,8 +66,8 @@ impl Handle {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// From now on a thread writes, until what is given back is dropped; then all lines are out, if somebody reads them. Not
-    /// before the process has given up its privileges: the thread would keep them.
+    /// Starts a thread that writes lines until the guard is dropped; then all are out, if somebody reads them. To be
+    /// called after the process has given up its privileges: the thread would keep them.
     ///
     /// # Errors
     /// The system has no thread for us.
@@ -89,7 +89,7 @@ impl Handle {
         self.0.writer().is_none_or(|writer| writer.flush(limit))
     }
 
-    /// Nobody waits any more for lines that are not out.
+    /// Gives up lines that are not out: no flush waits for them any more.
     pub fn abandon(&self) {
         self.0.writer().iter().for_each(|writer| writer.abandon());
     }
@@ -105,7 +105,7 @@ impl Handle {
     }
 }
 
-/// While it is there a thread writes the log.
+/// A guard during whose life a thread writes the log; dropping it flushes the lines.
 #[must_use = "lines would be lost"]
 pub struct FlushGuard(Arc<Log>);
 
@@ -142,7 +142,7 @@ struct Log {
     lost: Arc<AtomicU64>,
     /// The thread that writes, when there is one.
     writer: RwLock<Option<Arc<Writer>>>,
-    /// A thread that is gone from there has it for ever.
+    /// Whether the thread never gave `out` back when it was ended.
     is_stuck: AtomicBool,
 }
 
@@ -206,10 +206,10 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     }
 }
 
-/// What stderr is.
+/// The kind of file that stderr is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stream {
-    /// Somebody reads along.
+    /// A terminal.
     Terminal,
     /// A file, or anything else that adds nothing.
     File,
@@ -280,7 +280,7 @@ fn with_line(write: impl FnOnce(&mut String)) {
 }
 
 thread_local! {
-    /// This is the thread that writes the log.
+    /// Whether this is the thread that writes the log.
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -401,7 +401,7 @@ mod tests {
         }
     }
 
-    /// What is written while `events` runs.
+    /// The lines that are written while `events` runs.
     fn log(settings: Settings, events: impl FnOnce(&Handle)) -> String {
         let written = Written::default();
         let handle = Handle(Arc::new(Log::new(settings, Stream::Logger, Box::new(written.clone()))));

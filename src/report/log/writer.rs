@@ -24,33 +24,33 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signal to the thread: lines wait, or it shall end.
     work: Condvar,
-    /// Something was written, or there is room again, or nobody waits for that any more.
+    /// Signal to callers: something was written, there is room again, or lines were given up.
     done: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines.
+    /// Whole lines that wait to be written.
     waiting: Vec<u8>,
     /// The thread waits to be woken.
     is_asleep: bool,
-    /// It has taken lines and not yet written them.
+    /// The thread has taken lines and not yet written them.
     is_writing: bool,
-    /// Somebody waits until all is written.
+    /// A caller waits until all is written.
     hurry: bool,
-    /// Somebody waits for room, for as long as all will.
+    /// A caller waits for room; the others wait no longer than it.
     is_awaited: bool,
     /// All have waited long enough: until there is room, lines are thrown away.
     is_stalled: bool,
-    /// So many since there was room.
+    /// Lines that were lost since there was room.
     lost_now: u64,
-    /// So many in all.
+    /// Lines that were lost in all.
     lost: u64,
-    /// Nobody waits any more for what is not written.
+    /// Lines that are not written are given up: no caller waits for them any more.
     is_abandoned: bool,
-    /// Nothing comes any more.
+    /// No more lines come.
     is_over: bool,
 }
 
@@ -101,7 +101,7 @@ impl Writer {
         !waited.unwrap_or_else(PoisonError::into_inner).0.is_pending()
     }
 
-    /// Nobody waits any more for what is not written.
+    /// Lines that are not written are given up: no caller waits for them any more.
     pub(crate) fn abandon(&self) {
         self.shared.lock().is_abandoned = true;
         self.shared.done.notify_all();
@@ -193,7 +193,7 @@ impl Shared {
 const MOST_WAITING: usize = 1 << 20;
 /// A line waits no longer than this for others.
 const NAP: Duration = Duration::from_millis(2);
-/// Nobody waits longer for a log that is not read.
+/// The longest time that a session waits for a log that is not read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

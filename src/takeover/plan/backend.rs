@@ -1,4 +1,5 @@
-//! `[backend]`: what tcpserver started, as `spawn`, in the environment that the script exported.
+//! `[backend]`: what tcpserver started, as `spawn`, in the environment that the script exported. It must not leave out
+//! a program of the chain without a remark.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -87,7 +88,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Its limits are the backend's, its folder of variables stays in front, its user was found before.
+    /// Takes over chpst: its limits are the backend's, its folder of variables stays in front, its user was found
+    /// before.
     fn chpst(&mut self, exec: &Exec, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
         let program = self.program(&exec.words[0].text);
         let word = |text: &str| Word::plain(text, exec.line());
@@ -115,7 +117,7 @@ impl Planner<'_> {
         }
     }
 
-    /// With the program's whole path, as far as it is found, and the folder of envdir.
+    /// Words with the program's whole path, as far as it is found, and the folder of envdir.
     fn absolute_words(&self, exec: &Exec) -> Vec<Word> {
         let mut words = exec.words.clone();
         words[0].text = self.program(&words[0].text);
@@ -239,7 +241,7 @@ impl Planner<'_> {
     }
 }
 
-/// Behind a value that a command gave: it was that when we looked.
+/// A remark behind a value that a command gave: it was that when we looked.
 fn sources(value: &Word) -> String {
     let all: Vec<String> = value.sources.iter().map(|source| format!("`{source}`")).collect();
     if all.is_empty() { String::new() } else { format!(", what {} says now", all.join(" and ")) }
@@ -251,7 +253,7 @@ fn key(name: &str) -> String {
     if name.chars().all(is_bare) { name.to_owned() } else { quoted(name) }
 }
 
-/// What a wrapper becomes: the program, and its own arguments. Only the form of mailfront's own wrappers is understood.
+/// The program that a wrapper becomes, with its own arguments. Only the form of mailfront's own wrappers is understood.
 fn unwrap(text: &str, path: &str) -> Option<Vec<String>> {
     let folder = path.rsplit_once('/')?.0;
     let here = text.replace("\"$(dirname $0)\"", folder).replace("$(dirname \"$0\")", folder).replace("\"$@\"", "");
@@ -269,9 +271,9 @@ impl script::Answers for Nothing {
     }
 }
 
-/// Where programs are looked for, after the PATH of the script.
+/// Folders in which programs are looked for, after the PATH of the script.
 const PATH: [&str; 8] =
     ["/command", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/var/qmail/bin"];
-/// What may stand behind.
+/// Programs that may stand behind.
 const PROGRAMS: [&str; 3] =
     ["/usr/sbin/smtpfront-qmail", "/usr/local/bin/smtpfront-qmail", "/var/qmail/bin/qmail-smtpd"];

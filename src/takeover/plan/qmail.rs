@@ -1,4 +1,4 @@
-//! `[qmail]` and `[size]`: qmail's own files, and what they say now.
+//! `[qmail]` and `[size]`: qmail's own files, and what they say now. It must not change a file of qmail.
 
 use std::path::Path;
 
@@ -94,7 +94,7 @@ impl Planner<'_> {
         self.set("qmail", "lookup", quoted("off"), from);
     }
 
-    /// Where nothing limited the size, our default is a change.
+    /// Proposes a limit of the size: where nothing limited it, our default is a change.
     fn size(&mut self) {
         let databytes = self.home.and_then(|home| home.says("databytes")).map(str::to_owned);
         let exported =
@@ -124,7 +124,7 @@ impl Planner<'_> {
     }
 }
 
-/// How many rules there are, and what they do that matters here.
+/// The number of rules, and what they do that matters here.
 fn rules_of(octets: &[u8]) -> Option<String> {
     let cdb = Cdb::read(octets).ok()?;
     let sets = |data: &[u8], name: &[u8]| {

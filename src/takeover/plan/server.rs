@@ -1,4 +1,4 @@
-//! `[server]`: where tcpserver listened, and whom it became.
+//! `[server]`: where tcpserver listened, and whom it became. It must not take an uncertain value for a certain one.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
@@ -117,7 +117,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Only a group that is not the user's own has to be named.
+    /// Sets the group, which has to be named only where it is not the user's own.
     fn group(&mut self, server: &Server, user: &str, named: &str) {
         let text = match server.option('g') {
             _ if !named.is_empty() => named,

@@ -1,5 +1,5 @@
-//! A command as the chain that it is: each program does its part and becomes the next. Which words belong to which; what
-//! a part means for a configuration is somebody else's.
+//! A command as the chain that it is: each program does its part and becomes the next. Which words belong to which;
+//! what a part means for a configuration is somebody else's. It must not open files.
 
 use crate::takeover::script::Remark;
 use crate::takeover::script::Word;
@@ -7,13 +7,14 @@ use crate::takeover::script::Word;
 /// The programs of a command, outermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// Before the one that listens.
+    /// Programs before the one that listens.
     pub before: Vec<Exec>,
     /// The one that listens.
     pub server: Option<Server>,
-    /// What it starts for each connection; all of the command if nothing listens. The last one has all that is left.
+    /// Programs that it starts for each connection; all of the command if nothing listens. The last one has all that is
+    /// left.
     pub behind: Vec<Exec>,
-    /// What is no part that is known.
+    /// Parts that are not known.
     pub remarks: Vec<Remark>,
 }
 
@@ -27,11 +28,11 @@ pub struct Exec {
 /// tcpserver, tcpsvd or one of their kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// As it was called.
+    /// The program as it was called.
     pub program: Word,
     /// Letter and argument; an option without one has the word it stands in.
     pub options: Vec<(char, Word)>,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: Word,
     /// A number or a name.
     pub port: Word,
@@ -90,7 +91,7 @@ impl Exec {
 }
 
 impl Server {
-    /// And what follows it.
+    /// The server and the words behind it.
     fn of(words: &[Word]) -> Option<(Self, &[Word])> {
         let (program, rest) = words.split_first()?;
         let (options, length) = options(rest, server_options(program.name())?);
@@ -106,7 +107,7 @@ impl Server {
         self.options.iter().rev().find(|(found, _)| *found == letter).map(|(_, word)| word)
     }
 
-    /// Which of two letters stands last.
+    /// The last option of two letters.
     pub fn last_of(&self, letters: [char; 2]) -> Option<(char, &Word)> {
         let last = self.options.iter().rev().find(|(found, _)| letters.contains(found));
         last.map(|(letter, word)| (*letter, word))
@@ -124,7 +125,7 @@ fn execs(mut words: &[Word]) -> Vec<Exec> {
     execs
 }
 
-/// How many words behind the program belong to it; `None` for a program that is not known to start another.
+/// The number of words behind the program that belong to it; `None` for a program that is not known to start another.
 fn arguments(name: &str, words: &[Word]) -> Option<usize> {
     let rest = words.get(1..)?;
     if name == "env" {

@@ -1,5 +1,6 @@
 //! Follows a script from line to line: which variables are set when the command is reached. Branches and loops are not
-//! followed: what they set is uncertain from then on, and what they start is told.
+//! followed: what they set is uncertain from then on, and what they start is told. It must not run anything, nor take
+//! an uncertain value for a certain one.
 
 use std::mem;
 
@@ -70,7 +71,7 @@ impl<'a> Interpreter<'a> {
         RunScript { command, exported, remarks: self.remarks }
     }
 
-    /// What joins this statement to the next.
+    /// Ends a statement at the operator that joins it to the next.
     fn operator(&mut self, text: &'static str) {
         match text {
             "(" => self.open.push(text.to_owned()),
@@ -236,7 +237,7 @@ impl<'a> Interpreter<'a> {
         words.iter().flat_map(|word| self.expand(word)).take(MOST_WORDS).collect()
     }
 
-    /// What is not quoted is cut at its blanks.
+    /// The words that a word expands to: what is not quoted is cut at its blanks.
     fn expand(&self, word: &RawWord) -> Vec<Word> {
         let bare_value = |piece: &Piece| {
             matches!(piece, Piece::Variable { quoted: false, .. } | Piece::Command { quoted: false, .. })
@@ -346,12 +347,12 @@ impl Word {
     }
 }
 
-/// What changes nothing that a new service would need.
+/// Commands that change nothing that a new service would need.
 const HARMLESS: [&str; 16] = [
     ":", "[", "chmod", "chown", "echo", "false", "logger", "mkdir", "printf", "rm", "sleep", "test", "touch", "true",
     "[[", "trap",
 ];
-/// What changes something that the command inherits.
+/// Commands that change something that the command inherits.
 const SETTINGS: [&str; 3] = ["cd", "ulimit", "umask"];
 /// A command with one of these is the command, `exec` or not.
 const LISTENERS: [&str; 6] = ["s6-tcpserver", "s6-tcpserver4", "s6-tcpserver6", "sslserver", "tcpserver", "tcpsvd"];
@@ -362,5 +363,5 @@ const SHOWN: usize = 70;
 const MOST_REMARKS: usize = 200;
 const MOST_SOURCES: usize = 20;
 const MOST_VARIABLES: usize = 1000;
-/// Of a command.
+/// Words of a command.
 const MOST_WORDS: usize = 4096;

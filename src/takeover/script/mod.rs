@@ -1,8 +1,8 @@
-//! What a run script starts, in which environment: read, never run.
+//! The command that a run script starts, and its environment: read, never run.
 //!
-//! It follows assignments, `export`, and the usual backquotes, and finds the command that the script becomes. What it does
-//! not understand it says with its line; a value that may be another one than it seems has no text. It must not read files:
-//! what a backquoted `cat` would print, it asks.
+//! It follows assignments, `export`, and the usual backquotes, and finds the command that the script becomes. What it
+//! does not understand it says with its line; a value that may be another one than it seems has no text. It must not
+//! read files: what a backquoted `cat` would print, it asks.
 
 mod chain;
 mod interpreter;
@@ -15,7 +15,7 @@ pub use crate::takeover::script::chain::Server;
 use crate::takeover::script::interpreter::Interpreter;
 pub use crate::takeover::script::substitution::Substitution;
 
-/// Who knows what the usual substitutions give on this host.
+/// Knowledge of what the usual substitutions give on this host.
 pub trait Answers {
     /// The output of the command, without line ends at its end.
     ///
@@ -27,13 +27,13 @@ pub trait Answers {
 /// A word after expansion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Word {
-    /// Its text; with `unknown` only what could be made of it.
+    /// The word's text; with `unknown` only what could be made of it.
     pub text: String,
-    /// Where it stands, counted from 1.
+    /// The line it stands in, counted from 1.
     pub line: u32,
-    /// What it was made of, through variables too.
+    /// Substitutions that it was made of, through variables too.
     pub sources: Vec<Substitution>,
-    /// Why the text must not be used.
+    /// The reason why the text must not be used.
     pub unknown: Option<String>,
 }
 
@@ -54,23 +54,23 @@ impl Word {
     }
 }
 
-/// What was not understood, or is not carried over.
+/// A remark about something that was not understood, or is not carried over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Remark {
     /// Counted from 1.
     pub line: u32,
-    /// In words for the operator.
+    /// The remark in words for the operator.
     pub what: String,
 }
 
-/// What a script does, as far as it is understood.
+/// A script as far as it is understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunScript {
     /// The words of the command that the script becomes; empty if there is none that is certain.
     pub command: Vec<Word>,
-    /// What it has exported by then: name and value, in the order of their first assignment.
+    /// Variables exported by then: name and value, in the order of their first assignment.
     pub exported: Vec<(String, Word)>,
-    /// What was not understood, by line.
+    /// Remarks about what was not understood, by line.
     pub remarks: Vec<Remark>,
 }
 

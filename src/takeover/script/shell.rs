@@ -34,12 +34,12 @@ pub(super) enum Piece {
         name: String,
         quoted: bool,
     },
-    /// What stands between backquotes, or in `$(...)`.
+    /// A command between backquotes, or in `$(...)`.
     Command {
         text: String,
         quoted: bool,
     },
-    /// What the shell would understand and we do not.
+    /// Text that the shell would understand and we do not.
     Unknown {
         text: String,
     },
@@ -303,7 +303,7 @@ impl Reader<'_> {
         word.pieces.push(Piece::Command { text, quoted });
     }
 
-    /// What stands between the bracket that is next and the one that closes it.
+    /// The text between the bracket that is next and the one that closes it.
     fn until(&mut self, open: char, close: char) -> String {
         let (mut text, mut depth) = (String::new(), 0);
         while let Some(next) = self.next() {
@@ -347,7 +347,7 @@ fn is_name_character(character: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Each token: a word's line and pieces, or the operator.
+    /// The tokens: a word's line and pieces, or the operator.
     fn told(text: &str) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text { text, quoted: false } => text.clone(),

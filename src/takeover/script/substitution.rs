@@ -1,9 +1,9 @@
 //! The commands that run scripts put between backquotes: a file's text, a user's number, the host's name. Which command
-//! stands for which; the answer is somebody else's.
+//! stands for which; the answer is somebody else's. It must not run a command.
 
 use std::fmt;
 
-/// One of the usual commands.
+/// A command between backquotes that is usual in run scripts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Substitution {
     /// `cat FILE`
@@ -19,7 +19,7 @@ pub enum Substitution {
 }
 
 impl Substitution {
-    /// What these words ask for; `None` if it is not understood.
+    /// The substitution that these words ask for; `None` if it is not understood.
     pub(super) fn of(words: &[&str]) -> Option<Self> {
         let (program, arguments) = words.split_first()?;
         let file = |file: &str| file.to_owned();

@@ -78,7 +78,7 @@ fn what_is_not_followed_is_told_with_its_line() {
     }
 }
 
-/// What it is, the script, its command, and what is told.
+/// A title, the script, its command, and what is told.
 const NOT_FOLLOWED: [(&str, &str, &str, &str); 14] = [
     ("a guard says nothing", "if [ -z \"$A\" -o ! -f /x ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
     ("a short guard neither", "[ -f /x ] || exit 1\nexec x", "x", ""),
