@@ -1,4 +1,4 @@
-//! Where a rule stands: the `file:line` that log lines, `explain` and faults name.
+//! The location of a rule: the `file:line` that log lines, `explain` and faults name. It must not open the file.
 
 use std::fmt;
 use std::sync::Arc;
