@@ -44,7 +44,7 @@ fn fill(path: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for part in 0..4 {
         for key in (0..ROWS).filter(|key| key % 4 == part) {
-            state.escalations.update(spread(key), 0, |_| Some(Row { count: 1, until: u32::MAX, ..Row::default() }));
+            state.escalations.update(spread(key), START, |_| Some(Row { count: 1, until: u32::MAX, ..Row::default() }));
         }
         for number in (0..BLOCKS).filter(|number| (*number % 4) as u128 == part) {
             let key = format!("@{number}.example").parse().unwrap();

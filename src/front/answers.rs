@@ -120,7 +120,7 @@ pub fn answer(state: &Rooms, question: &Question) -> Answered {
 
 /// Counts what happened.
 pub fn count(state: &Rooms, event: &Event) {
-    let now = state.clock.now().seconds();
+    let now = state.clock.now();
     match event {
         Event::Charge(snapshot, charges) => {
             for charge in charges {
@@ -130,8 +130,8 @@ pub fn count(state: &Rooms, event: &Event) {
         }
         Event::Oversize(keys) => keys.iter().for_each(|key| _ = state.oversizes.count(*key, OVERSIZE_MEMORY, now)),
         Event::Familiar(keys) => keys.iter().for_each(|key| state.note_familiar(*key, now)),
-        Event::Fits(keys) => keys.iter().for_each(|key| state.oversizes.remove(*key, now)),
-        Event::Passed(keys) => keys.iter().for_each(|key| state.escalations.remove(*key, now)),
+        Event::Fits(keys) => keys.iter().for_each(|key| _ = state.oversizes.remove(*key)),
+        Event::Passed(keys) => keys.iter().for_each(|key| _ = state.escalations.remove(*key)),
     }
 }
 
@@ -153,12 +153,12 @@ fn decide(state: &Rooms, candidate: &Candidate) -> Answered {
 
 /// One more try of a message that is deferred; tells how many there were.
 fn count_try(state: &Rooms, key: u128) -> u32 {
-    state.escalations.count(key, ESCALATION_MEMORY, state.clock.now().seconds())
+    state.escalations.count(key, ESCALATION_MEMORY, state.clock.now())
 }
 
 /// One more refusal that is known by this key; tells how many there were.
 fn count_refusal(state: &Rooms, key: u128) -> u32 {
-    state.refusals.count(key, REFUSAL_MEMORY, state.clock.now().seconds())
+    state.refusals.count(key, REFUSAL_MEMORY, state.clock.now())
 }
 
 fn ask_all(state: &Rooms, throttles: &Throttles) -> Throttled {

@@ -22,6 +22,7 @@ use crate::policy::repeat::REFUSED_BEFORE_DATA;
 use crate::policy::repeat::RepeatRules;
 use crate::policy::repeat::TRIES_PER_PROOF;
 use crate::store::clock::Clock;
+use crate::store::clock::Time;
 use crate::store::clock::whole;
 use crate::store::disk::changes::Keyed;
 use crate::store::table::Row;
@@ -94,10 +95,11 @@ impl Ledger {
 
     /// Rules on a message.
     pub fn decide(self: &Arc<Self>, dot: &Candidate) -> Decision {
-        let now = self.clock.now().seconds();
-        let (may_absorb, may_refuse) = (dot.rules.may_absorb(dot.marks, now), dot.rules.may_refuse(dot.marks, now));
+        let now = self.clock.now();
+        let (may_absorb, may_refuse) =
+            (dot.rules.may_absorb(dot.marks, now.seconds()), dot.rules.may_refuse(dot.marks, now.seconds()));
         if !may_absorb && !may_refuse {
-            self.is_another(dot, now);
+            self.is_another(dot);
             return Decision::Deliver(Delivery::default());
         }
         let Some(mut claim) = self.claim(dot, may_absorb, may_refuse) else { return Decision::Busy };
@@ -105,7 +107,7 @@ impl Ledger {
         let served: Vec<usize> = (0..dot.copies.len()).filter(|index| has_it(&dot.copies[*index])).collect();
         if served.len() == dot.copies.len() {
             dot.copies.iter().for_each(|keys| self.renew(keys.strong, dot.rules.window, now));
-            self.is_another(dot, now);
+            self.is_another(dot);
             return Decision::Absorb;
         }
         claim.forget(served.iter().map(|index| dot.copies[*index]));
@@ -114,14 +116,14 @@ impl Ledger {
             self.refused(dot, now);
             return Decision::Refuse(before.same);
         }
-        self.is_another(dot, now);
+        self.is_another(dot);
         Decision::Deliver(Delivery { claim: Some(claim), served, before })
     }
 
     /// How long DATA of this envelope is still deferred before the body: copies of one message were refused again and again.
     /// Every so-manieth try is let through, and ends the rule when it is another message.
     pub fn is_expected(&self, envelope: u128) -> Option<Duration> {
-        let now = self.clock.now().seconds();
+        let now = self.clock.now();
         let expected = |row: &Row| row.count >= REFUSED_BEFORE_DATA;
         if !self.envelopes.get(envelope, now).is_some_and(|row| expected(&row)) {
             return None;
@@ -129,7 +131,7 @@ impl Ledger {
         let count = |row: Row| Row { other: row.other.wrapping_add(1), ..row };
         let row = self.envelopes.update(envelope, now, |row| row.filter(expected).map(count));
         let row = row.filter(|row| row.other % TRIES_PER_PROOF != 0)?;
-        Some(Duration::from_secs(row.until.saturating_sub(now).into()))
+        Some(Duration::from_secs(row.until.saturating_sub(now.seconds()).into()))
     }
 
     /// Entries of all kinds.
@@ -149,7 +151,7 @@ impl Ledger {
 
     /// Drops what has expired.
     pub fn sweep(&self) {
-        let now = self.clock.now().seconds();
+        let now = self.clock.now();
         let tables = [&self.unacknowledged, &self.delivered, &self.similar, &self.envelopes];
         tables.iter().for_each(|table| table.sweep(now));
     }
@@ -181,7 +183,7 @@ impl Ledger {
     }
 
     /// Of all its recipients the one that has it least often: as long as one has not, the message is not refused.
-    fn before(&self, claim: &Claim, now: u32) -> Before {
+    fn before(&self, claim: &Claim, now: Time) -> Before {
         let count = |table: &Table, key| table.get(key, now).map_or(0, |row| row.count);
         let least = |table: &Table, key: fn(&CopyKeys) -> u128| {
             claim.copies.iter().map(|keys| count(table, key(keys))).min().unwrap_or(0)
@@ -190,25 +192,25 @@ impl Ledger {
     }
 
     /// A copy renews the entry that absorbed it.
-    fn renew(&self, key: u128, window: Duration, now: u32) {
+    fn renew(&self, key: u128, window: Duration, now: Time) {
         self.unacknowledged.update(key, now, |row| {
             row.map(|row| Row { count: row.count.saturating_add(1), other: 1, until: renewed(row, window, now), ..row })
         });
     }
 
     /// Only one of exactly its declared size says what the next one of that size will be.
-    fn refused(&self, dot: &Candidate, now: u32) {
-        let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot, now) };
+    fn refused(&self, dot: &Candidate, now: Time) {
+        let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot) };
         self.envelopes.update(key, now, |row| {
-            let row = row.unwrap_or(Row { first: now, ..Row::default() });
+            let row = row.unwrap_or(Row { first: now.seconds(), ..Row::default() });
             Some(Row { count: row.count.saturating_add(1), until: renewed(row, dot.rules.window, now), ..row })
         });
     }
 
     /// Under a known envelope came another message: nothing is deferred unseen any more.
-    fn is_another(&self, dot: &Candidate, now: u32) {
+    fn is_another(&self, dot: &Candidate) {
         if let Some(envelope) = dot.envelope {
-            self.envelopes.remove(envelope.key, now);
+            self.envelopes.remove(envelope.key);
         }
     }
 }
@@ -218,8 +220,8 @@ impl Claim {
     #[must_use]
     pub fn accepted(self) -> Self {
         let ledger = &self.ledger;
-        let now = ledger.clock.now().seconds();
-        let new = Row { count: 0, other: 0, first: now, until: now.saturating_add(whole(self.rules.window)) };
+        let now = ledger.clock.now();
+        let new = Row { first: now.seconds(), until: now.plus(self.rules.window).seconds(), ..Row::default() };
         let count_one = |row: Option<Row>| {
             let row = row.unwrap_or(new);
             Some(Row { count: row.count.saturating_add(1), ..row })
@@ -240,7 +242,7 @@ impl Claim {
 
     /// The client took the 250: the next copy is meant, or at least acknowledged.
     pub fn took(self) {
-        let now = self.ledger.clock.now().seconds();
+        let now = self.ledger.clock.now();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
             self.ledger.unacknowledged.update(keys.strong, now, |row| row.filter(|row| row.other == 1));
         }
@@ -248,7 +250,7 @@ impl Claim {
 
     /// It did not.
     pub fn unacknowledged(self) {
-        let now = self.ledger.clock.now().seconds();
+        let now = self.ledger.clock.now();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
             self.ledger.unacknowledged.update(keys.strong, now, |row| row.map(|row| Row { other: 1, ..row }));
         }
@@ -281,9 +283,9 @@ impl Drop for Claim {
 }
 
 /// A window from now, but not for longer than [`LONGEST_RENEWAL`] in all.
-fn renewed(row: Row, window: Duration, now: u32) -> u32 {
+fn renewed(row: Row, window: Duration, now: Time) -> u32 {
     let longest = row.first.saturating_add(whole(LONGEST_RENEWAL.max(window)));
-    now.saturating_add(whole(window)).min(longest).max(row.until)
+    now.plus(window).seconds().min(longest).max(row.until)
 }
 
 /// `repeat.window` may be as long as that.
@@ -293,7 +295,6 @@ const LONGEST_LIFE: Duration = Duration::from_hours(3650 * 24);
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::store::clock::Time;
     use crate::store::clock::Virtual;
 
     use crate::policy::repeat::MessageTraits;

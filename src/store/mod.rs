@@ -6,6 +6,7 @@ pub mod clock;
 pub mod disk;
 pub mod ledger;
 mod rate;
+mod shards;
 mod slot;
 pub mod state;
 pub mod table;

@@ -18,6 +18,7 @@ use crate::policy::throttle::escalation::ESCALATION_MEMORY;
 use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Blocks;
 use crate::store::clock::Clock;
+use crate::store::clock::Time;
 use crate::store::clock::whole;
 use crate::store::disk::Disk;
 use crate::store::disk::Health;
@@ -154,33 +155,33 @@ impl Rooms {
     /// What is remembered of undeclared messages under this key that were too large: none, or how long the next one has to
     /// wait. Every so-manieth is let through, to prove itself, when `tries` are counted.
     pub fn oversize(&self, key: u128, tries: bool) -> Option<Option<Duration>> {
-        let now = self.clock.now().seconds();
+        let now = self.clock.now();
         let row = self.oversizes.get(key, now)?;
         if row.count < OVERSIZES_BEFORE_DEFERRAL {
             return Some(None);
         }
         let count = |row: Row| Row { other: row.other.wrapping_add(1), ..row };
         let row = if tries { self.oversizes.update(key, now, |row| row.map(count)).unwrap_or(row) } else { count(row) };
-        let wait = Duration::from_secs(row.until.saturating_sub(now).into());
+        let wait = Duration::from_secs(row.until.saturating_sub(now.seconds()).into());
         Some((row.other % TRIES_PER_OVERSIZE != 0).then_some(wait))
     }
 
     /// A network has delivered to the recipient that knows it by this key.
-    pub fn note_familiar(&self, key: u128, now: u32) {
-        let until = (now - now % SECONDS_OF_A_DAY).saturating_add(whole(FAMILIAR_MEMORY));
-        self.familiars
-            .update(key, now, |row| Some(Row { until, ..row.unwrap_or(Row { first: now, ..Row::default() }) }));
+    pub fn note_familiar(&self, key: u128, now: Time) {
+        let first = now.seconds();
+        let until = (first - first % SECONDS_OF_A_DAY).saturating_add(whole(FAMILIAR_MEMORY));
+        self.familiars.update(key, now, |row| Some(Row { until, ..row.unwrap_or(Row { first, ..Row::default() }) }));
     }
 
     /// Whether one has.
     pub fn is_familiar(&self, key: u128) -> bool {
-        self.familiars.get(key, self.clock.now().seconds()).is_some()
+        self.familiars.get(key, self.clock.now()).is_some()
     }
 
     /// Forgets what is idle or has expired. For a timer; the bounds hold without it.
     pub fn sweep(&self) {
-        let now = self.clock.now().seconds();
-        self.throttles.sweep();
+        let now = self.clock.now();
+        self.throttles.keys.sweep(now);
         self.ledger.sweep();
         self.blocks.sweep();
         self.oversizes.sweep(now);
@@ -197,10 +198,10 @@ impl Rooms {
     }
 
     fn load(&self, everything: Everything) {
-        let now = self.clock.now().seconds();
+        let now = self.clock.now();
         let mut tables = everything.tables.into_iter();
         for (key, octets) in tables.next().into_iter().flatten() {
-            self.throttles.load(key, octets);
+            self.throttles.keys.load(key, octets, now);
         }
         for (table, rows) in self.tables().into_iter().zip(tables) {
             rows.into_iter().for_each(|(key, octets)| table.load(key, octets, now));
@@ -210,13 +211,13 @@ impl Rooms {
 
     fn take_changes(&self) -> Changed {
         let rest = self.tables().map(Table::take_changes);
-        let tables = std::iter::once(self.throttles.take_changes()).chain(rest).collect();
+        let tables = std::iter::once(self.throttles.keys.take_changes()).chain(rest).collect();
         Changed { tables, blocks: self.blocks.take_changes() }
     }
 
     /// Whatever the disk has of it.
     fn write_anew(&self) {
-        self.throttles.write_anew();
+        self.throttles.keys.write_anew();
         self.tables().iter().for_each(|table| table.write_anew());
         self.blocks.write_anew();
     }

@@ -7,11 +7,8 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use governor::RateLimiter;
@@ -19,36 +16,21 @@ use governor::clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
-use hashbrown::HashTable;
 
 use crate::policy::throttle::Throttle;
 use crate::policy::throttle::ThrottleKey;
 use crate::store::clock::Clock;
 use crate::store::clock::Time;
-use crate::store::disk::changes::Batch;
-use crate::store::disk::changes::Changes;
-use crate::store::disk::changes::Octets;
 use crate::store::rate::Rate;
+use crate::store::shards::Shard;
+use crate::store::shards::Shards;
 use crate::store::slot::Slot;
-use crate::store::slot::UNWRITTEN;
-use crate::store::slot::drop_idle;
-use crate::store::slot::make_room;
-use crate::store::slot::room;
-use crate::store::slot::span_units;
 
 /// The counters of all throttles; a throttle's identity is in its keys.
+#[derive(Debug)]
 pub struct ThrottleTable {
     clock: Arc<dyn Clock>,
-    shards: Box<[Mutex<Shard>]>,
-    most_per_shard: usize,
-}
-
-#[derive(Default)]
-struct Shard {
-    slots: HashTable<Slot>,
-    changes: Changes,
-    /// When idle keys were looked for last, at the bound.
-    searched: Time,
+    pub(super) keys: Shards<Slot>,
 }
 
 impl ThrottleTable {
@@ -56,8 +38,7 @@ impl ThrottleTable {
     /// flood of forged senders fills no memory, pushes out nobody and is held back as one. Where not even that has a
     /// place, those go that have the least of their burst spent.
     pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
-        let shards = (bound / LEAST_PER_SHARD).clamp(1, MOST_SHARDS);
-        Self { clock, shards: (0..shards).map(|_| Mutex::default()).collect(), most_per_shard: (bound / shards).max(1) }
+        Self { clock, keys: Shards::new(bound, LONGEST_WINDOW) }
     }
 
     /// Whether `cells` could be spent now. Costs nothing. More than the burst passes only when nothing is spent.
@@ -93,89 +74,17 @@ impl ThrottleTable {
 
     /// Forgets what this key has spent: it begins anew. Whether there was anything.
     pub fn forget(&self, key: u128) -> bool {
-        let Shard { slots, changes, .. } = &mut *self.shard(key);
-        let Ok(found) = slots.find_entry(key as u64, |slot| slot.key == key) else { return false };
-        found.remove();
-        changes.note(key, true, false);
-        true
+        self.keys.remove(key)
     }
 
-    /// Drops the keys that are idle. For a timer; the bound holds without it.
-    pub fn sweep(&self) {
-        let now = self.clock.now();
-        for shard in &self.shards {
-            let mut shard = lock(shard);
-            let Shard { slots, changes, .. } = &mut *shard;
-            drop_idle(slots, changes, now);
-            // A flood that is over gives its memory back.
-            if slots.len() < slots.capacity() / 4 {
-                let twice = slots.len() * 2;
-                slots.shrink_to(twice, Slot::hash);
-            }
-        }
-    }
-
-    /// Keys that are kept, idle ones that were not swept yet included.
+    /// The number of keys, idle ones that were not swept yet included.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).slots.len()).sum()
+        self.keys.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Memory of the keys, in octets.
-    pub fn memory(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).slots.allocation_size()).sum()
-    }
-
-    /// What has changed since the last time.
-    pub fn take_changes(&self) -> Batch {
-        // One shard that lost count makes all of them be written: on the disk they are one table.
-        let anew = self.shards.iter().any(|shard| lock(shard).changes.is_all());
-        let mut batch = Batch { anew, rows: Vec::new() };
-        for shard in &self.shards {
-            // Under one lock: what changes later is changed against what is written now.
-            let Shard { slots, changes, .. } = &mut *lock(shard);
-            if anew {
-                changes.take();
-                batch.rows.extend(slots.iter_mut().map(Slot::write));
-                continue;
-            }
-            // It lost count just now: next time.
-            if changes.is_all() {
-                continue;
-            }
-            for (key, stood) in changes.take() {
-                match slots.find_mut(key as u64, |slot| slot.key == key) {
-                    Some(slot) => batch.rows.push(slot.write()),
-                    None if stood => batch.rows.push((key, None)),
-                    None => {}
-                }
-            }
-        }
-        batch
-    }
-
-    /// What was taken did not get to the disk: all of it next time.
-    pub fn write_anew(&self) {
-        self.shards.iter().for_each(|shard| lock(shard).changes.all());
-    }
-
-    /// A key from the disk. One that was written while the clock was in the future is no further from idle than it may be.
-    pub fn load(&self, key: u128, octets: Octets) {
-        let now = self.clock.now();
-        let (slot, is_cut) = Slot::from_octets(key, octets).cut(now);
-        let mut shard = self.shard(key);
-        if !slot.is_idle(now) && shard.slots.len() < self.most_per_shard {
-            if is_cut {
-                shard.changes.note(key, true, true);
-            }
-            shard.slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
-        } else {
-            shard.changes.note(key, true, false);
-        }
+        self.keys.is_empty()
     }
 
     fn check(&self, throttle: &Throttle, key: ThrottleKey, cells: u64, writes: bool) -> Result<(), Duration> {
@@ -193,52 +102,21 @@ impl ThrottleTable {
             .map_err(|until| until.wait_time_from(Nanos::new(now)))
     }
 
-    fn shard(&self, key: u128) -> MutexGuard<'_, Shard> {
-        // The other half of the key than the one that is looked up by. A key is a keyed hash: no one can aim.
-        let index = (key >> 64) as usize % self.shards.len();
-        lock(&self.shards[index])
-    }
-
     /// Where a key is counted: under its exact self, or at the bound, where nothing is idle, under its coarse one.
     /// What is left for coarse ones is as much as is freed at once when they fill it.
-    fn place(&self, key: ThrottleKey, now: Time, writes: bool) -> (MutexGuard<'_, Shard>, u128) {
-        let mut shard = self.shard(key.exact);
-        let most = self.most_per_shard - room(self.most_per_shard);
-        let known = |shard: &Shard| shard.slots.find(key.exact as u64, |slot| slot.key == key.exact).is_some();
-        if shard.slots.len() < most || known(&shard) {
+    fn place(&self, key: ThrottleKey, now: Time, writes: bool) -> (MutexGuard<'_, Shard<Slot>>, u128) {
+        let mut shard = self.keys.shard(key.exact);
+        if shard.is_roomy() || shard.find(key.exact).is_some() {
             return (shard, key.exact);
         }
         if writes {
-            shard.search_idle(now);
+            shard.evict_expired_now_and_then(now);
         }
-        if shard.slots.len() < most {
+        if shard.is_roomy() {
             return (shard, key.exact);
         }
         drop(shard);
-        (self.shard(key.coarse), key.coarse)
-    }
-
-    fn insert(&self, slots: &mut HashTable<Slot>, changes: &mut Changes, slot: Slot, now: Time) {
-        if slots.len() >= self.most_per_shard {
-            make_room(slots, changes, self.most_per_shard, now);
-        }
-        slots.insert_unique(Slot::hash(&slot), slot, Slot::hash);
-    }
-}
-
-impl Shard {
-    /// Drops the idle keys, but looks at all of them only now and then: a flood must not pay for a scan with each key.
-    fn search_idle(&mut self, now: Time) {
-        if now.nanoseconds().abs_diff(self.searched.nanoseconds()) >= SEARCH_EVERY {
-            self.searched = now;
-            drop_idle(&mut self.slots, &mut self.changes, now);
-        }
-    }
-}
-
-impl fmt::Debug for ThrottleTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ThrottleTable").field("len", &self.len()).finish_non_exhaustive()
+        (self.keys.shard(key.coarse), key.coarse)
     }
 }
 
@@ -276,23 +154,17 @@ impl StateStore for View<'_> {
     {
         let (mut shard, key) = self.table.place(*asked, self.now, self.writes);
         let farthest = self.farthest(key != asked.exact);
-        let Shard { slots, changes, .. } = &mut *shard;
-        let found = slots.find_mut(key as u64, |slot| slot.key == key);
+        let found = shard.find(key);
         let idle_at = found.as_ref().map(|slot| Nanos::new(slot.idle_at.nanoseconds()).min(farthest));
         let (outcome, next) = decide(idle_at)?;
         if self.writes {
-            let idle_at = Time::from_nanoseconds(next.min(farthest).as_u64());
-            let slot = Slot { key, idle_at, span: span_units(self.span) | UNWRITTEN };
+            let slot = Slot::new(key, Time::from_nanoseconds(next.min(farthest).as_u64()), self.span);
             match found {
+                None => shard.insert(slot, self.now),
                 Some(old) => {
-                    if !old.is_unwritten() {
-                        changes.note(key, true, true);
+                    if !std::mem::replace(old, slot).is_unwritten() {
+                        shard.changed(key);
                     }
-                    *old = slot;
-                }
-                None => {
-                    changes.note(key, false, true);
-                    self.table.insert(slots, changes, slot, self.now);
                 }
             }
         }
@@ -311,17 +183,10 @@ impl clock::Clock for Reading {
     }
 }
 
-/// A panic elsewhere leaves no slot half written.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Keys of a table that nobody sized.
 pub const DEFAULT_BOUND: usize = 1_000_000;
-const LEAST_PER_SHARD: usize = 1024;
-const MOST_SHARDS: usize = 64;
-/// Nanoseconds.
-const SEARCH_EVERY: u64 = 100_000_000;
+/// No limit is per more than that.
+const LONGEST_WINDOW: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -552,13 +417,13 @@ mod tests {
         for key in 0..10_000 {
             table.charge(&throttle(60, 60, 5), spread(key), if key < 10 { 5 } else { 1 });
         }
-        let full = table.memory();
+        let full = table.keys.memory();
         clock.advance(Duration::from_secs(4));
-        table.sweep();
+        table.keys.sweep(clock.now());
         assert_eq!(table.len(), 10);
-        assert!(table.memory() < full / 10, "{} of {full}", table.memory());
+        assert!(table.keys.memory() < full / 10, "{} of {full}", table.keys.memory());
         clock.advance(Duration::from_secs(1));
-        table.sweep();
+        table.keys.sweep(clock.now());
         assert!(table.is_empty());
     }
 
@@ -569,14 +434,14 @@ mod tests {
         table.charge(&throttle, KEY, 5);
         clock.advance(minutes(60 * 24 * 3650));
         table.charge(&throttle, spread(1), 5);
-        let written = table.take_changes().rows;
+        let written = table.keys.take_changes().rows;
         let (loaded, clock) = self::table(8);
-        written.into_iter().for_each(|(key, octets)| loaded.load(key, octets.unwrap()));
-        assert_eq!(loaded.take_changes().rows.len(), 1, "the disk learns it");
+        written.into_iter().for_each(|(key, octets)| loaded.keys.load(key, octets.unwrap(), clock.now()));
+        assert_eq!(loaded.keys.take_changes().rows.len(), 1, "the disk learns it");
         assert_eq!(loaded.len(), 2);
         clock.advance(minutes(60 * 24) + Duration::from_secs(6));
         assert_eq!(loaded.test(&throttle, spread(1), 5), Ok(()));
-        loaded.sweep();
+        loaded.keys.sweep(clock.now());
         assert!(loaded.is_empty());
     }
 
@@ -587,7 +452,7 @@ mod tests {
         for key in 0..DEFAULT_BOUND as u64 + 100_000 {
             table.charge(&throttle, spread(key), 1);
         }
-        let (keys, memory) = (table.len(), table.memory());
+        let (keys, memory) = (table.len(), table.keys.memory());
         println!("{keys} keys: {} KiB", memory >> 10);
         assert!((DEFAULT_BOUND * 9 / 10..=DEFAULT_BOUND).contains(&keys), "{keys}");
         assert!(memory < 64 << 20, "{memory}");
@@ -671,13 +536,8 @@ mod tests {
     }
 
     fn contents(table: &ThrottleTable) -> Vec<(u128, u64)> {
-        let mut all: Vec<_> = table
-            .shards
-            .iter()
-            .flat_map(|shard| {
-                lock(shard).slots.iter().map(|slot| (slot.key, slot.idle_at.nanoseconds())).collect::<Vec<_>>()
-            })
-            .collect();
+        let entries = table.keys.entries().into_iter();
+        let mut all: Vec<_> = entries.map(|slot| (slot.key, slot.idle_at.nanoseconds())).collect();
         all.sort_unstable();
         all
     }

@@ -14,11 +14,11 @@ pub(in crate::store) struct Changes {
 
 /// What is to be written: a row's octets, or `None` for one that is gone.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Batch {
+pub(in crate::store) struct Batch {
     /// Whatever is on the disk goes first.
-    pub anew: bool,
+    pub(in crate::store) anew: bool,
     /// At most one for each key when they are many, the last one counts.
-    pub rows: Vec<(u128, Option<Octets>)>,
+    pub(in crate::store) rows: Vec<(u128, Option<Octets>)>,
 }
 
 /// A row as it stands on the disk.
@@ -80,7 +80,7 @@ impl Hasher for Keyed {
 
 impl Batch {
     /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
+    pub(in crate::store) fn is_empty(&self) -> bool {
         !self.anew && self.rows.is_empty()
     }
 }
