@@ -218,7 +218,7 @@ struct Late(Arc<State>);
 
 impl Answers for Late {
     fn answer(&self, question: &Question) -> Answering {
-        let answered = answers::answer(&self.0, question);
+        let answered = answers::answer(self.0.tables(), question);
         Answering::Later(Box::pin(async move {
             for _ in 0..20 {
                 tokio::task::yield_now().await;

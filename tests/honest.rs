@@ -271,7 +271,7 @@ proptest! {
                 world.attack(actor, attack);
             }
             world.clock.advance(Duration::from_secs(60 * minutes));
-            world.state.sweep();
+            world.state.tables().sweep();
         }
         world.check();
     }

@@ -216,7 +216,7 @@ impl House {
             }
             Step::Wait(minutes) => {
                 self.clock.advance(Duration::from_secs(60 * minutes));
-                self.state.sweep();
+                self.state.tables().sweep();
             }
         }
     }

@@ -24,7 +24,6 @@ use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::Settings;
 use portcullis::store::state::State;
-use portcullis::store::table::Row;
 use proxy::Proxy;
 use proxy::Site;
 use small::Small;
@@ -44,11 +43,11 @@ fn fill(path: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for part in 0..4 {
         for key in (0..ROWS).filter(|key| key % 4 == part) {
-            state.escalations.update(spread(key), START, |_| Some(Row { count: 1, until: u32::MAX, ..Row::default() }));
+            state.tables().escalations.count(spread(key), Duration::from_secs(86_400), START);
         }
         for number in (0..BLOCKS).filter(|number| (*number % 4) as u128 == part) {
             let key = format!("@{number}.example").parse().unwrap();
-            state.blocks.add(&key, Duration::from_secs(86_400), "why").unwrap();
+            state.tables().blocks.add(&key, Duration::from_secs(86_400), "why").unwrap();
         }
         assert!(runtime.block_on(state.flush()));
     }
@@ -59,7 +58,7 @@ fn spread(key: u128) -> u128 {
 }
 
 fn is_whole(state: &State) -> bool {
-    state.escalations.len() as u128 == ROWS && state.blocks.list().len() == BLOCKS
+    state.tables().escalations.len() as u128 == ROWS && state.tables().blocks.list().len() == BLOCKS
 }
 
 /// Files beside `path` under the name of something set aside.
@@ -83,7 +82,7 @@ fn heals(path: &Path, what: &str) -> bool {
         assert!(is_whole(&state), "{what}: forgotten without a word");
         return false;
     }
-    assert_eq!((state.escalations.len(), state.blocks.len()), (0, 0), "{what}");
+    assert_eq!((state.tables().escalations.len(), state.tables().blocks.len()), (0, 0), "{what}");
     fs::remove_file(&found[0]).or_else(|_| fs::remove_dir(&found[0])).unwrap();
     true
 }
@@ -92,9 +91,9 @@ fn heals(path: &Path, what: &str) -> bool {
 fn heals_for_good(path: &Path, what: &str) {
     assert!(heals(path, what), "{what}");
     let state = open(path);
-    state.blocks.add(&"@new.example".parse().unwrap(), Duration::from_secs(86_400), "").unwrap();
+    state.tables().blocks.add(&"@new.example".parse().unwrap(), Duration::from_secs(86_400), "").unwrap();
     drop(state);
-    assert_eq!(open(path).blocks.len(), 1, "{what}: the new one");
+    assert_eq!(open(path).tables().blocks.len(), 1, "{what}: the new one");
     assert!(kept(path).is_empty(), "{what}: the new one is whole");
     fs::remove_file(path).unwrap();
 }

@@ -63,8 +63,8 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
             authenticated: false,
             user: None,
         };
-        let key = throttle.key(&state.seed, &subject).ok_or("the throttle does not apply")?;
-        state.throttles.charge(&throttle, key, 1);
+        let key = throttle.key(&state.tables().seed, &subject).ok_or("the throttle does not apply")?;
+        state.tables().throttles.charge(&throttle, key, 1);
     }
     // Two entries each: one until the client has shown that it took the 250, one to count copies.
     for number in 0..u64::from(MILLION / 2) {
@@ -72,12 +72,16 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
         let marks = MessageTraits { message_id: true, date: Some(today), size: 1 << 20 };
         let dot =
             Candidate { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None, is_excepted: false };
-        match state.ledger.decide(&dot) {
+        match state.tables().ledger.decide(&dot) {
             Decision::Deliver(Delivery { claim: Some(claim), .. }) => claim.accepted().unacknowledged(),
             other => return Err(format!("the ledger has {other:?} for a new message").into()),
         }
     }
-    eprintln!("loaded: {} throttle keys, {} entries of the ledger", state.throttles.len(), state.ledger.len());
+    eprintln!(
+        "loaded: {} throttle keys, {} entries of the ledger",
+        state.tables().throttles.len(),
+        state.tables().ledger.len()
+    );
     // What has changed is written before it is gone.
     drop(state);
     Ok(())

@@ -51,7 +51,7 @@ pub(super) fn page(handles: &Handles) -> String {
     for (title, list) in tops {
         table(&mut body, title, &["sender", "messages", "octets", "refusals"], list.iter().map(sender));
     }
-    let blocks = handles.services.state.blocks.list().into_iter();
+    let blocks = handles.services.state.tables().blocks.list().into_iter();
     let row = |block: Block| vec![block.key, block.by.as_str().to_owned(), block.why];
     table(&mut body, "Blocks", &["key", "by", "why"], blocks.map(row));
     format!("<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=10><title>Portcullis</title>{body}")

@@ -117,7 +117,7 @@ async fn ready(State(app): State<AppState>) -> Response {
 }
 
 async fn blocks(State(app): State<AppState>) -> Response {
-    shown(&app.handles.services.state.blocks.list())
+    shown(&app.handles.services.state.tables().blocks.list())
 }
 
 /// What blocks and throttles would say of a message that has not come.
@@ -128,7 +128,7 @@ async fn standing(State(app): State<AppState>, Query(pairs): Query<Vec<(String, 
     };
     let services = &app.handles.services;
     let snapshot = services.snapshot.borrow().clone();
-    match Standing::of(&services.state, &snapshot, &message) {
+    match Standing::of(services.state.tables(), &snapshot, &message) {
         Ok(standing) => shown(&standing),
         Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
     }
@@ -155,7 +155,7 @@ async fn block(State(app): State<AppState>, Json(new): Json<NewBlock>) -> Respon
         return (StatusCode::BAD_REQUEST, format!("{fault}\n")).into_response();
     }
     let state = &app.handles.services.state;
-    let Ok((block, before)) = state.blocks.add(&key, Duration::from_secs(new.seconds), &new.why) else {
+    let Ok((block, before)) = state.tables().blocks.add(&key, Duration::from_secs(new.seconds), &new.why) else {
         return (StatusCode::INSUFFICIENT_STORAGE, "too many blocks; unblock some, or use badmailfrom\n")
             .into_response();
     };
@@ -171,12 +171,12 @@ async fn block(State(app): State<AppState>, Json(new): Json<NewBlock>) -> Respon
 async fn unblock(State(app): State<AppState>, Query(old): Query<OldBlock>) -> Response {
     let state = &app.handles.services.state;
     let key = BlockKey::spelling(&old.key);
-    let Some(block) = state.blocks.remove(&key) else {
+    let Some(block) = state.tables().blocks.remove(&key) else {
         return count_anew(&app, &old.key).await;
     };
     // Else its next try would be over the limit still, and blocked again for twice as long.
     if let Some(throttled) = block.throttled {
-        state.throttles.forget(throttled);
+        state.tables().throttles.forget(throttled);
     }
     tracing::info!(key, "unblock");
     match state.flush().await {
@@ -192,8 +192,8 @@ async fn count_anew(app: &AppState, key: &str) -> Response {
     let named = key.split_once(':');
     let of_label = |throttle: &Throttle| {
         let label = named.filter(|(name, _)| **name == *throttle.name).map_or(key, |(_, label)| label);
-        let found = throttle.key_of_label(&state.seed, label)?;
-        state.throttles.forget(found.exact).then(|| throttle.name.to_string())
+        let found = throttle.key_of_label(&state.tables().seed, label)?;
+        state.tables().throttles.forget(found.exact).then(|| throttle.name.to_string())
     };
     let throttles: Vec<String> = snapshot.policy.throttles.iter().filter_map(of_label).collect();
     if throttles.is_empty() {

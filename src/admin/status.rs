@@ -47,8 +47,8 @@ pub(super) struct Status {
 impl Status {
     pub(super) fn of(handles: &Handles) -> Self {
         let Handles { services, door, log } = handles;
-        let (state, reports) = (&services.state, &services.reports);
-        let now = state.clock.now();
+        let (state, tables, reports) = (&services.state, services.state.tables(), &services.reports);
+        let now = tables.clock.now();
         let condition = services.conditions.current();
         let state_error = state.health().and_then(Health::failing);
         Self {
@@ -56,10 +56,10 @@ impl Status {
             connections: door.connections(),
             held_octets: services.holds.used(),
             hold_pressure: services.holds.pressure(),
-            blocks: state.blocks.len(),
-            throttle_keys: state.throttles.len(),
-            ledger_entries: state.ledger.len(),
-            unacknowledged: state.ledger.unacknowledged(),
+            blocks: tables.blocks.len(),
+            throttle_keys: tables.throttles.len(),
+            ledger_entries: tables.ledger.len(),
+            unacknowledged: tables.ledger.unacknowledged(),
             state: match state.health() {
                 None => "memory",
                 Some(_) if state_error.is_some() => "degraded",

@@ -227,9 +227,10 @@ async fn sweep(services: Arc<Services>) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
         interval.tick().await;
-        services.state.sweep();
+        let tables = services.state.tables();
+        tables.sweep();
         services.holds.sweep();
-        services.reports.sweep(services.state.clock.now());
+        services.reports.sweep(tables.clock.now());
     }
 }
 

@@ -187,7 +187,7 @@ impl Door {
         let max = if stopping { 0 } else { settings.max_connections };
         let entered = self.counts.enter(client.ip(), max, settings.max_connections_per_client);
         let granted = matches!(entered, Some((_, Admission::Granted)));
-        self.services.reports.connected(granted, self.services.state.clock.now());
+        self.services.reports.connected(granted, self.services.state.tables().clock.now());
         let Some((counted, admission)) = entered else { return Ok(None) };
         let admission = if stopping { Admission::Stopping } else { admission };
         // No SMTP client speaks first (RFC 5321 section 3.1). One that did is noted; with `greet_delay` it is refused.
@@ -226,7 +226,7 @@ impl Door {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let id = format!("{seconds:08x}{sequence:04x}").into();
         let snapshot = self.services.snapshot.borrow().clone();
-        let mut session = Session::new(id, snapshot, self.services.state.seed.clone(), peer, now);
+        let mut session = Session::new(id, snapshot, self.services.state.tables().seed.clone(), peer, now);
         if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
             session.handle_offer(offer, fresh);
         }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 
 use crate::policy::block::Suspect;
 use crate::policy::repeat::Candidate;
-use crate::policy::repeat::OVERSIZE_MEMORY;
 use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
@@ -26,8 +25,8 @@ use crate::session::question::Throttled;
 use crate::session::question::Throttles;
 use crate::store::ledger::Claim;
 use crate::store::ledger::Decision;
-use crate::store::state::Rooms;
 use crate::store::state::State;
+use crate::store::tables::Tables;
 
 /// A service that answers questions.
 pub trait Answers: Debug + Send + Sync {
@@ -77,12 +76,12 @@ impl Claims {
 
 impl Answers for State {
     fn answer(&self, question: &Question) -> Answering {
-        Answering::Now(answer(self, question))
+        Answering::Now(answer(self.tables(), question))
     }
 }
 
 /// The state's answer.
-pub fn answer(state: &Rooms, question: &Question) -> Answered {
+pub fn answer(state: &Tables, question: &Question) -> Answered {
     let answer = match question {
         Question::Connect { throttles, client } => Answer::Connect {
             throttled: ask_all(state, throttles),
@@ -119,7 +118,7 @@ pub fn answer(state: &Rooms, question: &Question) -> Answered {
 }
 
 /// Counts what happened.
-pub fn count(state: &Rooms, event: &Event) {
+pub fn count(state: &Tables, event: &Event) {
     let now = state.clock.now();
     match event {
         Event::Charge(snapshot, charges) => {
@@ -128,18 +127,18 @@ pub fn count(state: &Rooms, event: &Event) {
                 state.throttles.charge(throttle, charge.key, charge.cells);
             }
         }
-        Event::Oversize(keys) => keys.iter().for_each(|key| _ = state.oversizes.count(*key, OVERSIZE_MEMORY, now)),
+        Event::Oversize(keys) => keys.iter().for_each(|key| state.note_oversize(*key, now)),
         Event::Familiar(keys) => keys.iter().for_each(|key| state.note_familiar(*key, now)),
         Event::Fits(keys) => keys.iter().for_each(|key| _ = state.oversizes.remove(*key)),
         Event::Passed(keys) => keys.iter().for_each(|key| _ = state.escalations.remove(*key)),
     }
 }
 
-fn block(state: &Rooms, suspect: Suspect<'_>) -> Option<String> {
+fn block(state: &Tables, suspect: Suspect<'_>) -> Option<String> {
     state.blocks.find(suspect).map(|block| block.key)
 }
 
-fn decide(state: &Rooms, candidate: &Candidate) -> Answered {
+fn decide(state: &Tables, candidate: &Candidate) -> Answered {
     let (copy, claim) = match state.ledger.decide(candidate) {
         Decision::Absorb => (Copy::Absorb, None),
         Decision::Busy => (Copy::Busy, None),
@@ -152,26 +151,26 @@ fn decide(state: &Rooms, candidate: &Candidate) -> Answered {
 }
 
 /// One more try of a message that is deferred; tells how many there were.
-fn count_try(state: &Rooms, key: u128) -> u32 {
+fn count_try(state: &Tables, key: u128) -> u32 {
     state.escalations.count(key, ESCALATION_MEMORY, state.clock.now())
 }
 
 /// One more refusal that is known by this key; tells how many there were.
-fn count_refusal(state: &Rooms, key: u128) -> u32 {
+fn count_refusal(state: &Tables, key: u128) -> u32 {
     state.refusals.count(key, REFUSAL_MEMORY, state.clock.now())
 }
 
-fn ask_all(state: &Rooms, throttles: &Throttles) -> Throttled {
+fn ask_all(state: &Tables, throttles: &Throttles) -> Throttled {
     ask_some(state, throttles, throttles.asks.iter())
 }
 
-fn ask_some<'a>(state: &Rooms, throttles: &Throttles, asks: impl Iterator<Item = &'a Ask>) -> Throttled {
+fn ask_some<'a>(state: &Tables, throttles: &Throttles, asks: impl Iterator<Item = &'a Ask>) -> Throttled {
     let mut throttled = Throttled::default();
     asks.for_each(|ask| ask_throttle(state, throttles.of(ask), ask, &mut throttled));
     throttled
 }
 
-fn ask_throttle(state: &Rooms, throttle: &Throttle, ask: &Ask, throttled: &mut Throttled) {
+fn ask_throttle(state: &Tables, throttle: &Throttle, ask: &Ask, throttled: &mut Throttled) {
     let (index, key, cells) = (ask.charge.throttle, ask.charge.key, ask.charge.cells);
     let blocks = throttle.action == Action::Block && !throttle.shadow;
     let over = |wait, blocked| Some(OverLimit { throttle: index, wait, blocked });

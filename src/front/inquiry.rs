@@ -33,7 +33,7 @@ pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
     let peer = Peer::direct(here, here);
     let now = clock::now();
-    let mut session = Session::new("inquiry".into(), snapshot, services.state.seed.clone(), peer, now);
+    let mut session = Session::new("inquiry".into(), snapshot, services.state.tables().seed.clone(), peer, now);
     session.inquire(now);
     let (mut client, ours) = duplex(PIPE);
     let driver = Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services.clone());

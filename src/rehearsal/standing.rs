@@ -21,7 +21,7 @@ use crate::policy::verdict::Ruling;
 use crate::rehearsal::explain::Message;
 use crate::session::snapshot::Snapshot;
 use crate::smtp::address::Address;
-use crate::store::state::State;
+use crate::store::tables::Tables;
 
 /// At each command, what refuses it now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ impl Standing {
     ///
     /// # Errors
     /// An address that is none.
-    pub fn of(state: &State, snapshot: &Snapshot, message: &Message) -> Result<Self, String> {
+    pub fn of(state: &Tables, snapshot: &Snapshot, message: &Message) -> Result<Self, String> {
         let (mail, recipients) = message.envelope()?;
         let environment = snapshot.policy.client(message.client, message.host.as_deref());
         let subject = Subject {
@@ -143,7 +143,7 @@ impl Found {
 
 /// The first throttle that would refuse; shadows never do.
 fn over_limit(
-    state: &State,
+    state: &Tables,
     snapshot: &Snapshot,
     stage: Stage,
     subject: &Subject<'_>,

@@ -25,6 +25,9 @@ use crate::store::clock::Clock;
 use crate::store::clock::Time;
 use crate::store::clock::whole;
 use crate::store::disk::changes::Keyed;
+use crate::store::rows::Acknowledgement;
+use crate::store::rows::Refusals;
+use crate::store::rows::Times;
 use crate::store::table::Row;
 use crate::store::table::Table;
 
@@ -34,14 +37,14 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     /// Messages on their way to the backend, and those whose acknowledgement is on its way to the client.
     in_flight: DashMap<u128, (), BuildHasherDefault<Keyed>>,
-    /// By strong key. `other` is 1 once an acknowledgement is known not to have been taken.
-    pub(super) unacknowledged: Table,
+    /// By strong key: messages whose acknowledgement is not known to have been taken.
+    pub(super) unacknowledged: Table<Acknowledgement>,
     /// By strong key: copies that were delivered.
-    pub(super) delivered: Table,
+    pub(super) delivered: Table<Times>,
     /// By weak key: messages that were delivered and are alike but for what is made anew each time. In memory only.
-    similar: Table,
-    /// By envelope: copies that were refused at the final dot, and in `other` the tries since there were enough of them.
-    pub(super) envelopes: Table,
+    pub(super) similar: Table<Times>,
+    /// By envelope: copies that were refused at the final dot.
+    pub(super) envelopes: Table<Refusals>,
 }
 
 /// What is to be done with it.
@@ -124,14 +127,9 @@ impl Ledger {
     /// Every so-manieth try is let through, and ends the rule when it is another message.
     pub fn is_expected(&self, envelope: u128) -> Option<Duration> {
         let now = self.clock.now();
-        let expected = |row: &Row| row.count >= REFUSED_BEFORE_DATA;
-        if !self.envelopes.get(envelope, now).is_some_and(|row| expected(&row)) {
-            return None;
-        }
-        let count = |row: Row| Row { other: row.other.wrapping_add(1), ..row };
-        let row = self.envelopes.update(envelope, now, |row| row.filter(expected).map(count));
-        let row = row.filter(|row| row.other % TRIES_PER_PROOF != 0)?;
-        Some(Duration::from_secs(row.until.saturating_sub(now.seconds()).into()))
+        self.envelopes.get(envelope, now).filter(Row::is_expected)?;
+        let row = self.envelopes.update(envelope, now, |row| row.filter(Row::is_expected).map(Row::tried))?;
+        row.deferral(TRIES_PER_PROOF, now)
     }
 
     /// Entries of all kinds.
@@ -147,13 +145,6 @@ impl Ledger {
     /// Messages whose acknowledgement is not known to have been taken.
     pub fn unacknowledged(&self) -> usize {
         self.unacknowledged.len()
-    }
-
-    /// Drops what has expired.
-    pub fn sweep(&self) {
-        let now = self.clock.now();
-        let tables = [&self.unacknowledged, &self.delivered, &self.similar, &self.envelopes];
-        tables.iter().for_each(|table| table.sweep(now));
     }
 
     /// `None` when one of the copies is on its way already.
@@ -184,8 +175,8 @@ impl Ledger {
 
     /// Of all its recipients the one that has it least often: as long as one has not, the message is not refused.
     fn before(&self, claim: &Claim, now: Time) -> Before {
-        let count = |table: &Table, key| table.get(key, now).map_or(0, |row| row.count);
-        let least = |table: &Table, key: fn(&CopyKeys) -> u128| {
+        let count = |table: &Table<Times>, key| table.get(key, now).map_or(0, |row| row.value.0);
+        let least = |table: &Table<Times>, key: fn(&CopyKeys) -> u128| {
             claim.copies.iter().map(|keys| count(table, key(keys))).min().unwrap_or(0)
         };
         Before { same: least(&self.delivered, |keys| keys.strong), similar: least(&self.similar, |keys| keys.weak) }
@@ -193,17 +184,16 @@ impl Ledger {
 
     /// A copy renews the entry that absorbed it.
     fn renew(&self, key: u128, window: Duration, now: Time) {
-        self.unacknowledged.update(key, now, |row| {
-            row.map(|row| Row { count: row.count.saturating_add(1), other: 1, until: renewed(row, window, now), ..row })
-        });
+        self.unacknowledged
+            .update(key, now, |row| row.map(|row| Row { value: LOST, until: renewed(&row, window, now), ..row }));
     }
 
     /// Only one of exactly its declared size says what the next one of that size will be.
     fn refused(&self, dot: &Candidate, now: Time) {
         let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot) };
         self.envelopes.update(key, now, |row| {
-            let row = row.unwrap_or(Row { first: now.seconds(), ..Row::default() });
-            Some(Row { count: row.count.saturating_add(1), until: renewed(row, dot.rules.window, now), ..row })
+            let row = row.unwrap_or(Row::new(now, dot.rules.window));
+            Some(Row { value: row.value.refused(), until: renewed(&row, dot.rules.window, now), ..row })
         });
     }
 
@@ -221,16 +211,16 @@ impl Claim {
     pub fn accepted(self) -> Self {
         let ledger = &self.ledger;
         let now = ledger.clock.now();
-        let new = Row { first: now.seconds(), until: now.plus(self.rules.window).seconds(), ..Row::default() };
-        let count_one = |row: Option<Row>| {
-            let row = row.unwrap_or(new);
-            Some(Row { count: row.count.saturating_add(1), ..row })
+        let window = self.rules.window;
+        let count_one = |row: Option<Row<Times>>| {
+            let row = row.unwrap_or(Row::new(now, window));
+            Some(Row { value: row.value.once_more(), ..row })
         };
         for keys in &self.copies {
             if self.may_absorb {
                 // One that was once unacknowledged goes on absorbing.
-                let new = Row { count: 1, ..new };
-                ledger.unacknowledged.update(keys.strong, now, |row| row.filter(|row| row.other == 1).or(Some(new)));
+                let keep = |row: Option<Row<_>>| row.filter(Row::is_lost).or(Some(Row::new(now, window)));
+                ledger.unacknowledged.update(keys.strong, now, keep);
             }
             if self.may_refuse {
                 ledger.delivered.update(keys.strong, now, count_one);
@@ -244,7 +234,7 @@ impl Claim {
     pub fn took(self) {
         let now = self.ledger.clock.now();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
-            self.ledger.unacknowledged.update(keys.strong, now, |row| row.filter(|row| row.other == 1));
+            self.ledger.unacknowledged.update(keys.strong, now, |row| row.filter(Row::is_lost));
         }
     }
 
@@ -252,7 +242,7 @@ impl Claim {
     pub fn unacknowledged(self) {
         let now = self.ledger.clock.now();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
-            self.ledger.unacknowledged.update(keys.strong, now, |row| row.map(|row| Row { other: 1, ..row }));
+            self.ledger.unacknowledged.update(keys.strong, now, |row| row.map(|row| Row { value: LOST, ..row }));
         }
     }
 
@@ -282,12 +272,25 @@ impl Drop for Claim {
     }
 }
 
+impl Row<Acknowledgement> {
+    fn is_lost(&self) -> bool {
+        self.value.lost
+    }
+}
+
+impl Row<Refusals> {
+    fn is_expected(&self) -> bool {
+        self.value.count >= REFUSED_BEFORE_DATA
+    }
+}
+
 /// A window from now, but not for longer than [`LONGEST_RENEWAL`] in all.
-fn renewed(row: Row, window: Duration, now: Time) -> u32 {
+fn renewed<V>(row: &Row<V>, window: Duration, now: Time) -> u32 {
     let longest = row.first.saturating_add(whole(LONGEST_RENEWAL.max(window)));
     now.plus(window).seconds().min(longest).max(row.until)
 }
 
+const LOST: Acknowledgement = Acknowledgement { lost: true };
 /// `repeat.window` may be as long as that.
 const LONGEST_LIFE: Duration = Duration::from_hours(3650 * 24);
 

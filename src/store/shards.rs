@@ -38,6 +38,21 @@ pub trait Entry: Copy + PartialEq {
     fn read(key: u128, octets: Octets) -> Self;
 }
 
+/// A table that is kept on the disk.
+pub(super) trait Persistent {
+    /// Evicts what has expired. For a timer; the bound holds without it.
+    fn sweep(&self, now: Time);
+
+    /// The changes since they were taken last.
+    fn take_changes(&self) -> Batch;
+
+    /// Has everything written anew: what was taken did not get to the disk.
+    fn write_anew(&self);
+
+    /// Takes in an entry from the disk.
+    fn load(&self, key: u128, octets: Octets, now: Time);
+}
+
 /// Entries by key. At the bound those that have expired are evicted, then those of the lowest rank.
 pub struct Shards<E>(Box<[Mutex<Shard<E>>]>);
 
@@ -74,31 +89,6 @@ impl<E: Entry> Shards<E> {
         self.shard(key).remove(key)
     }
 
-    /// Evicts what has expired. For a timer; the bound holds without it.
-    pub(super) fn sweep(&self, now: Time) {
-        self.all().for_each(|mut shard| shard.sweep(now));
-    }
-
-    /// The changes since they were taken last.
-    pub(super) fn take_changes(&self) -> Batch {
-        // One shard that lost count makes all of them be written: on the disk they are one table.
-        let anew = self.all().any(|shard| shard.changes.is_all());
-        let mut batch = Batch { anew, rows: Vec::new() };
-        // Under one lock each: what changes later is changed against what is written now.
-        self.all().for_each(|mut shard| shard.take_changes(&mut batch));
-        batch
-    }
-
-    /// Has everything written anew: what was taken did not get to the disk.
-    pub(super) fn write_anew(&self) {
-        self.all().for_each(|mut shard| shard.changes.all());
-    }
-
-    /// Takes in an entry from the disk.
-    pub(super) fn load(&self, key: u128, octets: Octets, now: Time) {
-        self.shard(key).load(E::read(key, octets), now);
-    }
-
     /// The shard of this key, locked.
     pub(super) fn shard(&self, key: u128) -> MutexGuard<'_, Shard<E>> {
         // The other half of the key than the one that is looked up by.
@@ -119,6 +109,29 @@ impl<E: Entry> Shards<E> {
 
     fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard<E>>> {
         self.0.iter().map(lock)
+    }
+}
+
+impl<E: Entry> Persistent for Shards<E> {
+    fn sweep(&self, now: Time) {
+        self.all().for_each(|mut shard| shard.sweep(now));
+    }
+
+    fn take_changes(&self) -> Batch {
+        // One shard that lost count makes all of them be written: on the disk they are one table.
+        let anew = self.all().any(|shard| shard.changes.is_all());
+        let mut batch = Batch { anew, rows: Vec::new() };
+        // Under one lock each: what changes later is changed against what is written now.
+        self.all().for_each(|mut shard| shard.take_changes(&mut batch));
+        batch
+    }
+
+    fn write_anew(&self) {
+        self.all().for_each(|mut shard| shard.changes.all());
+    }
+
+    fn load(&self, key: u128, octets: Octets, now: Time) {
+        self.shard(key).load(E::read(key, octets), now);
     }
 }
 

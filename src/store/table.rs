@@ -11,45 +11,71 @@ use crate::store::shards::Shards;
 
 /// What is remembered under a key. Times are whole seconds since the epoch, enough until 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    /// How often it happened.
-    pub count: u32,
-    /// A second number, as the table's owner has it.
-    pub other: u32,
+pub struct Row<V> {
+    /// What the table is for.
+    pub value: V,
     /// When it happened first.
     pub first: u32,
     /// When it is forgotten.
     pub until: u32,
 }
 
-/// Rows by key. At the bound those that have expired are evicted, then those that would expire first.
-pub type Table = Shards<(u128, Row)>;
+/// What a row keeps besides its times.
+pub trait Value: Copy + Default + PartialEq {
+    /// The value as it is written to the disk.
+    fn numbers(self) -> [u32; 2];
 
-impl Table {
+    /// The value as it stood on the disk.
+    fn of_numbers(numbers: [u32; 2]) -> Self;
+}
+
+/// Rows by key. At the bound those that have expired are evicted, then those that would expire first.
+pub type Table<V> = Shards<(u128, Row<V>)>;
+
+impl<V: Value> Table<V> {
     /// The row, unless it has expired.
-    pub fn get(&self, key: u128, now: Time) -> Option<Row> {
+    pub(super) fn get(&self, key: u128, now: Time) -> Option<Row<V>> {
         self.shard(key).get(key, now).map(|(_, row)| row)
     }
 
     /// Changes a row in one step: `change` is given the row, `None` when there is none or it has expired, and gives what takes
     /// its place. Gives back what stands there then.
-    pub fn update(&self, key: u128, now: Time, change: impl FnOnce(Option<Row>) -> Option<Row>) -> Option<Row> {
-        let change = |old: Option<(u128, Row)>| change(old.map(|(_, row)| row)).map(|row| (key, row));
+    pub(super) fn update(
+        &self,
+        key: u128,
+        now: Time,
+        change: impl FnOnce(Option<Row<V>>) -> Option<Row<V>>,
+    ) -> Option<Row<V>> {
+        let change = |old: Option<(u128, Row<V>)>| change(old.map(|(_, row)| row)).map(|row| (key, row));
         self.shard(key).update(key, now, change).map(|(_, row)| row)
     }
 
-    /// Counts once more under this key, which is remembered from now on for so long; gives the count.
-    pub fn count(&self, key: u128, memory: Duration, now: Time) -> u32 {
-        let until = now.plus(memory).seconds();
-        let row = self.update(key, now, |row| {
-            let row = row.unwrap_or(Row { first: now.seconds(), ..Row::default() });
-            Some(Row { count: row.count.saturating_add(1), until, ..row })
+    /// Changes the value of a row, which is remembered for so long from now on. Gives back what stands there then.
+    pub(super) fn renew(&self, key: u128, memory: Duration, now: Time, change: impl FnOnce(V) -> V) -> V {
+        let mut value = V::default();
+        self.update(key, now, |row| {
+            let new = Row::new(now, memory);
+            let old = row.unwrap_or(new);
+            value = change(old.value);
+            Some(Row { value, first: old.first, until: new.until })
         });
-        row.map_or(1, |row| row.count)
+        value
     }
 }
 
-impl Entry for (u128, Row) {
+impl<V: Value> Row<V> {
+    /// A row that is new, and forgotten after `memory`.
+    pub(super) fn new(now: Time, memory: Duration) -> Self {
+        Self { value: V::default(), first: now.seconds(), until: now.plus(memory).seconds() }
+    }
+
+    /// The time until the row is forgotten.
+    pub(super) fn left(&self, now: Time) -> Duration {
+        Duration::from_secs(self.until.saturating_sub(now.seconds()).into())
+    }
+}
+
+impl<V: Value> Entry for (u128, Row<V>) {
     fn key(&self) -> u128 {
         self.0
     }
@@ -72,27 +98,18 @@ impl Entry for (u128, Row) {
     }
 
     fn write(&mut self) -> Octets {
-        self.1.octets()
-    }
-
-    fn read(key: u128, octets: Octets) -> Self {
-        (key, Row::from_octets(octets))
-    }
-}
-
-impl Row {
-    fn octets(&self) -> Octets {
-        let words = [self.count, self.other, self.first, self.until];
+        let Row { value, first, until } = self.1;
+        let [one, other] = value.numbers();
         let mut octets = [0; 16];
-        for (place, word) in octets.chunks_exact_mut(4).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        for (place, number) in octets.chunks_exact_mut(4).zip([one, other, first, until]) {
+            place.copy_from_slice(&number.to_le_bytes());
         }
         octets
     }
 
-    fn from_octets(octets: Octets) -> Self {
-        let word = |at: usize| u32::from_le_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
-        Self { count: word(0), other: word(4), first: word(8), until: word(12) }
+    fn read(key: u128, octets: Octets) -> Self {
+        let number = |at: usize| u32::from_le_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]]);
+        (key, Row { value: V::of_numbers([number(0), number(4)]), first: number(8), until: number(12) })
     }
 }
 
@@ -105,9 +122,21 @@ mod tests {
 
     use super::*;
     use crate::store::disk::changes::Batch;
+    use crate::store::rows::Acknowledgement;
+    use crate::store::rows::Refusals;
+    use crate::store::rows::Times;
+    use crate::store::shards::Persistent;
 
-    fn row(until: u32) -> Row {
-        Row { count: 1, other: 2, first: 0, until }
+    type Table = super::Table<Refusals>;
+
+    const VALUE: Refusals = Refusals { count: 1, tries: u32::MAX };
+
+    fn row(until: u32) -> Row<Refusals> {
+        Row { value: VALUE, first: 0, until }
+    }
+
+    fn octets<V: Value>(row: Row<V>) -> Octets {
+        (0, row).write()
     }
 
     fn at(seconds: u32) -> Time {
@@ -141,10 +170,10 @@ mod tests {
         const DAY: u32 = 86_400;
         let (now, ahead) = (1_000_000, 1_000_000 + 3650 * DAY);
         let window = Duration::from_secs(DAY.into());
-        let written = Row { count: 7, other: 1, first: ahead, until: ahead + DAY };
+        let written = Row { value: VALUE, first: ahead, until: ahead + DAY };
         let loaded = || {
             let table = Table::new(10, window);
-            table.load(1, written.octets(), at(now));
+            table.load(1, octets(written), at(now));
             table
         };
         let running = || {
@@ -162,7 +191,7 @@ mod tests {
         ];
         let longer = || {
             let table = Table::new(10, YEAR);
-            table.load(1, written.octets(), at(now));
+            table.load(1, octets(written), at(now));
             table
         };
         let tables = [("loaded", &loaded as &dyn Fn() -> Table), ("running", &running), ("of a long table", &longer)];
@@ -174,7 +203,7 @@ mod tests {
                 assert_eq!(table.get(1, at(now + DAY - 1)), Some(expected), "{what} {number}");
                 assert_eq!(table.get(1, at(now + DAY)), None, "{what} {number}");
                 let batch = table.take_changes();
-                assert_eq!(batch.rows, [(1, Some(expected.octets()))], "{what} {number}: the disk learns it");
+                assert_eq!(batch.rows, [(1, Some(octets(expected)))], "{what} {number}: the disk learns it");
             }
         }
     }
@@ -202,9 +231,20 @@ mod tests {
     }
 
     #[test]
-    fn octets_read_back() {
-        let row = Row { count: 1, other: u32::MAX, first: 1_795_395_525, until: 7 };
-        assert_eq!(Row::from_octets(row.octets()), row);
+    fn rows_stand_on_the_disk_as_four_numbers_and_read_back() {
+        fn check<V: Value + std::fmt::Debug>(value: V, numbers: [u32; 2]) {
+            let (first, until) = (1_795_395_525, 7);
+            let row = Row { value, first, until };
+            let expected: Vec<u8> = numbers.into_iter().chain([first, until]).flat_map(u32::to_le_bytes).collect();
+            assert_eq!(octets(row).as_slice(), expected, "{value:?}");
+            assert_eq!(<(u128, Row<V>)>::read(9, octets(row)), (9, row));
+        }
+        check(VALUE, [1, u32::MAX]);
+        check(Times(3), [3, 0]);
+        check(Acknowledgement { lost: true }, [0, 1]);
+        check(Acknowledgement { lost: false }, [0, 0]);
+        check((), [0, 0]);
+        assert!(Acknowledgement::of_numbers([7, 1]).lost, "earlier versions counted copies there");
     }
 
     proptest! {
@@ -232,7 +272,7 @@ mod tests {
             let loaded = Table::new(1000, YEAR);
             kept.iter().for_each(|(key, octets)| loaded.load(*key, *octets, at(now)));
             for (key, octets) in &kept {
-                let row = Row::from_octets(*octets);
+                let (_, row) = Entry::read(*key, *octets);
                 prop_assert_eq!(loaded.get(*key, at(now)), Some(row).filter(|row| row.until > now));
             }
             kept.sort_unstable();

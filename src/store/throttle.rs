@@ -199,6 +199,7 @@ mod tests {
     use crate::policy::throttle::Count;
     use crate::policy::throttle::Throttle;
     use crate::store::clock::Virtual;
+    use crate::store::shards::Persistent;
 
     #[test]
     fn three_an_hour_is_seen_by_the_third_hour() {

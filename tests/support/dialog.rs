@@ -454,7 +454,7 @@ impl Player {
                 });
             }
             "N" => return self.reconnect(rest),
-            "O" => drop(self.state.blocks.add(&rest.parse().unwrap(), Duration::from_secs(3600), "").unwrap()),
+            "O" => drop(self.state.tables().blocks.add(&rest.parse().unwrap(), Duration::from_secs(3600), "").unwrap()),
             "U" => self.unwritten = rest != "no",
             "S" => self.session.handle_stop(now),
             "X" => self.session.handle_stress(true),
@@ -569,7 +569,7 @@ impl Player {
                 self.session.handle_hold(self.scene.hold, now);
             }
             Output::EndMessage => self.claims.hold(None),
-            Output::Count(event) => answers::count(&self.state, &event),
+            Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Learned(..) | Output::Login(_) => {}
             Output::StopAsking => self.transcript.push("a none".into()),
@@ -601,7 +601,7 @@ impl Player {
     }
 
     fn answer(&mut self, ticket: Ticket, question: &Question) {
-        let (mut answer, claim) = answers::answer(&self.state, question);
+        let (mut answer, claim) = answers::answer(self.state.tables(), question);
         match &mut answer {
             Answer::Handshake { granted } => *granted = !self.scene.no_room,
             Answer::Mail { has_room, .. } => *has_room = !self.scene.no_room,

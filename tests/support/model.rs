@@ -249,7 +249,7 @@ impl<'a> Conversation<'a> {
         let now = self.now();
         match output {
             Output::Ask(ticket, question) => {
-                let answered = answers::answer(self.state, &question);
+                let answered = answers::answer(self.state.tables(), &question);
                 match self.answers_late {
                     true => self.open = Some((ticket, answered)),
                     false => {
@@ -275,7 +275,7 @@ impl<'a> Conversation<'a> {
                 self.session.handle_backend_open(false, now);
                 self.backend("220 b\r\n");
             }
-            Output::Count(event) => answers::count(self.state, &event),
+            Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
             Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
             Output::Client(_)

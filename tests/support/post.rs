@@ -177,7 +177,7 @@ impl<'a> Talk<'a> {
         let now = self.now();
         match output {
             Output::Ask(ticket, question) => {
-                let (answer, claim) = answers::answer(self.state, &question);
+                let (answer, claim) = answers::answer(self.state.tables(), &question);
                 self.claims.hold(claim);
                 self.session.handle_answer(ticket, answer, now);
             }
@@ -197,7 +197,7 @@ impl<'a> Talk<'a> {
                 self.session.handle_backend_open(false, now);
                 self.backend("220 b\r\n");
             }
-            Output::Count(event) => answers::count(self.state, &event),
+            Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
             _ => {}
         }

@@ -258,7 +258,7 @@ impl Driver {
             Output::BackendBody => self.begin_sending(),
             Output::BackendStartTls => self.secure_backend(),
             Output::Client(octets) => self.client.outbox.push(octets),
-            Output::Count(event) => answers::count(&self.services.state, &event),
+            Output::Count(event) => answers::count(self.services.state.tables(), &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::CloseClient | Output::StartTls => {}
             Output::EndMessage => {
@@ -274,7 +274,7 @@ impl Driver {
             Output::OpenBackend { fresh, environment, helo, login } => {
                 self.open_backend(fresh, login, environment, helo);
             }
-            Output::Record(record) => self.services.reports.ended(&record, self.services.state.clock.now()),
+            Output::Record(record) => self.services.reports.ended(&record, self.services.state.tables().clock.now()),
             Output::Release(release) => self.release_backend(release),
             Output::StopAsking => self.stop_asking(),
         }

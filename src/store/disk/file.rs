@@ -1,6 +1,7 @@
 //! The state's redb file: made for its owner alone, looked through from end to end when it is opened, set aside when it is
 //! no state any more. It must not decide what is done without one, and it must not lose what it sets aside.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::fs::OpenOptions;
@@ -36,16 +37,16 @@ use crate::text::bounded;
 #[derive(Debug, Default)]
 pub(in crate::store) struct Everything {
     pub(in crate::store) seed: Option<[u8; 16]>,
-    /// In the order of [`TABLES`].
-    pub(in crate::store) tables: Vec<Vec<(u128, Octets)>>,
+    /// By name.
+    pub(in crate::store) tables: HashMap<&'static str, Vec<(u128, Octets)>>,
     pub(in crate::store) blocks: Vec<Block>,
 }
 
 /// What is to be written now.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Changed {
-    /// In the order of [`TABLES`].
-    pub(in crate::store) tables: Vec<Batch>,
+    /// With their names.
+    pub(in crate::store) tables: Vec<(&'static str, Batch)>,
     pub(in crate::store) blocks: Vec<(String, Option<Block>)>,
 }
 
@@ -68,12 +69,16 @@ pub(in crate::store) enum NoFile {
 }
 
 impl File {
-    /// Opens what stands at `path`, and reads all of it; where nothing stands, a new file is made.
-    pub(in crate::store) fn open_or_make(path: &Path, seed: &Seed) -> Result<(Self, Everything), NoFile> {
+    /// Opens what stands at `path`, and reads these tables of it, and all else; where nothing stands, a new file is made.
+    pub(in crate::store) fn open_or_make(
+        path: &Path,
+        tables: &[&'static str],
+        seed: &Seed,
+    ) -> Result<(Self, Everything), NoFile> {
         let made = OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE).open(path);
         match made {
             Ok(file) => Self::make(path, file, seed),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(path, tables),
             Err(error) => Err(NoFile::Refused(error.to_string())),
         }
     }
@@ -93,7 +98,7 @@ impl File {
         Ok((made?, Everything { seed: Some(seed.octets()), ..Everything::default() }))
     }
 
-    fn open(path: &Path) -> Result<(Self, Everything), NoFile> {
+    fn open(path: &Path, tables: &[&'static str]) -> Result<(Self, Everything), NoFile> {
         let refused = |error: io::Error| NoFile::Refused(error.to_string());
         let metadata = fs::metadata(path).map_err(refused)?;
         if metadata.is_dir() {
@@ -111,7 +116,7 @@ impl File {
         guarded(|| {
             // redb looks at the lock before it looks at anything else: what another process is making is not damaged.
             let file = Self::over(FileBackend::new(file)?)?;
-            let everything = file.read()?;
+            let everything = file.read(tables)?;
             Ok((file, everything))
         })
         .and_then(|(file, everything)| match everything.seed {
@@ -122,13 +127,13 @@ impl File {
     }
 
     /// What stands at `path`, without a right to write there, or room.
-    pub(in crate::store) fn copy(path: &Path) -> Option<Everything> {
+    pub(in crate::store) fn copy(path: &Path, tables: &[&'static str]) -> Option<Everything> {
         let octets = bounded::read(path, LARGEST_COPY).ok()?;
         let copy = guarded(|| {
             let memory = InMemoryBackend::new();
             memory.set_len(octets.len() as u64)?;
             memory.write(0, &octets)?;
-            Self::over(memory)?.read()
+            Self::over(memory)?.read(tables)
         });
         copy.ok().filter(|everything| everything.seed.is_some())
     }
@@ -146,13 +151,13 @@ impl File {
         self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
     }
 
-    fn read(&self) -> Result<Everything, redb::Error> {
+    fn read(&self, tables: &[&'static str]) -> Result<Everything, redb::Error> {
         let transaction = self.database()?.begin_read()?;
         let mut everything = Everything::default();
         if let Some(meta) = existing(transaction.open_table(META))? {
             everything.seed = meta.get("seed")?.and_then(|seed| seed.value().try_into().ok());
         }
-        for name in TABLES {
+        for name in tables {
             let mut rows = Vec::new();
             if let Some(table) = existing(transaction.open_table(rows_of(name)))? {
                 for row in table.iter()? {
@@ -160,7 +165,7 @@ impl File {
                     rows.push((key.value(), octets.value()));
                 }
             }
-            everything.tables.push(rows);
+            everything.tables.insert(name, rows);
         }
         if let Some(table) = existing(transaction.open_table(BLOCKS))? {
             for row in table.iter()? {
@@ -183,7 +188,7 @@ impl File {
         // A commit whose pages do not fit its header is damage then, and never a crash: redb says so, and does not go
         // back to the commit before without a word.
         transaction.set_two_phase_commit(true);
-        for (name, batch) in TABLES.into_iter().zip(&changed.tables).filter(|(_, batch)| !batch.is_empty()) {
+        for (name, batch) in changed.tables.iter().filter(|(_, batch)| !batch.is_empty()) {
             if batch.anew {
                 transaction.delete_table(rows_of(name))?;
             }
@@ -232,7 +237,7 @@ impl Drop for File {
 
 impl Changed {
     pub(in crate::store) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.tables.iter().all(Batch::is_empty)
+        self.blocks.is_empty() && self.tables.iter().all(|(_, batch)| batch.is_empty())
     }
 }
 
@@ -307,10 +312,6 @@ fn existing<T>(table: Result<T, TableError>) -> Result<Option<T>, TableError> {
 fn rows_of(name: &'static str) -> TableDefinition<'static, u128, Octets> {
     TableDefinition::new(name)
 }
-
-/// The tables of rows, by the names that they have on the disk.
-const TABLES: [&str; 8] =
-    ["throttles", "unacknowledged", "delivered", "envelopes", "oversizes", "escalations", "refusals", "familiars"];
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");

@@ -26,6 +26,8 @@ use crate::store::disk::file::NoFile;
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
+    /// The names of the tables.
+    tables: Vec<&'static str>,
     seed: Seed,
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
@@ -54,11 +56,13 @@ impl Disk {
     /// Another process has it. Everything else is said and lived with.
     pub(super) fn start(
         path: &Path,
+        tables: Vec<&'static str>,
         seed: Seed,
         clock: Arc<dyn Clock>,
         health: Arc<Health>,
     ) -> Result<(Self, Everything), Taken> {
-        let mut disk = Self { path: path.to_owned(), seed, clock, health, file: None, next_try: Time::default() };
+        let mut disk =
+            Self { path: path.to_owned(), tables, seed, clock, health, file: None, next_try: Time::default() };
         let everything = match disk.open_when_free() {
             Ok((file, everything)) => {
                 disk.health.wrote();
@@ -68,7 +72,7 @@ impl Disk {
             Err(NoFile::Taken) => return Err(Taken),
             Err(none) => {
                 disk.health.failed(&none, &disk.path);
-                File::copy(path).unwrap_or_default()
+                File::copy(path, &disk.tables).unwrap_or_default()
             }
         };
         if let Some(octets) = everything.seed {
@@ -145,7 +149,7 @@ impl Disk {
     }
 
     fn open(&self) -> Result<(File, Everything), NoFile> {
-        let what = match File::open_or_make(&self.path, &self.seed) {
+        let what = match File::open_or_make(&self.path, &self.tables, &self.seed) {
             Err(NoFile::Damaged(what)) => what,
             other => return other,
         };
@@ -153,7 +157,7 @@ impl Disk {
             Ok(kept) => self.health.set_aside(&self.path, &what, kept),
             Err(error) => return Err(NoFile::Refused(format!("{what}, and it cannot be set aside: {error}"))),
         }
-        File::open_or_make(&self.path, &self.seed)
+        File::open_or_make(&self.path, &self.tables, &self.seed)
     }
 }
 
