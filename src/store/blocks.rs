@@ -1,6 +1,6 @@
 //! Blocks: keys that are refused until a time, made by an operator or by a throttle. A block that a throttle makes
-//! again before `longest` of quiet has passed lasts twice as long as the one before. It must not wait for the disk:
-//! who needs a block to be durable asks [`State::flush`](crate::store::state::State::flush).
+//! again before `longest` of quiet has passed lasts twice as long as the one before. It must not wait for the disk: a caller
+//! that needs a block to be durable asks [`State::flush`](crate::store::state::State::flush).
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -24,22 +24,22 @@ use crate::policy::throttle::BlockLength;
 use crate::store::clock::Clock;
 use crate::store::clock::whole;
 
-/// One entry. Times are seconds since the epoch.
+/// A block, as it stands on the disk and in JSON. Times are seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
-    /// As `unblock` takes it: `a@example.org`, `@example.org`, `192.0.2.0/24`, or a throttle's name and its key.
+    /// The key as `unblock` takes it: `a@example.org`, `@example.org`, `192.0.2.0/24`, or a throttle's name and its key.
     pub key: String,
-    /// Why, in an operator's words.
+    /// The reason in the operator's words; empty for a throttle's block.
     pub why: String,
-    /// Its maker.
+    /// The maker.
     pub by: By,
-    /// When it was made, or made again.
+    /// The time at which it was made, or made again.
     pub since: u32,
-    /// When it ends.
+    /// The time at which it ends.
     pub until: u32,
-    /// How long it lasts in seconds; the next one of a throttle twice as long.
+    /// Its length in seconds; a throttle's next block is twice as long.
     pub length: u32,
-    /// When an ended one is forgotten, and the next one short again.
+    /// The time at which it is forgotten, so that a throttle's next block is short again.
     pub forgotten: u32,
     /// The key of the throttle that made it; in JSON as text, because most readers have no numbers of 128 bits.
     #[serde(with = "as_text")]
@@ -64,12 +64,12 @@ mod as_text {
 }
 
 impl Block {
-    /// It was made while the clock was ahead of where it is now.
+    /// Whether it was made while the clock was ahead of where it is now.
     fn is_of_the_future(&self, now: u32) -> bool {
         self.since > now || self.until > now.saturating_add(self.length)
     }
 
-    /// As if it had been made now, where it was made later than now: its length stays.
+    /// The block as if it had been made now, where it was made later than now: its length stays.
     fn cut(&self, now: u32) -> Self {
         let until = self.until.min(now.saturating_add(self.length));
         let quiet = self.forgotten.saturating_sub(self.until);
@@ -82,9 +82,9 @@ impl Block {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
-    /// By `portcullis block`.
+    /// An operator, by `portcullis block`.
     Operator,
-    /// By `action = "block"`.
+    /// A throttle with `action = "block"`.
     Throttle,
 }
 
@@ -98,15 +98,15 @@ impl By {
     }
 }
 
-/// There are too many.
+/// The fault that there are too many blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// All blocks.
+/// All blocks, by key.
 pub struct Blocks {
     clock: Arc<dyn Clock>,
     bound: usize,
-    /// Nobody pays for what is not there.
+    /// The number of entries: without any, a question takes no lock.
     count: AtomicUsize,
     entries: RwLock<Entries>,
 }
@@ -114,19 +114,19 @@ pub struct Blocks {
 #[derive(Default)]
 struct Entries {
     by_key: HashMap<String, Block>,
-    /// Keys of blocks by throttles.
+    /// The keys of throttles' blocks, by the key of the throttle.
     throttled: HashMap<u128, String>,
     networks: BTreeSet<IpNet>,
     changed: BTreeSet<String>,
 }
 
 impl Blocks {
-    /// At most `bound` of them.
+    /// No blocks, and room for at most `bound`.
     pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
         Self { clock, bound, count: AtomicUsize::new(0), entries: RwLock::default() }
     }
 
-    /// The block of this client, or of this sender, if there is one now.
+    /// The block of this client or of this sender, if there is one now.
     pub fn find(&self, suspect: Suspect<'_>) -> Option<Block> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
@@ -143,7 +143,7 @@ impl Blocks {
         of_sender.or_else(of_client).cloned()
     }
 
-    /// How much longer the key of a throttle is blocked.
+    /// The time for which the key of a throttle is still blocked.
     pub fn find_throttled(&self, key: u128) -> Option<Duration> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
@@ -154,11 +154,11 @@ impl Blocks {
         block.until.checked_sub(now).filter(|left| *left > 0).map(|left| Duration::from_secs(left.into()))
     }
 
-    /// An operator's block; it takes the place of one with the same key, whose reason stays if it has none of its own, and
-    /// whose end is given back.
+    /// Makes an operator's block, in place of a block with the same key: that one's reason stays if the new block has none, and
+    /// its end is given back beside the new block.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many blocks.
     pub fn add(&self, key: &BlockKey, length: Duration, why: &str) -> Result<(Block, Option<u32>), Full> {
         let (now, length) = (self.now(), whole(length));
         let until = now.saturating_add(length);
@@ -187,7 +187,7 @@ impl Blocks {
         Ok((block, until_before))
     }
 
-    /// A throttle's block of what `key` stands for, which `label` names for people. Gives back how long it lasts.
+    /// Makes a throttle's block of the throttle's key `key`, which `label` names for people. Gives back how long it lasts.
     pub fn add_throttled(&self, name: &str, label: &str, key: u128, lengths: BlockLength) -> Duration {
         let now = self.now();
         let text = format!("{name}:{label}");
@@ -213,7 +213,7 @@ impl Blocks {
         Duration::from_secs(length.into())
     }
 
-    /// Ends a block at once. `None` if there is none.
+    /// Ends a block at once, and gives it back; `None` if there is none.
     pub fn remove(&self, key: &str) -> Option<Block> {
         let now = self.now();
         let mut entries = self.write();
@@ -222,7 +222,7 @@ impl Blocks {
         removed
     }
 
-    /// Those that hold now, the one that ends first in front.
+    /// The blocks that hold now, by the time at which they end.
     pub fn list(&self) -> Vec<Block> {
         let now = self.now();
         let mut blocks: Vec<Block> = self.read().by_key.values().filter(|block| block.until > now).cloned().collect();
@@ -230,17 +230,17 @@ impl Blocks {
         blocks
     }
 
-    /// How many there are, ended ones that are not forgotten included.
+    /// The number of blocks, ended ones that are not forgotten included.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether there is none.
+    /// Whether there is no block, not even an ended one.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets what has ended and been quiet, and cuts what was made while the clock was in the future.
+    /// Forgets blocks that have ended long enough ago, and cuts those that were made while the clock was ahead.
     pub fn sweep(&self) {
         if self.is_empty() {
             return;
@@ -253,7 +253,7 @@ impl Blocks {
         self.counted(&entries);
     }
 
-    /// What has changed since the last time: a key, and its block unless that is gone.
+    /// The changes since they were taken last: keys, with their blocks unless those are gone.
     pub(super) fn take_changes(&self) -> Vec<(String, Option<Block>)> {
         if self.read().changed.is_empty() {
             return Vec::new();
@@ -263,19 +263,19 @@ impl Blocks {
         changed.into_iter().map(|key| (key.clone(), entries.by_key.get(&key).cloned())).collect()
     }
 
-    /// What was taken did not get to the disk.
+    /// Puts back changes that did not get to the disk.
     pub(super) fn put_back(&self, keys: impl Iterator<Item = String>) {
         self.write().changed.extend(keys);
     }
 
-    /// All of it is to be written, whatever the disk has.
+    /// Has all blocks written, whatever the disk has.
     pub(super) fn write_anew(&self) {
         let mut entries = self.write();
         let keys: Vec<String> = entries.by_key.keys().cloned().collect();
         entries.changed.extend(keys);
     }
 
-    /// One from the disk, unless one with its key was made or ended since.
+    /// Takes in a block from the disk, unless one with its key was made or ended since.
     pub(super) fn load_missing(&self, block: Block) {
         let entries = self.read();
         let is_known = entries.by_key.contains_key(&block.key) || entries.changed.contains(&block.key);
@@ -285,7 +285,7 @@ impl Blocks {
         }
     }
 
-    /// One from the disk.
+    /// Takes in a block from the disk.
     pub(super) fn load(&self, block: Block) {
         let now = self.now();
         let mut entries = self.write();
@@ -352,8 +352,8 @@ impl Entries {
         }
     }
 
-    /// What strangers can make goes first when there is too much of it: throttles' blocks, those that end first. A
-    /// sixteenth of them at once, so that a flood pays for a scan only now and then.
+    /// Evicts throttles' blocks, those that end first: strangers can have these made. A sixteenth of the bound at once, so that
+    /// a flood pays for a scan only now and then.
     fn make_room(&mut self, bound: usize, now: u32) {
         self.forget_past(now);
         if self.by_key.len() < bound {

@@ -36,12 +36,12 @@ pub struct Wall {
 pub struct Virtual(AtomicU64);
 
 impl Time {
-    /// The time so many nanoseconds after the epoch.
+    /// The time that is `nanoseconds` after the epoch.
     pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
         Self(nanoseconds)
     }
 
-    /// The time so many seconds after the epoch.
+    /// The time that is `seconds` after the epoch.
     pub const fn from_seconds(seconds: u32) -> Self {
         Self(seconds as u64 * SECOND)
     }

@@ -1,10 +1,10 @@
-//! The ledger: what the backend accepted, and whether the client took the acknowledgement (RFC 1047). It answers whether
-//! a message is to be delivered, to whom, and remembers what became of it. In doubt it delivers: a duplicate is a
-//! nuisance, a loss is an error. It must not know a message, only keys of it.
+//! The ledger of the messages that the backend accepted, and of their acknowledgements (RFC 1047). It answers whether and to
+//! whom a message is to be delivered, and remembers the outcome. In doubt it delivers: a duplicate is a nuisance, a loss is an
+//! error. It must not know a message, only keys of it.
 //!
 //! A row of `unacknowledged` stands from the backend's 2xx until the client has taken ours: after a kill in between, the
-//! copy that comes is absorbed. A row of `delivered` counts copies that may be refused as repeats one day. A row of
-//! `envelopes` counts copies that were refused at the final dot, for what is asked before the next body.
+//! client's next copy is absorbed. A row of `delivered` counts copies, which may be refused as repeats one day. A row of
+//! `envelopes` counts copies that were refused at the final dot, so that the next one can be deferred before its body.
 
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -31,48 +31,48 @@ use crate::store::rows::Times;
 use crate::store::table::Row;
 use crate::store::table::Table;
 
-/// What was accepted.
+/// Messages that the backend accepted, by keys.
 #[derive(Debug)]
 pub struct Ledger {
     clock: Arc<dyn Clock>,
     /// Messages on their way to the backend, and those whose acknowledgement is on its way to the client.
     in_flight: DashMap<u128, (), BuildHasherDefault<Keyed>>,
-    /// By strong key: messages whose acknowledgement is not known to have been taken.
+    /// Messages whose acknowledgement is not known to have been taken, by strong key.
     pub(super) unacknowledged: Table<Acknowledgement>,
-    /// By strong key: copies that were delivered.
+    /// Copies that were delivered, by strong key.
     pub(super) delivered: Table<Times>,
-    /// By weak key: messages that were delivered and are alike but for what is made anew each time. In memory only.
+    /// Delivered messages that are alike but for what is made anew each time, by weak key. In memory only.
     pub(super) similar: Table<Times>,
-    /// By envelope: copies that were refused at the final dot.
+    /// Copies that were refused at the final dot, by envelope.
     pub(super) envelopes: Table<Refusals>,
 }
 
-/// What is to be done with it.
+/// The ruling on a message at its final dot.
 #[derive(Debug)]
 pub enum Decision {
-    /// Deliver it.
+    /// It is to be delivered.
     Deliver(Delivery),
-    /// All recipients have it: 250, and nothing else.
+    /// All recipients have it: the reply is 250, and it is delivered to nobody.
     Absorb,
-    /// It, or its acknowledgement, is on its way in another session.
+    /// A copy, or the acknowledgement of one, is on its way in another session.
     Busy,
-    /// It was delivered so often.
+    /// It is a repeat of a message that was delivered so often.
     Refuse(u32),
 }
 
-/// How it is to be delivered.
+/// The terms of a delivery.
 #[derive(Debug, Default)]
 pub struct Delivery {
-    /// What becomes of it is to be told; none where nobody would ask.
+    /// The claim to be told the outcome; none where no copy would be asked about.
     pub claim: Option<Claim>,
-    /// Recipients (their indices) that have it already.
+    /// The indices of recipients that have it already.
     pub served: Vec<usize>,
-    /// How often it was delivered before, and how often messages were that are alike.
+    /// Earlier deliveries of it, and of messages that are alike.
     pub before: Before,
 }
 
-/// A message that is on its way, or was accepted. Until what became of it is told, or the claim is dropped, no copy of it is
-/// delivered or absorbed elsewhere.
+/// A message that is on its way to the backend, or was accepted. Until the outcome is told or the claim is dropped, no copy of it
+/// is delivered or absorbed elsewhere.
 #[derive(Debug)]
 pub struct Claim {
     ledger: Arc<Ledger>,
@@ -84,7 +84,7 @@ pub struct Claim {
 }
 
 impl Ledger {
-    /// Remembers at most `bound` of each kind.
+    /// An empty ledger, with room for at most `bound` rows of each kind.
     pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -123,8 +123,8 @@ impl Ledger {
         Decision::Deliver(Delivery { claim: Some(claim), served, before })
     }
 
-    /// How long DATA of this envelope is still deferred before the body: copies of one message were refused again and again.
-    /// Every so-manieth try is let through, and ends the rule when it is another message.
+    /// The time for which DATA of this envelope is still deferred before the body, because copies of one message were refused
+    /// again and again. One try of [`TRIES_PER_PROOF`] is let through, and ends the rule when it is another message.
     pub fn is_expected(&self, envelope: u128) -> Option<Duration> {
         let now = self.clock.now();
         self.envelopes.get(envelope, now).filter(Row::is_expected)?;
@@ -132,22 +132,22 @@ impl Ledger {
         row.deferral(TRIES_PER_PROOF, now)
     }
 
-    /// Entries of all kinds.
+    /// The number of rows of all kinds.
     pub fn len(&self) -> usize {
         self.unacknowledged.len() + self.delivered.len() + self.envelopes.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Messages whose acknowledgement is not known to have been taken.
+    /// The number of messages whose acknowledgement is not known to have been taken.
     pub fn unacknowledged(&self) -> usize {
         self.unacknowledged.len()
     }
 
-    /// `None` when one of the copies is on its way already.
+    /// A claim to all copies; `None` when one of them is on its way already.
     fn claim(self: &Arc<Self>, dot: &Candidate, may_absorb: bool, may_refuse: bool) -> Option<Claim> {
         let mut claim = Claim {
             ledger: self.clone(),
@@ -173,7 +173,7 @@ impl Ledger {
         Some(claim)
     }
 
-    /// Of all its recipients the one that has it least often: as long as one has not, the message is not refused.
+    /// Earlier deliveries to the recipient that has it least often: as long as one has not got it, the message is not refused.
     fn before(&self, claim: &Claim, now: Time) -> Before {
         let count = |table: &Table<Times>, key| table.get(key, now).map_or(0, |row| row.value.0);
         let least = |table: &Table<Times>, key: fn(&CopyKeys) -> u128| {
@@ -182,13 +182,13 @@ impl Ledger {
         Before { same: least(&self.delivered, |keys| keys.strong), similar: least(&self.similar, |keys| keys.weak) }
     }
 
-    /// A copy renews the entry that absorbed it.
+    /// Renews the row that absorbed a copy.
     fn renew(&self, key: u128, window: Duration, now: Time) {
         self.unacknowledged
             .update(key, now, |row| row.map(|row| Row { value: LOST, until: renewed(&row, window, now), ..row }));
     }
 
-    /// Only one of exactly its declared size says what the next one of that size will be.
+    /// Counts a refused copy. Only one of exactly its declared size tells what the next one of that size will be.
     fn refused(&self, dot: &Candidate, now: Time) {
         let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot) };
         self.envelopes.update(key, now, |row| {
@@ -197,7 +197,7 @@ impl Ledger {
         });
     }
 
-    /// Under a known envelope came another message: nothing is deferred unseen any more.
+    /// Forgets the envelope's refusals, because another message came under it: nothing is deferred unseen any more.
     fn is_another(&self, dot: &Candidate) {
         if let Some(envelope) = dot.envelope {
             self.envelopes.remove(envelope.key);
@@ -206,7 +206,7 @@ impl Ledger {
 }
 
 impl Claim {
-    /// The backend said 2xx. A copy that comes before it is known whether the client took our 250 has to come again.
+    /// The claim once the backend has said 2xx. A copy has to come again while it is not known whether the client took our 250.
     #[must_use]
     pub fn accepted(self) -> Self {
         let ledger = &self.ledger;
@@ -230,7 +230,7 @@ impl Claim {
         self
     }
 
-    /// The client took the 250: the next copy is meant, or at least acknowledged.
+    /// Notes that the client took the 250: the next copy is meant, or at least acknowledged.
     pub fn took(self) {
         let now = self.ledger.clock.now();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
@@ -238,7 +238,7 @@ impl Claim {
         }
     }
 
-    /// It did not.
+    /// Notes that the client did not take the 250.
     pub fn unacknowledged(self) {
         let now = self.ledger.clock.now();
         for keys in self.copies.iter().filter(|_| self.may_absorb) {
@@ -246,7 +246,7 @@ impl Claim {
         }
     }
 
-    /// Those who have it already are not delivered to, and nothing is counted for them.
+    /// Gives up the copies of recipients that have it already: nothing is counted for them.
     fn forget(&mut self, served: impl Iterator<Item = CopyKeys>) {
         for keys in served {
             self.copies.retain(|copy| *copy != keys);
@@ -256,7 +256,7 @@ impl Claim {
         }
     }
 
-    /// Not on its way any more.
+    /// Ends being on its way.
     fn land(&mut self) {
         if std::mem::take(&mut self.in_flight) {
             for keys in &self.copies {
@@ -284,7 +284,7 @@ impl Row<Refusals> {
     }
 }
 
-/// A window from now, but not for longer than [`LONGEST_RENEWAL`] in all.
+/// The end of a row that is renewed for a window from now, but for no longer than [`LONGEST_RENEWAL`] in all.
 fn renewed<V>(row: &Row<V>, window: Duration, now: Time) -> u32 {
     let longest = row.first.saturating_add(whole(LONGEST_RENEWAL.max(window)));
     now.plus(window).seconds().min(longest).max(row.until)
@@ -305,12 +305,12 @@ mod tests {
     const LARGE: u64 = 34_000_000;
     const START: u64 = 1_795_395_525;
 
-    struct House {
+    struct Site {
         ledger: Arc<Ledger>,
         clock: Arc<Virtual>,
     }
 
-    impl House {
+    impl Site {
         fn new() -> Self {
             let clock = Arc::new(Virtual::new(Time::from_seconds(START as u32)));
             Self { ledger: Arc::new(Ledger::new(1000, clock.clone())), clock }
@@ -374,21 +374,21 @@ mod tests {
             ("acknowledged, 5xx heeded", true, true, 3, 4),
         ];
         for (what, takes, heeds, deliveries, most) in table {
-            let house = House::new();
+            let site = Site::new();
             let (mut delivered, mut bodies, mut heard) = (0, 0, false);
             for _ in 0..72 {
                 if heeds && heard {
                     break;
                 }
-                if house.ledger.is_expected(99).is_none() {
+                if site.ledger.is_expected(99).is_none() {
                     bodies += 1;
-                    match house.send(&dot(&[(1, 1)], LARGE), takes) {
+                    match site.send(&dot(&[(1, 1)], LARGE), takes) {
                         "deliver" => delivered += 1,
                         "refuse" => heard = true,
                         _ => {}
                     }
                 }
-                house.minutes(20);
+                site.minutes(20);
             }
             assert_eq!(delivered, deliveries, "{what}");
             assert!(bodies <= most, "{what}: {bodies} bodies");
@@ -414,109 +414,109 @@ mod tests {
             ("switched off", &first, false, Candidate { rules: none(&first), ..first.clone() }, "deliver"),
         ];
         for (what, one, takes, two, expected) in table {
-            let house = House::new();
-            assert_eq!(house.send(one, takes), "deliver", "{what}");
-            assert_eq!(house.send(&two, true), expected, "{what}");
+            let site = Site::new();
+            assert_eq!(site.send(one, takes), "deliver", "{what}");
+            assert_eq!(site.send(&two, true), expected, "{what}");
         }
     }
 
     #[test]
     fn on_its_way() {
-        let house = House::new();
+        let site = Site::new();
         let both = dot(&[(1, 1), (2, 2)], LARGE);
-        let claim = house.begin(&both);
-        assert_eq!(house.send(&dot(&[(2, 2)], LARGE), true), "busy");
-        assert_eq!(house.send(&dot(&[(3, 3)], LARGE), true), "deliver", "one of another");
+        let claim = site.begin(&both);
+        assert_eq!(site.send(&dot(&[(2, 2)], LARGE), true), "busy");
+        assert_eq!(site.send(&dot(&[(3, 3)], LARGE), true), "deliver", "one of another");
         drop(claim);
-        assert_eq!(house.send(&dot(&[(2, 2)], LARGE), true), "deliver", "a backend that failed leaves it free");
-        assert!(house.ledger.in_flight.is_empty());
+        assert_eq!(site.send(&dot(&[(2, 2)], LARGE), true), "deliver", "a backend that failed leaves it free");
+        assert!(site.ledger.in_flight.is_empty());
         let twice = dot(&[(7, 7), (7, 7)], LARGE);
-        assert_eq!(house.send(&twice, false), "deliver", "a recipient that is named twice is not its own twin");
-        assert_eq!(house.send(&twice, false), "absorb");
-        assert!(house.ledger.in_flight.is_empty());
+        assert_eq!(site.send(&twice, false), "deliver", "a recipient that is named twice is not its own twin");
+        assert_eq!(site.send(&twice, false), "absorb");
+        assert!(site.ledger.in_flight.is_empty());
     }
 
     #[test]
     fn a_copy_that_comes_before_the_acknowledgement_is_known_to_be_taken_or_lost_comes_again() {
         let copy = dot(&[(1, 1)], LARGE);
         for (takes, expected) in [(true, "deliver"), (false, "absorb")] {
-            let house = House::new();
-            let claim = house.begin(&copy).accepted();
-            assert_eq!(house.send(&copy, true), "busy");
+            let site = Site::new();
+            let claim = site.begin(&copy).accepted();
+            assert_eq!(site.send(&copy, true), "busy");
             if takes {
                 claim.took()
             } else {
                 claim.unacknowledged()
             }
-            assert_eq!(house.send(&copy, true), expected);
+            assert_eq!(site.send(&copy, true), expected);
         }
-        let house = House::new();
-        drop(house.begin(&copy).accepted());
-        assert_eq!(house.send(&copy, true), "absorb", "nobody can say any more");
-        assert_eq!(house.send(&copy, true), "absorb", "once unacknowledged, always absorbing");
+        let site = Site::new();
+        drop(site.begin(&copy).accepted());
+        assert_eq!(site.send(&copy, true), "absorb", "nobody can say any more");
+        assert_eq!(site.send(&copy, true), "absorb", "once unacknowledged, always absorbing");
     }
 
     #[test]
     fn what_is_excepted_or_alike_is_counted_and_delivered() {
-        let house = House::new();
+        let site = Site::new();
         let excepted = Candidate { is_excepted: true, ..dot(&[(1, 1)], LARGE) };
         for same in 0..6 {
-            assert_eq!(house.before(&excepted), (same, same));
-            assert_eq!(house.send(&excepted, true), "deliver");
+            assert_eq!(site.before(&excepted), (same, same));
+            assert_eq!(site.send(&excepted, true), "deliver");
         }
         for number in 0..6 {
             let alike = dot(&[(10 + number, 2)], LARGE);
-            assert_eq!(house.before(&alike), (0, number as u32));
-            assert_eq!(house.send(&alike, true), "deliver");
+            assert_eq!(site.before(&alike), (0, number as u32));
+            assert_eq!(site.send(&alike, true), "deliver");
         }
     }
 
     #[test]
     fn tries_of_another_size_than_declared_prove_nothing() {
-        let house = House::new();
+        let site = Site::new();
         let inexact = Candidate { envelope: Some(Envelope { key: 99, is_exact: false }), ..dot(&[(1, 1)], LARGE) };
-        (0..3 + 20).for_each(|_| _ = house.send(&inexact, true));
-        assert_eq!(house.ledger.is_expected(99), None);
+        (0..3 + 20).for_each(|_| _ = site.send(&inexact, true));
+        assert_eq!(site.ledger.is_expected(99), None);
     }
 
     #[test]
     fn the_window_ends_and_copies_renew_it_for_a_week() {
-        let house = House::new();
-        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), false), "deliver");
+        let site = Site::new();
+        assert_eq!(site.send(&dot(&[(1, 1)], LARGE), false), "deliver");
         for hours in 0..7 * 24 / 23 {
-            house.minutes(23 * 60);
-            assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "absorb", "after {} hours", 23 * (hours + 1));
+            site.minutes(23 * 60);
+            assert_eq!(site.send(&dot(&[(1, 1)], LARGE), true), "absorb", "after {} hours", 23 * (hours + 1));
         }
-        house.minutes(24 * 60);
-        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "deliver");
-        house.minutes(25 * 60);
+        site.minutes(24 * 60);
+        assert_eq!(site.send(&dot(&[(1, 1)], LARGE), true), "deliver");
+        site.minutes(25 * 60);
         let nine_days_later = MessageTraits { date: Some(START as i64 + 9 * 86_400), ..marks(true, true, LARGE) };
         let later = Candidate { marks: nine_days_later, ..dot(&[(1, 1)], LARGE) };
         for _ in 0..3 {
-            assert_eq!(house.send(&later, true), "deliver", "the count is a window's");
+            assert_eq!(site.send(&later, true), "deliver", "the count is a window's");
         }
-        assert_eq!(house.send(&later, true), "refuse");
+        assert_eq!(site.send(&later, true), "refuse");
     }
 
     #[test]
     fn a_daily_report_is_never_refused() {
-        let house = House::new();
+        let site = Site::new();
         for day in 0..30 {
-            assert_eq!(house.send(&dot(&[(day, 1)], LARGE), true), "deliver", "day {day}");
-            house.minutes(24 * 60 - 5);
+            assert_eq!(site.send(&dot(&[(day, 1)], LARGE), true), "deliver", "day {day}");
+            site.minutes(24 * 60 - 5);
         }
     }
 
     #[test]
     fn another_message_under_a_known_envelope_ends_the_rule() {
-        let house = House::new();
-        (0..3 + 9).for_each(|_| _ = house.send(&dot(&[(1, 1)], LARGE), true));
-        assert_eq!(house.ledger.is_expected(99), None, "nine were refused");
-        assert_eq!(house.send(&dot(&[(1, 1)], LARGE), true), "refuse");
-        let waits = (0..4).filter_map(|_| house.ledger.is_expected(99)).collect::<Vec<_>>();
+        let site = Site::new();
+        (0..3 + 9).for_each(|_| _ = site.send(&dot(&[(1, 1)], LARGE), true));
+        assert_eq!(site.ledger.is_expected(99), None, "nine were refused");
+        assert_eq!(site.send(&dot(&[(1, 1)], LARGE), true), "refuse");
+        let waits = (0..4).filter_map(|_| site.ledger.is_expected(99)).collect::<Vec<_>>();
         assert_eq!(waits, [Duration::from_hours(24); 4]);
-        assert_eq!(house.ledger.is_expected(99), None, "the fifth is let through");
-        assert_eq!(house.send(&dot(&[(2, 2)], LARGE), true), "deliver");
-        assert_eq!(house.ledger.is_expected(99), None);
+        assert_eq!(site.ledger.is_expected(99), None, "the fifth is let through");
+        assert_eq!(site.send(&dot(&[(2, 2)], LARGE), true), "deliver");
+        assert_eq!(site.ledger.is_expected(99), None);
     }
 }

@@ -1,5 +1,6 @@
-//! What sessions share, and what survives them: the counters of the throttles, the ledger of what was delivered, blocks.
-//! All of it stands in memory and is asked there; one thread writes what has changed to the disk.
+//! The memory that sessions share and that survives them: the counters of the throttles, the ledger of delivered messages,
+//! blocks. All of it is kept and asked in memory, and one thread writes the changes to the disk. It must not make a session wait
+//! for the disk.
 
 pub mod blocks;
 pub mod clock;

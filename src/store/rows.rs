@@ -11,20 +11,20 @@ use crate::store::table::Value;
 /// A message that the backend accepted, whose acknowledgement (RFC 1047) is on its way to the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// The client is known not to have taken it.
+    /// Whether the client is known not to have taken it.
     pub lost: bool,
 }
 
-/// How often something happened.
+/// The number of times that something happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times(pub u32);
 
 /// Messages that were refused, of which the next one is deferred unseen once there were enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refusals {
-    /// How many there were.
+    /// The number of them.
     pub count: u32,
-    /// Tries since there were enough of them.
+    /// The tries since there were enough of them.
     pub tries: u32,
 }
 
@@ -54,7 +54,7 @@ impl Row<Refusals> {
         Self { value: Refusals { tries: self.value.tries.wrapping_add(1), ..self.value }, ..self }
     }
 
-    /// How long this try is deferred; one of so many is not, to prove itself.
+    /// The time for which this try is deferred; one try of `one_of` is not, to prove itself.
     pub(super) fn deferral(&self, one_of: u32, now: Time) -> Option<Duration> {
         (!self.value.tries.is_multiple_of(one_of)).then(|| self.left(now))
     }
@@ -90,7 +90,7 @@ impl Value for Refusals {
     }
 }
 
-/// Nothing but that there is a row.
+/// No value: the row itself says enough.
 impl Value for () {
     fn numbers(self) -> [u32; 2] {
         [0; 2]

@@ -40,13 +40,13 @@ pub trait Entry: Copy + PartialEq {
 
 /// A table that is kept on the disk.
 pub(super) trait Persistent {
-    /// Evicts what has expired. For a timer; the bound holds without it.
+    /// Evicts expired entries. For a timer; the bound holds without it.
     fn sweep(&self, now: Time);
 
     /// The changes since they were taken last.
     fn take_changes(&self) -> Batch;
 
-    /// Has everything written anew: what was taken did not get to the disk.
+    /// Has everything written anew, because changes that were taken did not get to the disk.
     fn write_anew(&self);
 
     /// Takes in an entry from the disk.
@@ -62,12 +62,12 @@ pub(super) struct Shard<E> {
     changes: Changes,
     most: usize,
     longest: Duration,
-    /// When [`evict_expired_now_and_then`](Self::evict_expired_now_and_then) looked at all entries last.
+    /// The time at which [`evict_expired_now_and_then`](Self::evict_expired_now_and_then) looked at all entries last.
     searched: Time,
 }
 
 impl<E: Entry> Shards<E> {
-    /// An empty map for at most `bound` entries, each of which lives no longer than `longest` from any now on.
+    /// An empty map for at most `bound` entries, none of which lives longer than `longest` from now on.
     pub fn new(bound: usize, longest: Duration) -> Self {
         let count = (bound / LEAST_PER_SHARD).clamp(1, MOST_SHARDS);
         let most = (bound / count).max(1);
@@ -121,7 +121,7 @@ impl<E: Entry> Persistent for Shards<E> {
         // One shard that lost count makes all of them be written: on the disk they are one table.
         let anew = self.all().any(|shard| shard.changes.is_all());
         let mut batch = Batch { anew, rows: Vec::new() };
-        // Under one lock each: what changes later is changed against what is written now.
+        // Each shard under its lock: later changes are changes against what is written now.
         self.all().for_each(|mut shard| shard.take_changes(&mut batch));
         batch
     }
@@ -153,8 +153,8 @@ impl<E: Entry> Shard<E> {
         Some(cut).filter(|entry| !entry.is_expired(now))
     }
 
-    /// Changes an entry in one step: `change` is given the entry, `None` when there is none or it has expired, and gives what
-    /// takes its place. Gives back what stands there then.
+    /// Changes an entry in one step: `change` turns the entry, `None` when there is none or it has expired, into the one that takes
+    /// its place, which is given back.
     pub(super) fn update(&mut self, key: u128, now: Time, change: impl FnOnce(Option<E>) -> Option<E>) -> Option<E> {
         let found = self.entries.find_entry(key as u64, |entry| entry.key() == key).ok();
         let old = found.as_ref().map(|entry| *entry.get());
@@ -171,12 +171,12 @@ impl<E: Entry> Shard<E> {
         new
     }
 
-    /// The entry of this key as it stands, expired or not. Whoever changes it tells by [`changed`](Self::changed).
+    /// The entry of this key, expired or not. A change of it has to be noted by [`changed`](Self::changed).
     pub(super) fn find(&mut self, key: u128) -> Option<&mut E> {
         self.entries.find_mut(key as u64, |entry| entry.key() == key)
     }
 
-    /// Notes that an entry is not what the disk has any more.
+    /// Notes that the disk has another entry under this key.
     pub(super) fn changed(&mut self, key: u128) {
         self.changes.note(key, true, true);
     }
@@ -192,7 +192,7 @@ impl<E: Entry> Shard<E> {
         self.entries.len() < self.most - self.freed_at_once()
     }
 
-    /// Evicts what has expired, but looks at all entries only now and then: a flood must not pay for a scan with each key.
+    /// Evicts expired entries, but looks at all entries only now and then: a flood must not pay for a scan with each key.
     pub(super) fn evict_expired_now_and_then(&mut self, now: Time) {
         if now.nanoseconds().abs_diff(self.searched.nanoseconds()) >= SEARCH_EVERY {
             self.searched = now;

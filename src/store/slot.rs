@@ -1,4 +1,4 @@
-//! One key of a throttle as it is kept: packed, because there may be a million. It must not know the throttle.
+//! A key of a throttle as it is kept: packed, because there may be a million. It must not know the throttle.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use crate::store::clock::Time;
 use crate::store::disk::changes::Octets;
 use crate::store::shards::Entry;
 
-/// Packed: 28 octets instead of 32, a million times.
+/// A key and its counter in 28 octets, not 32, a million times.
 #[derive(Clone, Copy, PartialEq)]
 #[repr(Rust, packed(4))]
 pub(super) struct Slot {
     pub(super) key: u128,
-    /// GCRA's theoretical arrival time.
+    /// The time at which the key is idle again, GCRA's theoretical arrival time.
     pub(super) idle_at: Time,
-    /// From the limit to idle, in units of 2^24 ns (17 ms), in 31 bits; the longest refill fits. The highest bit: changed since
-    /// it was last written to the disk.
+    /// The way from the limit to idle, in units of 2^24 ns (17 ms), in 31 bits, which are enough for the longest refill. The
+    /// highest bit is set when the slot has changed since it was last written to the disk.
     span: u32,
 }
 
@@ -39,17 +39,17 @@ impl Entry for Slot {
         self.key
     }
 
-    /// It is idle.
+    /// Whether it is idle.
     fn is_expired(&self, now: Time) -> bool {
         now >= { self.idle_at }
     }
 
-    /// How much of its burst the key has spent: 0 is idle, 2^24 at its limit, more is owed.
+    /// The share of its burst that the key has spent: 0 is idle, 2^24 at its limit, more is owed.
     fn rank(&self, now: Time) -> u64 {
         self.idle_at.nanoseconds().saturating_sub(now.nanoseconds()) / self.span_units().max(1)
     }
 
-    /// No further from idle than a key may be: the way from its limit, and the longest window, which may be owed.
+    /// The slot no further from idle than the way from its limit, and the longest window, which may be owed.
     fn cut(self, now: Time, longest: Duration) -> Self {
         let span = Duration::from_nanos(self.span_units().saturating_add(1) << SPAN_SHIFT);
         let latest = now.plus(span).plus(longest);

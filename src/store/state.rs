@@ -32,17 +32,17 @@ pub struct State {
     disk: Option<(Writer, Arc<Health>)>,
 }
 
-/// Why there is no state.
+/// The reason why there is no state.
 #[derive(Debug)]
 pub struct StateFault {
-    /// Its file.
+    /// The state's file.
     pub path: PathBuf,
-    /// What is wrong, and what to do.
+    /// The fault, and what to do about it.
     pub what: String,
 }
 
 impl State {
-    /// Reads what there is, and begins to write. A file that is damaged or cannot be had is said and lived with.
+    /// Reads the state, and begins to write it. A file that is damaged or cannot be opened is logged, and no fault.
     ///
     /// # Errors
     /// Another process has the file, or the system has no randomness or no thread for us.
@@ -53,17 +53,17 @@ impl State {
         }
     }
 
-    /// With a seed that is known: for tests and drills.
+    /// A state with a known seed and without a disk: for tests and drills.
     pub fn in_memory(seed: Seed, clock: Arc<dyn Clock>) -> Self {
         Self { tables: Arc::new(Tables::new(seed, clock)), disk: None }
     }
 
-    /// Counters, ledger, blocks and memories.
+    /// The counters, ledger, blocks and memories.
     pub fn tables(&self) -> &Tables {
         &self.tables
     }
 
-    /// Resolves when all that has changed up to now is on the disk. False: it could not be written.
+    /// Resolves when all that has changed up to now is on the disk; to false when it could not be written.
     pub async fn flush(&self) -> bool {
         match &self.disk {
             None => true,
@@ -71,7 +71,7 @@ impl State {
         }
     }
 
-    /// How the disk does; `None` where there is none.
+    /// The health of the disk; `None` where there is none.
     pub fn health(&self) -> Option<&Health> {
         self.disk.as_ref().map(|(_, health)| &**health)
     }
@@ -110,7 +110,7 @@ fn new_seed(path: &Path) -> Result<Seed, StateFault> {
     }
 }
 
-/// Writes what has changed, each time it is called; false when it is not on the disk.
+/// The function that writes the changes, each time it is called; false when they are not on the disk.
 fn writes(tables: Arc<Tables>, mut disk: Disk) -> impl FnMut() -> bool {
     move || {
         match disk.again() {

@@ -1,5 +1,5 @@
-//! Tables of small rows with an expiry each: what the ledger and all memories are kept in. A row must not outlive the memory
-//! that its table was made for, whatever the clock did meanwhile.
+//! Tables of small rows with an expiry each, for the ledger and all memories. A row must not live longer than its table says,
+//! whatever the clock does.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::store::disk::changes::Octets;
 use crate::store::shards::Entry;
 use crate::store::shards::Shards;
 
-/// What is remembered under a key. Times are whole seconds since the epoch, enough until 2106.
+/// A value that is remembered under a key. Times are whole seconds since the epoch, enough until 2106.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row<V> {
-    /// What the table is for.
+    /// The value.
     pub value: V,
-    /// When it happened first.
+    /// The time at which the row was made.
     pub first: u32,
-    /// When it is forgotten.
+    /// The time at which it is forgotten.
     pub until: u32,
 }
 
-/// What a row keeps besides its times.
+/// The value of a row: two numbers on the disk.
 pub trait Value: Copy + Default + PartialEq {
     /// The value as it is written to the disk.
     fn numbers(self) -> [u32; 2];
@@ -38,8 +38,8 @@ impl<V: Value> Table<V> {
         self.shard(key).get(key, now).map(|(_, row)| row)
     }
 
-    /// Changes a row in one step: `change` is given the row, `None` when there is none or it has expired, and gives what takes
-    /// its place. Gives back what stands there then.
+    /// Changes a row in one step: `change` turns the row, `None` when there is none or it has expired, into the one that takes its
+    /// place, which is given back.
     pub(super) fn update(
         &self,
         key: u128,
@@ -50,7 +50,7 @@ impl<V: Value> Table<V> {
         self.shard(key).update(key, now, change).map(|(_, row)| row)
     }
 
-    /// Changes the value of a row, which is remembered for so long from now on. Gives back what stands there then.
+    /// Changes the value of a row, which is remembered for `memory` from now on, and gives the new value back.
     pub(super) fn renew(&self, key: u128, memory: Duration, now: Time, change: impl FnOnce(V) -> V) -> V {
         let mut value = V::default();
         self.update(key, now, |row| {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever writes each batch to a disk has there what the table has, and a table loaded from it has it too.
+        /// A disk to which each batch is written has the rows of the table, and a table that is loaded from it has them too.
         #[test]
         fn the_disk_follows(steps in prop::collection::vec((0u64..40, 0u32..50, any::<bool>(), 0u32..5), 1..200)) {
             let table = Table::new(16, YEAR);

@@ -63,8 +63,8 @@ impl Tables {
         }
     }
 
-    /// The memory of undeclared messages under this key that were too large: `None` when there is none, else how long the next
-    /// one is deferred. One of so many is not, to prove itself, when `tries` are counted.
+    /// The memory of undeclared messages under this key that were too large: `None` when there is none, else the time for which
+    /// the next one is deferred. One try of [`TRIES_PER_OVERSIZE`] is not, to prove itself; `tries` counts this one.
     pub fn oversize(&self, key: u128, tries: bool) -> Option<Option<Duration>> {
         let now = self.clock.now();
         let row = self.oversizes.get(key, now)?;
@@ -94,7 +94,7 @@ impl Tables {
         self.familiars.get(key, self.clock.now()).is_some()
     }
 
-    /// Forgets what is idle or has expired. For a timer; the bounds hold without it.
+    /// Forgets idle keys and expired rows. For a timer; the bounds hold without it.
     pub fn sweep(&self) {
         let now = self.clock.now();
         self.persistent().for_each(|(_, table)| table.sweep(now));

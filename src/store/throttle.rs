@@ -1,8 +1,8 @@
-//! The counters of the throttles: governor's GCRA over a bounded table of our own and our own clock. A key is one time,
-//! the time at which it is idle again, as nanoseconds since the epoch, so that it can be kept over a restart.
-//! It must not grow past its bound, whatever strangers send, and it must not wait.
+//! The counters of the throttles: governor's GCRA over a bounded table and a clock of our own. A key is one time, at which it is
+//! idle again, so that it can be kept over a restart. It must not grow past its bound, whatever strangers send, and it must not
+//! wait.
 //!
-//! Deviates from governor in two ways: a charge that does not fit is not lost but owed, up to one window beyond the limit,
+//! It deviates from governor in two ways: a charge that does not fit is not lost but owed, up to one window beyond the limit,
 //! and a test for more than the burst is one for the whole burst.
 
 use std::cell::Cell;
@@ -34,25 +34,25 @@ pub struct ThrottleTable {
 }
 
 impl ThrottleTable {
-    /// Keeps at most `bound` keys. Past it the idle ones go; then newcomers are counted under their coarse key, so that a
-    /// flood of forged senders fills no memory, pushes out nobody and is held back as one. Where not even that has a
-    /// place, those go that have the least of their burst spent.
+    /// An empty table for at most `bound` keys. At the bound idle keys are evicted; then newcomers are counted under their coarse
+    /// key, so that a flood of forged senders fills no memory, evicts no other key and is held back as one. Where there is no
+    /// room for that either, the keys are evicted that have the least of their burst spent.
     pub fn new(bound: usize, clock: Arc<dyn Clock>) -> Self {
         Self { clock, keys: Shards::new(bound, LONGEST_WINDOW) }
     }
 
-    /// Whether `cells` could be spent now. Costs nothing. More than the burst passes only when nothing is spent.
+    /// Tests whether `cells` could be spent now, and spends nothing. More than the burst passes only when nothing is spent.
     ///
     /// # Errors
-    /// How long to wait.
+    /// They do not fit yet; the time after which they would.
     pub fn test(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) -> Result<(), Duration> {
         self.check(throttle, key, cells, false)
     }
 
-    /// [`test`](Self::test), and the charge when it passes.
+    /// Spends `cells` if they fit, as [`test`](Self::test) tells.
     ///
     /// # Errors
-    /// How long to wait; nothing was charged.
+    /// They do not fit yet, and nothing was charged; the time after which they would.
     pub fn take(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) -> Result<(), Duration> {
         self.check(throttle, key, cells, true)
     }
@@ -72,7 +72,7 @@ impl ThrottleTable {
         }
     }
 
-    /// Forgets what this key has spent: it begins anew. Whether there was anything.
+    /// Forgets what this key has spent; false when that is nothing.
     pub fn forget(&self, key: u128) -> bool {
         self.keys.remove(key)
     }
@@ -102,8 +102,8 @@ impl ThrottleTable {
             .map_err(|until| until.wait_time_from(Nanos::new(now)))
     }
 
-    /// Where a key is counted: under its exact self, or at the bound, where nothing is idle, under its coarse one.
-    /// What is left for coarse ones is as much as is freed at once when they fill it.
+    /// The shard and the key under which `key` is counted: the exact one, or at the bound, where nothing is idle, the coarse one.
+    /// The room that is left for coarse keys is as much as is freed at once when they fill it.
     fn place(&self, key: ThrottleKey, now: Time, writes: bool) -> (MutexGuard<'_, Shard<Slot>>, u128) {
         let mut shard = self.keys.shard(key.exact);
         if shard.is_roomy() || shard.find(key.exact).is_some() {
@@ -124,11 +124,11 @@ impl ThrottleTable {
 struct View<'a> {
     table: &'a ThrottleTable,
     now: Time,
-    /// From the limit to idle.
+    /// The way from the limit to idle, in nanoseconds.
     span: u64,
-    /// From the most that is ever owed to the limit.
+    /// The way from the most that is ever owed to the limit, in nanoseconds.
     debt: u64,
-    /// Without it the question costs nothing.
+    /// Whether the question spends anything.
     writes: bool,
 }
 
@@ -137,8 +137,8 @@ impl<'a> View<'a> {
         Self { table, now: table.clock.now(), span: rate.span(), debt: rate.debt(), writes }
     }
 
-    /// No key is further from idle than this, unless it was written before the clock went back. What newcomers share owes
-    /// nothing: a flood that is over must not hold them up.
+    /// The latest time at which a key is idle again; only one that was written before the clock went back is later. A key that
+    /// newcomers share owes nothing: a flood that is over must not hold them up.
     fn farthest(&self, is_shared: bool) -> Nanos {
         let debt = if is_shared { 0 } else { self.debt };
         Nanos::new(self.now.nanoseconds().saturating_add(self.span).saturating_add(debt))
@@ -172,7 +172,7 @@ impl StateStore for View<'_> {
     }
 }
 
-/// What governor takes for a clock: the time of one question.
+/// The time of one question, which governor takes for a clock.
 struct Reading(Cell<u64>);
 
 impl clock::Clock for Reading {
@@ -183,9 +183,9 @@ impl clock::Clock for Reading {
     }
 }
 
-/// Keys of a table that nobody sized.
+/// The bound of a table where nothing else is configured.
 pub const DEFAULT_BOUND: usize = 1_000_000;
-/// No limit is per more than that.
+/// The longest period of a limit.
 const LONGEST_WINDOW: Duration = Duration::from_hours(24);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What a table has changed since it was last written to the disk. It must not grow without a bound when the disk
-//! stands still: past it the whole table is written anew.
+//! The changes of a table since it was last written to the disk. They must not grow without a bound when the disk stands still:
+//! past it the whole table is written anew.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -12,12 +12,12 @@ pub(in crate::store) struct Changes {
     all: bool,
 }
 
-/// What is to be written: a row's octets, or `None` for one that is gone.
+/// The rows to be written: each with its octets, or `None` for a row that is gone.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::store) struct Batch {
-    /// Whatever is on the disk goes first.
+    /// Whether everything that is on the disk is removed first.
     pub(in crate::store) anew: bool,
-    /// At most one for each key when they are many, the last one counts.
+    /// At most one for each key.
     pub(in crate::store) rows: Vec<(u128, Option<Octets>)>,
 }
 
@@ -25,8 +25,8 @@ pub(in crate::store) struct Batch {
 pub(in crate::store) type Octets = [u8; 16];
 
 impl Changes {
-    /// A row was written or removed; whether there was one before, and is one now. What came and went in between two
-    /// writes is no change.
+    /// Notes that a row was written or removed: `stood` if there was one before, `stands` if there is one now. A row that came and
+    /// went between two writes is no change.
     pub(in crate::store) fn note(&mut self, key: u128, stood: bool, stands: bool) {
         if self.all {
             return;
@@ -42,7 +42,7 @@ impl Changes {
         }
     }
 
-    /// Everything is to be written anew.
+    /// Notes that everything is to be written anew.
     pub(in crate::store) fn all(&mut self) {
         self.keys = HashMap::default();
         self.all = true;
@@ -53,14 +53,14 @@ impl Changes {
         self.all
     }
 
-    /// Takes them; none when everything is to be written.
+    /// Takes the changes; there are none when everything is to be written.
     pub(in crate::store) fn take(&mut self) -> HashMap<u128, bool, BuildHasherDefault<Keyed>> {
         self.all = false;
         std::mem::take(&mut self.keys)
     }
 }
 
-/// A key is a hash already.
+/// A hasher for keys, which are hashes already.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Keyed(u64);
 
@@ -85,7 +85,7 @@ impl Batch {
     }
 }
 
-/// Of one shard.
+/// Changes of one shard.
 const MOST: usize = 1 << 16;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The state's redb file: made for its owner alone, looked through from end to end when it is opened, set aside when it is
-//! no state any more. It must not decide what is done without one, and it must not lose what it sets aside.
+//! The state's redb file: made for its owner alone, read from end to end when it is opened, set aside when it is no state any
+//! more. It must not decide what is done without a file, and it must not lose one that it sets aside.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,19 +33,19 @@ use crate::store::disk::changes::Batch;
 use crate::store::disk::changes::Octets;
 use crate::text::bounded;
 
-/// Everything that stands on the disk.
+/// The contents of the file.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Everything {
     pub(in crate::store) seed: Option<[u8; 16]>,
-    /// By name.
+    /// The rows of each table, by its name.
     pub(in crate::store) tables: HashMap<&'static str, Vec<(u128, Octets)>>,
     pub(in crate::store) blocks: Vec<Block>,
 }
 
-/// What is to be written now.
+/// The changes to be written at once.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Changed {
-    /// With their names.
+    /// The changes of each table, with its name.
     pub(in crate::store) tables: Vec<(&'static str, Batch)>,
     pub(in crate::store) blocks: Vec<(String, Option<Block>)>,
 }
@@ -53,23 +53,23 @@ pub(in crate::store) struct Changed {
 /// The file, open and locked.
 #[derive(Debug)]
 pub(in crate::store) struct File {
-    /// `None` once it is closed.
+    /// The database, until it is closed.
     database: Option<Database>,
 }
 
-/// Why there is no file.
+/// The reason why there is no file.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum NoFile {
-    /// Another process has it.
+    /// Another process has locked it.
     Taken,
-    /// The system does not give it now: no room, no permission, no folder.
+    /// The system refuses it now: no room, no permission, no folder.
     Refused(String),
-    /// What stands there is no state.
+    /// The file is no state.
     Damaged(String),
 }
 
 impl File {
-    /// Opens what stands at `path`, and reads these tables of it, and all else; where nothing stands, a new file is made.
+    /// Opens the file at `path`, and reads these tables and all else; where nothing stands there, makes a new file.
     pub(in crate::store) fn open_or_make(
         path: &Path,
         tables: &[&'static str],
@@ -102,7 +102,7 @@ impl File {
         let refused = |error: io::Error| NoFile::Refused(error.to_string());
         let metadata = fs::metadata(path).map_err(refused)?;
         if metadata.is_dir() {
-            // One with something in it was put there by somebody: it is not ours to move.
+            // A folder with files in it was made on purpose: it is not ours to move.
             let is_empty = fs::read_dir(path).map_err(refused)?.next().is_none();
             let what = if is_empty { "it is a folder" } else { "it is a folder with files in it, and left alone" };
             return Err(if is_empty { NoFile::Damaged(what.to_owned()) } else { NoFile::Refused(what.to_owned()) });
@@ -114,7 +114,7 @@ impl File {
         narrow(path, &file);
         let was_empty = metadata.len() == 0;
         guarded(|| {
-            // redb looks at the lock before it looks at anything else: what another process is making is not damaged.
+            // redb tries the lock first of all: a file that another process is making is not taken for damaged.
             let file = Self::over(FileBackend::new(file)?)?;
             let everything = file.read(tables)?;
             Ok((file, everything))
@@ -126,7 +126,7 @@ impl File {
         })
     }
 
-    /// What stands at `path`, without a right to write there, or room.
+    /// The contents of the file at `path`, read without the right or the room to write there.
     pub(in crate::store) fn copy(path: &Path, tables: &[&'static str]) -> Option<Everything> {
         let octets = bounded::read(path, LARGEST_COPY).ok()?;
         let copy = guarded(|| {
@@ -177,7 +177,7 @@ impl File {
         Ok(everything)
     }
 
-    /// On the disk when it is back.
+    /// Writes the changes, which are on the disk when it returns.
     pub(in crate::store) fn write(&self, changed: &Changed) -> Result<(), NoFile> {
         guarded(|| self.write_all(changed))
     }
@@ -213,7 +213,7 @@ impl File {
         Ok(())
     }
 
-    /// The keys of all that follows.
+    /// Writes another seed, for the keys of all that follows.
     pub(in crate::store) fn change_seed(&self, seed: &Seed) -> Result<(), NoFile> {
         guarded(|| self.write_seed(seed))
     }
@@ -228,7 +228,7 @@ impl File {
 }
 
 impl Drop for File {
-    /// Closing writes. What cannot be written then is written by whoever opens it next.
+    /// Closing writes. What cannot be written then is repaired when the file is opened next.
     fn drop(&mut self) {
         let database = self.database.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
@@ -254,7 +254,7 @@ impl From<redb::Error> for NoFile {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::Taken,
-            // Whatever the disk says has nothing to do with what stands on it, but for octets that are not there.
+            // An error of the disk tells nothing about the file's contents, unless octets are missing.
             redb::Error::Io(error) if !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
                 Self::Refused(error.to_string())
             }
@@ -264,7 +264,7 @@ impl From<redb::Error> for NoFile {
     }
 }
 
-/// Moves what stands at `path` out of the way, under a name that says when and that nothing has yet.
+/// Moves the file at `path` out of the way, under a free name with the time in it.
 pub(in crate::store) fn set_aside(path: &Path, now: Time) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".broken-{}", Timestamp::from(now).strftime("%Y%m%dT%H%M%SZ")));
@@ -281,7 +281,7 @@ pub(in crate::store) fn set_aside(path: &Path, now: Time) -> io::Result<PathBuf>
     Ok(free)
 }
 
-/// Addresses stand in it: it is its owner's alone.
+/// Takes the right to read from everybody but the owner: addresses stand in the file.
 fn narrow(path: &Path, file: &fs::File) {
     let mode = file.metadata().map_or(PRIVATE, |metadata| metadata.permissions().mode() & 0o777);
     if mode & 0o077 == 0 {
@@ -294,7 +294,7 @@ fn narrow(path: &Path, file: &fs::File) {
     }
 }
 
-/// redb panics where it should tell of a damage: that is one.
+/// Runs redb. It panics over some damaged files where it should return an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, NoFile> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(NoFile::from),
@@ -318,7 +318,7 @@ const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");
 
 const CACHE: usize = 8 << 20;
 const PRIVATE: u32 = 0o600;
-/// Full tables take less.
+/// Octets; full tables take less.
 const LARGEST_COPY: u64 = 1 << 30;
-/// Damages within one second.
+/// Files that are set aside within one second.
 const MOST_NAMES: u32 = 100;

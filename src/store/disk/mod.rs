@@ -1,5 +1,5 @@
-//! How the state lives with its disk: a damaged file is set aside and a new one begun, one that cannot be had or written
-//! is asked for again, and all of it is said. It must never be a reason not to take mail.
+//! The state's disk and its faults: a damaged file is set aside and a new one begun, a file that cannot be opened or written is
+//! tried again, and all of it is logged. It must never be a reason not to take mail.
 
 pub(super) mod changes;
 pub(super) mod file;
@@ -22,7 +22,7 @@ use crate::store::disk::file::Everything;
 use crate::store::disk::file::File;
 use crate::store::disk::file::NoFile;
 
-/// The file, or the want of one.
+/// The state's file while there is one, and the way to another.
 #[derive(Debug)]
 pub(super) struct Disk {
     path: PathBuf,
@@ -32,28 +32,28 @@ pub(super) struct Disk {
     clock: Arc<dyn Clock>,
     health: Arc<Health>,
     file: Option<File>,
-    /// Opening reads all of it: what cannot be opened, or written then, has a tenth of the time at most.
+    /// The time before which the file is not opened again: opening reads all of it, and takes a tenth of the time at most.
     next_try: Time,
 }
 
-/// How the disk does.
+/// The health of the state's disk.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// Why the last write failed.
+    /// The reason why the last write failed.
     failing: Mutex<Option<String>>,
-    /// Where a damaged file was put since the start.
+    /// The path of a damaged file that was set aside since the start.
     set_aside: Mutex<Option<PathBuf>>,
 }
 
-/// Another process has the file.
+/// The fault that another process has the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Taken;
 
 impl Disk {
-    /// Whatever can be read of the state at `path`. `seed` is for a state that has none.
+    /// Opens the state at `path`, and reads these tables of it. `seed` is for a state that has none.
     ///
     /// # Errors
-    /// Another process has it. Everything else is said and lived with.
+    /// Another process has the file. Everything else is logged, and no fault.
     pub(super) fn start(
         path: &Path,
         tables: Vec<&'static str>,
@@ -81,16 +81,16 @@ impl Disk {
         Ok((disk, everything))
     }
 
-    /// Of the keys.
+    /// The seed of the keys.
     pub(super) fn seed(&self) -> &Seed {
         &self.seed
     }
 
-    /// Opens the file again if it is closed: everything is to be written anew then, and the blocks of a file that others
-    /// have begun are to be known too (its keys mean nothing under our seed).
+    /// Opens the file again if it is closed, which gives blocks, and everything has to be written anew. They are those of a file
+    /// that another process has begun; its keys mean nothing under our seed.
     ///
     /// # Errors
-    /// There is none to be had now.
+    /// It cannot be opened now.
     pub(super) fn again(&mut self) -> Result<Option<Vec<Block>>, NoFile> {
         if self.file.is_some() {
             return Ok(None);
@@ -111,7 +111,7 @@ impl Disk {
         Ok(Some(if is_ours { Vec::new() } else { everything.blocks }))
     }
 
-    /// Whether it is on the disk now.
+    /// Writes the changes; false when they are not on the disk.
     pub(super) fn write(&mut self, changed: &Changed) -> bool {
         let written = match &self.file {
             _ if changed.is_empty() => Ok(()),
@@ -130,8 +130,8 @@ impl Disk {
         true
     }
 
-    /// A process that was killed may have left one behind that has forked and not yet become its backend: it holds the
-    /// lock for some milliseconds more.
+    /// Opens the file, and waits for its lock: a process that was killed may have left a child that has not become its backend
+    /// yet and holds the lock for some milliseconds more.
     fn open_when_free(&self) -> Result<(File, Everything), NoFile> {
         for _ in 0..MOST_LOOKS {
             match self.open() {
@@ -184,22 +184,22 @@ impl Health {
         *lock(&self.set_aside) = Some(kept);
     }
 
-    /// Why the last write failed, if it did.
+    /// The reason why the last write failed, if it did.
     pub fn failing(&self) -> Option<String> {
         lock(&self.failing).clone()
     }
 
-    /// Where the file is that was damaged when it was opened, if there was one.
+    /// The path of the damaged file that was set aside, if there was one.
     pub fn kept(&self) -> Option<PathBuf> {
         lock(&self.set_aside).clone()
     }
 }
 
-/// Whole values are put in: a panic elsewhere leaves nothing half done.
+/// A panic elsewhere leaves no value half written.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Two seconds in all.
+/// Tries to lock the file, for two seconds in all.
 const MOST_LOOKS: u32 = 40;
 const LOOK_EVERY: Duration = Duration::from_millis(50);

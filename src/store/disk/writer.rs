@@ -1,5 +1,5 @@
-//! The one thread that writes to the state's disk, once a second and when somebody asks. Every write is durable before it
-//! is told to be. It must not know what is written, nor hold up anybody but those who ask.
+//! The one thread that writes to the state's disk, once a second and when a flush is asked for. Every write is durable before the
+//! flush is answered. It must not know what is written, nor hold up anybody but those who ask for a flush.
 
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// The thread.
+/// The thread that writes, until it is dropped.
 #[derive(Debug)]
 pub(in crate::store) struct Writer {
     orders: SyncSender<oneshot::Sender<bool>>,
@@ -18,30 +18,29 @@ pub(in crate::store) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `write` writes what has changed and tells whether all of it is on the disk now.
+    /// Starts the thread. `write` writes the changes, and returns whether all of them are on the disk.
     pub(in crate::store) fn start(write: impl FnMut() -> bool + Send + 'static) -> std::io::Result<Self> {
         let (orders, received) = sync_channel(MOST_ORDERS);
         let thread = std::thread::Builder::new().name("portcullis-disk".to_owned());
         let thread = thread.spawn(move || {
-            // Nothing waits for it but a flush that was asked for: a session that has something to do goes first. On Linux it is the
-            // thread's alone.
+            // Only a flush waits for this thread: sessions go first. On Linux niceness is a thread's own.
             let _ = rustix::process::nice(NICENESS);
             run(&received, write);
         })?;
         Ok(Self { orders, thread: Some(thread) })
     }
 
-    /// Resolves when all that has changed up to now is on the disk: false if it could not be written.
+    /// Resolves when all that has changed up to now is on the disk; to false when it could not be written.
     pub(in crate::store) fn flush(&self) -> oneshot::Receiver<bool> {
         let (done, wait) = oneshot::channel();
-        // Full: nobody is told, and the receiver says so.
+        // When it is full the sender is dropped, and the receiver resolves to an error.
         let _ = self.orders.try_send(done);
         wait
     }
 }
 
 impl Drop for Writer {
-    /// What has changed is written before the thread ends.
+    /// Writes the changes before the thread ends.
     fn drop(&mut self) {
         let (closed, _) = sync_channel(1);
         self.orders = closed;
@@ -54,7 +53,7 @@ impl Drop for Writer {
 fn run(orders: &Receiver<oneshot::Sender<bool>>, mut write: impl FnMut() -> bool) {
     loop {
         let first = orders.recv_timeout(EVERY);
-        // All that wait have the same write.
+        // One write answers all flushes that were asked for.
         let mut waiting: Vec<_> = orders.try_iter().collect();
         let ends = matches!(first, Err(RecvTimeoutError::Disconnected));
         waiting.extend(first);
