@@ -27,7 +27,7 @@ use portcullis::queue::look::list;
 use portcullis::queue::look::read::Want;
 use portcullis::queue::look::scan;
 use portcullis::queue::quarantine::folder::Quarantine;
-use portcullis::queue::quarantine::take::Take;
+use portcullis::queue::quarantine::take::QuarantineRun;
 use proxy::Outcome;
 use proxy::Site;
 use queue::GOOD;
@@ -478,7 +478,7 @@ fn ends_after(is_live: bool, cut: usize) -> bool {
         Filter::new(Words { senders: vec!["newsletter@sillyplace.com".to_owned()], ..Words::default() }).unwrap();
     let is_over = {
         let quarantine = Quarantine::open(&queue.quarantine(""), &layout).unwrap();
-        let mut take = Take::new(&layout, &quarantine, &filter, VirtualDomains::default(), is_live, 0);
+        let mut take = QuarantineRun::new(&layout, &quarantine, &filter, VirtualDomains::default(), is_live, 0);
         let steps = take.steps(&ids);
         steps.iter().take(cut).for_each(|step| take.act(*step).unwrap());
         steps.len() <= cut

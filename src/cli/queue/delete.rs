@@ -15,7 +15,7 @@ use crate::cli::queue::kept::each_kept;
 use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::meant::Meant;
 use crate::cli::queue::table::number_of;
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::restore::whole;
 
@@ -74,7 +74,8 @@ impl Delete {
     fn delete(&self, quarantine: &Quarantine, ids: &[u64]) -> ExitCode {
         let (mut deleted, mut left) = (Vec::new(), Vec::new());
         for id in ids {
-            let outcome = whole(quarantine, *id).and_then(|_| quarantine.remove(*id).map_err(|error| told(&error)));
+            let outcome =
+                whole(quarantine, *id).and_then(|_| quarantine.remove(*id).map_err(|error| with_remedy(&error)));
             match outcome {
                 Ok(()) => deleted.push(*id),
                 Err(why) => {

@@ -7,7 +7,7 @@ use crate::cli::queue::failed;
 use crate::cli::queue::now;
 use crate::queue::look::Message;
 use crate::queue::look::filter::Filter;
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 use crate::queue::look::read::Want;
 use crate::queue::quarantine::folder::Quarantine;
 
@@ -22,5 +22,5 @@ pub(super) fn each_kept(
     sink: &mut dyn FnMut(Message),
 ) -> Result<(), ExitCode> {
     let found = quarantine.each(filter, &Want::default(), now(), sink);
-    found.map_err(|error| failed(&format!("{}: {}", quarantine.path().display(), told(&error))))
+    found.map_err(|error| failed(&format!("{}: {}", quarantine.path().display(), with_remedy(&error))))
 }

@@ -22,7 +22,7 @@ use crate::cli::queue::table::Table;
 use crate::queue::look::Message;
 use crate::queue::look::filter;
 use crate::queue::look::layout::Queue;
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 use crate::queue::look::list;
 use crate::queue::look::read::Want;
 use crate::queue::look::scan::Scan;
@@ -99,7 +99,7 @@ impl List {
                 Some(table) => note(&table.row(&message)),
                 None => summary.add(&message),
             });
-            outcome.map_err(|error| failed(&format!("{}: {}", path.display(), told(&error))))?;
+            outcome.map_err(|error| failed(&format!("{}: {}", path.display(), with_remedy(&error))))?;
         }
         match table {
             Some(table) => note(&table.end()),

@@ -30,8 +30,8 @@ use crate::policy::virtualdomains::VirtualDomains;
 use crate::queue::look::layout;
 use crate::queue::look::scan;
 use crate::queue::look::scan::Scan;
-use crate::queue::quarantine::folder;
 use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::owner;
 use crate::queue::quarantine::saved::Stage;
 
 /// Look at the qmail queue, and clear it without losing anything
@@ -98,7 +98,7 @@ impl Place {
     }
 
     fn quarantine(&self, queue: &layout::Queue) -> PathBuf {
-        folder::place(queue, self.quarantine.as_deref())
+        owner::place(queue, self.quarantine.as_deref())
     }
 
     /// What is in quarantine; nothing where we may not look.

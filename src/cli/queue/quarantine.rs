@@ -23,11 +23,11 @@ use crate::queue::look::filter;
 use crate::queue::look::layout::Queue;
 use crate::queue::look::read::Want;
 use crate::queue::quarantine::folder::Quarantine;
-use crate::queue::quarantine::folder::refusal;
+use crate::queue::quarantine::owner::refusal;
 use crate::queue::quarantine::running;
 use crate::queue::quarantine::running::Holder;
 use crate::queue::quarantine::running::Running;
-use crate::queue::quarantine::take::Take;
+use crate::queue::quarantine::take::QuarantineRun;
 
 /// Take messages out of the queue, and keep them
 ///
@@ -99,7 +99,7 @@ impl Quarantining {
             return Err(failed("qmail-send was stopped meanwhile: run this again; nothing was changed"));
         }
         let quarantine = Quarantine::open(&folder, &queue).map_err(|what| failed(&what))?;
-        let mut take = Take::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
+        let mut take = QuarantineRun::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
         let outcome = run(&mut take, &meant.ids, &taken);
         let holders = match take.is_live() {
             true => holders(&queue, &take.taken),
@@ -154,7 +154,13 @@ impl Quarantining {
         }
     }
 
-    fn report(&self, take: &Take<'_>, holders: &[Holder], quarantine: &Quarantine, error: Option<&String>) -> ExitCode {
+    fn report(
+        &self,
+        take: &QuarantineRun<'_>,
+        holders: &[Holder],
+        quarantine: &Quarantine,
+        error: Option<&String>,
+    ) -> ExitCode {
         for (id, why) in take.skipped.iter().take(TOLD) {
             eprintln!("message {id} was not taken: {why}");
         }
@@ -203,7 +209,7 @@ impl Quarantining {
     }
 }
 
-fn run(take: &mut Take<'_>, ids: &[u64], taken: &[u64]) -> Result<(), String> {
+fn run(take: &mut QuarantineRun<'_>, ids: &[u64], taken: &[u64]) -> Result<(), String> {
     take.sweep().and_then(|()| take.clear(taken))?;
     if ids.is_empty() {
         return Ok(());

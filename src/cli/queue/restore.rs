@@ -19,7 +19,6 @@ use crate::config::units;
 use crate::queue::look::layout::Queue;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::folder::REPORTS;
-use crate::queue::quarantine::folder::bounce;
 use crate::queue::quarantine::restore::Restore;
 
 /// Bring messages from quarantine back into the queue
@@ -66,7 +65,7 @@ impl Restoring {
         let (mut restored, mut left) = (Vec::new(), Vec::new());
         let bar = progress(ids.len(), "messages");
         for id in ids {
-            let has_report = quarantine.inode(&bounce(id)).is_some();
+            let has_report = quarantine.has_report(id);
             match restore.restore(id) {
                 Ok(recipients) => {
                     if has_report {

@@ -35,7 +35,7 @@ impl Queue {
     /// # Errors
     /// It is none, or it cannot be read; with what to do about it.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let at = |error: io::Error| format!("{}: {}", path.display(), told(&error));
+        let at = |error: io::Error| format!("{}: {}", path.display(), with_remedy(&error));
         let root = nix::fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
         let root = root.map_err(|error| at(error.into()))?;
         if let Some(folder) = ["mess", "info", "local", "remote", "todo"].iter().find(|name| !path.join(name).is_dir())
@@ -202,7 +202,7 @@ pub fn is_regular(stat: &FileStat) -> bool {
 }
 
 /// The system's words, and what to do.
-pub fn told(error: &io::Error) -> String {
+pub fn with_remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
             format!("{error}: root may not either, so look at its attributes (lsattr) and at how it is mounted")

@@ -13,7 +13,7 @@ use crate::queue::look::Files;
 use crate::queue::look::layout::Queue;
 use crate::queue::look::layout::is_regular;
 use crate::queue::look::layout::number;
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 
 /// A number and its files, as the folders had them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub fn threads() -> usize {
 
 impl Scan {
     fn read_folder(&mut self, queue: &Queue, file: File, folder: &str) -> Result<(), String> {
-        let at = |error: io::Error| format!("{}/{folder}: {}", queue.path().display(), told(&error));
+        let at = |error: io::Error| format!("{}/{folder}: {}", queue.path().display(), with_remedy(&error));
         let mut names = match queue.folder(folder) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

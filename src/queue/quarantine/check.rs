@@ -284,7 +284,7 @@ fn check_pids(queue: &Queue, now: i64, findings: &mut Findings) {
 fn check_quarantine(quarantine: &Quarantine, findings: &mut Findings) {
     for id in quarantine.ids().unwrap_or_default() {
         let stage = quarantine.saved(id).ok().flatten().map(|saved| saved.stage);
-        let is_there = quarantine.inode(&id.to_string()).is_some();
+        let is_there = quarantine.is_there(id);
         let (what, remedy) = match stage {
             Some(Stage::Taken) if is_there => continue,
             Some(Stage::Taking | Stage::Saved) if is_there && !quarantine.has(id) => {

@@ -1,13 +1,15 @@
-//! What changes the qmail queue, and how it is kept whole. `folder` is the quarantine, `take` brings messages there,
-//! `restore` brings them back, `check` looks for
-//! what is wrong, `running` knows whether qmail-send runs and who has a message open.
+//! Changes of the qmail queue. `folder` is the quarantine, `dir` the calls on it and `owner` the queue it belongs to; `take` brings
+//! messages there, `restore` brings them back, `check` looks for faults, `running` knows whether qmail-send runs and which process
+//! has a message open.
 //!
-//! Whoever changes anything holds the quarantine's lock, and never follows a link. A message is first kept (a hard link and
-//! its envelope, on the disk), then taken; a crash between any two steps leaves a queue that qmail-send understands, and the
-//! next run completes or undoes what was left.
+//! Nothing is changed without the quarantine's lock, and no link is followed. A message is first kept (a hard link and its
+//! envelope, on the disk), then taken. A crash between any two steps must not leave a queue that qmail-send does not understand;
+//! the next run completes or undoes such a step.
 
 pub mod check;
+mod dir;
 pub mod folder;
+pub mod owner;
 pub mod restore;
 pub mod running;
 pub mod saved;

@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::runtime::Runtime;
 
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::saved::Saved;
 use crate::queue::quarantine::saved::Stage;
@@ -61,7 +61,7 @@ impl<'q> Restore<'q> {
         if saved.to_do() == 0 {
             return Err("nobody waits for it any more, so nothing goes back: queue delete gives it up".to_owned());
         }
-        let queued = self.queue(id, &saved).map_err(|error| told(&error))?;
+        let queued = self.queue(id, &saved).map_err(|error| with_remedy(&error))?;
         let status = queued.ok_or_else(|| format!("{} took too long, and was ended", self.program.display()))?;
         match status.code() {
             Some(0) => {}
@@ -69,14 +69,15 @@ impl<'q> Restore<'q> {
             None => return Err(format!("qmail-queue crashed ({status})")),
         }
         let removed = self.quarantine.forget_restored(id, saved.birth);
-        removed
-            .map_err(|error| format!("it is in the queue again, but its copy cannot be removed: {}", told(&error)))?;
+        removed.map_err(|error| {
+            format!("it is in the queue again, but its copy cannot be removed: {}", with_remedy(&error))
+        })?;
         Ok(saved.to_do())
     }
 
     /// `None` if it did not end in time.
     fn queue(&self, id: u64, saved: &Saved) -> io::Result<Option<ExitStatus>> {
-        let message = self.quarantine.file(&id.to_string(), OFlag::O_RDONLY)?;
+        let message = self.quarantine.dir().file(&id.to_string(), OFlag::O_RDONLY)?;
         let mut envelope = tempfile::tempfile_in(self.quarantine.path())?;
         envelope.write_all(&saved.envelope())?;
         envelope.rewind()?;
@@ -109,8 +110,8 @@ impl<'q> Restore<'q> {
 /// # Errors
 /// There is none, or the message is not out of this queue yet.
 pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
-    let saved = quarantine.saved(id).map_err(|error| told(&error))?;
-    match saved.filter(|_| quarantine.inode(&id.to_string()).is_some()) {
+    let saved = quarantine.saved(id).map_err(|error| with_remedy(&error))?;
+    match saved.filter(|_| quarantine.is_there(id)) {
         None => Err("it is not in quarantine: see queue list --quarantined".to_owned()),
         // Of what was copied here there is nothing to complete.
         Some(saved) if saved.stage == Stage::Taken || !quarantine.has(id) => Ok(saved),

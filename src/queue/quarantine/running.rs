@@ -15,7 +15,7 @@ use nix::fcntl::FlockArg;
 use nix::fcntl::OFlag;
 
 use crate::queue::look::layout::Queue;
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 use crate::text::bounded;
 use crate::text::readable;
 
@@ -37,7 +37,7 @@ impl Running {
         let at = |what: String| format!("{}/{SENDMUTEX}: {what}", queue.path().display());
         let file = queue
             .open_file(SENDMUTEX, OFlag::O_WRONLY)
-            .map_err(|error| at(format!("{}; without it nobody knows whether qmail-send runs", told(&error))))?;
+            .map_err(|error| at(format!("{}; without it nobody knows whether qmail-send runs", with_remedy(&error))))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self::Stopped(lock)),
             Err((_, Errno::EWOULDBLOCK)) => Ok(Self::Live),

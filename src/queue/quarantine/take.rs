@@ -22,7 +22,7 @@ use crate::queue::look::State;
 use crate::queue::look::filter::Filter;
 use crate::queue::look::layout::Queue;
 use crate::queue::look::layout::is_regular;
-use crate::queue::look::layout::told;
+use crate::queue::look::layout::with_remedy;
 use crate::queue::look::read::MAX_ENVELOPE;
 use crate::queue::look::read::Reader;
 use crate::queue::look::read::Want;
@@ -56,7 +56,7 @@ pub enum Step {
 
 /// One run over the queue.
 #[derive(Debug)]
-pub struct Take<'q> {
+pub struct QuarantineRun<'q> {
     queue: &'q Queue,
     quarantine: &'q Quarantine,
     filter: &'q Filter,
@@ -75,7 +75,7 @@ pub struct Take<'q> {
     pub cleared: Vec<u64>,
 }
 
-impl<'q> Take<'q> {
+impl<'q> QuarantineRun<'q> {
     /// Nothing is done yet. `domains` are those of qmail's control folder, `now` is in seconds since 1970.
     pub fn new(
         queue: &'q Queue,
@@ -142,7 +142,7 @@ impl<'q> Take<'q> {
         let outcome = match step {
             Step::Link(id) => self.link(id),
             Step::Save(id) => self.save(id),
-            Step::Sync => self.quarantine.sync(),
+            Step::Sync => self.quarantine.dir().sync(),
             Step::Commit(id) => self.quarantine.change(id, 0, Stage::Taking.letter()),
             Step::Bounce(id) => self.hold_bounce(id),
             Step::Mark(id) => self.mark(id),
@@ -152,10 +152,10 @@ impl<'q> Take<'q> {
         match (id, outcome) {
             (_, Ok(())) => Ok(()),
             (Some(id), Err(error)) if is_of_one(step, &error) => {
-                self.give_up(id, &format!("{}; what is left of it is for a later run", told(&error)));
+                self.give_up(id, &format!("{}; what is left of it is for a later run", with_remedy(&error)));
                 Ok(())
             }
-            (_, Err(error)) => Err(self.told(id, &error)),
+            (_, Err(error)) => Err(self.fault(id, &error)),
         }
     }
 
@@ -185,7 +185,7 @@ impl<'q> Take<'q> {
             }
             Err(error) => return Err(error),
         }
-        match self.quarantine.link(self.queue, &place, &id.to_string()) {
+        match self.quarantine.dir().link(self.queue, &place, &id.to_string()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -227,10 +227,7 @@ impl<'q> Take<'q> {
                 }
                 State::S5 => String::new(),
                 State::S4 if !self.is_live => String::new(),
-                State::S4 => {
-                    "qmail-send has not sorted its recipients yet (S4): try again in a moment, or stop qmail-send"
-                        .to_owned()
-                }
+                State::S4 => S4.to_owned(),
                 state => format!("it is {}", state.meaning()),
             },
         };
@@ -240,13 +237,13 @@ impl<'q> Take<'q> {
             self.skip(id, if why.is_empty() { "its envelope is not whole, or over 64 MiB" } else { &why });
             return self.quarantine.remove(id);
         };
-        match self.quarantine.link(self.queue, &self.queue.place(File::Bounce, id), &folder::bounce(id)) {
+        match self.quarantine.dir().link(self.queue, &self.queue.place(File::Bounce, id), &folder::bounce(id)) {
             Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
                 return Err(error);
             }
             _ => {}
         }
-        self.quarantine.write(&folder::envelope(id), &octets)
+        self.quarantine.dir().write(&folder::envelope(id), &octets)
     }
 
     fn has_odd_file(&self, id: u64) -> bool {
@@ -261,13 +258,13 @@ impl<'q> Take<'q> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             outcome => outcome?,
         };
-        match self.quarantine.inode(&name) {
+        match self.quarantine.dir().inode(&name) {
             Some(inode) if inode == stat.st_ino => {}
-            None => self.quarantine.link(self.queue, &place, &name)?,
+            None => self.quarantine.dir().link(self.queue, &place, &name)?,
             Some(_) => {
                 let mut text = Vec::new();
                 let length = slurp(&self.queue.open_file(&place, OFlag::O_RDONLY)?, &mut text, MAX_ENVELOPE)?;
-                let mut kept = self.quarantine.file(&name, OFlag::O_WRONLY | OFlag::O_APPEND)?;
+                let mut kept = self.quarantine.dir().file(&name, OFlag::O_WRONLY | OFlag::O_APPEND)?;
                 kept.write_all(&text[..length])?;
                 kept.sync_data()?;
             }
@@ -301,14 +298,14 @@ impl<'q> Take<'q> {
         self.skipped.push((id, why.to_owned()));
     }
 
-    fn told(&self, id: Option<u64>, error: &io::Error) -> String {
+    fn fault(&self, id: Option<u64>, error: &io::Error) -> String {
         let which = id.map_or(String::new(), |id| format!("message {id}: "));
         match error.raw_os_error() {
             Some(nix::libc::EXDEV) => format!(
                 "{which}{} is on another file system than the queue: name a folder beside it with --quarantine DIR",
                 self.quarantine.path().display()
             ),
-            _ => format!("{which}{}", told(error)),
+            _ => format!("{which}{}", with_remedy(error)),
         }
     }
 }

@@ -7,18 +7,18 @@ use crate::queue::look::File;
 use crate::queue::quarantine::folder;
 use crate::queue::quarantine::saved::Stage;
 use crate::queue::quarantine::take::IN_DOUBT;
+use crate::queue::quarantine::take::QuarantineRun;
 use crate::queue::quarantine::take::Step;
-use crate::queue::quarantine::take::Take;
 
-impl Take<'_> {
+impl QuarantineRun<'_> {
     /// What an earlier run left half way: undone where the queue was not touched, else completed.
     ///
     /// # Errors
     /// What could not be done, and what to do about it.
     pub fn sweep(&mut self) -> Result<(), String> {
-        let ids = self.quarantine.ids().map_err(|error| self.told(None, &error))?;
+        let ids = self.quarantine.ids().map_err(|error| self.fault(None, &error))?;
         for id in ids {
-            if self.is_to_complete(id).map_err(|error| self.told(Some(id), &error))? {
+            if self.is_to_complete(id).map_err(|error| self.fault(Some(id), &error))? {
                 self.kept.insert(id, true);
                 for step in self.ends(id) {
                     self.act(step)?;
@@ -34,11 +34,11 @@ impl Take<'_> {
 
     /// Else it is undone, or left alone where it may be the last copy.
     fn is_to_complete(&self, id: u64) -> io::Result<bool> {
-        let is_there = self.quarantine.inode(&id.to_string()).is_some();
+        let is_there = self.quarantine.is_there(id);
         // A file with another inode was copied here: its number says nothing about this queue.
         let (saved, is_own) = (self.quarantine.saved(id)?, self.quarantine.has(id));
         match saved.map(|saved| saved.stage) {
-            None if self.quarantine.inode(&folder::restored(id)).is_some() => {
+            None if self.quarantine.dir().inode(&folder::restored(id)).is_some() => {
                 self.quarantine.forget_restored(id, None).map(|()| false)
             }
             // Before the envelope is whole the message stands in the queue too.

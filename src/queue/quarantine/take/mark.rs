@@ -15,8 +15,8 @@ use crate::queue::look::Recipient;
 use crate::queue::look::envelope;
 use crate::queue::look::read::MAX_ENVELOPE;
 use crate::queue::look::read::slurp;
+use crate::queue::quarantine::take::QuarantineRun;
 use crate::queue::quarantine::take::S4;
-use crate::queue::quarantine::take::Take;
 
 /// The recipients of a message while they are marked.
 struct Marks<'a> {
@@ -27,7 +27,7 @@ struct Marks<'a> {
     known: Option<HashSet<&'a [u8]>>,
 }
 
-impl Take<'_> {
+impl QuarantineRun<'_> {
     /// Nothing is left to do for qmail-send, and what it did since the message was kept is known.
     pub(super) fn mark(&mut self, id: u64) -> io::Result<()> {
         // What lies beside todo is half written, and qmail-send will write it anew.
