@@ -145,7 +145,8 @@ fn read(clock: ClockId) -> u64 {
 
 /// Nanoseconds of a length of time. Enough for 584 years.
 pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    // Not by way of 128 bits: it is asked with every row.
+    duration.as_secs().saturating_mul(SECOND).saturating_add(duration.subsec_nanos().into())
 }
 
 const SECOND: u64 = 1_000_000_000;

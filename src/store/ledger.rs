@@ -211,16 +211,16 @@ impl Claim {
     pub fn accepted(self) -> Self {
         let ledger = &self.ledger;
         let now = ledger.clock.now();
-        let window = self.rules.window;
+        let (first, until) = (now.seconds(), now.plus(self.rules.window).seconds());
         let count_one = |row: Option<Row<Times>>| {
-            let row = row.unwrap_or(Row::new(now, window));
+            let row = row.unwrap_or(Row { value: Times(0), first, until });
             Some(Row { value: row.value.once_more(), ..row })
         };
+        let new = Row { value: Acknowledgement { lost: false }, first, until };
         for keys in &self.copies {
             if self.may_absorb {
                 // One that was once unacknowledged goes on absorbing.
-                let keep = |row: Option<Row<_>>| row.filter(Row::is_lost).or(Some(Row::new(now, window)));
-                ledger.unacknowledged.update(keys.strong, now, keep);
+                ledger.unacknowledged.update(keys.strong, now, |row| row.filter(Row::is_lost).or(Some(new)));
             }
             if self.may_refuse {
                 ledger.delivered.update(keys.strong, now, count_one);
