@@ -34,7 +34,7 @@ use crate::admin::routes::AppState;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::front::Services;
-use crate::front::accept::Door;
+use crate::front::accept::Acceptor;
 use crate::front::bind;
 use crate::report;
 
@@ -42,7 +42,7 @@ use crate::report;
 #[derive(Clone)]
 pub(super) struct Handles {
     pub(super) services: Arc<Services>,
-    pub(super) door: Arc<Door>,
+    pub(super) acceptor: Arc<Acceptor>,
     pub(super) log: report::log::start::Handle,
 }
 

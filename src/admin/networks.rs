@@ -21,7 +21,7 @@ pub(super) struct Network {
 /// Those that have most of anything, the largest part of all first.
 pub(super) fn largest(handles: &Handles, most: usize) -> Vec<Network> {
     let count = |(network, count): (IpNet, usize)| (network, count as u64);
-    let connections = handles.door.by_network().into_iter().map(count);
+    let connections = handles.acceptor.by_network().into_iter().map(count);
     let held = handles.services.holds.by_network().into_iter();
     let sessions = handles.services.backends.by_network().into_iter().map(count);
     rank(connections.collect(), held.collect(), sessions.collect(), most)

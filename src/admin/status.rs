@@ -46,14 +46,14 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn of(handles: &Handles) -> Self {
-        let Handles { services, door, log } = handles;
+        let Handles { services, acceptor, log } = handles;
         let (state, tables, reports) = (&services.state, services.state.tables(), &services.reports);
         let now = tables.clock.now();
         let condition = services.conditions.current();
         let state_error = state.health().and_then(Health::failing);
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            connections: door.connections(),
+            connections: acceptor.connections(),
             held_octets: services.holds.used(),
             hold_pressure: services.holds.pressure(),
             blocks: tables.blocks.len(),

@@ -20,6 +20,7 @@ use crate::config::watch::Look;
 use crate::control::load;
 use crate::control::load::Lists;
 use crate::daemon::access;
+use crate::front::Values;
 use crate::front::tls;
 use crate::policy::Policy;
 use crate::policy::environment::Variables;
@@ -55,6 +56,14 @@ pub struct Assembly {
     pub look: Look,
     /// What is probably not as it was meant.
     pub warnings: Vec<Finding>,
+}
+
+impl Assembly {
+    /// The values that a proxy runs by.
+    pub fn values(&self) -> Values {
+        let Config { front, backend, hold, .. } = self.config.clone();
+        Values { snapshot: self.snapshot.clone(), front, tls: self.tls.clone(), backend, hold }
+    }
 }
 
 /// Why nothing is in force.

@@ -4,9 +4,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-
 use crate::config::checked::Config;
 use crate::config::watch::Look;
 use crate::config::watch::Unwatched;
@@ -18,13 +15,12 @@ use crate::daemon::assemble::Refused;
 use crate::daemon::descriptors;
 use crate::daemon::privileges;
 use crate::daemon::supervisor;
-use crate::front;
 use crate::front::Condition;
+use crate::front::Server;
 use crate::front::Services;
 use crate::front::inquiry::inquire;
 use crate::policy::list::AddressList;
 use crate::report;
-use crate::session::snapshot::Snapshot;
 
 /// Where new values are published.
 pub(super) struct Reload {
@@ -36,10 +32,7 @@ pub(super) struct Reload {
     /// As many may be open.
     pub(super) descriptors: u64,
     pub(super) config: Config,
-    pub(super) services: Arc<Services>,
-    pub(super) snapshot: watch::Sender<Arc<Snapshot>>,
-    pub(super) front: watch::Sender<Arc<front::settings::Settings>>,
-    pub(super) tls: watch::Sender<Option<TlsAcceptor>>,
+    pub(super) server: Server,
     pub(super) log: report::log::start::Handle,
 }
 
@@ -100,29 +93,26 @@ impl Reload {
     }
 
     fn publish(&mut self, assembly: Assembly) {
-        let Assembly { config, snapshot, tls, warnings, .. } = assembly;
+        let values = assembly.values();
+        let Assembly { config, snapshot, warnings, .. } = assembly;
         for warning in &warnings {
             tracing::warn!(warning = %warning, "reload");
         }
         for key in fixed_at_start(&self.bound, &config) {
             tracing::warn!(key, needs = "a restart", "reload");
         }
-        self.services.backends.update(config.backend.clone());
-        self.services.holds.update(config.hold.clone());
         self.log.update(config.report);
-        self.tls.send_replace(tls);
-        self.front.send_replace(Arc::new(config.front.clone()));
         let policy = &snapshot.policy;
         let senders: usize = policy.senders.iter().map(AddressList::len).sum();
         let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();
         let rules = policy.clients.len();
-        let before = self.snapshot.borrow().policy.senders.iter().map(AddressList::len).sum::<usize>();
+        let before = self.server.services.snapshot.borrow().policy.senders.iter().map(AddressList::len).sum::<usize>();
         if before > 0 && senders == 0 {
             tracing::warn!(lifted = before, "no sender is blocked any more");
         }
-        self.snapshot.send_replace(snapshot);
+        self.server.update(values);
         // Another backend, or other variables for it.
-        tokio::spawn(ask_backend(self.services.clone()));
+        tokio::spawn(ask_backend(self.server.services.clone()));
         // Said last: what the line tells of is in force by now.
         tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
         self.config = config;

@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::admin;
@@ -25,9 +24,10 @@ use crate::daemon::signals::Signals;
 use crate::daemon::signals::Word;
 use crate::daemon::supervisor;
 use crate::daemon::supervisor::Notification;
+use crate::front::Server;
 use crate::front::Services;
 use crate::front::Stop;
-use crate::front::accept::Door;
+use crate::front::accept::Acceptor;
 use crate::front::workers::Workers;
 use crate::policy::list::AddressList;
 use crate::report;
@@ -89,28 +89,25 @@ async fn run(
     let system = |what| move |error| StartFault::System(what, error);
     let mut signals = Signals::new().map_err(system("cannot listen to signals"))?;
     let mut watcher = watch_files(&assembly);
-    let (snapshot, snapshot_receiver) = watch::channel(assembly.snapshot.clone());
-    let (front, front_receiver) = watch::channel(Arc::new(assembly.config.front.clone()));
-    let (tls, tls_receiver) = watch::channel(assembly.tls.clone());
-    let (backend, hold) = (assembly.config.backend.clone(), assembly.config.hold.clone());
-    let services = Arc::new(Services::new(backend, hold, state, snapshot_receiver));
-    let door = Door::new(workers, services.clone(), front_receiver, tls_receiver);
+    let server = Server::start(workers, state, assembly.values());
+    let services = server.services.clone();
     if let Some(bound) = admin {
-        let handles = admin::Handles { services: services.clone(), door: door.clone(), log: log.clone() };
+        let (services, acceptor) = (services.clone(), server.acceptor.clone());
+        let handles = admin::Handles { services, acceptor, log: log.clone() };
         admin::start(bound, handles).map_err(system("cannot start the admin interface"))?;
     }
-    open(&door, listeners)?;
+    listen(&server.acceptor, listeners)?;
     notification.into_iter().for_each(Notification::ready);
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
-    tokio::spawn(ask_backend(services.clone()));
+    tokio::spawn(ask_backend(services));
     // A file that was changed, made or removed after it was read and before it was watched.
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);
     }
     let Assembly { config, files, .. } = assembly;
     let bound = config.clone();
-    let mut reload = Reload { origin, bound, files, descriptors, config, services, snapshot, front, tls, log };
+    let mut reload = Reload { origin, bound, files, descriptors, config, server, log };
     loop {
         tokio::select! {
             word = signals.next() => match word {
@@ -127,7 +124,7 @@ async fn run(
             }
         }
     }
-    end(&door, &reload, &mut signals).await;
+    end(&reload, &mut signals).await;
     Ok(())
 }
 
@@ -145,10 +142,11 @@ fn log_start(origin: &Origin, assembly: &Assembly) {
 }
 
 /// Ready: signal handlers and listeners exist.
-fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
+fn listen(acceptor: &Arc<Acceptor>, listeners: Vec<Listener>) -> Result<(), StartFault> {
     for Listener { socket, implicit_tls, is_inherited } in listeners {
         let address = socket.local_addr().ok();
-        door.open(socket, implicit_tls, is_inherited)
+        acceptor
+            .listen(socket, implicit_tls, is_inherited)
             .map_err(|error| StartFault::System("cannot use a listener", error))?;
         if let Some(address) = address {
             let (tls, from) = (implicit_tls.then_some("implicit"), is_inherited.then_some("supervisor"));
@@ -160,26 +158,27 @@ fn open(door: &Arc<Door>, listeners: Vec<Listener>) -> Result<(), StartFault> {
 }
 
 /// Transactions that run may end within `drain`; a second word ends them at once.
-async fn end(door: &Arc<Door>, reload: &Reload, signals: &mut Signals) {
-    let (drain, conditions) = (reload.config.front.drain, &reload.services.conditions);
-    tracing::info!(connections = door.connections(), drain_seconds = drain.as_secs(), "stopping");
+async fn end(reload: &Reload, signals: &mut Signals) {
+    let Server { services, acceptor, .. } = &reload.server;
+    let (drain, conditions) = (reload.config.front.drain, &services.conditions);
+    tracing::info!(connections = acceptor.connections(), drain_seconds = drain.as_secs(), "stopping");
     supervisor::stopping();
     conditions.change(|condition| condition.stop = Stop::Drain);
     let mut drained = pin!(tokio::time::sleep(drain));
     let is_hurried = tokio::select! {
-        () = door.empty() => false,
+        () = acceptor.none_granted() => false,
         () = &mut drained => false,
         () = second_stop(signals) => true,
     };
     conditions.change(|condition| condition.stop = Stop::Kill);
     // Time for records, and for children to be ended.
-    let _ = timeout(LAST_BREATH, async { tokio::join!(door.empty(), reload.services.backends.drained()) }).await;
-    reload.services.backends.end_idle();
+    let _ = timeout(LAST_BREATH, async { tokio::join!(acceptor.none_granted(), services.backends.drained()) }).await;
+    services.backends.end_idle();
     // A client that came in the last moment hears 421.
-    let _ = timeout(LAST_WORD, door.all_told()).await;
+    let _ = timeout(LAST_WORD, acceptor.none_left()).await;
     // What has happened since the last second.
-    reload.services.state.flush().await;
-    tracing::info!(connections = door.connections(), "stopped");
+    services.state.flush().await;
+    tracing::info!(connections = acceptor.connections(), "stopped");
     tokio::select! {
         () = written_out(reload.log.clone(), drain) => {}
         // A logger that has not read by then will not.

@@ -1,5 +1,5 @@
-//! Listeners: one task each, on the first of the workers, and one task a connection, on the worker with the fewest. A
-//! connection that panics harms no other.
+//! The acceptor: one task for each listener, on the first of the workers, and one for each connection, on the worker with
+//! the fewest sessions. A connection that panics harms no other. It must not drive a session.
 
 use std::io;
 use std::net;
@@ -24,8 +24,8 @@ use crate::front::clock;
 use crate::front::condition::Condition;
 use crate::front::condition::Stop;
 use crate::front::driver::Driver;
-use crate::front::limits::Counted;
-use crate::front::limits::Counts;
+use crate::front::limits::ConnectionGuard;
+use crate::front::limits::ConnectionLimits;
 use crate::front::proxy_header;
 use crate::front::services::Services;
 use crate::front::settings::Settings;
@@ -37,44 +37,35 @@ use crate::session::Session;
 use crate::session::io::Admission;
 use crate::session::io::Peer;
 
-/// Where connections come in.
-pub struct Door {
+/// The acceptor of all listeners.
+pub struct Acceptor {
     workers: Workers,
     services: Arc<Services>,
     settings: watch::Receiver<Arc<Settings>>,
     tls: watch::Receiver<Option<TlsAcceptor>>,
-    counts: Arc<Counts>,
-    /// Connections from their accept to their close, those that are only told that there is no place included.
-    open: watch::Sender<usize>,
+    limits: Arc<ConnectionLimits>,
     sequence: AtomicU16,
 }
 
-impl Door {
-    /// Nothing is open yet.
-    pub fn new(
+impl Acceptor {
+    /// An acceptor without a listener.
+    pub(super) fn new(
         workers: Workers,
         services: Arc<Services>,
         settings: watch::Receiver<Arc<Settings>>,
         tls: watch::Receiver<Option<TlsAcceptor>>,
     ) -> Arc<Self> {
-        let counts = Counts::new(Some(services.conditions.clone()));
-        Arc::new(Self {
-            workers,
-            services,
-            settings,
-            tls,
-            counts,
-            open: watch::Sender::new(0),
-            sequence: AtomicU16::new(0),
-        })
+        let limits = ConnectionLimits::new(Some(services.conditions.clone()));
+        Arc::new(Self { workers, services, settings, tls, limits, sequence: AtomicU16::new(0) })
     }
 
-    /// Accepts until the end. A client that comes when a stop has begun is told 421: it comes again, and finds the port
-    /// open. With `is_kept_open`, by a supervisor, it waits there for the next process. `listener` must not block.
+    /// Serves the connections of `listener`, which must not block, until the end. A client that comes when a stop has begun
+    /// is told 421: it comes again, and finds the port open. With `is_kept_open`, by a supervisor, it waits there for the
+    /// next process.
     ///
     /// # Errors
     /// The system cannot watch it.
-    pub fn open(
+    pub fn listen(
         self: &Arc<Self>,
         listener: net::TcpListener,
         implicit_tls: bool,
@@ -83,15 +74,15 @@ impl Door {
         let accepting = self.workers.accepting();
         let listener = {
             let _entered = accepting.enter();
-            // What it accepts has that from it. SMTP's short replies must not wait for the client's acknowledgements.
+            // Inherited by what it accepts: SMTP's short replies must not wait for the client's acknowledgements.
             setsockopt(&listener, TcpNoDelay, &true)?;
             TcpListener::from_std(listener)?
         };
-        accepting.spawn(self.clone().listen(listener, implicit_tls, is_kept_open));
+        accepting.spawn(self.clone().accept(listener, implicit_tls, is_kept_open));
         Ok(())
     }
 
-    async fn listen(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
+    async fn accept(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {
         let last = if is_kept_open { Stop::Run } else { Stop::Drain };
         let mut shortage = Shortage::default();
         let mut closed = pin!(self.services.conditions.reached(|condition| condition.stop > last));
@@ -103,7 +94,7 @@ impl Door {
             match accepted {
                 Ok((stream, client)) => {
                     shortage.is_over();
-                    self.receive(stream, client, implicit_tls);
+                    self.serve(stream, client, implicit_tls);
                 }
                 Err(error) => {
                     // Out of descriptors, or a client that was gone before it was accepted: neither ends the listener.
@@ -115,112 +106,120 @@ impl Door {
     }
 
     /// Resolves when the last connection that was granted is closed.
-    pub async fn empty(&self) {
-        self.counts.none_left().await;
+    pub async fn none_granted(&self) {
+        self.limits.none_granted().await;
     }
 
-    /// Resolves when nobody is left that is told that there is no place.
-    pub async fn all_told(&self) {
-        // The sender lives as long as `self`.
-        let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    /// Resolves when every connection is closed, those too whose clients are only told that there is no place.
+    pub async fn none_left(&self) {
+        self.limits.none_left().await;
     }
 
     /// Connections of each client network that has any.
     pub fn by_network(&self) -> Vec<(IpNet, usize)> {
-        self.counts.by_network()
+        self.limits.by_network()
     }
 
     /// Connections that are open now.
     pub fn connections(&self) -> usize {
-        self.counts.total()
+        self.limits.total()
     }
 
-    fn receive(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
-        let door = self.clone();
-        let open = Open::new(self.clone());
-        let seat = self.workers.seat();
-        let arrived = match seat.is_accepting() {
-            true => Ok(Arrived::Here(stream)),
-            false => stream.into_std().map(Arrived::Elsewhere),
+    /// Starts the task of a connection, on its worker.
+    fn serve(self: &Arc<Self>, stream: TcpStream, client: SocketAddr, implicit_tls: bool) {
+        let (acceptor, guard, slot) = (self.clone(), self.limits.arrive(), self.workers.assign());
+        let accepted = match slot.is_accepting() {
+            true => Ok(Accepted::Here(stream)),
+            false => stream.into_std().map(Accepted::Elsewhere),
         };
-        let Ok(arrived) = arrived else { return };
-        // Boxed: what only a beginning needs is given back before the session, which may last.
-        let beginning = Box::pin(door.let_in(arrived, client, implicit_tls));
-        seat.handle().clone().spawn(async move {
-            let Some((driver, counted)) = beginning.await else { return drop((open, seat)) };
-            driver.run().await;
-            drop((counted, open, seat));
+        let Ok(accepted) = accepted else { return };
+        // Boxed: the room that only a beginning needs is given back before the session, which may last.
+        let beginning = Box::pin(async move {
+            acceptor.begin(accepted, client, implicit_tls, guard).await.unwrap_or_else(|error| {
+                tracing::debug!(%client, %error, "connection");
+                None
+            })
+        });
+        slot.handle().clone().spawn(async move {
+            if let Some((driver, guard)) = beginning.await {
+                driver.run().await;
+                drop(guard);
+            }
+            drop(slot);
         });
     }
 
-    async fn let_in(
-        self: Arc<Self>,
-        arrived: Arrived,
-        client: SocketAddr,
-        implicit_tls: bool,
-    ) -> Option<(Box<Driver>, Counted)> {
-        self.begin(arrived, client, implicit_tls).await.unwrap_or_else(|error| {
-            tracing::debug!(%client, %error, "connection");
-            None
-        })
-    }
-
-    /// In this order: PROXY header, limits, TLS; tcprules are the session's.
+    /// The session of a connection. In this order: PROXY header, limits, TLS; tcprules are the session's. `None`: it is
+    /// closed without one.
     async fn begin(
         &self,
-        arrived: Arrived,
+        accepted: Accepted,
         client: SocketAddr,
         implicit_tls: bool,
-    ) -> io::Result<Option<(Box<Driver>, Counted)>> {
+        mut guard: ConnectionGuard,
+    ) -> io::Result<Option<(Box<Driver>, ConnectionGuard)>> {
         let settings = self.settings.borrow().clone();
-        let mut stream = arrived.stream()?;
-        let mut addresses = (client, stream.local_addr()?);
-        let is_proxied =
-            settings.proxy_protocol_from.iter().any(|network| network.contains(&client.ip().to_canonical()));
-        if is_proxied {
-            let header = timeout(settings.handshake, proxy_header::read(&mut stream)).await??;
-            addresses = header.unwrap_or(addresses);
-        }
-        let (client, local) = (canonical(addresses.0), canonical(addresses.1));
-        let stopping = self.services.conditions.current().is_stopping();
-        // While we stop no client has a place: it only hears 421.
-        let max = if stopping { 0 } else { settings.max_connections };
-        let entered = self.counts.enter(client.ip(), max, settings.max_connections_per_client);
-        let granted = matches!(entered, Some((_, Admission::Granted)));
-        self.services.reports.connected(granted, self.services.state.tables().clock.now());
-        let Some((counted, admission)) = entered else { return Ok(None) };
-        let admission = if stopping { Admission::Stopping } else { admission };
+        let mut stream = accepted.stream()?;
+        let peer = peer(&mut stream, client, &settings).await?;
+        let Some(admission) = self.admit(&mut guard, &peer, &settings) else { return Ok(None) };
         // No SMTP client speaks first (RFC 5321 section 3.1). One that did is noted; with `greet_delay` it is refused.
         let early = !implicit_tls && tcp::has_input(&stream);
         let mut stream = ClientStream::Plain(stream);
         if implicit_tls {
-            let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
-            let _place = self.services.handshakes.enter(client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
-            let mut place = counted.place();
-            let left = async {
-                match &mut place {
-                    Some(place) => place.left().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let secured = tokio::select! {
-                // Boxed: many begin at once, and few of them so.
-                secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => secured,
-                // A client that is silent in the handshake does not hold up a stop.
-                () = self.services.conditions.reached(Condition::is_stopping) => return Ok(None),
-                () = left => return Ok(None),
-            };
-            stream = secured.ok_or(io::ErrorKind::InvalidData)?;
+            let Some(secured) = self.secure(stream, &peer, &guard, &settings).await? else { return Ok(None) };
+            stream = secured;
         }
-        let peer = Peer { client, local, host: None, is_proxied };
-        let driver = self.greet(stream, peer, admission, settings.greet_delay).in_place(counted.place());
+        let session = self.session(&stream, peer, admission, &settings);
         if early {
-            tracing::info!(session = driver.id(), client = %client.ip(), "talked before the greeting");
+            tracing::info!(session = session.id(), client = %session.peer().client.ip(), "talked before the greeting");
         }
-        Ok(Some((driver, counted)))
+        let driver = Driver::new(session, stream, self.tls.clone(), self.services.clone());
+        let driver = match guard.place() {
+            Some(place) => driver.in_place(place),
+            None => driver.refused(),
+        };
+        Ok(Some((driver, guard)))
     }
 
-    fn greet(&self, stream: ClientStream, peer: Peer, admission: Admission, greet_delay: Duration) -> Box<Driver> {
+    /// While we stop no client has a place: it only hears 421. `None`: not even that.
+    fn admit(&self, guard: &mut ConnectionGuard, peer: &Peer, settings: &Settings) -> Option<Admission> {
+        let is_stopping = self.services.conditions.current().is_stopping();
+        let max = if is_stopping { 0 } else { settings.max_connections };
+        let admission = guard.admit(peer.client.ip(), max, settings.max_connections_per_client);
+        let granted = admission == Some(Admission::Granted);
+        self.services.reports.connected(granted, self.services.state.tables().clock.now());
+        if is_stopping { admission.and(Some(Admission::Stopping)) } else { admission }
+    }
+
+    /// TLS from the first octet. `None`: a stop, or another client needs the place.
+    async fn secure(
+        &self,
+        stream: ClientStream,
+        peer: &Peer,
+        guard: &ConnectionGuard,
+        settings: &Settings,
+    ) -> io::Result<Option<ClientStream>> {
+        let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
+        let _handshake = self.services.handshakes.enter(peer.client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
+        let mut place = guard.place();
+        let left = async {
+            match &mut place {
+                Some(place) => place.left().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // Boxed: many begin at once, and few of them so.
+            secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => {
+                Ok(Some(secured.ok_or(io::ErrorKind::InvalidData)?))
+            }
+            // A client that is silent in the handshake does not hold up a stop.
+            () = self.services.conditions.reached(Condition::is_stopping) => Ok(None),
+            () = left => Ok(None),
+        }
+    }
+
+    fn session(&self, stream: &ClientStream, peer: Peer, admission: Admission, settings: &Settings) -> Session {
         let now = clock::now();
         let seconds = now.wall.as_second();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -230,22 +229,34 @@ impl Door {
         if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
             session.handle_offer(offer, fresh);
         }
-        let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(&stream));
-        session.start(admission, greet_delay, tls, now);
-        Driver::new(session, stream, self.tls.clone(), self.services.clone())
+        let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(stream));
+        session.start(admission, settings.greet_delay, tls, now);
+        session
     }
 }
 
+/// The client's address and ours: of the PROXY header, where one is due.
+async fn peer(stream: &mut TcpStream, client: SocketAddr, settings: &Settings) -> io::Result<Peer> {
+    let mut addresses = (client, stream.local_addr()?);
+    let sends_header = |network: &IpNet| network.contains(&client.ip().to_canonical());
+    let is_proxied = settings.proxy_protocol_from.iter().any(sends_header);
+    if is_proxied {
+        let header = timeout(settings.handshake, proxy_header::read(stream)).await??;
+        addresses = header.unwrap_or(addresses);
+    }
+    Ok(Peer { client: canonical(addresses.0), local: canonical(addresses.1), host: None, is_proxied })
+}
+
 /// A connection that was accepted, on its way to its worker.
-enum Arrived {
-    /// The worker that accepted it.
+enum Accepted {
+    /// To the worker that accepted it.
     Here(TcpStream),
-    /// Another one, which has to watch it.
+    /// To another one, which has to watch it.
     Elsewhere(net::TcpStream),
 }
 
-impl Arrived {
-    /// On the worker where it stays.
+impl Accepted {
+    /// The connection, on the worker where it stays.
     fn stream(self) -> io::Result<TcpStream> {
         match self {
             Self::Here(stream) => Ok(stream),
@@ -254,7 +265,7 @@ impl Arrived {
     }
 }
 
-/// Accepts that fail: a line when it begins, one a minute while it lasts, and one when it is over.
+/// The log of accepts that fail: a line when that begins, one a minute while it lasts, and one when it is over.
 #[derive(Debug, Default)]
 struct Shortage {
     said: Option<Instant>,
@@ -277,28 +288,12 @@ impl Shortage {
     }
 }
 
-/// One connection, counted where it is accepted: a stop must not overlook one whose task has not run yet.
-struct Open(Arc<Door>);
-
-impl Open {
-    fn new(door: Arc<Door>) -> Self {
-        door.open.send_modify(|open| *open += 1);
-        Self(door)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
-    }
-}
-
-/// A listener on `[::]` sees IPv4 clients as mapped addresses.
+/// An address as people know it: a listener on `[::]` sees IPv4 clients as mapped addresses.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// After a failed accept.
+/// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(50);
-/// While accepts go on failing.
+/// Time between two lines while accepts go on failing.
 const SAY_AGAIN: Duration = Duration::from_secs(60);

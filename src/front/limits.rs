@@ -1,6 +1,6 @@
-//! How many connections, and TLS handshakes, there are, in all and per client. Counts by guard: dropping it is the
-//! decrement. Connections that are refused for their number are counted apart, or one client could use all places up by
-//! being refused. Nearly full, all sessions are put under stress. It must not close a connection.
+//! The limits of connections, and of TLS handshakes, in all and per client. Counts by guard: dropping it is the decrement.
+//! Connections that are refused for their number are counted apart, or one client could use all places up by being
+//! refused. Nearly full, all sessions are put under stress. It must not close a connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::front::displace::Place;
 use crate::policy::net;
 use crate::session::io::Admission;
 
-/// All connections.
+/// The count of connections, in all and per client, and what may be done when there is no place.
 #[derive(Debug)]
-pub(super) struct Counts {
-    total: watch::Sender<Total>,
-    clients: DashMap<IpAddr, Total>,
-    /// Told when they are nearly used up.
+pub(super) struct ConnectionLimits {
+    tally: watch::Sender<Tally>,
+    clients: DashMap<IpAddr, Tally>,
+    /// Told when connections are nearly used up.
     conditions: Option<Arc<Conditions>>,
     /// The sessions that may have to make room.
     occupants: Option<Arc<Occupants>>,
@@ -30,11 +30,13 @@ pub(super) struct Counts {
 
 /// TLS handshakes that run: each keeps buffers, and costs a signature.
 #[derive(Debug)]
-pub struct Handshakes(Arc<Counts>);
+pub struct Handshakes(Arc<ConnectionLimits>);
 
-/// Some of them.
+/// Connections by what becomes of them. Those of one client are counted from their admission on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Total {
+struct Tally {
+    /// Accepted, and not admitted or refused yet.
+    arriving: usize,
     granted: usize,
     /// Being told that there is no place.
     refused: usize,
@@ -42,92 +44,105 @@ struct Total {
     leaving: usize,
 }
 
-/// One connection.
+/// One connection, counted from its accept to its close: a stop must not overlook one whose task has not run yet.
 #[derive(Debug)]
-pub(super) struct Counted {
-    counts: Arc<Counts>,
+pub(super) struct ConnectionGuard {
+    limits: Arc<ConnectionLimits>,
+    /// None: it is arriving.
+    admitted: Option<Admitted>,
+}
+
+#[derive(Debug)]
+struct Admitted {
     client: IpAddr,
     granted: bool,
     occupant: Option<Arc<Occupant>>,
-    /// Of all, when it came in.
+    /// The limit of all connections at that time.
     max: usize,
 }
 
-impl Counts {
+impl ConnectionLimits {
     pub(super) fn new(conditions: Option<Arc<Conditions>>) -> Arc<Self> {
         let occupants = conditions.is_some().then(|| Arc::new(Occupants::new(clock::now().monotonic)));
-        Arc::new(Self { total: watch::Sender::new(Total::default()), clients: DashMap::new(), conditions, occupants })
+        Arc::new(Self { tally: watch::Sender::default(), clients: DashMap::new(), conditions, occupants })
+    }
+
+    /// A connection that was accepted.
+    pub(super) fn arrive(self: &Arc<Self>) -> ConnectionGuard {
+        self.tally.send_modify(|tally| tally.arriving += 1);
+        ConnectionGuard { limits: self.clone(), admitted: None }
     }
 
     /// `None`: not even the refusals can be borne, the kernel's close has to do.
-    pub(super) fn enter(
-        self: &Arc<Self>,
-        client: IpAddr,
-        max: usize,
-        max_per_client: usize,
-    ) -> Option<(Counted, Admission)> {
-        let (client, network) = (net::client(client), net::client_net(client));
+    fn admit(&self, client: IpAddr, network: IpNet, max: usize, max_per_client: usize) -> Option<Admission> {
         let mut of_client = self.clients.entry(client).or_default();
         let mut admission = None;
-        self.total.send_if_modified(|total| {
-            admission = match () {
-                () if of_client.granted >= max_per_client => Some(Admission::FullForClient),
-                () if total.granted >= max && !self.displace(network, max, total) => Some(Admission::Full),
-                () => Some(Admission::Granted),
+        self.tally.send_if_modified(|tally| {
+            let verdict = match () {
+                () if of_client.granted >= max_per_client => Admission::FullForClient,
+                () if tally.granted >= max && !self.displace(network, max, tally) => Admission::Full,
+                () => Admission::Granted,
             };
-            let refused = admission != Some(Admission::Granted);
-            if refused && (total.refused >= REFUSED_AT_ONCE || of_client.refused >= REFUSED_AT_ONCE_PER_CLIENT) {
-                admission = None;
+            let refused = verdict != Admission::Granted;
+            if refused && (tally.refused >= REFUSED_AT_ONCE || of_client.refused >= REFUSED_AT_ONCE_PER_CLIENT) {
                 return false;
             }
-            total.count(!refused, 1);
+            admission = Some(verdict);
+            tally.arriving -= 1;
+            tally.count(!refused, 1);
             of_client.count(!refused, 1);
             true
         });
-        let empty = *of_client == Total::default();
+        let empty = *of_client == Tally::default();
         drop(of_client);
         if empty {
             self.forget(client);
         }
-        let admission = admission?;
-        self.note_stress(max);
-        let granted = admission == Admission::Granted;
-        let occupant = self.occupants.as_ref().filter(|_| granted).map(|occupants| occupants.enter(network));
-        Some((Counted { counts: self.clone(), client, granted, occupant, max }, admission))
+        admission
     }
 
     /// Whether another has made room.
-    fn displace(&self, network: IpNet, max: usize, total: &mut Total) -> bool {
-        let may = max > 0 && total.leaving < LEAVING_AT_ONCE;
+    fn displace(&self, network: IpNet, max: usize, tally: &mut Tally) -> bool {
+        let may = max > 0 && tally.leaving < LEAVING_AT_ONCE;
         let Some(occupants) = self.occupants.as_ref().filter(|_| may) else { return false };
         let has_room = occupants.make_room(network, max, clock::now().monotonic);
         if has_room {
             // `count` adds the newcomer; the other one goes on being there until it has heard.
-            (total.granted, total.leaving) = (total.granted - 1, total.leaving + 1);
+            (tally.granted, tally.leaving) = (tally.granted - 1, tally.leaving + 1);
         }
         has_room
     }
 
-    /// How many each network has.
+    /// Connections of each network that has any.
     pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
         self.occupants.as_ref().map(|occupants| occupants.by_network()).unwrap_or_default()
     }
 
+    /// Connections, but for those that are arriving.
     pub(super) fn total(&self) -> usize {
-        self.total.borrow().all()
+        self.tally.borrow().admitted()
     }
 
     /// Resolves when the last connection that was granted is closed.
+    pub(super) async fn none_granted(&self) {
+        self.reached(|tally| tally.granted == 0).await;
+    }
+
+    /// Resolves when every connection is closed.
     pub(super) async fn none_left(&self) {
+        self.reached(|tally| *tally == Tally::default()).await;
+    }
+
+    async fn reached(&self, wanted: impl FnMut(&Tally) -> bool) {
         // The sender lives as long as `self`.
-        let _ = self.total.subscribe().wait_for(|total| total.granted == 0).await;
+        let _ = self.tally.subscribe().wait_for(wanted).await;
     }
 
     /// On from nine tenths of the connections, off below seven: between them it stays as it is.
     fn note_stress(&self, max: usize) {
         // None is granted any more when we stop.
         let Some(conditions) = self.conditions.as_ref().filter(|_| max > 0) else { return };
-        let granted = self.total.borrow().granted;
+        let granted = self.tally.borrow().granted;
         let is_due =
             |stress| granted > 0 && if stress { granted >= max - max * 3 / 10 } else { granted >= max - max / 10 };
         let stress = conditions.current().stress;
@@ -142,59 +157,80 @@ impl Counts {
         }
     }
 
+    fn leave(&self, admitted: &Admitted) {
+        if let Some(mut of_client) = self.clients.get_mut(&admitted.client) {
+            of_client.count(admitted.granted, -1);
+        }
+        self.forget(admitted.client);
+        self.tally.send_modify(|tally| {
+            // Under the lock under which a place is given away.
+            let left = admitted.occupant.as_ref().zip(self.occupants.as_ref()).is_some_and(|(occupant, all)| {
+                all.leave(occupant);
+                occupant.leaves()
+            });
+            if left { tally.leaving = tally.leaving.saturating_sub(1) } else { tally.count(admitted.granted, -1) }
+        });
+        self.note_stress(admitted.max);
+    }
+
     fn forget(&self, client: IpAddr) {
-        self.clients.remove_if(&client, |_, of_client| of_client.all() == 0);
+        self.clients.remove_if(&client, |_, of_client| of_client.admitted() == 0);
+    }
+}
+
+impl ConnectionGuard {
+    /// Whether there is a place for `client`, where all have `max` of them. `None`: not even the refusals can be borne, the
+    /// kernel's close has to do.
+    pub(super) fn admit(&mut self, client: IpAddr, max: usize, max_per_client: usize) -> Option<Admission> {
+        let (client, network) = (net::client(client), net::client_net(client));
+        let admission = self.limits.admit(client, network, max, max_per_client)?;
+        let granted = admission == Admission::Granted;
+        self.limits.note_stress(max);
+        let occupants = self.limits.occupants.as_ref().filter(|_| granted);
+        let occupant = occupants.map(|occupants| occupants.enter(network));
+        self.admitted = Some(Admitted { client, granted, occupant, max });
+        Some(admission)
+    }
+
+    /// The session's view of its place. `None`: it has none.
+    pub(super) fn place(&self) -> Option<Place> {
+        let occupant = self.admitted.as_ref()?.occupant.as_ref()?;
+        Some(self.limits.occupants.as_ref()?.place(occupant))
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        match &self.admitted {
+            Some(admitted) => self.limits.leave(admitted),
+            None => self.limits.tally.send_modify(|tally| tally.arriving -= 1),
+        }
     }
 }
 
 impl Handshakes {
     /// `None`: too many run, in all or for this client's network.
-    pub(super) fn enter(&self, client: IpAddr) -> Option<Counted> {
-        let network = net::client_net(client).addr();
-        let (counted, admission) = self.0.enter(network, HANDSHAKES_AT_ONCE, HANDSHAKES_AT_ONCE / 4)?;
-        (admission == Admission::Granted).then_some(counted)
+    pub(super) fn enter(&self, client: IpAddr) -> Option<ConnectionGuard> {
+        let mut guard = self.0.arrive();
+        let admission = guard.admit(net::client_net(client).addr(), HANDSHAKES_AT_ONCE, HANDSHAKES_AT_ONCE / 4)?;
+        (admission == Admission::Granted).then_some(guard)
     }
 }
 
 impl Default for Handshakes {
     fn default() -> Self {
-        Self(Counts::new(None))
+        Self(ConnectionLimits::new(None))
     }
 }
 
-impl Total {
-    fn all(self) -> usize {
+impl Tally {
+    fn admitted(self) -> usize {
         self.granted + self.refused + self.leaving
     }
 
     fn count(&mut self, granted: bool, by: isize) {
         let counter = if granted { &mut self.granted } else { &mut self.refused };
         *counter = counter.saturating_add_signed(by);
-    }
-}
-
-impl Counted {
-    /// What the session has to know of its place.
-    pub(super) fn place(&self) -> Option<Place> {
-        Some(self.counts.occupants.as_ref()?.place(self.occupant.as_ref()?))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        if let Some(mut of_client) = self.counts.clients.get_mut(&self.client) {
-            of_client.count(self.granted, -1);
-        }
-        self.counts.forget(self.client);
-        self.counts.total.send_modify(|total| {
-            // Under the lock under which a place is given away.
-            let left = self.occupant.as_ref().zip(self.counts.occupants.as_ref()).is_some_and(|(occupant, all)| {
-                all.leave(occupant);
-                occupant.leaves()
-            });
-            if left { total.leaving = total.leaving.saturating_sub(1) } else { total.count(self.granted, -1) }
-        });
-        self.counts.note_stress(self.max);
     }
 }
 
@@ -215,31 +251,45 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn enter(
+        limits: &Arc<ConnectionLimits>,
+        client: IpAddr,
+        max: usize,
+        max_per_client: usize,
+    ) -> Option<(ConnectionGuard, Admission)> {
+        let mut guard = limits.arrive();
+        let admission = guard.admit(client, max, max_per_client)?;
+        Some((guard, admission))
+    }
+
     #[test]
     fn limits_hold_in_all_and_per_network_and_guards_give_back() {
-        let counts = Counts::new(None);
-        let (_a, first) = counts.enter(ip("2001:db8::1"), 3, 2).unwrap();
-        let (b, second) = counts.enter(ip("2001:db8::2"), 3, 2).unwrap();
-        let (c, third) = counts.enter(ip("2001:db8::3"), 3, 2).unwrap();
-        let (d, fourth) = counts.enter(ip("192.0.2.1"), 3, 2).unwrap();
-        let (e, fifth) = counts.enter(ip("192.0.2.2"), 3, 2).unwrap();
+        let limits = ConnectionLimits::new(None);
+        let (_a, first) = enter(&limits, ip("2001:db8::1"), 3, 2).unwrap();
+        let (b, second) = enter(&limits, ip("2001:db8::2"), 3, 2).unwrap();
+        let (c, third) = enter(&limits, ip("2001:db8::3"), 3, 2).unwrap();
+        let (d, fourth) = enter(&limits, ip("192.0.2.1"), 3, 2).unwrap();
+        let (e, fifth) = enter(&limits, ip("192.0.2.2"), 3, 2).unwrap();
         let granted = Admission::Granted;
         assert_eq!([first, second, fourth], [granted; 3], "who is refused takes no place from others");
         assert_eq!([third, fifth], [Admission::FullForClient, Admission::Full]);
+        let arriving = limits.arrive();
         drop((b, c, d, e));
-        assert_eq!(counts.total(), 1);
-        assert_eq!(counts.clients.len(), 1);
-        assert_eq!(counts.enter(ip("2001:db8::4"), 3, 2).unwrap().1, granted);
+        assert_eq!((limits.total(), limits.tally.borrow().arriving), (1, 1));
+        drop(arriving);
+        assert_eq!(limits.tally.borrow().arriving, 0);
+        assert_eq!(limits.clients.len(), 1);
+        assert_eq!(enter(&limits, ip("2001:db8::4"), 3, 2).unwrap().1, granted);
     }
 
     #[test]
     fn stress_begins_at_nine_tenths_and_ends_below_seven() {
         let conditions = Arc::new(Conditions::default());
-        let counts = Counts::new(Some(conditions.clone()));
-        let enter = |number: u8| counts.enter(ip(&format!("192.0.2.{number}")), 10, 2);
-        let mut open: Vec<_> = (0..8).map(enter).collect();
+        let limits = ConnectionLimits::new(Some(conditions.clone()));
+        let come = |number: u8| enter(&limits, ip(&format!("192.0.2.{number}")), 10, 2);
+        let mut open: Vec<_> = (0..8).map(come).collect();
         assert!(!conditions.current().stress, "8 of 10");
-        open.push(enter(8));
+        open.push(come(8));
         assert!(conditions.current().stress, "9 of 10");
         open.truncate(7);
         assert!(conditions.current().stress, "7 of 10 after 9");
@@ -247,8 +297,8 @@ mod tests {
         assert!(!conditions.current().stress, "6 of 10");
         open.clear();
         assert!(!conditions.current().stress);
-        let one = Counts::new(Some(conditions.clone()));
-        let _only = one.enter(ip("192.0.2.1"), 2, 2);
+        let one = ConnectionLimits::new(Some(conditions.clone()));
+        let _only = enter(&one, ip("192.0.2.1"), 2, 2);
         assert!(!conditions.current().stress, "1 of 2");
     }
 
@@ -265,12 +315,12 @@ mod tests {
 
     #[test]
     fn one_client_cannot_use_up_the_refusals_of_all() {
-        let counts = Counts::new(None);
-        let told: Vec<_> = (0..1000).filter_map(|_| counts.enter(ip("192.0.2.1"), 5, 2)).collect();
+        let limits = ConnectionLimits::new(None);
+        let told: Vec<_> = (0..1000).filter_map(|_| enter(&limits, ip("192.0.2.1"), 5, 2)).collect();
         assert_eq!(told.len(), 2 + REFUSED_AT_ONCE_PER_CLIENT);
-        assert_eq!(counts.enter(ip("192.0.2.9"), 5, 2).unwrap().1, Admission::Granted);
+        assert_eq!(enter(&limits, ip("192.0.2.9"), 5, 2).unwrap().1, Admission::Granted);
         drop(told);
-        assert_eq!(counts.total(), 0);
-        assert!(counts.clients.is_empty());
+        assert_eq!(*limits.tally.borrow(), Tally::default());
+        assert!(limits.clients.is_empty());
     }
 }

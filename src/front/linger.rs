@@ -16,14 +16,15 @@ use crate::front::tcp;
 use crate::session::io::ClientEnd;
 use crate::session::io::Farewell;
 
-/// How a client's connection is closed.
+/// The patience with a client when its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum ClosePolicy {
     /// The client has said QUIT, owes nothing, and is owed nothing but the reply to it: nothing is waited for.
-    InOrder,
+    Immediate,
     /// The client may still be sending.
-    Lingering,
-    /// The client was refused at once, and has had all that it will get: its place is free for others soon.
+    Linger,
+    /// The client was refused at once, and has had all that it will get: it is let go soon, so that its slot is free for
+    /// others.
     Brief,
     /// The client's place was given to another, who is here already.
     Displaced,
@@ -32,7 +33,7 @@ pub(super) enum Manner {
 /// What is known before the close.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parting {
-    pub(super) manner: Manner,
+    pub(super) policy: ClosePolicy,
     /// An acknowledgement is open: how the client takes it is waited for.
     pub(super) awaits: bool,
     /// It is written already: what is owed now is something else.
@@ -49,7 +50,7 @@ pub(super) async fn part(side: Side<ClientStream>, parting: Parting) -> (Farewel
         return (Farewell::default(), None);
     }
     let before = if parting.is_written && !owed.is_empty() { look_before(&client).await } else { Farewell::default() };
-    let leaves = parting.manner == Manner::InOrder && matches!(client, ClientStream::Plain(_));
+    let leaves = parting.policy == ClosePolicy::Immediate && matches!(client, ClientStream::Plain(_));
     let told = timeout(parting.patience(LAST_WORD), async {
         while !owed.is_empty() {
             client.write_buf(&mut owed).await?;
@@ -78,8 +79,8 @@ pub(super) async fn part(side: Side<ClientStream>, parting: Parting) -> (Farewel
 }
 
 /// Reads to the client's end and throws it away, within its limits.
-pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
-    let _ = timeout(manner.longest().unwrap_or(LINGER), async {
+pub(super) async fn read_on(mut client: ClientStream, policy: ClosePolicy) {
+    let _ = timeout(policy.longest().unwrap_or(LINGER), async {
         // Small: a stop closes all connections at once.
         let mut thrown_away = [0; 2048];
         while let Ok(Ok(1..)) = timeout(SILENCE, client.read(&mut thrown_away)).await {}
@@ -87,20 +88,20 @@ pub(super) async fn read_on(mut client: ClientStream, manner: Manner) {
     .await;
 }
 
-impl Manner {
+impl ClosePolicy {
     /// For each step of the close.
     fn longest(self) -> Option<Duration> {
         match self {
             Self::Brief => Some(SILENCE),
             Self::Displaced => Some(MOMENT),
-            Self::InOrder | Self::Lingering => None,
+            Self::Immediate | Self::Linger => None,
         }
     }
 }
 
 impl Parting {
     fn patience(self, usual: Duration) -> Duration {
-        self.manner.longest().unwrap_or(usual)
+        self.policy.longest().unwrap_or(usual)
     }
 }
 
@@ -246,7 +247,7 @@ mod tests {
             });
             let mut side = Side::new(ClientStream::Plain(server));
             side.outbox.push(Bytes::from_static(b"250 ok\r\n"));
-            let parting = Parting { manner: Manner::Lingering, awaits: true, is_written: false, has_quit };
+            let parting = Parting { policy: ClosePolicy::Linger, awaits: true, is_written: false, has_quit };
             let (farewell, rest) = part(side, parting).await;
             assert_eq!(farewell.acknowledged, expected.acknowledged, "{habit:?}, QUIT: {has_quit}");
             // Behind a QUIT nothing else is waited for.
@@ -286,7 +287,7 @@ mod tests {
             }
             let mut side = Side::new(ClientStream::Plain(server));
             side.outbox.push(Bytes::from_static(b"421 closing\r\n"));
-            let parting = Parting { manner: Manner::Lingering, awaits: true, is_written: true, has_quit: false };
+            let parting = Parting { policy: ClosePolicy::Linger, awaits: true, is_written: true, has_quit: false };
             let (farewell, _) = part(side, parting).await;
             assert_eq!(Farewell { end: ClientEnd::Open, ..farewell }, expected, "{habit:?}");
         }

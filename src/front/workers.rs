@@ -19,8 +19,8 @@ pub struct Workers(Arc<Vec<Worker>>);
 #[derive(Debug)]
 struct Worker {
     handle: Handle,
-    /// Sessions that are here.
-    seated: AtomicUsize,
+    /// Sessions that run on it.
+    sessions: AtomicUsize,
 }
 
 /// What ends them.
@@ -30,9 +30,9 @@ pub struct Threads {
     running: mpsc::Receiver<()>,
 }
 
-/// A session's place on one of them, until it is dropped.
+/// The slot of one session on a worker, free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct WorkerSlot {
     workers: Workers,
     at: usize,
 }
@@ -48,7 +48,7 @@ impl Workers {
         let mut workers = Vec::new();
         for _ in 0..number.max(1) {
             let runtime = tokio::runtime::Builder::new_current_thread().thread_name(name).enable_all().build()?;
-            workers.push(Worker { handle: runtime.handle().clone(), seated: AtomicUsize::new(0) });
+            workers.push(Worker { handle: runtime.handle().clone(), sessions: AtomicUsize::new(0) });
             let (until, runs) = (run.subscribe(), runs.clone());
             std::thread::Builder::new().name(name.to_owned()).spawn(move || work(runtime, until, runs))?;
         }
@@ -66,12 +66,13 @@ impl Workers {
         &self.0[0].handle
     }
 
-    /// The one with the fewest sessions; of several, the first: what is accepted there needs not move.
-    pub(super) fn seat(&self) -> Seat {
-        let seated = |at: &usize| self.0[*at].seated.load(Ordering::Relaxed);
-        let at = (0..self.0.len()).min_by_key(seated).unwrap_or_default();
-        self.0[at].seated.fetch_add(1, Ordering::Relaxed);
-        Seat { workers: self.clone(), at }
+    /// A slot on the worker with the fewest sessions; of several, the first: a connection that is accepted there need not
+    /// move.
+    pub(super) fn assign(&self) -> WorkerSlot {
+        let sessions = |at: &usize| self.0[*at].sessions.load(Ordering::Relaxed);
+        let at = (0..self.0.len()).min_by_key(sessions).unwrap_or_default();
+        self.0[at].sessions.fetch_add(1, Ordering::Relaxed);
+        WorkerSlot { workers: self.clone(), at }
     }
 }
 
@@ -84,7 +85,7 @@ impl Threads {
     }
 }
 
-impl Seat {
+impl WorkerSlot {
     pub(super) fn handle(&self) -> &Handle {
         &self.workers.0[self.at].handle
     }
@@ -95,9 +96,9 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for WorkerSlot {
     fn drop(&mut self) {
-        self.workers.0[self.at].seated.fetch_sub(1, Ordering::Relaxed);
+        self.workers.0[self.at].sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -115,13 +116,13 @@ mod tests {
 
     #[test]
     fn sessions_are_spread_and_the_first_is_preferred() {
-        let (workers, threads) = Workers::start(3, "seats").unwrap();
-        let mut seats: Vec<_> = (0..5).map(|_| workers.seat()).collect();
-        assert_eq!(seats.iter().map(|seat| seat.at).collect::<Vec<_>>(), [0, 1, 2, 0, 1]);
-        seats.remove(2);
-        assert_eq!(workers.seat().at, 2, "the one that has none");
-        seats.clear();
-        assert_eq!(workers.seat().at, 0);
+        let (workers, threads) = Workers::start(3, "slots").unwrap();
+        let mut slots: Vec<_> = (0..5).map(|_| workers.assign()).collect();
+        assert_eq!(slots.iter().map(|slot| slot.at).collect::<Vec<_>>(), [0, 1, 2, 0, 1]);
+        slots.remove(2);
+        assert_eq!(workers.assign().at, 2, "the one that has none");
+        slots.clear();
+        assert_eq!(workers.assign().at, 0);
         threads.stop(LIMIT);
     }
 
@@ -129,17 +130,17 @@ mod tests {
     fn there_is_always_one() {
         assert!(Workers::usual() >= 1);
         let (workers, threads) = Workers::start(0, "none").unwrap();
-        assert!(workers.seat().is_accepting());
+        assert!(workers.assign().is_accepting());
         threads.stop(LIMIT);
     }
 
     #[test]
-    fn a_seat_is_on_its_own_thread() {
+    fn a_slot_is_on_its_own_thread() {
         let (workers, threads) = Workers::start(2, "own").unwrap();
-        let seats = [workers.seat(), workers.seat(), workers.seat()];
-        let ran = seats.each_ref().map(|seat| {
+        let slots = [workers.assign(), workers.assign(), workers.assign()];
+        let ran = slots.each_ref().map(|slot| {
             let (tell, told) = mpsc::sync_channel(1);
-            seat.handle().spawn(async move { tell.send(std::thread::current().id()) });
+            slot.handle().spawn(async move { tell.send(std::thread::current().id()) });
             told.recv_timeout(LIMIT).unwrap()
         });
         assert!(ran[0] == ran[2] && ran[0] != ran[1], "{ran:?}");
@@ -156,10 +157,10 @@ mod tests {
         }
         let (workers, threads) = Workers::start(2, "stopped").unwrap();
         let (tell, told) = mpsc::sync_channel(2);
-        let seats = [workers.seat(), workers.seat()];
-        for seat in &seats {
+        let slots = [workers.assign(), workers.assign()];
+        for slot in &slots {
             let guard = Guard(tell.clone());
-            seat.handle().spawn(async move {
+            slot.handle().spawn(async move {
                 let _guard = guard;
                 std::future::pending::<()>().await;
             });

@@ -30,9 +30,9 @@ use crate::front::condition::Condition;
 use crate::front::displace::Place;
 use crate::front::exchange::Done;
 use crate::front::exchange::Side;
-use crate::front::limits::Counted;
+use crate::front::limits::ConnectionGuard;
 use crate::front::linger;
-use crate::front::linger::Manner;
+use crate::front::linger::ClosePolicy;
 use crate::front::linger::Parting;
 use crate::front::services::Services;
 use crate::front::stream::ClientStream;
@@ -53,8 +53,6 @@ pub struct Driver {
     /// The client's, whose shares are counted.
     network: IpNet,
     tls: watch::Receiver<Option<TlsAcceptor>>,
-    /// Refused before it could say anything: its connection is not kept open for long.
-    unwelcome: bool,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     condition: Changes,
     client: Side<ClientStream>,
@@ -73,9 +71,9 @@ pub struct Driver {
     asking: Option<(Ticket, Pin<Box<dyn Future<Output = Answered> + Send>>)>,
     /// Its place among the connections, until that is given to another.
     place: Option<Place>,
-    displaced: bool,
+    close_policy: ClosePolicy,
     /// For the TLS handshake that comes next.
-    handshake: Option<Counted>,
+    handshake: Option<ConnectionGuard>,
     alarm: Pin<Box<Sleep>>,
     /// Somebody else needs the backend's place; asked while we do not.
     wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -133,7 +131,6 @@ impl Driver {
         tls: watch::Receiver<Option<TlsAcceptor>>,
         services: Arc<Services>,
     ) -> Box<Self> {
-        let unwelcome = session.is_over();
         let now = clock::now();
         // Not a time that is nearly over: such a timer wakes the thread before there is anything to do.
         let alarm = session.deadline().unwrap_or(now.monotonic + IDLE_ALARM);
@@ -142,7 +139,6 @@ impl Driver {
             session,
             network,
             tls,
-            unwelcome,
             snapshot: services.snapshot.clone(),
             condition: Changes::new(services.conditions.clone()),
             services,
@@ -157,7 +153,7 @@ impl Driver {
             claims: Claims::default(),
             asking: None,
             place: None,
-            displaced: false,
+            close_policy: ClosePolicy::Linger,
             handshake: None,
             alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
             wanted: None,
@@ -165,15 +161,16 @@ impl Driver {
         })
     }
 
-    /// It may have to give its place to another.
-    pub(super) fn in_place(mut self: Box<Self>, place: Option<Place>) -> Box<Self> {
-        self.place = place;
+    /// A session that has a place among the connections, and may have to give it to another.
+    pub(super) fn in_place(mut self: Box<Self>, place: Place) -> Box<Self> {
+        self.place = Some(place);
         self
     }
 
-    /// The session's.
-    pub fn id(&self) -> &str {
-        self.session.id()
+    /// A session that was refused a place, and only says so.
+    pub(super) fn refused(mut self: Box<Self>) -> Box<Self> {
+        self.close_policy = ClosePolicy::Brief;
+        self
     }
 
     /// To the end of the session and of its connection.
@@ -200,17 +197,15 @@ impl Driver {
         self.backend = Backend::Closed;
         let (awaits, has_quit) = (self.session.acknowledgement().is_open(), self.session.acknowledgement().has_quit());
         let is_written = self.session.acknowledgement().is_written();
-        let manner = match () {
-            () if self.unwelcome => Manner::Brief,
-            () if self.displaced => Manner::Displaced,
-            () if has_quit && !awaits && self.client.input.is_empty() => Manner::InOrder,
-            () => Manner::Lingering,
+        let policy = match self.close_policy {
+            ClosePolicy::Linger if has_quit && !awaits && self.client.input.is_empty() => ClosePolicy::Immediate,
+            policy => policy,
         };
         let mut place = self.place.take();
         if let Some(place) = &place {
             place.is_needed_until(self.session.needed_until(self.now));
         }
-        let parting = Parting { manner, awaits, is_written, has_quit };
+        let parting = Parting { policy, awaits, is_written, has_quit };
         let parts = Box::pin(linger::part(std::mem::take(&mut self.client), parting));
         // How an acknowledgement was taken is learned in any case.
         let (farewell, rest) = unless_displaced(place.as_mut().filter(|_| !awaits), parts).await.unwrap_or_default();
@@ -222,7 +217,7 @@ impl Driver {
         }
         drop(self);
         if let Some(client) = rest {
-            unless_displaced(place.as_mut(), Box::pin(linger::read_on(client, manner))).await;
+            unless_displaced(place.as_mut(), Box::pin(linger::read_on(client, policy))).await;
         }
     }
 

@@ -12,6 +12,7 @@ use crate::front::driver::Opened;
 use crate::front::driver::Transfer;
 use crate::front::exchange::Done;
 use crate::front::exchange::Side;
+use crate::front::linger::ClosePolicy;
 use crate::front::tcp;
 use crate::hold::Filled;
 use crate::session::io::BackendEnd;
@@ -34,7 +35,9 @@ impl Driver {
             Event::PlaceWanted => {
                 self.place = None;
                 self.session.handle_place_wanted(self.now);
-                self.displaced = self.session.is_over();
+                if self.session.is_over() {
+                    self.close_policy = ClosePolicy::Displaced;
+                }
             }
             Event::HoldWanted => self.session.handle_hold_wanted(self.now),
         }

@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::backend::Target;
 use crate::daemon::assemble::Assembly;
-use crate::front::Services;
-use crate::front::accept::Door;
+use crate::front::Server;
+use crate::front::Values;
 use crate::front::clock;
 use crate::front::workers::Threads;
 use crate::front::workers::Workers;
@@ -33,7 +32,6 @@ use crate::rehearsal::drill::habits::HABITS;
 use crate::rehearsal::drill::habits::Habit;
 use crate::rehearsal::drill::letters::newsletter;
 use crate::rehearsal::drill::sink::Sink;
-use crate::session::snapshot::Snapshot;
 use crate::store::clock::Clock;
 use crate::store::clock::Virtual;
 use crate::store::state::State;
@@ -235,7 +233,7 @@ struct Instance {
     began: Timestamp,
     sink: Sink,
     threads: Threads,
-    _publish: watch::Sender<Arc<Snapshot>>,
+    _server: Server,
 }
 
 impl Instance {
@@ -255,13 +253,12 @@ impl Instance {
         let (workers, threads) = Workers::start(1, THREADS).map_err(fault)?;
         let began = clock::now().wall;
         let clock = Arc::new(Virtual::new(began.into()));
-        let (publish, snapshot) = watch::channel(Arc::new(snapshot));
         let state = Arc::new(State::in_memory(Seed::new([7; 16]), clock.clone()));
-        let services = Arc::new(Services::new(config.backend, config.hold, state, snapshot));
-        let settings = watch::channel(Arc::new(config.front)).1;
-        let door = Door::new(workers, services, settings, watch::channel(None).1);
-        let address = listen(&door).map_err(fault)?;
-        Ok(Self { address, clock, began, sink, threads, _publish: publish })
+        let snapshot = Arc::new(snapshot);
+        let values = Values { snapshot, front: config.front, tls: None, backend: config.backend, hold: config.hold };
+        let server = Server::start(workers, state, values);
+        let address = listen(&server).map_err(fault)?;
+        Ok(Self { address, clock, began, sink, threads, _server: server })
     }
 
     fn stop(self) {
@@ -270,11 +267,11 @@ impl Instance {
     }
 }
 
-fn listen(door: &Arc<Door>) -> io::Result<SocketAddr> {
+fn listen(server: &Server) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    door.open(listener, false, false)?;
+    server.acceptor.listen(listener, false, false)?;
     Ok(address)
 }
 
