@@ -3,13 +3,11 @@
 //! large, and says what it measures; here the numbers are small.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/faulty.rs"]
+#[allow(missing_docs, unreachable_pub, reason = "tests")]
+mod faulty;
 #[path = "support/proxy.rs"]
 mod proxy;
-#[path = "support/rude.rs"]
-#[allow(missing_docs, unreachable_pub, reason = "tests")]
-mod rude;
-#[path = "support/system.rs"]
-mod system;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,11 +16,11 @@ use std::time::Instant;
 use proxy::Proxy;
 use proxy::Site;
 use proxy::configuration;
-use system::children;
-use system::descriptors;
-use system::memory;
-use system::sockets;
-use system::until;
+use proxy::host::children;
+use proxy::host::descriptors;
+use proxy::host::memory;
+use proxy::host::sockets;
+use proxy::host::until;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -56,11 +54,11 @@ fn resets_at_any_octet_leave_nothing() {
 #[test]
 fn backends_that_misbehave_leave_nothing() {
     let runtime = Runtime::new().unwrap();
-    let backend = runtime.block_on(rude::start());
+    let backend = runtime.block_on(faulty::start());
     let site = site(&format!("tcp = \"{backend}\"\ntimeout = {{ connect = \"1s\", reply = \"1s\" }}\nmax = 200"));
     let mut proxy = Proxy::start(&site);
     let address = proxy.addresses[0];
-    runtime.block_on(all(rude::WAYS.len(), |number| whatever(address, number)));
+    runtime.block_on(all(faulty::FAULTS.len(), |number| whatever(address, number)));
     let before = Used::by(&proxy);
     let until = Instant::now() + Duration::from_secs(60 * scale("ABUSE_MINUTES", 0) as u64);
     let mut rounds = 0;
@@ -139,7 +137,7 @@ struct Used {
 impl Used {
     fn now(proxy: &Proxy) -> Self {
         let pid = proxy.pid();
-        Self { descriptors: descriptors(pid), children: children(pid), memory: memory(pid) }
+        Self { descriptors: descriptors(pid), children: children(pid).len(), memory: memory(pid) }
     }
 
     /// With nobody there.
@@ -151,7 +149,7 @@ impl Used {
     fn is_back(&self, proxy: &Proxy) {
         until("all connections are closed", || sockets(proxy.pid()) == 1);
         until("as many descriptors as before", || descriptors(proxy.pid()) <= self.descriptors);
-        until("as many children as before", || children(proxy.pid()) <= self.children);
+        until("as many children as before", || children(proxy.pid()).len() <= self.children);
         let now = Self::now(proxy);
         // The ledger and the top senders may have grown to their bounds meanwhile.
         assert!(now.memory < self.memory + (24 << 20), "{now:?} was {self:?}");

@@ -236,7 +236,7 @@ fn status_can_be_watched() {
     let mut child = command.spawn().unwrap();
     let lines = proxy::lines_of(child.stdout.take().unwrap());
     let connections = || {
-        let line = lines.recv_timeout(proxy::LONG).unwrap();
+        let line = lines.recv_timeout(proxy::host::LONG).unwrap();
         serde_json::from_str::<serde_json::Value>(&line).unwrap()["connections"].as_u64().unwrap()
     };
     assert_eq!(connections(), 0);
@@ -304,7 +304,7 @@ fn a_stranger_is_not_told_the_token() {
                   print $s->sockport, qq(\\n); sysread($s->accept, my $octet, 1)";
     let mut stranger = std::process::Command::new("perl");
     let mut stranger = stranger.args(["-e", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let port = proxy::lines_of(stranger.stdout.take().unwrap()).recv_timeout(proxy::LONG).unwrap();
+    let port = proxy::lines_of(stranger.stdout.take().unwrap()).recv_timeout(proxy::host::LONG).unwrap();
     site.admin_at(&format!("127.0.0.1:{port}"));
     site.write("portcullis-token", "secret\n");
     let outcome = site.run(&["block", "a@b.example"]);

@@ -4,7 +4,10 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
-mod support;
+#[path = "support/postfix.rs"]
+mod postfix;
+#[path = "support/qmail.rs"]
+mod qmail;
 
 #[path = "support/mta.rs"]
 mod mta;
@@ -24,9 +27,9 @@ mod wire;
 use std::sync::Mutex;
 use std::thread;
 
+use proxy::host::until;
 use stage::Ended;
 use stage::Stage;
-use support::house::until;
 use ways::Tls;
 use ways::WAYS;
 use ways::Way;
@@ -161,8 +164,8 @@ fn lost(loss: Loss, tls: Tls) {
     let letter = stage.letter("lost", 200);
     let network = stage.network();
     let mut client = ways::held(&network, &letter);
-    let house = stage.house.as_ref().unwrap();
-    until("qmail-queue has the message", || house.queue_starts() == 1);
+    let qmail = stage.qmail.as_ref().unwrap();
+    until("qmail-queue has the message", || qmail.queue_starts() == 1);
     match loss {
         Loss::Close => client.tell("close"),
         Loss::Reset => client.tell("reset"),
@@ -170,7 +173,7 @@ fn lost(loss: Loss, tls: Tls) {
         Loss::Unread => client.begin("unread"),
     }
     gate.open();
-    std::fs::remove_file(house.path("gate")).unwrap();
+    std::fs::remove_file(qmail.path("gate")).unwrap();
     stage.proxy.wait_for("mail session=");
     stage.proxy.wait_for("unacknowledged session=");
     let mut again = ways::smtplib(&network, "quit");

@@ -3,8 +3,6 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
-#[path = "support/system.rs"]
-mod system;
 
 use std::fs;
 use std::io::BufRead;
@@ -27,10 +25,10 @@ use proxy::Client;
 use proxy::Proxy;
 use proxy::Site;
 use proxy::configuration;
-use system::children;
-use system::descriptors;
-use system::sockets;
-use system::until;
+use proxy::host::children;
+use proxy::host::descriptors;
+use proxy::host::sockets;
+use proxy::host::until;
 
 #[test]
 fn term_drains() {
@@ -53,7 +51,7 @@ fn term_drains() {
     drop(sending);
     assert_eq!(proxy.wait().code(), Some(0));
     assert_eq!(site.mails(), 1);
-    assert!(proxy.seen.last().unwrap().starts_with("stopped connections=0"), "{:?}", proxy.seen);
+    assert!(proxy.seen().last().unwrap().starts_with("stopped connections=0"), "{:?}", proxy.seen());
 }
 
 #[test]
@@ -68,7 +66,7 @@ fn a_drain_has_its_limit() {
     drop(sending);
     assert_eq!(proxy.wait().code(), Some(0));
     assert_eq!(site.mails(), 0);
-    assert_eq!(count(&proxy.seen, "mail session="), 1);
+    assert_eq!(count(&proxy.seen(), "mail session="), 1);
 }
 
 #[test]
@@ -122,7 +120,7 @@ fn nearly_full_is_told_and_ends() {
     let site = Site::new("max_connections = 10", "");
     let mut proxy = Proxy::start(&site);
     let mut open: Vec<Client> = (0..9).map(|_| proxy.client().hello()).collect();
-    assert!(proxy.wait_for("nearly full").contains("level=warn connections=9 max=10"), "{:?}", proxy.seen);
+    assert!(proxy.wait_for("nearly full").contains("level=warn connections=9 max=10"), "{:?}", proxy.seen());
     let status = site.run(&["status"]);
     assert!(status.out.contains("\nstress         connections are nearly used up"), "{status:?}");
     let mut newcomer = proxy.client().hello();
@@ -266,7 +264,7 @@ fn no_privilege_is_left_after_binding() {
         let mut child = command.spawn().unwrap();
         let lines = proxy::lines_of(child.stderr.take().unwrap());
         let running = Ended(child);
-        while !lines.recv_timeout(proxy::LONG).unwrap().contains("listening") {}
+        while !lines.recv_timeout(proxy::host::LONG).unwrap().contains("listening") {}
         fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap()
     };
     let lent = [
@@ -338,7 +336,7 @@ fn two_hundred_sessions_leave_nothing() {
         }
     };
     (0..10).for_each(session);
-    until("the first children are gone", || children(pid) == 0);
+    until("the first children are gone", || children(pid).is_empty());
     until("the first connections are closed", || sockets(pid) == 1);
     let before = descriptors(pid);
     std::thread::scope(|scope| {
@@ -346,7 +344,7 @@ fn two_hundred_sessions_leave_nothing() {
             scope.spawn(move || (0..50).map(|number| number % 10).for_each(session));
         }
     });
-    until("no children", || children(pid) == 0);
+    until("no children", || children(pid).is_empty());
     until("no connections", || sockets(pid) == 1);
     until("as many descriptors as before", || descriptors(pid) <= before);
     let log = proxy.stop();

@@ -2,11 +2,12 @@
 //! What needs virtual time, TLS or a fault that neither can make is left to the bare session.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/host.rs"]
+mod host;
 mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,9 +180,7 @@ async fn a_client_that_never_reads_is_let_go() {
 #[tokio::test]
 async fn a_long_message_arrives_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
-    let output = Command::new(script).arg("-o").arg(folder.path()).arg("localhost").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    host::make_certificate(folder.path(), &["localhost"]).unwrap();
     let pair = tls::Pair { certificate: folder.path().join("certificate.pem"), key: folder.path().join("key.pem") };
     let secure = tls::acceptor(&[pair]).unwrap();
     let accept = fs::read_to_string("tests/dialogs/accept.txt").unwrap();

@@ -112,7 +112,7 @@ fn client_of(proxy: &Proxy, network: u8) -> Client {
         socket.connect(proxy.addresses[0]).await.unwrap().into_std().unwrap()
     });
     stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(proxy::LONG)).unwrap();
+    stream.set_read_timeout(Some(proxy::host::LONG)).unwrap();
     Client::over(stream)
 }
 

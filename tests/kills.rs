@@ -5,7 +5,8 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
-mod support;
+#[path = "support/qmail.rs"]
+mod qmail;
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,10 +26,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use proxy::LONG;
 use proxy::Proxy;
 use proxy::Site;
-use support::house::House;
+use proxy::host::LONG;
+use qmail::QmailHome;
 
 const MESSAGES: usize = 1000;
 /// Each try of a message has the same.
@@ -125,15 +126,15 @@ fn nothing_is_lost() {
 
 #[test]
 fn nothing_is_lost_before_the_real_smtpfront() {
-    let house = House::new();
+    let qmail = QmailHome::new();
     let site = Site::new("", "");
     let backend = format!(
         "spawn = [{:?}]\nenv = {{ QMAILHOME = {:?}, QMAILQUEUE = {:?} }}",
-        house.path("smtpfront"),
-        house.path(""),
-        house.path("qmail-queue")
+        qmail.path("smtpfront"),
+        qmail.path(""),
+        qmail.path("qmail-queue")
     );
     site.write("portcullis.toml", &proxy::configuration("", &backend, ""));
     let kills = deliver_through_kills(&site, Duration::from_millis(600));
-    assert_nothing_is_lost(house.queued().into_iter().map(|queued| queued.message), kills);
+    assert_nothing_is_lost(qmail.queued().into_iter().map(|queued| queued.message), kills);
 }

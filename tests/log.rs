@@ -24,8 +24,8 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use proxy::LONG;
 use proxy::PORTCULLIS;
+use proxy::host::LONG;
 
 #[test]
 fn what_it_prints_of_real_logs() {

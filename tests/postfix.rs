@@ -3,17 +3,24 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
-mod support;
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/postfix.rs"]
+mod postfix;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/qmail.rs"]
+mod qmail;
 
 use std::fs;
 use std::net::Ipv4Addr;
 
-use support::client::Client;
-use support::client::expect;
-use support::house::House;
-use support::house::Lines;
-use support::house::until;
-use support::postfix::Postfix;
+use client::Client;
+use client::expect;
+use postfix::Postfix;
+use proxy::host::until;
+use qmail::Lines;
+use qmail::QmailHome;
 
 #[test]
 fn by_xclient() {
@@ -29,14 +36,14 @@ fn by_a_proxy_header() {
 
 /// The client's own address counts, at the first mail and at the next, also on a connection of another client.
 fn believes(postfix: &Postfix, identity: &str) {
-    let house = House::new();
-    house.control("rcpthosts", "example.org\nelse.example\n");
+    let qmail = QmailHome::new();
+    qmail.control("rcpthosts", "example.org\nelse.example\n");
     let backend = format!("tcp = \"{}\"\nidentity = {identity:?}\n", postfix.address);
-    let proxy = house.serve(&backend, Lines::default());
-    let mut trusted = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.address);
+    let proxy = qmail.serve(&backend, Lines::default());
+    let mut trusted = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.addresses[0]);
     expect("250", &trusted.deliver("a@b.example", "joe@example.org", LETTER));
     expect("250", &trusted.deliver("a@b.example", "joe@else.example", LETTER));
-    let mut stranger = Client::from(Ipv4Addr::new(127, 0, 0, 6), proxy.address);
+    let mut stranger = Client::from(Ipv4Addr::new(127, 0, 0, 6), proxy.addresses[0]);
     expect("250", &stranger.deliver("a@b.example", "joe@example.org", LETTER));
     expect("250", &stranger.command("MAIL FROM:<a@b.example>"));
     expect("454 4.7.1 <joe@else.example>: Relay access denied", &stranger.command("RCPT TO:<joe@else.example>"));
@@ -51,11 +58,11 @@ fn believes(postfix: &Postfix, identity: &str) {
 /// A Postfix that we block gives the mail back at once, with our words, instead of coming back for days.
 #[test]
 fn one_that_is_blocked_gives_up_at_once() {
-    let house = House::new();
-    house.write("tcp.smtp", "127.:deny\n");
+    let qmail = QmailHome::new();
+    qmail.write("tcp.smtp", "127.:deny\n");
     let lines = Lines { qmail: "tcprules = \"tcp.smtp\"", server: "contact = \"ask@example.org\"", ..Lines::default() };
-    let proxy = house.spawn(lines);
-    let host = proxy.address;
+    let proxy = qmail.spawn(lines);
+    let host = proxy.addresses[0];
     let to_us = format!("default_transport = smtp:[{}]:{}\nmyhostname = relay.example.net\n", host.ip(), host.port());
     let postfix = Postfix::start(&to_us);
     let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), postfix.address);
@@ -70,7 +77,7 @@ fn one_that_is_blocked_gives_up_at_once() {
         line.contains("mail session=") && line.contains("rule=") && line.contains("sender=<a@b.example>"),
         "{line}"
     );
-    assert!(house.sessions().is_empty(), "no backend heard of it");
+    assert!(qmail.sessions().is_empty(), "no backend heard of it");
 }
 
 /// The second client is served by the session that the first has left, also under TLS, and told apart by our own Received
@@ -80,13 +87,13 @@ fn a_kept_session_serves_the_next_client() {
     let encrypted = format!("{CERTIFICATE}smtpd_tls_security_level = encrypt\n");
     for (more, keys) in [("", ""), (&*encrypted, "tls = \"starttls\"\nverify = false\n")] {
         let postfix = Postfix::start(more);
-        let house = House::new();
-        house.control("rcpthosts", "example.org\n");
+        let qmail = QmailHome::new();
+        qmail.control("rcpthosts", "example.org\n");
         let target = format!("tcp = \"{}\"\nkeepalive = 4\n{keys}", postfix.address);
-        let proxy = house.serve(&target, Lines::default());
+        let proxy = qmail.serve(&target, Lines::default());
         let clients: Vec<Client> = [5, 6, 7]
             .map(|last| {
-                let mut client = Client::from(Ipv4Addr::new(127, 0, 0, last), proxy.address);
+                let mut client = Client::from(Ipv4Addr::new(127, 0, 0, last), proxy.addresses[0]);
                 expect("250", &client.deliver("a@b.example", "joe@example.org", LETTER));
                 expect("221", &client.command("QUIT"));
                 client
@@ -103,14 +110,14 @@ fn a_kept_session_serves_the_next_client() {
 }
 
 /// Postfix takes mail under TLS only; its certificate is verified, when `trusts` says by whom.
-fn under_tls(more: &str, keys: &str, trusts: bool) -> (Postfix, House, String) {
+fn under_tls(more: &str, keys: &str, trusts: bool) -> (Postfix, QmailHome, String) {
     let postfix = Postfix::start(&format!("{CERTIFICATE}{more}"));
-    let house = House::new();
+    let qmail = QmailHome::new();
     if trusts {
-        fs::copy(postfix.path("tls/ca.pem"), house.path("ca.pem")).unwrap();
+        fs::copy(postfix.path("tls/ca.pem"), qmail.path("ca.pem")).unwrap();
     }
-    let proxy = house.serve(&format!("tcp = \"{}\"\n{keys}\n", postfix.address), Lines::default());
-    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.address);
+    let proxy = qmail.serve(&format!("tcp = \"{}\"\n{keys}\n", postfix.address), Lines::default());
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.addresses[0]);
     let reply = client.command("MAIL FROM:<a@b.example>");
     if reply.starts_with("250") {
         expect("250", &client.command("RSET"));
@@ -120,7 +127,7 @@ fn under_tls(more: &str, keys: &str, trusts: bool) -> (Postfix, House, String) {
     }
     proxy.line(if reply.starts_with("250") { "verdict=accept" } else { "verdict=defer" });
     let log = proxy.log();
-    (postfix, house, log)
+    (postfix, qmail, log)
 }
 
 #[test]
@@ -136,7 +143,7 @@ fn under_tls_of_each_kind() {
         ),
         (&*format!("{wrapped}smtpd_upstream_proxy_protocol = haproxy\n"), "tls = \"implicit\"\nidentity = \"proxy\""),
     ] {
-        let (postfix, _house, log) = under_tls(more, keys, true);
+        let (postfix, _qmail, log) = under_tls(more, keys, true);
         assert!(log.contains("verdict=accept"), "{keys}: {log}");
         until("Postfix has written its log", || postfix.log().contains("TLS connection established"));
     }
@@ -145,19 +152,19 @@ fn under_tls_of_each_kind() {
 #[test]
 fn a_certificate_of_a_stranger_is_refused_unless_told_otherwise() {
     let encrypt = "smtpd_tls_security_level = encrypt\n";
-    let (_postfix, _house, log) = under_tls(encrypt, "tls = \"starttls\"", false);
+    let (_postfix, _qmail, log) = under_tls(encrypt, "tls = \"starttls\"", false);
     assert!(log.contains("reason=backend_unavailable") && !log.contains("verdict=accept"), "{log}");
-    let (_postfix, _house, log) = under_tls(encrypt, "tls = \"starttls\"\nverify = false", false);
+    let (_postfix, _qmail, log) = under_tls(encrypt, "tls = \"starttls\"\nverify = false", false);
     assert!(log.contains("verdict=accept"), "{log}");
 }
 
 #[test]
 fn a_postfix_that_would_see_us_is_not_used() {
     let postfix = Postfix::start("");
-    let house = House::new();
+    let qmail = QmailHome::new();
     let backend = format!("tcp = \"{}\"\nidentity = \"xclient\"\n", postfix.address);
-    let proxy = house.serve(&backend, Lines::default());
-    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.address);
+    let proxy = qmail.serve(&backend, Lines::default());
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.addresses[0]);
     expect("451 4.3.0", &client.command("MAIL FROM:<a@b.example>"));
     let line = proxy.line("reason=backend_unavailable");
     assert!(line.contains("smtpd_authorized_xclient_hosts"), "{line}");

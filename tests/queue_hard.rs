@@ -8,8 +8,6 @@ mod proxy;
 mod queue;
 #[path = "support/small.rs"]
 mod small;
-#[path = "support/system.rs"]
-mod system;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,11 +20,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use proxy::PORTCULLIS;
+use proxy::host::until;
 use queue::GOOD;
 use queue::STORM;
 use queue::TestQueue;
 use small::Small;
-use system::until;
 
 fn command(queue: &TestQueue, arguments: &[&str]) -> Command {
     let mut command = Command::new(PORTCULLIS);

@@ -5,8 +5,6 @@
 mod proxy;
 #[path = "support/service.rs"]
 mod service;
-#[path = "support/system.rs"]
-mod system;
 
 use std::fs;
 use std::io::BufRead;
@@ -28,15 +26,16 @@ use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use proxy::Client;
-use proxy::LONG;
 use proxy::PORTCULLIS;
 use proxy::Site;
 use proxy::configuration;
+use proxy::host::LONG;
+use proxy::host::free_address;
+use proxy::host::until;
 use proxy::lines_of;
 use service::Service;
 use service::Supervisor;
 use service::Word;
-use system::until;
 
 #[test]
 fn under_the_real_supervise_and_multilog() {
@@ -54,7 +53,7 @@ fn under_the_real_s6_and_its_log() {
 }
 
 fn serves_under(supervisor: Supervisor, stamp: &str) {
-    let port = free_port();
+    let port = free_address().unwrap().port();
     let site = site_on(port, "");
     let service = Service::start(supervisor, &site);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -204,10 +203,6 @@ fn greeting(address: SocketAddr) -> String {
         let _ = BufReader::new(stream).read_line(&mut line);
     }
     line
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn site_on(port: u16, server: &str) -> Site {

@@ -4,8 +4,6 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
-#[path = "support/system.rs"]
-mod system;
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -28,7 +26,7 @@ use nix::sys::socket::SockaddrIn;
 use proxy::Client;
 use proxy::Proxy;
 use proxy::Site;
-use system::until;
+use proxy::host::until;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 
@@ -156,7 +154,7 @@ fn few_open_files_are_few_connections_and_the_admin_interface_has_its_own() {
     command.current_dir(site.path("")).stdin(std::process::Stdio::null());
     command.args(["-c", "ulimit -n 256; exec \"$0\" serve -c portcullis.toml", proxy::PORTCULLIS]);
     let mut proxy = Proxy::launch(&mut command, 1);
-    let said = proxy.seen.iter().find(|line| line.contains("open files suffice for fewer connections")).unwrap();
+    let said = proxy.line("open files suffice for fewer connections");
     assert!(said.contains("max_connections=64 configured=10000 limit=256"), "{said}");
     let mut silent: Vec<_> = (0..200).map(|_| from(&proxy, 1)).collect();
     assert!(silent.iter_mut().take(64).all(|client| client.reply().starts_with("220 ")));
@@ -267,7 +265,7 @@ fn held(site: &Site) -> u64 {
 /// A client with an address of its own network.
 fn from(proxy: &Proxy, network: u8) -> Client {
     let stream = connect_from(Ipv4Addr::new(127, 0, network, 1), proxy.addresses[0]);
-    stream.set_read_timeout(Some(proxy::LONG)).unwrap();
+    stream.set_read_timeout(Some(proxy::host::LONG)).unwrap();
     Client::over(stream)
 }
 

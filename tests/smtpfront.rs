@@ -1,10 +1,15 @@
 //! The proxy in front of the real smtpfront-qmail (Debian's mailfront), spawned and under the real tcpserver: who is
-//! refused at the door, how often qmail-queue is started, and what is left when something dies. A missing program is a
+//! refused at once, how often qmail-queue is started, and what is left when something dies. A missing program is a
 //! failure that names its package. It must not use fixed ports, nor sleep.
 
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
-mod support;
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/qmail.rs"]
+mod qmail;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,23 +19,23 @@ use std::sync::Barrier;
 use std::time::Duration;
 use std::time::Instant;
 
-use support::client::Client;
-use support::client::expect;
-use support::house::Gate;
-use support::house::House;
-use support::house::Lines;
-use support::house::Proxy;
-use support::house::SWAKS;
-use support::house::program;
-use support::house::until;
+use client::Client;
+use client::expect;
+use proxy::Proxy;
+use proxy::host::until;
+use qmail::Gate;
+use qmail::Lines;
+use qmail::QmailHome;
+use qmail::SWAKS;
+use qmail::program;
 
 #[test]
 fn a_mail_comes_through_with_the_clients_true_address() {
-    let house = House::new();
-    let proxy = house.spawn(Lines::default());
-    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.address);
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines::default());
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.addresses[0]);
     expect("250 2.6.0 Accepted message", &client.deliver("Alice@example.net", "Fred@example.org", LETTER));
-    let queued = house.only_message();
+    let queued = qmail.only_message();
     assert_eq!(queued.envelope, "FAlice@example.net TFred@example.org");
     let (received, letter) = queued.message.split_at(queued.message.find("Subject:").unwrap());
     assert_eq!(letter, LETTER.replace("\r\n", "\n"));
@@ -40,7 +45,7 @@ fn a_mail_comes_through_with_the_clients_true_address() {
     assert_eq!(received.matches("Received:").count(), 1);
     // The next mail on the same connection, behind the same backend session.
     expect("250", &client.deliver("", "fred@example.org", LETTER));
-    assert_eq!((house.queued().len(), house.sessions().len()), (2, 1));
+    assert_eq!((qmail.queued().len(), qmail.sessions().len()), (2, 1));
     expect("221", &client.command("QUIT"));
     let line = proxy.line(" verdict=accept ");
     for part in ["client=127.0.0.5 ", "sender=<Alice@example.net> ", "recipients=Fred@example.org ", " code=250 "] {
@@ -55,9 +60,9 @@ fn a_mail_comes_through_with_the_clients_true_address() {
 /// Each habit of the drill, before the real smtpfront-qmail alone and behind us.
 #[test]
 fn honest_traffic_arrives_as_it_does_without_us() {
-    let house = House::new();
-    house.write("tcp.smtp", ":allow\n");
-    house.control("databytes", "1000000\n");
+    let qmail = QmailHome::new();
+    qmail.write("tcp.smtp", ":allow\n");
+    qmail.control("databytes", "1000000\n");
     let drill = |address: std::net::SocketAddr| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.args(["drill", "--copies", "1", "--size", "1kB", "--json", "--against", &address.to_string()]);
@@ -65,12 +70,12 @@ fn honest_traffic_arrives_as_it_does_without_us() {
         let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         rows["honest"].as_array().unwrap().clone()
     };
-    let alone = house.tcpserver(&[], "smtpfront");
+    let alone = qmail.tcpserver(&[], "smtpfront");
     let without = drill(alone.address);
     drop(alone);
-    let proxy = house.spawn(Lines { shipped_throttles: true, ..Lines::default() });
-    let before = house.queued().len();
-    let with = drill(proxy.address);
+    let proxy = qmail.spawn(Lines { shipped_throttles: true, ..Lines::default() });
+    let before = qmail.queued().len();
+    let with = drill(proxy.addresses[0]);
     // The newsletter of all three scenarios is one message: its first acknowledgement is lost, and its copies are absorbed.
     let mut accepted = 1;
     for (with, without) in with.iter().zip(&without) {
@@ -82,17 +87,17 @@ fn honest_traffic_arrives_as_it_does_without_us() {
         accepted += with["accepted"].as_u64().unwrap();
     }
     assert_eq!(with.len(), 20);
-    assert_eq!((house.queued().len() - before) as u64, accepted);
+    assert_eq!((qmail.queued().len() - before) as u64, accepted);
     let lost = proxy.log().matches("unacknowledged session=").count();
     assert_eq!(lost, 1, "the incident's: {}", proxy.log());
 }
 
 #[test]
 fn addresses_come_through_as_people_have_them() {
-    let house = House::new();
-    house.write("tcp.smtp", ":allow\n");
-    let proxy = house.spawn(Lines::default());
-    let mut client = Client::new(proxy.address);
+    let qmail = QmailHome::new();
+    qmail.write("tcp.smtp", ":allow\n");
+    let proxy = qmail.spawn(Lines::default());
+    let mut client = Client::new(proxy.addresses[0]);
     expect("250", &client.command("EHLO Bob's PC"));
     let pairs = [
         ("<Try..this..0511@docomo.example>", "<a..b@example.org>"),
@@ -108,13 +113,13 @@ fn addresses_come_through_as_people_have_them() {
         client.send(LETTER);
         expect("250 2.6.0 Accepted message", &client.command("."));
     }
-    let mut envelopes: Vec<_> = house.queued().into_iter().map(|queued| queued.envelope).collect();
+    let mut envelopes: Vec<_> = qmail.queued().into_iter().map(|queued| queued.envelope).collect();
     envelopes.sort();
     let bare = |path: &str| path.trim().split(' ').next().unwrap().trim_matches(['<', '>']).to_owned();
     let mut expected: Vec<_> = pairs.iter().map(|(from, to)| format!("F{} T{}", bare(from), bare(to))).collect();
     expected.sort();
     assert_eq!(envelopes, expected);
-    assert!(house.queued()[0].message.contains("Received: from Bob's ("), "{}", house.queued()[0].message);
+    assert!(qmail.queued()[0].message.contains("Received: from Bob's ("), "{}", qmail.queued()[0].message);
     // Without a domain the backend says; mailfront wants one.
     expect("554 5.1.2", &client.command("MAIL FROM:<root>"));
     let refusal = proxy.line(" sender=<root> ");
@@ -128,25 +133,25 @@ fn addresses_come_through_as_people_have_them() {
 
 #[test]
 fn the_child_has_the_environment_that_tcpserver_gives() {
-    let house = House::new();
-    house.write("tcp.smtp", "127.0.0.7:allow,DATABYTES=\"1000\",RELAYCLIENT=\"\"\n:allow\n");
-    house.tcprules("tcp.smtp");
+    let qmail = QmailHome::new();
+    qmail.write("tcp.smtp", "127.0.0.7:allow,DATABYTES=\"1000\",RELAYCLIENT=\"\"\n:allow\n");
+    qmail.tcprules("tcp.smtp");
     let script =
         "#!/bin/sh\nenv >HOME/environment.tmp\nmv HOME/environment.tmp HOME/environment\nexec HOME/smtpfront\n";
-    let dump = house.script("dump", script);
+    let dump = qmail.script("dump", script);
     for (client, own) in [(7, ["DATABYTES=1000", "RELAYCLIENT="].as_slice()), (8, &[])] {
         let ip = Ipv4Addr::new(127, 0, 0, client);
-        let rules = house.path("tcp.smtp.cdb");
-        let tcpserver = house.tcpserver(&["-x", rules.to_str().unwrap()], "dump");
+        let rules = qmail.path("tcp.smtp.cdb");
+        let tcpserver = qmail.tcpserver(&["-x", rules.to_str().unwrap()], "dump");
         let direct = Client::from(ip, tcpserver.address);
-        let expected = environment(&house, direct.port(), tcpserver.address.port());
-        let proxy = house.serve(
+        let expected = environment(&qmail, direct.port(), tcpserver.address.port());
+        let proxy = qmail.serve(
             &format!("spawn = [{dump:?}]\n"),
             Lines { qmail: "tcprules = \"tcp.smtp.cdb\"", ..Lines::default() },
         );
-        let mut through = Client::from(ip, proxy.address);
+        let mut through = Client::from(ip, proxy.addresses[0]);
         expect("250", &through.command("MAIL FROM:<a@example.net>"));
-        assert_eq!(environment(&house, through.port(), proxy.address.port()), expected);
+        assert_eq!(environment(&qmail, through.port(), proxy.addresses[0].port()), expected);
         for line in own.iter().copied().chain(["PROTO=TCP", "TCPLOCALHOST=mx.example.org"]) {
             let (name, value) = line.split_once('=').unwrap();
             assert_eq!(expected.get(name).map(String::as_str), Some(value), "{name}");
@@ -156,8 +161,8 @@ fn the_child_has_the_environment_that_tcpserver_gives() {
 }
 
 /// What the last child had; the ports are checked, then taken out, and so is what the shell counts.
-fn environment(house: &House, client_port: u16, port: u16) -> BTreeMap<String, String> {
-    let file = house.path("environment");
+fn environment(qmail: &QmailHome, client_port: u16, port: u16) -> BTreeMap<String, String> {
+    let file = qmail.path("environment");
     until("the environment is dumped", || file.exists());
     let text = fs::read_to_string(&file).unwrap();
     fs::remove_file(&file).unwrap();
@@ -174,22 +179,22 @@ fn environment(house: &House, client_port: u16, port: u16) -> BTreeMap<String, S
 #[test]
 fn tcprules_deny_and_let_relay_as_text_and_cdb() {
     for file in ["tcp.smtp", "tcp.smtp.cdb"] {
-        let house = House::new();
-        house.write("tcp.smtp", "127.0.0.66:deny\n127.0.0.7:allow,RELAYCLIENT=\"\"\n:allow\n");
-        house.tcprules("tcp.smtp");
-        let proxy = house.spawn(Lines { qmail: &format!("tcprules = {file:?}"), ..Lines::default() });
-        let mut denied = Client::from(Ipv4Addr::new(127, 0, 0, 66), proxy.address);
+        let qmail = QmailHome::new();
+        qmail.write("tcp.smtp", "127.0.0.66:deny\n127.0.0.7:allow,RELAYCLIENT=\"\"\n:allow\n");
+        qmail.tcprules("tcp.smtp");
+        let proxy = qmail.spawn(Lines { qmail: &format!("tcprules = {file:?}"), ..Lines::default() });
+        let mut denied = Client::from(Ipv4Addr::new(127, 0, 0, 66), proxy.addresses[0]);
         expect("554 5.7.1 Client 127.0.0.66 is blocked", &denied.command("MAIL FROM:<a@example.net>"));
         expect("221", &denied.command("QUIT"));
-        assert!(house.sessions().is_empty(), "{file}");
-        let mut stranger = Client::new(proxy.address);
+        assert!(qmail.sessions().is_empty(), "{file}");
+        let mut stranger = Client::new(proxy.addresses[0]);
         expect("250", &stranger.command("MAIL FROM:<a@example.net>"));
         expect("553 5.7.1", &stranger.command("RCPT TO:<someone@elsewhere.example>"));
         expect("554 5.5.1", &stranger.command("DATA"));
-        assert_eq!(house.queue_starts(), 0, "{file}");
-        let mut friend = Client::from(Ipv4Addr::new(127, 0, 0, 7), proxy.address);
+        assert_eq!(qmail.queue_starts(), 0, "{file}");
+        let mut friend = Client::from(Ipv4Addr::new(127, 0, 0, 7), proxy.addresses[0]);
         expect("250", &friend.deliver("a@example.net", "someone@elsewhere.example", LETTER));
-        assert_eq!(house.only_message().envelope, "Fa@example.net Tsomeone@elsewhere.example", "{file}");
+        assert_eq!(qmail.only_message().envelope, "Fa@example.net Tsomeone@elsewhere.example", "{file}");
         // RELAYCLIENT exempts nobody from badmailfrom.
         expect("554 5.7.1", &friend.command("MAIL FROM:<newsletter@sillyplace.com>"));
     }
@@ -197,9 +202,9 @@ fn tcprules_deny_and_let_relay_as_text_and_cdb() {
 
 #[test]
 fn a_blocked_sender_is_refused_in_every_spelling_and_starts_nothing() {
-    let house = House::new();
-    let proxy = house.spawn(Lines { server: "max_errors = 100", ..Lines::default() });
-    let mut client = Client::new(proxy.address);
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines { server: "max_errors = 100", ..Lines::default() });
+    let mut client = Client::new(proxy.addresses[0]);
     for argument in [
         "FROM:<newsletter@sillyplace.com>",
         "FROM: <newsletter@sillyplace.com>",
@@ -223,7 +228,7 @@ fn a_blocked_sender_is_refused_in_every_spelling_and_starts_nothing() {
     }
     expect("501", &client.command("MAIL FROM:<newsletter @sillyplace.com>"));
     expect("501", &client.command("MAIL FROM:<newsletter(x)@sillyplace.com>"));
-    assert_eq!((house.sessions().len(), house.queue_starts()), (0, 0));
+    assert_eq!((qmail.sessions().len(), qmail.queue_starts()), (0, 0));
     // A neighbour is nobody's victim.
     expect("250", &client.deliver("newsletter@www.sillyplace.com", "fred@example.org", LETTER));
     let line = proxy.line(" reason=blocked_sender ");
@@ -232,11 +237,11 @@ fn a_blocked_sender_is_refused_in_every_spelling_and_starts_nothing() {
 
 #[test]
 fn an_oversize_message_never_starts_qmail_queue() {
-    let house = House::new();
-    let proxy = house.spawn(Lines::default());
-    let mut client = Client::new(proxy.address);
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines::default());
+    let mut client = Client::new(proxy.addresses[0]);
     expect("552 5.3.4", &client.command("MAIL FROM:<a@example.net> SIZE=34000000"));
-    assert!(house.sessions().is_empty());
+    assert!(qmail.sessions().is_empty());
     let line = format!("{}\r\n", "x".repeat(998));
     let message = line.repeat(34_000);
     expect("552 5.3.4", &client.deliver("a@example.net", "fred@example.org", &message));
@@ -245,18 +250,18 @@ fn an_oversize_message_never_starts_qmail_queue() {
     expect("354", &client.command("DATA"));
     client.send(&message);
     expect("552 5.3.4", &client.command("."));
-    assert_eq!(house.queue_starts(), 0);
+    assert_eq!(qmail.queue_starts(), 0);
     expect("250", &client.deliver("a@example.net", "fred@example.org", LETTER));
-    assert_eq!((house.queue_starts(), house.queued().len()), (1, 1));
+    assert_eq!((qmail.queue_starts(), qmail.queued().len()), (1, 1));
 }
 
 #[test]
 fn databytes_counts_line_ends_once() {
     for hold in [true, false] {
-        let house = House::new();
-        house.control("databytes", "1000\n");
-        let proxy = house.spawn(Lines { message: &format!("hold = {hold}"), ..Lines::default() });
-        let mut client = Client::new(proxy.address);
+        let qmail = QmailHome::new();
+        qmail.control("databytes", "1000\n");
+        let proxy = qmail.spawn(Lines { message: &format!("hold = {hold}"), ..Lines::default() });
+        let mut client = Client::new(proxy.addresses[0]);
         // 100 lines of 10 octets as qmail stores them; 1100 on the wire.
         let exactly = "123456789\r\n".repeat(100);
         expect("250", &client.deliver("a@example.net", "fred@example.org", &exactly));
@@ -265,46 +270,46 @@ fn databytes_counts_line_ends_once() {
         // A dot that was stuffed is no octet of the message.
         let stuffed = format!("..23456789\r\n{}", "123456789\r\n".repeat(99));
         expect("250", &client.deliver("a@example.net", "fred@example.org", &stuffed));
-        assert_eq!(house.queued().len(), 2, "hold = {hold}");
-        assert_eq!(house.queue_starts(), if hold { 2 } else { 3 }, "hold = {hold}");
+        assert_eq!(qmail.queued().len(), 2, "hold = {hold}");
+        assert_eq!(qmail.queue_starts(), if hold { 2 } else { 3 }, "hold = {hold}");
     }
 }
 
 #[test]
 fn without_hold_an_oversize_message_is_not_queued() {
-    let house = House::new();
-    house.control("databytes", "100000\n");
-    let proxy = house.spawn(Lines { message: "hold = false", ..Lines::default() });
-    let mut client = Client::new(proxy.address);
+    let qmail = QmailHome::new();
+    qmail.control("databytes", "100000\n");
+    let proxy = qmail.spawn(Lines { message: "hold = false", ..Lines::default() });
+    let mut client = Client::new(proxy.addresses[0]);
     expect("250", &client.deliver("a@example.net", "fred@example.org", LETTER));
     let message = format!("{}\r\n", "x".repeat(998)).repeat(1000);
     expect("552 5.3.4", &client.deliver("a@example.net", "fred@example.org", &message));
     expect("250", &client.deliver("b@example.net", "fred@example.org", LETTER));
-    assert_eq!(house.queued().len(), 2);
+    assert_eq!(qmail.queued().len(), 2);
     expect("221", &client.command("QUIT"));
     proxy.until_childless();
 }
 
 #[test]
 fn a_second_data_never_reaches_the_backend() {
-    let house = House::new();
-    let proxy = house.spawn(Lines::default());
-    let mut client = Client::new(proxy.address);
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines::default());
+    let mut client = Client::new(proxy.addresses[0]);
     expect("250", &client.deliver("a@example.net", "fred@example.org", LETTER));
     expect("503", &client.command("DATA"));
     expect("503", &client.command("RCPT TO:<fred@example.org>"));
     expect("503", &client.command("DATA"));
     expect("250", &client.deliver("b@example.net", "fred@example.org", LETTER));
-    assert_eq!((house.queue_starts(), house.queued().len(), house.sessions().len()), (2, 2, 1));
-    let queued = house.queued();
+    assert_eq!((qmail.queue_starts(), qmail.queued().len(), qmail.sessions().len()), (2, 2, 1));
+    let queued = qmail.queued();
     assert!(queued.iter().all(|queued| queued.envelope.ends_with("@example.net Tfred@example.org")), "{queued:?}");
 }
 
 #[test]
 fn nothing_is_smuggled() {
     for hold in ["hold = true", "hold = false"] {
-        let house = House::new();
-        let proxy = house.spawn(Lines { message: hold, ..Lines::default() });
+        let qmail = QmailHome::new();
+        let proxy = qmail.spawn(Lines { message: hold, ..Lines::default() });
         let attempts = [
             "\n.\n",
             "\r\n.\n",
@@ -323,15 +328,15 @@ fn nothing_is_smuggled() {
             "\r\n..\n.\n",
         ];
         for (number, attempt) in attempts.iter().enumerate() {
-            let mut client = Client::new(proxy.address);
+            let mut client = Client::new(proxy.addresses[0]);
             client.begin("a@example.net", "fred@example.org");
             client.send(format!("Subject: {number}\r\n\r\nfirst{attempt}{SMUGGLED}"));
             expect("250", &client.reply());
             assert_eq!(client.command("QUIT").get(..3), Some("221"), "{attempt:?} {hold}");
-            assert_eq!(house.queued().len(), number + 1, "{attempt:?} {hold}");
+            assert_eq!(qmail.queued().len(), number + 1, "{attempt:?} {hold}");
         }
-        assert_eq!(house.queue_starts(), attempts.len());
-        for queued in house.queued() {
+        assert_eq!(qmail.queue_starts(), attempts.len());
+        for queued in qmail.queued() {
             assert_eq!(queued.envelope, "Fa@example.net Tfred@example.org");
             assert!(queued.message.contains("\nRCPT TO:<fred@example.org>\nDATA\n"), "{queued:?}");
         }
@@ -344,12 +349,12 @@ const SMUGGLED: &str = "MAIL FROM:<newsletter@sillyplace.com>\r\nRCPT TO:<fred@e
 #[test]
 fn a_nul_is_refused_and_nothing_is_queued() {
     for hold in ["hold = true", "hold = false"] {
-        let house = House::new();
-        let proxy = house.spawn(Lines { message: hold, ..Lines::default() });
-        let mut client = Client::new(proxy.address);
+        let qmail = QmailHome::new();
+        let proxy = qmail.spawn(Lines { message: hold, ..Lines::default() });
+        let mut client = Client::new(proxy.addresses[0]);
         expect("554 5.6.0", &client.deliver("a@example.net", "fred@example.org", "Subject: x\r\n\r\na\0b\r\n"));
         expect("250", &client.deliver("a@example.net", "fred@example.org", LETTER));
-        assert_eq!(house.queued().len(), 1, "{hold}");
+        assert_eq!(qmail.queued().len(), 1, "{hold}");
     }
 }
 
@@ -361,14 +366,14 @@ fn the_queues_refusal_is_relayed() {
         (91, "451 4.3.0 Envelope format error."),
     ] {
         for hold in ["hold = true", "hold = false"] {
-            let house = House::new();
-            house.queue_fails(code);
-            let proxy = house.spawn(Lines { message: hold, ..Lines::default() });
-            let mut client = Client::new(proxy.address);
+            let qmail = QmailHome::new();
+            qmail.queue_fails(code);
+            let proxy = qmail.spawn(Lines { message: hold, ..Lines::default() });
+            let mut client = Client::new(proxy.addresses[0]);
             assert_eq!(client.deliver("a@example.net", "fred@example.org", LETTER), reply, "{hold}");
-            fs::remove_file(house.path("exit")).unwrap();
+            fs::remove_file(qmail.path("exit")).unwrap();
             expect("250", &client.deliver("a@example.net", "fred@example.org", LETTER));
-            assert_eq!(house.queued().len(), 1);
+            assert_eq!(qmail.queued().len(), 1);
         }
     }
 }
@@ -377,15 +382,15 @@ fn the_queues_refusal_is_relayed() {
 fn a_backend_killed_between_commands_loses_nothing() {
     for stage in ["mail", "rcpt", "data", "body"] {
         for hold in ["hold = true", "hold = false"] {
-            let house = House::new();
-            let proxy = house.spawn(Lines { message: hold, ..Lines::default() });
-            let mut client = Client::new(proxy.address);
+            let qmail = QmailHome::new();
+            let proxy = qmail.spawn(Lines { message: hold, ..Lines::default() });
+            let mut client = Client::new(proxy.addresses[0]);
             let accepted = delivered_although_killed(&mut client, &proxy, stage);
-            assert_eq!(house.queued().len(), usize::from(accepted), "{stage} {hold}");
+            assert_eq!(qmail.queued().len(), usize::from(accepted), "{stage} {hold}");
             // The connection is as good as new.
             expect("250", &client.command("RSET"));
             expect("250", &client.deliver("b@example.net", "fred@example.org", LETTER));
-            assert_eq!(house.queued().len(), usize::from(accepted) + 1, "{stage} {hold}");
+            assert_eq!(qmail.queued().len(), usize::from(accepted) + 1, "{stage} {hold}");
             expect("221", &client.command("QUIT"));
             proxy.until_childless();
         }
@@ -431,10 +436,10 @@ fn a_backend_killed_while_it_takes_the_message_acknowledges_nothing() {
     // A message that fills every pipe, and one that is with qmail-queue as a whole.
     for message in [LETTER.to_owned(), format!("{}\r\n", "x".repeat(998)).repeat(5000)] {
         for hold in ["hold = true", "hold = false"] {
-            let house = House::new();
-            let mut gate = house.gate();
-            let proxy = house.spawn(Lines { message: hold, ..Lines::default() });
-            let mut client = Client::new(proxy.address);
+            let qmail = QmailHome::new();
+            let mut gate = qmail.gate();
+            let proxy = qmail.spawn(Lines { message: hold, ..Lines::default() });
+            let mut client = Client::new(proxy.addresses[0]);
             client.begin("a@example.net", "fred@example.org");
             std::thread::scope(|scope| {
                 scope.spawn(|| {
@@ -442,14 +447,14 @@ fn a_backend_killed_while_it_takes_the_message_acknowledges_nothing() {
                     client.send(".\r\n");
                     expect("451 4.3.0", &client.reply());
                 });
-                until("qmail-queue is started", || house.queue_starts() == 1);
+                until("qmail-queue is started", || qmail.queue_starts() == 1);
                 proxy.kill_child(proxy.only_child());
             });
             proxy.until_childless();
             // qmail-queue ends by itself; then the next one may pass too.
             open_twice(&mut gate);
             expect("250", &client.deliver("b@example.net", "fred@example.org", LETTER));
-            let senders: Vec<_> = house.queued().iter().map(|queued| queued.envelope.clone()).collect();
+            let senders: Vec<_> = qmail.queued().iter().map(|queued| queued.envelope.clone()).collect();
             assert!(senders.contains(&"Fb@example.net Tfred@example.org".to_owned()), "{senders:?}");
             expect("221", &client.command("QUIT"));
             proxy.until_childless();
@@ -464,10 +469,10 @@ fn open_twice(gate: &mut Gate) {
 
 #[test]
 fn a_client_that_leaves_takes_its_backend_with_it() {
-    let house = House::new();
-    let proxy = house.spawn(Lines::default());
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines::default());
     for last in ["MAIL FROM:<a@example.net>\r\n", "RCPT TO:<fred@example.org>\r\n", "DATA\r\n", "Subject: half\r\n"] {
-        let mut client = Client::new(proxy.address);
+        let mut client = Client::new(proxy.addresses[0]);
         for line in ["MAIL FROM:<a@example.net>\r\n", "RCPT TO:<fred@example.org>\r\n", "DATA\r\n", "Subject: half\r\n"]
         {
             client.send(line);
@@ -481,21 +486,22 @@ fn a_client_that_leaves_takes_its_backend_with_it() {
         drop(client);
         proxy.until_childless();
     }
-    assert_eq!((house.queue_starts(), house.queued().len()), (0, 0));
+    assert_eq!((qmail.queue_starts(), qmail.queued().len()), (0, 0));
 }
 
 #[test]
 fn a_slow_upload_gives_its_backend_session_to_others() {
-    let house = House::new();
-    let proxy = house.spawn(Lines { backend: "max = 2\ntimeout = { connect = \"50s\" }", ..Lines::default() });
-    let mut slow: Vec<Client> = (2..4).map(|net| Client::from(Ipv4Addr::new(127, 0, net, 1), proxy.address)).collect();
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines { backend: "max = 2\ntimeout = { connect = \"50s\" }", ..Lines::default() });
+    let mut slow: Vec<Client> =
+        (2..4).map(|net| Client::from(Ipv4Addr::new(127, 0, net, 1), proxy.addresses[0])).collect();
     for client in &mut slow {
         client.begin("slow@example.net", "fred@example.org");
         client.send("Subject: slow\r\n\r\nfirst half\r\n");
     }
     let held = proxy.children();
     assert_eq!(held.len(), 2);
-    let mut third = Client::from(Ipv4Addr::new(127, 0, 4, 1), proxy.address);
+    let mut third = Client::from(Ipv4Addr::new(127, 0, 4, 1), proxy.addresses[0]);
     let asked = Instant::now();
     expect("250", &third.deliver("c@example.net", "fred@example.org", LETTER));
     assert!(asked.elapsed() < Duration::from_secs(15), "it waited until a session was idle for 20 s");
@@ -510,23 +516,23 @@ fn a_slow_upload_gives_its_backend_session_to_others() {
         expect("221", &client.command("QUIT"));
     }
     proxy.until_childless();
-    let queued = house.queued();
+    let queued = qmail.queued();
     let slow = queued.iter().filter(|queued| queued.envelope.starts_with("Fslow"));
     assert_eq!(slow.filter(|queued| queued.message.ends_with("first half\nsecond half\n")).count(), 2, "{queued:?}");
-    assert_eq!((queued.len(), house.sessions().len()), (3, 4));
+    assert_eq!((queued.len(), qmail.sessions().len()), (3, 4));
 }
 
 #[test]
 fn a_list_edited_under_load_rules_within_a_second() {
-    let house = House::new();
-    let proxy = house.spawn(Lines::default());
-    let mut client = Client::new(proxy.address);
+    let qmail = QmailHome::new();
+    let proxy = qmail.spawn(Lines::default());
+    let mut client = Client::new(proxy.addresses[0]);
     let mut waited = Vec::new();
     for number in 0..3 {
         let mail = format!("MAIL FROM:<storm{number}@example.net>");
         expect("250", &client.command(&mail));
         expect("250", &client.command("RSET"));
-        house.control("badmailfrom", &format!("newsletter@sillyplace.com\nstorm{number}@example.net\n"));
+        qmail.control("badmailfrom", &format!("newsletter@sillyplace.com\nstorm{number}@example.net\n"));
         let edited = Instant::now();
         loop {
             let reply = client.command(&mail);
@@ -543,19 +549,19 @@ fn a_list_edited_under_load_rules_within_a_second() {
     // One of three: this machine may be busy with other tests.
     assert!(waited.iter().any(|waited| *waited < Duration::from_secs(1)), "{waited:?}");
     expect("250", &client.deliver("storm0@example.net", "fred@example.org", LETTER));
-    assert_eq!(house.sessions().len(), 1);
+    assert_eq!(qmail.sessions().len(), 1);
 }
 
 #[test]
 fn five_hundred_connections_at_once() {
     const COUNT: usize = 500;
-    let house = House::new();
+    let qmail = QmailHome::new();
     let limits = "max = 40\ntimeout = { connect = \"60s\" }";
-    let proxy = house.spawn(Lines { backend: limits, ..Lines::default() });
+    let proxy = qmail.spawn(Lines { backend: limits, ..Lines::default() });
     let all_connected = Barrier::new(COUNT);
     std::thread::scope(|scope| {
         for number in 0..COUNT {
-            let (all_connected, address) = (&all_connected, proxy.address);
+            let (all_connected, address) = (&all_connected, proxy.addresses[0]);
             scope.spawn(move || {
                 let ip = Ipv4Addr::new(127, 0, 1, u8::try_from(number % 50 + 1).unwrap());
                 let mut client = Client::from(ip, address);
@@ -566,24 +572,24 @@ fn five_hundred_connections_at_once() {
             });
         }
     });
-    let mut senders: Vec<_> = house.queued().into_iter().map(|queued| queued.envelope).collect();
+    let mut senders: Vec<_> = qmail.queued().into_iter().map(|queued| queued.envelope).collect();
     senders.sort();
     senders.dedup();
-    assert_eq!((senders.len(), house.queue_starts()), (COUNT, COUNT));
+    assert_eq!((senders.len(), qmail.queue_starts()), (COUNT, COUNT));
     proxy.until_childless();
 }
 
 #[test]
 fn under_the_real_tcpserver() {
-    let house = House::new();
-    let tcpserver = house.tcpserver(&[], "smtpfront");
-    let proxy = house.serve(&format!("tcp = \"{}\"\n", tcpserver.address), Lines::default());
-    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.address);
+    let qmail = QmailHome::new();
+    let tcpserver = qmail.tcpserver(&[], "smtpfront");
+    let proxy = qmail.serve(&format!("tcp = \"{}\"\n", tcpserver.address), Lines::default());
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), proxy.addresses[0]);
     expect("554 5.7.1", &client.command("MAIL FROM:<newsletter@sillyplace.com>"));
     expect("552 5.3.4", &client.command("MAIL FROM:<a@example.net> SIZE=34000000"));
-    assert!(house.sessions().is_empty());
+    assert!(qmail.sessions().is_empty());
     expect("250 2.6.0 Accepted message", &client.deliver("a@example.net", "fred@example.org", LETTER));
-    let message = house.only_message().message;
+    let message = qmail.only_message().message;
     let (theirs, ours) = message.split_at(message.rfind("Received:").unwrap());
     assert!(theirs.contains("([127.0.0.1])"), "{theirs}");
     let expected = "Received: from client.example.net ([127.0.0.5])\n  by mx.example.org\n  with ESMTP id ";
@@ -593,22 +599,22 @@ fn under_the_real_tcpserver() {
     client.send(format!("Subject: x\r\n\r\nfirst\n.\n{SMUGGLED}"));
     expect("250", &client.reply());
     expect("221", &client.command("QUIT"));
-    assert_eq!(house.queue_starts(), 2);
+    assert_eq!(qmail.queue_starts(), 2);
     // Nobody listens any more: 451, and the connection lives on.
     drop(tcpserver);
-    let mut client = Client::new(proxy.address);
+    let mut client = Client::new(proxy.addresses[0]);
     expect("451 4.3.0", &client.command("MAIL FROM:<c@example.net>"));
     expect("250", &client.command("NOOP"));
 }
 
 #[test]
 fn swaks_sees_the_three_answers() {
-    let house = House::new();
-    house.control("databytes", "10000\n");
-    let proxy = house.spawn(Lines::default());
-    let big = house.path("big");
+    let qmail = QmailHome::new();
+    qmail.control("databytes", "10000\n");
+    let proxy = qmail.spawn(Lines::default());
+    let big = qmail.path("big");
     fs::write(&big, format!("{}\n", "x".repeat(99)).repeat(200)).unwrap();
-    let (server, body) = (proxy.address.to_string(), format!("@{}", big.display()));
+    let (server, body) = (proxy.addresses[0].to_string(), format!("@{}", big.display()));
     let table: [(&str, &[&str], &str); 4] = [
         ("a mail", &["--from", "a@example.net"], "250 2.6.0 Accepted message"),
         ("a telephone's", &["--from", "try..this.@docomo.example"], "250 2.6.0 Accepted message"),
@@ -625,7 +631,7 @@ fn swaks_sees_the_three_answers() {
         assert!(transcript.contains(reply), "{what}:\n{transcript}");
         assert_eq!(output.status.success(), reply.starts_with("250"), "{what}:\n{transcript}");
     }
-    assert_eq!(house.queue_starts(), 2);
+    assert_eq!(qmail.queue_starts(), 2);
 }
 
 const LETTER: &str = "Subject: greetings\r\nMessage-ID: <1@client.example.net>\r\n\r\nHello Fred\r\n";

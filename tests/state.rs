@@ -6,8 +6,6 @@
 mod proxy;
 #[path = "support/small.rs"]
 mod small;
-#[path = "support/system.rs"]
-mod system;
 
 use std::fs;
 use std::io::Read;
@@ -26,8 +24,8 @@ use portcullis::store::state::Settings;
 use portcullis::store::state::State;
 use proxy::Proxy;
 use proxy::Site;
+use proxy::host::until;
 use small::Small;
-use system::until;
 
 const START: Time = Time::from_seconds(1_795_395_525);
 const ROWS: u128 = 600;
@@ -226,7 +224,7 @@ fn mail_goes_on_over_a_damaged_state_and_it_is_said_everywhere() {
     let octets = fs::read(site.path(FILE)).unwrap();
     fs::write(site.path(FILE), &octets[..octets.len() / 2]).unwrap();
     proxy = Proxy::start(&site);
-    let told = proxy.seen.iter().find(|line| line.contains("state broken")).unwrap().clone();
+    let told = proxy.line("state broken");
     let [kept] = kept(&site.path(FILE)).try_into().unwrap();
     assert_eq!(fs::read(&kept).unwrap().len(), octets.len() / 2);
     assert_eq!((mode(&kept), mode(&site.path(FILE))), (0o600, 0o600));
@@ -253,7 +251,9 @@ fn a_state_that_others_can_read_is_narrowed_and_said() {
     Proxy::start(&site).stop();
     fs::set_permissions(site.path(FILE), fs::Permissions::from_mode(0o644)).unwrap();
     let proxy = Proxy::start(&site);
-    assert!(proxy.seen.iter().any(|line| line.contains("is not any more\" level=warn") && line.contains("mode=0644")));
+    assert!(
+        proxy.seen().iter().any(|line| line.contains("is not any more\" level=warn") && line.contains("mode=0644"))
+    );
     assert_eq!(mode(&site.path(FILE)), 0o600);
     let log = Proxy::start(&Site::new("", "")).stop();
     assert!(!log.iter().any(|line| line.contains("readable by others")), "{log:?}");
@@ -263,7 +263,7 @@ fn a_state_that_others_can_read_is_narrowed_and_said() {
 fn a_folder_that_comes_later_gets_what_has_happened_before() {
     let site = Site::new("", "[state]\nurl = \"redb:later/state.redb\"\n");
     let mut proxy = Proxy::start(&site);
-    assert!(proxy.seen.iter().any(|line| line.contains("state degraded\" level=error")), "{:?}", proxy.seen);
+    assert!(proxy.seen().iter().any(|line| line.contains("state degraded\" level=error")), "{:?}", proxy.seen());
     takes_mail(&proxy);
     let blocked = site.run(&["block", "@a.example", "--for", "1d"]);
     assert!(blocked.code == 1 && blocked.err.contains("a restart forgets it"), "{blocked:?}");

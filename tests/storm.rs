@@ -12,9 +12,9 @@ use std::time::Instant;
 use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
-use proxy::LONG;
 use proxy::Proxy;
 use proxy::Site;
+use proxy::host::LONG;
 
 const REST: &str = "[repeat]\nmin_size = \"100B\"\n";
 

@@ -2,12 +2,16 @@
 //! before, and every command of STEPS as it stands there. No fixed port; what is started here is ended by its own id.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
-mod support;
+#[path = "support/client.rs"]
+mod client;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/qmail.rs"]
+mod qmail;
 
 use std::fs;
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -18,36 +22,37 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
-use support::client::Client;
-use support::client::expect;
-use support::house::House;
-use support::house::LONG;
-use support::house::SMTPFRONT;
-use support::house::TCPSERVER;
-use support::house::program;
-use support::house::until;
+use client::Client;
+use client::expect;
+use proxy::host::LONG;
+use proxy::host::free_address;
+use proxy::host::until;
+use qmail::QmailHome;
+use qmail::SMTPFRONT;
+use qmail::TCPSERVER;
+use qmail::program;
 
 const SVSCAN: (&str, &str) = ("/usr/bin/svscan", "daemontools");
 
 #[test]
 fn every_step_does_what_it_says() {
-    let house = House::new();
-    open_to_all(&house);
-    let port = free_port();
-    service(&house, port);
+    let qmail = QmailHome::new();
+    open_to_all(&qmail);
+    let port = free_address().unwrap().port();
+    service(&qmail, port);
     let init = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["init", "--service"])
-        .arg(house.path("service/smtp"))
+        .arg(qmail.path("service/smtp"))
         .arg("--to")
-        .arg(house.path("new"))
+        .arg(qmail.path("new"))
         .output()
         .unwrap();
     assert!(init.status.success(), "{init:?}");
     // The one thing that a test host must not share.
-    let file = house.path("new/portcullis.toml");
+    let file = qmail.path("new/portcullis.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("[admin]\n", "[admin]\nlisten = \"unix:state/admin.sock\"\n")).unwrap();
-    let steps = fs::read_to_string(house.path("new/STEPS")).unwrap();
+    let steps = fs::read_to_string(qmail.path("new/STEPS")).unwrap();
     let commands: Vec<&str> = steps.lines().filter_map(|line| line.strip_prefix("       ")).collect();
     let [prepare, check, _drill, _try, link, switch, status, _explain, _log, back, stay] = commands.as_slice() else {
         panic!("{commands:#?}")
@@ -55,45 +60,45 @@ fn every_step_does_what_it_says() {
     run(prepare);
     assert!(run(check).ends_with(": no faults\n"));
 
-    let scan = Svscan::start(&house);
+    let scan = Svscan::start(&qmail);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     until("tcpserver listens", || TcpStream::connect(address).is_ok());
-    deliver(&house, address, 1);
-    assert!(!tcpserver_is_gone(&house), "what was found runs");
+    deliver(&qmail, address, 1);
+    assert!(!tcpserver_is_gone(&qmail), "what was found runs");
 
     run(link);
-    until("svscan has found the new one", || supervised(&house.path("service/portcullis")));
-    let closed = closed_while(address, || run(switch), || has_admin(&house));
+    until("svscan has found the new one", || supervised(&qmail.path("service/portcullis")));
+    let closed = closed_while(address, || run(switch), || has_admin(&qmail));
     eprintln!("switch: the port was closed for {closed:?}");
-    deliver(&house, address, 2);
+    deliver(&qmail, address, 2);
     assert!(run(status).contains("connections"), "the running proxy answers");
-    let current = house.path("log/portcullis/current");
+    let current = qmail.path("log/portcullis/current");
     until("multilog has the line", || fs::read_to_string(&current).is_ok_and(|log| log.contains(" verdict=accept ")));
 
-    let closed = closed_while(address, || run(back), || !has_admin(&house));
+    let closed = closed_while(address, || run(back), || !has_admin(&qmail));
     eprintln!("back: the port was closed for {closed:?}");
-    deliver(&house, address, 3);
+    deliver(&qmail, address, 3);
     run(stay);
-    assert!(!house.path("new/service/down").exists() && house.path("service/smtp/down").exists());
+    assert!(!qmail.path("new/service/down").exists() && qmail.path("service/smtp/down").exists());
     drop(scan);
 }
 
 /// Backends run as nobody, where the test may change users.
-fn open_to_all(house: &House) {
-    fs::set_permissions(house.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+fn open_to_all(qmail: &QmailHome) {
+    fs::set_permissions(qmail.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     for folder in ["queue", "starts", "saved", "sessions"] {
-        fs::set_permissions(house.path(folder), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(qmail.path(folder), fs::Permissions::from_mode(0o777)).unwrap();
     }
-    fs::create_dir_all(house.path("log")).unwrap();
+    fs::create_dir_all(qmail.path("log")).unwrap();
 }
 
 /// As an operator would have it: tcpserver, a chain, exported variables, a log.
-fn service(house: &House, port: u16) {
+fn service(qmail: &QmailHome, port: u16) {
     let root = nix::unistd::Uid::effective().is_root();
     let (user, log) = if root { ("-u 65534 -g 65534", "setuidgid nobody") } else { ("", "") };
     let (tcpserver, smtpfront) = (program(TCPSERVER), program(SMTPFRONT));
-    fs::create_dir_all(house.path("service/smtp/log")).unwrap();
-    let home = house.path("").display().to_string();
+    fs::create_dir_all(qmail.path("service/smtp/log")).unwrap();
+    let home = qmail.path("").display().to_string();
     let home = home.trim_end_matches('/');
     let run = format!(
         "#!/bin/sh\nexec 2>&1\nQMAILHOME={home}; export QMAILHOME\n\
@@ -102,15 +107,15 @@ fn service(house: &House, port: u16) {
          127.0.0.1 {port} {smtpfront}\n"
     );
     // Nothing would be queued if this did not reach the backend.
-    fs::create_dir(house.path("env")).unwrap();
-    house.script("env/QMAILQUEUE", "HOME/qmail-queue\n");
-    script(&house.path("service/smtp/run"), &run);
-    script(&house.path("service/smtp/log/run"), &format!("#!/bin/sh\nexec {log} multilog t {home}/log/smtp\n"));
-    fs::create_dir(house.path("log/smtp")).unwrap();
-    run_as_root_only(root, &format!("chown nobody: {}", house.path("log/smtp").display()));
+    fs::create_dir(qmail.path("env")).unwrap();
+    qmail.script("env/QMAILQUEUE", "HOME/qmail-queue\n");
+    script(&qmail.path("service/smtp/run"), &run);
+    script(&qmail.path("service/smtp/log/run"), &format!("#!/bin/sh\nexec {log} multilog t {home}/log/smtp\n"));
+    fs::create_dir(qmail.path("log/smtp")).unwrap();
+    run_as_root_only(root, &format!("chown nobody: {}", qmail.path("log/smtp").display()));
 }
 
-/// `House::script` would change the QMAILHOME in it.
+/// `QmailHome::script` would change the QMAILHOME in it.
 fn script(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -129,15 +134,11 @@ fn run(line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn deliver(house: &House, address: SocketAddr, expected: usize) {
+fn deliver(qmail: &QmailHome, address: SocketAddr, expected: usize) {
     let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), address);
     expect("250 2.6.0 Accepted message", &client.deliver("a@example.net", "fred@example.org", &letter(expected)));
-    until("it is in the queue", || house.queued().len() == expected);
-    let all = house.queued();
+    until("it is in the queue", || qmail.queued().len() == expected);
+    let all = qmail.queued();
     assert!(all.iter().all(|queued| queued.message.contains("([127.0.0.5])")), "the client's own address: {all:?}");
 }
 
@@ -146,12 +147,12 @@ fn letter(number: usize) -> String {
 }
 
 /// The socket is there while Portcullis serves.
-fn has_admin(house: &House) -> bool {
-    std::os::unix::net::UnixStream::connect(house.path("new/state/admin.sock")).is_ok()
+fn has_admin(qmail: &QmailHome) -> bool {
+    std::os::unix::net::UnixStream::connect(qmail.path("new/state/admin.sock")).is_ok()
 }
 
-fn tcpserver_is_gone(house: &House) -> bool {
-    let status = Command::new("svstat").arg(house.path("service/smtp")).output().unwrap();
+fn tcpserver_is_gone(qmail: &QmailHome) -> bool {
+    let status = Command::new("svstat").arg(qmail.path("service/smtp")).output().unwrap();
     !String::from_utf8_lossy(&status.stdout).contains(": up")
 }
 
@@ -180,10 +181,10 @@ struct Svscan {
 }
 
 impl Svscan {
-    fn start(house: &House) -> Self {
+    fn start(qmail: &QmailHome) -> Self {
         let services = ["smtp", "portcullis"].into_iter().flat_map(|name| [name.to_owned(), format!("{name}/log")]);
-        let services = services.map(|name| house.path("service").join(name)).collect();
-        let child = Command::new(program(SVSCAN)).arg(house.path("service")).stdin(Stdio::null()).spawn().unwrap();
+        let services = services.map(|name| qmail.path("service").join(name)).collect();
+        let child = Command::new(program(SVSCAN)).arg(qmail.path("service")).stdin(Stdio::null()).spawn().unwrap();
         Self { child, services }
     }
 }

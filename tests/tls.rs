@@ -4,14 +4,11 @@
 
 #[path = "support/proxy.rs"]
 mod proxy;
-#[path = "support/system.rs"]
-mod system;
 
 use std::fs;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -19,11 +16,12 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use proxy::Client;
-use proxy::LONG;
 use proxy::Proxy;
 use proxy::Site;
-use system::sockets;
-use system::until;
+use proxy::host::LONG;
+use proxy::host::make_certificate;
+use proxy::host::sockets;
+use proxy::host::until;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::ClientConnection;
 use tokio_rustls::rustls::RootCertStore;
@@ -93,7 +91,7 @@ fn a_new_certificate_is_served_and_a_bad_pair_is_not() {
     let implicit = proxy.addresses[1];
     let served = || secure(&site, TcpStream::connect(implicit).unwrap()).1;
     let first = served();
-    make_certificate(&site);
+    make_certificate(&site.path("tls"), &["localhost"]).unwrap();
     // The key comes before its certificate: the reading between the two is refused, and nothing is lost by it.
     let certificate = CertificateDer::from_pem_file(site.path("tls/certificate.pem")).unwrap();
     assert_ne!(certificate, first);
@@ -235,14 +233,8 @@ fn openssl(proxy: &Proxy, arguments: &[&str], input: &str) -> String {
 
 fn tls_site() -> Site {
     let site = Site::new("listen_tls = [\"127.0.0.1:0\"]", TLS);
-    make_certificate(&site);
+    make_certificate(&site.path("tls"), &["localhost"]).unwrap();
     site
-}
-
-fn make_certificate(site: &Site) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
-    let output = Command::new(script).arg("-o").arg(site.path("tls")).arg("localhost").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
 }
 
 /// TLS over `stream`, and the certificate that was served.

@@ -7,6 +7,8 @@
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and waits for the programs it started")]
 
 mod client;
+#[path = "../../tests/support/host.rs"]
+mod host;
 mod loaded;
 mod machine;
 mod options;

@@ -1,4 +1,5 @@
 //! An SMTP client that says exactly what it is told, from any loopback address.
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; each uses its part")]
 
 use std::io::BufRead;
 use std::io::BufReader;
@@ -9,21 +10,21 @@ use std::net::TcpStream;
 
 use tokio::net::TcpSocket;
 
-use crate::support::house::LONG;
+use crate::proxy::host::LONG;
 
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
     /// Connects from 127.0.0.1, hears the greeting and says EHLO.
-    pub fn new(to: SocketAddr) -> Self {
+    pub(crate) fn new(to: SocketAddr) -> Self {
         Self::from(Ipv4Addr::LOCALHOST, to)
     }
 
     /// The same from another address.
-    pub fn from(ip: Ipv4Addr, to: SocketAddr) -> Self {
+    pub(crate) fn from(ip: Ipv4Addr, to: SocketAddr) -> Self {
         let mut client = Self::silent(ip, to);
         expect("220", &client.reply());
         expect("250", &client.command("EHLO client.example.net"));
@@ -31,7 +32,7 @@ impl Client {
     }
 
     /// Only connects.
-    pub fn silent(ip: Ipv4Addr, to: SocketAddr) -> Self {
+    pub(crate) fn silent(ip: Ipv4Addr, to: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let stream = runtime.block_on(async {
             let socket = TcpSocket::new_v4().unwrap();
@@ -45,16 +46,16 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.stream.get_ref().local_addr().unwrap().port()
     }
 
-    pub fn send(&mut self, octets: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(octets.as_ref()).unwrap();
     }
 
     /// One reply; its lines joined by `|`. Empty: the connection was closed.
-    pub fn reply(&mut self) -> String {
+    pub(crate) fn reply(&mut self) -> String {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -67,20 +68,20 @@ impl Client {
         }
     }
 
-    pub fn command(&mut self, line: &str) -> String {
+    pub(crate) fn command(&mut self, line: &str) -> String {
         self.send(format!("{line}\r\n"));
         self.reply()
     }
 
     /// MAIL, RCPT and DATA up to the 354.
-    pub fn begin(&mut self, sender: &str, recipient: &str) {
+    pub(crate) fn begin(&mut self, sender: &str, recipient: &str) {
         expect("250", &self.command(&format!("MAIL FROM:<{sender}>")));
         expect("250", &self.command(&format!("RCPT TO:<{recipient}>")));
         expect("354", &self.command("DATA"));
     }
 
     /// A whole message; returns the reply to its dot.
-    pub fn deliver(&mut self, sender: &str, recipient: &str, message: &str) -> String {
+    pub(crate) fn deliver(&mut self, sender: &str, recipient: &str, message: &str) -> String {
         self.begin(sender, recipient);
         self.send(message);
         self.command(".")
@@ -88,6 +89,6 @@ impl Client {
 }
 
 #[track_caller]
-pub fn expect(code: &str, reply: &str) {
+pub(crate) fn expect(code: &str, reply: &str) {
     assert!(reply.starts_with(code), "expected {code}, got: {reply}");
 }

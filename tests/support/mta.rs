@@ -5,7 +5,6 @@
 use std::fs;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -21,10 +20,11 @@ use nix::unistd::Pid;
 use nix::unistd::chown;
 use tempfile::TempDir;
 
+use crate::postfix::Postfix;
 use crate::proxy::Client;
 use crate::proxy::PORTCULLIS;
-use crate::support::house::until;
-use crate::support::postfix::Postfix;
+use crate::proxy::host::free_address;
+use crate::proxy::host::until;
 use crate::ways::FROM;
 use crate::ways::Network;
 use crate::ways::Sender;
@@ -117,11 +117,6 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-/// A port that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// The files below this folder whose path matches.
 fn files(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
@@ -183,7 +178,7 @@ pub(crate) fn opensmtpd(network: &Network) -> Box<dyn Sender> {
     for folder in ["var/spool/smtpd", "var/lib/opensmtpd/empty", "var/empty"] {
         root.folder(folder, 0, 0o711);
     }
-    let address = free_address();
+    let address = free_address().unwrap();
     let (scheme, tls) = if network.tls == Tls::Starttls { ("smtp+tls", "tls no-verify") } else { ("smtp+notls", "") };
     let text = network.fill(SMTPD_CONF).replace("OWN", &address.port().to_string());
     let text = text.replace("SCHEME", scheme).replace("TLS", tls);

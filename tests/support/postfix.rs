@@ -1,12 +1,11 @@
 //! A Postfix of our own in a folder of its own: its configuration, queue and log. It has to be started by root, and is
 //! ended with the value.
+#![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; each uses its part")]
 
 use std::fs;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -15,40 +14,33 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use nix::unistd::User;
 use tempfile::TempDir;
 
-use crate::support::house::program;
-use crate::support::house::until;
+use crate::proxy::host;
+use crate::proxy::host::until;
+use crate::qmail::program;
 
 const MASTER: (&str, &str) = ("/usr/lib/postfix/sbin/master", "postfix");
 
 /// It throws the mail away, unless its lines say otherwise.
 #[derive(Debug)]
-pub struct Postfix {
+pub(crate) struct Postfix {
     folder: TempDir,
     master: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Postfix {
     /// 127.0.0.5 may relay, nobody else. `more` are lines of main.cf, in place of ours of the same name; HOME is the folder.
-    pub fn start(more: &str) -> Self {
+    pub(crate) fn start(more: &str) -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "Postfix has to be started by root");
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let home = folder.path().display();
-        let postfix = User::from_name("postfix").unwrap().unwrap();
-        for name in ["etc", "data", "queue"].into_iter().chain(QUEUES) {
-            let path = folder.path().join(name);
-            fs::create_dir(&path).unwrap();
-            if name != "etc" && name != "queue" && name != "queue/pid" {
-                nix::unistd::chown(&path, Some(postfix.uid), None).unwrap();
-            }
-        }
-        make_certificate(&folder.path().join("tls"));
-        // A port that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        fs::create_dir(folder.path().join("etc")).unwrap();
+        host::make_postfix_folders(folder.path()).unwrap();
+        host::make_certificate(&folder.path().join("tls"), &["127.0.0.1"]).unwrap();
+        let address = host::free_address().unwrap();
         let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
         let replaced: Vec<String> = more.lines().map(name).collect();
         let kept = MAIN.lines().filter(|line| !replaced.contains(&name(line)));
@@ -63,11 +55,11 @@ impl Postfix {
         postfix
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
@@ -81,29 +73,6 @@ impl Drop for Postfix {
         }
     }
 }
-
-fn make_certificate(folder: &Path) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
-    let output = Command::new(script).arg("-o").arg(folder).arg("127.0.0.1").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
-const QUEUES: [&str; 14] = [
-    "queue/active",
-    "queue/bounce",
-    "queue/corrupt",
-    "queue/defer",
-    "queue/deferred",
-    "queue/flush",
-    "queue/hold",
-    "queue/incoming",
-    "queue/maildrop",
-    "queue/pid",
-    "queue/private",
-    "queue/public",
-    "queue/saved",
-    "queue/trace",
-];
 
 const MAIN: &str = "\
 compatibility_level = 3.6

@@ -1,6 +1,9 @@
-//! The built program under test: a folder with its configuration, the running proxy with its log, clients.
-//! Everything that is started here is ended here, by its own id. It must not sleep: whoever waits, waits for an event.
+//! The built program under test: a folder with its configuration, the running proxy with its log, clients. What is started
+//! here is ended here, by its own id. It must not sleep: a wait is for an event.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; each uses its part")]
+
+#[path = "host.rs"]
+pub(crate) mod host;
 
 use std::fs;
 use std::io::BufRead;
@@ -8,7 +11,6 @@ use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Child;
@@ -16,6 +18,10 @@ use std::process::Command;
 use std::process::ExitStatus;
 use std::process::Output;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -26,11 +32,11 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use host::LONG;
+use host::until;
+
 /// The program.
 pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
-
-/// Longer than any of this takes.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// A folder with `portcullis.toml`, qmail's `control` and `tcp.smtp`.
 pub(crate) struct Site(TempDir);
@@ -54,7 +60,7 @@ impl Site {
 
     /// The admin interface on TCP, at a port that was free a moment ago.
     pub(crate) fn admin_over_tcp(&self) -> String {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = host::free_address().unwrap().to_string();
         self.admin_at(&address);
         address
     }
@@ -138,13 +144,21 @@ impl Outcome {
 }
 
 /// The running `serve`; ended with the value.
+#[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
-    lines: Receiver<String>,
-    /// The log up to here.
-    pub(crate) seen: Vec<String>,
+    log: Arc<Log>,
+    /// Lines of the log that were waited for, or passed by.
+    seen: usize,
     /// In the order of the configuration.
     pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// The lines of the log so far.
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
 }
 
 impl Proxy {
@@ -162,8 +176,14 @@ impl Proxy {
     /// Of any command that becomes `serve`.
     pub(crate) fn launch(command: &mut Command, listeners: usize) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = lines_of(child.stderr.take().unwrap());
-        let mut proxy = Self { child, lines, seen: Vec::new(), addresses: Vec::new() };
+        let output = child.stderr.take().unwrap();
+        let log = Arc::new(Log::default());
+        std::thread::spawn({
+            let log = log.clone();
+            move || log.read(output)
+        });
+        // Already a guard: a proxy that does not listen is ended too.
+        let mut proxy = Self { child, log, seen: 0, addresses: Vec::new() };
         for _ in 0..listeners {
             let line = proxy.wait_for("listening");
             let address = line.split("address").nth(1).unwrap().trim_start_matches(['=', '"', ':']);
@@ -179,23 +199,30 @@ impl Proxy {
 
     /// The next line of the log in which `what` stands.
     pub(crate) fn wait_for(&mut self, what: &str) -> String {
-        let latest = Instant::now() + LONG;
-        loop {
-            let left = latest.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no line with {what:?} came after\n{}", self.seen.join("\n"));
-            };
-            self.seen.push(line.clone());
-            if line.contains(what) {
-                return line;
-            }
-        }
+        let (at, line) = self.log.find(self.seen, what);
+        self.seen = at + 1;
+        line
     }
 
-    /// Lines that nobody will ask for; a log that nobody reads would stop the program.
+    /// The first line of the log in which `what` stands, as soon as it is there.
+    pub(crate) fn line(&self, what: &str) -> String {
+        self.log.find(0, what).1
+    }
+
+    /// The log up to the line that was waited for last.
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.log.lines()[..self.seen].to_vec()
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lines().join("\n")
+    }
+
+    /// Lines that nobody will ask for.
     pub(crate) fn forget_log(&mut self) {
-        self.seen.clear();
-        while self.lines.try_recv().is_ok() {}
+        self.seen = 0;
+        self.log.lines().clear();
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -203,16 +230,38 @@ impl Proxy {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        kill(self.process(), signal).unwrap();
+    }
+
+    fn process(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Its children, zombies included.
+    pub(crate) fn children(&self) -> Vec<i32> {
+        host::children(self.pid())
+    }
+
+    pub(crate) fn until_childless(&self) {
+        until("no child of the proxy remains", || self.children().is_empty());
+    }
+
+    /// The one backend process that lives.
+    pub(crate) fn only_child(&self) -> i32 {
+        let children = self.children();
+        assert_eq!(children.len(), 1, "{children:?}");
+        children[0]
+    }
+
+    /// Kills a backend's process, which must be a child of this proxy.
+    pub(crate) fn kill_child(&self, pid: i32) {
+        assert!(self.children().contains(&pid), "{pid} is no child");
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
 
     /// The log to its end, which is the program's.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let latest = Instant::now() + LONG;
-        while let Ok(line) = self.lines.recv_timeout(latest.saturating_duration_since(Instant::now())) {
-            self.seen.push(line);
-        }
-        assert!(Instant::now() < latest, "it does not end:\n{}", self.seen.join("\n"));
+        self.seen = self.log.find(self.seen, END).0;
         self.child.wait().unwrap()
     }
 
@@ -220,17 +269,61 @@ impl Proxy {
     pub(crate) fn stop(mut self) -> Vec<String> {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
-        assert_eq!(status.code(), Some(0), "{:?}", self.seen);
-        std::mem::take(&mut self.seen)
+        assert_eq!(status.code(), Some(0), "{:?}", self.seen());
+        self.seen()
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) && !self.children().is_empty() {
+            // In order first, so that its children are reaped; a second word is not waited for.
+            let _ = kill(self.process(), Signal::SIGTERM);
+            let _ = kill(self.process(), Signal::SIGINT);
+            host::happens_within(Duration::from_secs(10), || !matches!(self.child.try_wait(), Ok(None)));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the proxy ---\n{}", self.log());
+        }
     }
 }
+
+impl Log {
+    fn read(&self, output: impl Read) {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        for line in lines.chain([END.to_owned()]) {
+            self.lines().push(line);
+            self.more.notify_all();
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap()
+    }
+
+    /// The first line from this one on in which `what` stands, as soon as it is there.
+    fn find(&self, from: usize, what: &str) -> (usize, String) {
+        let deadline = Instant::now() + LONG;
+        let (mut lines, mut at) = (self.lines(), from);
+        loop {
+            while let Some(line) = lines.get(at) {
+                if line.contains(what) {
+                    return (at, line.clone());
+                }
+                at += 1;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let may_come = !left.is_zero() && lines.last().is_none_or(|line| line != END);
+            assert!(may_come, "no line with {what:?} came in:\n{}", lines.join("\n"));
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// Behind the last line of a log.
+const END: &str = "(end of the log)";
 
 /// Lines as they come; the channel closes at the end.
 pub(crate) fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {

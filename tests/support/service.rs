@@ -14,9 +14,9 @@ use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use super::proxy::PORTCULLIS;
-use super::proxy::Site;
-use super::system::until;
+use crate::proxy::PORTCULLIS;
+use crate::proxy::Site;
+use crate::proxy::host::until;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Supervisor {

@@ -2,14 +2,13 @@
 //! clients' bounces go, and letters to send.
 
 use std::fs;
-use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 
 use crate::proxy::Proxy;
 use crate::proxy::Site;
-use crate::support::house::Gate;
-use crate::support::house::House;
+use crate::proxy::host::make_certificate;
+use crate::qmail::Gate;
+use crate::qmail::QmailHome;
 use crate::ways::FROM;
 use crate::ways::Network;
 use crate::ways::TO;
@@ -19,7 +18,7 @@ pub(crate) struct Stage {
     pub(crate) proxy: Proxy,
     pub(crate) site: Site,
     /// What is behind smtpfront-qmail.
-    pub(crate) house: Option<House>,
+    pub(crate) qmail: Option<QmailHome>,
     bounces: (Proxy, Site),
     tls: Tls,
 }
@@ -38,21 +37,21 @@ impl Stage {
     }
 
     pub(crate) fn smtpfront() -> Self {
-        Self::before(House::new(), Tls::Clear)
+        Self::before(QmailHome::new(), Tls::Clear)
     }
 
-    /// Each message waits for the gate, when the dot has come: then it is among the house's starts.
+    /// Each message waits for the gate, when the dot has come: then it is among the starts of qmail-queue.
     pub(crate) fn gated(tls: Tls) -> (Self, Gate) {
-        let house = House::new();
-        let gate = house.gate();
-        house.script("qmail-queue", QMAIL_QUEUE);
-        (Self::before(house, tls), gate)
+        let qmail = QmailHome::new();
+        let gate = qmail.gate();
+        qmail.script("qmail-queue", QMAIL_QUEUE);
+        (Self::before(qmail, tls), gate)
     }
 
-    fn before(house: House, tls: Tls) -> Self {
-        let (program, home, queue) = (house.path("smtpfront"), house.path(""), house.path("qmail-queue"));
+    fn before(qmail: QmailHome, tls: Tls) -> Self {
+        let (program, home, queue) = (qmail.path("smtpfront"), qmail.path(""), qmail.path("qmail-queue"));
         let backend = format!("spawn = [{program:?}]\nenv = {{ QMAILHOME = {home:?}, QMAILQUEUE = {queue:?} }}");
-        Self::new(&backend, "", Some(house), tls)
+        Self::new(&backend, "", Some(qmail), tls)
     }
 
     /// With a certificate, and clients that insist on it.
@@ -60,16 +59,14 @@ impl Stage {
         Self::new("maildir = \"mail\"", "", None, Tls::Starttls)
     }
 
-    fn new(backend: &str, rest: &str, house: Option<House>, tls: Tls) -> Self {
+    fn new(backend: &str, rest: &str, qmail: Option<QmailHome>, tls: Tls) -> Self {
         let rest = if tls == Tls::Starttls { format!("{rest}{TLS}") } else { rest.to_owned() };
         let site = site("example.org", backend, &rest);
         if tls == Tls::Starttls {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make.sh");
-            let made = Command::new(script).arg("-o").arg(site.path("tls")).arg("127.0.0.1").output().unwrap();
-            assert!(made.status.success(), "{made:?}");
+            make_certificate(&site.path("tls"), &["127.0.0.1"]).unwrap();
         }
         let own = crate::stage::site("client.example", "maildir = \"mail\"", "");
-        Self { proxy: Proxy::start(&site), house, site, bounces: (Proxy::start(&own), own), tls }
+        Self { proxy: Proxy::start(&site), qmail, site, bounces: (Proxy::start(&own), own), tls }
     }
 
     pub(crate) fn network(&self) -> Network {
@@ -98,7 +95,7 @@ impl Stage {
     /// Stops the proxy in order.
     pub(crate) fn end(self) -> Ended {
         let log = self.proxy.stop().join("\n");
-        let kept = self.house.map_or_else(|| self.site.mails(), |house| house.queued().len());
+        let kept = self.qmail.map_or_else(|| self.site.mails(), |qmail| qmail.queued().len());
         Ended { log, kept }
     }
 }

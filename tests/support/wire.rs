@@ -11,10 +11,10 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::mpsc::Receiver;
 
-use crate::proxy::LONG;
 use crate::proxy::PORTCULLIS;
 use crate::proxy::Proxy;
 use crate::proxy::Site;
+use crate::proxy::host::LONG;
 use crate::proxy::lines_of;
 use crate::stage::Ended;
 use crate::stage::letter;

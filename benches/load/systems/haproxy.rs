@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::host;
 use crate::systems::starting;
 use crate::systems::starting::Starting;
 
@@ -12,7 +13,7 @@ pub(super) fn missing() -> Option<String> {
 
 pub(super) fn start(starting: &Starting<'_>, backend: SocketAddr, splice: bool) -> io::Result<SocketAddr> {
     let program = starting::program(PROGRAM).ok_or(io::ErrorKind::NotFound)?;
-    let address = starting::free_address()?;
+    let address = host::free_address()?;
     let text = CONFIGURATION
         .replace("{splice}", if splice { "    option splice-auto\n" } else { "" })
         // Each connection may want a pipe then, and there are not so many descriptors.

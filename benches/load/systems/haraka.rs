@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::host;
 use crate::systems::starting;
 use crate::systems::starting::Starting;
 use crate::workload::LIMIT;
@@ -17,7 +18,7 @@ pub(super) fn missing() -> Option<String> {
 
 pub(super) fn start(starting: &Starting<'_>, sink: SocketAddr, certificates: &Path) -> io::Result<SocketAddr> {
     let program = starting::program(PROGRAM).ok_or(io::ErrorKind::NotFound)?;
-    let address = starting::free_address()?;
+    let address = host::free_address()?;
     let (tls, limit) = (starting.setup.tls, if starting.setup.limited { LIMIT } else { 1_000_000_000 });
     starting.write("plugins/bench.js", &PLUGIN.replace("{stranger}", STRANGER))?;
     starting

@@ -24,6 +24,7 @@ use clap::ValueEnum;
 
 use crate::client::Target;
 use crate::client::idle::Held;
+use crate::host;
 use crate::loaded::Loaded;
 use crate::process::Group;
 use crate::process::Processes;
@@ -165,7 +166,7 @@ impl Site {
     /// With a sink that runs.
     pub(crate) fn new(scratch: &Path, processes: &Processes, idle: usize) -> io::Result<Self> {
         let certificates = scratch.join("tls");
-        starting::certificates(&certificates)?;
+        host::make_certificate(&certificates, &["localhost", "127.0.0.1"])?;
         let (scratch, processes) = (scratch.to_owned(), processes.clone());
         let sinks = Rc::new(processes.group()?);
         let (loaded, started) = (OnceCell::new(), Cell::new(0));

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::unistd::Uid;
 
+use crate::host;
 use crate::systems::starting;
 use crate::systems::starting::Starting;
 use crate::workload::STRANGER;
@@ -21,7 +22,7 @@ pub(super) fn missing() -> Option<String> {
 
 pub(super) fn start(starting: &Starting<'_>, sink: SocketAddr, certificates: &Path) -> io::Result<SocketAddr> {
     let program = starting::program(PROGRAM).ok_or(io::ErrorKind::NotFound)?;
-    let (address, policy) = (starting::free_address()?, starting::free_address()?);
+    let (address, policy) = (host::free_address()?, host::free_address()?);
     let folder = starting.folder.display().to_string();
     let tls = TLS.replace("{certificates}", &certificates.display().to_string());
     let text = CONFIGURATION

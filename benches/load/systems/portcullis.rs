@@ -6,15 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::host;
 use crate::systems::Site;
 use crate::systems::System;
 use crate::systems::smtpfront;
-use crate::systems::starting;
 use crate::systems::starting::Starting;
 use crate::workload::STRANGER;
 
 pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, site: &Site) -> io::Result<SocketAddr> {
-    let address = starting::free_address()?;
+    let address = host::free_address()?;
     let mut values = vec![("listen", address.to_string()), ("backend", format!("tcp = \"{sink}\""))];
     let mut more = String::new();
     match system {

@@ -1,15 +1,13 @@
 //! Postfix as a filter before the queue (smtpd_proxy_filter), with folders of its own: nothing of the host's Postfix is
 //! read but its programs. What protects it from clients is out of the way, as it is for the others.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use nix::unistd::Uid;
-use nix::unistd::User;
-use nix::unistd::chown;
 
+use crate::host;
 use crate::systems::starting;
 use crate::systems::starting::Starting;
 use crate::workload::LIMIT;
@@ -22,15 +20,8 @@ pub(super) fn missing() -> Option<String> {
 
 pub(super) fn start(starting: &Starting<'_>, sink: SocketAddr, certificates: &Path) -> io::Result<SocketAddr> {
     let program = starting::program(MASTER).ok_or(io::ErrorKind::NotFound)?;
-    let owner = User::from_name("postfix")?.ok_or_else(|| io::Error::other("there is no user postfix"))?;
-    for name in ["data", "queue"].into_iter().chain(QUEUES) {
-        let path = starting.folder.join(name);
-        fs::create_dir(&path)?;
-        if name != "queue" && name != "queue/pid" {
-            chown(&path, Some(owner.uid), None)?;
-        }
-    }
-    let address = starting::free_address()?;
+    host::make_postfix_folders(&starting.folder)?;
+    let address = host::free_address()?;
     let limit = if starting.setup.limited { LIMIT } else { 0 };
     let tls = TLS.replace("{certificates}", &certificates.display().to_string());
     let text = MAIN
@@ -48,23 +39,6 @@ pub(super) fn start(starting: &Starting<'_>, sink: SocketAddr, certificates: &Pa
 }
 
 const MASTER: &[&str] = &["/usr/lib/postfix/sbin/master", "/usr/libexec/postfix/master"];
-
-const QUEUES: [&str; 14] = [
-    "queue/active",
-    "queue/bounce",
-    "queue/corrupt",
-    "queue/defer",
-    "queue/deferred",
-    "queue/flush",
-    "queue/hold",
-    "queue/incoming",
-    "queue/maildrop",
-    "queue/pid",
-    "queue/private",
-    "queue/public",
-    "queue/saved",
-    "queue/trace",
-];
 
 const TLS: &str = "\
 smtpd_tls_security_level = may

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -98,11 +97,6 @@ impl<'a> Starting<'a> {
     }
 }
 
-/// For one that cannot tell which port it got: free a moment ago.
-pub(super) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
-}
-
 /// Where Debian keeps it, or else where the path finds it.
 pub(super) fn program(paths: &[&str]) -> Option<PathBuf> {
     let found = paths.iter().map(PathBuf::from).find(|path| path.is_file());
@@ -116,16 +110,6 @@ pub(super) fn program(paths: &[&str]) -> Option<PathBuf> {
 /// Why a system is left out whose program is not here.
 pub(super) fn missing(paths: &[&str], package: &str) -> Option<String> {
     program(paths).is_none().then(|| format!("it is not installed: Debian's package {package}"))
-}
-
-/// An ECDSA P-256 certificate, in `folder`.
-pub(super) fn certificates(folder: &Path) -> io::Result<()> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/certs/make.sh");
-    let output = Command::new(script).arg("-o").arg(folder).args(["localhost", "127.0.0.1"]).output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
-    }
 }
 
 /// Of its log, its end.
