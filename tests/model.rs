@@ -107,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The proxy over its lives.
-struct House {
+struct World {
     folder: TempDir,
     scene: Scene,
     clock: Arc<Virtual>,
@@ -123,13 +123,13 @@ struct House {
     unwritten: HashSet<Copy>,
 }
 
-impl House {
+impl World {
     fn new(head: &str) -> Self {
         // Where there is one, a folder in memory: a flush waits for the disk.
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));
         let state = State::open(&Settings::File(folder.path().join("0")), clock.clone()).unwrap();
-        let mut house = Self {
+        let mut world = Self {
             scene: Dialog::parse(head).scene(),
             kept: folder.path().join("kept"),
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
@@ -141,8 +141,8 @@ impl House {
             excuses: HashMap::new(),
             unwritten: HashSet::new(),
         };
-        house.flush();
-        house
+        world.flush();
+        world
     }
 
     /// Whether the client has taken a 250.
@@ -150,7 +150,7 @@ impl House {
         let message = MESSAGES[message];
         let mut conversation = Conversation::begin(&self.scene, &self.state, message, fate, word);
         conversation.wait(fate);
-        let asked = conversation.asked;
+        let asked = conversation.is_asked();
         if let (Interlude::Other(other, fate, word), true) = (interlude, asked) {
             let other = MESSAGES[other];
             let mut second = Conversation::begin(&self.scene, &self.state, other, fate, word);
@@ -253,8 +253,8 @@ proptest! {
     /// Whatever happens.
     #[test]
     fn nothing_is_lost(head in select(vec![HELD, STREAMED, LATE]), steps in prop::collection::vec(step(), 1..30)) {
-        let mut house = House::new(head);
-        steps.into_iter().for_each(|step| house.step(step));
+        let mut world = World::new(head);
+        steps.into_iter().for_each(|step| world.step(step));
     }
 
     /// A sender that tries each message again until it has taken a 250, and never after that.
@@ -263,7 +263,7 @@ proptest! {
         head in select(vec![HELD, LATE]),
         steps in prop::collection::vec(step(), 1..30),
     ) {
-        let mut house = House::new(head);
+        let mut world = World::new(head);
         let mut acknowledged = [false; MESSAGES.len()];
         for step in steps {
             match step {
@@ -275,14 +275,14 @@ proptest! {
                         other => other,
                     };
                     if !acknowledged[message] {
-                        acknowledged[message] = house.attempt(message, fate, word, alone);
+                        acknowledged[message] = world.attempt(message, fate, word, alone);
                     }
                 }
-                other => house.pass(other),
+                other => world.pass(other),
             }
         }
-        for (copy, copies) in &house.delivered {
-            let excuses = house.excuses.get(copy).copied().unwrap_or(0);
+        for (copy, copies) in &world.delivered {
+            let excuses = world.excuses.get(copy).copied().unwrap_or(0);
             prop_assert!(*copies <= 1 + excuses, "{copy:?}: {copies} copies, {excuses} excuses");
         }
     }

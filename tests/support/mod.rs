@@ -4,3 +4,4 @@
 pub mod dialog;
 pub mod model;
 pub mod post;
+pub mod talk;

@@ -1,0 +1,198 @@
+//! One connection of a client to a bare session over the real store, and a backend that takes everything but answers a dot only
+//! when it is told to. It must not decide anything: it feeds what it is given and notes what comes of it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+use portcullis::front::answers;
+use portcullis::front::answers::Answered;
+use portcullis::front::answers::Claims;
+use portcullis::policy::throttle::key::Seed;
+use portcullis::session::Session;
+use portcullis::session::io::Farewell;
+use portcullis::session::io::Now;
+use portcullis::session::io::Output;
+use portcullis::session::io::Peer;
+use portcullis::session::question::Answer;
+use portcullis::session::question::Ticket;
+use portcullis::store::state::State;
+
+use crate::support::dialog::Scene;
+
+/// A session, its claims and its two sides.
+pub struct Talk<'a> {
+    pub session: Session,
+    state: &'a State,
+    claims: Claims,
+    /// Octets of the client that are not used yet.
+    input: BytesMut,
+    /// Octets that the client has read.
+    pub said: Vec<u8>,
+    /// The client reads.
+    pub listens: bool,
+    /// Octets of the backend that are not used yet.
+    replies: BytesMut,
+    /// Recipients of the transaction that the backend has accepted.
+    pub recipients: Vec<String>,
+    in_body: bool,
+    /// `hold = false`.
+    streams: bool,
+    /// The dot has come to the backend, which has not answered yet.
+    pub asked: bool,
+    /// Answers come when nothing else is left to be done; that about the message when the client has done its part.
+    answers_late: bool,
+    open: Option<(Ticket, Answered)>,
+    pub client_is_done: bool,
+    /// The client sends no more.
+    pub ended: bool,
+    began: Instant,
+}
+
+impl<'a> Talk<'a> {
+    /// With `knows_offer` the scene's offer of the backend is known before the greeting.
+    pub fn begin(scene: &Scene, state: &'a State, client: IpAddr, knows_offer: bool) -> Self {
+        let began = Instant::now();
+        let peer = Peer::direct((client, 40000).into(), "127.0.0.1:25".parse().unwrap());
+        let now = Now { monotonic: began, wall: Timestamp::UNIX_EPOCH };
+        let mut session = Session::new("S".into(), scene.snapshot.clone(), Seed::new([7; 16]), peer, now);
+        if let Some(offer) = scene.offer.as_ref().filter(|_| knows_offer) {
+            session.handle_offer(offer.clone(), true);
+        }
+        session.start(scene.admission, Duration::ZERO, None, now);
+        let mut talk = Self {
+            session,
+            state,
+            claims: Claims::default(),
+            input: BytesMut::new(),
+            said: Vec::new(),
+            listens: true,
+            replies: BytesMut::new(),
+            recipients: Vec::new(),
+            in_body: false,
+            streams: !scene.snapshot.settings.hold,
+            asked: false,
+            answers_late: scene.answers_late,
+            open: None,
+            client_is_done: false,
+            ended: false,
+            began,
+        };
+        talk.drain();
+        talk
+    }
+
+    /// The client says this; what cannot be used yet waits.
+    pub fn client(&mut self, octets: &str) {
+        self.input.extend_from_slice(octets.as_bytes());
+        self.drain();
+    }
+
+    /// The backend says this.
+    pub fn backend(&mut self, octets: &str) {
+        self.reply(octets);
+        self.drain();
+    }
+
+    /// The connection has ended so.
+    pub fn end(&mut self, farewell: Farewell) {
+        self.drain();
+        assert!(self.session.is_over(), "a session that does not end");
+        self.session.handle_farewell(farewell);
+        self.drain();
+    }
+
+    pub fn now(&self) -> Now {
+        Now { monotonic: self.began, wall: Timestamp::UNIX_EPOCH }
+    }
+
+    pub fn drain(&mut self) {
+        let now = self.now();
+        while let Some(output) = self.session.advance(&mut self.input, self.ended, now) {
+            self.obey(output);
+            if self.listens {
+                self.session.handle_client_written();
+            }
+        }
+        if self.session.is_over() {
+            self.open = None;
+        }
+        let is_due = |answer: &Answer| self.client_is_done || !matches!(answer, Answer::Copy(_));
+        if let Some((ticket, answered)) = self.open.take_if(|(_, (answer, _))| is_due(answer)) {
+            self.answer(ticket, answered);
+            self.drain();
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, (answer, claim): Answered) {
+        self.claims.hold(claim);
+        self.session.handle_answer(ticket, answer, self.now());
+    }
+
+    fn obey(&mut self, output: Output) {
+        let now = self.now();
+        match output {
+            Output::Ask(ticket, question) => {
+                let answered = answers::answer(self.state.tables(), &question);
+                match self.answers_late {
+                    true => self.open = Some((ticket, answered)),
+                    false => self.answer(ticket, answered),
+                }
+            }
+            Output::Backend(octets) => self.hear(&octets),
+            Output::BackendBody => {
+                self.in_body = true;
+                self.session.handle_body_sent(now);
+            }
+            Output::Client(octets) if self.listens => self.said.extend_from_slice(&octets),
+            Output::Release(_) => {
+                (self.in_body, self.asked) = (false, false);
+                self.recipients.clear();
+                self.replies.clear();
+            }
+            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
+            Output::Count(event) => answers::count(self.state.tables(), &event),
+            Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
+            Output::EndMessage => self.claims.hold(None),
+            Output::OpenBackend { .. } => {
+                self.session.handle_backend_open(false, now);
+                self.reply("220 b\r\n");
+            }
+            Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
+            Output::Client(_)
+            | Output::CloseClient
+            | Output::Hold(_)
+            | Output::Learned(..)
+            | Output::Login(_)
+            | Output::Record(_)
+            | Output::StopAsking => {}
+        }
+    }
+
+    fn reply(&mut self, octets: &str) {
+        self.replies.extend_from_slice(octets.as_bytes());
+        let now = self.now();
+        self.session.handle_backend(&mut self.replies, true, now);
+    }
+
+    /// As the backend.
+    fn hear(&mut self, octets: &[u8]) {
+        let text = String::from_utf8_lossy(octets).into_owned();
+        if self.in_body {
+            self.asked = text.ends_with(".\r\n");
+            self.in_body = !self.asked;
+            return;
+        }
+        if text.starts_with("MAIL") {
+            self.recipients.clear();
+        }
+        if let Some(recipient) = text.strip_prefix("RCPT TO:<") {
+            self.recipients.extend(recipient.split('>').next().map(str::to_owned));
+        }
+        let data = text.starts_with("DATA");
+        self.in_body = data && self.streams;
+        self.reply(if data { "354 go\r\n" } else { "250 ok\r\n" });
+    }
+}
