@@ -181,7 +181,7 @@ impl Acceptor {
         Ok(Some((driver, guard)))
     }
 
-    /// While we stop no client has a place: it only hears 421. `None`: not even that.
+    /// While stopping, nobody is admitted; a new client only hears 421. `None`: not even that.
     fn admit(&self, guard: &mut ConnectionGuard, peer: &Peer, settings: &Settings) -> Option<Admission> {
         let is_stopping = self.services.conditions.current().is_stopping();
         let max = if is_stopping { 0 } else { settings.max_connections };

@@ -1,4 +1,4 @@
-//! A listening socket of ours. It must not accept.
+//! A listening socket. It must not accept a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use nix::sys::socket;
 /// A socket that listens at `address` and does not block.
 ///
 /// # Errors
-/// Those of the system.
+/// The system's, for the address.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     // The standard backlog of 128 is short for a storm: what has no room comes again after seconds.

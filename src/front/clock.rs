@@ -1,4 +1,4 @@
-//! The one place in which a session's time is read.
+//! The clock of all sessions: the one place where their time is read. It must not know what a time is for.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use jiff::Timestamp;
 
 use crate::session::io::Now;
 
-/// tokio's clock, so that a test may stop it.
+/// The time now, by tokio's clock, so that a test may stop it.
 #[expect(clippy::disallowed_methods, reason = "the one place in which a session's time is read")]
 pub fn now() -> Now {
     let monotonic = tokio::time::Instant::now().into_std();
     Now { monotonic, wall: wall(monotonic, || Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)) }
 }
 
-/// Each of the clocks costs as much to read as a command to parse. The wall clock goes on as the other does: only every so
-/// often is it looked whether somebody has set it.
+/// The wall clock's last reading. Each clock costs as much to read as a command to parse, so the wall time goes on with the
+/// monotonic one, and is read anew only from time to time, because somebody may have set it.
 fn wall(monotonic: Instant, read: impl FnOnce() -> Timestamp) -> Timestamp {
     let passed = |(at, wall): (Instant, Timestamp)| {
         let passed = monotonic.checked_duration_since(at).filter(|passed| *passed < BELIEVED)?;

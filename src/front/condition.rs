@@ -1,5 +1,5 @@
-//! What all sessions are under: whether we are stopping, whether connections or the hold are nearly used up. A change is
-//! told to each session at once. It must not decide when one is due.
+//! The condition of the whole process, as its sessions must know it: a stop, and whether connections or the hold are nearly
+//! used up. Each session hears of a change at once. It must not decide when a change is due.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,39 +12,39 @@ use std::task::Waker;
 use slab::Slab;
 use tokio::sync::watch;
 
-/// What all sessions are under.
+/// The condition of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
-    /// Whether we are stopping.
+    /// The phase of stopping.
     pub stop: Stop,
-    /// Connections are nearly used up: the limits of waiting and erring are shorter.
+    /// Close to `max_connections`: time limits and the error limit are shortened.
     pub stress: bool,
-    /// How nearly the room for held messages is used up: slow ones are borne less with each step.
+    /// Steps by which the room for held messages is used up: with each, slow messages are given up sooner.
     pub pressure: u8,
 }
 
 impl Condition {
-    /// A stop has begun.
+    /// Whether a stop has begun.
     pub fn is_stopping(&self) -> bool {
         self.stop > Stop::Run
     }
 }
 
-/// Where it is said.
+/// The current condition, and the sessions that hear of changes.
 #[derive(Debug, Default)]
 pub struct Conditions {
     said: watch::Sender<Condition>,
-    /// Whom to wake: the task of each session. That is all a session that waits has here.
+    /// The tasks to wake, one for each session. An idle session has nothing else here.
     sessions: Mutex<Slab<Waker>>,
 }
 
 impl Conditions {
-    /// What it is now.
+    /// The condition now.
     pub fn current(&self) -> Condition {
         *self.said.borrow()
     }
 
-    /// Says what `change` makes of it, if that is something else. False: it is not.
+    /// Changes the condition; false: that makes no difference, and nobody hears of it.
     pub fn change(&self, change: impl FnOnce(&mut Condition)) -> bool {
         let is_new = self.said.send_if_modified(|condition| {
             let before = *condition;
@@ -52,29 +52,29 @@ impl Conditions {
             before != *condition
         });
         if is_new {
-            // After the change: who takes a place later sees it.
+            // After the change: a session that registers later sees it.
             self.lock().iter().for_each(|(_, session)| session.wake_by_ref());
         }
         is_new
     }
 
-    /// Resolves when it is as wanted.
+    /// Resolves when the condition is as wanted.
     pub async fn reached(&self, wanted: impl FnMut(&Condition) -> bool) {
         // The sender lives as long as `self`.
         let _ = self.said.subscribe().wait_for(wanted).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Slab<Waker>> {
-        // A place is taken or given back whole.
+        // A waker is put in or taken out whole.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one session hears of changes. It is asked at every turn: that costs one look.
+/// The changes that one session hears of. A poll at every turn costs one look.
 pub(super) struct Changes {
     conditions: Arc<Conditions>,
     heard: watch::Receiver<Condition>,
-    place: Option<usize>,
+    key: Option<usize>,
 }
 
 impl Changes {
@@ -84,14 +84,14 @@ impl Changes {
         if *heard.borrow() != Condition::default() {
             heard.mark_changed();
         }
-        Self { conditions, heard, place: None }
+        Self { conditions, heard, key: None }
     }
 
-    /// The new condition, when there is one. Always by the same task: it is the one that is woken.
+    /// Ready with a condition that the session has not heard of. Always polled by the same task: that one is woken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Condition> {
-        if self.place.is_none() {
-            // Before the look: who changes it after that finds the place taken.
-            self.place = Some(self.conditions.lock().insert(cx.waker().clone()));
+        if self.key.is_none() {
+            // Before the look: a change after it finds the waker.
+            self.key = Some(self.conditions.lock().insert(cx.waker().clone()));
         }
         if !self.heard.has_changed().unwrap_or(false) {
             return Poll::Pending;
@@ -102,8 +102,8 @@ impl Changes {
 
 impl Drop for Changes {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.conditions.lock().remove(place);
+        if let Some(key) = self.key {
+            self.conditions.lock().remove(key);
         }
     }
 }
@@ -111,10 +111,10 @@ impl Drop for Changes {
 /// The phases of stopping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
-    /// We are not.
+    /// No stop.
     #[default]
     Run,
-    /// Transactions that run may end, others do not begin.
+    /// Running transactions may end, others do not begin.
     Drain,
     /// Everything ends now.
     Kill,

@@ -1,6 +1,6 @@
-//! The session that makes room when all connections are used up: one that brings no mail forward, of the network that has
-//! most connections and has delivered nothing. One that has a message on its way is never asked. It must not decide whether
-//! there is room, nor close anything: a session is woken, and ends by itself.
+//! Eviction when all connections are used up: a session without mail on its way gives its place up, of the network that has
+//! the most connections and has delivered nothing. It must not decide whether there is room, nor close anything: a session
+//! is woken, and ends by itself.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,42 +21,42 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-/// All sessions that have a place.
+/// The sessions that have a place.
 #[derive(Debug)]
 pub(super) struct Occupants {
     state: Mutex<State>,
-    /// What times are counted from.
+    /// The instant that times are counted from.
     began: Instant,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// By the order in which they came; only networks that have one.
+    /// The sessions of each network that has any, by the order of arrival.
     networks: HashMap<IpNet, BTreeMap<u64, Arc<Occupant>>>,
     next: u64,
-    /// When a network has delivered last.
+    /// The last delivery of each network.
     delivered: HashMap<IpNet, Instant>,
 }
 
-/// What a session knows of its place.
+/// A session's hold on its place.
 #[derive(Debug)]
 pub(super) struct Place {
     all: Arc<Occupants>,
     occupant: Arc<Occupant>,
-    /// Its task is known.
+    /// The session's task is registered.
     is_known: bool,
 }
 
-/// One session.
+/// One session that has a place.
 #[derive(Debug)]
 pub(super) struct Occupant {
     network: IpNet,
     number: u64,
     began: Instant,
-    /// Milliseconds since then: until when it brings mail forward.
+    /// The end of the time in which it brings mail forward, in milliseconds since `began`.
     needed: AtomicU64,
     leaves: AtomicBool,
-    /// Its task, once it waits.
+    /// The session's task, once it waits.
     task: Mutex<Option<Waker>>,
 }
 
@@ -95,7 +95,7 @@ impl Occupants {
         }
     }
 
-    /// A message of this network was accepted.
+    /// Notes that a message of this network was accepted.
     fn delivered(&self, network: IpNet, now: Instant) {
         let mut state = self.lock();
         if state.delivered.len() >= MOST_REMEMBERED && !state.delivered.contains_key(&network) {
@@ -108,11 +108,11 @@ impl Occupants {
         state.delivered.insert(network, now);
     }
 
-    /// Asks one session to leave for a newcomer of `network`, where all have `max` places: false, none has to.
+    /// Asks one session to leave for a newcomer of `network`, where there are `max` places; false: none has to.
     pub(super) fn make_room(&self, network: IpNet, max: usize, now: Instant) -> bool {
         let mut state = self.lock();
         let Some(victim) = state.victim(network, max, now) else { return false };
-        // Its place is given away: it is not found a second time.
+        // Its place is given away: it must not be found a second time.
         if let Some(of_network) = state.networks.get_mut(&victim.network) {
             of_network.remove(&victim.number);
             if of_network.is_empty() {
@@ -124,7 +124,7 @@ impl Occupants {
         true
     }
 
-    /// How many of each network there are.
+    /// Sessions of each network that has any.
     pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
         self.lock().networks.iter().map(|(network, of)| (*network, of.len())).collect()
     }
@@ -136,9 +136,8 @@ impl Occupants {
 }
 
 impl State {
-    /// Of the network that has most, the one that came first of those that bring nothing forward; of networks that have
-    /// equally many, the one that has been here longest. A network that has delivered comes first, as far as a quarter of all
-    /// places goes.
+    /// The session to evict: the oldest without mail on its way, of the network with the most sessions; of equal networks, that
+    /// with the oldest session. A network that has delivered is preferred up to a quarter of all places.
     fn victim(&self, newcomer: IpNet, max: usize, now: Instant) -> Option<Arc<Occupant>> {
         let of = |network: &IpNet| self.networks.get(network).map_or(0, BTreeMap::len);
         let comes_first = |network: &IpNet, count: usize| {
@@ -163,17 +162,17 @@ impl State {
 }
 
 impl Place {
-    /// Until when its session brings mail forward, as far as can be said now.
+    /// Says how long the session brings mail forward, as far as is known now.
     pub(super) fn is_needed_until(&self, until: Option<Instant>) {
         self.occupant.is_needed_until(until);
     }
 
-    /// A message of its session was accepted.
+    /// Notes that a message of the session was accepted.
     pub(super) fn delivered(&self, now: Instant) {
         self.all.delivered(self.occupant.network, now);
     }
 
-    /// Ready when its session has to leave. Always by the same task: it is the one that is woken.
+    /// Ready when the session has to leave. Always polled by the same task: that one is woken.
     pub(super) fn poll_leave(&mut self, cx: &Context<'_>) -> Poll<()> {
         if !std::mem::replace(&mut self.is_known, true) {
             *self.occupant.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
@@ -181,7 +180,7 @@ impl Place {
         if self.occupant.leaves() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Resolves when its session has to leave.
+    /// Resolves when the session has to leave.
     pub(super) async fn left(&mut self) {
         poll_fn(|cx| self.poll_leave(cx)).await;
     }
@@ -210,7 +209,7 @@ impl Occupant {
     }
 }
 
-/// How long, and of how many networks, it is remembered that they have delivered.
+/// Time, and number of networks, for which a delivery is remembered.
 const MEMORY: Duration = Duration::from_secs(12 * 3600);
 const MOST_REMEMBERED: usize = 10_000;
 

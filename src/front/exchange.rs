@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     }
 }
 
-/// One piece goes out as it is; gathering costs more than it brings.
+/// Writes from the outbox. One piece goes out as it is; gathering costs more than it brings.
 fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     outbox: &mut Outbox,

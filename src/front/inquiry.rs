@@ -1,6 +1,6 @@
-//! Asks the backend what it offers before a client needs it: at the start, and when another backend has taken its place.
-//! An ordinary session with nobody at its other end does it, so that TLS and identity are as they are for clients. It
-//! must not keep a client waiting, and a backend that does not answer is no reason not to serve.
+//! The question to the backend what it offers, before a client needs the answer: at the start, and when another backend has
+//! taken its place. An ordinary session asks it, with ourselves as the client, so that TLS and identity are as they are for
+//! clients. It must not keep a client waiting, and a backend that does not answer is no reason not to serve.
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use crate::policy::Policy;
 use crate::session::Session;
 use crate::session::io::Peer;
 
-/// Asks, unless it is known: then false. Within `backend.timeout.connect`.
+/// Asks for the offer, within `backend.timeout.connect`; false: it is known already, or not to be asked for.
 ///
 /// # Errors
-/// Why it is still not known.
+/// The session's reply that says why the offer is still not known.
 pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
     let snapshot = services.snapshot.borrow().clone();
     let stranger = Ipv4Addr::UNSPECIFIED.into();
@@ -29,7 +29,7 @@ pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
     if services.backends.offer(&environment).is_some() || Policy::denied(&environment, stranger).is_some() {
         return Ok(false);
     }
-    // What a backend hears of: it comes from here.
+    // The address that a backend hears of: ours.
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
     let peer = Peer::direct(here, here);
     let now = clock::now();
@@ -50,5 +50,5 @@ pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
     }
 }
 
-/// Octets.
+/// Octets of the pipe to that session.
 const PIPE: usize = 4096;

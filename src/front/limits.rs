@@ -1,6 +1,6 @@
-//! The limits of connections, and of TLS handshakes, in all and per client. Counts by guard: dropping it is the decrement.
-//! Connections that are refused for their number are counted apart, or one client could use all places up by being
-//! refused. Nearly full, all sessions are put under stress. It must not close a connection.
+//! The limits of connections, and of TLS handshakes, in all and per client. A guard counts each: dropping it is the decrement.
+//! Refused connections are counted apart, or one client could use all places up by being refused. Close to the limit all
+//! sessions are put under stress. It must not close a connection.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::front::displace::Place;
 use crate::policy::net;
 use crate::session::io::Admission;
 
-/// The count of connections, in all and per client, and what may be done when there is no place.
+/// The count of connections, in all and per client, and the means against being full: stress and eviction.
 #[derive(Debug)]
 pub(super) struct ConnectionLimits {
     tally: watch::Sender<Tally>,
     clients: DashMap<IpAddr, Tally>,
-    /// Told when connections are nearly used up.
+    /// Put under stress when connections are nearly used up.
     conditions: Option<Arc<Conditions>>,
     /// The sessions that may have to make room.
     occupants: Option<Arc<Occupants>>,
 }
 
-/// TLS handshakes that run: each keeps buffers, and costs a signature.
+/// The count of TLS handshakes that run: each keeps buffers, and costs a signature.
 #[derive(Debug)]
 pub struct Handshakes(Arc<ConnectionLimits>);
 
@@ -48,7 +48,7 @@ struct Tally {
 #[derive(Debug)]
 pub(super) struct ConnectionGuard {
     limits: Arc<ConnectionLimits>,
-    /// None: it is arriving.
+    /// `None`: it is arriving.
     admitted: Option<Admitted>,
 }
 
@@ -73,7 +73,7 @@ impl ConnectionLimits {
         ConnectionGuard { limits: self.clone(), admitted: None }
     }
 
-    /// `None`: not even the refusals can be borne, the kernel's close has to do.
+    /// Moves a connection out of those that are arriving, unless it is `None`.
     fn admit(&self, client: IpAddr, network: IpNet, max: usize, max_per_client: usize) -> Option<Admission> {
         let mut of_client = self.clients.entry(client).or_default();
         let mut admission = None;
@@ -101,7 +101,7 @@ impl ConnectionLimits {
         admission
     }
 
-    /// Whether another has made room.
+    /// Whether another session gives its place up.
     fn displace(&self, network: IpNet, max: usize, tally: &mut Tally) -> bool {
         let may = max > 0 && tally.leaving < LEAVING_AT_ONCE;
         let Some(occupants) = self.occupants.as_ref().filter(|_| may) else { return false };
@@ -138,7 +138,7 @@ impl ConnectionLimits {
         let _ = self.tally.subscribe().wait_for(wanted).await;
     }
 
-    /// On from nine tenths of the connections, off below seven: between them it stays as it is.
+    /// Sets the stress: on from nine tenths of the connections, off below seven, unchanged between them.
     fn note_stress(&self, max: usize) {
         // None is granted any more when we stop.
         let Some(conditions) = self.conditions.as_ref().filter(|_| max > 0) else { return };
@@ -179,8 +179,8 @@ impl ConnectionLimits {
 }
 
 impl ConnectionGuard {
-    /// Whether there is a place for `client`, where all have `max` of them. `None`: not even the refusals can be borne, the
-    /// kernel's close has to do.
+    /// Whether there is a place for `client`, where there are `max` of them. `None`: too many are being refused already, the
+    /// connection is closed without a word.
     pub(super) fn admit(&mut self, client: IpAddr, max: usize, max_per_client: usize) -> Option<Admission> {
         let (client, network) = (net::client(client), net::client_net(client));
         let admission = self.limits.admit(client, network, max, max_per_client)?;
@@ -209,7 +209,7 @@ impl Drop for ConnectionGuard {
 }
 
 impl Handshakes {
-    /// `None`: too many run, in all or for this client's network.
+    /// Counts a handshake. `None`: too many run, in all or for this client's network.
     pub(super) fn enter(&self, client: IpAddr) -> Option<ConnectionGuard> {
         let mut guard = self.0.arrive();
         let admission = guard.admit(net::client_net(client).addr(), HANDSHAKES_AT_ONCE, HANDSHAKES_AT_ONCE / 4)?;
@@ -234,10 +234,10 @@ impl Tally {
     }
 }
 
-/// Connections over a limit that are told so at one time.
+/// Refused connections that are told so at one time.
 const REFUSED_AT_ONCE: usize = 100;
 const REFUSED_AT_ONCE_PER_CLIENT: usize = 10;
-/// Connections that are told at one time that their place was given to another.
+/// Evicted connections that are told so at one time.
 const LEAVING_AT_ONCE: usize = 100;
 /// TLS handshakes at one time: some 20 KB each. One network has a quarter.
 const HANDSHAKES_AT_ONCE: usize = 1000;

@@ -1,6 +1,6 @@
-//! The orderly close: what is owed goes out, our side ends, the client's TCP says whether the last acknowledgement was
-//! taken, and reading goes on to the client's end. A close with unread input would send a reset, the reply would be lost,
-//! and the client would try again. It must not decide what an end means: that is the session's.
+//! The orderly close: the last replies go out, our side ends, the client's TCP says whether the last acknowledgement was taken,
+//! and reading goes on to the client's end. A close with unread input would send a reset, the reply would be lost, and the
+//! client would try again. It must not decide what an end means: that is the session's.
 
 use std::io;
 use std::time::Duration;
@@ -19,31 +19,31 @@ use crate::session::io::Farewell;
 /// The patience with a client when its connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClosePolicy {
-    /// The client has said QUIT, owes nothing, and is owed nothing but the reply to it: nothing is waited for.
+    /// The client has said QUIT, and is owed nothing but the reply to that: nothing is waited for.
     Immediate,
     /// The client may still be sending.
     Linger,
     /// The client was refused at once, and has had all that it will get: it is let go soon, so that its slot is free for
     /// others.
     Brief,
-    /// The client's place was given to another, who is here already.
+    /// The client was evicted, and the other one is here already.
     Displaced,
 }
 
-/// What is known before the close.
+/// The facts about the close of a connection that are known before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parting {
     pub(super) policy: ClosePolicy,
-    /// An acknowledgement is open: how the client takes it is waited for.
+    /// An acknowledgement is open: the close waits for how the client takes it.
     pub(super) awaits: bool,
-    /// It is written already: what is owed now is something else.
+    /// That acknowledgement is written already: the replies that are still owed are others.
     pub(super) is_written: bool,
     /// The client has said QUIT.
     pub(super) has_quit: bool,
 }
 
-/// Says what is owed and ends our side, within its limits; tells how the client took it. What is left of the connection is
-/// for [`read_on`], so that the answer does not wait for that.
+/// Writes the last replies and ends our side, within its limits; tells how the client took it. The connection that is left is
+/// for [`read_on`], so that the answer need not wait for that.
 pub(super) async fn part(side: Side<ClientStream>, parting: Parting) -> (Farewell, Option<ClientStream>) {
     let Side { stream: mut client, outbox: mut owed, .. } = side;
     if matches!(client, ClientStream::Gone(_)) {
@@ -78,7 +78,7 @@ pub(super) async fn part(side: Side<ClientStream>, parting: Parting) -> (Farewel
     (farewell, rest.then_some(client))
 }
 
-/// Reads to the client's end and throws it away, within its limits.
+/// Reads to the client's end within its limits, and throws the octets away.
 pub(super) async fn read_on(mut client: ClientStream, policy: ClosePolicy) {
     let _ = timeout(policy.longest().unwrap_or(LINGER), async {
         // Small: a stop closes all connections at once.
@@ -89,7 +89,7 @@ pub(super) async fn read_on(mut client: ClientStream, policy: ClosePolicy) {
 }
 
 impl ClosePolicy {
-    /// For each step of the close.
+    /// Time limit of each step of the close; `None`: the usual one.
     fn longest(self) -> Option<Duration> {
         match self {
             Self::Brief => Some(SILENCE),
@@ -105,8 +105,8 @@ impl Parting {
     }
 }
 
-/// Until what is known of the client's end is enough. The kernel wakes nobody when octets are acknowledged: it is asked again
-/// and again, at first often.
+/// Watches the client's end until enough is known of it. The kernel wakes nobody when octets are acknowledged: it is asked
+/// again and again, at first often.
 async fn watch(client: &mut ClientStream, farewell: &mut Farewell, is_enough: impl Fn(&Farewell) -> bool) {
     let mut thrown_away = [0; 2048];
     let (mut pause, mut reads) = (FIRST_PAUSE, true);
@@ -132,9 +132,9 @@ async fn watch(client: &mut ClientStream, farewell: &mut Farewell, is_enough: im
     }
 }
 
-/// How the client has taken the acknowledgement before we speak unasked. What it has said meanwhile, a QUIT perhaps, it has
-/// said with the acknowledgement heard; a reset that comes later may be about our last word. A stop may come right behind
-/// the acknowledgement, and a TCP that has nothing to send takes its time to confirm.
+/// The client's view of the acknowledgement before we speak unasked. Input that has come meanwhile, a QUIT perhaps, was sent
+/// with the acknowledgement heard; a reset that comes later may be about our last word. A stop may come right behind the
+/// acknowledgement, and a TCP that has nothing to send takes its time to confirm.
 async fn look_before(client: &ClientStream) -> Farewell {
     let mut farewell = Farewell::default();
     let _ = timeout(ROUND_TRIP, async {
@@ -154,7 +154,7 @@ async fn look_before(client: &ClientStream) -> Farewell {
     farewell
 }
 
-/// Asks the kernel, in this order: what was acknowledged before a reset stays acknowledged.
+/// Asks the kernel, in this order: octets that were acknowledged before a reset stay acknowledged.
 fn see(client: &ClientStream, farewell: &mut Farewell) {
     let Some(stream) = client.tcp() else {
         (farewell.acknowledged, farewell.end) = (true, ClientEnd::Fin);
@@ -166,23 +166,23 @@ fn see(client: &ClientStream, farewell: &mut Farewell) {
     }
 }
 
-/// More will not be learned.
+/// Whether more will not be learned.
 fn is_decided(farewell: &Farewell, has_quit: bool) -> bool {
     let Farewell { acknowledged, heard, end, .. } = *farewell;
     end == ClientEnd::Reset || (acknowledged && (heard || has_quit || end == ClientEnd::Fin))
 }
 
-/// For the last replies to be taken.
+/// Time for the last replies to be taken.
 const LAST_WORD: Duration = Duration::from_secs(30);
-/// For all that the client is still sending, and for its TCP to acknowledge.
+/// Time for the client to send the rest, and for its TCP to acknowledge.
 const LINGER: Duration = Duration::from_secs(60);
-/// For a client that neither sends nor closes.
+/// Time for a client that neither sends nor closes.
 const SILENCE: Duration = Duration::from_secs(5);
-/// For an acknowledgement that was written just now to be confirmed by the client's TCP.
+/// Time for the client's TCP to confirm an acknowledgement that was written just now.
 const ROUND_TRIP: Duration = Duration::from_secs(1);
-/// For a client whose descriptor another needs.
+/// Time for a client whose descriptor another one needs.
 const MOMENT: Duration = Duration::from_secs(1);
-/// Between two questions to the kernel.
+/// Pauses between two questions to the kernel.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 

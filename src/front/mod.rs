@@ -1,7 +1,7 @@
 //! The client's side of the wire: accept, TLS, and the loop that drives a session.
 //!
-//! `accept` takes a connection, `driver` is THE loop between sockets, clock and session; it is the only place that reads
-//! the clock for a session. What a session needs from outside stands in [`Services`].
+//! `accept` takes a connection, `driver` is THE loop between sockets, clock and session. [`Services`] has all that a session
+//! needs from outside, [`Server`] puts the parts together. It must not decide anything about mail.
 
 pub mod accept;
 pub mod answers;

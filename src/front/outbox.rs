@@ -1,4 +1,5 @@
-//! Octets that wait to be written: pieces in a row, sent with one system call where the socket can gather them.
+//! Octets that wait to be written: pieces in a row, sent with one system call where the socket can gather them. It must not
+//! copy a piece.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -7,7 +8,7 @@ use std::mem;
 use bytes::Buf;
 use bytes::Bytes;
 
-/// A queue of octets. Mostly there is one piece or none: only more have room of their own.
+/// A queue of octets. Mostly there is one piece or none: only more of them need an allocation.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pieces: Pieces,

@@ -1,5 +1,5 @@
-//! The PROXY header, versions 1 and 2, from networks that may and must send one. Exactly the header is read, not an
-//! octet more: what follows may be a TLS handshake.
+//! The PROXY header, versions 1 and 2, from networks that may and must send one. It must not read an octet more than the
+//! header: a TLS handshake may follow.
 
 use std::io;
 use std::net::SocketAddr;
@@ -73,11 +73,11 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "no valid PROXY header")
 }
 
-/// `PROXY UNKNOWN\r\n`, and a version 2 header without its last octet.
+/// The shortest header: `PROXY UNKNOWN\r\n`, and version 2 without its last octet.
 const SHORTEST: usize = 15;
-/// By the protocol's own word.
+/// The longest version 1 header, by the protocol's own word.
 const LONGEST_V1: usize = 107;
-/// Addresses and a reasonable amount of extensions.
+/// The longest version 2 header: addresses and a reasonable amount of extensions.
 const LONGEST_V2: usize = 2048;
 
 #[cfg(test)]

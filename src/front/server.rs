@@ -1,5 +1,5 @@
-//! A proxy put together: what its sessions share, the acceptor, and the values that a reload replaces. It must not read a
-//! configuration, nor open a listener by itself.
+//! A proxy put together: the services of its sessions, the acceptor, and the values that a reload replaces. It must not read
+//! a configuration, nor open a listener by itself.
 
 use std::sync::Arc;
 
@@ -31,9 +31,9 @@ pub struct Values {
 
 /// A running proxy. Its listeners are the [`Acceptor`]'s.
 pub struct Server {
-    /// What the sessions share.
+    /// The services that all sessions share.
     pub services: Arc<Services>,
-    /// What accepts connections.
+    /// The acceptor of its listeners.
     pub acceptor: Arc<Acceptor>,
     snapshot: watch::Sender<Arc<Snapshot>>,
     front: watch::Sender<Arc<Settings>>,

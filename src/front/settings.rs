@@ -1,4 +1,4 @@
-//! What an operator sets about connections. Values only.
+//! The operator's settings of connections. It must not hold anything but values.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,18 +12,18 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// Listeners with TLS from the first octet.
     pub listen_tls: Vec<SocketAddr>,
-    /// Threads that serve; as many as is usual when it is none.
+    /// Threads that serve; `None`: the usual number.
     pub workers: Option<usize>,
     /// Connections in all.
     pub max_connections: usize,
     /// Connections per IPv4 address or IPv6 /64.
     pub max_connections_per_client: usize,
-    /// Wait before the banner; who talks first is refused.
+    /// Wait before the banner; a client that talks first is refused.
     pub greet_delay: Duration,
     /// Time limit of a PROXY header and of a TLS handshake.
     pub handshake: Duration,
     /// The networks that may, and must, send a PROXY header.
     pub proxy_protocol_from: Vec<IpNet>,
-    /// How long a stop waits for running transactions.
+    /// Time that a stop leaves to running transactions.
     pub drain: Duration,
 }

@@ -1,5 +1,5 @@
-//! What the kernel knows of a client's TCP connection: whether the client's side has acknowledged all octets, and how it
-//! has ended. It must not read or write an octet of the connection.
+//! The kernel's knowledge of a client's TCP connection: whether the client's side has acknowledged all octets, and how it has
+//! ended. It must not read or write an octet of the connection.
 
 use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
@@ -22,8 +22,8 @@ pub(super) fn is_acknowledged(stream: &TcpStream) -> bool {
     acknowledged(stream, *RELEASE).unwrap_or(true)
 }
 
-/// What a kernel of this release says. The octets are counted, not the queue, because a reset empties that; an old kernel
-/// has only the queue.
+/// The same as a kernel of this release says it. Octets are counted, not the queue, because a reset empties that; an old
+/// kernel has only the queue.
 fn acknowledged(stream: &TcpStream, release: Release) -> Option<bool> {
     if release < SAYS_UNSENT {
         return None;
@@ -42,7 +42,7 @@ fn half(info: &[u64], octet: usize) -> u32 {
     u32::from_ne_bytes([word[0], word[1], word[2], word[3]])
 }
 
-/// How the peer's side has ended by now.
+/// The end of the peer's side, as far as it has ended by now.
 pub(super) fn end(stream: &TcpStream) -> ClientEnd {
     if matches!(stream.take_error(), Ok(Some(_)) | Err(_)) {
         return ClientEnd::Reset;
@@ -54,7 +54,7 @@ pub(super) fn end(stream: &TcpStream) -> ClientEnd {
     }
 }
 
-/// Whether octets have come that nobody has read yet.
+/// Whether octets have come that are not read yet.
 pub(super) fn has_input(stream: &TcpStream) -> bool {
     peek(stream).is_ok_and(|octets| octets > 0)
 }
@@ -63,14 +63,14 @@ fn peek(stream: &TcpStream) -> Result<usize, Errno> {
     recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
 }
 
-/// The kernel's `struct tcp_info` as far as it is looked at. A kernel that has less of it must not be asked: nix takes a
+/// The part of the kernel's `struct tcp_info` that is looked at. A kernel that has less of it must not be asked: nix takes a
 /// short answer for a fault of its own, and panics.
 #[derive(Clone, Copy, Debug)]
 struct TcpInfo;
 
 getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, [u64; INFO / 8], GetStruct<[u64; INFO / 8]>);
 
-/// Its beginning, as older kernels have it.
+/// The beginning of that, as older kernels have it.
 #[derive(Clone, Copy, Debug)]
 struct ShortTcpInfo;
 
@@ -82,7 +82,7 @@ getsockopt_impl!(
     GetStruct<[u64; SHORT_INFO / 8]>
 );
 
-/// Places in it, in octets (linux/tcp.h).
+/// Offsets in `struct tcp_info`, in octets (linux/tcp.h).
 const UNACKED: usize = 24;
 const BYTES_ACKED: usize = 120;
 const NOTSENT_BYTES: usize = 144;
@@ -91,14 +91,14 @@ const BYTES_SENT: usize = 200;
 const BYTES_RETRANS: usize = 208;
 const INFO: usize = 216;
 
-/// Major and minor number of a kernel.
+/// The major and minor number of a kernel.
 type Release = (u32, u32);
 
-/// The first that has `NOTSENT_BYTES`, and `BYTES_RETRANS`.
+/// The first releases that have `NOTSENT_BYTES`, and `BYTES_RETRANS`.
 const SAYS_UNSENT: Release = (4, 6);
 const SAYS_SENT: Release = (4, 19);
 
-/// The running kernel's; 0.0 when it cannot be read.
+/// The release of the running kernel; 0.0 when it cannot be read.
 static RELEASE: LazyLock<Release> = LazyLock::new(|| {
     let name = uname().ok();
     name.and_then(|name| release(name.release().to_str()?)).unwrap_or_default()

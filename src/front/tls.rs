@@ -1,4 +1,4 @@
-//! TLS with rustls: certificates by name, the handshake under its limit. It must not touch what was read before.
+//! TLS with rustls: certificates by name, the handshake under its limit. It must not touch octets that were read before.
 
 use std::fmt;
 use std::io;
@@ -36,9 +36,9 @@ pub struct Pair {
 /// A file that cannot be used.
 #[derive(Debug)]
 pub struct TlsFault {
-    /// Which.
+    /// The file.
     pub file: PathBuf,
-    /// Why, and what to do.
+    /// The reason, and the remedy.
     pub what: String,
 }
 
@@ -50,7 +50,8 @@ impl fmt::Display for TlsFault {
 
 impl std::error::Error for TlsFault {}
 
-/// Reads the pairs; the first is for clients that name no host, or an unknown one.
+/// The acceptor with these pairs, read from their files; the first is for clients that name no host, or an unknown one.
+/// `None`: there is no pair.
 ///
 /// # Errors
 /// A file that cannot be read, or a pair that does not belong together.
@@ -78,7 +79,7 @@ pub(super) async fn accept(client: ClientStream, acceptor: &TlsAcceptor, limit: 
     Some(ClientStream::Tls(Box::new(secured)))
 }
 
-/// STARTTLS: what is owed goes out in the clear, then the handshake.
+/// STARTTLS: the outbox goes out in the clear, then the handshake. `None`: it failed, or took too long.
 pub(super) async fn upgrade(client: Side<ClientStream>, acceptor: &TlsAcceptor) -> Option<ClientStream> {
     let Side { stream: mut client, outbox: mut owed, .. } = client;
     let told = timeout(HANDSHAKE, async {
@@ -91,7 +92,7 @@ pub(super) async fn upgrade(client: Side<ClientStream>, acceptor: &TlsAcceptor) 
     accept(client, acceptor, HANDSHAKE).await
 }
 
-/// For the log and the Received line.
+/// The version of TLS, for the log and the Received line; empty in the clear.
 pub(super) fn version(client: &ClientStream) -> &'static str {
     match client {
         ClientStream::Tls(stream) => match stream.get_ref().1.protocol_version() {
@@ -143,5 +144,5 @@ fn unreadable(file: &Path, error: &impl fmt::Display) -> TlsFault {
     TlsFault { file: file.to_owned(), what: format!("cannot be read as PEM: {error}") }
 }
 
-/// For a STARTTLS handshake.
+/// Time limit of a STARTTLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! Threads with a runtime each. A session stays on the one where it began: what happens to it wakes no other
-//! thread, and no two of them look at the same queue. It must not know what runs there.
+//! Worker threads with a runtime each. A session stays on the worker where it began: its events wake no other thread, and no
+//! two workers look at the same queue. This module must not know what runs there.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-/// All of them.
+/// The workers. A clone is the same.
 #[derive(Clone, Debug)]
 pub struct Workers(Arc<Vec<Worker>>);
 
@@ -23,7 +23,7 @@ struct Worker {
     sessions: AtomicUsize,
 }
 
-/// What ends them.
+/// The threads of the workers, to be ended.
 #[derive(Debug)]
 pub struct Threads {
     run: watch::Sender<()>,
@@ -38,7 +38,7 @@ pub(super) struct WorkerSlot {
 }
 
 impl Workers {
-    /// `number` of them (at least one), with threads of that name. They keep the privileges that the caller has now.
+    /// Starts `number` workers (at least one), with threads of that name. They keep the privileges that the caller has now.
     ///
     /// # Errors
     /// The system has no thread or no descriptors left.
@@ -55,13 +55,13 @@ impl Workers {
         Ok((Self(workers.into()), Threads { run, running }))
     }
 
-    /// How many when nobody said: one for every two cores that the system lets us use, because whoever stands behind us
-    /// needs some too, and each thread that wakes another costs both (docs/performance.md).
+    /// The usual number: one for every two cores that the system lets us use, because the server behind us needs some too,
+    /// and each thread that wakes another costs both (docs/performance.md).
     pub fn usual() -> usize {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
     }
 
-    /// Where listeners are: the first.
+    /// The worker that has the listeners: the first.
     pub fn accepting(&self) -> &Handle {
         &self.0[0].handle
     }
@@ -77,7 +77,8 @@ impl Workers {
 }
 
 impl Threads {
-    /// What still runs on them is dropped. Blocking jobs have `limit` to end; longer ones are left to themselves.
+    /// Ends the workers: tasks that still run are dropped. Blocking jobs have `limit` to end; longer ones are left to
+    /// themselves.
     pub fn stop(self, limit: Duration) {
         drop(self.run);
         // Nobody sends: it ends when the last thread has ended.
@@ -103,7 +104,7 @@ impl Drop for WorkerSlot {
 }
 
 fn work(runtime: Runtime, mut until: watch::Receiver<()>, runs: mpsc::SyncSender<()>) {
-    // An error: the sender is gone, which is the word to stop.
+    // An error: the sender is gone, which is the signal to stop.
     while runtime.block_on(until.changed()).is_ok() {}
     drop(runtime);
     drop(runs);

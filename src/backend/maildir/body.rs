@@ -1,5 +1,5 @@
-//! From a canonical body on the wire to the text of a Maildir: dots unstuffed (RFC 5321 4.5.2), CRLF to LF. It must
-//! not be fed anything but what our own session sends: a bare LF is no line end here.
+//! The way from a canonical body on the wire to the text of a Maildir: dots unstuffed (RFC 5321 4.5.2), CRLF to LF. It must
+//! not be fed anything but our own session's output: a bare LF is no line end here.
 
 use bytes::Buf;
 use bytes::BytesMut;
@@ -21,7 +21,7 @@ enum At {
 }
 
 impl BodyDecoder {
-    /// Takes all of `input`, or what stands before and in the final dot; adds the text to `text`. True at the end.
+    /// Takes `input`, up to the final dot if that is in it; adds the text to `text`. True at the end.
     pub(super) fn decode(&mut self, input: &mut BytesMut, text: &mut Vec<u8>) -> bool {
         let mut rest: &[u8] = input;
         while let [first, after @ ..] = rest {

@@ -42,12 +42,12 @@ impl Delivery {
         &mut self.text
     }
 
-    /// Whether so much text has gathered that `write` is worth its while.
+    /// Whether enough text has gathered for a `write`.
     pub(super) fn is_due(&self) -> bool {
         self.text.len() >= AT_ONCE
     }
 
-    /// Writes what has gathered. A fault of the file waits for `deliver`, since SMTP has no answer in the middle of a
+    /// Writes the text that has gathered. A fault of the file waits for `deliver`, since SMTP has no answer in the middle of a
     /// body; an error here is a panic or the end of the runtime.
     pub(super) async fn write(mut self) -> io::Result<Self> {
         let written = spawn_blocking(move || {
@@ -146,7 +146,7 @@ fn unique_name(hostname: &str, now: Timestamp) -> String {
 
 static COUNTER: AtomicU64 = AtomicU64::new(1);
 
-/// Octets that go to the disk at a time.
+/// Octets that are written at a time.
 const AT_ONCE: usize = 256 * 1024;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The environment of a child: what tcpserver of ucspi-tcp 0.88 would give it, to an IPv6 client what its IPv6 build
-//! would. TCP6INTERFACE is never set: the interface's name of a link-local client is not known here.
+//! The environment of a child: that of tcpserver (ucspi-tcp 0.88), for an IPv6 client that of its IPv6 build. It must not set
+//! TCP6INTERFACE: the interface's name of a link-local client is not known here.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use tokio::process::Command;
 
 use crate::backend::ClientInfo;
 
-/// In tcpserver's order: what it was started with, the connection's variables over that (those without a value are
-/// removed), and the client's rule over both. `command` starts with nothing.
+/// Sets the variables in tcpserver's order: the inherited ones, the connection's over them (those without a value are
+/// removed), and the client's rule over both. `command` starts with none.
 pub(super) fn apply(client: &ClientInfo, hostname: &str, command: &mut Command) {
     for (name, value) in client.environment.iter() {
         command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));

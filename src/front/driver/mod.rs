@@ -1,8 +1,8 @@
-//! THE loop: sockets and clock on one side, the session on the other. It decides nothing about mail.
+//! THE loop: sockets and clock on one side, the session on the other.
 //!
-//! Each turn obeys what the session wants (`obey`), waits for whatever happens first (`wait`), and tells the session
-//! (`tell`). Nothing is awaited anywhere else, so that an early reply of the backend and every time limit reach the
-//! session while octets are on their way in either direction.
+//! Each turn carries out the session's outputs (`obey`), waits for the first event (`wait`), and tells the session of it
+//! (`tell`). Nothing is awaited anywhere else, so that an early reply of the backend and every time limit reach the session
+//! while octets are on their way in either direction. It must not decide anything about mail.
 
 mod obey;
 mod tell;
@@ -46,11 +46,11 @@ use crate::session::io::Output;
 use crate::session::question::Ticket;
 use crate::session::snapshot::Snapshot;
 
-/// One session and all that belongs to it.
+/// A session with its connections, its held message and its claims.
 pub struct Driver {
     session: Session,
     services: Arc<Services>,
-    /// The client's, whose shares are counted.
+    /// The client's network, whose shares are counted.
     network: IpNet,
     tls: watch::Receiver<Option<TlsAcceptor>>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -60,9 +60,9 @@ pub struct Driver {
     /// Octets of the last read from the client: when it filled its room, more is likely there.
     heard: usize,
     backend: Backend,
-    /// An AUTH exchange runs.
+    /// The permit of an AUTH exchange that runs.
     login: Option<Login>,
-    /// Which backend it was when it was opened.
+    /// The generation of the backend when it was opened.
     backend_generation: u64,
     hold: Option<Box<Hold>>,
     transfer: Transfer,
@@ -72,12 +72,12 @@ pub struct Driver {
     /// Its place among the connections, until that is given to another.
     place: Option<Place>,
     close_policy: ClosePolicy,
-    /// For the TLS handshake that comes next.
+    /// Counts the TLS handshake that comes next.
     handshake: Option<ConnectionGuard>,
     alarm: Pin<Box<Sleep>>,
-    /// Somebody else needs the backend's place; asked while we do not.
+    /// Resolves when another session needs the backend's permit; there while this one can do without.
     wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// When the last event was: all that it leads to happens then.
+    /// The time of the last event: all that it leads to happens then.
     now: Now,
 }
 
@@ -87,7 +87,7 @@ enum Backend {
     Open(Box<Side<Connection>>),
 }
 
-/// Of one that was opened for AUTH, its place among the logins too.
+/// A connection, and its permit among the logins when it was opened for AUTH.
 type Opened = Result<(Connection, Option<Login>), OpenFault>;
 
 /// The held message's way to the backend.
@@ -99,7 +99,7 @@ enum Transfer {
     Blocked,
 }
 
-/// What happened.
+/// The first thing that happened in a turn.
 enum Event {
     Alarm,
     Answer(Ticket, Answered),
@@ -116,7 +116,7 @@ enum Event {
     PlaceWanted,
 }
 
-/// What comes next.
+/// The next step of the loop.
 enum Next {
     Close,
     StartTls,
@@ -124,7 +124,7 @@ enum Next {
 }
 
 impl Driver {
-    /// `session` must have been started.
+    /// The driver of a session that has been started.
     pub fn new(
         session: Session,
         client: ClientStream,
@@ -173,7 +173,7 @@ impl Driver {
         self
     }
 
-    /// To the end of the session and of its connection.
+    /// Runs to the end of the session and of its connection.
     pub async fn run(mut self: Box<Self>) {
         loop {
             match self.obey() {
@@ -221,7 +221,7 @@ impl Driver {
         }
     }
 
-    /// Obeys the session until it wants nothing that can be done at once.
+    /// Carries out the session's outputs until nothing is left that can be done at once.
     fn obey(&mut self) -> Next {
         if !self.client.input.is_empty() {
             self.refresh_snapshot();
@@ -275,14 +275,14 @@ impl Driver {
         }
     }
 
-    /// The message comes in faster than it can be put away.
+    /// Whether octets come in faster than they can be passed on.
     fn is_congested(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
             || self.backend.outbox_len() >= OUTBOX_LIMIT
             || self.client.outbox.len() >= OWED_LIMIT
     }
 
-    /// Another session may have heard it meanwhile.
+    /// Looks for an offer that another session has heard meanwhile.
     fn refresh_offer(&mut self) {
         if self.session.lacks_offer()
             && let Some((offer, fresh)) = self.services.backends.offer(self.session.environment())
@@ -291,7 +291,7 @@ impl Driver {
         }
     }
 
-    /// The newest settings and lists, for the next MAIL.
+    /// Hands over the newest settings and lists, for the next MAIL.
     fn refresh_snapshot(&mut self) {
         if self.snapshot.has_changed().unwrap_or(false) {
             let snapshot = self.snapshot.borrow_and_update().clone();
@@ -301,7 +301,7 @@ impl Driver {
 }
 
 impl Backend {
-    /// Octets that wait for it.
+    /// Octets that wait to be written to the backend.
     fn outbox_len(&self) -> usize {
         match self {
             Self::Open(side) => side.outbox.len(),
@@ -310,7 +310,7 @@ impl Backend {
     }
 }
 
-/// What is done for a client that has had all it will get; none: another needs its place.
+/// Work for a client that has had all it will get; `None`: it was given up, because another client needs the place.
 async fn unless_displaced<T>(place: Option<&mut Place>, work: impl Future<Output = T>) -> Option<T> {
     let Some(place) = place else { return Some(work.await) };
     tokio::select! {
@@ -319,7 +319,7 @@ async fn unless_displaced<T>(place: Option<&mut Place>, work: impl Future<Output
     }
 }
 
-/// Where a session that waits for nothing has its alarm at first.
+/// First alarm of a session without a deadline.
 const IDLE_ALARM: Duration = Duration::from_secs(3600);
 /// Octets that may wait for the backend before a body is read on.
 const OUTBOX_LIMIT: usize = 256 * 1024;

@@ -1,4 +1,4 @@
-//! What the session wants, done.
+//! The outputs of the session, carried out. It must not tell the session more than their outcome.
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ use crate::session::question::Question;
 use crate::session::question::Ticket;
 
 impl Driver {
-    /// With all that waited for it.
+    /// Takes the backend's connection away, with all that waited for it.
     pub(super) fn take_backend(&mut self) -> Backend {
         (self.transfer, self.login) = (Transfer::Idle, None);
         std::mem::replace(&mut self.backend, Backend::Closed)
@@ -63,7 +63,8 @@ impl Driver {
         }
     }
 
-    /// AUTH in a backend session that was opened for something else: without a place among the logins it is none.
+    /// AUTH begins or has ended in a backend session that was opened for something else: without a permit for logins that
+    /// session is lost.
     pub(super) fn note_login(&mut self, begins: bool) {
         self.login = None;
         if begins {
@@ -165,7 +166,7 @@ impl Driver {
         self.session.handle_hold(Err(end), self.now);
     }
 
-    /// The one place where the stream is swapped. Octets that came before the handshake are thrown away with the side that
+    /// STARTTLS, the one place where the stream is swapped. Octets that came before the handshake are thrown away with the side that
     /// it had (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         let client = std::mem::take(&mut self.client);

@@ -1,4 +1,4 @@
-//! What happened, told to the session.
+//! The events of the loop, told to the session. It must not wait for anything.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use crate::hold::Filled;
 use crate::session::io::BackendEnd;
 
 impl Driver {
-    /// Tells the session what happened.
+    /// Tells the session of an event.
     pub(super) fn tell(&mut self, event: Event) {
         match event {
             Event::Alarm => self.session.handle_timeout(self.now),
@@ -49,7 +49,7 @@ impl Driver {
                 self.transfer = Transfer::Idle;
                 self.session.handle_body_sent(self.now);
             }
-            // What it had to say before it closed may still be there to be read.
+            // The backend's last reply may still be there to be read.
             Filled::Lost => self.transfer = Transfer::Idle,
             Filled::Piece(octets) => self.say_to_backend(octets),
             Filled::Sent { full } => {
@@ -87,7 +87,7 @@ impl Driver {
         }
     }
 
-    /// A command shows that the reply before it was taken, unless it was sent before that had come.
+    /// Input shows that the reply before it was taken, unless it was sent before that reply had come.
     fn note_heard(&mut self) {
         let acknowledges = || self.client.stream.tcp().is_none_or(tcp::is_acknowledged);
         if self.session.acknowledgement().is_open() && acknowledges() {
@@ -95,7 +95,7 @@ impl Driver {
         }
     }
 
-    /// What the client is owed is in the system's hands, whole.
+    /// Octets were written: all that the client is owed may be in the system's hands now.
     fn written(&mut self) {
         if self.client.is_written() && !self.client_ended {
             self.session.handle_client_written();
@@ -113,7 +113,7 @@ impl Driver {
             }
             Done::Written(Ok(())) => self.session.handle_backend_progress(self.now),
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
-            // What it had to say before it closed may still be there to be read.
+            // The backend's last reply may still be there to be read.
             Done::Written(Err(_)) => {}
         }
     }

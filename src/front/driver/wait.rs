@@ -1,5 +1,5 @@
-//! What the driver waits for. It is polled in place, at every turn: a future for each would be made and thrown away as
-//! often, and a session that waits would have the room of all of them. It must not do anything about what happens.
+//! The wait for the next event. All sources are polled in place, at every turn: a future for each would be made and thrown
+//! away as often, and an idle session would keep the room of all of them. It must not act on an event.
 
 use std::future::poll_fn;
 use std::task::Context;
@@ -14,20 +14,20 @@ use crate::front::driver::Transfer;
 use crate::front::exchange::Interest;
 use crate::front::exchange::SHARED_ROOM;
 
-/// What is waited for, until something happens.
+/// The events that one turn waits for.
 #[derive(Clone, Copy)]
 struct Turn {
     alarm: bool,
     /// Octets to be read from the client at once.
     reads: usize,
-    /// The backend is to have more of the held message, or what waits for it.
+    /// More of the held message goes to the backend.
     fills: bool,
     flushes: bool,
     writes: bool,
 }
 
 impl Driver {
-    /// Waits for whatever happens first.
+    /// Waits for the first event.
     pub(super) async fn wait(&mut self) -> Event {
         if let Some(place) = &self.place {
             place.is_needed_until(self.session.needed_until(self.now));
@@ -60,7 +60,7 @@ impl Driver {
         }
     }
 
-    /// What decides about time and stop is looked at first: neither side can drown it.
+    /// Time limits and stops are looked at first, so that a busy side cannot hold them up.
     fn poll(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
         if let Poll::Ready(condition) = self.condition.poll(cx) {
             return Poll::Ready(Event::Condition(condition));
@@ -124,7 +124,7 @@ impl Driver {
         self.client.poll(Interest { reads: turn.reads, writes: true }, cx).map(Event::Client)
     }
 
-    /// Whether more of the held message may be on its way. What goes there from its file must not overtake what waits.
+    /// Whether more of the held message may be on its way. Octets that go there from a file must not overtake the outbox.
     fn may_fill(&self) -> bool {
         match (&self.hold, &self.backend) {
             (Some(hold), Backend::Open(side)) if hold.sends() => side.outbox.is_empty(),
@@ -132,8 +132,8 @@ impl Driver {
         }
     }
 
-    /// False: there is nothing to wait for. A deadline mostly moves away, with each command: an alarm that rings too early
-    /// is set anew then, instead of each time.
+    /// Sets the alarm; false: there is no deadline. A deadline mostly moves away with each command: the alarm is not moved
+    /// along, but set again when it rings too early.
     fn set_alarm(&mut self) -> bool {
         let Some(deadline) = self.session.deadline() else { return false };
         if self.alarm.is_elapsed() || self.alarm.deadline() > deadline.into() {
@@ -143,7 +143,7 @@ impl Driver {
     }
 }
 
-/// Octets read at once where commands come, and where a message comes.
+/// Octets read at once: of commands, and of a long message.
 const COMMAND_READ: usize = 2 * 1024;
 const BODY_READ: usize = 64 * 1024;
 /// Octets that may wait while the session cannot use them: enough to see that the client is gone.
