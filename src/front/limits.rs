@@ -73,34 +73,6 @@ impl ConnectionLimits {
         ConnectionGuard { limits: self.clone(), admitted: None }
     }
 
-    /// Moves a connection out of those that are arriving, unless it is `None`.
-    fn admit(&self, client: IpAddr, network: IpNet, max: usize, max_per_client: usize) -> Option<Admission> {
-        let mut of_client = self.clients.entry(client).or_default();
-        let mut admission = None;
-        self.tally.send_if_modified(|tally| {
-            let verdict = match () {
-                () if of_client.granted >= max_per_client => Admission::FullForClient,
-                () if tally.granted >= max && !self.displace(network, max, tally) => Admission::Full,
-                () => Admission::Granted,
-            };
-            let refused = verdict != Admission::Granted;
-            if refused && (tally.refused >= REFUSED_AT_ONCE || of_client.refused >= REFUSED_AT_ONCE_PER_CLIENT) {
-                return false;
-            }
-            admission = Some(verdict);
-            tally.arriving -= 1;
-            tally.count(!refused, 1);
-            of_client.count(!refused, 1);
-            true
-        });
-        let empty = *of_client == Tally::default();
-        drop(of_client);
-        if empty {
-            self.forget(client);
-        }
-        admission
-    }
-
     /// Whether another session gives its place up.
     fn displace(&self, network: IpNet, max: usize, tally: &mut Tally) -> bool {
         let may = max > 0 && tally.leaving < LEAVING_AT_ONCE;
@@ -157,22 +129,7 @@ impl ConnectionLimits {
         }
     }
 
-    fn leave(&self, admitted: &Admitted) {
-        if let Some(mut of_client) = self.clients.get_mut(&admitted.client) {
-            of_client.count(admitted.granted, -1);
-        }
-        self.forget(admitted.client);
-        self.tally.send_modify(|tally| {
-            // Under the lock under which a place is given away.
-            let left = admitted.occupant.as_ref().zip(self.occupants.as_ref()).is_some_and(|(occupant, all)| {
-                all.leave(occupant);
-                occupant.leaves()
-            });
-            if left { tally.leaving = tally.leaving.saturating_sub(1) } else { tally.count(admitted.granted, -1) }
-        });
-        self.note_stress(admitted.max);
-    }
-
+    /// Forgets a client without a connection.
     fn forget(&self, client: IpAddr) {
         self.clients.remove_if(&client, |_, of_client| of_client.admitted() == 0);
     }
@@ -182,14 +139,33 @@ impl ConnectionGuard {
     /// Whether there is a place for `client`, where there are `max` of them. `None`: too many are being refused already, the
     /// connection is closed without a word.
     pub(super) fn admit(&mut self, client: IpAddr, max: usize, max_per_client: usize) -> Option<Admission> {
-        let (client, network) = (net::client(client), net::client_net(client));
-        let admission = self.limits.admit(client, network, max, max_per_client)?;
-        let granted = admission == Admission::Granted;
-        self.limits.note_stress(max);
-        let occupants = self.limits.occupants.as_ref().filter(|_| granted);
+        let (limits, client, network) = (&self.limits, net::client(client), net::client_net(client));
+        let mut of_client = limits.clients.entry(client).or_default();
+        let mut admission = None;
+        limits.tally.send_if_modified(|tally| {
+            let verdict = match () {
+                () if of_client.granted >= max_per_client => Admission::FullForClient,
+                () if tally.granted >= max && !limits.displace(network, max, tally) => Admission::Full,
+                () => Admission::Granted,
+            };
+            let refused = verdict != Admission::Granted;
+            if refused && (tally.refused >= REFUSED_AT_ONCE || of_client.refused >= REFUSED_AT_ONCE_PER_CLIENT) {
+                return false;
+            }
+            admission = Some(verdict);
+            tally.arriving -= 1;
+            tally.count(!refused, 1);
+            of_client.count(!refused, 1);
+            true
+        });
+        drop(of_client);
+        limits.forget(client);
+        let granted = admission? == Admission::Granted;
+        limits.note_stress(max);
+        let occupants = limits.occupants.as_ref().filter(|_| granted);
         let occupant = occupants.map(|occupants| occupants.enter(network));
         self.admitted = Some(Admitted { client, granted, occupant, max });
-        Some(admission)
+        admission
     }
 
     /// The session's view of its place. `None`: it has none.
@@ -201,10 +177,23 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        match &self.admitted {
-            Some(admitted) => self.limits.leave(admitted),
-            None => self.limits.tally.send_modify(|tally| tally.arriving -= 1),
+        let limits = &self.limits;
+        let Some(Admitted { client, granted, occupant, max }) = self.admitted.take() else {
+            return limits.tally.send_modify(|tally| tally.arriving -= 1);
+        };
+        if let Some(mut of_client) = limits.clients.get_mut(&client) {
+            of_client.count(granted, -1);
         }
+        limits.forget(client);
+        limits.tally.send_modify(|tally| {
+            // Under the lock under which a place is given away.
+            let left = occupant.as_ref().zip(limits.occupants.as_ref()).is_some_and(|(occupant, all)| {
+                all.leave(occupant);
+                occupant.leaves()
+            });
+            if left { tally.leaving = tally.leaving.saturating_sub(1) } else { tally.count(granted, -1) }
+        });
+        limits.note_stress(max);
     }
 }
 
