@@ -236,10 +236,11 @@ impl Session {
     }
 
     pub(super) fn record_login(&mut self, outcome: &Outcome, now: Now) {
-        let Some(login) = &self.client.login else { return };
-        let took = now.monotonic.saturating_duration_since(login.began);
-        let record = Record { shadow: login.shadow.clone(), took, ..self.record(Kind::Auth, outcome, now) };
-        self.record_refusal(record);
+        if let Some(login) = &self.client.login {
+            let took = now.monotonic.saturating_duration_since(login.began);
+            let record = Record { shadow: login.shadow.clone(), took, ..self.record(Kind::Auth, outcome, now) };
+            self.record_refusal(record);
+        }
     }
 }
 

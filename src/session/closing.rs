@@ -22,8 +22,7 @@ impl Session {
     pub(super) fn rule_and_close(&mut self, ruling: &Ruling, now: Now) {
         let outcome = Outcome::ruled(ruling, &self.id);
         if self.transaction.is_some() {
-            self.record_transaction(&outcome, None, now);
-            self.transaction = None;
+            self.end_recorded(&outcome, None, now);
         } else {
             self.record_end(&outcome, now);
         }
@@ -33,13 +32,10 @@ impl Session {
 
     /// The transaction in progress, if any, is given up without a reply of its own.
     pub(super) fn end_transaction(&mut self, reason: Reason, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
-        let outcome = match (&transaction.last_refusal, transaction.accepted.is_empty()) {
-            (Some(refusal), true) => refusal.clone(),
-            _ => Outcome { reason: Some(reason), ..Outcome::default() },
-        };
-        self.record_transaction(&outcome, None, now);
-        self.transaction = None;
+        let all_refused = self.transaction.as_ref().filter(|transaction| transaction.accepted.is_empty());
+        let refusal = all_refused.and_then(|transaction| transaction.last_refusal.clone());
+        let outcome = refusal.unwrap_or_else(|| Outcome { reason: Some(reason), ..Outcome::default() });
+        self.end_recorded(&outcome, None, now);
     }
 
     /// The client sends no more, or is gone. Before our final dot nothing is delivered: it will come again. After it the
@@ -55,8 +51,7 @@ impl Session {
         match received {
             Some(received) => {
                 let gone = Outcome { reason: Some(Reason::ClientGone), ..Outcome::default() };
-                self.record_transaction(&gone, Some(&received), now);
-                self.transaction = None;
+                self.end_recorded(&gone, Some(&received), now);
             }
             None => self.end_transaction(Reason::ClientGone, now),
         }
@@ -71,6 +66,13 @@ impl Session {
         if self.stopping && idle && self.replies.is_settled() {
             self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
         }
+    }
+
+    /// The states have no room for what is to be done now. The client is told to come again: nothing is acknowledged.
+    #[cold]
+    pub(super) fn contradiction(&mut self, now: Now) {
+        debug_assert!(false, "a contradiction in {:?}", self.state);
+        self.refuse_and_close(&replies::internal(), Reason::BackendUnavailable, now);
     }
 
     /// Everything is given back. Replies that are still owed are given, so that each command has one.

@@ -111,7 +111,7 @@ impl Session {
         has_room: bool,
         now: Now,
     ) {
-        let Some(transaction) = &mut self.transaction else { return };
+        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
         let mail = transaction.mail.clone();
         let suspect = Suspect { client: self.client.peer.client.ip(), sender: Some(&mail.sender) };
         let block = block.map(|key| suspect.ruling(&key));
@@ -168,8 +168,7 @@ impl Session {
         let unasked = Outcome::ours(&replies::need_mail(), Reason::Protocol, &self.id);
         let behind = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.asked));
         behind.into_iter().flatten().for_each(|(rcpt, _)| self.record_rcpt(&rcpt, &unasked, now));
-        self.record_transaction(&outcome, None, now);
-        self.transaction = None;
+        self.end_recorded(&outcome, None, now);
         // Replies to RCPTs that went out behind it are not those of the next transaction.
         if let Some(relay) = &mut self.relay {
             relay.ignore_outstanding();
@@ -232,9 +231,7 @@ impl Session {
         now: Now,
     ) {
         self.state = State::Command;
-        let Some(transaction) = &mut self.transaction else {
-            return self.without_mail(now);
-        };
+        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
         transaction.note_shadows(&throttled.shadows);
         transaction.may_end_oversize |= oversize.is_some();
         if let Some(Oversize::Wait(wait)) = oversize {
@@ -250,7 +247,7 @@ impl Session {
             return;
         }
         self.passed(&rcpt.recipient);
-        let Some(transaction) = &mut self.transaction else { return };
+        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
         transaction.asked.push_back((rcpt.clone(), cap));
         self.replies.push_awaited();
         self.ask_backend(Request::Rcpt(rcpt), now);
@@ -259,7 +256,7 @@ impl Session {
     /// The backend's word on RCPT, relayed as it is.
     pub(super) fn rcpt_replied(&mut self, reply: BackendReply, now: Now) {
         let Some((rcpt, cap)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) else {
-            return;
+            return self.contradiction(now);
         };
         if reply.is_success() {
             if let Some(transaction) = &mut self.transaction {

@@ -66,13 +66,15 @@ impl Session {
 
     /// No throttle refuses this recipient any more: its next defer is the first again.
     pub(super) fn passed(&mut self, recipient: &Address) {
-        let Some(transaction) = &self.transaction else { return };
-        let subject = self.client.subject(Some(&transaction.mail.sender), Some(recipient));
-        let throttles = transaction.snapshot.policy.throttles.iter().filter(|throttle| throttle.escalate > 0);
-        let key = |throttle: &Throttle| {
-            self.escalation(throttle, throttle.key(&self.seed, &subject)?, recipient, transaction.mail.size)
+        let keys = |transaction: &Transaction| {
+            let subject = self.client.subject(Some(&transaction.mail.sender), Some(recipient));
+            let throttles = transaction.snapshot.policy.throttles.iter().filter(|throttle| throttle.escalate > 0);
+            let key = |throttle: &Throttle| {
+                self.escalation(throttle, throttle.key(&self.seed, &subject)?, recipient, transaction.mail.size)
+            };
+            throttles.filter_map(key).collect::<Vec<u128>>()
         };
-        let keys: Vec<u128> = throttles.filter_map(key).collect();
+        let keys = self.transaction.as_deref().map(keys).unwrap_or_default();
         if !keys.is_empty() {
             self.output.push_back(Output::Count(Event::Passed(keys)));
         }

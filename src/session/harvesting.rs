@@ -65,7 +65,7 @@ impl Session {
 
     /// The throttles have said so.
     pub(super) fn unknown_answered(&mut self, throttled: &Throttled, now: Now) {
-        let Some(transaction) = &mut self.transaction else { return };
+        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
         transaction.note_shadows(&throttled.shadows);
         let snapshot = transaction.snapshot.clone();
         if let Some(over) = throttled.over {

@@ -54,7 +54,7 @@ impl Session {
 
     /// DATA passes.
     pub(super) fn begin_data(&mut self, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
+        let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         if transaction.snapshot.settings.hold {
             let expected = transaction.mail.size.unwrap_or(0);
             self.state = State::HoldBegin;
@@ -90,7 +90,7 @@ impl Session {
     }
 
     fn begin_body(&mut self, streaming: bool, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
+        let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         let settings = &transaction.snapshot.settings;
         let exempt = settings.bare_newline_exempt_relay_client && self.client.is_relay_client();
         let message = self.message_reader(transaction);
@@ -107,19 +107,10 @@ impl Session {
     /// Octets of the message. Past a limit nothing more is kept, but reading goes on to the true end: an answer before it
     /// would make commands of the rest (RFC 5321 section 4.1.1.4).
     pub(super) fn body(&mut self, input: &mut BytesMut, now: Now) -> bool {
-        let State::Body(body) = &mut self.state else { return false };
-        if input.is_empty() {
-            return false;
-        }
-        let Body { decoder, message, end, streaming, .. } = &mut **body;
-        let output = &mut self.output;
-        let mut keep = |octets: bytes::Bytes| {
-            if end.is_none() {
-                message.feed(&octets);
-                output.push_back(if *streaming { Output::Backend(octets) } else { Output::Hold(octets) });
-            }
+        let status = match &mut self.state {
+            State::Body(body) if !input.is_empty() => body.decode(input, &mut self.output),
+            _ => return false,
         };
-        let status = decoder.decode(input, &mut keep);
         self.judge_body(now);
         match status {
             _ if self.is_over() => false,
@@ -137,7 +128,9 @@ impl Session {
 
     /// Whether what has come so far may still pass.
     fn judge_body(&mut self, now: Now) {
-        let (State::Body(body), Some(transaction)) = (&mut self.state, &self.transaction) else { return };
+        let (State::Body(body), Some(transaction)) = (&mut self.state, &self.transaction) else {
+            return self.contradiction(now);
+        };
         let size = body.decoder.size();
         let over = transaction.limit.exceeded(size, size - body.decoder.lines());
         if body.end.is_none() {
@@ -165,7 +158,9 @@ impl Session {
     }
 
     fn body_ended(&mut self, now: Now) {
-        let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else { return };
+        let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else {
+            return self.contradiction(now);
+        };
         let Body { decoder, message, end, streaming, .. } = *body;
         self.patience.wait_from(now.monotonic);
         let mut facts = message.finish();
@@ -318,8 +313,7 @@ impl Session {
             self.output.push_back(Output::Deliver(Delivery::Accepted));
             self.acknowledgement.owe(now.monotonic);
         }
-        self.record_transaction(&outcome, received, now);
-        if let (Some(transaction), Some(received)) = (self.transaction.take(), received)
+        if let (Some(transaction), Some(received)) = (self.end_recorded(&outcome, received, now), received)
             && passed_on
         {
             let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();

@@ -15,6 +15,7 @@ use crate::session::record::Folded;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::session::state::ReceivedMessage;
+use crate::session::state::Transaction;
 use crate::session::words;
 use crate::smtp::command::Rcpt;
 
@@ -47,46 +48,50 @@ impl Trace {
 }
 
 impl Session {
-    pub(super) fn record_transaction(&mut self, outcome: &Outcome, received: Option<&ReceivedMessage>, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
+    /// The end of the transaction, where one runs: with its record.
+    pub(super) fn end_recorded(
+        &mut self,
+        outcome: &Outcome,
+        received: Option<&ReceivedMessage>,
+        now: Now,
+    ) -> Option<Box<Transaction>> {
+        let transaction = self.transaction.as_ref()?;
         let accepted = transaction.accepted.iter().chain(&transaction.served);
         let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
         let answered = received.filter(|_| outcome.code.is_some());
         let record = Record {
-            sender: Some(transaction.mail.sender.to_string()),
             recipients: accepted.collect(),
             size: received.map(|received| received.size).or(transaction.mail.size),
             received: received.map_or(0, |received| received.size),
             id: received.and_then(|received| received.id.clone()),
             before: received.map(|received| received.before).unwrap_or_default(),
             shadow: transaction.shadow.clone(),
-            took: now.monotonic.saturating_duration_since(transaction.began),
             answered: answered.map(|received| now.monotonic.saturating_duration_since(received.at)),
-            ..self.record(Kind::Mail, outcome, now)
+            ..self.record_within(Kind::Mail, outcome, now)
         };
         self.trace.recorded = true;
         self.output.push_back(Output::Record(Box::new(record)));
+        self.transaction.take()
     }
 
     pub(super) fn record_rcpt(&mut self, rcpt: &Arc<Rcpt>, outcome: &Outcome, now: Now) {
-        let Some(transaction) = &mut self.transaction else { return };
-        transaction.last_refusal = Some(Outcome { line: Bytes::new(), ..outcome.clone() });
-        transaction.may_come_again |= outcome.code.is_some_and(|code| code < 500);
-        let (sender, size, began) = (transaction.mail.sender.to_string(), transaction.mail.size, transaction.began);
-        let record = Record {
-            sender: Some(sender),
-            recipients: vec![rcpt.recipient.to_string()],
-            size,
-            took: now.monotonic.saturating_duration_since(began),
-            ..self.record(Kind::Rcpt, outcome, now)
-        };
-        self.record_refusal(record);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.last_refusal = Some(Outcome { line: Bytes::new(), ..outcome.clone() });
+            transaction.may_come_again |= outcome.code.is_some_and(|code| code < 500);
+        }
+        let recipients = vec![rcpt.recipient.to_string()];
+        self.record_refusal(Record { recipients, ..self.record_within(Kind::Rcpt, outcome, now) });
     }
 
     /// A command that was refused, of which nothing else tells.
     pub(super) fn record_command(&mut self, outcome: &Outcome, now: Now) {
-        let record = self.record(Kind::Command, outcome, now);
-        let record = match &self.transaction {
+        self.record_refusal(self.record_within(Kind::Command, outcome, now));
+    }
+
+    /// A record with what is known of the transaction, where one runs.
+    fn record_within(&self, kind: Kind, outcome: &Outcome, now: Now) -> Record {
+        let record = self.record(kind, outcome, now);
+        match &self.transaction {
             Some(transaction) => Record {
                 sender: Some(transaction.mail.sender.to_string()),
                 size: transaction.mail.size,
@@ -94,8 +99,7 @@ impl Session {
                 ..record
             },
             None => record,
-        };
-        self.record_refusal(record);
+        }
     }
 
     /// A session that is refused over and over has twenty lines; the others are counted, and told when it ends.

@@ -27,7 +27,7 @@ impl Session {
     /// refused before. A client that has too many of them hears it and is disconnected. The 5xx stays a 5xx: a 4xx is what
     /// feeds a storm.
     pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
-        let Some(transaction) = &self.transaction else { return };
+        let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         let (mail, snapshot) = (transaction.mail.clone(), transaction.snapshot.clone());
         let recipients = match &what {
             RefusedWhat::Mail => Vec::new(),
@@ -96,8 +96,7 @@ impl Session {
     }
 
     pub(super) fn refuse_mail(&mut self, ruling: &Ruling, now: Now) {
-        self.record_transaction(&Outcome::ruled(ruling, &self.id), None, now);
-        self.transaction = None;
+        self.end_recorded(&Outcome::ruled(ruling, &self.id), None, now);
         self.state = State::Command;
         self.reply(&ruling.reply);
         self.stop_if_idle(now);
@@ -110,8 +109,7 @@ impl Session {
 
     /// A throttle ends the connection in the middle of a transaction.
     pub(super) fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
-        self.record_transaction(&Outcome::ruled(ruling, &self.id), None, now);
-        self.transaction = None;
+        self.end_recorded(&Outcome::ruled(ruling, &self.id), None, now);
         self.close(now);
     }
 }

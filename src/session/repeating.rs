@@ -105,7 +105,7 @@ impl Session {
         now: Now,
     ) {
         self.forget_oversize();
-        let Some(transaction) = &self.transaction else { return };
+        let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         let snapshot = transaction.snapshot.clone();
         if let Some(ruling) = facts.hops.ruling(snapshot.policy.hops) {
             self.withdraw(streaming, now);

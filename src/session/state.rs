@@ -6,6 +6,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::policy::message::MessageReader;
 use crate::policy::repeat::Before;
@@ -15,6 +16,7 @@ use crate::policy::throttle::Charge;
 use crate::policy::throttle::ThrottleKey;
 use crate::policy::verdict::Ruling;
 use crate::session::io::HoldEnd;
+use crate::session::io::Output;
 use crate::session::outcome::Outcome;
 use crate::session::patience::Upload;
 use crate::session::question::Answer;
@@ -24,6 +26,7 @@ use crate::session::snapshot::Snapshot;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
+use crate::smtp::data::DataStatus;
 
 /// What is waited for.
 #[derive(Debug)]
@@ -191,6 +194,18 @@ impl State {
 }
 
 impl Body {
+    /// Takes octets of it: what is kept goes out.
+    pub(super) fn decode(&mut self, input: &mut BytesMut, output: &mut VecDeque<Output>) -> DataStatus {
+        let Self { decoder, message, end, streaming, .. } = self;
+        let mut keep = |octets: Bytes| {
+            if end.is_none() {
+                message.feed(&octets);
+                output.push_back(if *streaming { Output::Backend(octets) } else { Output::Hold(octets) });
+            }
+        };
+        decoder.decode(input, &mut keep)
+    }
+
     /// How it comes in. What is not kept, or goes on to the backend as it comes, takes no room.
     pub(super) fn upload(&self) -> Upload {
         let takes_room = self.end.is_none() && !self.streaming;
