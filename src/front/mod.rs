@@ -14,6 +14,7 @@ mod exchange;
 pub mod inquiry;
 mod limits;
 mod linger;
+pub mod look;
 mod outbox;
 mod proxy_header;
 mod server;

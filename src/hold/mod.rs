@@ -98,6 +98,11 @@ impl Holds {
         Ok(Hold::new(account, self.shared.chunks.clone(), settings))
     }
 
+    /// Whether a message of `owner` with so many octets would have room now. Nobody is asked to leave for it.
+    pub fn has_room(&self, owner: IpNet, octets: u64) -> bool {
+        self.room().is_ok() && self.shared.shares.has_room(owner, octets, &self.shared.settings())
+    }
+
     /// Octets of all messages held now.
     pub fn used(&self) -> u64 {
         self.shared.shares.used()
@@ -213,6 +218,7 @@ mod tests {
         assert!(matches!(holds.begin(NET, 1), Err(HoldFault::NoRoom)));
         drop(first);
         assert_eq!(holds.used(), 4);
+        assert_eq!([6, 7].map(|octets| holds.has_room(NET, octets)), [true, false], "and nothing is taken by asking");
         assert!(holds.begin(NET, 6).is_ok());
         drop(second);
         assert_eq!(holds.used(), 0);
@@ -224,6 +230,7 @@ mod tests {
         holds.room().unwrap();
         holds.update(settings(10, u64::MAX));
         assert!(matches!(holds.room(), Err(HoldFault::NoRoom)), "an update is seen at once");
+        assert!(!holds.has_room(NET, 0));
         let missing = Settings { spool: "/nonexistent/spool".into(), ..settings(10, 0) };
         *holds.shared.settings.lock().unwrap() = Arc::new(missing);
         assert!(matches!(holds.room(), Err(HoldFault::NoRoom)), "within the second the old answer stands");

@@ -90,6 +90,11 @@ impl Shares {
         self.lock().networks.iter().map(|(owner, octets)| (*owner, octets.sum())).collect()
     }
 
+    /// Whether a message of so many octets would have room now.
+    pub(super) fn has_room(&self, owner: IpNet, octets: u64, settings: &Settings) -> bool {
+        self.lock().place(owner, Octets::default(), octets, settings).is_some()
+    }
+
     /// Whether a message of so many octets would have room now. Where it has none because all is used up, the slowest are
     /// asked to leave.
     pub(super) fn fits(&self, owner: IpNet, octets: u64, settings: &Settings) -> bool {

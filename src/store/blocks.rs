@@ -154,6 +154,17 @@ impl Blocks {
         block.until.checked_sub(now).filter(|left| *left > 0).map(|left| Duration::from_secs(left.into()))
     }
 
+    /// Takes in the block that `other` has under this key, also one that has ended and is not forgotten, unless there is one here.
+    pub fn adopt(&self, key: &str, other: &Self) {
+        let block = other.read().by_key.get(key).cloned();
+        block.into_iter().for_each(|block| self.load_missing(block));
+    }
+
+    /// The key of the block that this throttle makes of what `label` names.
+    pub fn throttled_key(throttle: &str, label: &str) -> String {
+        format!("{throttle}:{label}")
+    }
+
     /// Makes an operator's block, in place of a block with the same key: that one's reason stays if the new block has none, and
     /// its end is given back beside the new block.
     ///
@@ -190,7 +201,7 @@ impl Blocks {
     /// Makes a throttle's block of the throttle's key `key`, which `label` names for people. Gives back how long it lasts.
     pub fn add_throttled(&self, name: &str, label: &str, key: u128, lengths: BlockLength) -> Duration {
         let now = self.now();
-        let text = format!("{name}:{label}");
+        let text = Self::throttled_key(name, label);
         let mut entries = self.write();
         let (first, longest) = (whole(lengths.first), whole(lengths.longest));
         let before = entries.by_key.get(&text).filter(|block| block.forgotten > now).map(|block| block.length);

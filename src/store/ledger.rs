@@ -132,6 +132,22 @@ impl Ledger {
         row.deferral(TRIES_PER_PROOF, now)
     }
 
+    /// Takes in what `other` knows of this copy, of which nothing is known here: its deliveries, and that it is on its way.
+    pub fn adopt(&self, keys: &CopyKeys, other: &Self) {
+        let now = self.clock.now();
+        self.unacknowledged.adopt(keys.strong, &other.unacknowledged, now);
+        self.delivered.adopt(keys.strong, &other.delivered, now);
+        self.similar.adopt(keys.weak, &other.similar, now);
+        if other.in_flight.contains_key(&keys.strong) {
+            self.in_flight.insert(keys.strong, ());
+        }
+    }
+
+    /// Takes in what `other` knows of this envelope, of which nothing is known here.
+    pub fn adopt_envelope(&self, key: u128, other: &Self) {
+        self.envelopes.adopt(key, &other.envelopes, self.clock.now());
+    }
+
     /// The number of rows of all kinds.
     pub fn len(&self) -> usize {
         self.unacknowledged.len() + self.delivered.len() + self.envelopes.len()

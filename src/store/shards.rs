@@ -84,6 +84,12 @@ impl<E: Entry> Shards<E> {
         self.len() == 0
     }
 
+    /// Takes in the entry that `other` has under this key, which has none here.
+    pub fn adopt(&self, key: u128, other: &Self, now: Time) {
+        let entry = other.shard(key).find(key).copied();
+        entry.into_iter().for_each(|entry| self.shard(key).insert(entry, now));
+    }
+
     /// Forgets the entry of this key; false when there is none.
     pub fn remove(&self, key: u128) -> bool {
         self.shard(key).remove(key)

@@ -15,7 +15,7 @@ pub(super) struct Slot {
     pub(super) idle_at: Time,
     /// The way from the limit to idle, in units of 2^24 ns (17 ms), in 31 bits, which are enough for the longest refill. The
     /// highest bit is set when the slot has changed since it was last written to the disk.
-    span: u32,
+    pub(super) span: u32,
 }
 
 impl Slot {

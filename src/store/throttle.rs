@@ -72,6 +72,16 @@ impl ThrottleTable {
         }
     }
 
+    /// Takes in what `other` has counted for this key, which has nothing here. What is counted under the coarse key there is
+    /// counted under the exact one here.
+    pub fn adopt(&self, key: ThrottleKey, other: &Self) {
+        let now = other.clock.now();
+        let (mut shard, counted) = other.place(key, now, false);
+        let slot = shard.find(counted).copied();
+        drop(shard);
+        slot.into_iter().for_each(|slot| self.keys.shard(key.exact).insert(Slot { key: key.exact, ..slot }, now));
+    }
+
     /// Forgets what this key has spent; false when that is nothing.
     pub fn forget(&self, key: u128) -> bool {
         self.keys.remove(key)
