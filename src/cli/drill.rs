@@ -70,9 +70,10 @@ impl Drill {
                 incident.and_then(|rows| Ok((rows, drill::honest_against(address, &progress)?)))
             }
             None => {
-                let assembly = || self.source.origin(&[], None).assemble().ok();
-                let incident = drill::against_ourselves(assembly, plan, &progress);
-                incident.and_then(|rows| Ok((rows, drill::honest(assembly, &progress)?)))
+                let assemble = || self.source.origin(&[], None).assemble().ok();
+                let configuration = || assemble().map(|assembly| (assembly.config, assembly.snapshot));
+                let incident = drill::against_ourselves(configuration, plan, &progress);
+                incident.and_then(|rows| Ok((rows, drill::honest(configuration, &progress)?)))
             }
         };
         bar.finish_and_clear();

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::backend::Target;
-use crate::daemon::assemble::Assembly;
+use crate::config::checked::Config;
 use crate::front::Server;
 use crate::front::Values;
 use crate::front::clock;
@@ -32,9 +32,13 @@ use crate::rehearsal::drill::habits::HABITS;
 use crate::rehearsal::drill::habits::Habit;
 use crate::rehearsal::drill::letters::newsletter;
 use crate::rehearsal::drill::sink::Sink;
+use crate::session::snapshot::Snapshot;
 use crate::store::clock::Clock;
 use crate::store::clock::Virtual;
 use crate::store::state::State;
+
+/// The checked values, and what sessions go by.
+type Configuration = (Config, Arc<Snapshot>);
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
@@ -100,14 +104,14 @@ const SCENARIOS: [&str; 3] = ["acknowledgement lost", "acknowledged", "forward l
 /// # Errors
 /// The instance cannot be started, or does not answer.
 pub fn against_ourselves(
-    assembly: impl Fn() -> Option<Assembly>,
+    configuration: impl Fn() -> Option<Configuration>,
     plan: Plan,
     progress: &dyn Fn(),
 ) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for scenario in SCENARIOS {
-        let assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
-        let instance = Instance::start(assembly)?;
+        let configuration = configuration().ok_or("the configuration has faults; see portcullis check")?;
+        let instance = Instance::start(configuration)?;
         let pass = || instance.clock.advance(BETWEEN);
         let mut row = play(scenario, instance.address, plan, instance.began, progress, &pass)?;
         let (messages, octets, sessions) = instance.sink.counts();
@@ -132,14 +136,17 @@ pub fn against(address: SocketAddr, plan: Plan, progress: &dyn Fn()) -> Result<V
 ///
 /// # Errors
 /// The instance cannot be started, or does not answer.
-pub fn honest(assembly: impl FnOnce() -> Option<Assembly>, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
-    let mut assembly = assembly().ok_or("the configuration has faults; see portcullis check")?;
+pub fn honest(
+    configuration: impl FnOnce() -> Option<Configuration>,
+    progress: &dyn Fn(),
+) -> Result<Vec<HonestRow>, String> {
+    let mut configuration = configuration().ok_or("the configuration has faults; see portcullis check")?;
     // What is too large is sent whole: that need not take long.
-    if let Some(snapshot) = Arc::get_mut(&mut assembly.snapshot) {
+    if let Some(snapshot) = Arc::get_mut(&mut configuration.1) {
         let size = &mut snapshot.policy.size;
         size.limit = Some(size.limit.filter(|limit| *limit > 0).map_or(HONEST_LIMIT, |limit| limit.min(HONEST_LIMIT)));
     }
-    let instance = Instance::start(assembly)?;
+    let instance = Instance::start(configuration)?;
     let pass = |time: Duration| instance.clock.advance(time);
     let mut rows = Vec::new();
     for habit in HABITS {
@@ -237,11 +244,10 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(assembly: Assembly) -> Result<Self, String> {
+    fn start((mut config, snapshot): Configuration) -> Result<Self, String> {
         let fault = |error: io::Error| format!("the throwaway instance: {error}");
         let sink = Sink::start().map_err(fault)?;
-        let mut config = assembly.config;
-        let mut snapshot = Arc::try_unwrap(assembly.snapshot).map_err(|_| "the configuration is in use".to_owned())?;
+        let mut snapshot = Arc::try_unwrap(snapshot).map_err(|_| "the configuration is in use".to_owned())?;
         // The drill's sender is on this host and knows neither TLS nor your domains: it stands for a stranger.
         snapshot.policy.clients = ClientRules::default();
         snapshot.policy.local = None;
