@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use serde_json::json;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -23,7 +24,7 @@ use crate::admin::routes::NEEDS_TOKEN;
 use crate::admin::token;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
-use crate::rehearsal::explain::Message;
+use crate::rehearsal::message::Message;
 use crate::text::bounded;
 use crate::text::readable;
 
@@ -34,8 +35,8 @@ pub enum Wish {
     Block(String, u64, String),
     /// All blocks.
     Blocks,
-    /// What blocks and throttles would say of this message.
-    Standing(Message),
+    /// The answers to the session of this message, whose octets go over the wire like this.
+    Rehearsal(Message, Bytes),
     /// What happens now.
     Status,
     /// An end of the block of this key.
@@ -133,7 +134,7 @@ where
         "GET" => request,
         _ => request.header("authorization", format!("Bearer {token}")),
     };
-    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| fault(&error))?;
+    let request = request.body(Full::new(body)).map_err(|error| fault(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
     tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
@@ -148,21 +149,23 @@ impl Wish {
         match self {
             Self::Block(..) | Self::Unblock(_) => answer["key"].is_string(),
             Self::Blocks => answer.is_array(),
-            Self::Standing(_) => answer.is_object(),
+            Self::Rehearsal(..) => answer.is_object(),
             Self::Status => answer["state"].is_string() && answer["senders"].is_object(),
         }
     }
 
-    fn parts(&self) -> (&'static str, String, String) {
+    fn parts(&self) -> (&'static str, String, Bytes) {
         match self {
-            Self::Block(key, seconds, why) => ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why)),
-            Self::Blocks => ("GET", "/api/blocks".to_owned(), String::new()),
-            Self::Standing(message) => {
-                let pairs = message.pairs().into_iter().map(|(name, value)| format!("{name}={}", encoded(&value)));
-                ("GET", format!("/api/standing?{}", pairs.collect::<Vec<_>>().join("&")), String::new())
+            Self::Block(key, seconds, why) => {
+                ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why).into())
             }
-            Self::Status => ("GET", "/api/status".to_owned(), String::new()),
-            Self::Unblock(key) => ("DELETE", format!("/api/blocks?key={}", encoded(key)), String::new()),
+            Self::Blocks => ("GET", "/api/blocks".to_owned(), Bytes::new()),
+            Self::Rehearsal(message, body) => {
+                let message = json!(message).to_string();
+                ("GET", format!("/api/standing?message={}", encoded(&message)), body.clone())
+            }
+            Self::Status => ("GET", "/api/status".to_owned(), Bytes::new()),
+            Self::Unblock(key) => ("DELETE", format!("/api/blocks?key={}", encoded(key)), Bytes::new()),
         }
     }
 }

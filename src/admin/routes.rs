@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::Json;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::Query;
 use axum::extract::Request;
@@ -21,6 +22,7 @@ use axum::response::Html;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
+use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
@@ -32,8 +34,8 @@ use crate::admin::status;
 use crate::admin::status::Status;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
-use crate::rehearsal::explain::Message;
-use crate::rehearsal::standing::Standing;
+use crate::rehearsal::message::Message;
+use crate::rehearsal::told::Teller;
 use crate::store::blocks::Block;
 use crate::text::readable;
 
@@ -58,6 +60,12 @@ struct OldBlock {
     key: String,
 }
 
+/// A [`Message`], as JSON.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    message: String,
+}
+
 /// A new block, and when the one with its key would have ended whose place it took.
 #[derive(Debug, Serialize)]
 struct Made {
@@ -73,7 +81,7 @@ pub(super) fn router(app: AppState) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(async |State(app): State<AppState>| (METRICS_TYPE, status::metrics(&app.handles))))
         .route("/api/status", get(async |State(app): State<AppState>| shown(&Status::of(&app.handles))))
-        .route("/api/standing", get(standing))
+        .route("/api/standing", get(rehearse))
         .route("/api/blocks", get(blocks).post(block).delete(unblock))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
@@ -120,18 +128,19 @@ async fn blocks(State(app): State<AppState>) -> Response {
     shown(&app.handles.services.state.tables().blocks.list())
 }
 
-/// What blocks and throttles would say of a message that has not come.
-async fn standing(State(app): State<AppState>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    let message = match Message::from_pairs(&pairs) {
-        Ok(message) => message,
+/// What the state answers to the session of a message that has not come, whose octets are the body.
+async fn rehearse(State(app): State<AppState>, Query(asked): Query<Asked>, mut body: Body) -> Response {
+    let message = serde_json::from_str(&asked.message).map_err(|error| error.to_string());
+    let script = match message.and_then(Message::script) {
+        Ok(script) => script,
         Err(what) => return (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
     };
-    let services = &app.handles.services;
-    let snapshot = services.snapshot.borrow().clone();
-    match Standing::of(services.state.tables(), &snapshot, &message) {
-        Ok(standing) => shown(&standing),
-        Err(what) => (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response(),
+    let mut rehearsal = Teller::rehearse(app.handles.services, &script);
+    // To its end: a client hears no answer while it writes.
+    while let Some(Ok(frame)) = body.frame().await {
+        frame.data_ref().into_iter().for_each(|octets| rehearsal.hear(octets));
     }
+    shown(&rehearsal.end().1.told())
 }
 
 /// Durable before it is answered.

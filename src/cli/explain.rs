@@ -1,9 +1,14 @@
-//! `explain`: what would happen to a message, and which line of which file decides; printed. What is ruled, and in which
-//! order, is `rehearsal::explain`'s.
+//! `explain`: what would happen to a message, and which line of which file decides; printed. The session that is rehearsed
+//! for it is `rehearsal::explain`'s.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::Args;
 use serde_json::Value;
 use serde_json::json;
@@ -14,20 +19,26 @@ use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::print;
 use crate::config::units;
+use crate::daemon::assemble::Assembly;
 use crate::policy::addresses::empty_word;
+use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::rehearsal::explain;
 use crate::rehearsal::explain::Explanation;
-use crate::rehearsal::explain::Message;
-use crate::rehearsal::explain::Step;
-use crate::rehearsal::standing::Standing;
+use crate::rehearsal::message;
+use crate::rehearsal::message::Message;
+use crate::rehearsal::rehearse::Said;
+use crate::rehearsal::rehearse::Step;
+use crate::rehearsal::told::Told;
+use crate::text::bounded;
 use crate::text::readable::shown;
 use crate::text::shell;
 
 /// Say what would happen to a message, and which line of which file decides
 ///
-/// Exit code 0 accept, 1 reject, 2 defer or disconnect. The running proxy is asked for its blocks and
-/// throttles where `[admin]` answers; the files are read here.
+/// A session of this client is rehearsed, and nothing of it is counted or delivered. Exit code 0 accept, 1 reject, 2 defer or
+/// disconnect. The running proxy is asked for its blocks, throttles and deliveries, and for what its backend offers, where
+/// `[admin]` answers; the files are read here.
 #[derive(Args, Debug)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -47,9 +58,21 @@ pub(super) struct Explain {
     /// The client's name for itself
     #[arg(long, value_name = "NAME", default_value = "client.example")]
     helo: String,
+    /// As if the session were inside TLS
+    #[arg(long)]
+    tls: bool,
+    /// As if this user had logged in
+    #[arg(long, value_name = "USER")]
+    authenticated: Option<String>,
     /// The declared size: octets, or 10MB, 10MiB
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     size: Option<u64>,
+    /// A message of which the header alone is sent: hops and loops; - is standard input
+    #[arg(long, value_name = "FILE", requires = "recipient", conflicts_with = "message")]
+    header: Option<PathBuf>,
+    /// A message that is sent up to its dot: size, hops, loops, line ends, repeats; - is standard input
+    #[arg(long, value_name = "FILE", requires = "recipient")]
+    message: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,74 +80,84 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(&self) -> ExitCode {
-        if self.sender.trim().is_empty() {
-            eprintln!("{}", empty_word("--sender"));
-            return ExitCode::from(BAD_USAGE);
-        }
         let assembly = match self.source.assemble() {
             Ok(assembly) => assembly,
             Err(code) => return code,
         };
-        let message = Message {
-            client: self.client,
-            host: self.host.clone(),
-            helo: self.helo.clone(),
-            sender: self.sender.clone(),
-            recipients: self.recipient.clone(),
-            size: self.size,
-        };
-        let asked = client::ask(&assembly.config.admin, &Wish::Standing(message.clone()));
-        let asked = asked.and_then(|(_, answer)| serde_json::from_value(answer).map_err(|error| error.to_string()));
-        let (standing, unasked): (Standing, _) = match asked {
-            Ok(standing) => (standing, None),
-            Err(why) => (Standing::default(), Some(why)),
-        };
-        let explanation = match explain::explain(&assembly, &message, &standing) {
-            Ok(explanation) => explanation,
-            Err(what) => {
-                // It begins with the option's name.
-                eprintln!("--{what}");
-                return ExitCode::from(BAD_USAGE);
+        match self.explain(&assembly) {
+            Ok((explanation, unasked)) => {
+                match self.json {
+                    true => print(&self.as_json(&explanation, unasked.is_none()).to_string()),
+                    false => print_table(&explanation, unasked.as_deref()),
+                }
+                match explanation.verdict() {
+                    Verdict::Accept | Verdict::Absorb => ExitCode::SUCCESS,
+                    Verdict::Reject => ExitCode::FAILURE,
+                    Verdict::Defer | Verdict::Disconnect => ExitCode::from(2),
+                }
             }
-        };
-        if self.json {
-            print(&self.as_json(&explanation, &standing, unasked.is_none()).to_string());
-        } else {
-            print_table(&explanation, unasked.as_deref());
-            standing
-                .throttled()
-                .iter()
-                .for_each(|key| print(&format!("to lift    portcullis unblock {}", shell::quoted(&shown(key)))));
-        }
-        match explanation.verdict() {
-            Verdict::Accept | Verdict::Absorb => ExitCode::SUCCESS,
-            Verdict::Reject => ExitCode::FAILURE,
-            Verdict::Defer | Verdict::Disconnect => ExitCode::from(2),
+            Err(what) => {
+                eprintln!("{what}");
+                ExitCode::from(BAD_USAGE)
+            }
         }
     }
 
-    fn as_json(&self, explanation: &Explanation, standing: &Standing, asked: bool) -> Value {
-        let step = |Step { command, ruling }: &Step| match ruling {
-            None => json!({ "command": command, "verdict": Verdict::Accept.as_str() }),
-            Some(ruling) => json!({
-                "command": command,
-                "verdict": ruling.verdict.as_str(),
-                "code": ruling.reply.code,
-                "reply": ruling.reply.line(&explanation.signature),
-                "reason": ruling.reason.as_str(),
-                "rule": ruling.rule.as_deref(),
-            }),
+    /// The explanation, and why the running proxy was not asked for it.
+    ///
+    /// # Errors
+    /// An option that is wrong.
+    fn explain(&self, assembly: &Assembly) -> Result<(Explanation, Option<String>), String> {
+        if self.sender.trim().is_empty() {
+            return Err(empty_word("--sender"));
+        }
+        let mut message = Message {
+            client: self.client,
+            host: self.host.clone(),
+            helo: self.helo.clone(),
+            tls: self.tls,
+            user: self.authenticated.clone(),
+            sender: self.sender.clone(),
+            recipients: self.recipient.clone(),
+            size: self.size,
+            eight_bit: None,
         };
+        let most = explain::largest(&assembly.snapshot, &message);
+        let octets = match (&self.header, &self.message) {
+            (Some(file), _) => {
+                let octets = read(file, "--header", most)?;
+                Some(message::header(&octets).to_owned())
+            }
+            (None, Some(file)) => Some(read(file, "--message", most)?),
+            (None, None) => None,
+        };
+        message.eight_bit = octets.as_ref().map(|octets| !octets.is_ascii());
+        let body = Bytes::from(octets.map(|octets| message::as_sent(&octets)).unwrap_or_default());
+        // What is wrong with it begins with the option's name.
+        let script = message.script().map_err(|what| format!("--{what}"))?;
+        let asked = client::ask(&assembly.config.admin, &Wish::Rehearsal(script.message.clone(), body.clone()));
+        let asked = asked.and_then(|(_, answer)| serde_json::from_value(answer).map_err(|error| error.to_string()));
+        let (told, unasked) = match asked {
+            Ok(told) => (told, None),
+            Err(why) => (Told::default(), Some(why)),
+        };
+        let configuration = (&assembly.snapshot, &assembly.config.backend);
+        Ok((explain::explain(configuration, &script, &body, told), unasked))
+    }
+
+    fn as_json(&self, explanation: &Explanation, asked: bool) -> Value {
         json!({
             "verdict": explanation.verdict().as_str(),
             "client": self.client.to_string(),
             "helo": self.helo,
             "tcprules": explanation.rule,
+            "variables": explanation.variables.iter().map(|(name, value)| (name, value)).collect::<BTreeMap<_, _>>(),
             "size_limit": explanation.limit.map(|limit| limit.octets),
             "size_rule": explanation.limit.map(|limit| limit.rule),
             "proxy_asked": asked,
-            "throttled": standing.throttled(),
-            "steps": explanation.steps.iter().map(step).collect::<Vec<_>>(),
+            "backend_offer": explanation.offer,
+            "throttled": explanation.throttled,
+            "steps": explanation.steps.iter().flat_map(step_as_json).collect::<Vec<_>>(),
         })
     }
 }
@@ -133,20 +166,76 @@ fn client_address(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| "write an address such as 192.0.2.1 or 2001:db8::1".to_owned())
 }
 
+/// A file whole, or standard input, up to `most` octets.
+fn read(file: &Path, option: &str, most: u64) -> Result<Vec<u8>, String> {
+    let octets = match file.as_os_str() == "-" {
+        true => bounded::rest(io::stdin().lock(), most),
+        false => bounded::read(file, most),
+    };
+    let fault = |what: &str| format!("{} ({option}): {what}", shown(&file.display().to_string()));
+    match octets {
+        Ok(octets) if octets.is_empty() => Err(fault("there is nothing in it")),
+        Ok(octets) => Ok(octets),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(fault(&format!("{error}; --size alone says what so large a message hears")))
+        }
+        Err(error) => Err(fault(&error.to_string())),
+    }
+}
+
+/// A step, or each refusal where there is one.
+fn step_as_json(step: &Step) -> Vec<Value> {
+    let Step { command, closes, .. } = step;
+    let refusal = |said: &Said| {
+        json!({
+            "command": command,
+            "verdict": said.verdict.as_str(),
+            "code": said.code,
+            "reply": said.line,
+            "reason": said.reason.map(Reason::as_str),
+            "rule": said.rule.as_deref(),
+            "closes": closes,
+        })
+    };
+    let refusals: Vec<Value> = step.news().map(refusal).collect();
+    match refusals.is_empty() {
+        true => vec![json!({ "command": command, "verdict": Verdict::Accept.as_str(), "closes": closes })],
+        false => refusals,
+    }
+}
+
 fn print_table(explanation: &Explanation, unasked: Option<&str>) {
     print(&format!("tcprules   {}", explanation.rule.as_deref().unwrap_or("no rule for this client")));
+    let variables = explanation.variables.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect::<Vec<_>>();
+    if !variables.is_empty() {
+        print(&format!("  sets     {}", variables.join(", ")));
+    }
     let limit = explanation.limit.map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
     print(&format!("size       {}, unless the backend says less", limit.as_deref().unwrap_or("no limit")));
     print(&match unasked {
         None => "proxy      its blocks and throttles are asked".to_owned(),
         Some(why) => format!("proxy      blocks and throttles are not asked: {why}"),
     });
-    for Step { command, ruling } in &explanation.steps {
-        print(&format!("{:<10} {command}", ruling.as_ref().map_or(Verdict::Accept, |ruling| ruling.verdict).as_str()));
-        if let Some(ruling) = ruling {
-            print(&format!("  reply    {}", ruling.reply.line(&explanation.signature)));
-            print(&format!("  reason   {}", ruling.reason));
-            print(&format!("  rule     {}", ruling.rule.as_deref().unwrap_or("none")));
-        }
+    if explanation.offer.is_none() {
+        print("backend    what it offers is not known; it is taken to offer all that there is");
+    }
+    explanation.steps.iter().for_each(print_step);
+    let lift = |key: &String| print(&format!("to lift    portcullis unblock {}", shell::quoted(&shown(key))));
+    explanation.throttled.iter().for_each(lift);
+}
+
+fn print_step(step: &Step) {
+    if step.news().next().is_none() {
+        print(&format!("{:<10} {}", Verdict::Accept.as_str(), step.command));
+    }
+    for said in step.news() {
+        print(&format!("{:<10} {}", said.verdict.as_str(), step.command));
+        print(&format!("  reply    {}", said.line));
+        print(&format!("  reason   {}", said.reason.map_or("none", Reason::as_str)));
+        print(&format!("  rule     {}", said.rule.as_deref().unwrap_or("none")));
+    }
+    // 421 says so itself.
+    if step.closes && step.said.iter().all(|said| said.verdict != Verdict::Disconnect) {
+        print("  then     the connection is closed");
     }
 }

@@ -99,7 +99,7 @@ pub fn answer(state: &Tables, question: &Question) -> Answered {
             if let Some(key) = deferred {
                 throttled.tries = count_try(state, *key);
             }
-            let oversize = oversize.and_then(|key| state.oversize(key, true));
+            let oversize = oversize.and_then(|key| state.oversize(key));
             let oversize = oversize.map(|wait| wait.map_or(Oversize::Known, Oversize::Wait));
             Answer::Recipient { throttled, oversize }
         }

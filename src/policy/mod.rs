@@ -1,5 +1,5 @@
-//! The ruling: pure functions from words and lists to a verdict. `serve` and `explain` call the same ones, in the same
-//! order. No I/O, no clock, no logging; counting is the caller's.
+//! The ruling: pure functions from words and lists to a verdict. In which order they are called is the session's. No I/O, no
+//! clock, no logging; counting is the caller's.
 
 pub mod addresses;
 pub mod block;

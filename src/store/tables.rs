@@ -64,16 +64,14 @@ impl Tables {
     }
 
     /// The memory of undeclared messages under this key that were too large: `None` when there is none, else the time for which
-    /// the next one is deferred. One try of [`TRIES_PER_OVERSIZE`] is not, to prove itself; `tries` counts this one.
-    pub fn oversize(&self, key: u128, tries: bool) -> Option<Option<Duration>> {
+    /// the next one is deferred. This is one try more, and one of [`TRIES_PER_OVERSIZE`] is not, to prove itself.
+    pub fn oversize(&self, key: u128) -> Option<Option<Duration>> {
         let now = self.clock.now();
         let row = self.oversizes.get(key, now)?;
         if row.value.count < OVERSIZES_BEFORE_DEFERRAL {
             return Some(None);
         }
-        if tries {
-            self.oversizes.update(key, now, |row| row.map(Row::tried));
-        }
+        self.oversizes.update(key, now, |row| row.map(Row::tried));
         Some(row.tried().deferral(TRIES_PER_OVERSIZE, now))
     }
 

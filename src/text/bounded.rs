@@ -35,12 +35,20 @@ pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     text(read(path, limit)?)
 }
 
+/// All that an open file, or a pipe, has left.
+///
+/// # Errors
+/// As [`read`], but for what the file is.
+pub fn rest(file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    read_into(Vec::new(), file, limit)
+}
+
 /// All that an open file has left, as text.
 ///
 /// # Errors
 /// As [`read_text`], but for what the file is.
 pub fn rest_of(file: &File, limit: u64) -> io::Result<String> {
-    text(read_into(Vec::new(), file, limit)?)
+    text(rest(file, limit)?)
 }
 
 fn read_into(mut octets: Vec<u8>, file: impl Read, limit: u64) -> io::Result<Vec<u8>> {
