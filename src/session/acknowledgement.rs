@@ -1,5 +1,5 @@
-//! Whether the client took the 250 of what was accepted. RFC 1047: an acknowledgement that is lost makes the sender send
-//! again, so a copy is only absorbed where this one was not taken. It must not ask the ledger.
+//! The client's acknowledgement of our 250. Where it is lost the sender sends again (RFC 1047), so a copy is absorbed
+//! only where the 250 was not taken. It must not ask the ledger.
 
 use std::time::Instant;
 
@@ -7,64 +7,65 @@ use crate::session::io::ClientEnd;
 use crate::session::io::Delivery;
 use crate::session::io::Farewell;
 
-/// The acknowledgement that is open, and what the client has said that bears on it.
+/// The acknowledgement that is due for accepted messages, and the evidence that the client took it.
 #[derive(Debug, Default)]
 pub struct Acknowledgement {
     stage: Stage,
-    /// When a message was accepted last.
+    /// The time at which a message was accepted last; `None`: never.
     accepted: Option<Instant>,
-    /// QUIT was heard.
+    /// Whether QUIT was heard.
     has_quit: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
-    /// Nothing is owed.
+    /// No acknowledgement is open.
     #[default]
     Settled,
-    /// Said, but not written yet.
+    /// The 250 is said, but not written yet.
     Owed,
-    /// Written; the next octet shows that it was taken.
+    /// The 250 is written; the client's next octet shows that it was taken.
     Written,
 }
 
 impl Acknowledgement {
-    /// A message was accepted, and its 250 is said.
+    /// Notes that a message was accepted and its 250 said.
     pub(super) fn owe(&mut self, now: Instant) {
         self.stage = Stage::Owed;
         self.accepted = Some(now);
     }
 
-    /// All that was said to the client is written.
+    /// Notes that everything said to the client is written.
     pub(super) fn written(&mut self) {
         if self.stage == Stage::Owed {
             self.stage = Stage::Written;
         }
     }
 
-    /// The client speaks, so it has heard what was written before.
+    /// Settles a written acknowledgement: the client speaks, so it has read everything before. `None`: none was
+    /// written.
     pub(super) fn heard(&mut self) -> Option<Delivery> {
         (self.stage == Stage::Written).then(|| self.settle(Delivery::Acknowledged))
     }
 
-    /// The client has said QUIT.
+    /// Notes that the client has said QUIT.
     pub(super) fn quit(&mut self) {
         self.has_quit = true;
     }
 
-    /// The client is gone without it.
+    /// Settles an open acknowledgement as lost: the client is gone without it. `None`: none was open.
     pub(super) fn lost(&mut self) -> Option<Delivery> {
         self.is_open().then(|| self.settle(Delivery::Unacknowledged))
     }
 
-    /// After the close: what the client's TCP says. A program that closes with our 250 unread sends a reset. Some say QUIT
-    /// behind the dot and read then (Postfix, and Exim, which ends its side too): one that was gone by then would have answered
-    /// the 250 by a reset instead of an acknowledgement, and a reset that comes later is about our 221. So it is with a 421 to
-    /// a client that keeps its connection for the next message: it closes that some time, unread. `is_proxied`: TCP ends at
-    /// the load balancer.
+    /// Settles an open acknowledgement after the close, by the client's TCP. A program that closes with our 250 unread
+    /// sends a reset. Some say QUIT behind the dot and read only then (Postfix, and Exim, which ends its side too): if
+    /// such a client were gone by then, its TCP would have answered the 250 by a reset instead of an acknowledgement,
+    /// and a later reset is about our 221. The same holds for a 421 to a client that keeps its connection for the next
+    /// message: it closes some time later, with the 421 unread. `is_proxied`: TCP ends at the load balancer.
     pub(super) fn farewell(&mut self, farewell: Farewell, is_proxied: bool) -> Option<Delivery> {
         let Farewell { acknowledged, heard, waited, end } = farewell;
-        // One that is still there, but says nothing, has it too.
+        // A client that is still there, but says nothing, has it too.
         let is_in_order = (waited || end != ClientEnd::Reset) && !is_proxied;
         match acknowledged && (heard || self.has_quit || is_in_order) {
             true => self.is_open().then(|| self.settle(Delivery::Acknowledged)),
@@ -72,12 +73,12 @@ impl Acknowledgement {
         }
     }
 
-    /// Whether it is open, and how the client's TCP takes it decides.
+    /// Whether an acknowledgement is open, so that the client's TCP decides whether it was taken.
     pub fn is_open(&self) -> bool {
         self.stage != Stage::Settled
     }
 
-    /// Whether it is open and written: what is still owed to the client is something else.
+    /// Whether an open acknowledgement is written: anything still owed to the client is something else.
     pub fn is_written(&self) -> bool {
         self.stage == Stage::Written
     }
@@ -87,7 +88,7 @@ impl Acknowledgement {
         self.has_quit
     }
 
-    /// When a message was accepted last.
+    /// The time at which a message was accepted last; `None`: never.
     pub(super) fn accepted(&self) -> Option<Instant> {
         self.accepted
     }

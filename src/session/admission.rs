@@ -1,4 +1,4 @@
-//! How a session begins: limits, blocks and throttles of connections, then the banner. It must not know of mail.
+//! Admission: limits, blocks and throttles of connections, then the banner. It must not know of mail.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -20,7 +20,8 @@ use crate::session::state::Pending;
 use crate::session::state::State;
 
 impl Session {
-    /// Limits, blocks, throttles; then the banner, or its delay. About a client that tcprules deny nothing is asked.
+    /// Applies limits, blocks and throttles, then greets, at once or after the delay. No question is asked about a
+    /// client that tcprules deny.
     pub(super) fn admit(&mut self, admission: Admission, greet_delay: Duration, now: Now) {
         let full = |reply, reason| Some(Ruling::new(reply, reason));
         let ruling = match admission {
@@ -68,7 +69,7 @@ impl Session {
         self.stop_if_idle(now);
     }
 
-    /// Octets before the banner: no SMTP client speaks first (RFC 5321 section 3.1).
+    /// Refuses octets before the banner: no SMTP client speaks first (RFC 5321 section 3.1).
     pub(super) fn talks_early(&mut self, input: &BytesMut, now: Now) -> bool {
         if !input.is_empty() {
             self.refuse_connection(&Ruling::new(replies::early_talker(), Reason::Protocol), now);

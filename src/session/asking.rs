@@ -1,5 +1,5 @@
-//! The question that is open, and its answer. A question has an answer in any case: when none comes in time, that of
-//! `Pending::unanswered`. It must not judge any answer itself.
+//! The open question and its answer. Every question is answered: when no answer comes in time, by
+//! `Pending::unanswered`. It must not judge an answer itself.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::session::state::Pending;
 use crate::session::state::State;
 
 impl Session {
-    /// Asks, and waits for the answer in `pending`.
+    /// Asks `question`; `pending` keeps the step that its answer decides.
     pub(super) fn ask(&mut self, question: Question, pending: Pending, now: Now) {
         self.ticket = Ticket(self.ticket.0.wrapping_add(1));
         self.state = State::Asking { pending, until: now.monotonic + ANSWER };
         self.output.push_back(Output::Ask(self.ticket, Box::new(question)));
     }
 
-    /// The answer to the question that is open.
+    /// Acts on the answer to the open question.
     pub(super) fn answered(&mut self, answer: Answer, now: Now) {
         let (pending, until) = match std::mem::replace(&mut self.state, State::Command) {
             State::Asking { pending, until } => (pending, until),
-            // An answer that comes too late.
+            // The answer comes too late.
             other => return self.state = other,
         };
         match (pending, answer) {
@@ -47,11 +47,11 @@ impl Session {
             (Pending::Rejected(refused), Answer::Rejection { throttled, is_retry }) => {
                 self.rejected(*refused, &throttled, is_retry, now);
             }
-            // Of another question: this one is still open.
+            // An answer to another question: this one is still open.
             (pending, _) => self.state = State::Asking { pending, until },
         }
     }
 }
 
-/// Longer than any service's own time limit: what is not answered by then is not waited for.
+/// The time limit of an answer, longer than any service's own; a later answer is ignored.
 const ANSWER: Duration = Duration::from_secs(15);

@@ -1,5 +1,5 @@
-//! AUTH (RFC 4954), relayed. A client that guesses is told to come back, and the backend is not asked. It must not keep a
-//! line of the exchange, and must log nothing of it but the name.
+//! AUTH (RFC 4954), relayed. A client that guesses passwords is told to come back later, and the backend is not asked.
+//! It must not keep a line of the exchange, and must log nothing of it but the user's name.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,18 +31,18 @@ use crate::smtp::line::MAX_AUTH_LINE;
 use crate::smtp::login;
 use crate::smtp::reply_reader::BackendReply;
 
-/// One AUTH exchange; when it has succeeded, what the client is known by.
+/// One AUTH exchange; once it has succeeded, the client's login.
 #[derive(Debug)]
 pub(super) struct Login {
     began: Instant,
     mechanism: Box<str>,
-    /// The name, once it was said and could be read.
+    /// The user's name, once it was sent and could be read.
     pub(super) user: Option<String>,
-    /// The first line has come; no other has a name in it.
+    /// Whether the first line has come; no other has the name in it.
     has_spoken: bool,
-    /// The backend has heard of it.
+    /// Whether the backend has heard of the exchange.
     is_relayed: bool,
-    /// The client gave it up.
+    /// Whether the client cancelled the exchange.
     is_cancelled: bool,
     shadow: Vec<Arc<str>>,
 }
@@ -60,7 +60,7 @@ impl Login {
         }
     }
 
-    /// True: now a name is known that was not.
+    /// Reads a line of the client; true: it has told the user's name.
     fn hear(&mut self, line: &[u8]) -> bool {
         self.is_cancelled |= line == b"*";
         if std::mem::replace(&mut self.has_spoken, true) {
@@ -70,8 +70,8 @@ impl Login {
         self.user.is_some()
     }
 
-    /// Whether this refusal is one of what the client said of itself: neither its own end of it, nor a mechanism that it
-    /// may not use (RFC 4954 section 6).
+    /// Whether a refusal is about the client's credentials: neither a cancelled exchange nor a mechanism that the
+    /// client may not use (RFC 4954 section 6).
     fn has_failed(&self, reply: &BackendReply) -> bool {
         reply.is_permanent() && !self.is_cancelled && !matches!(reply.code, 502..=504 | 530 | 534 | 538)
     }
@@ -102,7 +102,7 @@ impl Session {
         if self.client.authenticated {
             return self.error(&replies::already_authenticated(), now);
         }
-        // Not 535, which blames the password, and not 454, for which a client comes back.
+        // Not 535, which blames the password, and not 454, which makes a client come back.
         if let Some(ruling) = self.client.refusal() {
             return self.refuse_command(&ruling, now);
         }
@@ -117,7 +117,7 @@ impl Session {
         self.ask_about_login(line.freeze(), now);
     }
 
-    /// An answer to 334: printable octets only, or it could be another command to the backend.
+    /// Takes an answer to 334: printable octets only, or it could be another command to the backend.
     pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let Some(line) = self.input.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.patience.wait_from(now.monotonic);
@@ -141,7 +141,7 @@ impl Session {
         true
     }
 
-    /// Asks those throttles whose key is known by now: the name may come later than the client.
+    /// Asks the throttles whose keys are known by now: the name may come later than the client.
     fn ask_about_login(&mut self, line: Bytes, now: Now) {
         let snapshot = self.snapshot.clone();
         let throttles = self.asks(&snapshot, Stage::Auth, None, None, None);
@@ -151,7 +151,7 @@ impl Session {
         }
     }
 
-    /// The throttles have let AUTH, or its name, pass, or not.
+    /// Goes on with AUTH, or refuses it, by the throttles' answer.
     pub(super) fn login_answered(&mut self, line: Bytes, throttled: &Throttled, now: Now) {
         let snapshot = self.snapshot.clone();
         if let Some(login) = &mut self.client.login {
@@ -163,7 +163,7 @@ impl Session {
         let ruling = Ruling::new(replies::too_many_failures(over.wait), Reason::AuthFailed).by(&throttle.name);
         let outcome = Outcome::ruled(&ruling, &self.id);
         self.record_login(&outcome, now);
-        // The backend waits for an answer that it does not get.
+        // The backend waits for a line that never comes.
         if self.client.login.as_ref().is_some_and(|login| login.is_relayed) {
             self.abandon_backend();
         }
@@ -224,12 +224,12 @@ impl Session {
         self.end_login();
     }
 
-    /// For all of the exchange: programs answer at once, and it holds a place that others need.
+    /// The deadline of the whole exchange: programs answer at once, and the exchange holds a place that others need.
     pub(super) fn login_deadline(&self) -> Option<Instant> {
         self.client.login.as_ref().map(|login| login.began + WHOLE_EXCHANGE)
     }
 
-    /// The exchange is over, and nobody has logged in.
+    /// Ends the exchange without a login.
     pub(super) fn end_login(&mut self) {
         self.client.login = None;
         self.state = State::Command;

@@ -1,5 +1,5 @@
-//! The session with the backend, as the client's session sees it: there is one from the first thing that is to be said on,
-//! until it is given back. What may be said when is `relay`'s.
+//! The session with the backend, as the client's session sees it: it stands from the first command that is relayed
+//! until it is given back. It must not decide what may be sent when: `relay` does.
 
 use std::sync::Arc;
 
@@ -18,22 +18,22 @@ use crate::session::request::Request;
 use crate::session::state::State;
 use crate::smtp::reply::Offer;
 
-/// What a backend in this client's environment was last heard to offer.
+/// The last known offer of a backend in this client's environment.
 #[derive(Debug, Default)]
 pub(super) struct LearnedOffer {
-    /// None: it was never heard.
+    /// The offer; `None`: it was never heard.
     pub(super) offer: Option<Arc<Offer>>,
-    /// It is fresh enough to refuse by.
+    /// Whether the offer is fresh enough to refuse by.
     pub(super) is_fresh: bool,
 }
 
 impl Session {
-    /// What the backend offers; nothing, while nobody knows.
+    /// The backend's offer; an empty one while it is unknown.
     pub(super) fn offer(&self) -> &Offer {
         self.offer.offer.as_deref().unwrap_or(&Offer::NONE)
     }
 
-    /// Its octets; true: more is to come of what was asked before.
+    /// Takes octets of the backend; true: more replies to earlier commands are to come.
     pub(super) fn hear_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
         let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);
         while let Some(relay) = &mut self.relay
@@ -49,7 +49,8 @@ impl Session {
         replies == 0 || outstanding > replies
     }
 
-    /// Its connection ended, or never stood. One that another client has used may be gone by then: a fresh one is opened.
+    /// Handles the end of the backend's connection, or its failure to open. One that another client used before may
+    /// have been closed meanwhile: then a fresh one is opened.
     pub(super) fn backend_ended(&mut self, end: BackendEnd, now: Now) {
         if let Some(relay) = &mut self.relay
             && !relay.open_fresh(&self.client.environment, now.monotonic, &mut self.output)
@@ -59,13 +60,14 @@ impl Session {
         }
     }
 
-    /// A transaction is past its final dot to the backend: whatever becomes of the client, the answer is awaited.
+    /// Whether the transaction is past our final dot to the backend: its answer is awaited even when the client is
+    /// gone.
     pub(super) fn outlives_client(&self) -> bool {
         matches!(self.state, State::Settle(_)) && self.relay.as_ref().is_some_and(|relay| relay.dot_sent())
     }
 
-    /// Asks the backend, opening a session with it first where there is none. One that was authenticated and is lost
-    /// cannot be replaced: the new one would not know who the client is.
+    /// Asks the backend, opening a session with it first where there is none. An authenticated session that is lost
+    /// cannot be replaced: the new one would not know the client.
     pub(super) fn ask_backend(&mut self, request: Request, now: Now) {
         if self.client.authenticated && self.relay.is_none() {
             return self.backend_lost(BackendEnd::Lost, now);
@@ -75,7 +77,7 @@ impl Session {
         self.relay = Some(relay);
     }
 
-    /// A new session with the backend, which hears again what the one before had accepted.
+    /// Begins a new session with the backend, and replays what the one before had accepted.
     pub(super) fn new_backend(&mut self, login: bool, now: Now) -> Box<Relay> {
         let helo = self.client.helo.as_ref().map_or("unknown", |helo| &helo.name);
         let starttls = self.snapshot.settings.backend_starttls;
@@ -92,7 +94,7 @@ impl Session {
         Box::new(relay)
     }
 
-    /// The backend has all of the message: the dot ends it.
+    /// Ends the message with the dot: the backend has all of it.
     pub(super) fn end_body(&mut self, now: Now) {
         if let Some(relay) = &mut self.relay {
             relay.end_body(now.monotonic, &mut self.output);
@@ -106,7 +108,7 @@ impl Session {
         }
     }
 
-    /// Throws the connection away in the middle of a message: whatever was said now would be text of it.
+    /// Drops the connection in the middle of a message: anything said now would be text of it.
     pub(super) fn abandon_backend(&mut self) {
         self.relay = None;
         self.output.push_back(Output::Release(Release::Abort));

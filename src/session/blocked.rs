@@ -1,6 +1,7 @@
-//! A client that is blocked, by tcprules, an operator or a throttle. It is greeted as everybody is and may say what it
-//! likes, but each MAIL hears 554: a 554 greeting is a deferral for most clients, and RFC 5321 section 3.1 asks to wait
-//! for QUIT all the same. Nothing else is asked about its mail, and none of its commands must reach the backend.
+//! Clients that are blocked, by tcprules, an operator or a throttle. A blocked client is greeted like any other and may
+//! send any command, but each MAIL hears 554: a 554 greeting is a deferral for most clients, and RFC 5321 section 3.1
+//! asks to wait for QUIT all the same. Its mail raises no other question, and none of its commands must reach the
+//! backend.
 
 use crate::policy::block::Suspect;
 use crate::policy::verdict::Ruling;
@@ -12,7 +13,8 @@ use crate::session::state::Transaction;
 use crate::smtp::command::Mail;
 
 impl Session {
-    /// What is said about the connection. A throttle that makes no blocks can say only 421, and says it at once.
+    /// The ruling on a connection that is blocked or over a limit. A throttle that makes no blocks can say only 421,
+    /// and says it at once.
     pub(super) fn block_at_connect(&self, block: Option<&str>, over: Option<OverLimit>) -> Option<Ruling> {
         if let Some(key) = block {
             return Some(Suspect { client: self.client.peer.client.ip(), sender: None }.ruling(key));
@@ -28,7 +30,8 @@ impl Session {
         self.refuse_blocked(ruling, now);
     }
 
-    /// Counted as an error: a client that does not take it for an answer is told 421 in the end.
+    /// Refuses a command, and counts it as an error: a client that does not take it for an answer is told 421 in the
+    /// end.
     pub(super) fn refuse_blocked(&mut self, ruling: &Ruling, now: Now) {
         self.state = State::Command;
         if self.count_error(now) {

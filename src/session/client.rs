@@ -1,4 +1,4 @@
-//! The client: its connection, what it says of itself, what it may do. It must not decide about mail.
+//! The client: its connection, its words about itself, its rights. It must not decide about mail.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::smtp::address::ReversePath;
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) peer: Peer,
-    /// Its backend's environment, as its rule in tcprules has it.
+    /// The environment of the client's backend, by its rule in tcprules.
     pub(super) environment: Environment,
-    /// What each MAIL hears: the client was blocked when it came.
+    /// The refusal of each MAIL, where the client was blocked at its connection.
     pub(super) blocked: Option<Box<Ruling>>,
     pub(super) helo: Option<Helo>,
-    /// The protocol version, under TLS.
+    /// The protocol version of TLS; `None` in the clear.
     pub(super) tls: Option<&'static str>,
-    /// AUTH has succeeded.
+    /// Whether AUTH has succeeded.
     pub(super) authenticated: bool,
     /// The AUTH exchange that runs, or has succeeded.
     pub(super) login: Option<Box<Login>>,
@@ -33,7 +33,7 @@ pub(super) struct Client {
 pub(super) struct Helo {
     pub(super) name: Arc<str>,
     pub(super) extended: bool,
-    /// SMTPUTF8 was in the answer.
+    /// Whether SMTPUTF8 was in the answer.
     pub(super) smtputf8: bool,
 }
 
@@ -42,13 +42,13 @@ impl Client {
         Self { peer, environment, blocked: None, helo: None, tls: None, authenticated: false, login: None }
     }
 
-    /// What the block of this client says, by tcprules as they stand now, or by a block as it stood when it came.
+    /// The refusal of this client's mail: by tcprules as they stand now, or by a block as it stood at the connection.
     pub(super) fn refusal(&self) -> Option<Ruling> {
         let denied = Policy::denied(&self.environment, self.peer.client.ip());
         denied.or_else(|| self.blocked.as_deref().cloned())
     }
 
-    /// The client may send anywhere: RELAYCLIENT is set, even if empty, or AUTH succeeded.
+    /// Whether the client may send anywhere: RELAYCLIENT is set, even if empty, or AUTH succeeded.
     pub(super) fn may_relay(&self) -> bool {
         self.authenticated || self.is_relay_client()
     }
@@ -57,7 +57,7 @@ impl Client {
         self.environment.get(b"RELAYCLIENT").is_some()
     }
 
-    /// What a throttle's key is made of.
+    /// The subject of a throttle's key.
     pub(super) fn subject<'a>(
         &'a self,
         sender: Option<&'a ReversePath>,

@@ -1,5 +1,5 @@
-//! How a transaction or a session ends before its time: by a refusal that closes, a client that leaves, a stop. Whatever the
-//! way, each transaction has one record and each command one reply. It must not be asked whether it should.
+//! The early end of a transaction or a session: by a refusal that closes, a client that leaves, a stop. In every case
+//! each transaction has one record and each command one reply. It must not decide whether an end is due.
 
 use crate::policy::replies;
 use crate::policy::verdict::Reason;
@@ -13,12 +13,12 @@ use crate::session::state::State;
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// A refusal after which nothing the client sends can be trusted, or borne.
+    /// Refuses and closes: nothing more that the client sends can be trusted or tolerated.
     pub(super) fn refuse_and_close(&mut self, reply: &Reply, reason: Reason, now: Now) {
         self.rule_and_close(&Ruling::new(reply.clone(), reason), now);
     }
 
-    /// The same, by a rule that has a name.
+    /// Refuses and closes by a rule that has a name.
     pub(super) fn rule_and_close(&mut self, ruling: &Ruling, now: Now) {
         let outcome = Outcome::ruled(ruling, &self.id);
         if self.transaction.is_some() {
@@ -30,7 +30,7 @@ impl Session {
         self.close(now);
     }
 
-    /// The transaction in progress, if any, is given up without a reply of its own.
+    /// Gives up the transaction in progress, if any, without a reply of its own.
     pub(super) fn end_transaction(&mut self, reason: Reason, now: Now) {
         let all_refused = self.transaction.as_ref().filter(|transaction| transaction.accepted.is_empty());
         let refusal = all_refused.and_then(|transaction| transaction.last_refusal.clone());
@@ -38,8 +38,8 @@ impl Session {
         self.end_recorded(&outcome, None, now);
     }
 
-    /// The client sends no more, or is gone. Before our final dot nothing is delivered: it will come again. After it the
-    /// backend's answer is awaited, whoever hears it.
+    /// Ends the session of a client that sends no more, or is gone. Before our final dot nothing is delivered, so the
+    /// mail will come again; after the dot the backend's answer is awaited all the same.
     pub(super) fn client_left(&mut self, now: Now) {
         if self.is_over() || self.outlives_client() {
             return;
@@ -60,7 +60,7 @@ impl Session {
         self.close(now);
     }
 
-    /// Between transactions a stop ends the session.
+    /// Ends the session during a stop, if no transaction runs.
     pub(super) fn stop_if_idle(&mut self, now: Now) {
         let idle = matches!(self.state, State::Command | State::Delay { .. }) && self.transaction.is_none();
         if self.stopping && idle && self.replies.is_settled() {
@@ -68,14 +68,15 @@ impl Session {
         }
     }
 
-    /// The states have no room for what is to be done now. The client is told to come again: nothing is acknowledged.
+    /// Ends a session whose states contradict each other, which the tests rule out. Nothing is acknowledged: the client is told to
+    /// come again.
     #[cold]
     pub(super) fn contradiction(&mut self, now: Now) {
         debug_assert!(false, "a contradiction in {:?}", self.state);
         self.refuse_and_close(&replies::internal(), Reason::BackendUnavailable, now);
     }
 
-    /// Everything is given back. Replies that are still owed are given, so that each command has one.
+    /// Closes, and gives everything back. Replies that are still owed are sent, so that each command has one.
     pub(super) fn close(&mut self, now: Now) {
         if self.is_over() {
             return;

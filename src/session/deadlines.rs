@@ -1,4 +1,4 @@
-//! Until when the session waits for what it waits for, and what follows when that does not come. It must not read a clock.
+//! The deadlines of a session, and the consequences when they pass. It must not read a clock.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use crate::session::io::Release;
 use crate::session::state::State;
 
 impl Session {
-    /// The first of all.
+    /// The earliest deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         [self.client_deadline(), self.idle_backend_deadline(), self.backend_deadline()].into_iter().flatten().min()
     }
@@ -41,14 +41,14 @@ impl Session {
         }
     }
 
-    /// A backend session that nobody uses is given back; it can be replayed, unless AUTH was part of it: we keep no
-    /// passwords.
+    /// The time at which an unused backend session is given back; it can be replayed, unless AUTH was part of it: we
+    /// keep no passwords.
     fn idle_backend_deadline(&self) -> Option<Instant> {
         self.idle_backend_since().map(|since| since + IDLE_BACKEND)
     }
 
-    /// Since when a backend session stands that can be given back. In the middle of an AUTH exchange it is the client
-    /// that is waited for: another backend session would not know what was said.
+    /// The time since which a backend session stands unused and can be given back. In the middle of an AUTH exchange
+    /// the client is awaited, and another backend session would not know what was said.
     pub(super) fn idle_backend_since(&self) -> Option<Instant> {
         let bound = self.client.authenticated || matches!(self.state, State::Auth { .. });
         self.relay.as_ref()?.idle_since().filter(|_| !bound)
@@ -78,5 +78,5 @@ impl Session {
     }
 }
 
-/// How long a backend session may stand unused.
+/// The time for which a backend session may stand unused.
 const IDLE_BACKEND: Duration = Duration::from_secs(20);

@@ -1,4 +1,5 @@
-//! MAIL and RCPT: the rulings in their order, then the backend's word.
+//! MAIL and RCPT: the rulings in their order, then the backend's reply. A command must not reach the backend before
+//! every ruling on it has passed.
 
 use std::sync::Arc;
 
@@ -39,8 +40,9 @@ use crate::smtp::reply::Reply;
 use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
-    /// MAIL: state, TLS, lists, SIZE, throttles, then the backend. RFC 5321 section 4.1.1.1 wants EHLO first, but qmail and
-    /// Postfix do without, and so do scripts, devices, and libraries that forget the second one behind STARTTLS.
+    /// Handles MAIL: state, TLS, lists, SIZE, throttles, then the backend. RFC 5321 section 4.1.1.1 wants EHLO first,
+    /// but qmail and Postfix do without, and so do scripts, devices, and libraries that forget the second EHLO behind
+    /// STARTTLS.
     pub(super) fn mail(&mut self, mail: Mail, now: Now) {
         self.adopt_snapshot();
         if self.stopping && self.transaction.is_none() {
@@ -79,7 +81,7 @@ impl Session {
         self.ask(question, Pending::Mail(ruling.map(Box::new)), now);
     }
 
-    /// What we cannot pass on as it is meant, whatever the lists say.
+    /// The refusal of a MAIL that cannot be passed on as it is meant, whatever the lists say.
     fn unusable_mail(&self, mail: &Mail) -> Option<Reply> {
         let non_ascii = mail.sender.address().is_some_and(|address| !address.is_ascii());
         if mail.body == Some(Body::BinaryMime) {
@@ -88,21 +90,22 @@ impl Session {
         if non_ascii && !self.offer().smtputf8 {
             return Some(replies::non_ascii());
         }
-        // What was offered at EHLO is taken, though the backend has changed meanwhile: many say SMTPUTF8 with all their mail.
+        // SMTPUTF8 is taken if it was offered at EHLO, even when the backend has changed meanwhile: many say it with
+        // all their mail.
         if mail.smtputf8 && !self.client.helo.as_ref().is_some_and(|helo| helo.smtputf8) {
             return Some(replies::unknown_parameter("SMTPUTF8"));
         }
         unknown_parameter(&mail.others, &["RET", "ENVID"])
     }
 
-    /// The limit of a message from here: what the backend said counts only while it is fresh, or a limit that was raised
-    /// there would never be noticed here.
+    /// The size limit of a message of this client. The backend's SIZE counts only while it is fresh, or a limit that
+    /// was raised there would never be noticed here.
     fn limit(&self, snapshot: &Snapshot) -> Limit {
         let ours = snapshot.policy.size.ours(&self.client.environment);
         if self.offer.is_fresh { ours.with_backend(self.offer()) } else { ours }
     }
 
-    /// The throttles have let MAIL pass, or not.
+    /// Goes on with MAIL, or refuses it, by the throttles' answer.
     pub(super) fn mail_answered(
         &mut self,
         ruling: Option<Box<Ruling>>,
@@ -141,7 +144,7 @@ impl Session {
         self.ask_backend(Request::Mail(mail), now);
     }
 
-    /// The backend's word on MAIL, relayed as it is.
+    /// Takes the backend's reply to MAIL, relayed as it is.
     pub(super) fn mail_replied(&mut self, reply: BackendReply, now: Now) {
         if reply.is_success() {
             if let Some(transaction) = &mut self.transaction {
@@ -163,7 +166,7 @@ impl Session {
         }
     }
 
-    /// MAIL is refused by the backend, or there is none: the transaction ends, and RCPTs that came behind it hear so.
+    /// Ends the transaction when the backend refuses MAIL, or there is none; RCPTs that came behind it hear so.
     pub(super) fn mail_failed(&mut self, outcome: Outcome, now: Now) {
         let unasked = Outcome::ours(&replies::need_mail(), Reason::Protocol, &self.id);
         let behind = self.transaction.as_mut().map(|transaction| std::mem::take(&mut transaction.asked));
@@ -180,7 +183,7 @@ impl Session {
         self.stop_if_idle(now);
     }
 
-    /// RCPT: state, count, lists, cap, throttles, then the backend.
+    /// Handles RCPT: state, count, lists, cap, throttles, then the backend.
     pub(super) fn rcpt(&mut self, rcpt: Rcpt, now: Now) {
         let Some(transaction) = &self.transaction else {
             return self.without_mail(now);
@@ -203,7 +206,7 @@ impl Session {
             if ruling.reason == Reason::NotLocal {
                 self.note_unknown();
             }
-            // Else those before it are to be answered first.
+            // Otherwise the replies before it come first.
             if self.replies.is_settled() {
                 self.judge_unknown(now);
             }
@@ -221,7 +224,7 @@ impl Session {
         }
     }
 
-    /// The throttles have let RCPT pass, or not.
+    /// Goes on with RCPT, or refuses it, by the throttles' answer.
     pub(super) fn rcpt_answered(
         &mut self,
         rcpt: Arc<Rcpt>,
@@ -253,7 +256,7 @@ impl Session {
         self.ask_backend(Request::Rcpt(rcpt), now);
     }
 
-    /// The backend's word on RCPT, relayed as it is.
+    /// Takes the backend's reply to RCPT, relayed as it is.
     pub(super) fn rcpt_replied(&mut self, reply: BackendReply, now: Now) {
         let Some((rcpt, cap)) = self.transaction.as_mut().and_then(|transaction| transaction.asked.pop_front()) else {
             return self.contradiction(now);
@@ -279,8 +282,8 @@ impl Session {
         }
     }
 
-    /// The backend has said what it offers. An address that it cannot take is not sent without the parameter that it
-    /// needs (RFC 6531 section 3.5), whatever was offered at EHLO.
+    /// Goes on once the backend has said what it offers. An address that it cannot take is not sent without the
+    /// parameter that it needs (RFC 6531 section 3.5), whatever was offered at EHLO.
     pub(super) fn backend_ready(&mut self, offer: Arc<Offer>, now: Now) {
         self.output.push_back(Output::Learned(self.client.environment.clone(), offer.clone()));
         self.offer = LearnedOffer { offer: Some(offer), is_fresh: true };

@@ -1,5 +1,5 @@
-//! Commands that are refused without a transaction's word: errors of the client, which end the session when there are too
-//! many, and commands that bring no mail. It must not decide what is an error.
+//! Errors of the client, and commands that bring no mail: both are counted, and too many end the session. It must not
+//! decide what is an error.
 
 use crate::policy::replies;
 use crate::policy::verdict::Reason;
@@ -10,12 +10,12 @@ use crate::session::outcome::Outcome;
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// A protocol error: counted, and too many of them end the session.
+    /// Refuses a protocol error: it is counted, and too many of them end the session.
     pub(super) fn error(&mut self, reply: &Reply, now: Now) {
         self.refuse_command(&Ruling::new(reply.clone(), Reason::Protocol), now);
     }
 
-    /// A command that is refused by a rule, counted likewise.
+    /// Refuses a command by a rule, and counts it as an error.
     pub(super) fn refuse_command(&mut self, ruling: &Ruling, now: Now) {
         if self.count_error(now) {
             self.record_command(&Outcome::ruled(ruling, &self.id), now);
@@ -23,7 +23,7 @@ impl Session {
         }
     }
 
-    /// False: it was one too many, and the session is over.
+    /// Counts an error; false: it was one too many, and the session is over.
     pub(super) fn count_error(&mut self, now: Now) -> bool {
         if !self.patience.bears_error(self.snapshot.settings.max_errors) {
             self.refuse_and_close(&replies::too_many_errors(), Reason::Protocol, now);
@@ -31,7 +31,7 @@ impl Session {
         !self.is_over()
     }
 
-    /// RCPT or DATA without a transaction.
+    /// Refuses RCPT or DATA without a transaction.
     pub(super) fn without_mail(&mut self, now: Now) {
         if self.patience.may_stand_behind_a_refusal() {
             self.refuse_late(&replies::need_mail(), now);
@@ -40,7 +40,8 @@ impl Session {
         }
     }
 
-    /// No error of the client: the command may stand behind others whose refusal it has not heard (RFC 2920 section 3.1).
+    /// Refuses a command without an error of the client: it may stand behind others whose refusal the client has not
+    /// heard (RFC 2920 section 3.1).
     pub(super) fn refuse_late(&mut self, reply: &Reply, now: Now) {
         if self.count_idle_command(now) {
             self.record_command(&Outcome::ours(reply, Reason::Protocol, &self.id), now);
@@ -48,14 +49,14 @@ impl Session {
         }
     }
 
-    /// A command that brings no mail forward. A client that sends nothing else is counted as erring.
+    /// Answers a command that brings no mail forward. A client that sends nothing else is counted as erring.
     pub(super) fn idle_command(&mut self, reply: &Reply, now: Now) {
         if self.count_idle_command(now) {
             self.reply(reply);
         }
     }
 
-    /// False: it was one too many, and the session is over.
+    /// Counts a command that brings no mail forward; false: it was one too many, and the session is over.
     pub(super) fn count_idle_command(&mut self, now: Now) -> bool {
         if !self.patience.bears_idle_command() {
             self.refuse_and_close(&replies::too_many_errors(), Reason::Protocol, now);

@@ -1,5 +1,5 @@
-//! What a throttle that is over its limit says, and throttles that escalate: their defers are counted for each recipient
-//! and SIZE, so one that is due at MAIL waits for the recipients. Until then no backend hears of the transaction.
+//! The rulings of throttles that are over their limits. Those that escalate count defers for each recipient and SIZE,
+//! so their defer of a MAIL waits for the recipients; until then no backend must hear of the transaction.
 
 use crate::policy::replies;
 use crate::policy::throttle::Action;
@@ -22,7 +22,7 @@ use crate::session::state::Transaction;
 use crate::smtp::address::Address;
 
 impl Session {
-    /// Whether the recipients shall hear what a throttle said of MAIL.
+    /// Leaves an escalating throttle's ruling on MAIL to the recipients; false: MAIL hears the ruling itself.
     pub(super) fn postpone(&mut self, throttled: &Throttled, ruling: &Ruling) -> bool {
         let (Some(OverLimit { throttle, wait, .. }), Some(transaction)) = (throttled.over, &self.transaction) else {
             return false;
@@ -38,8 +38,8 @@ impl Session {
         true
     }
 
-    /// What is asked about a recipient: the throttles, unless one has refused already, and the memory of oversizes, whose
-    /// 552 outranks them.
+    /// The question about a recipient: to the throttles, unless one has refused already, and about remembered
+    /// oversizes, whose 552 outranks them.
     pub(super) fn question_of(&self, transaction: &Transaction, recipient: &Address) -> Question {
         let (mail, snapshot) = (&transaction.mail, transaction.snapshot.clone());
         let oversize = self.remembered(mail, recipient);
@@ -53,7 +53,7 @@ impl Session {
         Question::Recipient { throttles, deferred: None, oversize }
     }
 
-    /// What the message is known by, where its defers are counted.
+    /// The key under which the message's defers are counted.
     pub(super) fn escalation(
         &self,
         throttle: &Throttle,
@@ -64,7 +64,7 @@ impl Session {
         (throttle.escalate > 0).then(|| escalation_key(&self.seed, key, recipient, size))
     }
 
-    /// No throttle refuses this recipient any more: its next defer is the first again.
+    /// Forgets the defers for a recipient that no throttle refuses any more: the next one is the first again.
     pub(super) fn passed(&mut self, recipient: &Address) {
         let keys = |transaction: &Transaction| {
             let subject = self.client.subject(Some(&transaction.mail.sender), Some(recipient));
@@ -81,7 +81,7 @@ impl Session {
     }
 }
 
-/// What a throttle that is over its limit says: the one that was postponed at MAIL, or one that was asked now.
+/// The ruling of a throttle that is over its limit: one that was postponed at MAIL, or one that was asked now.
 pub(super) fn ruling_of(transaction: &Transaction, throttled: &Throttled) -> Option<Ruling> {
     let (throttle, over) = refusal(transaction, throttled)?;
     let tries = throttled.tries;
@@ -91,7 +91,7 @@ pub(super) fn ruling_of(transaction: &Transaction, throttled: &Throttled) -> Opt
     })
 }
 
-/// Whether the connection ends with it.
+/// Whether that ruling ends the connection.
 pub(super) fn disconnects(transaction: &Transaction, throttled: &Throttled) -> bool {
     refusal(transaction, throttled).is_some_and(|(throttle, _)| throttle.action == Action::Disconnect)
 }

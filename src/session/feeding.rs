@@ -1,4 +1,4 @@
-//! What a session can use of its client's octets now, and what it has to say. It must not rule on anything.
+//! The octets that a session can use now, and the outputs that are due. It must not rule on anything.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use crate::session::io::Output;
 use crate::session::state::State;
 
 impl Session {
-    /// One step with what the client sent. False: nothing can be done before something else happens.
+    /// Takes one step with the client's octets. False: nothing can be done before something else happens.
     pub(super) fn take(&mut self, input: &mut BytesMut, now: Now) -> bool {
         match &self.state {
             State::Auth { waiting: false } => self.auth_line(input, now),
@@ -21,7 +21,7 @@ impl Session {
         }
     }
 
-    /// What is to be done first.
+    /// The output that is due first.
     pub(super) fn poll_output(&mut self) -> Option<Output> {
         if let Some(output) = self.output.pop_front() {
             return Some(output);
@@ -49,5 +49,5 @@ impl Session {
     }
 }
 
-/// Commands whose replies may be outstanding at once (RFC 2920): a bound on what a pipelining client can pile up.
+/// Commands whose replies may be outstanding at once (RFC 2920): a bound on a pipelining client's queue.
 const MAX_OUTSTANDING: usize = 100;

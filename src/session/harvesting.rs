@@ -1,6 +1,6 @@
-//! Recipients that nobody knows. A list with stale addresses has some; a client that tries out names hears little else.
-//! Each stays refused by its own 5xx, which must not change: the 421 behind it ends the connection, and the rest comes in
-//! the next session.
+//! Recipients that do not exist. A list with stale addresses has some; a client that tries out names hears little else.
+//! Each stays refused by its own 5xx, which must not change: the 421 behind it ends the connection, and the rest comes
+//! in the next session.
 
 use crate::policy::replies;
 use crate::policy::throttle::Charge;
@@ -18,22 +18,22 @@ use crate::session::question::Throttles;
 use crate::session::state::Pending;
 use crate::session::state::State;
 
-/// Those of one session.
+/// The unknown recipients of one session.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unknown {
     heard: u32,
-    /// Since the throttles were asked last.
+    /// Unknown recipients since the throttles were asked last.
     fresh: u64,
 }
 
 impl Session {
-    /// The client was told, or will be before anything else, that a recipient is not there.
+    /// Counts a recipient that is not there: the client was told so, or will be before anything else.
     pub(super) fn note_unknown(&mut self) {
         self.unknown.heard += 1;
         self.unknown.fresh += 1;
     }
 
-    /// The replies are given: whether it was one too many. A message that has gone on to DATA meanwhile is not cut.
+    /// Judges the count once the replies are given. A message that has gone on to DATA meanwhile is not cut.
     pub(super) fn judge_unknown(&mut self, now: Now) {
         let cells = std::mem::take(&mut self.unknown.fresh);
         let has_floor = matches!(self.state, State::Command) && self.transaction.is_some();
@@ -63,7 +63,7 @@ impl Session {
         self.charge(&snapshot, charges);
     }
 
-    /// The throttles have said so.
+    /// Goes on, or ends the session, by the throttles' answer.
     pub(super) fn unknown_answered(&mut self, throttled: &Throttled, now: Now) {
         let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
         transaction.note_shadows(&throttled.shadows);
@@ -73,12 +73,12 @@ impl Session {
         }
     }
 
-    /// What is still asked gets no reply of its own: the 421 is for all of it.
+    /// Ends the session. Outstanding commands get no replies of their own: the 421 is for all of them.
     fn end_harvest(&mut self, ruling: &Ruling, now: Now) {
         self.replies.forget();
         self.rule_and_close(ruling, now);
     }
 }
 
-/// Of one session, at most.
+/// Unknown recipients of one session, at most.
 const MOST_UNKNOWN: u32 = 50;

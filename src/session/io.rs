@@ -1,4 +1,4 @@
-//! What a session asks its shell to do, and what the shell tells it. Values only.
+//! The outputs of a session to its shell, and the shell's inputs. Values only: they must not decide anything.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::session::record::Record;
 use crate::session::snapshot::Snapshot;
 use crate::smtp::reply::Offer;
 
-/// The time, read by the shell. The wall clock is for what people read, the other for time limits.
+/// The time, read by the shell: by the wall clock for people, by the monotonic one for time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// Never goes back.
+    /// The monotonic time, which never goes back.
     pub monotonic: Instant,
-    /// May be set.
+    /// The wall-clock time, which may be set.
     pub wall: Timestamp,
 }
 
@@ -29,16 +29,16 @@ pub struct Now {
 pub struct Peer {
     /// The client's address, from the socket or the PROXY header.
     pub client: SocketAddr,
-    /// Ours, as the client sees it.
+    /// Our address, as the client sees it.
     pub local: SocketAddr,
-    /// The client's name, where `qmail.lookup` asks for it.
+    /// The client's name by DNS, where `qmail.lookup` asks for it.
     pub host: Option<String>,
-    /// A PROXY header said so: TCP ends at the load balancer, and says nothing about the client.
+    /// Whether a PROXY header gave the addresses: TCP ends at the load balancer, and says nothing about the client.
     pub is_proxied: bool,
 }
 
 impl Peer {
-    /// A client whose own TCP connection it is, and whose name nobody has asked for.
+    /// A client with a TCP connection of its own, whose name was not looked up.
     pub fn direct(client: SocketAddr, local: SocketAddr) -> Self {
         Self { client, local, host: None, is_proxied: false }
     }
@@ -47,66 +47,66 @@ impl Peer {
 /// Whether there is a place for this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// There is.
+    /// There is a place.
     Granted,
     /// `max_connections` is reached.
     Full,
     /// `max_connections_per_client` is reached.
     FullForClient,
-    /// We are stopping.
+    /// The proxy is stopping.
     Stopping,
 }
 
-/// Drained after each `handle_*`, obeyed in order.
+/// A task for the shell. All are drained after each `handle_*` and obeyed in order.
 #[derive(Debug)]
 pub enum Output {
     /// Octets for the client.
     Client(Bytes),
-    /// What is written so far goes out in the clear, then the TLS handshake; `handle_tls` follows.
+    /// Write everything so far in the clear, then do the TLS handshake; `handle_tls` follows.
     StartTls,
-    /// What is written so far goes out, then the connection is closed, reading on to the client's end.
+    /// Write everything so far, then close the connection, reading on to the client's end.
     CloseClient,
-    /// Answer with `handle_answer`, now or later; one is open at a time.
+    /// Answer the question with `handle_answer`, now or later; one is open at a time.
     Ask(Ticket, Box<Question>),
-    /// The question that is open is not waited for any more.
+    /// Stop waiting for the answer to the open question.
     StopAsking,
-    /// Answer with `handle_backend_open` or `handle_backend_end`.
+    /// Open a backend connection; answer with `handle_backend_open` or `handle_backend_end`.
     OpenBackend {
-        /// Not one that another client has used.
+        /// Whether it must not be one that another client has used.
         fresh: bool,
-        /// What the backend is started in.
+        /// The environment that the backend is started in.
         environment: Environment,
-        /// The client's own name for itself.
+        /// The client's name for itself.
         helo: String,
-        /// It is for AUTH.
+        /// Whether the connection is for AUTH.
         login: bool,
     },
-    /// In the backend session that is open, or being opened, AUTH begins (true) or has ended.
+    /// AUTH begins (true) or has ended in the backend session that is open, or being opened.
     Login(bool),
     /// Octets for the backend.
     Backend(Bytes),
-    /// What the backend said so far is thrown away, then the TLS handshake; answer as for `OpenBackend`.
+    /// Discard everything the backend said so far, then do the TLS handshake; answer as for `OpenBackend`.
     BackendStartTls,
-    /// The held message for the backend; `handle_body_sent` follows.
+    /// Send the held message to the backend; `handle_body_sent` follows.
     BackendBody,
-    /// The session with the backend is not needed any more.
+    /// Release the session with the backend: it is not needed any more.
     Release(Release),
-    /// Keep a message; answer with `handle_hold`.
+    /// Begin to hold a message; answer with `handle_hold`.
     HoldBegin {
-        /// The declared size, 0 when there is none.
+        /// The declared size in octets, 0 when there is none.
         expected: u64,
     },
-    /// Octets of the message, judged and canonical.
+    /// Octets of the message to be held, judged and canonical.
     Hold(Bytes),
-    /// The message is not needed any more: neither what is kept of it, nor the claim on its delivery.
+    /// Drop the message: its held octets, and the claim on its delivery.
     EndMessage,
-    /// For the counters; no answer.
+    /// An event for the counters; no answer.
     Count(Event),
-    /// For the ledger; no answer.
+    /// The outcome of a delivery for the ledger; no answer.
     Deliver(Delivery),
-    /// For the offers: what the backend offered to a client with this environment.
+    /// The backend's offer to a client with this environment, to be remembered.
     Learned(Environment, Arc<Offer>),
-    /// What ended, and how.
+    /// The record of something that ended.
     Record(Box<Record>),
 }
 
@@ -115,16 +115,16 @@ pub enum Output {
 pub enum Release {
     /// Greeted, idle and in order: another client may use it. If none is to, it ends with QUIT.
     Reusable,
-    /// Idle, but no other client's: it ends with QUIT.
+    /// Idle, but not for another client: it ends with QUIT.
     Quit,
-    /// In the middle of something: it is closed, and octets that wait for it are thrown away.
+    /// In the middle of something: it is closed, and octets that wait for it are discarded.
     Abort,
 }
 
-/// What happened, for the counters of the store.
+/// An event for the counters of the store.
 #[derive(Debug)]
 pub enum Event {
-    /// Costs that always land.
+    /// Costs that are charged in any case.
     Charge(Arc<Snapshot>, Vec<Charge>),
     /// Messages under these escalation keys were let pass.
     Passed(Vec<u128>),
@@ -136,52 +136,53 @@ pub enum Event {
     Familiar(Vec<u128>),
 }
 
-/// What becomes of a message that a [`Question::Copy`] was about.
+/// The outcome of a message that a [`Question::Copy`] was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The backend accepted the message that was asked about last.
     Accepted,
-    /// The client took the acknowledgements of what was accepted.
+    /// The client took the acknowledgements of all accepted messages.
     Acknowledged,
-    /// The client did not take them.
+    /// The client did not take these acknowledgements.
     Unacknowledged,
 }
 
-/// How the backend's side ended.
+/// The way the backend's side ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackendEnd {
-    /// No free place within the time.
+    /// No permit was free in time.
     Busy,
-    /// It closed, reset, could not be reached or started.
+    /// The connection was closed or reset, or the backend could not be reached or started.
     Lost,
 }
 
-/// How the client's side ended after our close, as its TCP tells it.
+/// The end of the client's side after our close, as its TCP tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Farewell {
-    /// The client's TCP acknowledged all that was written, before any reset.
+    /// Whether the client's TCP acknowledged everything that was written, before any reset.
     pub acknowledged: bool,
-    /// An octet came after that.
+    /// Whether an octet came after that.
     pub heard: bool,
-    /// It was acknowledged, and the connection open, when we spoke unasked (421): a reset that follows may be about that.
+    /// Whether all was acknowledged, and the connection open, when we spoke unasked (421): a reset that follows may be
+    /// about the 421.
     pub waited: bool,
-    /// How the connection ended.
+    /// The way the connection ended.
     pub end: ClientEnd,
 }
 
-/// How a connection ended.
+/// The way a connection ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientEnd {
     /// The client ended its side in order (FIN).
     Fin,
-    /// It did not end within our patience.
+    /// The client did not end its side as long as we waited.
     #[default]
     Open,
-    /// It was reset.
+    /// The connection was reset.
     Reset,
 }
 
-/// Why a message cannot be kept.
+/// The reason why a message cannot be held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HoldEnd {
     /// No room.

@@ -1,5 +1,6 @@
-//! From DATA to the final reply. The message is kept (or streamed) while it comes in; only when it is here as a whole and
-//! has passed does the backend hear DATA and, at the very end, the dot. The client is told 250 only after the backend.
+//! The message, from DATA to the final reply. It is held (or streamed) while it comes in; only when it is complete and
+//! has passed does the backend hear DATA and, at the very end, the dot. The client must not hear 250 before the backend
+//! has answered.
 
 use bytes::BytesMut;
 
@@ -29,7 +30,7 @@ use crate::smtp::reply::Signature;
 use crate::smtp::reply_reader::BackendReply;
 
 impl Session {
-    /// DATA: only with recipients that the backend accepted, whatever it remembers of an earlier transaction.
+    /// Handles DATA: only with recipients that the backend accepted, whatever it remembers of an earlier transaction.
     pub(super) fn data(&mut self, now: Now) {
         let Some(transaction) = &mut self.transaction else {
             return self.without_mail(now);
@@ -52,7 +53,7 @@ impl Session {
         }
     }
 
-    /// DATA passes.
+    /// Begins the message, after DATA has passed.
     pub(super) fn begin_data(&mut self, now: Now) {
         let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         if transaction.snapshot.settings.hold {
@@ -65,7 +66,7 @@ impl Session {
         }
     }
 
-    /// Whether the message can be kept: at first, and while it comes in or goes out.
+    /// Takes the hold's result: at DATA, and while the message comes in or goes out.
     pub(super) fn held(&mut self, result: Result<(), HoldEnd>, now: Now) {
         match (&mut self.state, result) {
             (State::HoldBegin, Ok(())) => self.begin_body(false, now),
@@ -74,7 +75,7 @@ impl Session {
                 body.end.get_or_insert(BodyEnd::Hold(end));
                 self.output.push_back(Output::EndMessage);
             }
-            // What was pushed last had no room: nothing of it may wait for the backend.
+            // The last octets had no room: nothing of the message may wait for the backend.
             (State::Asking { pending: Pending::Copy(received, _), .. }, Err(end)) => {
                 let received = ReceivedMessage { id: received.id.take(), ..**received };
                 self.output.push_back(Output::StopAsking);
@@ -104,8 +105,8 @@ impl Session {
         self.reply(&replies::start_data());
     }
 
-    /// Octets of the message. Past a limit nothing more is kept, but reading goes on to the true end: an answer before it
-    /// would make commands of the rest (RFC 5321 section 4.1.1.4).
+    /// Takes octets of the message. Past a limit nothing more is kept, but reading goes on to the true end: an answer
+    /// before it would make commands of the rest (RFC 5321 section 4.1.1.4).
     pub(super) fn body(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let status = match &mut self.state {
             State::Body(body) if !input.is_empty() => body.decode(input, &mut self.output),
@@ -126,7 +127,7 @@ impl Session {
         }
     }
 
-    /// Whether what has come so far may still pass.
+    /// Judges whether the octets so far may still pass.
     fn judge_body(&mut self, now: Now) {
         let (State::Body(body), Some(transaction)) = (&mut self.state, &self.transaction) else {
             return self.contradiction(now);
@@ -145,7 +146,7 @@ impl Session {
                 relay.close(&mut self.output);
             }
         }
-        // Without an end in sight: the time limits grow with the size, so there has to be another.
+        // No end is in sight: the time limits grow with the size, so there has to be another bound.
         if let Some(limit) = over.filter(|limit| size > ENDLESS.max(limit.octets.saturating_mul(2))) {
             let accepted = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient);
             let (snapshot, recipients) = (transaction.snapshot.clone(), accepted.collect::<Vec<_>>());
@@ -185,7 +186,7 @@ impl Session {
         }
     }
 
-    /// The backend's word on DATA.
+    /// Takes the backend's reply to DATA.
     pub(super) fn data_replied(&mut self, reply: BackendReply, now: Now) {
         let streaming = matches!(self.state, State::DataBegin);
         if reply.code != 354 {
@@ -205,7 +206,7 @@ impl Session {
         }
     }
 
-    /// The backend's word on the message. Before our dot it can only be a refusal: the rest is not sent.
+    /// Takes the backend's reply to the message. Before our dot it can only be a refusal: the rest is not sent.
     pub(super) fn dot_replied(&mut self, reply: BackendReply, now: Now) {
         if !self.relay.as_ref().is_some_and(|relay| relay.dot_written()) {
             self.abandon_backend();
@@ -213,7 +214,7 @@ impl Session {
         self.settle(Outcome::backend(&reply), now);
     }
 
-    /// The backend is gone, or busy: 451, and nothing is lost, because nothing was acknowledged.
+    /// Answers 451 when the backend is gone or busy: nothing is lost, because nothing was acknowledged.
     pub(super) fn backend_lost(&mut self, end: BackendEnd, now: Now) {
         let reply = match end {
             BackendEnd::Busy => replies::backend_busy(),
@@ -222,14 +223,16 @@ impl Session {
         self.without_backend(|id| Outcome::ours(&reply, Reason::BackendUnavailable, id), now);
     }
 
-    /// It would hear in the clear what must not be, or see us in the client's place.
+    /// Gives up a backend that must not be used: it would hear in the clear what must not be, or take us for the
+    /// client.
     pub(super) fn backend_unusable(&mut self, why: &str, now: Now) {
         let reply = replies::backend_unavailable();
         let outcome = |id: &Signature| Outcome::ours(&reply, Reason::BackendUnavailable, id);
         self.without_backend(|id| Outcome { backend: Some(why.to_owned()), ..outcome(id) }, now);
     }
 
-    /// It refused at its greeting. A first MAIL hears that; a replay must not turn into a refusal of what was accepted.
+    /// Relays a refusal in the backend's greeting to a first MAIL; a replay must not turn into a refusal of what was
+    /// accepted.
     pub(super) fn backend_refused(&mut self, reply: &BackendReply, now: Now) {
         let accepted_before = self.transaction.as_ref().is_some_and(|transaction| transaction.mail_code.is_some());
         if accepted_before {
@@ -260,7 +263,7 @@ impl Session {
                     .write(|out| out.extend_from_slice(backend.as_ref().map_or(&line, |words| words.as_bytes())));
                 self.close(now);
             }
-            // The client has the floor: its next line hears of it (`auth_line`), and is no command.
+            // It is the client's turn: its next line hears of it (`auth_line`), and is no command.
             State::Auth { waiting: false } => {}
             State::Auth { waiting: true } => {
                 let outcome = outcome(&id);
@@ -287,7 +290,7 @@ impl Session {
         self.fill_reply(outcome.line, now);
     }
 
-    /// The last word is known: now, or when the client has sent its message to the true end.
+    /// Ends the message with its outcome: now, or when the client has sent it to the true end.
     fn settle(&mut self, outcome: Outcome, now: Now) {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Body(mut body) => {
@@ -300,13 +303,13 @@ impl Session {
         }
     }
 
-    /// A ruling of ours on a message that is here as a whole.
+    /// Refuses a complete message by a ruling of ours.
     pub(super) fn refuse_message(&mut self, received: &ReceivedMessage, ruling: &Ruling, now: Now) {
         let outcome = Outcome::ruled(ruling, &self.id);
         self.finish(outcome, Some(received), now);
     }
 
-    /// The end of a transaction: its record, its costs, its reply.
+    /// Ends a transaction: its record, its costs, its reply.
     pub(super) fn finish(&mut self, outcome: Outcome, received: Option<&ReceivedMessage>, now: Now) {
         let passed_on = outcome.code.is_some_and(|code| code < 400) && outcome.verdict.is_none();
         if passed_on {
@@ -343,5 +346,5 @@ fn hold_failed(end: HoldEnd, signature: &Signature) -> Outcome {
     }
 }
 
-/// A message over its limit is read on to its true end, but not for ever.
+/// Octets of an oversized message that are read on in any case, towards its true end.
 const ENDLESS: u64 = 1 << 30;

@@ -1,11 +1,11 @@
-//! The conversation with one client: a state machine without sockets, clock, files or logging.
+//! The conversation with one client: a state machine, which must not touch sockets, clock, files or logs.
 //!
-//! A shell owns the sockets and the clock. It tells the session what happened ([`start`](Session::start) first, then any
-//! `handle_*`), and after each call takes [`advance`](Session::advance) until that gives `None`, obeying each [`Output`](io::Output)
-//! in turn. Then it waits until [`deadline`](Session::deadline) at most. When [`is_over`](Session::is_over), it closes the
-//! connection, and says by [`handle_farewell`](Session::handle_farewell) how the client took what was said last. It owns the
-//! buffers: the session takes from them what it can use and leaves the rest, so that STARTTLS can throw away what came too
-//! early in one place.
+//! A shell owns the sockets and the clock. It tells the session of events ([`start`](Session::start) first, then any
+//! `handle_*`), and after each call takes [`advance`](Session::advance) until that gives `None`, obeying each
+//! [`Output`](io::Output) in turn. Then it waits until [`deadline`](Session::deadline) at most. When
+//! [`is_over`](Session::is_over), it closes the connection, and says by [`handle_farewell`](Session::handle_farewell)
+//! how the client took the last replies. It owns the buffers: the session takes from them what it can use and leaves
+//! the rest, so that STARTTLS can discard in one place what came too early.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@
 //! let (mut input, mut said) = ("HELO client.example\r\nQUIT\r\n".into(), Vec::new());
 //! while let Some(output) = session.advance(&mut input, false, now) {
 //!     match output {
-//!         // Nobody answers: what only counts and slows passes.
+//! No answer comes: a question that only counts and slows passes.
 //!         Output::Ask(..) => session.handle_timeout(Now { monotonic: session.deadline().unwrap(), ..now }),
 //!         Output::Client(octets) => said.extend(octets),
 //!         _ => {}
@@ -110,14 +110,14 @@ use crate::smtp::reply::Signature;
 /// One client's connection, from the banner to the close.
 #[derive(Debug)]
 pub struct Session {
-    /// The session's id, and what else stands behind its refusals.
+    /// The signature of refusals: the session's id, and the contact.
     id: Signature,
     snapshot: Arc<Snapshot>,
-    /// Takes the place of `snapshot` at the next MAIL.
+    /// The snapshot that takes the place of `snapshot` at the next MAIL.
     next: Option<Arc<Snapshot>>,
     seed: Seed,
     client: Client,
-    /// What the backend offers, once that is known.
+    /// The backend's offer, once it is known.
     offer: LearnedOffer,
     state: State,
     /// The number of the last question.
@@ -136,7 +136,7 @@ pub struct Session {
     stopping: bool,
 }
 
-/// The beginning, and what is known of the session.
+/// Construction, the start, and the state as the shell sees it.
 impl Session {
     /// A session that waits for `start`.
     pub fn new(id: Arc<str>, snapshot: Arc<Snapshot>, seed: Seed, peer: Peer, now: Now) -> Self {
@@ -164,15 +164,16 @@ impl Session {
         }
     }
 
-    /// Begins: greets, or refuses the connection. Before the first octet is read.
+    /// Begins, before the first octet is read: greets, or refuses the connection. `tls`: the protocol version, where
+    /// the connection is under TLS already.
     pub fn start(&mut self, admission: Admission, greet_delay: Duration, tls: Option<&'static str>, now: Now) {
         self.client.tls = tls;
         self.patience.wait_from(now.monotonic);
         self.admit(admission, greet_delay, now);
     }
 
-    /// In place of `start`: asks the backend what it offers to clients without a rule of their own, before one of them has
-    /// come. Nothing is counted and there is no record; where it fails, what is said to the client is why.
+    /// Asks the backend, in place of `start`, for its offer to clients without a rule of their own, before one of them
+    /// has come. Nothing is counted and there is no record; where it fails, the reply to the client says why.
     pub fn inquire(&mut self, now: Now) {
         self.begin_inquiry(now);
     }
@@ -202,18 +203,18 @@ impl Session {
         self.next_deadline()
     }
 
-    /// Until when the session brings mail forward, as far as can be said now: in a message that comes in well above the least
-    /// rate, behind its dot, and for a while after one was accepted.
+    /// The time up to which the session brings mail forward, as far as can be said now: in a message that comes in well
+    /// above the least rate, behind its dot, and for a while after one was accepted.
     pub fn needed_until(&self, now: Now) -> Option<Instant> {
         self.is_needed_until(now)
     }
 
-    /// Whether what comes from the client is a message.
+    /// Whether the client's octets are a message.
     pub fn takes_message(&self) -> bool {
         matches!(self.state, State::Body(_))
     }
 
-    /// Whether nobody has heard yet what a backend with this environment offers.
+    /// Whether the offer of a backend with this environment is still unknown.
     pub fn lacks_offer(&self) -> bool {
         self.offer.offer.is_none()
     }
@@ -223,16 +224,16 @@ impl Session {
         self.idle_backend_since().is_some()
     }
 
-    /// The acknowledgement of what was accepted: whether it is open, and written, and whether QUIT was said.
+    /// The acknowledgement of accepted messages: whether it is open, and written, and whether QUIT was said.
     pub fn acknowledgement(&self) -> &Acknowledgement {
         &self.acknowledgement
     }
 }
 
-/// What the shell has to do.
+/// Tasks for the shell.
 impl Session {
-    /// What the shell has to do next, once the session has had what it can use of `input`; `None`: something has to happen
-    /// first. `ended`: the client sends no more than this. What it sent is served.
+    /// The shell's next task, once the session has had what it can use of `input`; `None`: something has to happen
+    /// first. `ended`: the client sends no more than this. The octets that it sent are served.
     pub fn advance(&mut self, input: &mut BytesMut, ended: bool, now: Now) -> Option<Output> {
         loop {
             let output = self.poll_output();
@@ -253,22 +254,22 @@ impl Session {
     }
 }
 
-/// What happened on the client's side.
+/// Events on the client's side.
 impl Session {
-    /// Octets came from the client just now: it speaks, so it has heard what was written before.
+    /// Tells that octets came from the client just now: it speaks, so it has read everything written before.
     pub fn handle_client_heard(&mut self) {
         let delivery = self.acknowledgement.heard();
         self.output.extend(delivery.map(Output::Deliver));
     }
 
-    /// All that the session has said to the client is written.
+    /// Tells that everything said to the client is written.
     pub fn handle_client_written(&mut self) {
         if !self.has_output() {
             self.acknowledgement.written();
         }
     }
 
-    /// The client reset the connection.
+    /// Tells that the client reset the connection.
     pub fn handle_client_reset(&mut self, now: Now) {
         self.client_gone = true;
         if !self.is_over() && !self.outlives_client() {
@@ -278,58 +279,59 @@ impl Session {
         self.client_left(now);
     }
 
-    /// The TLS handshake is done (its protocol version), or failed (`None`).
+    /// Tells that the TLS handshake is done (its protocol version), or failed (`None`).
     pub fn handle_tls(&mut self, version: Option<&'static str>, now: Now) {
         self.patience.wait_from(now.monotonic);
         self.secured(version, now);
     }
 
-    /// After the close: how the client's TCP took what was said last.
+    /// Tells, after the close, how the client's TCP took the last replies.
     pub fn handle_farewell(&mut self, farewell: Farewell) {
         let delivery = self.acknowledgement.farewell(farewell, self.client.peer.is_proxied);
         self.output.extend(delivery.map(Output::Deliver));
     }
 }
 
-/// What happened on the backend's side.
+/// Events on the backend's side.
 impl Session {
-    /// What a backend with this environment was last heard to offer, and whether that is fresh enough to refuse by.
+    /// Tells the last known offer of a backend with this environment, and whether it is fresh enough to refuse by.
     pub fn handle_offer(&mut self, offer: Arc<Offer>, is_fresh: bool) {
         self.offer = LearnedOffer { offer: Some(offer), is_fresh };
     }
 
-    /// The backend's connection stands, or is under TLS now. `greeted`: another client has used it, and no greeting comes.
+    /// Tells that the backend's connection stands, or is under TLS now. `greeted`: another client has used it, and no
+    /// greeting comes.
     pub fn handle_backend_open(&mut self, greeted: bool, now: Now) {
         if let Some(relay) = &mut self.relay {
             relay.opened(greeted, now.monotonic, &mut self.output);
         }
     }
 
-    /// Octets from the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was said, is
-    /// on its way. True: of what was asked before these octets came, more is to come, so that they are to be
-    /// acknowledged at once; else the next command does that.
+    /// Takes octets of the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was
+    /// said, is on its way. True: more replies to commands before these octets are to come, so that the octets are to
+    /// be acknowledged at once; else the next command does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
         self.hear_backend(input, written, now)
     }
 
-    /// The backend took octets of the message.
+    /// Tells that the backend took octets of the message.
     pub fn handle_backend_progress(&mut self, now: Now) {
         if let Some(relay) = &mut self.relay {
             relay.progress(now.monotonic);
         }
     }
 
-    /// The held message is written to the backend, its dot not yet.
+    /// Tells that the held message is written to the backend, its dot not yet.
     pub fn handle_body_sent(&mut self, now: Now) {
         self.end_body(now);
     }
 
-    /// The backend's connection ended, or never stood.
+    /// Tells that the backend's connection ended, or could not be opened.
     pub fn handle_backend_end(&mut self, end: BackendEnd, now: Now) {
         self.backend_ended(end, now);
     }
 
-    /// Another client waits for a backend session.
+    /// Tells that another client waits for a backend session.
     pub fn handle_backend_wanted(&mut self) {
         if self.has_idle_backend() {
             self.close_backend();
@@ -337,59 +339,59 @@ impl Session {
     }
 }
 
-/// What happened elsewhere.
+/// Events elsewhere.
 impl Session {
-    /// The answer to `Ask`. One that comes too late is ignored.
+    /// Takes the answer to `Ask`. A late one is ignored.
     pub fn handle_answer(&mut self, ticket: Ticket, answer: Answer, now: Now) {
         if ticket == self.ticket {
             self.answered(answer, now);
         }
     }
 
-    /// `HoldBegin` succeeded, or keeping the message failed, then or later.
+    /// Tells that `HoldBegin` succeeded, or that keeping the message failed, then or later.
     pub fn handle_hold(&mut self, result: Result<(), HoldEnd>, now: Now) {
         self.held(result, now);
     }
 
-    /// Others need the room of the message that comes in too slowly. One that is here as a whole keeps it.
+    /// Tells that others need the room of a message that comes in too slowly. A complete message keeps it.
     pub fn handle_hold_wanted(&mut self, now: Now) {
         self.yield_room(now);
     }
 
-    /// All connections are used up, and another client needs this one's place.
+    /// Tells that all connections are used up, and another client needs this one's place.
     pub fn handle_place_wanted(&mut self, now: Now) {
         self.yield_place(now);
     }
 
-    /// How nearly the room for held messages is used up: with each step a message has to come in twice as fast.
+    /// Tells how nearly the room for held messages is used up: with each step a message has to come in twice as fast.
     pub fn handle_pressure(&mut self, pressure: u8) {
         self.patience.set_pressure(pressure);
     }
 
-    /// Connections are nearly used up, or no longer: the limits of waiting and erring are shorter meanwhile.
+    /// Tells that connections are nearly used up, or no longer: time limits and the error limit are shorter meanwhile.
     pub fn handle_stress(&mut self, stress: bool) {
         self.patience.set_stress(stress);
     }
 
-    /// A reload: in force from the next MAIL on.
+    /// Takes a reloaded snapshot, in force from the next MAIL on.
     pub fn handle_snapshot(&mut self, snapshot: Arc<Snapshot>) {
         self.next = Some(snapshot);
     }
 
-    /// We are stopping: a running transaction may end, another does not begin.
+    /// Tells that the proxy is stopping: a running transaction may end, another does not begin.
     pub fn handle_stop(&mut self, now: Now) {
         self.stopping = true;
         self.stop_if_idle(now);
     }
 
-    /// The time that a stop allows is up: whatever runs ends here.
+    /// Ends everything that runs: the time that a stop allows is up.
     pub fn handle_kill(&mut self, now: Now) {
         if !self.is_over() {
             self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);
         }
     }
 
-    /// `deadline` has passed.
+    /// Tells that `deadline` has passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.check_deadlines(now);
     }

@@ -1,5 +1,5 @@
-//! The last word on a message, a recipient, a command or a connection: what the client is told, and what the record says. It
-//! must not tell anybody.
+//! The outcome of a message, a recipient, a command or a connection: the reply to the client, and the values for the
+//! record. It must not send either.
 
 use std::sync::Arc;
 
@@ -13,34 +13,34 @@ use crate::smtp::reply::Reply;
 use crate::smtp::reply::Signature;
 use crate::smtp::reply_reader::BackendReply;
 
-/// The last word on a message, a recipient or a connection.
+/// The outcome of a message, a recipient, a command or a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
-    /// For the client, whole, as it goes out.
+    /// The whole reply, as it goes out to the client.
     pub(super) line: Bytes,
-    /// None: nobody was told anything.
+    /// The reply's code; `None`: the client was told nothing.
     pub(super) code: Option<u16>,
     pub(super) verdict: Option<Verdict>,
     pub(super) reason: Option<Reason>,
     pub(super) rule: Option<Arc<str>>,
-    /// The backend's own words.
+    /// The backend's reply.
     pub(super) backend: Option<String>,
 }
 
 impl Outcome {
-    /// By one of our own replies.
+    /// The outcome by one of our own replies.
     pub(super) fn ours(reply: &Reply, reason: Reason, signature: &Signature) -> Self {
         let mut line = BytesMut::new();
         reply.write(signature, &mut line);
         Self { line: line.freeze(), code: Some(reply.code), reason: Some(reason), ..Self::default() }
     }
 
-    /// By a ruling.
+    /// The outcome by a ruling.
     pub(super) fn ruled(ruling: &Ruling, signature: &Signature) -> Self {
         Self { rule: ruling.rule.clone(), ..Self::ours(&ruling.reply, ruling.reason, signature) }
     }
 
-    /// By the backend, relayed as it is.
+    /// The outcome by the backend's reply, relayed as it is.
     pub(super) fn backend(reply: &BackendReply) -> Self {
         let reason = match reply.code {
             400..500 => Some(Reason::BackendDeferred),

@@ -1,33 +1,33 @@
-//! How long a client is waited for and how much of it is borne: time limits, errors, commands that bring no mail. It must
-//! not say what follows.
+//! The limits on a client's time, errors, and commands that bring no mail. It must not decide what follows when one is
+//! reached.
 
 use std::time::Duration;
 use std::time::Instant;
 
 use crate::session::settings::Timeouts;
 
-/// What a client has used up of our patience.
+/// The client's use of its limits.
 #[derive(Debug)]
 pub(super) struct Patience {
     began: Instant,
-    /// Since when the present state waits.
+    /// The time since which the present state waits.
     since: Instant,
-    /// A command has come.
+    /// Whether a command has come.
     has_spoken: bool,
     errors: u32,
     idle_commands: u32,
-    /// MAIL has come since the last message.
+    /// Whether MAIL has come since the last message.
     has_mailed: bool,
-    /// Connections are nearly used up: time limits are shorter, and fewer errors are borne.
+    /// Whether connections are nearly used up: time limits are shorter, and fewer errors are tolerated.
     stress: bool,
-    /// How nearly the room for held messages is used up.
+    /// Steps by which the room for held messages is used up.
     pressure: u8,
 }
 
 /// A message that comes in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Upload {
-    /// When it began.
+    /// The time at which it began.
     pub(super) began: Instant,
     /// Octets that have come.
     pub(super) size: u64,
@@ -49,27 +49,27 @@ impl Patience {
         }
     }
 
-    /// When the connection began.
+    /// The time at which the connection began.
     pub(super) fn began(&self) -> Instant {
         self.began
     }
 
-    /// What is waited for now is waited for from now on.
+    /// Restarts the wait of the present state.
     pub(super) fn wait_from(&mut self, now: Instant) {
         self.since = now;
     }
 
-    /// A command has come.
+    /// Notes that a command has come.
     pub(super) fn note_command(&mut self, now: Instant) {
         (self.since, self.has_spoken) = (now, true);
     }
 
-    /// MAIL has come.
+    /// Notes that MAIL has come.
     pub(super) fn note_mail(&mut self) {
         (self.idle_commands, self.has_mailed) = (0, true);
     }
 
-    /// A message has its final reply, and the next command is waited for.
+    /// Notes that a message has its final reply; the next command is awaited.
     pub(super) fn note_message_end(&mut self, now: Instant) {
         (self.since, self.has_mailed) = (now, false);
     }
@@ -79,35 +79,35 @@ impl Patience {
         self.has_mailed
     }
 
-    /// Connections are nearly used up, or no longer.
+    /// Sets whether connections are nearly used up.
     pub(super) fn set_stress(&mut self, stress: bool) {
         self.stress = stress;
     }
 
-    /// How nearly the room for held messages is used up.
+    /// Sets how nearly the room for held messages is used up, in steps.
     pub(super) fn set_pressure(&mut self, pressure: u8) {
         self.pressure = pressure;
     }
 
-    /// An error of the client; false: it was one too many.
+    /// Counts an error of the client; false: it was one too many.
     pub(super) fn bears_error(&mut self, most: u32) -> bool {
         self.errors += 1;
         self.errors <= self.under_stress(most, STRESS_ERRORS)
     }
 
-    /// A command that brings no mail forward; false: it was one too many.
+    /// Counts a command that brings no mail forward; false: it was one too many.
     pub(super) fn bears_idle_command(&mut self) -> bool {
         self.idle_commands += 1;
         self.idle_commands <= MAX_IDLE_COMMANDS
     }
 
-    /// Until when the next command is waited for.
+    /// The time up to which the next command is awaited.
     pub(super) fn command_deadline(&self, timeout: &Timeouts) -> Instant {
         let wait = if self.has_spoken { timeout.command } else { timeout.greeting };
         (self.since + self.under_stress(wait, STRESS_WAIT)).min(self.began + timeout.session)
     }
 
-    /// Until when the rest of a message is waited for, at the least rate in octets per second (0: none).
+    /// The time up to which the rest of a message is awaited, at the least rate in octets per second (0: none).
     pub(super) fn upload_deadline(&self, upload: Upload, timeout: &Timeouts, min_rate: u64) -> Instant {
         let pressure = if upload.takes_room && min_rate > 0 { self.pressure } else { 0 };
         let transfer = upload.size.checked_div(min_rate << pressure).unwrap_or(0);
@@ -121,8 +121,8 @@ impl Patience {
     }
 }
 
-/// While connections are nearly used up: between commands, for a message beside its `min_rate`, and errors (Postfix, under
-/// stress: smtpd_timeout 10s, smtpd_hard_error_limit 1).
+/// Limits while connections are nearly used up: between commands, for a message beside its `min_rate`, and errors
+/// (Postfix, under stress: smtpd_timeout 10s, smtpd_hard_error_limit 1).
 const STRESS_WAIT: Duration = Duration::from_secs(10);
 const STRESS_DATA: Duration = Duration::from_secs(30);
 const STRESS_ERRORS: u32 = 1;

@@ -14,7 +14,7 @@ use crate::policy::verdict::Ruling;
 use crate::session::snapshot::Snapshot;
 use crate::smtp::command::Mail;
 
-/// The number of a question: an answer that comes when its question is no longer open is ignored by it.
+/// The number of a question, by which an answer to an earlier one is ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ticket(pub(super) u32);
 
@@ -25,44 +25,44 @@ pub enum Question {
     Connect {
         /// The throttles of connections.
         throttles: Throttles,
-        /// The address that may be blocked.
+        /// The client's address, which may be blocked.
         client: IpAddr,
     },
     /// At STARTTLS: whether there is a permit for a handshake.
     Handshake,
-    /// At AUTH, or at the line of it that has the user's name.
+    /// At AUTH, or at its line with the user's name.
     Login(Throttles),
     /// At MAIL.
     Mail {
         /// The throttles whose keys have no recipient.
         throttles: Throttles,
-        /// The address that may be blocked.
+        /// The client's address, which may be blocked.
         client: IpAddr,
-        /// The sender that may be blocked.
+        /// The command, whose sender may be blocked.
         mail: Arc<Mail>,
-        /// Whether a message of so many octets can be held; `None` where our lists have refused it already.
+        /// Octets of the message that the hold must have room for; `None` where our lists have refused it already.
         room: Option<u64>,
     },
     /// At RCPT.
     Recipient {
         /// The throttles that are asked with the recipient in their keys.
         throttles: Throttles,
-        /// The message is deferred under this escalation key, whatever the throttles say: counts one more try.
+        /// The escalation key under which the message is deferred, whatever the throttles say; counts one more try.
         deferred: Option<u128>,
         /// The key under which undeclared messages that were too large are remembered.
         oversize: Option<u128>,
     },
-    /// Behind a recipient that nobody knows.
+    /// At a recipient that does not exist.
     UnknownRecipients(Throttles),
     /// At DATA: whether a copy of a message that was refused over and over is expected under this envelope's key.
     Envelope(u128),
     /// At the final dot: whether the message was delivered before.
     Copy(Candidate),
-    /// Where a refusal of ours is due.
+    /// At a refusal of ours.
     Rejection {
         /// The throttles of rejections and retries.
         throttles: Throttles,
-        /// The key by which a retry is told; counts one more refusal.
+        /// The key by which a retry is recognized; counts one more refusal.
         refusal: Option<u128>,
     },
 }
@@ -70,9 +70,9 @@ pub enum Question {
 /// The throttles to be asked, in their order.
 #[derive(Debug)]
 pub struct Throttles {
-    /// The configuration that they stand in.
+    /// The configuration of these throttles.
     pub snapshot: Arc<Snapshot>,
-    /// Each with its key.
+    /// The throttles, each with its key.
     pub asks: Vec<Ask>,
 }
 
@@ -81,13 +81,13 @@ pub struct Throttles {
 pub struct Ask {
     /// The throttle, the key and what it would cost.
     pub charge: Charge,
-    /// How it is asked.
+    /// The way it is asked.
     pub probe: Probe,
-    /// The key for people, where a block would name it.
+    /// The key as people write it, where a block would name it.
     pub label: Option<String>,
     /// The key under which the message's defers are counted, where this throttle escalates.
     pub escalation: Option<u128>,
-    /// The key under which the recipient knows the client's network, where those that are known come first.
+    /// The key under which the recipient knows the client's network, where known networks come first.
     pub familiar: Option<u128>,
 }
 
@@ -96,105 +96,105 @@ pub struct Ask {
 pub enum Answer {
     /// About a connection.
     Connect {
-        /// The throttles' word.
+        /// The throttles' answer.
         throttled: Throttled,
         /// The key of the operator's block that refuses the client.
         block: Option<String>,
     },
     /// About a TLS handshake.
     Handshake {
-        /// There is a permit for it.
+        /// Whether the handshake has a permit.
         granted: bool,
     },
     /// About AUTH.
     Login(Throttled),
     /// About MAIL.
     Mail {
-        /// The throttles' word.
+        /// The throttles' answer.
         throttled: Throttled,
         /// The key of the operator's block that refuses client or sender.
         block: Option<String>,
-        /// The message can be held, or that was not asked.
+        /// Whether the message can be held; also true where that was not asked.
         has_room: bool,
     },
     /// About a recipient.
     Recipient {
-        /// The throttles' word.
+        /// The throttles' answer.
         throttled: Throttled,
-        /// What is remembered of undeclared messages that were too large.
+        /// The memory of undeclared messages that were too large; `None`: there were none.
         oversize: Option<Oversize>,
     },
-    /// About a client that asks for recipients that nobody knows.
+    /// About a client that asks for recipients that do not exist.
     UnknownRecipients(Throttled),
     /// About an envelope.
     Envelope {
-        /// A copy is expected under it for so long.
+        /// The time for which a copy is expected under it; `None`: none is.
         expected: Option<Duration>,
     },
     /// About a message.
     Copy(Copy),
     /// About a refusal.
     Rejection {
-        /// The throttles' word.
+        /// The throttles' answer.
         throttled: Throttled,
-        /// The same was refused before.
+        /// Whether the same was refused before.
         is_retry: bool,
     },
 }
 
-/// The word of all throttles that were asked.
+/// The answer of all throttles that were asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Throttled {
     /// The first one that is over its limit.
     pub over: Option<OverLimit>,
-    /// Shadow throttles that would have refused, by their place in the configuration.
+    /// Shadow throttles that would have refused, by their indices in the configuration.
     pub shadows: Vec<usize>,
-    /// How often the message was deferred by the throttle that refuses it, this time included; 0: that is not counted.
+    /// Defers of the message by the throttle that refuses it, this one included; 0: not counted.
     pub tries: u32,
 }
 
 /// A throttle that is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimit {
-    /// Its place in the configuration.
+    /// The throttle's index in the configuration.
     pub throttle: usize,
-    /// How long it refuses from now on.
+    /// The time for which it refuses from now on.
     pub wait: Duration,
-    /// It refuses by a block.
+    /// Whether it refuses by a block.
     pub blocked: bool,
 }
 
-/// What the ledger knows of a message.
+/// The ledger's ruling on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Copy {
-    /// It may go to the backend.
+    /// The message may go to the backend.
     Deliver {
-        /// Recipients (their indices) that have it already.
+        /// Indices of recipients that have it already.
         served: Vec<usize>,
-        /// How often it, or one that is alike, was delivered before.
+        /// Earlier deliveries of the message, or of others that are alike.
         before: Before,
     },
-    /// It was delivered, and the sender does not know.
+    /// The message was delivered, and the sender does not know.
     Absorb,
-    /// It is being delivered, or its acknowledgement is on its way.
+    /// The message is being delivered, or its acknowledgement is on its way.
     Busy,
-    /// It was delivered so often.
+    /// The message was delivered this many times, and must not be again.
     Refuse(u32),
-    /// Nobody can say. It might be delivered twice at once: the client has to come again.
+    /// No answer: the message might be delivered twice at once, so the client has to come again.
     Unknown,
 }
 
 /// What is remembered of undeclared messages that were too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
-    /// There were some: one that fits ends the memory.
+    /// Some were too large: one that fits ends the memory.
     Known,
-    /// There were so many that the next one has to declare its size, or to wait for so long.
+    /// Too many were too large: the next one has to declare its size, or to wait for so long.
     Wait(Duration),
 }
 
 impl Question {
-    /// The throttles that it asks.
+    /// The throttles that the question asks.
     pub fn throttles(&self) -> Option<&Throttles> {
         match self {
             Self::Connect { throttles, .. }
@@ -209,7 +209,7 @@ impl Question {
 }
 
 impl Answer {
-    /// What the throttles say, where they were asked.
+    /// The throttles' answer, where they were asked.
     pub fn throttled(&self) -> Option<&Throttled> {
         match self {
             Self::Connect { throttled, .. }
@@ -231,7 +231,7 @@ impl Throttles {
 }
 
 impl OverLimit {
-    /// The ruling of `throttle`, whose place this is.
+    /// The ruling of `throttle`, which is the one over its limit.
     pub(super) fn ruling(&self, throttle: &Throttle) -> Ruling {
         match self.blocked {
             true => Ruling::blocked_for(throttle, self.wait),

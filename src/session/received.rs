@@ -8,8 +8,8 @@ use crate::session::Session;
 use crate::smtp::received::Received;
 
 impl Session {
-    /// One folded line, with CRLF. Its recipient is named when there is one alone, so that a message that comes round again
-    /// is known as a loop.
+    /// The line, folded, with CRLF. The recipient is named when there is only one, so that a message that comes round
+    /// again is known as a loop.
     pub(super) fn received_line(&self, wall: Timestamp) -> Bytes {
         let recipient = match self.transaction.as_ref().map(|transaction| transaction.accepted.as_slice()) {
             Some([only]) => Some(&only.rcpt.recipient),
@@ -29,7 +29,7 @@ impl Session {
         received.field("\r\n").into()
     }
 
-    /// RFC 3848's names.
+    /// The protocol's name (RFC 3848).
     fn protocol(&self) -> &'static str {
         let extended = self.client.helo.as_ref().is_some_and(|helo| helo.extended);
         match (extended, self.client.tls.is_some(), self.client.authenticated) {

@@ -1,5 +1,5 @@
-//! What one transaction was and how it ended: exactly one a transaction, on every path. Readers turn it into a log
-//! line; it must not know how.
+//! Records of transactions, refusals and connections: exactly one a transaction, on every path. Readers turn them into
+//! log lines; they must not know how.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,22 +10,22 @@ use crate::policy::repeat::Before;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 
-/// One line of the log. What was not known when it ended is `None`.
+/// One line of the log. A value that was not known at the end is `None`.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// What ended.
+    /// The kind of the record.
     pub kind: Kind,
     /// The session's id, as replies show it in brackets.
     pub session: Arc<str>,
     /// The client's address.
     pub client: IpAddr,
-    /// Its name for itself.
+    /// The client's name for itself.
     pub helo: Option<String>,
-    /// Protocol version of TLS.
+    /// The protocol version of TLS.
     pub tls: Option<&'static str>,
-    /// With its angle brackets: `<>` is the null sender.
+    /// The reverse-path with its angle brackets: `<>` is the null sender.
     pub sender: Option<String>,
-    /// Those that were accepted; of a `rcpt` record the refused one.
+    /// The accepted recipients; of a `rcpt` record the refused one.
     pub recipients: Vec<String>,
     /// Octets of the message with CRLF line ends; before the message, the declared ones.
     pub size: Option<u64>,
@@ -33,13 +33,13 @@ pub struct Record {
     pub received: u64,
     /// The Message-ID.
     pub id: Option<String>,
-    /// How often it, or one that is alike, was delivered before.
+    /// Earlier deliveries of the message, or of others that are alike.
     pub before: Before,
-    /// How it ended; of a connection that nobody refused, nothing.
+    /// The verdict; `None` for a connection that nobody refused.
     pub verdict: Option<Verdict>,
-    /// The code the client heard, or would have.
+    /// The code that the client heard, or would have heard.
     pub code: Option<u16>,
-    /// Why, unless it simply passed.
+    /// The reason, unless the mail simply passed.
     pub reason: Option<Reason>,
     /// The name in AUTH: of one that failed, or of a client that has logged in.
     pub user: Option<String>,
@@ -47,21 +47,21 @@ pub struct Record {
     pub rule: Option<Arc<str>>,
     /// The rules that would have ruled otherwise.
     pub shadow: Vec<Arc<str>>,
-    /// The backend's own words.
+    /// The backend's reply.
     pub backend: Option<String>,
     /// The beginning of the line that was refused.
     pub words: Option<String>,
-    /// What was counted only.
+    /// The refusals that were counted only.
     pub folded: Folded,
-    /// The session has had its lines: this one is counted, not written.
+    /// Whether the session has had its lines: this record is counted, not written.
     pub counted_only: bool,
-    /// From MAIL (or the connection) to the end.
+    /// The time from MAIL (or the connection) to the end.
     pub took: Duration,
-    /// From the end of the message to its final reply, where there were both.
+    /// The time from the end of the message to its final reply, where there were both.
     pub answered: Option<Duration>,
 }
 
-/// What a record is about.
+/// The subject of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A transaction.
@@ -74,7 +74,7 @@ pub enum Kind {
     Session,
     /// An AUTH that failed.
     Auth,
-    /// How many lines were not written.
+    /// The count of the lines that were not written.
     Folded,
 }
 
@@ -83,7 +83,7 @@ pub enum Kind {
 pub struct Folded(Vec<(Kind, Reason, u64)>);
 
 impl Folded {
-    /// One more.
+    /// Counts one more refusal.
     pub fn add(&mut self, kind: Kind, reason: Reason) {
         match self.0.iter_mut().find(|(of, why, _)| (*of, *why) == (kind, reason)) {
             Some((_, _, count)) => *count += 1,
@@ -97,7 +97,7 @@ impl Folded {
     }
 }
 
-/// `2950 rcpt backend_rejected, 30 command protocol`
+/// The counts as a line has them: `2950 rcpt backend_rejected, 30 command protocol`.
 impl fmt::Display for Folded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (kind, reason, count)) in self.0.iter().enumerate() {
@@ -179,7 +179,7 @@ impl Key {
         Self::ALL.iter().copied().find(|key| key.name().as_bytes() == name)
     }
 
-    /// Whether its value is a number.
+    /// Whether the key's value is a number.
     pub fn is_number(self) -> bool {
         matches!(self, Self::Size | Self::Code | Self::Ms)
     }

@@ -1,4 +1,4 @@
-//! What the session leaves behind of each transaction, refusal and connection. It must not decide anything.
+//! The records that a session leaves of each transaction, refusal and connection. It must not decide anything.
 
 use std::sync::Arc;
 
@@ -19,29 +19,29 @@ use crate::session::state::Transaction;
 use crate::session::words;
 use crate::smtp::command::Rcpt;
 
-/// What the log needs besides.
+/// The data that records need beside the session's state.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     /// The line that is being obeyed.
     line: Bytes,
-    /// A line began as AUTH does.
+    /// Whether a line began as AUTH does.
     after_auth: bool,
-    /// The connection has had a record that tells of it.
+    /// Whether the connection has had a record that tells of it.
     pub(super) recorded: bool,
-    /// Records about refused recipients and commands.
+    /// Number of records about refused recipients and commands.
     refusals: u32,
-    /// Those that have no lines.
+    /// The refusals that have no lines.
     folded: Folded,
 }
 
 impl Trace {
-    /// This line is obeyed now, or refused.
+    /// Begins with a line, which is obeyed now, or refused.
     pub(super) fn begin(&mut self, line: Bytes) {
         self.after_auth |= words::is_auth(&line);
         self.line = line;
     }
 
-    /// It is done with.
+    /// Ends with the line.
     pub(super) fn end(&mut self) {
         self.line = Bytes::new();
     }
@@ -83,7 +83,7 @@ impl Session {
         self.record_refusal(Record { recipients, ..self.record_within(Kind::Rcpt, outcome, now) });
     }
 
-    /// A command that was refused, of which nothing else tells.
+    /// Records a refused command that no other record tells of.
     pub(super) fn record_command(&mut self, outcome: &Outcome, now: Now) {
         self.record_refusal(self.record_within(Kind::Command, outcome, now));
     }
@@ -102,7 +102,7 @@ impl Session {
         }
     }
 
-    /// A session that is refused over and over has twenty lines; the others are counted, and told when it ends.
+    /// Records a refusal. A session has twenty lines about refusals; the others are counted, and told when it ends.
     pub(super) fn record_refusal(&mut self, record: Record) {
         self.trace.refusals = self.trace.refusals.saturating_add(1);
         let counted_only = self.trace.refusals > MOST_LINES;
@@ -112,7 +112,7 @@ impl Session {
         self.output.push_back(Output::Record(Box::new(Record { counted_only, ..record })));
     }
 
-    /// What was counted only, once.
+    /// Records the refusals that were counted only, once.
     pub(super) fn record_folded(&mut self, now: Now) {
         if !self.trace.folded.is_empty() {
             let folded = std::mem::take(&mut self.trace.folded);
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// Only of a connection that had no transaction: one line an event is enough.
+    /// Records a connection that had no transaction: one line an event is enough.
     pub(super) fn record_connection(&mut self, outcome: Option<&Outcome>, now: Now) {
         if !self.trace.recorded {
             let quit = Outcome { code: Some(221), ..Outcome::default() };
@@ -131,7 +131,7 @@ impl Session {
         }
     }
 
-    /// We end the connection, whatever it had.
+    /// Records that we end the connection, whatever it had.
     pub(super) fn record_end(&mut self, outcome: &Outcome, now: Now) {
         match self.trace.recorded {
             true => self.record_command(outcome, now),
@@ -143,12 +143,12 @@ impl Session {
         let accepted_but_gone = outcome.reason.is_none() && self.client_gone;
         let refusal = outcome.code.filter(|code| *code >= 400);
         let verdict = match kind {
-            // Nothing was asked of it, or it was refused.
+            // No mail was asked for, or the connection was refused.
             Kind::Session | Kind::Folded => refusal.map(Verdict::of_code),
-            // Given up without a reply: it may come again.
+            // The mail was given up without a reply: it may come again.
             _ => Some(outcome.verdict.or(outcome.code.map(Verdict::of_code)).unwrap_or(Verdict::Defer)),
         };
-        // The line that is being obeyed, where it is what was wrong.
+        // The line that is being obeyed, where the line itself was the fault.
         let is_told = match kind {
             Kind::Command | Kind::Session => refusal.is_some(),
             _ => refusal.is_some() && matches!(outcome.reason, Some(Reason::BareNewline | Reason::Protocol)),

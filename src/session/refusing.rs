@@ -1,4 +1,5 @@
-//! Refusals of ours: of a sender, a recipient or a message, with what they cost its client.
+//! Refusals of ours: of a sender, a recipient or a message, with their cost for the client. It must not decide what is
+//! refused: the ruling is handed in.
 
 use std::sync::Arc;
 
@@ -23,9 +24,9 @@ use crate::session::state::State;
 use crate::smtp::command::Rcpt;
 
 impl Session {
-    /// A refusal of ours about sender, size, repeat or loop: it counts as a rejection, and as a retry where the same was
-    /// refused before. A client that has too many of them hears it and is disconnected. The 5xx stays a 5xx: a 4xx is what
-    /// feeds a storm.
+    /// Refuses by a ruling of ours about sender, size, repeat or loop: it counts as a rejection, and as a retry where
+    /// the same was refused before. A client with too many of them hears it and is disconnected. The 5xx stays a 5xx: a
+    /// 4xx is what feeds a storm.
     pub(super) fn reject(&mut self, ruling: Ruling, what: RefusedWhat, now: Now) {
         let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         let (mail, snapshot) = (transaction.mail.clone(), transaction.snapshot.clone());
@@ -67,7 +68,7 @@ impl Session {
         }
     }
 
-    /// The throttles know of the rejection.
+    /// Ends the refusal once the throttles know of the rejection.
     pub(super) fn rejected(&mut self, refused: Refused, throttled: &Throttled, is_retry: bool, now: Now) {
         let Refused { ruling, what, mut charges } = refused;
         let snapshot = self.snapshot_of_transaction();
@@ -107,7 +108,7 @@ impl Session {
         self.reply(&ruling.reply);
     }
 
-    /// A throttle ends the connection in the middle of a transaction.
+    /// Ends the connection in the middle of a transaction, by a throttle.
     pub(super) fn disconnect_transaction(&mut self, ruling: &Ruling, now: Now) {
         self.end_recorded(&Outcome::ruled(ruling, &self.id), None, now);
         self.close(now);

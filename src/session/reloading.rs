@@ -4,7 +4,7 @@
 use crate::session::Session;
 
 impl Session {
-    /// A reload: its settings hold from here on.
+    /// Adopts a reloaded configuration: its settings hold from here on.
     pub(super) fn adopt_snapshot(&mut self) {
         if self.transaction.is_none()
             && let Some(next) = self.next.take()
@@ -15,8 +15,9 @@ impl Session {
         }
     }
 
-    /// The client's rule may be another now: RELAYCLIENT or DATABYTES come and go with it. A backend session that was
-    /// begun under the old one is given back, unless AUTH was part of it: that one goes on as it began.
+    /// Adopts the client's rule, which may be another now: RELAYCLIENT or DATABYTES come and go with it. A backend
+    /// session that was begun under the old one is given back, unless AUTH was part of it: that one goes on as it
+    /// began.
     fn adopt_environment(&mut self) {
         if self.client.authenticated {
             return;

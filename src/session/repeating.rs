@@ -1,5 +1,5 @@
-//! Repeats, loops and remembered oversizes: what is asked before the body and when it is here, and what becomes of the
-//! answer. It must not know whether the client took our 250: that is the acknowledgement's.
+//! Repeats, loops and remembered oversizes: the questions before the body and at its end, and the handling of the
+//! answers. It must not know whether the client took our 250: that is the acknowledgement's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,8 @@ impl Session {
         self.transaction.as_ref().map_or_else(|| self.snapshot.clone(), |transaction| transaction.snapshot.clone())
     }
 
-    /// A declared size always gets its chance.
+    /// The key of oversizes remembered for a recipient; `None` where a size is declared, because that always gets its
+    /// chance.
     pub(super) fn remembered(&self, mail: &Mail, recipient: &Address) -> Option<u128> {
         let key = || repeat::oversize_key(&self.seed, self.client.peer.client.ip(), &mail.sender, recipient);
         mail.size.is_none().then(key)
@@ -51,7 +52,7 @@ impl Session {
         }
     }
 
-    /// The message is no larger than it may be.
+    /// Ends the memory of oversizes: the message is no larger than it may be.
     pub(super) fn forget_oversize(&mut self) {
         let may_end_it = self.transaction.as_ref().is_some_and(|transaction| transaction.may_end_oversize);
         if may_end_it && let Some(keys) = self.oversize_keys() {
@@ -66,7 +67,7 @@ impl Session {
         Some(transaction.accepted.iter().map(|accepted| key(&accepted.rcpt.recipient)).collect())
     }
 
-    /// What the tries of one large message are known by before their bodies come; only where copies are refused.
+    /// The key of one large message's tries before their bodies come; `None` where copies are not refused.
     pub(super) fn envelope(&self) -> Option<u128> {
         let transaction = self.transaction.as_ref()?;
         let rules = transaction.snapshot.policy.repeat;
@@ -79,7 +80,7 @@ impl Session {
     pub(super) fn data_answered(&mut self, expected: Option<Duration>, now: Now) {
         match expected {
             None => self.begin_data(now),
-            // The body was not looked at: for now at most.
+            // The body was not seen: the refusal is for now only.
             Some(wait) => {
                 let ruling = Ruling::new(replies::expected_copy(wait), Reason::Repeat).by("repeat");
                 self.finish(Outcome::ruled(&ruling, &self.id), None, now);
@@ -96,7 +97,7 @@ impl Session {
         MessageReader::new(hops, key)
     }
 
-    /// The message is here as a whole and no larger than it may be: hops, then the ledger.
+    /// Rules on a message that is complete and no larger than it may be: hops, then the ledger.
     pub(super) fn rule_on_message(
         &mut self,
         received: Box<ReceivedMessage>,
@@ -169,7 +170,8 @@ impl Session {
         }
     }
 
-    /// Nothing of it goes to the backend: RSET, or before the dot of a streamed one the end of the connection.
+    /// Withdraws the message from the backend: by RSET, or before the dot of a streamed one by the end of the
+    /// connection.
     fn withdraw(&mut self, streaming: bool, now: Now) {
         if streaming {
             self.close_backend();
@@ -178,8 +180,8 @@ impl Session {
         }
     }
 
-    /// A repeat of which only some recipients were served goes to the others: a new backend session hears of these
-    /// alone. One that was authenticated cannot be replaced, so there it goes to all.
+    /// Leaves out the recipients that a repeat was delivered to already: a new backend session hears only of the
+    /// others. An authenticated session cannot be replaced, so there the message goes to all.
     fn leave_out(&mut self, served: &[usize]) {
         let Some(transaction) = self.transaction.as_mut().filter(|_| !served.is_empty() && !self.client.authenticated)
         else {

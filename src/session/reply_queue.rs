@@ -1,5 +1,5 @@
-//! Replies to the client, in the order of its commands: behind one that waits for the backend the others queue. It must
-//! not know what they say.
+//! Replies to the client, in the order of its commands: behind one that waits for the backend, the others queue. It
+//! must not know what they say.
 
 use std::collections::VecDeque;
 
@@ -12,9 +12,9 @@ use crate::smtp::reply::Signature;
 /// The replies that are due.
 #[derive(Debug, Default)]
 pub(super) struct ReplyQueue {
-    /// From the first one that waits for the backend on.
+    /// The replies from the first that waits for the backend on.
     slots: VecDeque<Slot>,
-    /// What may go out.
+    /// Octets that may go out.
     ready: BytesMut,
 }
 
@@ -26,12 +26,12 @@ enum Slot {
 }
 
 impl ReplyQueue {
-    /// A reply of ours to the command that came last.
+    /// Queues a reply of ours to the last command.
     pub(super) fn push(&mut self, reply: &Reply, signature: &Signature) {
         self.write(|out| reply.write(signature, out));
     }
 
-    /// A reply to the command that came last, as `write` writes it.
+    /// Queues a reply to the last command, as `write` writes it.
     pub(super) fn write(&mut self, write: impl FnOnce(&mut BytesMut)) {
         if self.slots.is_empty() {
             return write(&mut self.ready);
@@ -41,12 +41,12 @@ impl ReplyQueue {
         self.slots.push_back(Slot::Ready(line.freeze()));
     }
 
-    /// The reply to the command that came last is the backend's, and is to come.
+    /// Queues an empty slot for the backend's reply to the last command.
     pub(super) fn push_awaited(&mut self) {
         self.slots.push_back(Slot::Awaited);
     }
 
-    /// The reply that the first command waits for; then all that are ready behind it may go out.
+    /// Fills the first empty slot; then all replies that are ready behind it may go out.
     pub(super) fn fill(&mut self, line: Bytes) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| matches!(slot, Slot::Awaited)) {
             *slot = Slot::Ready(line);
@@ -56,27 +56,27 @@ impl ReplyQueue {
         }
     }
 
-    /// Replies that the backend still owes.
+    /// Number of replies that the backend still owes.
     pub(super) fn awaited(&self) -> usize {
         self.slots.iter().filter(|slot| matches!(slot, Slot::Awaited)).count()
     }
 
-    /// Commands whose replies have not gone out.
+    /// Number of commands whose replies have not gone out.
     pub(super) fn outstanding(&self) -> usize {
         self.slots.len()
     }
 
-    /// No command waits for its reply.
+    /// Whether no command waits for its reply.
     pub(super) fn is_settled(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Commands that wait get no reply of their own any more.
+    /// Forgets the commands that wait: they get no reply of their own.
     pub(super) fn forget(&mut self) {
         self.slots.clear();
     }
 
-    /// Each command that waits for the backend has this reply.
+    /// Gives this reply to each command that waits for the backend.
     pub(super) fn settle(&mut self, reply: &Reply, signature: &Signature) {
         for slot in std::mem::take(&mut self.slots) {
             match slot {
@@ -86,12 +86,12 @@ impl ReplyQueue {
         }
     }
 
-    /// Whether something may go out.
+    /// Whether octets may go out.
     pub(super) fn has_octets(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// What may go out.
+    /// The octets that may go out, if there are any.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         self.has_octets().then(|| std::mem::take(&mut self.ready).freeze())
     }

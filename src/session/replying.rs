@@ -9,19 +9,19 @@ use crate::session::io::Output;
 use crate::smtp::reply::Reply;
 
 impl Session {
-    /// A reply of ours to the command that came last.
+    /// Replies to the last command.
     pub(super) fn reply(&mut self, reply: &Reply) {
         self.replies.push(reply, &self.id);
     }
 
-    /// The reply of the backend that the first command waits for.
+    /// Fills in the backend's reply to the first command that waits for one.
     pub(super) fn fill_reply(&mut self, line: Bytes, now: Now) {
         self.patience.wait_from(now.monotonic);
         self.replies.fill(line);
         self.resume_parked(now);
     }
 
-    /// An output that must not overtake what the client is told before it.
+    /// Adds an output that must not overtake the replies before it.
     pub(super) fn after_replies(&mut self, output: Output) {
         self.output.extend(self.replies.take().map(Output::Client));
         self.output.push_back(output);

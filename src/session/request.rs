@@ -1,5 +1,5 @@
-//! What can be asked of a backend, and how it is written: rebuilt from the parse, with those parameters only that the
-//! live session offers.
+//! Requests to a backend, and their wire form, rebuilt from the parse. It must not write a parameter that the live
+//! session does not offer.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::reply::Offer;
 
-/// What can be asked of a backend.
+/// A request to a backend.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     /// AUTH or one of its lines, without line end.
@@ -33,7 +33,7 @@ impl Request {
     }
 }
 
-/// Whether the live session knows this parameter; what it does not know is dropped, never sent.
+/// Whether the live session knows this parameter; an unknown one is dropped, never sent.
 fn knows(offer: &Offer, parameter: &str) -> bool {
     match parameter {
         "SIZE" => offer.size.is_some(),

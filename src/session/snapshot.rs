@@ -1,4 +1,5 @@
-//! What is in force for a transaction, from its MAIL to its end. It must not be changed: a reload replaces it whole.
+//! The lists, limits and settings in force for a transaction, from its MAIL to its end. They must not be changed: a
+//! reload replaces them whole.
 
 use crate::policy::Policy;
 use crate::session::settings::Settings;

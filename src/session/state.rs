@@ -1,4 +1,5 @@
-//! The states of a session, each with only what is valid in it, and the transaction that lives across them.
+//! The states of a session, each with only what is valid in it, and the transaction that lives across them. They must
+//! not decide a transition: the handlers do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,12 +29,12 @@ use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataStatus;
 
-/// What is waited for.
+/// The event that the session waits for.
 #[derive(Debug)]
 pub(super) enum State {
-    /// `start`.
+    /// The call of `start`.
     Start,
-    /// The end of `greet_delay`; who talks now is refused.
+    /// The end of `greet_delay`; a client that talks now is refused.
     Delay { until: Instant },
     /// The answer to a question, not for longer than this.
     Asking { pending: Pending, until: Instant },
@@ -41,13 +42,13 @@ pub(super) enum State {
     Command,
     /// What the backend offers, before EHLO is answered; not for longer than this.
     Hello { until: Instant },
-    /// The same, with no client that waits for it.
+    /// The backend's offer, with no client that waits for it; not for longer than this.
     Inquiry { until: Instant },
     /// A line of AUTH, or (`waiting`) the backend's reply to one.
     Auth { waiting: bool },
     /// The TLS handshake.
     Handshake,
-    /// Whether the message can be held.
+    /// The hold's word that the message can be held.
     HoldBegin,
     /// The backend's 354 (`hold = false`).
     DataBegin,
@@ -59,24 +60,24 @@ pub(super) enum State {
     Over,
 }
 
-/// What the answer to a question decides.
+/// The step that the answer to a question decides.
 #[derive(Debug)]
 pub(super) enum Pending {
     /// The banner.
     Connect { until: Instant },
     /// STARTTLS.
     StartTls,
-    /// MAIL, and what our lists say of it.
+    /// MAIL, and our lists' ruling on it.
     Mail(Option<Box<Ruling>>),
-    /// RCPT, which our lists let pass.
+    /// RCPT, which our lists let pass, and its cap in wire octets.
     Rcpt(Arc<Rcpt>, Option<u64>),
-    /// AUTH, or the line of it that has the name.
+    /// AUTH, or its line with the user's name.
     Auth(Bytes),
-    /// Whether a client that has heard of unknown recipients may go on.
+    /// The next step of a client that has heard of unknown recipients.
     Unknown,
     /// DATA, whose recipients are known.
     Data,
-    /// A message that is here as a whole, and whether it is streamed.
+    /// A complete message, and whether it is streamed.
     Copy(Box<ReceivedMessage>, bool),
     /// A refusal of ours that counts as a rejection.
     Rejected(Box<Refused>),
@@ -90,7 +91,7 @@ pub(super) struct Refused {
     pub(super) charges: Vec<Charge>,
 }
 
-/// What was refused.
+/// The subject of a refusal.
 #[derive(Debug)]
 pub(super) enum RefusedWhat {
     Mail,
@@ -98,10 +99,10 @@ pub(super) enum RefusedWhat {
     Message(Box<ReceivedMessage>),
 }
 
-/// One MAIL … to its final reply.
+/// One transaction, from MAIL to its final reply.
 #[derive(Debug)]
 pub(super) struct Transaction {
-    /// What was in force at its MAIL, and rules it to its end.
+    /// The snapshot in force at its MAIL, which rules it to its end.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) began: Instant,
     pub(super) mail: Arc<Mail>,
@@ -113,18 +114,19 @@ pub(super) struct Transaction {
     pub(super) served: Vec<Accepted>,
     /// RCPTs that wait for the backend.
     pub(super) asked: VecDeque<(Arc<Rcpt>, Option<u64>)>,
-    /// How the last refused recipient was refused.
+    /// The outcome of the last refused recipient.
     pub(super) last_refusal: Option<Outcome>,
-    /// A recipient was refused for now only.
+    /// Whether a recipient was refused for now only.
     pub(super) may_come_again: bool,
     pub(super) shadow: Vec<Arc<str>>,
-    /// A throttle that escalates has refused MAIL: the recipients hear of it, because with them its defers are counted.
+    /// The defer of an escalating throttle at MAIL: the recipients hear of it, because with them its defers are
+    /// counted.
     pub(super) postponed: Option<Postponed>,
-    /// Undeclared messages to one of its recipients were too large: if this one fits, that is forgotten.
+    /// Whether undeclared messages to one of its recipients were too large: if this one fits, that is forgotten.
     pub(super) may_end_oversize: bool,
 }
 
-/// What a throttle has to say, once the recipients are known.
+/// A throttle's defer that waits until the recipients are known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Postponed {
     pub(super) throttle: usize,
@@ -146,41 +148,41 @@ pub(super) struct Body {
     pub(super) decoder: DataDecoder,
     pub(super) message: MessageReader,
     pub(super) began: Instant,
-    /// Why nothing is kept any more, though reading goes on to the true end.
+    /// The reason why nothing is kept any more, though reading goes on to the true end.
     pub(super) end: Option<BodyEnd>,
-    /// Streamed to the backend as it comes.
+    /// Whether it is streamed to the backend as it comes.
     pub(super) streaming: bool,
 }
 
-/// Why a message is only read, not kept.
+/// The reason why a message is only read, not kept.
 #[derive(Debug)]
 pub(super) enum BodyEnd {
-    /// Over this limit.
+    /// The message is over this limit.
     Oversize(Bound),
     /// The hold failed.
     Hold(HoldEnd),
-    /// A NUL in it.
+    /// The message has a NUL in it.
     Nul,
-    /// While streaming, the backend said no, or was lost.
+    /// The backend refused, or was lost, while streaming.
     Backend(Box<Outcome>),
 }
 
-/// A message that is here as a whole.
+/// A complete message.
 #[derive(Debug)]
 pub(super) struct ReceivedMessage {
-    /// Wire octets.
+    /// Octets on the wire.
     pub(super) size: u64,
-    /// Of them line ends, which count one octet less where messages are stored.
+    /// Number of its line ends, which count one octet less where messages are stored.
     pub(super) lines: u64,
     pub(super) id: Option<String>,
-    /// How often it, or one that is alike, was delivered before.
+    /// Earlier deliveries of the message, or of others that are alike.
     pub(super) before: Before,
-    /// When.
+    /// The time at which it was complete.
     pub(super) at: Instant,
 }
 
 impl State {
-    /// The message that is here as a whole.
+    /// The complete message, in a state that has one.
     pub(super) fn received(&self) -> Option<&ReceivedMessage> {
         match self {
             Self::Settle(received) | Self::Asking { pending: Pending::Copy(received, _), .. } => Some(received),
@@ -194,7 +196,7 @@ impl State {
 }
 
 impl Body {
-    /// Takes octets of it: what is kept goes out.
+    /// Decodes octets of the message; those that are kept go out.
     pub(super) fn decode(&mut self, input: &mut BytesMut, output: &mut VecDeque<Output>) -> DataStatus {
         let Self { decoder, message, end, streaming, .. } = self;
         let mut keep = |octets: Bytes| {
@@ -206,7 +208,7 @@ impl Body {
         decoder.decode(input, &mut keep)
     }
 
-    /// How it comes in. What is not kept, or goes on to the backend as it comes, takes no room.
+    /// The progress of the message. One that is not kept, or goes on to the backend as it comes, takes no room.
     pub(super) fn upload(&self) -> Upload {
         let takes_room = self.end.is_none() && !self.streaming;
         Upload { began: self.began, size: self.decoder.size(), takes_room }
@@ -214,9 +216,9 @@ impl Body {
 }
 
 impl Pending {
-    /// The answer that holds when nobody gives one in time. What only counts and slows passes, because a service that is
-    /// down must not hold up mail; a handshake without a permit is refused for now, and so is a message of which nobody can
-    /// say that no other session is delivering it.
+    /// The answer that holds when none comes in time. A question that only counts and slows passes, because a service
+    /// that is down must not hold up mail; a handshake without a permit is refused for now, and so is a message that
+    /// another session might be delivering.
     pub(super) fn unanswered(&self) -> Answer {
         match self {
             Self::Auth(_) => Answer::Login(Throttled::default()),
@@ -253,7 +255,7 @@ impl Transaction {
 }
 
 impl Transaction {
-    /// Shadow throttles that would have refused, each once.
+    /// Notes shadow throttles that would have refused, each once.
     pub(super) fn note_shadows(&mut self, indices: &[usize]) {
         for index in indices {
             let name = &self.snapshot.policy.throttles[*index].name;
@@ -265,7 +267,7 @@ impl Transaction {
 }
 
 impl ReceivedMessage {
-    /// So many octets of it, of which nothing is known.
+    /// A message of so many octets, of which nothing else is known.
     pub(super) fn at(at: Instant, size: u64) -> Self {
         Self { size, lines: 0, id: None, before: Before::default(), at }
     }

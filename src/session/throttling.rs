@@ -1,4 +1,5 @@
-//! Which throttles are asked at which stage, with which keys, and what is charged when something happened.
+//! The throttles that are asked at each stage, their keys, and the charges for events. It must not count: the store
+//! does.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 
 impl Session {
-    /// The throttles to be asked at this stage: what is counted here is taken, what is counted later only tested
+    /// The throttles to be asked at this stage: those that count here are charged, those that count later only tested
     /// (keys without a recipient at MAIL, keys with one at RCPT).
     pub(super) fn asks(
         &self,
@@ -45,7 +46,8 @@ impl Session {
         Throttles { snapshot: snapshot.clone(), asks }
     }
 
-    /// What one event of this kind costs, for each recipient that a key names. Outside of a transaction there is no sender.
+    /// The charges for one event of this kind, for each recipient that a key names. Outside of a transaction there is
+    /// no sender.
     pub(super) fn charges(
         &self,
         snapshot: &Snapshot,
@@ -70,7 +72,8 @@ impl Session {
         charges
     }
 
-    /// The client's network has delivered to these: where strangers share a budget it comes first from now on.
+    /// Notes that the client's network has delivered to these recipients: where strangers share a budget it comes first
+    /// from now on.
     pub(super) fn delivered(&mut self, snapshot: &Snapshot, recipients: &[&Address]) {
         if snapshot.policy.throttles.iter().any(Throttle::is_shared) {
             let key = |recipient: &&Address| familiar_key(&self.seed, self.client.peer.client.ip(), recipient);
@@ -78,8 +81,8 @@ impl Session {
         }
     }
 
-    /// A message that is larger than the whole burst and says so passes on a full budget alone, and costs that; what was not
-    /// declared is owed.
+    /// The charges for a message's octets. A message that is larger than the whole burst and says so passes on a full
+    /// budget alone, and costs that; undeclared octets are owed.
     pub(super) fn charges_of_octets(
         &self,
         transaction: &Transaction,
@@ -96,7 +99,7 @@ impl Session {
         charges
     }
 
-    /// Tells the counters.
+    /// Tells the counters of charges.
     pub(super) fn charge(&mut self, snapshot: &Arc<Snapshot>, charges: Vec<Charge>) {
         if !charges.is_empty() {
             self.output.push_back(Output::Count(Event::Charge(snapshot.clone(), charges)));

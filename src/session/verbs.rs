@@ -1,5 +1,5 @@
-//! What each command does, but for MAIL, RCPT and DATA. A handler replies through `Session::reply`; counting errors and
-//! closing stay in `ending`.
+//! All commands but MAIL, RCPT and DATA. A handler replies through `Session::reply`; it must not count errors or close
+//! by itself: `errors` and `closing` do.
 
 use std::net::Ipv4Addr;
 
@@ -28,11 +28,11 @@ use crate::smtp::reply::Offer;
 use crate::smtp::reply::Reply;
 use crate::smtp::reply::ehlo;
 
-/// What has come of commands and is not obeyed yet.
+/// Commands that have come and are not obeyed yet.
 #[derive(Debug, Default)]
 pub(super) struct CommandInput {
     pub(super) lines: LineReader,
-    /// A command that has to wait until all replies before it are known, and its line.
+    /// A command that has to wait until all replies before it are known, with its line.
     pub(super) parked: Option<Box<(Result<Command, CommandFault>, Bytes)>>,
 }
 
@@ -44,8 +44,8 @@ impl CommandInput {
 }
 
 impl Session {
-    /// One command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for them:
-    /// it could not be ruled on, or its reply would come too early.
+    /// Takes one command from the buffer. RCPT may overtake replies that are still outstanding, every other waits for
+    /// them: it could not be ruled on, or its reply would come too early.
     pub(super) fn command(&mut self, input: &mut BytesMut, now: Now) -> bool {
         if !self.wants_input() {
             return false;
@@ -70,7 +70,7 @@ impl Session {
         true
     }
 
-    /// The replies before it are known: the command that waited for them.
+    /// Obeys the command that waited, if the replies before it are known.
     pub(super) fn resume_parked(&mut self, now: Now) {
         if self.replies.is_settled()
             && let Some(command) = self.input.parked.take()
@@ -94,7 +94,7 @@ impl Session {
         self.trace.end();
     }
 
-    /// The line is at hand for as long as it may be refused: nothing is made of it where it is not.
+    /// Obeys a command. Its line is at hand for as long as it may be refused; nothing is made of it otherwise.
     fn obey(&mut self, command: Result<Command, CommandFault>, line: Bytes, now: Now) {
         self.trace.begin(line);
         match command {
@@ -153,13 +153,13 @@ impl Session {
         }
     }
 
-    /// A client that is refused, or told to go, makes no backend work.
+    /// Whether the client may make the backend work: not when it is refused, or told to go.
     fn may_ask_for_offer(&self) -> bool {
         !self.stopping && !self.client_gone && self.client.refusal().is_none()
     }
 
-    /// A client that needs AUTH, 8BITMIME or DSN looks for it once: what the backend offers has to be known before EHLO is
-    /// answered. Its session serves the MAIL or AUTH that follows.
+    /// Asks for the backend's offer, which has to be known before EHLO is answered: a client that needs AUTH, 8BITMIME
+    /// or DSN looks for it once. The backend session serves the MAIL or AUTH that follows.
     fn ask_for_offer(&mut self, now: Now) {
         if self.relay.is_none() {
             self.relay = Some(self.new_backend(false, now));
@@ -167,7 +167,7 @@ impl Session {
         self.state = State::Hello { until: now.monotonic + self.snapshot.settings.backend_connect };
     }
 
-    /// Asks the backend what it offers to clients without a rule of their own.
+    /// Asks the backend for its offer to clients without a rule of their own.
     pub(super) fn begin_inquiry(&mut self, now: Now) {
         self.trace.recorded = true;
         self.client.environment = self.snapshot.policy.client(Ipv4Addr::UNSPECIFIED.into(), None);
@@ -177,7 +177,7 @@ impl Session {
         self.state = State::Inquiry { until: now.monotonic + self.snapshot.settings.backend_connect };
     }
 
-    /// The answer to EHLO, with what is known by now.
+    /// Answers EHLO, with what is known by now.
     pub(super) fn say_extensions(&mut self, now: Now) {
         self.state = State::Command;
         self.patience.wait_from(now.monotonic);
@@ -189,7 +189,7 @@ impl Session {
         self.stop_if_idle(now);
     }
 
-    /// What we and the backend can both do; before its first answer, what we can do alone.
+    /// The extensions that we and the backend both have; before its first answer, ours alone.
     fn extensions(&self) -> Offer {
         let settings = &self.snapshot.settings;
         let backend = self.offer();
@@ -244,8 +244,8 @@ impl Session {
                 self.reply(&reply);
             }
         } else {
-            // RFC 3207 section 4.2: what the client sent behind STARTTLS in the clear is not to be trusted
-            // (CVE-2011-0411); the shell, which owns the buffer, throws it away.
+            // RFC 3207 section 4.2: octets that the client sent in the clear behind STARTTLS are not to be trusted
+            // (CVE-2011-0411); the shell, which owns the buffer, discards them.
             self.reply(&replies::start_tls());
             self.end_transaction(Reason::ClientGone, now);
             self.close_backend();
@@ -254,7 +254,7 @@ impl Session {
         }
     }
 
-    /// The session starts anew inside TLS: the client has said nothing yet.
+    /// Starts the session anew inside TLS, where the client has said nothing yet; `None`: the handshake failed.
     pub(super) fn secured(&mut self, version: Option<&'static str>, now: Now) {
         match version {
             Some(version) => {

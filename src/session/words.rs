@@ -4,8 +4,8 @@ use crate::smtp::command;
 use crate::smtp::command::Command;
 use crate::smtp::command::CommandFault;
 
-/// The beginning of `line`; octets that are not UTF-8 are read as Latin-1. `after_auth`: AUTH was said in this session, so
-/// that what is no command may be an answer of an exchange that was refused, and none of it is told.
+/// The beginning of `line`; octets that are not UTF-8 are read as Latin-1. `after_auth`: AUTH was said in this session,
+/// so that a line that is no command may be part of an exchange that was refused, and none of it is shown.
 pub(super) fn words(line: &[u8], after_auth: bool) -> Option<String> {
     let shown = shown(line);
     if line.is_empty() || after_auth && is_no_command(line) {
@@ -35,8 +35,8 @@ fn is_no_command(line: &[u8]) -> bool {
     )
 }
 
-/// The line up to where a secret may begin: AUTH up to its mechanism, what clients of POP3 and IMAP send to log in, a field
-/// of HTTP up to its colon.
+/// The line up to where a secret may begin: AUTH up to its mechanism, login commands of POP3 and IMAP up to their
+/// arguments, a field of HTTP up to its colon.
 fn shown(line: &[u8]) -> &[u8] {
     let end_of_word = |from: usize| {
         let start = from + line[from..].iter().take_while(|octet| octet.is_ascii_whitespace()).count();
@@ -58,9 +58,9 @@ fn shown(line: &[u8]) -> &[u8] {
     }
 }
 
-/// Of a line.
+/// Octets of a line that are shown at most.
 const MOST_OCTETS: usize = 200;
-/// RFC 4422 section 3.1.
+/// Octets of the longest name of a mechanism (RFC 4422 section 3.1).
 const MOST_OF_MECHANISM: usize = 20;
 const CUT: &str = "...";
 

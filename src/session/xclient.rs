@@ -1,5 +1,5 @@
-//! XCLIENT: how a backend of identity `xclient` hears who the client is (Postfix, XCLIENT_README). It replaces what the
-//! backend knows of its peer, so a value must never end the command or begin another attribute.
+//! XCLIENT: the way in which a backend of identity `xclient` hears of the client (Postfix, XCLIENT_README). It replaces
+//! what the backend knows of its peer, so a value must never end the command or begin another attribute.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::smtp::received;
 
 impl Session {
-    /// The attributes and their values; none when the backend hears of the client otherwise.
+    /// The attributes and their values; `None` when the backend hears of the client otherwise.
     pub(super) fn identification(&self) -> Option<Vec<(&'static str, String)>> {
         if !self.snapshot.settings.xclient {
             return None;
@@ -48,7 +48,7 @@ fn address(ip: IpAddr) -> String {
     }
 }
 
-/// xtext (RFC 3461 section 4).
+/// Writes an octet as xtext (RFC 3461 section 4).
 fn encode(octet: u8, line: &mut String) {
     match octet {
         b'!'..=b'~' if octet != b'+' && octet != b'=' => line.push(char::from(octet)),
@@ -56,7 +56,7 @@ fn encode(octet: u8, line: &mut String) {
     }
 }
 
-/// Known not to be known.
+/// The value of a name that is known not to exist.
 const UNAVAILABLE: &str = "[UNAVAILABLE]";
 
 #[cfg(test)]

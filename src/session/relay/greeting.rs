@@ -1,5 +1,5 @@
-//! Before the first MAIL: greeting, EHLO or HELO, STARTTLS, XCLIENT, each answered before the next. A backend that does not
-//! have what the operator relies on is not used.
+//! The beginning of a backend session: greeting, EHLO or HELO, STARTTLS, XCLIENT, each answered before the next. It
+//! must not let a backend be used that lacks what the operator relies on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::smtp::received;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 
-/// What a backend session begins with.
+/// The steps that begin a backend session, beside EHLO.
 #[derive(Clone, Debug, Default)]
 pub(in crate::session) struct Setup {
     pub(in crate::session) starttls: bool,
-    /// Attributes of XCLIENT; none when the backend hears of the client otherwise.
+    /// The attributes of XCLIENT; `None` when the backend hears of the client otherwise.
     pub(in crate::session) identification: Option<Vec<(&'static str, String)>>,
 }
 
 impl Relay {
-    /// `None` when the reply was for ourselves only.
+    /// Takes a reply; `None` when it was for ourselves only.
     pub(super) fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
         match self.phase {
             Phase::Opening | Phase::Handshake => Some(Event::Broken),
@@ -66,7 +66,7 @@ impl Relay {
         }
     }
 
-    /// It has said what it offers: TLS first, then who the client is, then we are ready.
+    /// Goes on once the backend has said what it offers: TLS first, then the client's identity, then it is ready.
     fn greeted(&mut self, offer: Arc<Offer>, out: &mut VecDeque<Output>) -> Option<Event> {
         if std::mem::take(&mut self.setup.starttls) {
             if !offer.starttls {

@@ -1,7 +1,7 @@
 //! The backend's side of a conversation: greeting, EHLO, and a queue of commands whose replies are outstanding. It also
-//! replays a transaction into a new backend session after the first was given up. It decides nothing about mail: the
-//! session is told each reply. Replies are matched strictly in order; an octet that no command asked for ends the
-//! link, or every later reply would slip by one.
+//! replays a transaction into a new backend session after the first was given up. Replies are matched strictly in
+//! order; an octet that no command asked for ends the connection, or every later reply would slip by one. It must not
+//! decide anything about mail: the session is told each reply.
 
 mod greeting;
 
@@ -23,36 +23,36 @@ use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 use crate::smtp::reply_reader::ReplyReader;
 
-/// One session with the backend, from the wish for it on.
+/// One session with the backend, from the request for a connection on.
 #[derive(Debug)]
 pub(super) struct Relay {
     phase: Phase,
     helo: Arc<str>,
-    /// What is said before the first MAIL, and was not yet.
+    /// The steps before the first MAIL that are still to be done.
     setup: Setup,
-    /// Known from the answer to EHLO on.
+    /// The backend's offer, known from its answer to EHLO on.
     offer: Option<Arc<Offer>>,
     unsent: VecDeque<Queued>,
     outstanding: VecDeque<Expected>,
-    /// Replies that may be among the octets that came last: what was asked before they came.
+    /// Replies that may be among the last octets: those to commands sent before the octets came.
     due: usize,
     reader: ReplyReader,
-    /// The backend has seen a MAIL that neither a final dot nor RSET has ended.
+    /// Whether the backend has seen a MAIL that neither a final dot nor RSET has ended.
     in_transaction: bool,
     dot_sent: bool,
-    /// It has left us: only now can a reply be about the whole message.
+    /// Whether the dot has left us: only then can a reply be about the whole message.
     dot_written: bool,
     active: Instant,
-    /// The session was another client's before, and is only ours when it has answered EHLO: what to begin a new one with
-    /// when it does not.
+    /// The setup of a connection that another client has used, until EHLO is answered on it: a new connection begins
+    /// with this when no answer comes.
     unconfirmed: Option<Box<Setup>>,
-    /// It has heard AUTH, or refused something: the next client would have to bear that.
+    /// Whether the backend has heard AUTH, or refused something: either would affect the next client.
     not_reusable: bool,
-    /// It is for AUTH, or was asked for it.
+    /// Whether the connection is for AUTH, or was asked for it.
     is_login: bool,
 }
 
-/// Which request a reply belongs to.
+/// The request that a reply belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Auth,
@@ -62,7 +62,7 @@ pub(super) enum Step {
     Rcpt,
 }
 
-/// What the session is told.
+/// An event for the session.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The backend is greeted and has said what it offers; nothing is sent before `flush`.
@@ -72,9 +72,9 @@ pub(super) enum Event {
     Differs,
     /// The greeting, or the answer to HELO, was a refusal.
     Refused(BackendReply),
-    /// Nonsense, or a reply that nobody asked for.
+    /// Nonsense, or a reply that no command asked for.
     Broken,
-    /// It does not offer what the operator relies on.
+    /// The backend lacks something that the operator relies on.
     Unusable(&'static str),
 }
 
@@ -93,7 +93,7 @@ enum Phase {
 #[derive(Debug)]
 struct Queued {
     request: Request,
-    /// The code it got the first time, when this is a replay.
+    /// The code of the first reply, when this is a replay.
     replayed: Option<u16>,
 }
 
@@ -101,7 +101,7 @@ struct Queued {
 enum Expected {
     Reply(Step),
     Replay(u16),
-    /// A reply that nobody needs any more.
+    /// A reply that is not needed any more.
     Ignored,
     Reset,
 }
@@ -137,26 +137,27 @@ impl Relay {
         }
     }
 
-    /// Our final dot is on its way: from here on only the backend can end the transaction.
+    /// Whether our final dot is on its way: from here on only the backend can end the transaction.
     pub(super) fn dot_sent(&self) -> bool {
         self.dot_sent
     }
 
-    /// And it has left us.
+    /// Whether the dot has left us.
     pub(super) fn dot_written(&self) -> bool {
         self.dot_written
     }
 
-    /// Nothing is asked and nothing is awaited, since when.
+    /// The time since which nothing is asked and nothing is awaited.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let idle = self.phase == Phase::Ready && self.unsent.is_empty() && self.outstanding.is_empty();
         idle.then_some(self.active)
     }
 
-    /// When waiting has lasted long enough.
+    /// The deadline of the awaited reply, or of the connection.
     pub(super) fn deadline(&self, connect: Duration, reply: Duration) -> Option<Instant> {
         match self.phase {
-            // The shell limits the wait for a place and the connection itself, each by `connect`; this is its backstop.
+            // The shell limits the wait for a permit and the connection itself, each by `connect`; this is its
+            // backstop.
             Phase::Opening | Phase::Handshake => Some(self.active + 2 * connect + BACKSTOP),
             Phase::Greeting => Some(self.active + connect),
             Phase::Ehlo if self.is_unconfirmed() => Some(self.active + connect),
@@ -171,8 +172,8 @@ impl Relay {
         self.unconfirmed.is_some()
     }
 
-    /// A connection that was never confirmed is gone: nothing but EHLO was said on it, so a fresh one takes its place. False: the
-    /// connection was its own from the start.
+    /// Replaces a connection that is gone before it was confirmed: nothing but EHLO was said on it, so a fresh one will
+    /// do. False: the connection was this client's own from the start.
     pub(super) fn open_fresh(&mut self, environment: &Environment, now: Instant, out: &mut VecDeque<Output>) -> bool {
         let Some(setup) = self.unconfirmed.take() else { return false };
         (self.phase, self.setup, self.reader, self.active) = (Phase::Opening, *setup, ReplyReader::default(), now);
@@ -183,11 +184,12 @@ impl Relay {
         true
     }
 
-    /// The connection stands, and its greeting is awaited; or it is under TLS, and begins anew (RFC 3207 section 4.2).
+    /// Begins on a connection that stands, whose greeting is awaited; or it is under TLS now, and begins anew (RFC 3207
+    /// section 4.2).
     pub(super) fn opened(&mut self, greeted: bool, now: Instant, out: &mut VecDeque<Output>) {
         self.active = now;
         match self.phase {
-            // EHLO begins anew where a client has left (RFC 5321 section 4.1.4).
+            // EHLO begins anew after another client (RFC 5321 section 4.1.4).
             Phase::Opening if greeted => {
                 self.unconfirmed = Some(Box::new(self.setup.clone()));
                 self.setup.starttls = false;
@@ -199,8 +201,9 @@ impl Relay {
         }
     }
 
-    /// Asks something; it goes out as soon as the backend may hear it. MAIL and AUTH after a MAIL that was not ended are
-    /// preceded by RSET: not every server takes a nested MAIL, and none takes AUTH in a transaction (RFC 4954 section 4).
+    /// Asks something; it goes out as soon as the backend may hear it. MAIL and AUTH after a MAIL that was not ended
+    /// are preceded by RSET: not every server takes a nested MAIL, and none takes AUTH in a transaction (RFC 4954
+    /// section 4).
     pub(super) fn send(&mut self, request: Request, now: Instant, out: &mut VecDeque<Output>) {
         if matches!(request, Request::Auth(_) | Request::Mail(_)) && self.in_transaction {
             self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
@@ -210,12 +213,12 @@ impl Relay {
         self.flush(now, out);
     }
 
-    /// Says again, to a new backend session, what the old one had answered by `code`.
+    /// Says again, to a new backend session, a request that the old one had answered by `code`.
     pub(super) fn replay(&mut self, request: Request, code: u16) {
         self.unsent.push_back(Queued { request, replayed: Some(code) });
     }
 
-    /// The transaction is given up: the backend hears RSET, if it is there.
+    /// Gives the transaction up: the backend hears RSET, if it is there.
     pub(super) fn reset(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if self.phase == Phase::Ready && self.in_transaction {
             self.unsent.push_back(Queued { request: Request::Rset, replayed: None });
@@ -224,14 +227,14 @@ impl Relay {
         }
     }
 
-    /// After 354: the message follows, and the reply to its dot is outstanding from here on, so that an early one is
-    /// known for what it is.
+    /// Begins the message after 354. The reply to its dot is outstanding from here on, so that an early one is known
+    /// for what it is.
     pub(super) fn begin_body(&mut self, now: Instant) {
         self.outstanding.push_back(Expected::Reply(Step::Dot));
         self.active = now;
     }
 
-    /// The message is written; the dot ends it (RFC 5321 section 4.1.1.4).
+    /// Ends the message with the dot (RFC 5321 section 4.1.1.4).
     pub(super) fn end_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot))) && !self.dot_sent {
             self.dot_sent = true;
@@ -240,7 +243,7 @@ impl Relay {
         }
     }
 
-    /// The backend takes octets: it is alive.
+    /// Notes that the backend takes octets: it is alive.
     pub(super) fn progress(&mut self, now: Instant) {
         self.active = now;
     }
@@ -254,13 +257,13 @@ impl Relay {
         }));
     }
 
-    /// MAIL was refused: the RCPTs that went out behind it get replies that nobody waits for.
+    /// Ignores the replies to RCPTs that went out behind a refused MAIL.
     pub(super) fn ignore_outstanding(&mut self) {
         self.unsent.clear();
         self.outstanding.iter_mut().for_each(|expected| *expected = Expected::Ignored);
     }
 
-    /// Octets have come. They can answer what was asked before, and nothing that is asked while they are read: a spare
+    /// Notes that octets have come. They can answer commands sent before, and none sent while they are read: a spare
     /// reply must not be taken for the one to the next command. Gives the number of commands whose replies are to come.
     pub(super) fn arrived(&mut self) -> usize {
         self.due = match self.phase {
@@ -283,7 +286,7 @@ impl Relay {
             if self.due == 0 {
                 let spare = !input.is_empty();
                 input.clear();
-                // What came before this session was opened is another's.
+                // Octets from before this session was opened are another's.
                 return (spare && self.phase != Phase::Opening).then_some(Event::Broken);
             }
             let Ok(reply) = self.reader.next(input)? else {
@@ -294,7 +297,7 @@ impl Relay {
             self.not_reusable |= reply.code >= 400;
             self.dot_written = self.dot_sent && written;
             let event = self.take(reply, out);
-            // What was said in the clear behind the 220 is nobody's (RFC 3207 section 5).
+            // Octets in the clear behind the 220 are discarded (RFC 3207 section 5).
             if self.phase == Phase::Handshake {
                 input.clear();
                 return None;
@@ -331,7 +334,8 @@ impl Relay {
         }
     }
 
-    /// 354 answers DATA and nothing else, 334 only AUTH; a success before our dot is none (RFC 5321 section 4.3.2).
+    /// Whether a reply's code fits its step: 354 answers DATA and nothing else, 334 only AUTH; a success before our dot
+    /// is none (RFC 5321 section 4.3.2).
     fn fits(&self, step: Step, reply: &BackendReply) -> bool {
         match step {
             Step::Data => reply.code == 354 || reply.code >= 400,
@@ -384,5 +388,5 @@ impl Relay {
     }
 }
 
-/// More than the shell's own limits together.
+/// The time beyond the shell's own limits together.
 const BACKSTOP: Duration = Duration::from_secs(1);
