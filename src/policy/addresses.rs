@@ -7,16 +7,17 @@ use crate::policy::list::fault::ListFault;
 use crate::smtp::address;
 use crate::smtp::address::without_trailing_dot;
 
-/// Any of these is meant.
+/// A set of addresses, any of which is meant.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     list: AddressList,
-    /// What no list can have: the null sender, and `#@[]` of a double bounce.
+    /// Addresses that no list can have: the null sender, and `#@[]` of a double bounce.
     special: Vec<Vec<u8>>,
 }
 
 impl Addresses {
-    /// Reads the words of an option, such as `--sender`; `<>` is the null sender. Without words nothing is asked for.
+    /// Reads the words of an option, such as `--sender`; `<>` is the null sender. `None` without words: nothing is
+    /// asked for.
     ///
     /// # Errors
     /// A word that can match nothing, with what to write instead. An empty word is one of them: a script whose variable is
@@ -56,19 +57,20 @@ impl Addresses {
         Ok(Some(Self { list: list.map_err(told)?, special }))
     }
 
-    /// Whether an address as it was stored or logged is one of them.
+    /// Whether an address, as it was stored or logged, is one of them.
     pub fn has(&self, address: &[u8]) -> bool {
         let folded = fold(address);
         self.special.contains(&folded) || self.list.find_folded(&folded).is_some()
     }
 }
 
-/// What an empty word is told, wherever an address is asked for.
+/// The error for an empty word, wherever an address is asked for.
 pub fn empty_word(option: &str) -> String {
     format!("{option} '': an empty word is no address; the null sender is written <>")
 }
 
-/// What qmail stored is free of quotes and routes. A blank or a dot at its end evades qmail's own list; not this one.
+/// Folds an address that qmail stored, which is free of quotes and routes. A blank or a dot at its end evades qmail's
+/// own list; not this one.
 fn fold(address: &[u8]) -> Vec<u8> {
     address::fold(without_trailing_dot(address.trim_ascii_end()))
 }

@@ -1,5 +1,6 @@
-//! What an operator may block: an address, a domain, or the network of a client. Matching is badmailfrom's: letter case
-//! and spelling are folded, a domain is that domain and none below it.
+//! The keys of an operator's blocks: an address, a domain, or the network of a client. Matching is badmailfrom's:
+//! letter case and spelling are folded, a domain is that domain and none below it. It must not keep a block: the store
+//! does.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,32 +17,32 @@ use crate::smtp::address::parse_address;
 /// A key of a block, in its one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockKey {
-    /// `a@example.org`
+    /// An address: `a@example.org`.
     Sender(String),
-    /// `@example.org`
+    /// A domain: `@example.org`.
     Domain(String),
-    /// `192.0.2.1/32`, `2001:db8::/32`
+    /// A network of clients: `192.0.2.1/32`, `2001:db8::/32`.
     Client(IpNet),
 }
 
-/// Whom a block could be about.
+/// The client and the sender that a block could be about.
 #[derive(Clone, Copy, Debug)]
 pub struct Suspect<'a> {
     /// The client's address.
     pub client: IpAddr,
-    /// The reverse-path; none before MAIL.
+    /// The reverse-path; `None` before MAIL.
     pub sender: Option<&'a ReversePath>,
 }
 
 impl Suspect<'_> {
-    /// The keys that the sender could be blocked under. The null sender has none: bounces are everybody's.
+    /// The keys that the sender could be blocked under. The null sender has none: bounces come from everybody.
     pub fn sender_keys(&self) -> Option<[String; 2]> {
         let address = self.sender?.address()?;
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Some([text(address.folded()), format!("@{}", address.domain().map(text).unwrap_or_default())])
     }
 
-    /// What it hears of the operator's block that was found under `key`.
+    /// The ruling by the operator's block that was found under `key`.
     pub fn ruling(&self, key: &str) -> Ruling {
         let of_sender = self.sender.filter(|_| key.parse::<IpNet>().is_err());
         let (reply, reason) = match of_sender {
@@ -53,19 +54,20 @@ impl Suspect<'_> {
 }
 
 impl BlockKey {
-    /// The spelling of a block's key that `unblock` was given; what is no key of an operator's is left as it is.
+    /// The one spelling of a block's key that `unblock` was given; a text that is no key of an operator's is left as it
+    /// is.
     pub fn spelling(text: &str) -> String {
         text.parse().map_or_else(|_| text.to_owned(), |key: Self| key.to_string())
     }
 
-    /// What to write instead of a pattern: an asterisk may stand in an address, but is hardly ever meant as one.
+    /// The form to write instead of a pattern: an asterisk may stand in an address, but is hardly ever meant as one.
     pub fn doubt(&self) -> Option<String> {
         let Self::Sender(address) = self else { return None };
         let (local, domain) = address.rsplit_once('@').filter(|_| address.contains('*'))?;
         Some(format!("{local} would be a mailbox, there are no patterns here: @{domain} is every sender there"))
     }
 
-    /// Whom it refuses, where these are more than anybody means.
+    /// The clients that the key refuses, where these are more than anybody means.
     pub fn breadth(&self) -> Option<String> {
         let Self::Client(network) = self else { return None };
         let (bits, widest) = match network {
@@ -81,7 +83,7 @@ impl BlockKey {
     }
 }
 
-/// A client that comes as IPv4 in IPv6 is looked for as IPv4.
+/// The network as it is looked up: a client that comes as IPv4 in IPv6 is an IPv4 client.
 fn canonical(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let bits = mapped.prefix_len().checked_sub(96);

@@ -1,6 +1,6 @@
-//! tcprules: what a client's address allows, and what it puts into the backend's environment.
+//! The rules of tcprules: the rights of a client's address, and its variables for the backend's environment.
 //!
-//! The first key found rules alone; nothing is merged. It must not read tcprules files: `qmail` does.
+//! The first key found rules alone; nothing is merged. It must not read tcprules files: `control` does.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,11 +13,11 @@ use crate::policy::list::location::Location;
 /// One rule of tcprules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientRule {
-    /// `deny` instead of `allow`.
+    /// Whether the client is denied: `deny` instead of `allow`.
     pub deny: bool,
     /// Variables for the backend's environment, in the order of the rule.
     pub variables: Vec<(Box<[u8]>, Box<[u8]>)>,
-    /// Where the rule stands.
+    /// The rule's place in its file.
     pub location: Location,
 }
 
@@ -28,7 +28,7 @@ pub struct ClientRules {
 }
 
 impl ClientRules {
-    /// The first rule of a key stays, as in a cdb. False if there was one.
+    /// Adds a rule; the first of a key stays, as in a cdb. False if there was one.
     pub fn insert(&mut self, key: Box<[u8]>, rule: impl Into<Arc<ClientRule>>) -> bool {
         match self.rules.entry(key) {
             Entry::Occupied(_) => false,
@@ -39,8 +39,9 @@ impl ClientRules {
         }
     }
 
-    /// The rule that tcpserver would obey, and its key. `host` is the client's name if it is known (TCPREMOTEHOST), compared
-    /// octet for octet; `info` what ident said (TCPREMOTEINFO). An IPv4 address written as IPv6 is an IPv4 address.
+    /// The rule that tcpserver would obey, and its key. `host` is the client's name if it is known (TCPREMOTEHOST),
+    /// compared octet for octet; `info` is ident's answer (TCPREMOTEINFO). An IPv4 address written as IPv6 is an IPv4
+    /// address.
     pub fn find(&self, ip: IpAddr, host: Option<&str>, info: Option<&str>) -> Option<(&[u8], &Arc<ClientRule>)> {
         if self.is_empty() {
             return None;
@@ -58,7 +59,7 @@ impl ClientRules {
             .or_else(|| self.rule(&[""]))
     }
 
-    /// How many keys there are; a range has one for each of its addresses.
+    /// Number of keys; a range has one for each of its addresses.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
@@ -68,13 +69,13 @@ impl ClientRules {
         self.rules.is_empty()
     }
 
-    /// `192.0.2.`, `192.0.`, `192.`; in IPv6 a prefix of the text that ends in a colon.
+    /// The rule of the longest prefix: `192.0.2.`, `192.0.`, `192.`; in IPv6 a prefix of the text that ends in a colon.
     fn rule_of_prefix(&self, ip: &str) -> Option<(&[u8], &Arc<ClientRule>)> {
         let ends = (1..=ip.len()).rev();
         ends.filter(|&end| matches!(ip.as_bytes()[end - 1], b'.' | b':')).find_map(|end| self.rule(&[&ip[..end]]))
     }
 
-    /// `=.b.example`, `=.example`, then `=` for any name.
+    /// The rule of the longest suffix: `=.b.example`, `=.example`, then `=` for any name.
     fn rule_of_suffix(&self, host: &str) -> Option<(&[u8], &Arc<ClientRule>)> {
         let suffixes = host.match_indices('.').map(|(dot, _)| &host[dot..]);
         suffixes.chain([""]).find_map(|suffix| self.rule(&["=", suffix]))

@@ -1,5 +1,5 @@
-//! The environment a backend is started in, as far as policy looks at it: what we inherited, `backend.env`, and the
-//! variables of the client's rule. It must not read the process's environment itself: that is handed in.
+//! The environment a backend is started in, as far as policy looks at it: the inherited variables, `backend.env`, and
+//! the variables of the client's rule. It must not read the process's environment itself: that is handed in.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -17,7 +17,7 @@ pub struct Environment {
     rule: Option<Arc<ClientRule>>,
 }
 
-/// What every backend gets: the environment we were started in, then `backend.env` over it.
+/// The variables of every backend: the environment we were started in, then `backend.env` over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables {
     all: BTreeMap<Box<[u8]>, Box<[u8]>>,
@@ -25,7 +25,7 @@ pub struct Variables {
 }
 
 impl Environment {
-    /// `rule`'s variables stand over `base`, as tcpserver puts them.
+    /// An environment with `rule`'s variables over `base`, as tcpserver puts them.
     pub fn new(base: Arc<Variables>, rule: Option<Arc<ClientRule>>) -> Self {
         Self { base, rule }
     }
@@ -50,7 +50,7 @@ impl Environment {
         base.chain(self.of_rule())
     }
 
-    /// What tells one distinct set of variables from another: a backend may offer other things under each.
+    /// A hash that tells one set of variables from another: a backend may offer other things under each.
     pub fn key(&self) -> u64 {
         let mut hasher = SipHasher13::new();
         self.base.key.hash(&mut hasher);
@@ -69,7 +69,7 @@ impl Environment {
 }
 
 impl Variables {
-    /// Later pairs replace earlier ones of the same name.
+    /// Collects variables; later pairs replace earlier ones of the same name.
     pub fn new(pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let all: BTreeMap<Box<[u8]>, Box<[u8]>> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();

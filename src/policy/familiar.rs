@@ -11,7 +11,7 @@ use crate::policy::throttle::key::Seed;
 use crate::policy::throttle::part::Part;
 use crate::smtp::address::Address;
 
-/// What a client network is known by to one recipient.
+/// The key of a client network that one recipient knows.
 pub fn familiar_key(seed: &Seed, client: IpAddr, recipient: &Address) -> u128 {
     let mut hash = KeyHash::new(seed);
     hash.add(b"familiar");
@@ -21,13 +21,14 @@ pub fn familiar_key(seed: &Seed, client: IpAddr, recipient: &Address) -> u128 {
 }
 
 impl Throttle {
-    /// Strangers share its budget: it is for null senders, which nobody can be told by, and its key has no client in it.
+    /// Whether strangers share its budget: it is for null senders, which cannot be told apart, and its key has no
+    /// client in it.
     pub fn is_shared(&self) -> bool {
         self.only.contains(&Group::NullSender) && self.has_recipient() && !self.has_client()
     }
 
-    /// These, and behind them for each that is shared one more of the same name: a quarter of its budget for one client
-    /// network, so that a flood from there leaves the rest to others.
+    /// The throttles, and behind them for each that is shared one more of the same name: a quarter of its budget for
+    /// one client network, so that a flood from there leaves the rest to others.
     pub fn with_shares(throttles: Vec<Self>) -> Vec<Self> {
         let shares: Vec<Self> = throttles.iter().filter(|throttle| throttle.is_shared()).map(Self::share).collect();
         throttles.into_iter().chain(shares).collect()
@@ -40,8 +41,8 @@ impl Throttle {
     }
 }
 
-/// How long after its last delivery a network is known: from the beginning of the day, so that most deliveries change
-/// nothing.
+/// The time for which a network is known after its last delivery, counted from the beginning of the day, so that most
+/// deliveries change nothing.
 pub const FAMILIAR_MEMORY: Duration = Duration::from_hours(31 * 24);
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What makes two messages the same: BLAKE3 over the canonical text as it goes to the backend, header and all, without the
-//! fields that senders sign anew for each try. The strong fingerprint is of all the rest: Received and Delivered-To too,
-//! because they decide what the backend does with the message. The weak one leaves out Received, Date and Message-ID; by it
-//! a storm of messages that are made anew each time is seen, and it must refuse nothing. Both are keyed, so that nobody
-//! outside can look for two messages that meet.
+//! Fingerprints, by which two messages are the same: BLAKE3 over the canonical text as it goes to the backend, header
+//! and all, without the fields that senders sign anew for each try. The strong fingerprint is of all the rest: Received
+//! and Delivered-To too, because they decide what the backend does with the message. The weak one leaves out Received,
+//! Date and Message-ID; by it a storm of messages that are made anew each time is seen, and it must refuse nothing.
+//! Both are keyed, so that nobody outside can look for two messages that meet.
 //!
 //! Hashed are two streams, so that no octet is hashed twice. `text` is the header without what the weak one leaves out, its
 //! length, and the body: its digest is the weak fingerprint. `dated` is the fields that only the strong one has, each behind
@@ -14,12 +14,12 @@ use std::fmt;
 use blake3::Hasher;
 use blake3::KEY_LEN;
 
-/// Of one message.
+/// The fingerprints of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprints {
-    /// All but what is signed anew for each try.
+    /// The hash of all but the fields that are signed anew for each try.
     pub strong: [u8; 32],
-    /// The same without Received, Date and Message-ID.
+    /// The hash that also leaves out Received, Date and Message-ID.
     pub weak: [u8; 32],
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Hashes {
     kind: Kind,
 }
 
-/// Which fingerprints a field goes into.
+/// The fingerprints that a field goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Both,
@@ -48,7 +48,7 @@ impl Hashes {
         Self { text, dated, header: 0, in_body: false, kind: Kind::Both }
     }
 
-    /// A field of this name begins.
+    /// Begins a field of this name.
     pub(super) fn begin(&mut self, name: &[u8]) {
         self.kind = Kind::of(name);
         if self.kind == Kind::StrongOnly {
@@ -81,7 +81,8 @@ impl Hashes {
     }
 }
 
-/// Gathers short pieces: a small message is hashed at once, without a `Hasher` of 2 KB, and a large one at full width.
+/// A hash that gathers short pieces: a small message is hashed at once, without a `Hasher` of 2 KB, and a large one at
+/// full width.
 struct Digest {
     key: [u8; KEY_LEN],
     waiting: Vec<u8>,
@@ -118,7 +119,7 @@ impl Digest {
     }
 }
 
-/// Neither the key nor the message.
+/// Shows neither the key nor the message.
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Digest").field("waiting", &self.waiting.len()).finish_non_exhaustive()
@@ -137,9 +138,9 @@ impl Kind {
     }
 }
 
-/// And ARC-*: signed anew for every try.
+/// Fields that are signed anew for every try, beside ARC-*.
 const SIGNED_ANEW: [&str; 3] = ["dkim-signature", "domainkey-signature", "x-google-dkim-signature"];
-/// What a sender that makes its message anew each time makes anew, beside signatures.
+/// Fields that a sender makes anew with each message, beside signatures.
 const MADE_ANEW: [&str; 3] = ["date", "message-id", "received"];
 const TEXT: usize = 8 * 1024;
 const DATED: usize = 1024;

@@ -1,5 +1,5 @@
-//! Loops: how often a message has been somewhere, told by its Received and Delivered-To fields. Own hops are those that
-//! were written here, for the same recipient.
+//! Loops: the number of times that a message has been somewhere, told by its Received and Delivered-To fields. Own hops
+//! are those that were written here, for the same recipient. It must not look for the fields: `message` does.
 //!
 //! mailfront writes no `for` clause into Received, so behind it our own hops are told by Delivered-To alone.
 
@@ -10,16 +10,16 @@ use crate::policy::virtualdomains::VirtualDomains;
 use crate::smtp::address;
 use crate::smtp::address::Address;
 
-/// `message.max_hops`, `message.own_hops`
+/// The limits `message.max_hops` and `message.own_hops`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HopRules {
-    /// Received fields, and Delivered-To fields, of one message.
+    /// Most Received fields, and Delivered-To fields, of one message.
     pub max: u32,
-    /// Of them our own for the recipient.
+    /// Most of them that are our own for the recipient.
     pub own: u32,
 }
 
-/// What was counted in one header.
+/// The hops counted in one header.
 #[derive(Debug)]
 pub struct Hops {
     received: u32,
@@ -31,14 +31,14 @@ pub struct Hops {
 #[derive(Debug)]
 struct OwnHops {
     recipient: Vec<u8>,
-    /// What Delivered-To says of it where qmail's virtualdomains has a prefix for it.
+    /// The recipient in Delivered-To, where qmail's virtualdomains has a prefix for it.
     rewritten: Option<Vec<u8>>,
     received: u32,
     delivered_to: u32,
 }
 
 impl Hops {
-    /// Nothing is counted yet.
+    /// A count of no hops yet.
     pub fn new<'a>(
         hostname: &str,
         virtual_domains: &VirtualDomains,
@@ -54,7 +54,7 @@ impl Hops {
         Self { received: 0, delivered_to: 0, hostname, own: recipients.map(own).collect() }
     }
 
-    /// A Delivered-To field. Of two users one may be called as the other with a prefix: mary-joe is not joe.
+    /// Counts a Delivered-To field. Of two users one may be called as the other with a prefix: mary-joe is not joe.
     pub(super) fn delivered_to(&mut self, value: &[u8]) {
         self.delivered_to = self.delivered_to.saturating_add(1);
         if self.delivered_to > MOST_COMPARED {
@@ -66,7 +66,7 @@ impl Hops {
         }
     }
 
-    /// A Received field (RFC 5321 section 4.4): ours when it has our name behind `by`, and the recipient behind `for`.
+    /// Counts a Received field (RFC 5321 section 4.4): ours when our name follows `by`, and the recipient `for`.
     pub(super) fn received(&mut self, value: &[u8]) {
         self.received = self.received.saturating_add(1);
         if self.received > MOST_COMPARED {
@@ -116,5 +116,5 @@ impl Default for HopRules {
     }
 }
 
-/// Fields of one kind; a loop is seen long before.
+/// Fields of one kind that are compared; a loop is seen long before.
 const MOST_COMPARED: u32 = 1000;

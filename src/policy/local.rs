@@ -1,4 +1,4 @@
-//! The domains mail is taken for: rcpthosts and morercpthosts.cdb.
+//! The domains that mail is taken for: rcpthosts and morercpthosts.cdb.
 //!
 //! As in qmail, `.domain` stands for every host below it. A trailing dot of an entry is not taken off: that would make a
 //! domain local which is not local in qmail. It must not open files.
@@ -16,7 +16,7 @@ use crate::policy::list::lint;
 use crate::policy::list::location::Location;
 use crate::smtp::address::fold_domain;
 
-/// The local domains. Empty: nobody is local.
+/// The local domains. An empty set: nobody is local.
 #[derive(Clone, Default)]
 pub struct LocalDomains {
     /// rcpthosts, then morercpthosts.cdb: qmail asks all of the first before the second.
@@ -47,7 +47,7 @@ impl LocalDomains {
         self.files.push((source, domains));
     }
 
-    /// Where the entry stands that makes `domain` local: the host itself, then each `.suffix` of it.
+    /// The location of the entry that makes `domain` local: the host itself, then each `.suffix` of it.
     pub fn find(&self, domain: &[u8]) -> Option<Location> {
         let domain = fold_domain(domain);
         self.files.iter().find_map(|(source, domains)| {
@@ -57,7 +57,7 @@ impl LocalDomains {
         })
     }
 
-    /// How many domains there are.
+    /// Number of domains.
     pub fn len(&self) -> usize {
         self.files.iter().map(|(_, domains)| domains.len()).sum()
     }
@@ -67,7 +67,7 @@ impl LocalDomains {
         self.len() == 0
     }
 
-    /// What `check` says about rcpthosts: entries that match nothing.
+    /// The warnings of `check` about rcpthosts: entries that match nothing.
     pub fn warnings(source: &str, text: &[u8]) -> Vec<ListFault> {
         lint::domains(source, text)
     }

@@ -1,5 +1,6 @@
-//! What is read in a message while it passes: its Message-ID and Date, its hops, and its fingerprints. Only the header
-//! is looked at, folded lines included, and only so much of a field as memory allows; hashed is all of it.
+//! The reading of a message while it passes: its Message-ID and Date, its hops, and its fingerprints. Only the header
+//! is looked at, folded lines included, and only so much of a field as memory allows; hashed is all of it. It must not
+//! judge the message.
 
 use jiff::fmt::rfc2822::DateTimeParser;
 
@@ -9,30 +10,30 @@ use crate::policy::hops::Hops;
 use crate::smtp::header::HeaderScanner;
 use crate::smtp::header::HeaderSink;
 
-/// Reads one message.
+/// A reader of one message.
 #[derive(Debug)]
 pub struct MessageReader {
     scanner: HeaderScanner,
     sink: Sink,
 }
 
-/// What a message says about itself.
+/// The facts that a message tells about itself.
 #[derive(Debug)]
 pub struct MessageFacts {
-    /// With its angle brackets, as it was written; the first one that is not empty.
+    /// The first Message-ID that is not empty, as it was written, with its angle brackets.
     pub message_id: Option<String>,
-    /// Its first Date, in seconds since the epoch; none where that cannot be read.
+    /// The first Date, in seconds since the epoch; `None` where it cannot be read.
     pub date: Option<i64>,
-    /// Where it has been.
+    /// The hops in the header.
     pub hops: Hops,
-    /// Unless nobody wanted them.
+    /// The fingerprints, unless no key was given.
     pub fingerprints: Option<Fingerprints>,
 }
 
 #[derive(Debug)]
 struct Sink {
     field: Field,
-    /// The field's octets, the name included, as far as they are looked at.
+    /// The field's octets, its name included, as far as they are looked at.
     text: Vec<u8>,
     message_id: Option<String>,
     date: Option<i64>,
@@ -40,7 +41,7 @@ struct Sink {
     hashes: Option<Hashes>,
 }
 
-/// What is looked for.
+/// The fields that are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Date,
@@ -51,7 +52,7 @@ enum Field {
 }
 
 impl MessageReader {
-    /// Stands before the first octet. Without a key no fingerprints are made.
+    /// A reader before the first octet. Without a key no fingerprints are made.
     pub fn new(hops: Hops, key: Option<&[u8; 32]>) -> Self {
         let sink = Sink {
             field: Field::Other,
@@ -64,12 +65,12 @@ impl MessageReader {
         Self { scanner: HeaderScanner::default(), sink }
     }
 
-    /// The next octets of the message, canonical, cut anywhere.
+    /// Reads the next octets of the message, canonical, cut anywhere.
     pub fn feed(&mut self, octets: &[u8]) {
         self.scanner.feed(octets, &mut self.sink);
     }
 
-    /// The message has ended.
+    /// Ends the message.
     pub fn finish(mut self) -> MessageFacts {
         self.scanner.finish(&mut self.sink);
         self.sink.end_field();
@@ -142,7 +143,8 @@ impl Field {
     }
 }
 
-/// RFC 5322 section 3.3, obsolete zones included. A wrong day of the week is nobody's lie.
+/// The time of a Date in seconds since the epoch (RFC 5322 section 3.3), obsolete zones included. A wrong day of the
+/// week is ignored.
 fn seconds(value: &[u8]) -> Option<i64> {
     let text = str::from_utf8(value).ok()?.trim();
     Some(DATES.parse_timestamp(text).ok()?.as_second())
@@ -150,7 +152,7 @@ fn seconds(value: &[u8]) -> Option<i64> {
 
 const DATES: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 
-/// Octets of a field (RFC 5322 section 2.1.1: a line has at most 998).
+/// Octets of a field that are looked at (RFC 5322 section 2.1.1: a line has at most 998).
 const LOOKED_AT: usize = 1000;
 
 #[cfg(test)]

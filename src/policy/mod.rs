@@ -1,5 +1,5 @@
-//! The ruling: pure functions from words and lists to a verdict. In which order they are called is the session's. No I/O, no
-//! clock, no logging; counting is the caller's.
+//! Rulings: pure functions from words and lists to a verdict. The order in which they are called is the session's. It must
+//! not do I/O, read a clock or log; counting is the caller's.
 
 pub mod addresses;
 pub mod block;
@@ -45,23 +45,23 @@ pub struct Policy {
     pub senders: Vec<AddressList>,
     /// Blocked recipients: control/badrcptto and `recipients.blocked`.
     pub recipients: Vec<AddressList>,
-    /// rcpthosts; `None` leaves the question to the backend.
+    /// The local domains of rcpthosts; `None` leaves the question to the backend.
     pub local: Option<LocalDomains>,
-    /// `recipients.routing`: a recipient may have a route in it.
+    /// Whether a recipient may have a route in it (`recipients.routing`).
     pub routing: bool,
-    /// tcprules.
+    /// The rules of tcprules.
     pub clients: ClientRules,
-    /// What every backend is started with.
+    /// The variables that every backend is started with.
     pub variables: Arc<Variables>,
     /// The limits of size.
     pub size: SizeRules,
     /// The throttles, in the order of the file.
     pub throttles: Vec<Throttle>,
-    /// What may be done about repeats.
+    /// The rules about repeats.
     pub repeat: RepeatRules,
-    /// When a message has been round too often.
+    /// The limits of hops.
     pub hops: HopRules,
-    /// control/virtualdomains: whose name has a prefix in Delivered-To.
+    /// The prefixes of control/virtualdomains, which Delivered-To has.
     pub virtual_domains: VirtualDomains,
 }
 
@@ -78,14 +78,15 @@ impl Policy {
         Some(Ruling::new(replies::blocked_client(client), Reason::BlockedClient).by(&rule.location))
     }
 
-    /// Whether the sender is on a list. The null sender never is: a bounce must have a way back (RFC 5321 section 4.5.5).
+    /// The refusal of a sender on a list. The null sender is on none: a bounce must have a way back (RFC 5321 section
+    /// 4.5.5).
     pub fn sender(&self, sender: &ReversePath) -> Option<Ruling> {
         let address = sender.address()?;
         let location = self.senders.iter().find_map(|list| list.find(address))?;
         Some(Ruling::new(replies::blocked_sender(sender), Reason::BlockedSender).by(location))
     }
 
-    /// Whether the declared size is over the limit.
+    /// The refusal of a declared size over the limit.
     pub fn declared_size(declared: Option<u64>, limit: Limit) -> Option<Ruling> {
         let declared = declared?;
         let limit = limit.announced().filter(|limit| declared > limit.octets)?;
@@ -107,7 +108,7 @@ impl Policy {
         }
     }
 
-    /// Whether one more recipient than `accepted` is too many.
+    /// The refusal of one more recipient than `accepted`, where that is too many.
     pub fn recipient_count(accepted: usize, limit: u32) -> Option<Ruling> {
         let full = accepted >= usize::try_from(limit).unwrap_or(usize::MAX);
         full.then(|| {
@@ -136,8 +137,8 @@ impl Policy {
         if fits { Ok(cap) } else { Err(ruling()) }
     }
 
-    /// Whether the recipient is on a list, has a route in it, or is not local. `relay` exempts from all but the first, as in
-    /// qmail and mailfront.
+    /// The refusal of a recipient that is on a list, has a route in it, or is not local. `relay` exempts from all but
+    /// the first, as in qmail and mailfront.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(location) = self.recipients.iter().find_map(|list| list.find(recipient)) {
             return Some(Ruling::new(replies::blocked_recipient(recipient), Reason::BlockedRecipient).by(location));

@@ -1,5 +1,4 @@
-//! What counts as one client, and as one client network, wherever shares or keys are made of them. It must not know what
-//! is counted.
+//! One client and one client network, wherever shares or keys are made of them. It must not know what is counted.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;

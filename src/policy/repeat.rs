@@ -1,8 +1,9 @@
-//! What makes a message a repeat of an earlier one, and what may be done about it: pure values and decisions. What was
-//! accepted before is the store's to remember.
+//! Repeats: the keys by which a message repeats an earlier one, and the rules for it. Pure values and decisions; it
+//! must not remember what was accepted: the store does.
 //!
 //! Only a message that names itself, by a Message-ID and a Date of these days, can be known again: alarm panels and
-//! scripts send identical mails without a clock, hang up rudely, and mean each of them. In doubt a message is delivered.
+//! scripts send identical mails without a clock, hang up without QUIT, and mean each of them. In doubt a message is
+//! delivered.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use crate::policy::verdict::Reason;
 use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 
-/// `[repeat]`
+/// The rules of `[repeat]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RepeatRules {
-    /// How long what was accepted is remembered.
+    /// The time for which accepted messages are remembered.
     pub window: Duration,
-    /// Whether a copy of what was delivered, but whose acknowledgement the client did not take, is absorbed.
+    /// Whether a copy of a delivered message is absorbed, where the client did not take the acknowledgement.
     pub absorb: bool,
     /// Copies of one message that are delivered within the window; 0 for any number.
     pub limit: u32,
@@ -28,84 +29,85 @@ pub struct RepeatRules {
     pub except: Except,
 }
 
-/// `repeat.except`
+/// The clients of `repeat.except`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Except {
-    /// Clients with RELAYCLIENT.
+    /// Whether clients with RELAYCLIENT are excepted.
     pub relay_client: bool,
-    /// Clients whose AUTH succeeded.
+    /// Whether clients whose AUTH succeeded are excepted.
     pub authenticated: bool,
 }
 
-/// What a message says about itself.
+/// The traits by which a message names itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageTraits {
-    /// It has a Message-ID.
+    /// Whether it has a Message-ID.
     pub message_id: bool,
-    /// Its Date, in seconds since the epoch; none where it has none that can be read.
+    /// Its Date, in seconds since the epoch; `None` where it has none that can be read.
     pub date: Option<i64>,
-    /// Octets with CRLF line ends.
+    /// Octets of the message with CRLF line ends.
     pub size: u64,
 }
 
-/// What one recipient's copy of a message is remembered under.
+/// The keys under which one recipient's copy of a message is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CopyKeys {
-    /// Client network, sender, recipient and all of the message that is not signed anew for each try.
+    /// The key of client network, sender, recipient and all of the message that is not signed anew for each try.
     pub strong: u128,
-    /// The same without Received, Date and Message-ID.
+    /// The key without Received, Date and Message-ID.
     pub weak: u128,
 }
 
-/// A message that is here as a whole.
+/// A complete message, which may be a repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// What may be done about it.
+    /// The rules about repeats.
     pub rules: RepeatRules,
-    /// What it says about itself.
+    /// The message's traits.
     pub marks: MessageTraits,
-    /// One for each recipient.
+    /// The keys of the copies, one for each recipient.
     pub copies: Vec<CopyKeys>,
-    /// Its envelope, when the declared size is large enough for its copies to be refused unread.
+    /// The envelope, when the declared size is large enough for its copies to be refused unread.
     pub envelope: Option<Envelope>,
-    /// Its client's repeats are never refused.
+    /// Whether the client's repeats are never refused.
     pub is_excepted: bool,
 }
 
-/// Deliveries of the window to one of the recipients; of large messages only.
+/// Deliveries within the window to one of the recipients; of large messages only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Before {
-    /// Of the same message.
+    /// Deliveries of the same message.
     pub same: u32,
-    /// Of messages that are alike but for Received, Date and Message-ID.
+    /// Deliveries of messages that are alike but for Received, Date and Message-ID.
     pub similar: u32,
 }
 
-/// What the tries of one large message are known by before their bodies come.
+/// The envelope of a large message, by which its tries are known before their bodies come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// By [`envelope_key`].
+    /// The key, by [`envelope_key`].
     pub key: u128,
-    /// The message has exactly the size that was declared. Another size proves nothing about the next try.
+    /// Whether the message has exactly the declared size. Another size proves nothing about the next try.
     pub is_exact: bool,
 }
 
 impl RepeatRules {
-    /// Whether a message with these marks may be answered 250 without being delivered, or 450 while its twin is on its
+    /// Whether a message with these traits may be answered 250 without being delivered, or 450 while its twin is on its
     /// way. `now` is in seconds since the epoch.
     pub fn may_absorb(&self, marks: MessageTraits, now: u32) -> bool {
         self.absorb && marks.name_the_message(now)
     }
 
-    /// Whether copies of a message with these marks are counted, and may be refused when it was delivered often enough.
+    /// Whether copies of a message with these traits are counted, and may be refused when it was delivered often
+    /// enough.
     pub fn may_refuse(&self, marks: MessageTraits, now: u32) -> bool {
         self.limit > 0 && marks.size >= self.min_size && marks.name_the_message(now)
     }
 }
 
 impl MessageTraits {
-    /// A device without a clock sends no Date, or the same one for ever: its mails may be alike to the octet and are each
-    /// meant.
+    /// Whether the traits name the message. A device without a clock sends no Date, or the same one for ever: its mails
+    /// may be alike to the octet and are each meant.
     fn name_the_message(&self, now: u32) -> bool {
         let is_of_these_days = |date: i64| i64::from(now).abs_diff(date) <= FARTHEST_DATE.as_secs();
         self.message_id && self.date.is_some_and(is_of_these_days)
@@ -113,7 +115,7 @@ impl MessageTraits {
 }
 
 impl Except {
-    /// Whether it covers this client.
+    /// Whether the exceptions cover this client.
     pub fn covers(self, relay_client: bool, authenticated: bool) -> bool {
         (self.relay_client && relay_client) || (self.authenticated && authenticated)
     }
@@ -151,8 +153,8 @@ impl CopyKeys {
     }
 }
 
-/// What the tries of one message are known by before its body has come: client network, sender, recipients in any
-/// order, and the declared size.
+/// The key of one large message's tries before its body has come: client network, sender, recipients in any order, and
+/// the declared size.
 pub fn envelope_key<'a>(
     seed: &Seed,
     client: IpAddr,
@@ -169,8 +171,8 @@ pub fn envelope_key<'a>(
     hash.finish()
 }
 
-/// What a refusal of ours is known by when it comes again: one oversize to six colleagues is no retry where its recipients
-/// are known by then. What is refused at MAIL has none.
+/// The key of a refusal of ours, by which its retry is known: one oversize to six colleagues is no retry where its
+/// recipients are known by then. A refusal at MAIL has no recipients.
 pub fn refusal_key(
     seed: &Seed,
     client: IpAddr,
@@ -189,7 +191,7 @@ pub fn refusal_key(
     hash.finish()
 }
 
-/// What a refused oversize without a declared size is remembered under.
+/// The key under which a refused oversize without a declared size is remembered.
 pub fn oversize_key(seed: &Seed, client: IpAddr, sender: &ReversePath, recipient: &Address) -> u128 {
     let mut hash = KeyHash::new(seed);
     hash.add(b"oversize");
@@ -199,14 +201,15 @@ pub fn oversize_key(seed: &Seed, client: IpAddr, sender: &ReversePath, recipient
     hash.finish()
 }
 
-/// RFC 5321 section 2.4: a local part's letters may differ, a domain's do not. Two mailboxes are never taken for one.
+/// Adds a mailbox. RFC 5321 section 2.4: a local part's letters may differ, a domain's do not. Two mailboxes are never
+/// taken for one.
 fn add_mailbox(hash: &mut KeyHash, mailbox: Option<&Address>) {
     let (local, domain) = mailbox.map(exact).unwrap_or_default();
     hash.add(local);
     hash.add_folded(domain);
 }
 
-/// In any order, each once.
+/// Adds mailboxes in any order, each once.
 fn add_mailboxes<'a>(hash: &mut KeyHash, mailboxes: impl Iterator<Item = &'a Address>) {
     let mut sorted: Vec<(&[u8], &[u8])> = mailboxes.map(exact).collect();
     sorted.sort_unstable();
@@ -227,7 +230,7 @@ fn exact(address: &Address) -> (&[u8], &[u8]) {
     }
 }
 
-/// A Date farther from now than this says nothing about when the message was written.
+/// The largest distance of a Date from now; beyond it a Date says nothing about when the message was written.
 const FARTHEST_DATE: Duration = Duration::from_hours(8 * 24);
 
 /// Octets of a message whose further copies may be refused before their bodies cross the wire.
@@ -236,22 +239,23 @@ pub const REFUSED_UNREAD: u64 = 1 << 20;
 /// Copies refused at the final dot, one after the other, after which DATA of the same envelope and size is answered 450.
 pub const REFUSED_BEFORE_DATA: u32 = 10;
 
-/// One in so many of these tries is let through all the same, to show whether it still is the same message.
+/// One in so many of the tries that are answered 450 is let through all the same, to show whether it still is the same
+/// message.
 pub const TRIES_PER_PROOF: u32 = 5;
 
 /// Undeclared oversizes after which the next undeclared try is deferred at RCPT.
 pub const OVERSIZES_BEFORE_DEFERRAL: u32 = 3;
 
-/// One in so many of these tries is let through, to prove itself.
+/// One in so many of the tries that are deferred is let through, to prove itself.
 pub const TRIES_PER_OVERSIZE: u32 = 3;
 
-/// How long after its last try a refusal is known, so that the next one is a retry.
+/// The time for which a refusal is known after its last try, so that the next one is a retry.
 pub const REFUSAL_MEMORY: Duration = Duration::from_hours(24);
 
-/// How long a refused oversize is remembered.
+/// The time for which a refused oversize is remembered.
 pub const OVERSIZE_MEMORY: Duration = Duration::from_hours(4);
 
-/// An entry that copies renew lives no longer than this.
+/// The longest life of an entry that copies renew.
 pub const LONGEST_RENEWAL: Duration = Duration::from_hours(7 * 24);
 
 #[cfg(test)]
@@ -265,7 +269,7 @@ mod tests {
         let rules = RepeatRules::default();
         let now = 1_795_395_525;
         let (small, large, days) = (1000, 64 << 10, |days: i64| Some(i64::from(now) + days * 86_400));
-        // What; Message-ID, Date, size; may be absorbed, may be refused.
+        // The message; its Message-ID, Date, size; may be absorbed, may be refused.
         let table = [
             ("an alarm panel's", (false, None, small), (false, false)),
             ("a panel's with a Date", (false, days(0), small), (false, false)),

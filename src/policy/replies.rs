@@ -27,10 +27,10 @@ macro_rules! replies {
 }
 
 replies! {
-    // The greeting and what ends a connection.
-    /// `banner` is what follows the code: our name first (RFC 5321 section 4.2).
+    // The greeting, and the ends of a connection.
+    /// The greeting; `banner` is the text behind the code: our name first (RFC 5321 section 4.2).
     220 "" greeting(banner: &str) "{banner}";
-    /// To a client that did not wait for the greeting.
+    /// A client that did not wait for the greeting.
     554 "5.5.1" early_talker() "You talked before the greeting";
     /// The answer to QUIT.
     221 "2.0.0" goodbye(hostname: &str) "{hostname} closes the connection";
@@ -59,7 +59,7 @@ replies! {
     250 "" hello(hostname: &str) "{hostname}";
     /// The answer to DATA.
     354 "" start_data() "End the message with a dot on a line by itself";
-    /// Delivered before, and not again.
+    /// A message that was delivered before, and is not again.
     250 "2.0.0" absorbed() "Already delivered";
     /// The answer to RSET.
     250 "2.0.0" reset() "Reset";
@@ -75,9 +75,9 @@ replies! {
     // Lines that are no command of ours.
     /// A control octet in a command.
     500 "5.5.2" control_octet() "Control character in a command";
-    /// Not even a verb.
+    /// A line without even a verb.
     500 "5.5.2" syntax() "Syntax error";
-    /// A verb that nobody knows.
+    /// An unknown verb.
     500 "5.5.1" unknown_command() "Unknown command";
     /// A verb of SMTP that is not offered here.
     502 "5.5.1" unsupported(verb: &str) "{verb} is not offered";
@@ -85,13 +85,13 @@ replies! {
     500 "5.5.2" line_too_long() "Line too long";
     /// A command that a bare LF ended, where that is refused.
     500 "5.5.2" bare_newline_in_command() "Line ends with a bare LF";
-    /// `form` is what should have stood there: `MAIL FROM:<address>`.
+    /// A bad argument; `form` is the form that was due: `MAIL FROM:<address>`.
     501 "5.5.4" argument(form: &str) "Syntax: {form}";
-    /// DATA, RSET, QUIT and STARTTLS stand alone.
+    /// An argument of DATA, RSET, QUIT or STARTTLS, which stand alone.
     501 "5.5.4" no_argument_allowed() "This command takes no argument";
-    /// Not an address.
+    /// A sender that is no address.
     501 "5.1.7" sender_syntax() "Syntax error in the sender's address";
-    /// Not an address.
+    /// A recipient that is no address.
     501 "5.1.3" recipient_syntax() "Syntax error in the recipient's address";
     /// An address that needs SMTPUTF8 without it (RFC 6531 section 3.5).
     553 "5.6.7" non_ascii() "An address that is not ASCII needs SMTPUTF8";
@@ -113,7 +113,8 @@ replies! {
     503 "5.5.1" need_recipient() "Send RCPT first";
     /// DATA after all RCPT were refused.
     554 "5.5.1" no_valid_recipients() "No valid recipients";
-    /// The same, when one of them may come again: programs that look at nothing but this would give it up.
+    /// DATA after all RCPT were refused, one of them for now: programs that look at nothing but this reply would give
+    /// the mail up.
     450 "4.5.1" no_recipients_for_now() "No valid recipients for now, try again later";
     /// AUTH or STARTTLS between MAIL and the end of the message.
     503 "5.5.1" in_transaction(verb: &str) "{verb} is not allowed in a transaction";
@@ -131,63 +132,64 @@ replies! {
     500 "5.5.6" authentication_line_too_long() "Authentication line too long";
 
     // Refusals by rule.
-    /// By tcprules or a block, at MAIL.
+    /// A client under tcprules' `deny` or a block, at MAIL.
     554 "5.7.1" blocked_client(client: impl Display) "Client {client} is blocked";
-    /// MAIL of a sender who will be refused at RCPT.
+    /// MAIL of a sender that will be refused at RCPT.
     250 "2.1.0" sender_ok() "Ok";
-    /// By a list or a block.
+    /// A sender on a list or under a block.
     554 "5.7.1" blocked_sender(sender: impl Display) "{sender} is blocked";
-    /// By a list.
+    /// A recipient on a list.
     554 "5.7.1" blocked_recipient(recipient: impl Display) "Recipient <{recipient}> is blocked";
-    /// Not in rcpthosts.
+    /// A recipient that is not in rcpthosts.
     553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
-    /// `%`, `!` or `@` in the local part, without `recipients.routing`.
+    /// A recipient with `%`, `!` or `@` in its local part, without `recipients.routing`.
     553 "5.7.1" routed(recipient: impl Display) "<{recipient}> has a route in it, and you may not relay";
-    /// More than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest separately.
+    /// More recipients than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest
+    /// separately.
     452 "4.5.3" too_many_recipients(limit: u32) "Too many recipients, the limit is {limit}";
-    /// This recipient's size limit is not that of the first one; the client sends it separately.
+    /// A recipient whose size limit is not that of the first one; the client sends it separately.
     452 "4.5.3" different_limit(recipient: impl Display) "<{recipient}> has another size limit, send separately";
-    /// Declared at MAIL or counted at the final dot; both in octets.
+    /// A message over the limit, declared at MAIL or counted at the final dot; both in octets.
     552 "5.3.4" oversize(size: u64, limit: u64) "Message of {size} octets exceeds the limit of {limit}";
-    /// The recipient's own limit.
+    /// A message over the recipient's own limit.
     552 "5.3.4" oversize_for(recipient: impl Display, size: u64, limit: u64)
         "Message of {size} octets exceeds the limit of {limit} for <{recipient}>";
-    /// `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
+    /// A throttle's defer; `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
     450 "4.7.1" throttled(what: impl Display, wait: Duration)
         "Too many {what}, come back in {} seconds", seconds(wait);
-    /// AUTH of somebody that failed too often; the backend is not asked.
+    /// AUTH after too many failures; the backend is not asked.
     454 "4.7.0" too_many_failures(wait: Duration) "Too many failed logins, come back in {} seconds", seconds(wait);
-    /// Behind the reply to the last of them, to a client that tries out names.
+    /// A client that tries out names, behind the reply to the last of them.
     421 "4.7.0" too_many_unknown_recipients() "Too many unknown recipients";
     /// A throttle's defer that came too often; `what` as for [`throttled`].
     554 "5.7.1" escalated(what: impl Display, tries: u32) "Too many {what}, given up after {tries} tries";
     /// A throttle's block; `what` as for [`throttled`].
     554 "5.7.1" blocked_for(what: impl Display, wait: Duration) "Too many {what}, blocked for {} seconds", seconds(wait);
-    /// Messages without SIZE were too large.
+    /// A message without SIZE, after others that were too large.
     450 "4.7.1" oversize_remembered(recipient: impl Display, wait: Duration)
         "Messages for <{recipient}> were too large before: declare SIZE, or try again in {} seconds", seconds(wait);
-    /// Delivered often enough; `times` counts copies that were acknowledged.
+    /// A message that was delivered often enough; `times` counts copies that were acknowledged.
     554 "5.7.1" repeated(times: u32) "This message was already delivered {times} times";
-    /// Before a body: copies of one message of this size were refused over and over.
+    /// DATA after copies of one message of this size were refused over and over.
     450 "4.7.1" expected_copy(wait: Duration)
         "Copies of a message of this size were already delivered, try again in {} seconds", seconds(wait);
-    /// The same message is on its way to the backend.
+    /// A message that is on its way to the backend already.
     450 "4.7.1" in_flight() "This message is being delivered, try again later";
     /// More Received or Delivered-To fields than `message.max_hops`.
     554 "5.4.6" too_many_hops(hops: u32, limit: u32) "Mail loop: {hops} hops, the limit is {limit}";
-    /// More of them our own than `message.own_hops`.
+    /// More own hops than `message.own_hops`.
     554 "5.4.6" mail_loop(hops: u32, limit: u32) "Mail loop: was here {hops} times, the limit is {limit}";
     /// A bare newline in a message, where it is refused.
     554 "5.5.2" bare_newline() "Message has a bare CR or LF; lines end with CRLF";
     /// NUL in a message.
     554 "5.6.0" nul() "Message has a NUL character";
 
-    // What is our side's trouble, and passes.
+    // Faults on our side, which pass.
     /// STARTTLS while too many handshakes run (RFC 3207 section 4).
     454 "4.7.0" tls_not_available() "TLS is not available at present, try again later";
-    /// Down, silent, or talking nonsense.
+    /// A backend that is down, silent, or talks nonsense.
     451 "4.3.0" backend_unavailable() "The mail server behind this one is not available, try again later";
-    /// No free place within `backend.timeout.connect`.
+    /// A backend without a free permit within `backend.timeout.connect`.
     451 "4.3.2" backend_busy() "The mail server behind this one is busy, try again later";
     /// No memory, disk or queue to hold the message.
     452 "4.3.1" no_room() "No room for the message, try again later";
@@ -200,7 +202,7 @@ fn reply(code: u16, status: &'static str, text: fmt::Arguments<'_>) -> Reply {
     Reply { code, status, text }
 }
 
-/// With room for what most replies say: growing costs more than writing.
+/// The text, written with room for most replies: growing costs more than writing.
 fn written(text: fmt::Arguments<'_>) -> String {
     let mut string = String::with_capacity(96);
     // A String takes whatever it is given.
@@ -208,7 +210,7 @@ fn written(text: fmt::Arguments<'_>) -> String {
     string
 }
 
-/// A part of a second is rounded up: a client that comes back a moment early is refused once more.
+/// Whole seconds. A part of one is rounded up: a client that comes back a moment early is refused once more.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

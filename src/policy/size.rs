@@ -1,28 +1,29 @@
-//! How large a message may be. Two measures: wire octets (CRLF line ends, RFC 1870), which `size.limit`, caps and the
-//! backend's SIZE count, and stored octets (LF line ends), which qmail's databytes counts. 0 means no limit in both.
+//! The limits of a message's size. Two measures: wire octets (CRLF line ends, RFC 1870), which `size.limit`, caps and
+//! the backend's SIZE count, and stored octets (LF line ends), which qmail's databytes counts. 0 means no limit in
+//! both. It must not count a message itself.
 
 use crate::policy::environment::Environment;
 use crate::policy::list::AddressList;
 use crate::smtp::address::Address;
 use crate::smtp::reply::Offer;
 
-/// `[size]` and control/databytes.
+/// The limits of `[size]` and control/databytes.
 #[derive(Debug, Default)]
 pub struct SizeRules {
-    /// `size.limit` when it is set: wire octets.
+    /// `size.limit` in wire octets, when it is set.
     pub limit: Option<u64>,
-    /// control/databytes when there is one: stored octets.
+    /// control/databytes in stored octets, when there is one.
     pub databytes: Option<u64>,
-    /// `[[size.recipients]]` in the order of the file: the first that matches counts.
+    /// The caps of `[[size.recipients]]` in the order of the file: the first that matches counts.
     pub caps: Vec<Cap>,
 }
 
-/// One `[[size.recipients]]`.
+/// One cap of `[[size.recipients]]`.
 #[derive(Debug)]
 pub struct Cap {
-    /// Whom it is for.
+    /// The recipients that have this cap.
     pub recipients: AddressList,
-    /// Wire octets.
+    /// The cap in wire octets; 0 for none.
     pub limit: u64,
 }
 
@@ -33,19 +34,19 @@ pub struct Limit {
     stored: Option<Bound>,
 }
 
-/// A number of octets and where it comes from.
+/// A number of octets, and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// Never 0.
+    /// The number of octets, never 0.
     pub octets: u64,
-    /// The key, control file or variable that says so.
+    /// The key, control file or variable that sets it.
     pub rule: &'static str,
-    /// Counts stored octets.
+    /// Whether it counts stored octets.
     pub stored: bool,
 }
 
 impl SizeRules {
-    /// Ours alone, for a client with this environment: a key that is set, then DATABYTES, then control/databytes,
+    /// Our own limits for a client with this environment: a key that is set, then DATABYTES, then control/databytes,
     /// then the default.
     pub fn ours(&self, environment: &Environment) -> Limit {
         if let Some(limit) = self.limit {
@@ -60,15 +61,15 @@ impl SizeRules {
         }
     }
 
-    /// The cap for this recipient, in wire octets.
+    /// The cap of this recipient.
     pub fn cap(&self, recipient: &Address) -> Option<&Cap> {
         self.caps.iter().find(|cap| cap.recipients.find(recipient).is_some())
     }
 }
 
 impl Limit {
-    /// With what the backend says of itself. A SIZE that only repeats our databytes is that limit and counts stored
-    /// octets: mailfront announces DATABYTES as SIZE but counts LF line ends (RFC 1870 would count CRLF).
+    /// The limits together with the backend's SIZE. A SIZE that only repeats our databytes is that limit and counts
+    /// stored octets: mailfront announces DATABYTES as SIZE but counts LF line ends (RFC 1870 would count CRLF).
     #[must_use]
     pub fn with_backend(self, offer: &Offer) -> Self {
         match offer.size.and_then(|size| bound(size, "the backend's SIZE")) {
@@ -78,7 +79,7 @@ impl Limit {
         }
     }
 
-    /// With a recipient's cap in wire octets; 0 is none.
+    /// The limits together with a recipient's cap in wire octets; 0 is none.
     #[must_use]
     pub fn with_cap(self, octets: u64) -> Self {
         bound(octets, "size.recipients").map_or(self, |cap| self.with(cap))
@@ -89,12 +90,12 @@ impl Limit {
         Self { wire, ..self }
     }
 
-    /// What EHLO announces and a declared SIZE is held against; `None` is no limit.
+    /// The limit that EHLO announces and a declared SIZE is held against; `None` is no limit.
     pub fn announced(self) -> Option<Bound> {
         self.wire.into_iter().chain(self.stored).min_by_key(|bound| bound.octets)
     }
 
-    /// The limit that a message of this size is over, if it is.
+    /// The limit that a message of this size exceeds, if there is one.
     pub fn exceeded(self, wire: u64, stored: u64) -> Option<Bound> {
         let over = |limit: Option<Bound>, size| limit.filter(|limit| size > limit.octets);
         over(self.wire, wire).or(over(self.stored, stored))
@@ -105,7 +106,7 @@ fn bound(octets: u64, rule: &'static str) -> Option<Bound> {
     (octets > 0).then_some(Bound { octets, rule, stored: false })
 }
 
-/// As qmail's control_readint and scan_ulong read a number: the digits it begins with, none being 0.
+/// The number that qmail's control_readint and scan_ulong would read: the digits at its beginning, none being 0.
 fn leading_digits(value: &[u8]) -> u64 {
     value
         .iter()

@@ -1,5 +1,5 @@
-//! What a ruling is: the verdict, the reply the client hears, why, and by which rule. The lists of words are closed;
-//! logs, metrics and `explain` use them as they stand here.
+//! A ruling: the verdict, the client's reply, the reason, and the rule. The lists of words are closed; logs, metrics
+//! and `explain` use them as they stand here. It must not decide anything.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use crate::policy::throttle::Count;
 use crate::policy::throttle::Throttle;
 use crate::smtp::reply::Reply;
 
-/// How a transaction, a recipient or a connection ended.
+/// The end of a transaction, a recipient or a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Passed on, and the backend said yes.
+    /// The mail was passed on, and the backend accepted it.
     Accept,
-    /// A 5xx: it must not come again.
+    /// A 5xx: the mail must not come again.
     Reject,
-    /// A 4xx: it may come again.
+    /// A 4xx: the mail may come again.
     Defer,
-    /// 250 without a delivery: it was delivered before.
+    /// 250 without a delivery: the message was delivered before.
     Absorb,
     /// 421 and close.
     Disconnect,
 }
 
 impl Verdict {
-    /// All of them, in the order of their declaration.
+    /// All verdicts, in the order of their declaration.
     pub const ALL: &[Self] = &[Self::Accept, Self::Reject, Self::Defer, Self::Absorb, Self::Disconnect];
 
     /// The verdict that a reply code amounts to.
@@ -60,14 +60,14 @@ impl fmt::Display for Verdict {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
-        /// Why: a closed list.
+        /// The reason of a ruling: a closed list.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason {
             $($(#[$doc])* $variant,)*
         }
 
         impl Reason {
-            /// All of them, in the order of their declaration.
+            /// All reasons, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The word for logs, metrics and output.
@@ -111,15 +111,15 @@ reasons! {
     Protocol "protocol",
     /// MAIL before STARTTLS.
     TlsRequired "tls_required",
-    /// The limit of connections.
+    /// The limit of connections is reached.
     TooManyConnections "too_many_connections",
-    /// The limit of recipients.
+    /// The limit of recipients is reached.
     TooManyRecipients "too_many_recipients",
-    /// A time limit.
+    /// A time limit has passed.
     Timeout "timeout",
     /// The client went away, or gave the transaction up.
     ClientGone "client_gone",
-    /// We are stopping.
+    /// The proxy is stopping.
     Shutdown "shutdown",
     /// The backend said 5xx.
     BackendRejected "backend_rejected",
@@ -140,23 +140,23 @@ impl fmt::Display for Reason {
 /// A verdict against something, with the reply that tells the client and the rule that decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruling {
-    /// Reject, defer or disconnect.
+    /// The verdict: reject, defer or disconnect.
     pub verdict: Verdict,
-    /// What the client hears.
+    /// The reply to the client.
     pub reply: Reply,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// `file:line` of the entry, or the throttle's name.
+    /// The rule that decided: `file:line` of the entry, or the throttle's name.
     pub rule: Option<Arc<str>>,
 }
 
 impl Ruling {
-    /// The verdict follows from the reply's code.
+    /// A ruling whose verdict follows from the reply's code.
     pub fn new(reply: Reply, reason: Reason) -> Self {
         Self { verdict: Verdict::of_code(reply.code), reply, reason, rule: None }
     }
 
-    /// What one that is over a throttle's limit hears, where no other reply is due. Connections are counted before the
+    /// The ruling on a client over a throttle's limit, where no other reply is due. Connections are counted before the
     /// greeting, where only 421 can be said (RFC 5321 section 3.1).
     pub fn throttled(throttle: &Throttle, wait: Duration) -> Self {
         let Throttle { count, action, name, .. } = throttle;
@@ -167,12 +167,12 @@ impl Ruling {
         Self::new(reply, Reason::Throttled).by(name)
     }
 
-    /// A throttle's block.
+    /// The ruling by a throttle's block.
     pub fn blocked_for(throttle: &Throttle, wait: Duration) -> Self {
         Self::new(replies::blocked_for(throttle.count, wait), Reason::Throttled).by(&throttle.name)
     }
 
-    /// Names what decided beside the first: the throttle that ends the connection.
+    /// Names the rule that decided beside the first: the throttle that ends the connection.
     #[must_use]
     pub fn and_by(self, rule: impl fmt::Display) -> Self {
         match self.rule.clone() {
@@ -181,7 +181,7 @@ impl Ruling {
         }
     }
 
-    /// Names what decided.
+    /// Names the rule that decided.
     #[must_use]
     pub fn by(mut self, rule: impl fmt::Display) -> Self {
         self.rule = Some(rule.to_string().into());

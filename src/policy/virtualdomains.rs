@@ -1,6 +1,6 @@
-//! `control/virtualdomains`: qmail-send delivers `joe@virt.example` to `prefix-joe@virt.example`, which qmail-local writes
-//! into Delivered-To. Read forwards that is how a recipient comes round again; read backwards, as qmail-send's
-//! `stripvdomprepend` does for bounces, how one in `local/N` was written first. It must not open files.
+//! `control/virtualdomains`: qmail-send delivers `joe@virt.example` to `prefix-joe@virt.example`, which qmail-local
+//! writes into Delivered-To. Read forwards, the file gives a recipient that comes round again; read backwards, as
+//! qmail-send's `stripvdomprepend` does for bounces, the original of an address in `local/N`. It must not open files.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::smtp::address::Address;
 use crate::smtp::address::fold;
 use crate::smtp::address::fold_domain;
 
-/// What stands in front of whose addresses.
+/// The prefix of each address or domain that has one.
 #[derive(Clone, Debug, Default)]
 pub struct VirtualDomains(HashMap<Vec<u8>, Vec<u8>>);
 
@@ -23,7 +23,8 @@ impl VirtualDomains {
         Self(entries(text).filter_map(|entry| split(entry.text)).collect())
     }
 
-    /// What qmail-send makes of a recipient, folded: the most specific entry decides. `None` for one that is not rewritten.
+    /// The recipient as qmail-send rewrites it, folded: the most specific entry decides. `None` for one that is not
+    /// rewritten.
     pub fn rewritten(&self, recipient: &Address) -> Option<Vec<u8>> {
         if self.0.is_empty() {
             return None;
@@ -41,7 +42,7 @@ impl VirtualDomains {
         self.of_address(address, at).or_else(|| self.of_domain(address, at + 1)).unwrap_or(address)
     }
 
-    /// An entry for one address, `joe@virt.example:prefix`.
+    /// The original by an entry for one address, `joe@virt.example:prefix`.
     fn of_address<'a>(&self, address: &'a [u8], at: usize) -> Option<&'a [u8]> {
         memchr::memchr_iter(b'-', &address[..at]).find_map(|dash| {
             let (prefix, original) = (&address[..dash], &address[dash + 1..]);
@@ -49,7 +50,8 @@ impl VirtualDomains {
         })
     }
 
-    /// The domain itself, `.domain` for all above it, and the empty key for all. The first that is listed decides.
+    /// The prefix by an entry for the domain itself, `.domain` for all above it, or the empty key for all. The first
+    /// that is listed decides.
     fn prefix_of_domain(&self, address: &[u8], domain: usize) -> Option<&Vec<u8>> {
         let begins = |at: &usize| *at == domain || *at == address.len() || address[*at] == b'.';
         (domain..=address.len()).filter(begins).find_map(|at| self.get(&address[at..]))
@@ -68,7 +70,7 @@ impl VirtualDomains {
     }
 }
 
-/// An address, or a domain.
+/// Folds an address, or a domain.
 fn folded(key: &[u8]) -> Vec<u8> {
     if key.contains(&b'@') { fold(key) } else { fold_domain(key) }
 }

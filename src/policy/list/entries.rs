@@ -1,4 +1,4 @@
-//! How qmail cuts a control file into entries, and the table that keeps a million of them.
+//! The entries of a control file as qmail cuts them, and the table that keeps a million of them.
 //!
 //! It must not open files or judge what an entry means: the lists do that. Where qmail would keep an empty entry (two NUL
 //! octets in a row) none is kept, so the null sender can never be listed.
@@ -10,9 +10,9 @@ use siphasher::sip::SipHasher13;
 /// One entry of a control file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Counted from 1.
+    /// The line's number, counted from 1.
     pub line: u32,
-    /// As it stands in the file; never empty.
+    /// The text as it stands in the file; never empty.
     pub text: &'a [u8],
 }
 
@@ -31,7 +31,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     (1..).zip(text.split(|&octet| octet == b'\n'))
 }
 
-/// Without the blanks and TABs at its end.
+/// The line without the blanks and TABs at its end.
 pub fn trim_end(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t')).map_or(0, |last| last + 1);
     &line[..end]
@@ -48,14 +48,15 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// With room for the lines of `text`: growing by doubling would hash each entry twenty times.
+    /// An empty set with room for the lines of `text`: growing by doubling would hash each entry twenty times.
     pub fn with_room_for(text: &[u8]) -> Self {
         let lines = memchr_iter(b'\n', text).count().min(MAX_ROOM) + 1;
         let blob = Vec::with_capacity(text.len().min(MAX_ROOM * 32) + lines * 8);
         Self { blob, table: HashTable::with_capacity(lines) }
     }
 
-    /// The first of equal texts stays. False if the text was there already, or if the table is full (4 GiB).
+    /// Adds a text; the first of equal ones stays. False if the text was there already, or if the table is full (4
+    /// GiB).
     pub fn insert(&mut self, line: u32, text: &[u8]) -> bool {
         let (Ok(position), Ok(length)) = (u32::try_from(self.blob.len()), u32::try_from(text.len())) else {
             return false;
@@ -78,17 +79,17 @@ impl Entries {
         Some(record(&self.blob, *found).0)
     }
 
-    /// How many different texts there are.
+    /// Number of different texts.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// Gives back what growing left over.
+    /// Gives back the room that growing left over.
     pub fn shrink(&mut self) {
         self.blob.shrink_to_fit();
         let blob = &self.blob;
@@ -107,7 +108,7 @@ fn hash_of(blob: &[u8], position: u32) -> u64 {
     hash(record(blob, position).1)
 }
 
-/// A fixed key will do: what is in the table is the operator's, a stranger only asks.
+/// The hash by a fixed key, which will do: the texts in the table are the operator's, a stranger only asks.
 fn hash(text: &[u8]) -> u64 {
     SipHasher13::new().hash(text)
 }

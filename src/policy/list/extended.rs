@@ -1,7 +1,7 @@
 //! Entries of the `extended` dialect: `address`, `@host`, `.domain` and globs.
 //!
-//! What can match nothing is refused with what to write instead: an entry that is silently dead refuses nobody. It must
-//! not look at the file around the entry (comments, `!`): the list does that.
+//! An entry that can match nothing is refused with what to write instead: silently dead, it would refuse nobody. It
+//! must not look at the file around the entry (comments, `!`): the list does that.
 
 use memchr::memchr;
 use memchr::memrchr;
@@ -9,14 +9,14 @@ use memchr::memrchr;
 use crate::smtp::address::fold_domain;
 use crate::smtp::address::without_trailing_dot;
 
-/// What an entry matches. All texts are folded.
+/// The pattern of an entry. All texts are folded.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pattern {
-    /// `.domain`: every host below it, with the dot.
+    /// A `.domain`, with the dot: every host below it.
     Below(Vec<u8>),
     /// An address, or `@host`.
     Exact(Vec<u8>),
-    /// `*` and `?`.
+    /// A glob with `*` and `?`.
     Glob(Glob),
 }
 
@@ -38,7 +38,7 @@ impl Glob {
 /// Reads one entry, without the `!` of an exception.
 ///
 /// # Errors
-/// What is wrong with it, and what to write instead.
+/// The fault in the entry, and what to write instead.
 pub fn parse_entry(entry: &[u8]) -> Result<Pattern, String> {
     let folded = fold(without_trailing_dot(entry))?;
     if let Some(what) = fault(&folded) {
@@ -56,7 +56,8 @@ pub fn parse_entry(entry: &[u8]) -> Result<Pattern, String> {
     Ok(Pattern::Exact(folded.to_vec()))
 }
 
-/// As addresses are folded. In a domain with globs each label is converted by itself, and one that has a glob cannot be.
+/// Folds an entry as addresses are folded. In a domain with globs each label is converted by itself, and one that has a
+/// glob cannot be.
 fn fold(entry: &[u8]) -> Result<Vec<u8>, String> {
     let domain = memrchr(b'@', entry).or_else(|| entry.starts_with(b".").then_some(0)).map_or(entry.len(), |at| at + 1);
     let (before, domain) = entry.split_at(domain);
@@ -114,12 +115,12 @@ fn fault(entry: &[u8]) -> Option<String> {
     Some(what)
 }
 
-/// ` #` after the entry.
+/// Whether a comment, ` #`, stands behind the entry.
 fn has_comment(entry: &[u8]) -> bool {
     entry.windows(2).any(|pair| matches!(pair, [b' ' | b'\t', b'#']))
 }
 
-/// Whether all of `text` is what `pattern` says. Goes back to the last star only: at most `pattern * text` steps.
+/// Whether `pattern` matches all of `text`. A mismatch goes back to the last star only: at most `pattern * text` steps.
 pub fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut here, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -144,7 +145,7 @@ pub fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[here..].iter().all(|&octet| octet == b'*')
 }
 
-/// qmail takes addresses of up to 899 octets.
+/// Octets of the longest entry; qmail takes addresses of up to 899.
 const MAX_ENTRY: usize = 900;
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use crate::policy::list::location::Location;
 /// A fault in a line of a list, or in another of qmail's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListFault {
-    /// Where.
+    /// The line's place.
     pub location: Location,
-    /// What is wrong, and what to do instead.
+    /// The fault, and what to do instead.
     pub what: String,
 }
 
 impl ListFault {
-    /// Line 0 stands for the whole file.
+    /// A fault in a line; line 0 stands for the whole file.
     pub fn new(source: &str, line: u32, what: impl Into<String>) -> Self {
         Self { location: Location { source: source.into(), line }, what: what.into() }
     }
@@ -36,12 +36,12 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// None yet.
+    /// No faults yet.
     pub fn new(source: &str) -> Self {
         Self { source: source.into(), first: Vec::new(), more: 0 }
     }
 
-    /// One more.
+    /// Adds a fault.
     pub fn push(&mut self, line: u32, what: impl Into<String>) {
         if self.first.len() < MAX_FAULTS {
             let location = Location { source: self.source.clone(), line };
@@ -51,7 +51,7 @@ impl Faults {
         }
     }
 
-    /// The first hundred, and how many more there were.
+    /// The first hundred faults, and one that counts the others.
     pub fn into_vec(mut self) -> Vec<ListFault> {
         if self.more > 0 {
             self.first.push(ListFault::new(&self.source, 0, format!("and {} more like these", self.more)));
@@ -64,5 +64,5 @@ impl Faults {
     }
 }
 
-/// Nobody reads more.
+/// Faults that are kept: nobody reads more.
 const MAX_FAULTS: usize = 100;

@@ -1,4 +1,4 @@
-//! What `check` doubts about lists that qmail reads without a word: entries that look as if they meant something else
+//! The doubts of `check` about lists that qmail reads without a word: entries that look as if they meant something else
 //! than they do. It must not change what a list matches.
 
 use memchr::memchr;
@@ -18,7 +18,7 @@ pub fn domains(source: &str, text: &[u8]) -> Vec<ListFault> {
     warnings(source, text, &[LINES, DOMAINS])
 }
 
-/// One doubt a line: the first that fits.
+/// Finds one doubt a line: the first that fits.
 fn warnings(source: &str, text: &[u8], checks: &[&[Check]]) -> Vec<ListFault> {
     let mut found = Faults::new(source);
     for (line, raw) in lines(text) {
@@ -41,7 +41,7 @@ fn has_comment(entry: &[u8]) -> bool {
     entry.windows(2).any(|pair| matches!(pair, [b' ' | b'\t', b'#']))
 }
 
-/// Whether an entry is doubtful, and what is said about it.
+/// A test for doubtful entries, and the words about one.
 struct Check(fn(&[u8]) -> bool, &'static str);
 
 const LINES: &[Check] = &[

@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Location {
     /// The file's path as the configuration names it.
     pub source: Arc<str>,
-    /// Counted from 1; 0 means the file as a whole.
+    /// The line's number, counted from 1; 0 means the file as a whole.
     pub line: u32,
 }
 

@@ -67,12 +67,13 @@ impl AddressList {
         Ok(list)
     }
 
-    /// Where the entry stands that lists `address`.
+    /// The location of the entry that lists `address`.
     pub fn find(&self, address: &Address) -> Option<Location> {
         self.find_folded(address.folded())
     }
 
-    /// The same for an address that is folded already: lower case, A-labels, without quotes, escapes and trailing dot.
+    /// The location of the entry that lists a folded address: lower case, A-labels, without quotes, escapes and
+    /// trailing dot.
     pub fn find_folded(&self, folded: &[u8]) -> Option<Location> {
         let line = self.listed.line(folded)?;
         match self.exceptions.line(folded) {
@@ -81,7 +82,7 @@ impl AddressList {
         }
     }
 
-    /// How many different entries there are, exceptions included.
+    /// Number of different entries, exceptions included.
     pub fn len(&self) -> usize {
         self.listed.len() + self.exceptions.len()
     }
@@ -91,8 +92,8 @@ impl AddressList {
         self.len() == 0
     }
 
-    /// What `check` says about a list that can be read: entries that look as if they meant something else than they do.
-    /// What `Extended` doubts it refuses, so there is nothing left to warn of.
+    /// The warnings of `check` about a list that can be read: entries that look as if they meant something else than
+    /// they do. `Extended` refuses such entries, so there is nothing left to warn of.
     pub fn warnings(source: &str, dialect: Dialect, text: &[u8]) -> Vec<ListFault> {
         match dialect {
             Dialect::Qmail => lint::addresses(source, text),
@@ -136,7 +137,7 @@ impl AddressList {
 }
 
 impl fmt::Debug for AddressList {
-    /// A million entries are no use in a log.
+    /// Shows the number of entries alone: a million of them are no use in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AddressList({}, {} entries)", self.source, self.len())
     }
@@ -174,7 +175,7 @@ impl Patterns {
             .or_else(|| self.globs.iter().find(|(_, glob)| glob.matches(folded, host)).map(|(line, _)| *line))
     }
 
-    /// `@a.b.c` is below `.b.c` and `.c`.
+    /// The line of the first suffix that is listed: `@a.b.c` is below `.b.c` and `.c`.
     fn line_of_suffix(&self, host: &[u8]) -> Option<u32> {
         if !self.has_suffixes {
             return None;
@@ -189,7 +190,7 @@ impl Patterns {
 
 /// Octets of a list; positions in the table are 32 bits wide.
 const MAX_TEXT: usize = 256 << 20;
-/// Globs are tried one after the other for each address.
+/// Most globs of a list: they are tried one after the other for each address.
 const MAX_GLOBS: usize = 10_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Escalation: what a message that is deferred over and over is known by, so that its n-th defer becomes 554. It must not
+//! Escalation: the key of a message that is deferred over and over, so that its n-th defer becomes 554. It must not
 //! take two messages of different size, or for different recipients, for one.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::policy::throttle::key::KeyHash;
 use crate::policy::throttle::key::Seed;
 use crate::smtp::address::Address;
 
-/// Tries for one recipient under one key of a throttle. No declared size is a size of its own.
+/// The key of tries for one recipient under one key of a throttle. No declared size is a size of its own.
 pub fn escalation_key(seed: &Seed, throttled: ThrottleKey, recipient: &Address, size: Option<u64>) -> u128 {
     let mut hash = KeyHash::new(seed);
     hash.add(b"escalation");
@@ -18,7 +18,7 @@ pub fn escalation_key(seed: &Seed, throttled: ThrottleKey, recipient: &Address, 
     hash.finish()
 }
 
-/// How long after its last try a message is known: longer than senders wait between two of them.
+/// The time for which a message is known after its last try: longer than senders wait between two of them.
 pub const ESCALATION_MEMORY: Duration = Duration::from_hours(24);
 
 #[cfg(test)]

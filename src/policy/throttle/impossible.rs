@@ -1,5 +1,5 @@
-//! What makes a throttle impossible, and what to write instead: the words of errors in a configuration. It must not know
-//! where the throttle stands there.
+//! Faults that make a throttle impossible, and what to write instead: the words of errors in a configuration. It must
+//! not know where the throttle stands there.
 
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
@@ -10,7 +10,7 @@ use crate::policy::throttle::Throttle;
 use crate::policy::throttle::part::Part;
 
 impl Throttle {
-    /// What makes the throttle impossible, and what to write instead.
+    /// The fault that makes the throttle impossible, and what to write instead.
     pub fn faults(&self) -> Option<String> {
         let impossible = self.impossible_part().or_else(|| self.impossible_group());
         let impossible = impossible.or_else(|| self.impossible_action());
@@ -31,7 +31,8 @@ impl Throttle {
         of_mails.or_else(|| self.impossible_guess())
     }
 
-    /// AUTH comes before MAIL, and a recipient that is not there is nobody to be counted.
+    /// The fault of a throttle that counts guesses: AUTH comes before MAIL, and a recipient that is not there is nobody
+    /// to be counted.
     fn impossible_guess(&self) -> Option<String> {
         let of_mail = |part: &&Part| !matches!(part, Part::Client | Part::ClientNet | Part::Helo | Part::User);
         match self.count {

@@ -11,35 +11,35 @@ use siphasher::sip128::SipHasher13;
 
 use crate::policy::net;
 
-/// The secret of the keys. What is remembered survives a restart only when it does.
+/// The secret of the keys. Whatever is kept under them survives a restart only with it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Seed(Arc<Secret>);
 
 #[derive(PartialEq, Eq)]
 struct Secret {
     octets: [u8; 16],
-    /// Made of them, once.
+    /// The key of fingerprints, made of the octets once.
     fingerprint_key: [u8; 32],
 }
 
-/// A key that is being made, to be gone on with in several ways. Explicit octets and lengths instead of `Hash`, whose input
-/// is not the same for every build.
+/// A key in the making, which can be continued in several ways. Explicit octets and lengths instead of `Hash`, whose
+/// input is not the same for every build.
 #[derive(Clone)]
 pub struct KeyHash {
     hash: SipHasher13,
-    /// Not hashed yet: a key has many short parts, and the hash takes long ones faster.
+    /// Octets not hashed yet: a key has many short parts, and the hash takes long ones faster.
     waiting: [u8; WAITING],
     filled: usize,
 }
 
 impl Seed {
-    /// 16 octets that nobody can guess.
+    /// A seed of 16 octets that nobody can guess.
     pub fn new(octets: [u8; 16]) -> Self {
         let fingerprint_key = blake3::derive_key("portcullis 2026 fingerprints of messages", &octets);
         Self(Arc::new(Secret { octets, fingerprint_key }))
     }
 
-    /// To be kept beside what was counted with it.
+    /// The octets, to be kept beside what was counted with them.
     pub fn octets(&self) -> [u8; 16] {
         self.0.octets
     }
@@ -62,13 +62,13 @@ impl KeyHash {
         Self { hash: SipHasher13::new_with_key(&seed.0.octets), waiting: [0; WAITING], filled: 0 }
     }
 
-    /// One part; its length goes with it.
+    /// Adds one part, with its length.
     pub fn add(&mut self, octets: &[u8]) {
         self.write(&(octets.len() as u64).to_le_bytes());
         self.write(octets);
     }
 
-    /// The same for all spellings that differ in letter case.
+    /// Adds one part in lower case, so that letter case makes no difference.
     pub fn add_folded(&mut self, octets: &[u8]) {
         self.write(&(octets.len() as u64).to_le_bytes());
         let mut piece = [0; 64];
@@ -80,18 +80,18 @@ impl KeyHash {
         }
     }
 
-    /// A list of words.
+    /// Adds a list of words.
     pub fn add_names<'a>(&mut self, names: impl ExactSizeIterator<Item = &'a str>) {
         self.write(&(names.len() as u64).to_le_bytes());
         names.for_each(|name| self.add(name.as_bytes()));
     }
 
-    /// One client.
+    /// Adds one client.
     pub fn add_client(&mut self, client: IpAddr) {
         self.add_address(net::client(client));
     }
 
-    /// The network of a client.
+    /// Adds the network of a client.
     pub fn add_client_net(&mut self, client: IpAddr) {
         self.add_address(net::client_net(client).addr());
     }
@@ -130,7 +130,7 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Octets of most keys.
+/// Octets that wait at most: those of most keys.
 const WAITING: usize = 128;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::smtp::address::Address;
 use crate::smtp::address::ReversePath;
 use crate::smtp::address::parse_address;
 
-/// What the parts of a label say; what no part says is of no account.
+/// The values that the parts of a label name; no others matter.
 #[derive(Debug, Default)]
 pub(super) struct Labelled {
     client: Option<IpAddr>,
@@ -23,8 +23,8 @@ pub(super) struct Labelled {
 }
 
 impl Labelled {
-    /// One word for each part, in their order; none where a word is not of its part's form. A comma may stand in a word too,
-    /// in a quoted local part or in what a client calls itself: then it is read as it makes sense.
+    /// Reads one word for each part, in their order; `None` where a word is not of its part's form. A comma may stand
+    /// in a word too, in a quoted local part or in a client's name: then it is read as it makes sense.
     pub(super) fn read(per: &[Part], label: &str) -> Option<Self> {
         let (part, others) = per.split_first()?;
         if others.is_empty() {
@@ -84,7 +84,7 @@ fn domain(word: &str) -> Option<Address> {
     }
 }
 
-/// Of one word: each is tried.
+/// Commas of one word that are tried.
 const MOST_COMMAS: usize = 16;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Throttles: what is counted, per what, and how much of it is too much. Only the words and the key live here; the
+//! Throttles: the events that are counted, the parts of a key, and the limit. Only the words and the key live here; the
 //! counting is the store's. It must not know the time, and it must not put octets of a client into a key.
 
 pub mod escalation;
@@ -25,31 +25,31 @@ use crate::smtp::address::ReversePath;
 pub struct Throttle {
     /// The rule that log lines and replies name.
     pub name: Arc<str>,
-    /// What is counted.
+    /// The events that are counted.
     pub count: Count,
-    /// What makes up a key; empty means that everybody shares one.
+    /// The parts that make up a key; empty means that everybody shares one.
     pub per: Vec<Part>,
-    /// Applies only to members of one of these, when there are any.
+    /// Groups whose members alone the throttle applies to, when there are any.
     pub only: Vec<Group>,
-    /// Applies to no member of these.
+    /// Groups whose members it does not apply to.
     pub except: Vec<Group>,
-    /// The limit's number: octets for `bytes`, else how many.
+    /// The limit's number: octets for `bytes`, else events.
     pub cells: u64,
-    /// The limit's time.
+    /// The time in which the limit holds.
     pub period: Duration,
-    /// How many cells a key that was idle may spend at once.
+    /// Cells that an idle key may spend at once.
     pub burst: u64,
-    /// What happens to who is over the limit.
+    /// The action against a client over the limit.
     pub action: Action,
-    /// How long a block of `action = "block"` lasts.
+    /// The length of a block of `action = "block"`.
     pub block: BlockLength,
-    /// After so many defers of the same message the reply is 554; 0: it never is.
+    /// Defers of the same message after which the reply is 554; 0: it never is.
     pub escalate: u32,
-    /// Only report what would have happened.
+    /// Whether the throttle only reports what would have happened.
     pub shadow: bool,
 }
 
-/// `count`
+/// The events of `count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Count {
     /// AUTH that the backend refused.
@@ -66,44 +66,45 @@ pub enum Count {
     Recipients,
     /// Our own 5xx verdicts about sender, size, repeat or loop.
     Rejections,
-    /// Those of them that refuse what was refused before.
+    /// Rejections that refuse what was refused before.
     Retries,
-    /// Recipients that nobody knows: 5xx at RCPT.
+    /// Recipients that do not exist: 5xx at RCPT.
     UnknownRecipients,
 }
 
-/// `only`, `except`
+/// The groups of `only` and `except`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// The backend said 235 to AUTH.
+    /// Clients to whose AUTH the backend said 235.
     Authenticated,
-    /// The sender is `<>`.
+    /// Null senders: `<>`.
     NullSender,
-    /// RELAYCLIENT is set.
+    /// Clients with RELAYCLIENT.
     RelayClient,
 }
 
-/// `action`
+/// The values of `action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// Refuse for a time that doubles.
     Block,
-    /// 450.
+    /// Refuse by 450.
     Defer,
-    /// 421, or the reply that is due, and close.
+    /// Say 421, or the reply that is due, and close.
     Disconnect,
 }
 
-/// `block`: how long a block lasts, and how long at most when it is made again and again.
+/// The length of a block, and of the longest when it is made again and again (`block`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockLength {
-    /// The first one; each one that follows before `longest` of quiet has passed lasts twice as long as the one before.
+    /// The first block; each one that follows before `longest` of quiet has passed lasts twice as long as the one
+    /// before.
     pub first: Duration,
-    /// No longer than this.
+    /// The longest block.
     pub longest: Duration,
 }
 
-/// Where in the order of rulings we are.
+/// A stage in the order of rulings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// At AUTH.
@@ -116,24 +117,24 @@ pub enum Stage {
     Recipient,
 }
 
-/// How a throttle is asked.
+/// The way a throttle is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Whether it passes; if so it is charged.
+    /// Test whether it passes; if so it is charged.
     Take,
-    /// Whether it would pass.
+    /// Test whether it would pass.
     Test,
-    /// Only whether a block of the throttle's own stands.
+    /// Test only whether a block of the throttle's own stands.
     Block,
 }
 
-/// What somebody is counted under.
+/// The key that a subject is counted under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThrottleKey {
-    /// All parts of `per`.
+    /// The hash of all parts of `per`.
     pub exact: u128,
-    /// The throttle and the client's network alone: where newcomers are counted when there is no room for more keys. Who
-    /// forges addresses to fill the table shares it with nobody but his own network.
+    /// The hash of the throttle and the client's network alone: newcomers are counted under it when there is no room
+    /// for more keys. A client that forges addresses to fill the table shares it only with its own network.
     pub coarse: u128,
 }
 
@@ -142,15 +143,15 @@ pub struct ThrottleKey {
 pub struct Charge {
     /// Index in the policy's list of throttles.
     pub throttle: usize,
-    /// From [`Throttle::key`].
+    /// The key, from [`Throttle::key`].
     pub key: ThrottleKey,
-    /// How many; octets for `bytes`.
+    /// Number of cells; octets for `bytes`.
     pub cells: u64,
 }
 
 impl Throttle {
-    /// The key that `subject` is counted under; none when the throttle does not apply to it or a part of the key is not
-    /// known yet. Equal throttles give equal keys, so that a reload keeps the counters; what a throttle *does*
+    /// The key that `subject` is counted under; `None` when the throttle does not apply to it or a part of the key is
+    /// not known yet. Equal throttles give equal keys, so that a reload keeps the counters; what a throttle *does*
     /// (`action`, `shadow`) is no part of the key, so that arming a shadow keeps them too.
     pub fn key(&self, seed: &Seed, subject: &Subject<'_>) -> Option<ThrottleKey> {
         let excepted = self.except.iter().any(|group| group.has(subject));
@@ -161,7 +162,7 @@ impl Throttle {
         self.hash(seed, subject)
     }
 
-    /// The key that [`label`](Self::label) stands for; none where it is not of this throttle's form.
+    /// The key that [`label`](Self::label) stands for; `None` where it is not of this throttle's form.
     pub fn key_of_label(&self, seed: &Seed, label: &str) -> Option<ThrottleKey> {
         Labelled::read(&self.per, label).and_then(|labelled| self.hash(seed, &labelled.subject()))
     }
@@ -178,7 +179,7 @@ impl Throttle {
         Some(ThrottleKey { exact: hash.finish(), coarse: coarse.finish() })
     }
 
-    /// What the key is made of, for people: `192.0.2.0/24,a@example.org`. `None` where there is no key.
+    /// The parts of the key as people write them: `192.0.2.0/24,a@example.org`. `None` where there is no key.
     pub fn label(&self, subject: &Subject<'_>) -> Option<String> {
         let parts: Option<Vec<String>> = self.per.iter().map(|part| part.label(subject)).collect();
         Some(parts?.join(","))
@@ -194,8 +195,8 @@ impl Throttle {
         self.per.iter().any(|part| matches!(part, Part::Client | Part::ClientNet))
     }
 
-    /// How it is asked at this stage; none where it is not. One that counts refusals never keeps out what is not refused
-    /// anyway, unless an operator has told it to block.
+    /// The way it is asked at this stage; `None` where it is not. A throttle that counts refusals never keeps out what
+    /// is not refused anyway, unless an operator has told it to block.
     pub fn probed_at(&self, stage: Stage) -> Option<Probe> {
         let stage_of_test = if self.has_recipient() { Stage::Recipient } else { Stage::Mail };
         let (at, probe) = match self.count {
@@ -212,12 +213,12 @@ impl Throttle {
         (stage == at).then_some(probe)
     }
 
-    /// What one event of it costs at most, as far as it is known: a message of this declared size.
+    /// The most that one event costs, as far as it is known: a message of this declared size.
     pub fn cost(&self, size: Option<u64>) -> u64 {
         if self.count == Count::Bytes { size.unwrap_or(0).max(1) } else { 1 }
     }
 
-    /// How long an exhausted key takes to be idle again.
+    /// The time that an exhausted key takes to be idle again.
     pub fn refill(&self) -> Duration {
         let nanos = self.period.as_nanos().saturating_mul(self.burst.into()) / u128::from(self.cells.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -251,7 +252,7 @@ impl Count {
         }
     }
 
-    /// It counts refusals, which are due before it is asked.
+    /// Whether it counts refusals, which are due before it is asked.
     pub fn is_of_refusals(self) -> bool {
         matches!(self, Self::Rejections | Self::Retries | Self::UnknownRecipients)
     }
@@ -294,7 +295,7 @@ impl Default for BlockLength {
 }
 
 impl fmt::Display for Count {
-    /// For people: `auth failures`.
+    /// Writes the word for people: `auth failures`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name().replace('_', " "))
     }
@@ -520,7 +521,7 @@ mod tests {
         assert_faults(&table);
     }
 
-    /// What is said of each; nothing: it is possible.
+    /// Asserts the fault of each throttle; an empty one: it is possible.
     fn assert_faults(table: &[(&str, Throttle, &str)]) {
         for (what, throttle, said) in table {
             match throttle.faults() {

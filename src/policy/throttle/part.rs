@@ -1,4 +1,4 @@
-//! The parts that a throttle's key is made of, and what they are called. It must not put octets of a client into a key.
+//! The parts that a throttle's key is made of, and their names. It must not put octets of a client into a key.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::policy::throttle::key::KeyHash;
 use crate::policy::throttle::subject::Subject;
 use crate::smtp::address::Address;
 
-/// `per`
+/// A part of a key (`per`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// One client, as `net::client` has it.
@@ -43,7 +43,7 @@ impl Part {
         }
     }
 
-    /// Makes it a part of a key. `None` where it is not known yet.
+    /// Adds the part to a key. `None` where it is not known yet.
     pub(super) fn add(self, subject: &Subject<'_>, hash: &mut KeyHash) -> Option<()> {
         match self {
             Self::Client => hash.add_client(subject.client),
@@ -52,7 +52,7 @@ impl Part {
             Self::Helo => hash.add_folded(subject.helo),
             Self::Recipient => hash.add(subject.recipient?.folded()),
             Self::RecipientDomain => hash.add(domain(subject.recipient?)),
-            // The null sender is somebody too: an empty address, which no other sender has.
+            // The null sender has a key too: an empty address, which no other sender has.
             Self::Sender => hash.add(subject.sender?.address().map(Address::folded).unwrap_or_default()),
             // An address without a domain is of the host itself, and not the null sender.
             Self::SenderDomain => hash.add(subject.sender?.address().map(domain).unwrap_or_default()),
@@ -61,7 +61,7 @@ impl Part {
         Some(())
     }
 
-    /// What it is made of, for people. `None` where it is not known yet.
+    /// The part as people write it. `None` where it is not known yet.
     pub(super) fn label(self, subject: &Subject<'_>) -> Option<String> {
         let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
         Some(match self {
@@ -86,7 +86,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// No domain, or an empty one, is a key of its own.
+/// The domain of an address; none, or an empty one, is a key of its own.
 fn domain(address: &Address) -> &[u8] {
     address.domain().filter(|domain| !domain.is_empty()).unwrap_or(b"@")
 }

@@ -33,7 +33,7 @@ impl Throttle {
     }
 }
 
-/// So many an hour, all of them at once if need be, of anybody; what is more is deferred.
+/// A throttle of so many events an hour, all of them at once if need be; more are deferred.
 fn hourly(name: &str, count: Count, per: &[Part], cells: u64) -> Throttle {
     Throttle {
         name: name.into(),
