@@ -1,5 +1,5 @@
 //! Envelope addresses: RFC 5321 4.1.2 read with nom, kept twice. The wire form goes to the backend; the folded form is
-//! what lists and throttles compare, so that no spelling of a blocked address slips through. Must not judge anything.
+//! compared by lists and throttles, so that no spelling of a blocked address slips through. It must not judge anything.
 //!
 //! Deviations from the RFC: dots may stand anywhere in a local part, hyphens anywhere in a label, empty labels, `_` and a
 //! trailing dot in a domain are tolerated, and an address may lack its domain, because people and their devices have such
@@ -52,35 +52,36 @@ pub struct Address {
 }
 
 impl Address {
-    /// As it goes to the backend, without the brackets: no source route, the local part octet for octet as the client
-    /// wrote it, the domain without its trailing dot.
+    /// The address as it goes to the backend, without the brackets: no source route, the local part octet for octet as
+    /// the client wrote it, the domain without its trailing dot.
     pub fn wire(&self) -> &[u8] {
         self.wire.as_bytes()
     }
 
-    /// As it is matched: quotes and backslashes removed, ASCII letters in lower case, the domain as A-labels (RFC 5890).
+    /// The address as it is matched: quotes and backslashes removed, ASCII letters in lower case, the domain as
+    /// A-labels (RFC 5890).
     pub fn folded(&self) -> &[u8] {
         &self.folded
     }
 
-    /// The domain of the folded form; `None` for `Postmaster`, and what else comes without one.
+    /// The domain of the folded form; `None` for `Postmaster`, and other addresses without one.
     pub fn domain(&self) -> Option<&[u8]> {
         Some(&self.folded[self.at? + 1..])
     }
 
-    /// Whether its local part names another host (`a%b`, `b!a`, and a quoted or escaped `@`), to which a server that rewrites
-    /// such addresses would send it on.
+    /// Whether the local part names another host (`a%b`, `b!a`, and a quoted or escaped `@`), to which a server that
+    /// rewrites such addresses would send the mail on.
     pub fn has_route(&self) -> bool {
         let local = self.at.map_or(&*self.folded, |at| &self.folded[..at]);
         memchr3(b'%', b'!', b'@', local).is_some()
     }
 
-    /// Whether it needs no SMTPUTF8 (RFC 6531).
+    /// Whether the address needs no SMTPUTF8 (RFC 6531).
     pub fn is_ascii(&self) -> bool {
         self.wire.is_ascii()
     }
 
-    /// `None` when it is too long or not UTF-8 (RFC 6531 3.3 knows no other eight-bit text).
+    /// An address with a domain; `None` when it is too long or not UTF-8 (RFC 6531 3.3 knows no other eight-bit text).
     fn new(local: &[u8], domain: &[u8]) -> Option<Self> {
         let wire = [local, b"@", domain].concat();
         let mut unquoted = Vec::with_capacity(wire.len());
@@ -90,7 +91,8 @@ impl Address {
         Self::of(wire, unquoted)
     }
 
-    /// A `local` part alone, which must have no `@` in any spelling, or it would be taken for one with a domain.
+    /// An address of a `local` part alone, which must have no `@` in any spelling, or it would be taken for one with a
+    /// domain.
     fn without_domain(local: &[u8]) -> Option<Self> {
         Self::of(local.to_vec(), local.to_vec())
     }
@@ -111,7 +113,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// An address without quotes, or `@domain`, as [`Address::folded`] has it; so do lists write their entries.
+/// Folds an address without quotes, or `@domain`, as [`Address::folded`] does, and entries of lists alike.
 pub fn fold(address: impl Into<Vec<u8>>) -> Vec<u8> {
     let mut folded = address.into();
     folded.make_ascii_lowercase();
@@ -124,7 +126,7 @@ pub fn fold(address: impl Into<Vec<u8>>) -> Vec<u8> {
     folded
 }
 
-/// An entry of a list as addresses are folded: `a@b.` names the same mailbox as `a@b`.
+/// The entry of a list without its trailing dot: `a@b.` names the same mailbox as `a@b`.
 pub fn without_trailing_dot(entry: &[u8]) -> &[u8] {
     match entry.strip_suffix(b".") {
         Some(shorter) if memrchr(b'@', shorter).is_some_and(|at| at + 1 < shorter.len()) => shorter,
@@ -132,7 +134,7 @@ pub fn without_trailing_dot(entry: &[u8]) -> &[u8] {
     }
 }
 
-/// A domain, which may have a dot in front, as [`Address::domain`] has it.
+/// Folds a domain, which may have a dot in front, as [`Address::domain`] has it.
 pub fn fold_domain(domain: &[u8]) -> Vec<u8> {
     if domain.is_ascii() {
         return domain.to_ascii_lowercase();
@@ -143,8 +145,8 @@ pub fn fold_domain(domain: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A domain as A-labels (RFC 5891), so that `bücher.example` and `xn--bcher-kva.example` are the same. What is ASCII, or
-/// cannot be converted, stays as it is.
+/// A domain as A-labels (RFC 5891), so that `bücher.example` and `xn--bcher-kva.example` are the same. An ASCII domain,
+/// or one that cannot be converted, stays as it is.
 pub fn a_labels(domain: &str) -> Cow<'_, str> {
     if domain.is_ascii() {
         return Cow::Borrowed(domain);
@@ -154,12 +156,12 @@ pub fn a_labels(domain: &str) -> Cow<'_, str> {
     labels.map_or(Cow::Borrowed(domain), |labels| Cow::Owned(labels.into_owned()))
 }
 
-/// RFC 5321's reverse-path: where failure notices go.
+/// RFC 5321's reverse-path, to which failure notices go.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ReversePath {
     /// `<>`, the sender of failure notices (RFC 5321 4.5.5).
     Null,
-    /// `<a@b>`
+    /// An address: `<a@b>`.
     Address(Address),
 }
 
@@ -182,12 +184,12 @@ impl fmt::Display for ReversePath {
     }
 }
 
-/// Why a text is no address.
+/// The reason why a text is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressFault {
-    /// Not RFC 5321 syntax.
+    /// The text has not the syntax of RFC 5321.
     Syntax,
-    /// More than [`MAX_ADDRESS`] octets.
+    /// The text has more than [`MAX_ADDRESS`] octets.
     TooLong,
 }
 
@@ -215,7 +217,7 @@ pub fn parse_address(text: &[u8]) -> Result<Address, AddressFault> {
     Ok(address)
 }
 
-/// `<>` or a [`path`].
+/// Reads `<>` or a [`path`].
 ///
 /// # Errors
 /// nom's, when the input does not begin with one.
@@ -223,8 +225,8 @@ pub fn reverse_path(input: &[u8]) -> IResult<&[u8], ReversePath> {
     alt((value(ReversePath::Null, tag("<>")), map(path, ReversePath::Address))).parse(input)
 }
 
-/// `<local@domain>` or `<local>`, such as `<Postmaster>` (RFC 5321 4.1.1.3); a source route is read and dropped (RFC 5321
-/// appendix C).
+/// Reads `<local@domain>` or `<local>`, such as `<Postmaster>` (RFC 5321 4.1.1.3); a source route is read and dropped
+/// (RFC 5321 appendix C).
 ///
 /// # Errors
 /// nom's, when the input does not begin with one.
@@ -233,8 +235,8 @@ pub fn path(input: &[u8]) -> IResult<&[u8], Address> {
     delimited(char('<'), address, char('>')).parse(input)
 }
 
-/// An address without its brackets, as devices write it into MAIL and RCPT: one word with no quotes, escapes or route. With
-/// an equals sign and no domain it is a parameter whose path is missing.
+/// Reads an address without its brackets, as devices write it into MAIL and RCPT: one word with no quotes, escapes or
+/// route. With an equals sign and no domain it is a parameter whose path is missing.
 ///
 /// # Errors
 /// nom's, when the input does not begin with one.
@@ -254,7 +256,7 @@ fn mailbox(input: &[u8]) -> IResult<&[u8], Address> {
     map_opt(parts, |(local, domain)| Address::new(local, domain)).parse(input)
 }
 
-/// Quoted or escaped it could have an `@`.
+/// Reads a plain local part alone: quoted or escaped it could have an `@`.
 fn local_alone(input: &[u8]) -> IResult<&[u8], Address> {
     map_opt(plain_local, Address::without_domain).parse(input)
 }
@@ -263,7 +265,8 @@ fn plain_local(input: &[u8]) -> IResult<&[u8], &[u8]> {
     take_while1(|octet| is_atext(octet) || octet == b'.').parse(input)
 }
 
-/// Dots stand where they like: telephone companies gave out `a..b` and `b.` for decades.
+/// Reads a local part without quotes. Dots may stand anywhere: telephone companies gave out `a..b` and `b.` for
+/// decades.
 fn dot_string(input: &[u8]) -> IResult<&[u8], &[u8]> {
     let quoted_pair = |input| quoted_pair(input, |octet| octet.is_ascii_graphic());
     recognize(many1_count(alt((plain_local, quoted_pair)))).parse(input)
@@ -279,8 +282,9 @@ fn quoted_pair(input: &[u8], may_follow: impl Fn(u8) -> bool) -> IResult<&[u8], 
     recognize(preceded(char('\\'), take_while_m_n(1, 1, may_follow))).parse(input)
 }
 
-/// A domain without its trailing dot, or an address literal. A host that does not know its name writes none, or none before
-/// the dot: labels may be empty, but not the last, which would be another spelling of the domain before it.
+/// Reads a domain without its trailing dot, or an address literal. A host that does not know its name writes no domain,
+/// or none before the dot: labels may be empty, but not the last, which would be another spelling of the domain before
+/// it.
 fn host(input: &[u8]) -> IResult<&[u8], &[u8]> {
     let text = take_while(|octet| is_label_octet(octet) || octet == b'.');
     let domain = map_opt(text, |text: &[u8]| match text.strip_suffix(b".") {
@@ -290,13 +294,14 @@ fn host(input: &[u8]) -> IResult<&[u8], &[u8]> {
     alt((address_literal, domain)).parse(input)
 }
 
-/// An empty one is qmail's: `#@[]` is the sender of its double bounces.
+/// Reads an address literal. An empty one is qmail's: `#@[]` is the sender of its double bounces.
 fn address_literal(input: &[u8]) -> IResult<&[u8], &[u8]> {
     let text = verify(take_till(|octet| octet == b']'), |text: &[u8]| text.is_empty() || is_ip(text));
     recognize(delimited(char('['), text, char(']'))).parse(input)
 }
 
-/// RFC 5321 4.1.3. The general form, `[tag:text]`, has no registered tag and is not read.
+/// Whether a text is an IP address of RFC 5321 4.1.3. The general form, `[tag:text]`, has no registered tag and is not
+/// read.
 fn is_ip(text: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(text) else { return false };
     match text.split_at_checked(IPV6_TAG.len()) {
@@ -317,7 +322,7 @@ fn is_label_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' || !octet.is_ascii()
 }
 
-/// What a local part means: as qmail's addrparse, quotes go and the octet after a backslash stays.
+/// Adds a local part as it is meant: as in qmail's addrparse, quotes go and the octet after a backslash stays.
 fn unquote(local: &[u8], plain: &mut Vec<u8>) {
     if memchr2(b'"', b'\\', local).is_none() {
         return plain.extend_from_slice(local);

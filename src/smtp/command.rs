@@ -1,6 +1,6 @@
 //! Commands: a line of the client (RFC 5321 4.1.1, 1870, 3030, 4954, 6152, 6531) becomes a value, and MAIL and RCPT are
-//! written again from the value, so that the backend reads what we judged. Must not know the session's state: whether a
-//! command may come now, and whether a parameter was offered, is the session's to say.
+//! written again from the value, so that the backend reads what we judged. It must not know the session's state:
+//! whether a command may come now, and whether a parameter was offered, is the session's to say.
 //!
 //! Deviations from the RFC: white space at the end of a line, blanks after the colon of MAIL and RCPT, an address without its
 //! brackets where no bracket stands in the line at all, and more than one blank before a parameter are tolerated. Control
@@ -58,8 +58,8 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandFault> {
     }
 }
 
-/// Whether these are the first octets of a TLS handshake (RFC 8446 5.1). It may hold no line end for long, so whoever
-/// waits for a line should ask this too.
+/// Whether these are the first octets of a TLS handshake (RFC 8446 5.1). It may hold no line end for long, so a reader
+/// that waits for a line should ask this too.
 pub fn is_tls_hello(octets: &[u8]) -> bool {
     octets.starts_with(TLS_HELLO)
 }
@@ -67,64 +67,64 @@ pub fn is_tls_hello(octets: &[u8]) -> bool {
 /// The record type of a handshake, and the major version.
 pub const TLS_HELLO: &[u8] = &[0x16, 0x03];
 
-/// What the client asks for.
+/// A command of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// RFC 4954. Holds a secret: not to be logged.
+    /// AUTH (RFC 4954). Holds a secret: not to be logged.
     Auth {
-        /// In upper case.
+        /// The mechanism, in upper case.
         mechanism: String,
         /// The initial response as it was written: base64, or `=` for an empty one.
         initial: Option<Bytes>,
     },
-    /// RFC 3030; octets that are not commands will follow.
+    /// BDAT (RFC 3030); octets that are not commands will follow.
     Bdat,
-    /// RFC 5321 4.1.1.4
+    /// DATA (RFC 5321 4.1.1.4).
     Data,
-    /// With the client's name: one word.
+    /// EHLO with the client's name: one word.
     Ehlo(Bytes),
-    /// RFC 5321 4.1.1.7
+    /// EXPN (RFC 5321 4.1.1.7).
     Expn,
-    /// With the client's name: one word.
+    /// HELO with the client's name: one word.
     Helo(Bytes),
-    /// RFC 5321 4.1.1.8
+    /// HELP (RFC 5321 4.1.1.8).
     Help,
-    /// The client speaks HTTP, or sends header lines: somebody makes a browser talk to us.
+    /// HTTP, or header lines: somebody makes a browser talk to us.
     Http,
-    /// RFC 5321 4.1.1.2
+    /// MAIL (RFC 5321 4.1.1.2).
     Mail(Mail),
-    /// RFC 5321 4.1.1.9
+    /// NOOP (RFC 5321 4.1.1.9).
     Noop,
-    /// RFC 5321 4.1.1.10
+    /// QUIT (RFC 5321 4.1.1.10).
     Quit,
-    /// RFC 5321 4.1.1.3
+    /// RCPT (RFC 5321 4.1.1.3).
     Rcpt(Rcpt),
-    /// RFC 5321 4.1.1.5
+    /// RSET (RFC 5321 4.1.1.5).
     Rset,
-    /// RFC 3207
+    /// STARTTLS (RFC 3207).
     StartTls,
-    /// The client begins a TLS handshake without having asked.
+    /// A TLS handshake that the client begins without STARTTLS.
     TlsHello,
     /// A word that is no command we know.
     Unknown,
     /// A command of SMTP that we shall never serve, nor let through.
     Unsupported(&'static str),
-    /// RFC 5321 4.1.1.6
+    /// VRFY (RFC 5321 4.1.1.6).
     Vrfy,
 }
 
-/// MAIL: the sender and what is said about the message.
+/// MAIL: the sender and the parameters about the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
-    /// Where failure notices go.
+    /// The reverse-path, to which failure notices go.
     pub sender: ReversePath,
-    /// RFC 1870: octets of the message with CRLF line ends. What does not fit is `u64::MAX`.
+    /// Octets of the message with CRLF line ends (RFC 1870). A number that does not fit is `u64::MAX`.
     pub size: Option<u64>,
-    /// RFC 6152, 3030
+    /// The value of `BODY=` (RFC 6152, 3030).
     pub body: Option<Body>,
-    /// RFC 6531
+    /// Whether SMTPUTF8 stands there (RFC 6531).
     pub smtputf8: bool,
-    /// RFC 4954 5, as it was written: xtext or `<>`.
+    /// The value of `AUTH=` (RFC 4954 5), as it was written: xtext or `<>`.
     pub auth: Option<String>,
     /// All other parameters, in the client's order.
     pub others: Vec<Parameter>,
@@ -165,14 +165,14 @@ impl Mail {
     }
 }
 
-/// What the client says of the message's octets.
+/// The client's declaration of the message's octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// RFC 6152
+    /// `7BIT` (RFC 6152).
     SevenBit,
-    /// RFC 6152
+    /// `8BITMIME` (RFC 6152).
     EightBitMime,
-    /// RFC 3030; only BDAT can carry it.
+    /// `BINARYMIME` (RFC 3030); only BDAT can carry it.
     BinaryMime,
 }
 
@@ -196,9 +196,9 @@ impl Body {
 /// RCPT: one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rcpt {
-    /// May come without a domain.
+    /// The forward-path, which may come without a domain.
     pub recipient: Address,
-    /// In the client's order.
+    /// The parameters, in the client's order.
     pub parameters: Vec<Parameter>,
 }
 
@@ -220,26 +220,26 @@ impl Rcpt {
     }
 }
 
-/// Why a line is not taken.
+/// The reason why a line is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommandFault {
     /// An octet below 32, or 127: C programs behind us disagree about them.
     ControlOctet,
-    /// Not a command at all.
+    /// The line is no command at all.
     Syntax,
     /// An argument is missing or is not of this form.
     Argument(&'static str),
     /// The command takes no argument.
     NoArgumentAllowed,
-    /// What should be a reverse-path is none.
+    /// The argument of MAIL is no reverse-path.
     SenderSyntax,
-    /// What should be a forward-path is none.
+    /// The argument of RCPT is no forward-path.
     RecipientSyntax,
     /// Eight-bit text in MAIL without SMTPUTF8 (RFC 6531 3.5).
     NonAscii,
-    /// This parameter stands twice, or has no value that it may have.
+    /// A parameter, by name, stands twice, or has no value that it may have.
     BadParameter(String),
-    /// This parameter was not offered; said by the session only.
+    /// A parameter, by name, was not offered; said by the session only.
     UnknownParameter(String),
 }
 
@@ -254,7 +254,7 @@ fn auth(arguments: &[u8]) -> Result<Command, CommandFault> {
     Ok(Command::Auth { mechanism: upper_case(mechanism), initial: initial.map(Bytes::copy_from_slice) })
 }
 
-/// RFC 4422 3.1: sasl-mech.
+/// Reads the name of a mechanism (RFC 4422 3.1: sasl-mech).
 fn mechanism(input: &[u8]) -> IResult<&[u8], &[u8]> {
     take_while_m_n(1, 20, |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_').parse(input)
 }
@@ -271,8 +271,8 @@ fn helo(arguments: &[u8]) -> Result<Command, CommandFault> {
     Ok(Command::Helo(client_name(arguments)))
 }
 
-/// The first word, whatever it is: what clients call themselves is too often no domain to insist on it, and a device without
-/// a name says none. What is longer than a domain can be is cut, as it is a name for logs and traces only.
+/// The first word, whatever it is: a client's name for itself is too often no domain to insist on it, and a device
+/// without a name says none. A name longer than a domain can be is cut, as it is for logs and traces only.
 fn client_name(arguments: &[u8]) -> Bytes {
     let word = arguments.trim_ascii_start().split(|&octet| octet == b' ').next().unwrap_or_default();
     Bytes::copy_from_slice(&word[..word.len().min(MAX_CLIENT_NAME)])
@@ -323,12 +323,12 @@ fn behind_colon<'a>(keyword: &str, input: &'a [u8]) -> IResult<&'a [u8], &'a [u8
     terminated(tag_no_case(keyword), space0).parse(input)
 }
 
-/// With brackets anywhere in the line servers disagree about which of its words is the address.
+/// Whether a bracket stands anywhere in the line: servers disagree then about which of its words is the address.
 fn has_brackets(input: &[u8]) -> bool {
     memchr2(b'<', b'>', input).is_some()
 }
 
-/// A request line, or a header line. To go on reading would run a message out of the body of a POST.
+/// Whether a line is a request line or a header line. To go on reading would run a message out of the body of a POST.
 fn is_http(word: &[u8], arguments: &[u8]) -> bool {
     let is_method = HTTP_METHODS.iter().any(|method| word.eq_ignore_ascii_case(method.as_bytes()));
     let names_version = arguments.rsplit(|&octet| octet == b' ').next().is_some_and(|last| last.starts_with(b"HTTP/"));
@@ -357,7 +357,7 @@ const VERBS: [Verb; 24] = [
     Verb("RSET", |arguments| alone(Command::Rset, arguments)),
     Verb("STARTTLS", |arguments| alone(Command::StartTls, arguments)),
     Verb("VRFY", vrfy),
-    // What moves mail or trust in ways that the policy does not see.
+    // Commands that move mail or trust in ways that the policy does not see.
     Verb("ATRN", |_| Ok(Command::Unsupported("ATRN"))),
     Verb("BURL", |_| Ok(Command::Unsupported("BURL"))),
     Verb("ETRN", |_| Ok(Command::Unsupported("ETRN"))),

@@ -1,4 +1,4 @@
-//! The DATA stream: what a client sends after 354, rewritten into the only form that goes to a backend.
+//! The DATA stream: a client's octets after 354, rewritten into the only form that goes to a backend.
 //!
 //! It must not let an octet through that two servers could read differently: the output has CRLF as its only line end,
 //! every dot at the start of a line doubled, no CR, LF or NUL anywhere else, and therefore no end of data inside.
@@ -16,16 +16,16 @@ use bytes::BytesMut;
 use nom::IResult;
 use nom::Input;
 
-/// Line ends that are not CRLF inside a message.
+/// The treatment of line ends that are not CRLF inside a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BareNewline {
     /// A bare LF becomes CRLF, a stray CR a space (as Postfix does since 3.9).
     Normalize,
-    /// 554 5.5.2 and close.
+    /// A bare newline is refused by 554 5.5.2, and the connection closed.
     Reject,
 }
 
-/// What became of the octets that were there.
+/// The state of a message after the octets so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum DataStatus {
@@ -38,7 +38,7 @@ pub enum DataStatus {
     Refused,
 }
 
-/// Why a message may not be passed on.
+/// The reason why a message may not be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataFault {
     /// LF without CR, or CR without LF, where they are refused.
@@ -47,7 +47,7 @@ pub enum DataFault {
     Nul,
 }
 
-/// Decodes one message. The result does not depend on where the network cuts the stream.
+/// A decoder of one message. The result does not depend on where the network cuts the stream.
 #[derive(Debug)]
 pub struct DataDecoder {
     at: At,
@@ -61,8 +61,9 @@ pub struct DataDecoder {
 }
 
 impl DataDecoder {
-    /// Stands directly behind the 354. With `lf_dot_lf_ends` (an exempt client) a lone dot that a bare LF follows ends
-    /// the message too, and bare newlines are rewritten whatever `mode` says: they cannot be both the end and refused.
+    /// A decoder that stands directly behind the 354. With `lf_dot_lf_ends` (an exempt client) a lone dot that a bare
+    /// LF follows ends the message too, and bare newlines are rewritten whatever `mode` says: they cannot be both the
+    /// end and refused.
     pub fn new(mode: BareNewline, lf_dot_lf_ends: bool) -> Self {
         Self {
             at: At::Line,
@@ -75,13 +76,13 @@ impl DataDecoder {
         }
     }
 
-    /// Takes what can be judged from `input` and hands it to `sink`: canonical octets, dots stuffed, without the final
-    /// dot; split off `input` and not copied where nothing had to change. Call it again when `input` has grown; on
-    /// [`DataStatus::More`] up to two octets (CR, `.`, `.` CR) wait in there for what follows them.
+    /// Takes the octets of `input` that can be judged and hands them to `sink`: canonical, dots stuffed, without the
+    /// final dot; split off `input` and not copied where nothing had to change. Call it again when `input` has grown;
+    /// on [`DataStatus::More`] up to two octets (CR, `.`, `.` CR) wait in there for what follows them.
     pub fn decode(&mut self, input: &mut BytesMut, sink: &mut dyn FnMut(Bytes)) -> DataStatus {
         let muted = self.fault.is_some();
         let mut output = Output { input, sink, run: 0, rewritten: Vec::new(), muted };
-        // Octets that are left where the next block may be looked at: one that is not clean is looked at once.
+        // Octets that are left where the next block may be looked at: a block that is not clean is looked at once.
         let mut next_block = usize::MAX;
         let status = loop {
             let at = self.at;
@@ -115,7 +116,7 @@ impl DataDecoder {
         self.fault
     }
 
-    /// Takes a block in which nothing has to be looked at but its line ends, which is nearly every one. False: there is none.
+    /// Takes a block in which only line ends have to be looked at, as nearly every block is. False: there is none.
     fn pass_clean(&mut self, output: &mut Output<'_>, next_block: &mut usize) -> bool {
         let rest = output.rest();
         let Some(block) = rest.get(..=BLOCK).filter(|_| rest.len() <= *next_block) else { return false };
@@ -128,7 +129,7 @@ impl DataDecoder {
             return false;
         };
         self.at = if block[BLOCK - 1] == b'\n' { At::Line } else { At::Text };
-        // A line end that the block's last octet begins is whole only with the next: it waits for it.
+        // A CR at the end of the block waits for the LF that may follow.
         let taken = if block[BLOCK - 1] == b'\r' { BLOCK - 1 } else { BLOCK };
         output.keep(taken);
         self.size += taken as u64;
@@ -220,8 +221,8 @@ impl DataDecoder {
     }
 }
 
-/// Where in the message the next octet stands. What must be seen whole (a dot and the line end behind it) stays in the
-/// input until it is, so there are no states inside of it.
+/// The place of the next octet in the message. Sequences that must be seen whole (a dot and the line end behind it)
+/// stay in the input until they are, so there are no states inside of one.
 #[derive(Clone, Copy, Debug)]
 enum At {
     /// Behind a line end, or at the start.
@@ -232,7 +233,7 @@ enum At {
     Refused,
 }
 
-/// How a line begins.
+/// The beginning of a line.
 #[derive(Clone, Copy)]
 enum LineStart {
     Dot,
@@ -242,7 +243,7 @@ enum LineStart {
     Text,
 }
 
-/// `None` until enough of the line is there.
+/// The beginning of the line; `None` until enough of it is there.
 fn line_start(input: &[u8]) -> Option<LineStart> {
     match input {
         [b'.', b'.', ..] => Some(LineStart::DotDot),
@@ -254,7 +255,7 @@ fn line_start(input: &[u8]) -> Option<LineStart> {
     }
 }
 
-/// What ends a run of text.
+/// The end of a run of text.
 #[derive(Clone, Copy)]
 enum TextStop {
     BareLf,
@@ -263,7 +264,7 @@ enum TextStop {
     StrayCr,
 }
 
-/// `None` until it can be told; only called where [`text`] stopped.
+/// The end of the run; `None` until it can be told; only called where [`text`] stopped.
 fn text_stop(input: &[u8]) -> Option<TextStop> {
     match input {
         [b'\r', b'\n', ..] => Some(TextStop::Crlf),
@@ -274,15 +275,15 @@ fn text_stop(input: &[u8]) -> Option<TextStop> {
     }
 }
 
-/// The octets that need no thought, as many as there are.
+/// Reads the octets that need no judgement, as many as there are.
 fn text(input: &[u8]) -> IResult<&[u8], &[u8], ()> {
     let end = memchr::memchr3(b'\r', b'\n', 0, input).unwrap_or(input.len());
     Ok(input.take_split(end))
 }
 
-/// Counts the lines that end in a block, all but its last octet, which is only there to be looked ahead to. `None`: it has
-/// a CR without LF, an LF without CR, a line that begins with a dot, or a NUL. Without a branch, so that the compiler does
-/// many octets at once.
+/// Counts the lines that end in a block, all but its last octet, which is only there to be looked ahead to. `None`: the
+/// block has a CR without LF, an LF without CR, a line that begins with a dot, or a NUL. Without a branch, so that the
+/// compiler does many octets at once.
 fn clean_lines(block: &[u8]) -> Option<u64> {
     let (mut stray, mut lines) = (0_u8, 0_u64);
     for (octets, ahead) in block[..BLOCK].chunks(LANE).zip(block[1..].chunks(LANE)) {
@@ -298,7 +299,7 @@ fn clean_lines(block: &[u8]) -> Option<u64> {
     (stray == 0).then_some(lines)
 }
 
-/// The way out: a run of octets at the front of the input that goes out as it came, and a buffer for rewritten ones.
+/// The output: a run of octets at the front of the input that goes out as it came, and a buffer for rewritten ones.
 struct Output<'a> {
     input: &'a mut BytesMut,
     sink: &'a mut dyn FnMut(Bytes),
@@ -308,17 +309,17 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// What has not been judged yet.
+    /// The octets that are not judged yet.
     fn rest(&self) -> &[u8] {
         &self.input[self.run..]
     }
 
-    /// The next octets go out as they are.
+    /// Passes the next octets on as they are.
     fn keep(&mut self, octets: usize) {
         self.run += octets;
     }
 
-    /// Something else goes out in the place of the next octets.
+    /// Puts other octets in the place of the next ones.
     fn replace(&mut self, octets: usize, with: &[u8]) {
         self.end_run(true);
         self.input.advance(octets);
@@ -327,7 +328,7 @@ impl Output<'_> {
         }
     }
 
-    /// What was judged up to here still goes out (so that a cut makes no difference), nothing else does.
+    /// Mutes the output: octets judged up to here still go out (so that a cut makes no difference), no others do.
     fn mute(&mut self) {
         self.flush();
         self.muted = true;
@@ -339,8 +340,11 @@ impl Output<'_> {
         self.send_rewritten();
     }
 
-    /// Short runs between rewritten places are copied: with a `Bytes` for each, an octet of a stranger's `\n\n\n` would
-    /// cost us 32.
+    /// Ends the run. Short runs between rewritten places are copied: with a `Bytes` for each, an octet of a stranger's
+    /// `
+    ///
+    ///
+    /// ` would cost us 32.
     fn end_run(&mut self, copy_short: bool) {
         let run = mem::take(&mut self.run);
         if self.muted {
@@ -365,7 +369,7 @@ impl Output<'_> {
 const BLOCK: usize = 1024;
 /// Octets whose line ends are counted in one octet.
 const LANE: usize = 128;
-/// Octets; below it a copy is cheaper than a reference.
+/// Octets below which a copy is cheaper than a reference.
 const SHORT_RUN: usize = 512;
 
 #[cfg(test)]

@@ -4,23 +4,23 @@
 //! The header ends at the empty line, and also at a line that is no field (RFC 5322 section 2.2): that line and all
 //! behind it are body, because in doubt two messages must be told apart.
 
-/// Who is handed the pieces.
+/// The receiver of a header's pieces.
 pub trait HeaderSink {
-    /// A field begins; its octets follow, the name among them.
+    /// Begins a field; its octets follow, the name among them.
     fn begin(&mut self, name: &[u8]);
 
-    /// Octets of the field, line ends and folded lines included.
+    /// Takes octets of the field, line ends and folded lines included.
     fn octets(&mut self, octets: &[u8]);
 
-    /// Octets behind the header, the empty line included.
+    /// Takes octets behind the header, the empty line included.
     fn body(&mut self, octets: &[u8]);
 }
 
-/// Where in the message the next octet stands.
+/// A scanner of one message, which knows the place of the next octet.
 #[derive(Debug, Default)]
 pub struct HeaderScanner {
     at: At,
-    /// The beginning of a line whose name is not whole yet.
+    /// The beginning of a line, until its name is whole.
     name: Vec<u8>,
     has_field: bool,
 }
@@ -35,7 +35,7 @@ enum At {
 }
 
 impl HeaderScanner {
-    /// The next octets of the message.
+    /// Scans the next octets of the message.
     pub fn feed(&mut self, mut octets: &[u8], sink: &mut impl HeaderSink) {
         while let Some(first) = octets.first() {
             match self.at {
@@ -68,14 +68,14 @@ impl HeaderScanner {
         }
     }
 
-    /// The message is at its end: what waited for its colon was no field.
+    /// Ends the message: a line that still waited for its colon was no field.
     pub fn finish(&mut self, sink: &mut impl HeaderSink) {
         if !self.name.is_empty() {
             self.end_header(sink);
         }
     }
 
-    /// Octets that go on with a name, whatever follows them: most of all, so they are taken together.
+    /// Number of octets that continue a name, whatever follows them: the bulk, so they are taken together.
     fn clean(&self, octets: &[u8]) -> usize {
         if self.name.last().is_some_and(|last| !last.is_ascii_graphic()) {
             return 0;
@@ -84,7 +84,7 @@ impl HeaderScanner {
         octets[..room].iter().position(|octet| !octet.is_ascii_graphic() || *octet == b':').unwrap_or(room)
     }
 
-    /// After any other octet of a name; blanks before the colon are obsolete, but seen (RFC 5322 section 4.5.3).
+    /// Judges a name after any other octet; blanks before the colon are obsolete, but seen (RFC 5322 section 4.5.3).
     fn judge_name(&mut self, sink: &mut impl HeaderSink) {
         let Some((last, before)) = self.name.split_last() else { return };
         let text = before.trim_ascii_end();
@@ -99,7 +99,7 @@ impl HeaderScanner {
             }
             b' ' | b'\t' => !text.is_empty(),
             b'!'..=b'~' => *last != b':' && text.len() == before.len(),
-            // Of the empty line.
+            // The CR of the empty line.
             b'\r' => before.is_empty(),
             _ => false,
         };
@@ -114,7 +114,7 @@ impl HeaderScanner {
     }
 }
 
-/// Octets; no field that anybody looks for has a longer one.
+/// Octets of the longest name; no field that anybody looks for has a longer one.
 const LONGEST_NAME: usize = 80;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Lines of the command state, cut out of what the network brings, the same wherever it cuts. Keeps at most a limit's
-//! worth of an unfinished line; the tail of an overlong line never becomes a command (RFC 5321 4.5.3.1.9).
-//! Must not look into a line: a bare CR or another control octet is for the command parser to refuse.
+//! Lines of the command state, cut out of the network's octets, the same wherever these are cut. At most a limit's
+//! worth of an unfinished line is kept; the tail of an overlong line never becomes a command (RFC 5321 4.5.3.1.9). It
+//! must not look into a line: a bare CR or another control octet is for the command parser to refuse.
 //!
 //! Deviation from RFC 5321 2.3.8: with [`LineEnd::AnyLf`] a bare LF ends a line too.
 
@@ -14,7 +14,7 @@ pub const MAX_COMMAND_LINE: usize = 2048;
 /// Octets of the longest line of a SASL exchange, CRLF included (RFC 4954 4).
 pub const MAX_AUTH_LINE: usize = 12288;
 
-/// What ends a line.
+/// The line ends that are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineEnd {
     /// CRLF only; a bare LF is a fault.
@@ -23,16 +23,17 @@ pub enum LineEnd {
     AnyLf,
 }
 
-/// Why a line is not handed out, and its first octets.
+/// The reason why a line is not handed out, and its first octets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineFault {
-    /// It passed the limit. It was skipped to its end, and reading can go on.
+    /// The line passed the limit. It was skipped to its end, and reading can go on.
     TooLong(Box<[u8]>),
-    /// It ended in a bare LF under [`LineEnd::Crlf`], whatever its length.
+    /// The line ended in a bare LF under [`LineEnd::Crlf`], whatever its length.
     BareLf(Box<[u8]>),
 }
 
-/// Cuts lines. Where the input is exchanged (STARTTLS) the reader must be too, for it remembers how far it looked.
+/// A cutter of lines. Where the input is exchanged (STARTTLS) the reader must be too, for it remembers how far it
+/// looked.
 #[derive(Debug, Default)]
 pub struct LineReader {
     /// Octets at the front of the input that hold no LF.
@@ -46,7 +47,7 @@ pub struct LineReader {
 
 impl LineReader {
     /// The next line without its end, `None` when more input is needed. `limit` counts octets with the line end.
-    /// Between lines nothing is remembered: what is left of `input` may be read by others.
+    /// Between lines nothing is remembered: the rest of `input` may be read by others.
     pub fn next(&mut self, input: &mut BytesMut, limit: usize, end: LineEnd) -> Option<Result<Bytes, LineFault>> {
         let Some(found) = memchr(b'\n', &input[self.scanned.min(input.len())..]) else {
             self.wait(input, limit);

@@ -4,7 +4,7 @@
 /// The user that the first response of this mechanism names, if it can be read: cut, but otherwise as it was written.
 /// `line` is base64.
 pub fn user(mechanism: &str, line: &[u8]) -> Option<String> {
-    // Bounded, and a name stands at the front of all of them.
+    // Bounded: a name stands at the front in every mechanism.
     let text = decode(&line[..line.len().min(MOST_READ)]);
     let named: &[u8] = match mechanism.to_ascii_uppercase().as_str() {
         // RFC 4616: authorization identity, NUL, user, NUL, password.
@@ -33,7 +33,7 @@ pub fn user(mechanism: &str, line: &[u8]) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// Up to its first octet that is no base64 (RFC 4648 section 4).
+/// Decodes up to the first octet that is no base64 (RFC 4648 section 4).
 fn decode(text: &[u8]) -> Vec<u8> {
     let mut octets = Vec::with_capacity(text.len());
     let (mut bits, mut count) = (0_u32, 0);
@@ -57,9 +57,10 @@ fn decode(text: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// Octets of base64.
+/// Octets of base64 that are read.
 const MOST_READ: usize = 2048;
-/// In letters; longer ones are cut (RFC 5321 section 4.5.3.1: a local part and a domain are shorter together).
+/// Characters of the longest name; longer ones are cut (RFC 5321 section 4.5.3.1: a local part and a domain are shorter
+/// together).
 const LONGEST_NAME: usize = 128;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! The words: octets to values and back. Pure: no I/O, no clock, no logging.
+//! The words of SMTP: octets to values and back. Pure: it must not do I/O, read a clock, log, or know a session.
 //!
-//! A command line is cut out of what the network brings, read, and written again, so that the next server reads what was
+//! A command line is cut out of the network's octets, read, and written again, so that the next server reads what was
 //! judged:
 //!
 //! ```

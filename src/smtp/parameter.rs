@@ -1,5 +1,5 @@
-//! Parameters of MAIL and RCPT (RFC 5321 4.1.2, esmtp-param): read, and written again. Must not know what any of them
-//! means; only the form of those of RFC 3461 stands here too.
+//! Parameters of MAIL and RCPT (RFC 5321 4.1.2, esmtp-param): read, and written again. It must not know what any of
+//! them means; only the form of those of RFC 3461 stands here too.
 //!
 //! Deviation from the RFC: more than one blank before a parameter is tolerated.
 
@@ -28,9 +28,9 @@ use nom::sequence::terminated;
 /// `NAME` or `NAME=value` behind a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
-    /// In upper case.
+    /// The name, in upper case.
     pub name: String,
-    /// As it was written.
+    /// The value, as it was written.
     pub value: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl Parameter {
         Self { name: name.into(), value: Some(value.into()) }
     }
 
-    /// Writes it behind a command, when `keep` says so of its name.
+    /// Writes the parameter behind a command, when `keep` says so of its name.
     pub(crate) fn write(&self, line: &mut BytesMut, keep: impl Fn(&str) -> bool) {
         if !keep(&self.name) {
             return;
@@ -54,7 +54,7 @@ impl Parameter {
     }
 }
 
-/// Reads all that follows a path. Each name may stand once: servers disagree about which of two counts.
+/// Reads all parameters behind a path. Each name may stand once: servers disagree about which of two counts.
 ///
 /// # Errors
 /// The name of the first parameter that is broken, doubled, or one too many.
@@ -74,7 +74,7 @@ pub(crate) fn parameters(input: &[u8]) -> Result<Vec<Parameter>, String> {
     Ok(one_each)
 }
 
-/// What `parser` reads, where a blank or nothing follows: `<a@b>SIZE=1` is no path with a parameter.
+/// The output of `parser`, where a blank or nothing follows: `<a@b>SIZE=1` is no path with a parameter.
 pub(crate) fn before_blank<'a, Out>(
     parser: impl Parser<&'a [u8], Output = Out, Error = Error<&'a [u8]>>,
 ) -> impl Parser<&'a [u8], Output = Out, Error = Error<&'a [u8]>> {
@@ -86,7 +86,7 @@ pub(crate) fn upper_case(text: &[u8]) -> String {
     String::from_utf8_lossy(text).to_ascii_uppercase()
 }
 
-/// RFC 5321 4.1.2: esmtp-param, with RFC 6531 3.3's UTF-8 in values.
+/// Reads a parameter: RFC 5321 4.1.2's esmtp-param, with RFC 6531 3.3's UTF-8 in values.
 fn parameter(input: &[u8]) -> IResult<&[u8], Parameter> {
     let name = recognize(pair(
         take_while_m_n(1, 1, |octet: u8| octet.is_ascii_alphanumeric()),
@@ -98,7 +98,8 @@ fn parameter(input: &[u8]) -> IResult<&[u8], Parameter> {
         .parse(input)
 }
 
-/// `SIZE =5` is a parameter and a word without a name: the fault is the parameter's.
+/// The name of a parameter that is broken. `SIZE =5` is a parameter and a word without a name: the fault is the
+/// parameter's.
 fn name_of_broken(input: &[u8], earlier: &[Parameter]) -> String {
     let word = input.trim_ascii_start().split(|&octet| octet == b' ').next().unwrap_or_default();
     match (word.split(|&octet| octet == b'=').next(), earlier.last()) {
@@ -125,7 +126,7 @@ pub(crate) fn is_dsn_value(name: &str, value: Option<&str>) -> bool {
     }
 }
 
-/// RFC 3461 section 4, with hexadecimal digits in either case.
+/// Whether a text is xtext (RFC 3461 section 4), with hexadecimal digits in either case.
 fn is_xtext(text: &str) -> bool {
     let mut parts = text.split('+');
     let is_plain = |part: &str| part.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'=');
@@ -136,7 +137,7 @@ fn is_xtext(text: &str) -> bool {
 /// Characters of an envelope id, as xtext (RFC 3461 section 4.4).
 const MAX_ENVID: usize = 100;
 
-/// More than all extensions together have.
+/// Most parameters of a command: more than all extensions together have.
 pub(crate) const MAX_PARAMETERS: usize = 32;
 
 #[cfg(test)]

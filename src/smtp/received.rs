@@ -1,8 +1,8 @@
 //! The Received line (RFC 5321 section 4.4), and the names of strangers made clean: for that line, and for the EHLO and the
 //! XCLIENT that a backend hears. Values in, octets out; it must not ask the clock.
 //!
-//! Deviation from the RFC: what a client calls itself need not be a domain. What could be read as another part of the line
-//! is written as `?`, as Postfix does.
+//! Deviation from the RFC: a client's name for itself need not be a domain. Text that could be read as another part of
+//! the line is written as `?`, as Postfix does.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -58,8 +58,8 @@ pub fn told(name: &str) -> Cow<'_, str> {
     plausible(name).unwrap_or(Cow::Borrowed(UNKNOWN))
 }
 
-/// The name for a trace header, or for XCLIENT, from which a backend makes one: in ASCII, of at most 255 octets, each that
-/// could mean more written as `?`, and `unknown` where the client gave none.
+/// The name for a trace header, or for XCLIENT, from which a backend makes one: in ASCII, of at most 255 octets, each
+/// that could mean more written as `?`, and `unknown` where the client gave none.
 pub fn clean(name: &str) -> Cow<'_, str> {
     plausible(name).unwrap_or_else(|| {
         let clean = |c: char| if is_harmless(c) { c } else { '?' };
@@ -79,12 +79,12 @@ fn plausible(name: &str) -> Option<Cow<'_, str>> {
     fits.then_some(name)
 }
 
-/// Whether an atom of RFC 5322 may have it, or it is a dot, or a colon of an IPv6 address.
+/// Whether a name may have the character: an atom of RFC 5322 may, or it is a dot, or a colon of an IPv6 address.
 fn is_harmless(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._:!#$%&'*+/=?^`{|}~".contains(c)
 }
 
-/// RFC 5321 section 4.1.3.
+/// An address literal (RFC 5321 section 4.1.3).
 fn literal(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(address) => format!("[{address}]"),

@@ -17,9 +17,9 @@ use bytes::BytesMut;
 pub struct Reply {
     /// The three digits.
     pub code: u16,
-    /// `5.7.1`, or empty where RFC 2034 wants none (greeting, HELO, 354).
+    /// The enhanced status: `5.7.1`, or empty where RFC 2034 wants none (greeting, HELO, 354).
     pub status: &'static str,
-    /// What people read.
+    /// The text for people.
     pub text: Cow<'static, str>,
 }
 
@@ -29,7 +29,7 @@ impl Reply {
         self.code >= 400
     }
 
-    /// Whether it refuses for good by what an operator has set, so that its reader may want to ask one.
+    /// Whether the reply refuses for good by an operator's setting, so that its reader may want to ask the operator.
     fn is_of_policy(&self) -> bool {
         self.code >= 500 && matches!(self.status, "5.3.4" | "5.4.6" | "5.7.1")
     }
@@ -67,7 +67,7 @@ impl Reply {
         out.put_slice(b"\r\n");
     }
 
-    /// The same without its line end, for people.
+    /// The reply without its line end, for people.
     pub fn line(&self, signature: &Signature) -> String {
         let mut octets = BytesMut::new();
         self.write(signature, &mut octets);
@@ -75,31 +75,31 @@ impl Reply {
     }
 }
 
-/// What stands behind the text of a refusal.
+/// The signature behind the text of a refusal.
 #[derive(Clone, Debug)]
 pub struct Signature {
     /// The session's id, behind every refusal.
     pub session: Arc<str>,
-    /// Whom to ask, behind what is refused for good by what an operator has set; may be empty.
+    /// The contact for questions, behind refusals for good by an operator's setting; may be empty.
     pub contact: Arc<str>,
 }
 
-/// What is offered in the answer to EHLO: by the backend, or by us. The default offers nothing.
+/// The extensions in the answer to EHLO: the backend's, or ours. The default offers nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     /// The limit in octets; 0: there is none; `None`: not offered.
     pub size: Option<u64>,
-    /// 8BITMIME
+    /// Whether 8BITMIME is offered.
     pub eight_bit_mime: bool,
-    /// PIPELINING
+    /// Whether PIPELINING is offered.
     pub pipelining: bool,
-    /// SMTPUTF8
+    /// Whether SMTPUTF8 is offered.
     pub smtputf8: bool,
-    /// ENHANCEDSTATUSCODES
+    /// Whether ENHANCEDSTATUSCODES is offered.
     pub enhanced: bool,
-    /// STARTTLS
+    /// Whether STARTTLS is offered.
     pub starttls: bool,
-    /// DSN
+    /// Whether DSN is offered.
     pub dsn: bool,
     /// The mechanisms of AUTH.
     pub auth: Option<String>,
@@ -108,7 +108,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Nothing is offered.
+    /// An empty offer.
     pub const NONE: Self = Self {
         size: None,
         eight_bit_mime: false,
@@ -156,10 +156,10 @@ fn write_code(code: u16, out: &mut BytesMut) {
     out.extend([100, 10, 1].map(|place| b'0' + (code / place % 10) as u8));
 }
 
-/// A character that is not printable ASCII is a `?`.
+/// Writes a text with a `?` for each character that is not printable ASCII.
 fn write_printable(text: &str, out: &mut BytesMut) {
     let is_printable = |octet: u8| octet.wrapping_sub(b' ') <= b'~' - b' ';
-    // All of it, without a way out half way: sixteen octets at a time.
+    // All octets are looked at, without an early end: sixteen at a time.
     if text.bytes().fold(true, |all, octet| all & is_printable(octet)) {
         out.put_slice(text.as_bytes());
     } else {
@@ -170,9 +170,9 @@ fn write_printable(text: &str, out: &mut BytesMut) {
     }
 }
 
-/// Octets with CRLF (RFC 5321 section 4.5.3.1.5).
+/// Octets of the longest reply line, CRLF included (RFC 5321 section 4.5.3.1.5).
 const MAX_REPLY_LINE: usize = 512;
-/// Octets in which the answer to EHLO mostly has room.
+/// Octets that mostly suffice for the answer to EHLO.
 const USUAL_EHLO: usize = 192;
 const CUT: &str = "...";
 const BEFORE_CONTACT: &str = "; questions: ";

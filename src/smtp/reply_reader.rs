@@ -1,7 +1,7 @@
 //! The backend's replies: octets to values, within bounds, and written again for the client.
 //!
-//! Nothing of a reply is passed on before all of it was understood and cleaned, and no reply of the backend is put into
-//! our words here: that is for the session to decide.
+//! Nothing of a reply must be passed on before all of it was understood and cleaned, and no reply of the backend is put
+//! into our words here: that is for the session to decide.
 //!
 //! Deviations from RFC 5321 section 4.2: LF ends a line too, `250` needs no text, the second digit is not looked at;
 //! valid UTF-8 is kept (RFC 6531 section 3.7.4.2), and so are enhanced status codes.
@@ -18,29 +18,29 @@ use crate::smtp::reply::Offer;
 /// A whole reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendReply {
-    /// 200 to 599.
+    /// The code, 200 to 599.
     pub code: u16,
     /// The texts behind the code, at least one: no control characters, at most 500 octets each.
     pub lines: Vec<String>,
 }
 
 impl BackendReply {
-    /// 2xx
+    /// Whether the code is 2xx.
     pub fn is_success(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// 3xx
+    /// Whether the code is 3xx.
     pub fn is_intermediate(&self) -> bool {
         self.code / 100 == 3
     }
 
-    /// 4xx
+    /// Whether the code is 4xx.
     pub fn is_transient(&self) -> bool {
         self.code / 100 == 4
     }
 
-    /// 5xx
+    /// Whether the code is 5xx.
     pub fn is_permanent(&self) -> bool {
         self.code / 100 == 5
     }
@@ -96,7 +96,7 @@ impl BackendReply {
     }
 }
 
-/// Why the octets are no reply. The connection is of no use any more.
+/// The reason why octets are no reply. The connection is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyFault {
     /// The lines of one reply have different codes.
@@ -107,7 +107,7 @@ pub enum ReplyFault {
     TooLong,
 }
 
-/// Puts replies together, wherever the backend cuts them.
+/// A reader that puts replies together, wherever the backend cuts them.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     lines: Vec<String>,
@@ -139,7 +139,7 @@ impl ReplyReader {
         }
     }
 
-    /// Where the next line has its LF.
+    /// The place of the next line's LF.
     fn line_end(&mut self, input: &[u8]) -> Option<Result<usize, ReplyFault>> {
         let window = &input[..input.len().min(MAX_LINE)];
         let Some(end) = memchr::memchr(b'\n', &window[self.scanned..]) else {
@@ -149,7 +149,7 @@ impl ReplyReader {
         Some(Ok(mem::take(&mut self.scanned) + end))
     }
 
-    /// Whether this was the last line of the reply.
+    /// Adds a line; true: it was the last of the reply.
     fn add(&mut self, line: &[u8]) -> Result<bool, ReplyFault> {
         let (code, last, text) = reply_line(line).ok_or(ReplyFault::Nonsense)?;
         if !self.lines.is_empty() && code != self.code {
@@ -171,7 +171,7 @@ impl ReplyReader {
     }
 }
 
-/// Code, whether no line follows, text.
+/// The parts of a line: its code, whether no line follows, its text.
 fn reply_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (code, rest) = line.split_at_checked(3)?;
     if !matches!(code[0], b'2'..=b'5') || !code.iter().all(u8::is_ascii_digit) {
@@ -187,7 +187,7 @@ fn reply_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 }
 
 fn clean(text: &[u8]) -> String {
-    // Nearly all of them.
+    // Nearly all texts are clean.
     if text.len() <= MAX_TEXT
         && text.iter().all(|octet| (b' '..=b'~').contains(octet))
         && let Ok(text) = str::from_utf8(text)
@@ -210,15 +210,16 @@ fn clean(text: &[u8]) -> String {
     cleaned
 }
 
-/// RFC 4954 section 3; what is no mechanism (RFC 4422 section 3.1) is not offered on.
+/// The mechanisms in a line of AUTH (RFC 4954 section 3); a word that is no mechanism (RFC 4422 section 3.1) is not
+/// offered on.
 fn mechanisms(parameters: &str) -> Option<String> {
     let is_mechanism = |word: &&str| word.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(&octet));
     let words: Vec<&str> = parameters.split_ascii_whitespace().filter(is_mechanism).collect();
     (!words.is_empty()).then(|| words.join(" ").to_ascii_uppercase())
 }
 
-/// RFC 1870 section 4: without a number, or 0, there is no limit that we could know; more digits than fit are a limit
-/// that nothing reaches.
+/// The limit in a line of SIZE. RFC 1870 section 4: without a number, or 0, there is no limit that we could know; more
+/// digits than fit are a limit that nothing reaches.
 fn size(parameters: &str) -> u64 {
     if parameters.is_empty() || !parameters.bytes().all(|octet| octet.is_ascii_digit()) {
         return 0;
@@ -226,12 +227,12 @@ fn size(parameters: &str) -> u64 {
     parameters.parse().unwrap_or(u64::MAX)
 }
 
-/// Octets with the line end.
+/// Octets of a line, with its end.
 const MAX_LINE: usize = 2048;
 const MAX_LINES: usize = 100;
-/// Octets of all lines.
+/// Octets of all lines of a reply.
 const MAX_OCTETS: usize = 20_000;
-/// Octets: with code and line end a line fits into RFC 5321's 512.
+/// Octets of a text: with code and line end a line fits into RFC 5321's 512.
 const MAX_TEXT: usize = 500;
 
 #[cfg(test)]
