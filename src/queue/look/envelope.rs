@@ -1,21 +1,20 @@
-//! The records of `todo`, `intd`, `info`, `local` and `remote`: a letter, text, NUL. It must not open files.
-//!
-//! A file that is being written, or that a crash cut, ends in the middle of a record: that record does not count.
+//! The records of `todo`, `intd`, `info`, `local` and `remote`: a letter, text, NUL. A record without its NUL (the file
+//! is being written, or a crash cut it) does not count. It must not open files.
 
 use memchr::memchr;
 
-/// One whole record.
+/// One whole record of a queue file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Its letter: `u` `p` `F` `T` `D`; an empty record has NUL.
+    /// The record's letter: `u` `p` `F` `T` `D`; an empty record has NUL.
     pub kind: u8,
-    /// What follows the letter, without the NUL.
+    /// The text after the letter, without the NUL.
     pub text: &'a [u8],
-    /// Where in the file its letter stands.
+    /// Offset of the letter in the file.
     pub at: u64,
 }
 
-/// The whole records of a file, in its order.
+/// The whole records of a file, in file order.
 pub fn records(octets: &[u8]) -> impl Iterator<Item = Record<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -28,14 +27,14 @@ pub fn records(octets: &[u8]) -> impl Iterator<Item = Record<'_>> {
     })
 }
 
-/// What `todo/N` says, or as much of `intd/N` as was written.
+/// The contents of `todo/N`, or as much of `intd/N` as was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// Who ran qmail-queue.
+    /// The user that ran qmail-queue.
     pub uid: Option<u32>,
-    /// Its pid.
+    /// The pid of qmail-queue.
     pub qp: Option<u32>,
-    /// Empty is the null sender.
+    /// The sender; empty is the null sender.
     pub sender: Option<&'a [u8]>,
 }
 
@@ -53,19 +52,19 @@ pub fn envelope(octets: &[u8]) -> Envelope<'_> {
     envelope
 }
 
-/// The sender in `info/N`: the first record, or nothing yet.
+/// The sender in `info/N`: the first record; `None` if it is not written yet.
 pub fn sender(octets: &[u8]) -> Option<&[u8]> {
     records(octets).next().filter(|record| record.kind == b'F').map(|record| record.text)
 }
 
-/// The recipients, up to a record that qmail-send does not know: it reads no further there.
+/// The recipients, up to a record that qmail-send does not know: qmail-send stops reading there too.
 pub fn recipients(octets: &[u8]) -> impl Iterator<Item = Record<'_>> {
     records(octets)
         .skip_while(|record| matches!(record.kind, b'u' | b'p' | b'F'))
         .take_while(|record| matches!(record.kind, b'T' | b'D'))
 }
 
-/// Whether qmail-send would stop at a record it does not know, or at one that is not whole.
+/// Whether qmail-send would stop at a record that it does not know, or that is not whole.
 pub fn is_odd(octets: &[u8]) -> bool {
     let known = |record: Record<'_>| matches!(record.kind, b'u' | b'p' | b'F' | b'T' | b'D');
     octets.last().is_some_and(|last| *last != 0) || !records(octets).all(known)
@@ -75,7 +74,7 @@ fn number(text: &[u8]) -> Option<u32> {
     str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Records before the recipients; qmail writes three.
+/// Records read before the recipients; qmail writes three.
 const MOST_BEFORE: usize = 16;
 
 #[cfg(test)]

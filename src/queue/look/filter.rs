@@ -1,5 +1,5 @@
-//! Which messages are meant. Several words of one kind are alternatives, different kinds must all hold. It must not open
-//! files, and an address is compared as badmailfrom is: whole or `@host`, in any case, without a trailing dot.
+//! The filter that selects messages. Several values of one option are alternatives; different options must all hold.
+//! Addresses compare as in badmailfrom: whole or `@host`, in any case, without a trailing dot. It must not open files.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use crate::queue::look::Message;
 use crate::queue::look::State;
 use crate::queue::look::read::Want;
 
-/// What a person wrote.
+/// The options as the operator wrote them.
 #[derive(Clone, Debug, Default)]
 pub struct Words {
-    /// Addresses or `@host`; `<>` is the null sender.
+    /// Senders: addresses or `@host`; `<>` is the null sender.
     pub senders: Vec<String>,
-    /// Addresses or `@host`.
+    /// Recipients: addresses or `@host`.
     pub recipients: Vec<String>,
-    /// Globs.
+    /// Globs for the subject.
     pub subjects: Vec<String>,
-    /// `Name: glob`.
+    /// Header fields, as `Name: glob`.
     pub headers: Vec<String>,
-    /// More octets than that.
+    /// Size in octets that a message must exceed.
     pub larger: Option<u64>,
-    /// In the queue for longer than that.
+    /// Time in the queue that a message must exceed.
     pub older: Option<Duration>,
-    /// One of these.
+    /// States, any of which will do; empty is all.
     pub states: Vec<State>,
-    /// One of these numbers.
+    /// Message numbers; empty is all.
     pub ids: Vec<u64>,
 }
 
-/// The same, ready to be compared.
+/// The options parsed, ready to be compared with messages.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     senders: Option<Addresses>,
     recipients: Option<Addresses>,
-    /// Name and glob of fields, both in lower case; all names must have a match.
+    /// Name and globs of each field, in lower case; every name must have a match.
     fields: Vec<(String, Vec<String>)>,
     larger: Option<u64>,
     older: Option<i64>,
@@ -44,12 +44,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Reads the words.
+    /// Parses the options.
     ///
     /// # Errors
-    /// A word that can match nothing, with what to write instead.
+    /// An option that can match nothing, with what to write instead.
     pub fn new(words: Words) -> Result<Self, String> {
-        // A script whose variable is empty means nothing by it.
+        // A script with an empty variable did not mean to match the empty string.
         if let Some(option) = [("--subject", &words.subjects), ("--header", &words.headers)]
             .iter()
             .find_map(|(option, words)| words.iter().any(String::is_empty).then_some(option))
@@ -86,19 +86,19 @@ impl Filter {
         })
     }
 
-    /// Whether every message is meant.
+    /// Whether every message is selected.
     pub fn is_empty(&self) -> bool {
         let no_address = self.senders.is_none() && self.recipients.is_none();
         let no_measure = self.larger.is_none() && self.older.is_none();
         no_address && no_measure && self.fields.is_empty() && self.states.is_empty() && self.ids.is_empty()
     }
 
-    /// The numbers that are meant, sorted; none means any.
+    /// The numbers selected, sorted; empty is all.
     pub fn ids(&self) -> &[u64] {
         &self.ids
     }
 
-    /// What has to be read to know whether a message is meant, besides what is wanted of it anyway.
+    /// The parts of a message that must be read for `matches`, added to those in `want`.
     pub fn want(&self, want: &Want) -> Want {
         let mut wanted = want.clone();
         wanted.rough &= self.older.is_none();
@@ -107,7 +107,7 @@ impl Filter {
         }
         if !self.fields.is_empty() {
             let names = wanted.header.get_or_insert_with(|| vec!["subject".to_owned()]);
-            // An empty list is all of them.
+            // An empty list means all fields.
             if !names.is_empty() {
                 names.extend(self.fields.iter().map(|(name, _)| name.clone()));
             }
@@ -115,7 +115,7 @@ impl Filter {
         wanted
     }
 
-    /// Whether this message is meant. `now` is in seconds since 1970. What is not known of a message matches nothing.
+    /// Whether this message is selected. `now` is in seconds since 1970. An unknown value matches nothing.
     pub fn matches(&self, message: &Message, now: i64) -> bool {
         let has_id = self.ids.is_empty() || self.ids.binary_search(&message.id).is_ok();
         let has_state = self.states.is_empty() || self.states.contains(&message.state());

@@ -1,32 +1,32 @@
-//! A message's header for people: fields, unfolded and decoded (RFC 2047). It must not open files, nor judge; what is too
-//! long is cut, because a stranger wrote it.
+//! A message's header for people: fields, unfolded and decoded (RFC 2047). Long fields are cut, because strangers write
+//! them. It must not open files, nor judge.
 
 use mailparse::MailHeader;
 
-/// The fields, in their order.
+/// The fields of a header, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// Name and text, decoded; control characters are still in it.
+    /// Name and decoded text; control characters are not removed.
     pub fields: Vec<(String, String)>,
-    /// There was more than is read of a header.
+    /// Whether the header was longer than [`MAX_HEADER`].
     pub is_cut: bool,
 }
 
 impl Header {
-    /// The first field of that name.
+    /// The first field called `name`, in any case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    /// Every field of that name, in any case.
+    /// Every field called `name`, in any case.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         let is = move |field: &&(String, String)| field.0.eq_ignore_ascii_case(name);
         self.fields.iter().filter(is).map(|(_, text)| text.as_str())
     }
 }
 
-/// Reads the header at the beginning of a message, in the queue's LF line ends or in CRLF. Only fields with one of these
-/// `names` are kept; without any, all are.
+/// Parses the header at the start of a message, with the queue's LF line ends or with CRLF. Keeps only the fields in
+/// `names`; without any, all.
 pub fn parse(octets: &[u8], names: &[&str]) -> Header {
     let octets = &octets[..octets.len().min(MAX_HEADER)];
     let mut header = Header { fields: Vec::new(), is_cut: octets.len() == MAX_HEADER };
@@ -36,7 +36,7 @@ pub fn parse(octets: &[u8], names: &[&str]) -> Header {
         let (field, after) = rest.split_at(length);
         let Some(colon) = memchr::memchr(b':', field) else { return Header { is_cut: false, ..header } };
         let name = field[..colon].trim_ascii_end();
-        // The empty line, and any line that is no field, is the end of the header (RFC 5322 section 2.2).
+        // The header ends at the empty line or at the first line that is no field (RFC 5322 section 2.2).
         if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
             return Header { is_cut: false, ..header };
         }
@@ -52,7 +52,7 @@ pub fn parse(octets: &[u8], names: &[&str]) -> Header {
     header
 }
 
-/// A line and those that are folded into it.
+/// Length of a field with its folded lines.
 fn field_length(octets: &[u8]) -> usize {
     let mut end = 0;
     loop {
@@ -68,14 +68,14 @@ fn field_length(octets: &[u8]) -> usize {
 
 fn decoded(field: &[u8], colon: usize) -> String {
     let field = &field[..field.len().min(MAX_FIELD)];
-    // Most are one line without an encoded word, and are what they say.
+    // Most fields are one line without an encoded word: no decoding needed.
     let plain = field.get(colon + 1..).unwrap_or_default().trim_ascii();
     if plain.iter().all(|octet| matches!(octet, b' '..=b'~')) && memchr::memmem::find(plain, b"=?").is_none() {
         return String::from_utf8_lossy(plain).into_owned();
     }
     let value = match mailparse::parse_header(field) {
         Ok((header, _)) => MailHeader::get_value(&header),
-        // No name that mailparse would take; as it is, then.
+        // mailparse refuses the name: keep the text as it is.
         Err(_) => {
             let colon = memchr::memchr(b':', field).map_or(0, |at| at + 1);
             String::from_utf8_lossy(&field[colon..]).trim().to_owned()

@@ -1,4 +1,4 @@
-//! Where a queue is and how it is built: the split, big-todo, and the place of each file. It opens files below the queue's
+//! The layout of a queue: its folder, split, big-todo, and the path of each file. It opens files below the queue's
 //! folder and follows no link there; it must not write.
 
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 
 use crate::queue::look::File;
 
-/// A queue that is there.
+/// An open queue.
 #[derive(Debug)]
 pub struct Queue {
     path: PathBuf,
@@ -25,22 +25,23 @@ pub struct Queue {
     split: u64,
     big_todo: bool,
     unknown: Vec<String>,
-    /// The numbered folders of `mess`, `info`, `local`, `remote`, held open: a third of the cost of a look-up is its path.
+    /// The numbered folders of `mess`, `info`, `local`, `remote`, held open: resolving the path is a third of a
+    /// look-up's cost.
     held: Vec<OwnedFd>,
 }
 
 impl Queue {
-    /// Opens the queue and looks how it is built.
+    /// Opens the queue and finds its split.
     ///
     /// # Errors
-    /// It is none, or it cannot be read; with what to do about it.
+    /// `path` is no queue or cannot be read; the message says what to do.
     pub fn open(path: &Path) -> Result<Self, String> {
         let at = |error: io::Error| format!("{}: {}", path.display(), with_remedy(&error));
         let root = nix::fcntl::open(path, OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
         let root = root.map_err(|error| at(error.into()))?;
         if let Some(folder) = ["mess", "info", "local", "remote", "todo"].iter().find(|name| !path.join(name).is_dir())
         {
-            // Without permission every folder looks as if it were not there.
+            // Without permission every folder looks absent.
             fs::read_dir(path).map_err(at)?;
             return Err(not_a_queue(path, folder));
         }
@@ -57,7 +58,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// All or none: a very wide queue would need more descriptors than a process has.
+    /// Opens all folders or none: a very wide queue needs more descriptors than a process has.
     fn hold(&mut self) {
         let flags = OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC;
         let folders = HELD.iter().flat_map(|file| self.folders(*file));
@@ -67,7 +68,7 @@ impl Queue {
         }
     }
 
-    /// A folder that is open, and the place of a file below it, written into `place`.
+    /// An open folder, and the path of the file below it, written into `place`.
     fn anchor(&self, file: File, id: u64, place: &mut String) -> &OwnedFd {
         let kind = HELD.iter().position(|held| *held == file);
         let at = kind.and_then(|kind| usize::try_from(kind as u64 * self.split + id % self.split).ok());
@@ -84,16 +85,16 @@ impl Queue {
         }
     }
 
-    /// A file of a message, opened to be read without a trace: qmail's own clean-up goes by the time a message was last
-    /// read, and to write that time down would take twice as long as to read. `place` is only room for its name.
+    /// Opens a file of a message for reading without changing its access time: qmail-clean goes by that, and updating
+    /// it takes as long as two reads. `place` is a scratch buffer for the path.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn read_of(&self, file: File, id: u64, place: &mut String) -> io::Result<fs::File> {
         let folder = self.anchor(file, id, place);
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let open = |flags| nix::fcntl::openat(folder, place.as_str(), flags, Mode::empty());
-        // Only the owner and root may ask for that.
+        // Only the owner and root may use O_NOATIME.
         let opened = open(flags | OFlag::O_NOATIME).or_else(|error| match error {
             Errno::EPERM => open(flags),
             _ => Err(error),
@@ -101,26 +102,26 @@ impl Queue {
         Ok(opened?.into())
     }
 
-    /// What is known of a file of a message; `place` is only room for its name.
+    /// The status of a message's file; `place` is a scratch buffer for the path.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn stat_of(&self, file: File, id: u64, place: &mut String) -> io::Result<FileStat> {
         let folder = self.anchor(file, id, place);
         Ok(nix::sys::stat::fstatat(folder, place.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
-    /// Its folder.
+    /// The path of the queue's folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// An open descriptor of its folder.
+    /// A descriptor of the queue's folder.
     pub fn root(&self) -> &OwnedFd {
         &self.root
     }
 
-    /// How many folders `mess`, `info`, `local` and `remote` have.
+    /// Number of folders below each of `mess`, `info`, `local` and `remote`.
     pub fn split(&self) -> u64 {
         self.split
     }
@@ -130,12 +131,12 @@ impl Queue {
         self.big_todo
     }
 
-    /// Folders with recipients that only a patched qmail has (channels: `suppl0`); they are not read.
+    /// Recipient folders that only a patched qmail has (channels: `suppl0`); they are not read.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
 
-    /// Whether the files of that kind lie in numbered folders.
+    /// Whether files of this kind lie in numbered folders.
     pub fn is_split(&self, file: File) -> bool {
         match file {
             File::Mess | File::Info | File::Local | File::Remote => true,
@@ -144,7 +145,7 @@ impl Queue {
         }
     }
 
-    /// The folders of that kind, below the queue.
+    /// The folders of files of this kind, relative to the queue.
     pub fn folders(&self, file: File) -> impl Iterator<Item = String> {
         let count = if self.is_split(file) { self.split } else { 1 };
         (0..count).map(move |at| match self.is_split(file) {
@@ -153,7 +154,7 @@ impl Queue {
         })
     }
 
-    /// The place of a file below the queue, written into `place`.
+    /// Writes the path of a file, relative to the queue, into `place`.
     pub fn write_place(&self, file: File, id: u64, place: &mut String) {
         place.clear();
         let _ = match self.is_split(file) {
@@ -162,46 +163,46 @@ impl Queue {
         };
     }
 
-    /// The same as a value.
+    /// The path of a file, relative to the queue.
     pub fn place(&self, file: File, id: u64) -> String {
         let mut place = String::new();
         self.write_place(file, id, &mut place);
         place
     }
 
-    /// Opens a file of the queue; never a link.
+    /// Opens a file of the queue, but never a link.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn open_file(&self, place: &str, flags: OFlag) -> io::Result<fs::File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         Ok(nix::fcntl::openat(&self.root, place, flags, Mode::empty())?.into())
     }
 
-    /// What is known of a file, or of a link itself.
+    /// The status of a file, or of a link itself.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn stat(&self, place: &str) -> io::Result<FileStat> {
         Ok(nix::sys::stat::fstatat(&self.root, place, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
-    /// A folder of the queue.
+    /// Opens a folder of the queue.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn folder(&self, place: &str) -> io::Result<Dir> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         Ok(Dir::openat(&self.root, place, flags, Mode::empty())?)
     }
 }
 
-/// Whether it is a file, not a folder, link, FIFO or socket.
+/// Whether `stat` is of a regular file.
 pub fn is_regular(stat: &FileStat) -> bool {
     stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFREG
 }
 
-/// The system's words, and what to do.
+/// The system's error text, with what to do.
 pub fn with_remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied if nix::unistd::geteuid().is_root() => {
@@ -217,20 +218,20 @@ pub fn with_remedy(error: &io::Error) -> String {
     }
 }
 
-/// A number as qmail writes it: digits without a leading zero.
+/// Parses a number as qmail writes it: digits without a leading zero; `None` otherwise.
 pub fn number(name: &[u8]) -> Option<u64> {
     let plain = matches!(name, [b'0'] | [b'1'..=b'9', ..]) && name.iter().all(u8::is_ascii_digit);
     str::from_utf8(name).ok().filter(|_| plain)?.parse().ok()
 }
 
-/// How many folders most of the four have: a stray one, or one that is missing, changes nothing.
+/// The number of folders that most of the four have: one stray or missing folder changes nothing.
 fn split_of(path: &Path) -> io::Result<u64> {
     let mut splits = Vec::new();
     for file in HELD {
         splits.extend(numbered(&path.join(file.name()))?.iter().max().map(|last| last + 1));
     }
     let votes = |split: u64| splits.iter().filter(|other| **other == split).count();
-    // Among equals the first, which is that of `mess`.
+    // In a tie the first wins, which is `mess`.
     Ok(splits.iter().rev().copied().max_by_key(|split| votes(*split)).unwrap_or(0))
 }
 
@@ -259,9 +260,9 @@ fn not_a_queue(path: &Path, folder: &str) -> String {
 }
 
 const HELD: [File; 4] = [File::Mess, File::Info, File::Local, File::Remote];
-/// Four descriptors each, of the 1024 that a process usually has.
+/// Widest split whose folders are held open: four descriptors each, of a process's usual 1024.
 const MAX_HELD: u64 = 160;
-/// Folders; conf-split is 23, and 151 at indimail.
+/// Largest split accepted; conf-split is 23, and 151 at indimail.
 const MAX_SPLIT: u64 = 100_000;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Reads the messages that a filter means, on several threads, and hands them on by number, while the next are read. Memory
-//! is that of a few batches a thread.
+//! Reads the messages that a filter selects on several threads, and hands them on in order of number while the next are
+//! read. It must not hold more than a few batches a thread.
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::Receiver;
@@ -18,8 +18,8 @@ use crate::queue::look::read::Want;
 use crate::queue::look::scan::Entry;
 use crate::queue::look::scan::threads;
 
-/// Reads `entries` and hands on what the filter means. `now` is in seconds since 1970; `progress` is told how many were
-/// looked at. `sink` may break off.
+/// Reads `entries` and passes the selected messages to `sink`, which may break off. `now` is in seconds since 1970;
+/// `progress` gets the number examined so far.
 pub fn each(
     queue: &Queue,
     entries: &[Entry],
@@ -39,7 +39,7 @@ pub fn each(
     };
     let look = &Look { queue, filter, wanted: filter.want(want), want, now };
     let batches = || entries.chunks(BATCH);
-    // The threads have the batches in turn, and are asked for them in turn: that keeps the order.
+    // Batches go round the threads and are received in the same order, which keeps the messages in order.
     let count = threads().min(batches().len());
     thread::scope(|scope| {
         let channels: Vec<Receiver<Vec<Message>>> = (0..count)
@@ -50,7 +50,7 @@ pub fn each(
             })
             .collect();
         for (batch, channel) in batches().zip(channels.iter().cycle()) {
-            // A thread that panicked; the scope passes that on.
+            // The thread panicked; the scope passes that on.
             let Ok(messages) = channel.recv() else { return };
             progress(batch.len());
             for message in messages {
@@ -62,22 +62,22 @@ pub fn each(
     });
 }
 
-/// What is looked for, and where.
+/// A listing under way: the filter and the parts to read.
 struct Look<'a> {
     queue: &'a Queue,
     filter: &'a Filter,
-    /// What the filter has to see.
+    /// The parts of a message that the filter needs.
     wanted: Want,
-    /// What is kept.
+    /// The parts of a message that the caller needs.
     want: &'a Want,
     /// Seconds since 1970.
     now: i64,
 }
 
 impl Look<'_> {
-    /// Until there are no more, or nobody takes them.
+    /// Reads until no batch is left, or the receiver is gone.
     fn read<'e>(&self, batches: impl Iterator<Item = &'e [Entry]>, sender: &SyncSender<Vec<Message>>) {
-        // A table of descriptors of its own needs no locks; where that is forbidden it only takes longer.
+        // A descriptor table of its own saves the thread locking; where that is forbidden, reading is only slower.
         let _ = unshare(CloneFlags::CLONE_FILES);
         let mut reader = Reader::new(self.queue);
         for batch in batches {
@@ -99,7 +99,7 @@ impl Look<'_> {
     }
 }
 
-/// Messages that are handed on at a time.
+/// Messages in one batch.
 const BATCH: usize = 256;
-/// Batches that a thread has read before they are asked for, besides the one it reads.
+/// Batches that a thread reads ahead of the receiver.
 const AHEAD: usize = 4;

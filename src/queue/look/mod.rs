@@ -1,8 +1,8 @@
-//! qmail's queue, looked at and never changed: which files a message has, what state that is, and what stands in them.
+//! qmail's queue, read-only: the files of each message, its state, and its contents.
 //!
-//! The words are those of qmail's INTERNALS. `layout` knows the folders, `scan` walks them, `read` reads one message,
-//! `envelope` and `header` are the pure parsing, `filter` says which messages are meant. A queue is in motion while it is
-//! looked at: a file that is gone when it is opened is no error, the message is looked at once more.
+//! Terms are those of qmail's INTERNALS. `layout` knows the folders, `scan` walks them, `read` reads one message,
+//! `envelope` and `header` parse, `filter` selects. The queue changes while it is read: a file gone before it is opened
+//! is no error, the message is examined again. It must not change the queue.
 //!
 //! ```
 //! # use std::fs;
@@ -50,31 +50,31 @@ use std::str::FromStr;
 
 use crate::queue::look::header::Header;
 
-/// Which files a message has: a set of [`File`]s.
+/// The set of [`File`]s that a message has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Files(u8);
 
-/// A kind of file, named as its folder.
+/// A kind of queue file, named as its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
-    /// The message itself; its number is the number of this file's inode.
+    /// The message itself; its number is its own inode's.
     Mess,
     /// The envelope while it is written.
     Intd,
-    /// The envelope of a queued message that is not preprocessed.
+    /// The envelope of a queued message, not preprocessed yet.
     Todo,
-    /// The sender; its time is the message's birth.
+    /// The sender; its modification time is the message's birth.
     Info,
     /// Recipients on this host.
     Local,
     /// Recipients on other hosts.
     Remote,
-    /// What has failed for good so far.
+    /// The permanent failures so far.
     Bounce,
 }
 
 impl File {
-    /// All of them, in the order in which they are told.
+    /// All kinds, in the order in which they are listed.
     pub const ALL: [Self; 7] =
         [Self::Mess, Self::Intd, Self::Todo, Self::Info, Self::Local, Self::Remote, Self::Bounce];
 
@@ -97,27 +97,27 @@ impl File {
 }
 
 impl Files {
-    /// Whether the message has that file.
+    /// Whether the message has this file.
     pub fn has(self, file: File) -> bool {
         self.0 & file.bit() != 0
     }
 
-    /// Whether it has none.
+    /// Whether the message has no file.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// One more.
+    /// Adds a file.
     pub fn insert(&mut self, file: File) {
         self.0 |= file.bit();
     }
 
-    /// Those that are there, in the order of [`File::ALL`].
+    /// The files present, in the order of [`File::ALL`].
     pub fn iter(self) -> impl Iterator<Item = File> {
         File::ALL.into_iter().filter(move |file| self.has(*file))
     }
 
-    /// What INTERNALS calls that; S1, no file at all, is `None`.
+    /// The state as INTERNALS defines it; `None` is S1, no file at all.
     pub fn state(self) -> Option<State> {
         match () {
             () if self.is_empty() => None,
@@ -130,27 +130,27 @@ impl Files {
     }
 }
 
-/// Where a message stands.
+/// The state of a message in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Being received, being removed, or debris: nothing but the message.
+    /// Only `mess`: being received, being removed, or left over.
     S2,
-    /// Its envelope is being received, or debris.
+    /// Envelope being received, or left over.
     S3,
     /// Queued, not preprocessed.
     S4,
     /// Preprocessed, in delivery.
     S5,
-    /// Files of a message that is not there.
+    /// Files without their message.
     Orphan,
-    /// Taken out of the queue by us.
+    /// Taken out of the queue into quarantine.
     Quarantined,
 }
 
 impl State {
     const ALL: [Self; 6] = [Self::S2, Self::S3, Self::S4, Self::S5, Self::Orphan, Self::Quarantined];
 
-    /// As it is printed and read.
+    /// The state as it is printed and parsed.
     pub fn name(self) -> &'static str {
         match self {
             Self::S2 => "S2",
@@ -162,7 +162,7 @@ impl State {
         }
     }
 
-    /// For a person who has not read INTERNALS.
+    /// The state in words for people who have not read INTERNALS.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::S2 => "being received or removed, or left behind by a crash",
@@ -190,74 +190,75 @@ impl FromStr for State {
     }
 }
 
-/// A recipient as a record of a queue file has it.
+/// A recipient, from one record of a queue file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
-    /// Delivered, or failed for good.
+    /// Whether the record is done: delivered, or failed permanently.
     pub done: bool,
-    /// As in the file; in `local/` a virtual domain's user stands in front.
+    /// The address as in the file; in `local/` with a virtual domain's user in front.
     pub address: Box<[u8]>,
 }
 
 /// The recipients of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipients {
-    /// How many are done.
+    /// Number of recipients done.
     pub done: usize,
-    /// How many are not.
+    /// Number of recipients not done.
     pub to_do: usize,
-    /// The first of them, as many as were wanted.
+    /// The first recipients, as many as [`Want`](read::Want) asks for.
     pub kept: Vec<Recipient>,
-    /// Of the file, seconds since 1970: after a clean end of qmail-send the next try, else the last change.
+    /// Modification time of the file, seconds since 1970: after a clean exit of qmail-send the next try, else the last
+    /// change.
     pub modified: i64,
 }
 
 /// A message of the queue, as far as it could be read.
 #[derive(Clone, Debug, Default)]
 pub struct Message {
-    /// Its number.
+    /// The message's number.
     pub id: u64,
-    /// The files it has.
+    /// The files that the message has.
     pub files: Files,
-    /// Octets of the message.
+    /// Size of the message in octets.
     pub size: Option<u64>,
-    /// Who gave it to qmail-queue; known before it is preprocessed.
+    /// The user that ran qmail-queue; known until the message is preprocessed.
     pub uid: Option<u32>,
     /// The pid of that qmail-queue.
     pub qp: Option<u32>,
-    /// Empty is the null sender; `None` is not known.
+    /// The envelope sender; empty is the null sender, `None` is unknown.
     pub sender: Option<Box<[u8]>>,
-    /// Seconds since 1970: of `info`, else the end of receipt.
+    /// Birth, seconds since 1970: of `info`, else the end of receipt.
     pub birth: Option<i64>,
-    /// Of `todo`.
+    /// Recipients in `todo`.
     pub queued: Option<Recipients>,
-    /// Of `local`.
+    /// Recipients in `local`.
     pub local: Option<Recipients>,
-    /// Of `remote`.
+    /// Recipients in `remote`.
     pub remote: Option<Recipients>,
-    /// Octets of `bounce`.
+    /// Size of `bounce` in octets.
     pub bounce_size: Option<u64>,
-    /// If it was wanted and could be read.
+    /// The header, if it was wanted and could be read.
     pub header: Option<Header>,
-    /// What could not be read, and why.
+    /// Read errors, one sentence each.
     pub troubles: Vec<String>,
-    /// Kept in quarantine too: what is left here goes by itself.
+    /// Whether the quarantine has a copy too: the files left here go by themselves.
     pub quarantined: bool,
 }
 
 impl Message {
-    /// Where it stands.
+    /// The state of the message.
     pub fn state(&self) -> State {
         self.files.state().unwrap_or(State::Quarantined)
     }
 
-    /// Recipients done and to do.
+    /// Numbers of recipients done and not done.
     pub fn counts(&self) -> (usize, usize) {
         let sum = |(done, to_do), list: &Recipients| (done + list.done, to_do + list.to_do);
         self.recipients().fold((0, 0), sum)
     }
 
-    /// What there is of `todo`, `local`, `remote`.
+    /// The recipients in `todo`, `local` and `remote`, as far as read.
     pub fn recipients(&self) -> impl Iterator<Item = &Recipients> {
         [&self.queued, &self.local, &self.remote].into_iter().flatten()
     }

@@ -1,5 +1,5 @@
-//! Reads one message of the queue: its envelope, sizes, times, and as much of its header as is wanted. What vanishes
-//! meanwhile is looked for once more where it would have gone to; it must not write.
+//! Reads one message of the queue: envelope, sizes, times, and as much of the header as is wanted. A file that vanishes
+//! meanwhile is looked for where qmail would have moved it. It must not write.
 
 use std::fs;
 use std::io;
@@ -21,18 +21,18 @@ use crate::queue::look::layout::Queue;
 use crate::queue::look::layout::is_regular;
 use crate::queue::look::scan::Entry;
 
-/// How much of a message is read.
+/// The parts of a message to read.
 #[derive(Clone, Debug, Default)]
 pub struct Want {
-    /// Recipients, and so many of each file kept.
+    /// Read recipients, and keep this many of each file.
     pub recipients: Option<usize>,
-    /// Fields of the header; an empty list is all of them.
+    /// Read these header fields; an empty list is all.
     pub header: Option<Vec<String>>,
-    /// The end of receipt will do for the birth, which spares a look at `info`: they differ when somebody touched that.
+    /// Take the end of receipt as birth, which saves looking at `info`; they differ only if somebody touched that file.
     pub rough: bool,
 }
 
-/// Reads one message after the other, with the same buffers.
+/// A reader of messages, one after the other, with buffers that are used again.
 #[derive(Debug)]
 pub struct Reader<'q> {
     queue: &'q Queue,
@@ -40,20 +40,20 @@ pub struct Reader<'q> {
     place: String,
 }
 
-/// A file that was there is not there any more.
+/// A file that existed no longer does.
 struct Gone;
 
 impl<'q> Reader<'q> {
-    /// For messages of this queue.
+    /// A reader for the messages of this queue.
     pub fn new(queue: &'q Queue) -> Self {
         Self { queue, buffer: vec![0; BUFFER], place: String::new() }
     }
 
-    /// The message, unless it has left the queue.
+    /// Reads the message; `None` if it has left the queue.
     pub fn read(&mut self, entry: Entry, want: &Want) -> Option<Message> {
         let mut files = match entry.files.state() {
             Some(State::S4 | State::S5) => entry.files,
-            // A message that came or went while the folders were read looks like debris.
+            // A message that came or went during the scan looks like a leftover.
             _ => self.look(entry.id),
         };
         let mut found = None;
@@ -62,7 +62,8 @@ impl<'q> Reader<'q> {
                 return None;
             }
             if let Ok(message) = self.try_read(entry.id, files, want) {
-                // What is odd in a message that moves, or whose number a new one took, is not so at the next look.
+                // A fault that comes from the message moving, or from its number being used again, is gone at the next
+                // look.
                 let is_odd = files.state() == Some(State::Orphan) || !message.troubles.is_empty();
                 found = Some(message);
                 if !is_odd {
@@ -77,7 +78,7 @@ impl<'q> Reader<'q> {
         })
     }
 
-    /// Which files it has now, in the order in which qmail makes the later of them from the earlier.
+    /// The files that the message has now, looked up in the order in which qmail makes them.
     pub fn look(&mut self, id: u64) -> Files {
         let mut files = Files::default();
         for file in [File::Intd, File::Todo, File::Info, File::Local, File::Remote, File::Bounce, File::Mess] {
@@ -92,7 +93,7 @@ impl<'q> Reader<'q> {
         let mut message = Message { id, files, ..Message::default() };
         if files.has(File::Mess) {
             match &want.header {
-                // `info` has the birth, and a message that was read to its end has told its size.
+                // `info` has the birth, and a message read to its end has its size.
                 Some(names) => self.read_header(&mut message, names, want.rough || files.state() != Some(State::S5))?,
                 None => {
                     let stat = self.stat(File::Mess, &mut message)?;
@@ -156,7 +157,7 @@ impl<'q> Reader<'q> {
         Ok(())
     }
 
-    /// The header and the size, and the birth where it is that of the file.
+    /// Reads header and size, and the birth if `time`.
     fn read_header(&mut self, message: &mut Message, names: &[String], time: bool) -> Result<(), Gone> {
         let mut read = |buffer: &mut Vec<u8>| {
             let opened = self.queue.read_of(File::Mess, message.id, &mut self.place)?;
@@ -181,7 +182,7 @@ impl<'q> Reader<'q> {
         Ok(())
     }
 
-    /// Length in the buffer, and when it was changed, if that is asked for; else 0.
+    /// Reads a file into the buffer: its length, and its modification time if `time`, else 0.
     fn contents(&mut self, file: File, message: &mut Message, time: bool) -> Result<Option<(usize, i64)>, Gone> {
         let mut read = |buffer: &mut Vec<u8>| {
             let opened = self.queue.read_of(file, message.id, &mut self.place)?;
@@ -213,7 +214,7 @@ impl<'q> Reader<'q> {
         Ok(())
     }
 
-    /// A message with a million recipients is rare: its memory is given back.
+    /// Frees the memory of a very long envelope, which is rare.
     fn shrink(&mut self) {
         if self.buffer.len() > MAX_BUFFER {
             self.buffer = vec![0; BUFFER];
@@ -233,7 +234,7 @@ fn recipients(octets: &[u8], keep: usize, modified: i64) -> Recipients {
     list
 }
 
-/// Reads up to `limit` octets. A regular file gives all it has, so that less than was asked for is its end.
+/// Reads up to `limit` octets. From a regular file fewer octets than asked for mean its end.
 pub fn slurp(mut file: &fs::File, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
     let mut length = 0;
     loop {
@@ -252,7 +253,7 @@ pub fn slurp(mut file: &fs::File, buffer: &mut Vec<u8>, limit: usize) -> io::Res
     }
 }
 
-/// Reads a message up to the end of its header, or a little further. How much, and whether that is all of it.
+/// Reads a message to the end of its header, or a little further: the length read, and whether the file ended.
 fn slurp_header(mut file: &fs::File, buffer: &mut Vec<u8>) -> io::Result<(usize, bool)> {
     let mut length = 0;
     loop {
@@ -274,10 +275,10 @@ fn has_empty_line(octets: &[u8]) -> bool {
     memmem::find(octets, b"\n\n").is_some() || memmem::find(octets, b"\n\r\n").is_some()
 }
 
-/// Octets of an envelope file: a million recipients and more.
+/// Largest envelope file read, in octets: a million recipients and more.
 pub const MAX_ENVELOPE: usize = 64 << 20;
-/// Enough for most envelopes and headers in one read.
+/// Initial buffer: most envelopes and headers fit in one read.
 const BUFFER: usize = 4 << 10;
 const MAX_BUFFER: usize = 1 << 20;
-/// Looks at a message that changes meanwhile.
+/// Attempts to read a message that changes meanwhile.
 const TRIES: usize = 8;

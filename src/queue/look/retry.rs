@@ -1,12 +1,12 @@
-//! When qmail-send will try a message again. Pure.
+//! The time of qmail-send's next try. Pure: it must not look at files or the clock.
 
-/// Seconds by which the square root of the age of a message with local recipients grows from try to try.
+/// Skip for local recipients: seconds by which the square root of a message's age grows from try to try.
 pub const LOCAL: i64 = 10;
-/// The same for remote recipients.
+/// Skip for remote recipients, as [`LOCAL`].
 pub const REMOTE: i64 = 20;
 
-/// When the next try is due, in seconds since 1970: birth + (k skip)², the first that is not over. After a clean end
-/// qmail-send leaves that time as the file's own, which is then in the future.
+/// The next try, in seconds since 1970: the first birth + (k skip)² after `now`. After a clean exit of qmail-send it is
+/// the file's modification time, which is then in the future.
 pub fn next(birth: i64, modified: i64, now: i64, skip: i64) -> i64 {
     if modified > now {
         return modified;

@@ -1,5 +1,5 @@
-//! Walks the queue's folders: which numbers have which files. It reads names only, opens no message, and must not judge a
-//! queue in motion: whoever reads a message looks once more.
+//! Walks the queue's folders for the numbers and files of all messages. It reads names only. It must not judge a queue
+//! that changes meanwhile: the reader of a message looks again.
 
 use std::io;
 use std::sync::atomic::AtomicUsize;
@@ -15,54 +15,54 @@ use crate::queue::look::layout::is_regular;
 use crate::queue::look::layout::number;
 use crate::queue::look::layout::with_remedy;
 
-/// A number and its files, as the folders had them.
+/// A message's number and files, as found in the folders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The message's number.
     pub id: u64,
-    /// Its files.
+    /// The files that the message has.
     pub files: Files,
 }
 
-/// What is not where, or as, qmail would put it.
+/// A file or folder that is not as qmail would make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stray {
-    /// Below the queue.
+    /// Path relative to the queue.
     pub place: String,
-    /// What is wrong.
+    /// The fault.
     pub fault: StrayFault,
 }
 
-/// What is wrong with a file's name or kind.
+/// The fault in a file's name or kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrayFault {
-    /// A message whose name is not its inode's number; here is that number.
+    /// A message whose name is not its inode's number; the value is that number.
     Inode(u64),
-    /// In another numbered folder than this one, so that qmail does not find it.
+    /// In the wrong numbered folder, where qmail does not find it; the value is the right one.
     Split(u64),
-    /// No regular file.
+    /// Not a regular file.
     Kind,
-    /// No number.
+    /// A name that is not a number.
     Name,
-    /// The folder is not there.
+    /// A missing folder.
     Folder,
 }
 
-/// All that the folders hold.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// By number.
+    /// The messages, sorted by number.
     pub entries: Vec<Entry>,
-    /// The first of them.
+    /// The first strays, at most 10,000.
     pub strays: Vec<Stray>,
-    /// How many there are.
+    /// The number of strays.
     pub stray_count: usize,
 }
 
-/// Reads every folder. `progress` is told how many are done, of how many.
+/// Reads every folder. `progress` gets the number of folders done, and of all.
 ///
 /// # Errors
-/// A folder cannot be read, or there are more files than this program keeps in mind.
+/// A folder cannot be read, or there are more files than this program keeps in memory.
 pub fn scan(queue: &Queue, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Scan, String> {
     let folders: Vec<(File, String)> =
         File::ALL.iter().flat_map(|file| queue.folders(*file).map(|folder| (*file, folder))).collect();
@@ -91,7 +91,7 @@ pub fn scan(queue: &Queue, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<S
     Ok(whole)
 }
 
-/// How many threads look at a queue; more only wait for the disk.
+/// Number of threads for reading a queue; more would only wait for the disk.
 pub fn threads() -> usize {
     thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS))
 }
@@ -166,7 +166,7 @@ impl Scan {
         self.stray_count += part.stray_count;
     }
 
-    /// One entry a number.
+    /// Merges the entries of one number into one.
     fn merge(&mut self) {
         self.entries.sort_unstable_by_key(|entry| entry.id);
         self.entries.dedup_by(|later, kept| {
@@ -180,8 +180,8 @@ impl Scan {
     }
 }
 
-/// 16 octets each, and a message has two to four of them.
+/// Files of a scan, at 16 octets each; a message has two to four.
 const MAX_FILES: usize = 32 << 20;
-/// Nobody reads more.
+/// Strays listed; the rest are only counted.
 const MAX_STRAYS: usize = 10_000;
 const MAX_THREADS: usize = 4;

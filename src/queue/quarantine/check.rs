@@ -1,4 +1,4 @@
-//! What is wrong in a queue, and what to do about it. It changes nothing, and what only is in motion is not wrong.
+//! Faults of a queue and their remedies. It changes nothing, and must not report files that are only in motion.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -22,51 +22,51 @@ use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::running;
 use crate::queue::quarantine::saved::Stage;
 
-/// A kind of trouble, as `--json` names it.
+/// A kind of fault, as `--json` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Left behind by a killed qmail-queue.
+    /// Left over from a killed qmail-queue.
     Debris,
     /// A message whose name is not its inode's number.
     Inode,
-    /// A file of `lock` that is not as qmail-send needs it.
+    /// A file of `lock` that qmail-send cannot use.
     Lock,
-    /// A file that is no file, or has no number.
+    /// A file that is not regular, or whose name is not a number.
     Name,
     /// Files without their message.
     Orphan,
-    /// Somebody else's.
+    /// A file with the wrong owner.
     Owner,
-    /// A record that qmail-send does not read, or a file that we cannot.
+    /// A record that qmail-send does not read, or a file that we cannot read.
     Record,
-    /// In a folder where qmail does not look, or the folder is missing.
+    /// A file in a folder where qmail does not look, or a missing folder.
     Split,
-    /// Queued, and qmail-send runs, and does not sort it.
+    /// A queued message that a running qmail-send does not preprocess.
     Stuck,
-    /// A quarantine that ended half way.
+    /// A quarantine run that was interrupted.
     Unfinished,
 }
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind of trouble.
+    /// The kind of fault.
     pub kind: Kind,
-    /// Below the queue, or in quarantine.
+    /// Path, relative to the queue or to the quarantine.
     pub place: String,
-    /// What is wrong.
+    /// The fault, in words.
     pub what: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
-/// All that is wrong.
+/// All faults found.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The first of each kind.
+    /// The first faults of each kind.
     pub first: Vec<Finding>,
-    /// How many there are of each kind.
+    /// Number of faults of each kind.
     pub counts: HashMap<Kind, usize>,
 }
 
@@ -80,15 +80,15 @@ impl Findings {
     }
 }
 
-/// Who has to own which files.
+/// The owners that queue files must have.
 struct Owners {
-    /// Of `mess`, `intd`, `todo`.
+    /// Owner of `mess`, `intd`, `todo`.
     queue: u32,
-    /// Of `info`, `local`, `remote`, `bounce`.
+    /// Owner of `info`, `local`, `remote`, `bounce`.
     send: u32,
 }
 
-/// Looks at everything. `now` is in seconds since 1970; `progress` is told how many messages were looked at.
+/// Checks the whole queue. `now` is in seconds since 1970; `progress` gets the number of messages examined.
 pub fn check(
     queue: &Queue,
     scan: &Scan,
@@ -192,7 +192,7 @@ fn check_stray(queue: &Queue, stray: &Stray, findings: &mut Findings) {
 fn owners(queue: &Queue) -> Option<Owners> {
     let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
     let owner = |folder: &str| queue.stat(folder).ok().map(|stat| stat.st_uid);
-    // Where qmail's users have other names, its folders tell who they are.
+    // Where qmail's users have other names, the owners of its folders show them.
     Some(Owners { queue: uid("qmailq").or_else(|| owner("pid"))?, send: uid("qmails").or_else(|| owner("info"))? })
 }
 
@@ -248,7 +248,7 @@ fn check_message(queue: &Queue, message: &Message, is_live: bool, now: i64, find
     }
 }
 
-/// Debris, unless it is being received: qmail-queue has it open, or may have if we cannot know.
+/// Reports a message as left over unless it is being received: qmail-queue has it open, or may have if we cannot know.
 fn check_received(queue: &Queue, received: Vec<Message>, now: i64, findings: &mut Findings) {
     if received.is_empty() {
         return;
@@ -260,7 +260,7 @@ fn check_received(queue: &Queue, received: Vec<Message>, now: i64, findings: &mu
     for message in received {
         let is_old = message.birth.is_some_and(|birth| now - birth > QMAIL_QUEUE_LIVES);
         let place = queue.place(File::Mess, message.id);
-        // What a receiver has just finished is not open any more, and not debris.
+        // A message whose receipt has just ended is not open any more, and not left over.
         let is_settled = message.birth.is_some_and(|birth| now - birth > JUST_NOW);
         if !open.contains(&message.id) && (is_old || all_seen && is_settled) {
             let what = format!("{}: no qmail-queue writes it any more", message.state());
@@ -307,7 +307,7 @@ const LEAVE: &str = "leave it: qmail-send removes it 36 hours after it was last 
 /// Seconds after which qmail-queue ends itself.
 const QMAIL_QUEUE_LIVES: i64 = 86_400;
 const JUST_NOW: i64 = 60;
-/// qmail-send looks into todo every 25 minutes even without a trigger.
+/// Seconds after which a message counts as stuck: qmail-send looks into todo every 25 minutes even without a trigger.
 const STUCK: i64 = 30 * 60;
-/// Findings of a kind that are told one by one.
+/// Faults of one kind that are listed; the rest are only counted.
 const OF_A_KIND: usize = 1000;

@@ -17,12 +17,12 @@ use nix::unistd::UnlinkatFlags;
 
 use crate::queue::look::layout::Queue;
 
-/// A folder, open. The errors of all calls are the system's.
+/// An open folder. All calls return the system's errors.
 #[derive(Debug)]
 pub(super) struct Dir(File);
 
 impl Dir {
-    /// Opens the folder at `path`, unless a link stands there.
+    /// Opens the folder at `path`, but not through a link.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         Ok(Self(nix::fcntl::open(path, flags, Mode::empty())?.into()))
@@ -33,12 +33,12 @@ impl Dir {
         self.0.metadata()
     }
 
-    /// A lock on the folder, until it is dropped; `None` while another process has one.
+    /// Locks the folder until the lock is dropped; `None` while another process holds it.
     pub(super) fn lock(&self) -> io::Result<Option<Flock<File>>> {
         Ok(Flock::lock(self.0.try_clone()?, FlockArg::LockExclusiveNonblock).ok())
     }
 
-    /// Hands on the name of every file, in no order.
+    /// Passes every file name to `sink`, in no order.
     pub(super) fn each_name(&self, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let mut dir = nix::dir::Dir::openat(&self.0, ".", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         for entry in dir.iter() {
@@ -51,7 +51,7 @@ impl Dir {
         Ok(())
     }
 
-    /// The number of a file's inode; `None` where no file can be seen.
+    /// The inode number of a file; `None` where no file can be seen.
     pub(super) fn inode(&self, name: &str) -> Option<u64> {
         nix::sys::stat::fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_ino)
     }
@@ -62,12 +62,12 @@ impl Dir {
         Ok(nix::fcntl::openat(&self.0, name, flags, Mode::from_bits_truncate(0o600))?.into())
     }
 
-    /// Makes a hard link of a file of the queue.
+    /// Makes a hard link to a file of the queue.
     pub(super) fn link(&self, queue: &Queue, place: &str, name: &str) -> io::Result<()> {
         Ok(nix::unistd::linkat(queue.root(), place, &self.0, name, AtFlags::empty())?)
     }
 
-    /// Makes a file with these octets, in place of an older one.
+    /// Writes a file with these octets, replacing an older one.
     pub(super) fn write(&self, name: &str, octets: &[u8]) -> io::Result<()> {
         self.unlink(name)?;
         let mut file = self.file(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
@@ -79,7 +79,7 @@ impl Dir {
         Ok(nix::fcntl::renameat(&self.0, from, &self.0, to)?)
     }
 
-    /// Removes a file; one that is not there is no error.
+    /// Removes a file; a missing file is no error.
     pub(super) fn unlink(&self, name: &str) -> io::Result<()> {
         match nix::unistd::unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -87,7 +87,7 @@ impl Dir {
         }
     }
 
-    /// Makes a folder in the folder; one that is there is no error.
+    /// Makes a folder in this folder; an existing one is no error.
     pub(super) fn make_folder(&self, name: &str) -> io::Result<()> {
         match nix::sys::stat::mkdirat(&self.0, name, Mode::S_IRWXU) {
             Ok(()) | Err(Errno::EEXIST) => Ok(()),
@@ -95,8 +95,8 @@ impl Dir {
         }
     }
 
-    /// Brings everything that was written to this file system to the disk, the queue's part too: one call for a thousand messages.
-    /// It also fails when an earlier write could not be brought to the disk.
+    /// Flushes the whole file system to disk (syncfs), the queue's part included: one call for a thousand messages.
+    /// Also fails if an earlier write could not be flushed.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(nix::unistd::syncfs(self.0.as_fd())?)
     }

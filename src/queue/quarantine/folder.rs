@@ -32,20 +32,20 @@ use crate::queue::quarantine::saved;
 use crate::queue::quarantine::saved::Saved;
 use crate::queue::quarantine::saved::Stage;
 
-/// The quarantine of a queue, open.
+/// An open quarantine.
 #[derive(Debug)]
 pub struct Quarantine {
     path: PathBuf,
     dir: Dir,
-    /// The lock that keeps others from changing anything meanwhile.
+    /// The lock that keeps other processes from changing the quarantine.
     lock: Option<Flock<File>>,
 }
 
 impl Quarantine {
-    /// Opens it to look; `None` if there is none.
+    /// Opens the quarantine for reading; `None` if there is none.
     ///
     /// # Errors
-    /// It cannot be read, or is that of another queue.
+    /// It cannot be read, or belongs to another queue.
     pub fn look(path: &Path, queue: &Queue) -> Result<Option<Self>, String> {
         let at = |what: String| format!("{}: {what}", path.display());
         match Dir::open(path) {
@@ -59,7 +59,7 @@ impl Quarantine {
         }
     }
 
-    /// Opens it to change it, and makes it if there is none.
+    /// Opens the quarantine for changes, and makes it if there is none.
     ///
     /// # Errors
     /// It cannot be made or locked, or others could write into it.
@@ -88,12 +88,12 @@ impl Quarantine {
         Ok(quarantine)
     }
 
-    /// The path of its folder.
+    /// The path of the quarantine's folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its folder, open.
+    /// The quarantine's open folder.
     pub(super) fn dir(&self) -> &Dir {
         &self.dir
     }
@@ -101,7 +101,7 @@ impl Quarantine {
     /// The numbers of all messages, whole or not, sorted.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn ids(&self) -> io::Result<Vec<u64>> {
         let mut ids = Vec::new();
         self.dir.each_name(&mut |name| {
@@ -113,10 +113,10 @@ impl Quarantine {
         Ok(ids)
     }
 
-    /// The envelope, if it is whole.
+    /// The envelope of a message; `None` if it is not whole.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn saved(&self, id: u64) -> io::Result<Option<Saved>> {
         let mut octets = Vec::new();
         match self.dir.file(&envelope(id), OFlag::O_RDONLY) {
@@ -129,24 +129,24 @@ impl Quarantine {
         }
     }
 
-    /// Whether an envelope, whole or not, says that the queue was changed for it.
+    /// Whether the message's envelope, whole or not, says that the queue was changed for it.
     pub(super) fn is_begun(&self, id: u64) -> bool {
         let mut first = [0];
         let read = self.dir.file(&envelope(id), OFlag::O_RDONLY).and_then(|file| file.read_exact_at(&mut first, 0));
         read.is_ok() && [Stage::Taking, Stage::Taken].iter().any(|stage| stage.letter() == first[0])
     }
 
-    /// Whether there is a message N, perhaps one that was copied here under the number of another.
+    /// Whether there is a file N, perhaps copied here under another message's number.
     pub fn is_there(&self, id: u64) -> bool {
         self.dir.inode(&id.to_string()).is_some()
     }
 
-    /// Whether message N is there, as the inode of that number.
+    /// Whether message N is present, as the inode of that number.
     pub fn has(&self, id: u64) -> bool {
         self.dir.inode(&id.to_string()) == Some(id)
     }
 
-    /// Whether there is a report of failures that was never sent.
+    /// Whether the message has failures that were never reported.
     pub fn has_report(&self, id: u64) -> bool {
         self.dir.inode(&bounce(id)).is_some()
     }
@@ -156,18 +156,18 @@ impl Quarantine {
         self.dir.file(&envelope(id), OFlag::O_WRONLY)?.write_all_at(&[octet], at)
     }
 
-    /// Removes everything of a message, the envelope first, so that an end half way is seen as that.
+    /// Removes all files of a message, the envelope first, so that an interrupted removal is recognized.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn remove(&self, id: u64) -> io::Result<()> {
         [envelope(id), id.to_string(), bounce(id), restored(id)].iter().try_for_each(|name| self.dir.unlink(name))
     }
 
-    /// Removes a message that is back in the queue. A report of failures that was never sent is kept in `reports`.
+    /// Removes a message that is back in the queue. Failures that were never reported are kept in `reports`.
     ///
     /// # Errors
-    /// As the system says; called once more it goes on.
+    /// The system's error; another call continues.
     pub fn forget_restored(&self, id: u64, birth: Option<i64>) -> io::Result<()> {
         match self.dir.rename(&envelope(id), &restored(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -181,10 +181,10 @@ impl Quarantine {
         self.dir.unlink(&restored(id))
     }
 
-    /// Hands on the messages that the filter selects, but for those that a crash left half way.
+    /// Passes the selected messages to `sink`, except those that a crash left unfinished.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn each(&self, filter: &Filter, want: &Want, now: i64, sink: &mut dyn FnMut(Message)) -> io::Result<()> {
         let wanted = filter.want(want);
         for id in self.ids()? {
@@ -197,10 +197,10 @@ impl Quarantine {
         Ok(())
     }
 
-    /// A message in quarantine, as `list` and `show` print it.
+    /// Reads a message in quarantine, as `list` and `show` print it.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub fn message(&self, id: u64, want: &Want) -> io::Result<Option<Message>> {
         let Some(saved) = self.saved(id)?.filter(|saved| saved.stage != Stage::Saved && self.is_there(id)) else {
             return Ok(None);
@@ -237,20 +237,20 @@ impl Quarantine {
     }
 }
 
-/// The folder of failures that were not reported to the senders of restored messages.
+/// The folder for failures of restored messages that were not reported to their senders.
 pub const REPORTS: &str = "reports";
 
-/// The name of the envelope.
+/// File name of a message's envelope.
 pub(super) fn envelope(id: u64) -> String {
     format!("{id}.envelope")
 }
 
-/// The name of the failures so far.
+/// File name of a message's failures so far.
 pub(super) fn bounce(id: u64) -> String {
     format!("{id}.{}", QueueFile::Bounce.name())
 }
 
-/// The name of the envelope when the message is back in the queue, until its copy is removed.
+/// File name of the envelope once the message is back in the queue, until its copy is removed.
 pub(super) fn restored(id: u64) -> String {
     format!("{id}.restored")
 }

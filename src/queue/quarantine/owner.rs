@@ -1,5 +1,5 @@
-//! The queue that a quarantine belongs to: where its quarantine lies, and the file in the quarantine that names the queue. It must
-//! not touch a message.
+//! The queue that a quarantine belongs to: the default path of its quarantine, and the file in the quarantine that
+//! names the queue. It must not touch a message.
 
 use std::fs;
 use std::io;
@@ -14,8 +14,8 @@ use crate::queue::look::read::slurp;
 use crate::queue::quarantine::dir::Dir;
 use crate::text::readable;
 
-/// The folder of a queue's quarantine: beside the queue, or inside it where the queue has a file system of its own. Several queues
-/// side by side have one each.
+/// The path of a queue's quarantine: beside the queue, or inside it where the queue has a file system of its own.
+/// Several queues side by side have one each.
 pub fn place(queue: &Queue, wanted: Option<&Path>) -> PathBuf {
     let inside = queue.path().join("quarantine");
     let beside = || {
@@ -34,11 +34,12 @@ pub fn place(queue: &Queue, wanted: Option<&Path>) -> PathBuf {
     }
 }
 
-/// The reason why `wanted` cannot be the quarantine of this queue, if there is one: qmail's own folders are not for anything else.
+/// The reason why `wanted` cannot be this queue's quarantine, if there is one: qmail's own folders must not be used for
+/// it.
 pub fn refusal(queue: &Queue, wanted: &Path) -> Option<String> {
     let root = fs::canonicalize(queue.path()).ok()?;
     let whole = std::path::absolute(wanted).ok()?;
-    // A path that is not there yet has no links in it.
+    // A path that does not exist yet has no links in it.
     let (there, missing) = whole
         .ancestors()
         .find_map(|ancestor| Some((fs::canonicalize(ancestor).ok()?, whole.strip_prefix(ancestor).ok()?)))?;
@@ -47,10 +48,10 @@ pub fn refusal(queue: &Queue, wanted: &Path) -> Option<String> {
     is_inside.then(|| format!("{}: is inside the queue: name a folder beside it", wanted.display()))
 }
 
-/// Looks whether the folder may be the quarantine of this queue.
+/// Checks that the folder may be this queue's quarantine.
 ///
 /// # Errors
-/// It is that of another queue, or that cannot be read.
+/// It belongs to another queue, or its owner cannot be read.
 pub(super) fn check(dir: &Dir, queue: &Queue) -> Result<(), String> {
     match owner(dir).map_err(|error| format!("{OWNER}: {error}"))? {
         Some(owner) if owner != name_of(queue) => {
@@ -61,11 +62,10 @@ pub(super) fn check(dir: &Dir, queue: &Queue) -> Result<(), String> {
     }
 }
 
-/// Makes the folder the quarantine of this queue. Files are removed from a quarantine, so they have to be ours: a folder with
-/// anything in it is not made one.
+/// Makes the folder this queue's quarantine. Files are removed from a quarantine, so only an empty folder is taken.
 ///
 /// # Errors
-/// It is not empty, or as the system says.
+/// The folder is not empty, or the system's error.
 pub(super) fn claim(dir: &Dir, queue: &Queue) -> io::Result<()> {
     if owner(dir)?.is_some() {
         return Ok(());
@@ -83,7 +83,7 @@ pub(super) fn claim(dir: &Dir, queue: &Queue) -> io::Result<()> {
     dir.rename(NEW_OWNER, OWNER)
 }
 
-/// The name of the queue whose quarantine it is, if that is known.
+/// The name of the queue that the folder belongs to, if known.
 fn owner(dir: &Dir) -> io::Result<Option<Vec<u8>>> {
     let mut octets = Vec::new();
     let length = match dir.file(OWNER, OFlag::O_RDONLY) {
@@ -100,7 +100,7 @@ fn name_of(queue: &Queue) -> Vec<u8> {
 
 /// The remedy when a folder cannot be the quarantine.
 pub(super) const ANOTHER: &str = "name another folder with --quarantine DIR";
-/// The file with the name of the queue.
+/// File with the queue's name.
 const OWNER: &str = "queue";
 const NEW_OWNER: &str = "queue.new";
 const MAX_OWNER: usize = 4 << 10;

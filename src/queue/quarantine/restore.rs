@@ -1,5 +1,5 @@
-//! Brings messages from quarantine back into the queue, through qmail-queue like any new message: the copy is removed only
-//! when it has said 0. In doubt the copy stays, and the message may come twice rather than never.
+//! Brings messages from quarantine back into the queue, through qmail-queue like any new message. It must not remove a
+//! copy before qmail-queue has exited 0: in doubt the copy stays, and the message may arrive twice rather than never.
 
 use std::fs::File;
 use std::io;
@@ -22,7 +22,7 @@ use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::saved::Saved;
 use crate::queue::quarantine::saved::Stage;
 
-/// Restores one message after the other.
+/// A restorer of messages, one after the other.
 #[derive(Debug)]
 pub struct Restore<'q> {
     quarantine: &'q Quarantine,
@@ -32,10 +32,10 @@ pub struct Restore<'q> {
 }
 
 impl<'q> Restore<'q> {
-    /// `program` is qmail-queue, or what stands before it; it has `limit` for each message.
+    /// A restorer that runs `program`, which is qmail-queue or a wrapper of it, for at most `limit` a message.
     ///
     /// # Errors
-    /// There is no such program.
+    /// `program` does not exist.
     pub fn new(quarantine: &'q Quarantine, program: &'q Path, limit: Duration) -> Result<Self, String> {
         if !program.is_file() {
             return Err(format!("there is no {}: name qmail-queue with --qmail-queue PATH", program.display()));
@@ -52,10 +52,12 @@ impl<'q> Restore<'q> {
         Ok(Self { quarantine, program, limit, runtime })
     }
 
-    /// Hands the message to qmail-queue, for those who still wait for it, and removes the copy. How many they are.
+    /// Passes the message to qmail-queue for its remaining recipients, and removes the copy. Gives the number of
+    /// recipients.
     ///
     /// # Errors
-    /// Why it is still in quarantine; or that it is in the queue again, and its copy could not be removed.
+    /// The reason why the message is still in quarantine; or it is in the queue again and its copy could not be
+    /// removed.
     pub fn restore(&self, id: u64) -> Result<usize, String> {
         let saved = whole(self.quarantine, id)?;
         if saved.to_do() == 0 {
@@ -75,7 +77,7 @@ impl<'q> Restore<'q> {
         Ok(saved.to_do())
     }
 
-    /// `None` if it did not end in time.
+    /// Runs qmail-queue for the message; `None` if it did not exit in time.
     fn queue(&self, id: u64, saved: &Saved) -> io::Result<Option<ExitStatus>> {
         let message = self.quarantine.dir().file(&id.to_string(), OFlag::O_RDONLY)?;
         let mut envelope = tempfile::tempfile_in(self.quarantine.path())?;
@@ -84,17 +86,17 @@ impl<'q> Restore<'q> {
         self.runtime.block_on(self.run(message, envelope))
     }
 
-    /// qmail-queue reads the message from descriptor 0 and the envelope from descriptor 1.
+    /// Runs qmail-queue, which reads the message from descriptor 0 and the envelope from descriptor 1.
     async fn run(&self, message: File, envelope: File) -> io::Result<Option<ExitStatus>> {
         let mut command = Command::new(self.program);
         let started = command.stdin(message).stdout(envelope).kill_on_drop(true).spawn();
-        // Nothing of the queue is to blame.
+        // The fault is the program's, not the queue's.
         let cannot = |error| io::Error::other(format!("{} cannot be started: {error}", self.program.display()));
         let mut child = started.map_err(cannot)?;
         if let Ok(status) = tokio::time::timeout(self.limit, child.wait()).await {
             return status.map(Some);
         }
-        // It removes what it has written when its own alarm rings; killed, it leaves that behind.
+        // On SIGALRM qmail-queue removes what it has written; killed, it would leave that behind.
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGALRM);
         }
@@ -105,7 +107,7 @@ impl<'q> Restore<'q> {
     }
 }
 
-/// The envelope of a message that may be restored or given up.
+/// The envelope of a message that may be restored or deleted.
 ///
 /// # Errors
 /// There is none, or the message is not out of this queue yet.
@@ -113,13 +115,13 @@ pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
     let saved = quarantine.saved(id).map_err(|error| with_remedy(&error))?;
     match saved.filter(|_| quarantine.is_there(id)) {
         None => Err("it is not in quarantine: see queue list --quarantined".to_owned()),
-        // Of what was copied here there is nothing to complete.
+        // A message copied here from elsewhere has nothing to complete.
         Some(saved) if saved.stage == Stage::Taken || !quarantine.has(id) => Ok(saved),
         Some(_) => Err(format!("an earlier run ended half way: first complete it with queue quarantine {id}")),
     }
 }
 
-/// What qmail-queue's exit codes mean (qmail-queue.8, qmail.c).
+/// The meaning of a qmail-queue exit code (qmail-queue.8, qmail.c).
 fn meaning(code: i32) -> &'static str {
     match code {
         11 => "an address is too long",
@@ -148,5 +150,5 @@ fn meaning(code: i32) -> &'static str {
     }
 }
 
-/// Between the alarm and the kill.
+/// Time between SIGALRM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);

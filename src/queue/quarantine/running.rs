@@ -1,5 +1,5 @@
-//! Whether qmail-send runs, and which processes have a message open. Looking leaves no trace: the lock is only taken by
-//! whoever keeps it, because a qmail-send that starts in that moment would give up.
+//! Whether qmail-send runs, and which processes have a message open. It must not leave a trace: the lock is only tried
+//! by a caller that keeps it, because a qmail-send that starts at that moment would give up.
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,12 +19,12 @@ use crate::queue::look::layout::with_remedy;
 use crate::text::bounded;
 use crate::text::readable;
 
-/// Who may change the queue now.
+/// The state of qmail-send while the queue is changed.
 #[derive(Debug)]
 pub enum Running {
-    /// qmail-send runs: only what it understands at once may be done.
+    /// qmail-send runs: only changes that it understands at once are allowed.
     Live,
-    /// It does not, and cannot start while this is held.
+    /// qmail-send does not run, and cannot start while this lock is held.
     Stopped(Flock<File>),
 }
 
@@ -32,7 +32,7 @@ impl Running {
     /// Takes qmail-send's lock, if it is free.
     ///
     /// # Errors
-    /// It cannot be known.
+    /// The lock cannot be tried.
     pub fn take(queue: &Queue) -> Result<Self, String> {
         let at = |what: String| format!("{}/{SENDMUTEX}: {what}", queue.path().display());
         let file = queue
@@ -51,11 +51,11 @@ impl Running {
     }
 }
 
-/// Whether somebody holds qmail-send's lock, as the system lists it; `None` if that cannot be seen.
+/// Whether a process holds qmail-send's lock, from the system's list; `None` if that cannot be read.
 pub fn is_locked(queue: &Queue) -> Option<bool> {
     let mutex = queue.stat(SENDMUTEX).ok()?;
     let locks = bounded::read_text(Path::new("/proc/locks"), LARGEST_TABLE).ok()?;
-    // Another file system may have a file of the same number, and the device that is listed is not always the file's.
+    // Another file system may have a file of the same number, and the device listed is not always the file's.
     let is_mutex = |file: Metadata| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino);
     let has_open = |pid: &str| open_files(&Path::new("/proc").join(pid)).map_or(true, |mut open| open.any(is_mutex));
     let is_ours = |line: &str| {
@@ -69,16 +69,16 @@ pub fn is_locked(queue: &Queue) -> Option<bool> {
 /// A process that has a message open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// The message.
+    /// The message's number.
     pub id: u64,
-    /// The process.
+    /// The process's pid.
     pub pid: u32,
-    /// Its name.
+    /// The process's name.
     pub name: String,
 }
 
 /// The processes that have one of these messages open: deliveries under way, or qmail-queue. `dev` is the queue's file
-/// system. Processes that we may not look into are left out.
+/// system. Processes that we may not inspect are left out.
 pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
     let mut holders = Vec::new();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -105,15 +105,15 @@ pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
     holders
 }
 
-/// What a process has open, as far as we may look.
+/// The files that a process has open, as far as we may look.
 fn open_files(process: &Path) -> io::Result<impl Iterator<Item = Metadata> + use<>> {
     Ok(fs::read_dir(process.join("fd"))?.flatten().filter_map(|link| fs::metadata(link.path()).ok()))
 }
 
-/// Octets of a table of the kernel.
+/// Octets read of a kernel table.
 const LARGEST_TABLE: u64 = 256 << 20;
-/// Octets of a process's name, which the kernel cuts at 15.
+/// Octets read of a process's name, which the kernel cuts at 15.
 const LONGEST_NAME: u64 = 64;
 const SENDMUTEX: &str = "lock/sendmutex";
-/// qmail's concurrency is 255 at most.
+/// Processes listed; qmail's concurrency is 255 at most.
 const MAX_HOLDERS: usize = 10_000;

@@ -1,8 +1,8 @@
-//! What stands beside a message in quarantine: its envelope, as records like qmail's own. It must not open files.
+//! The envelope beside a message in quarantine, as records like qmail's own. It must not open files.
 //!
-//! `S` (the stage), `u` `p` `b` (uid, qp, birth, as far as they are known), `F` sender, `T` or `D` recipients, and an empty
-//! record as the end: without that the file is not whole, and the queue was not touched yet. Stage and recipients are
-//! changed in place, an octet at a time.
+//! `S` (the stage), `u` `p` `b` (uid, qp, birth, as far as known), `F` sender, `T` or `D` recipients, and an empty
+//! record as the end: without that the file is not whole, and the queue is untouched. Stage and recipients are changed
+//! in place, one octet at a time.
 
 use crate::policy::virtualdomains::VirtualDomains;
 use crate::queue::look::Message;
@@ -10,12 +10,12 @@ use crate::queue::look::Recipient;
 use crate::queue::look::envelope::records;
 use crate::queue::look::read::MAX_ENVELOPE;
 
-/// How far a message is on its way out of the queue.
+/// Progress of a message on its way out of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Kept, nothing of the queue is changed: can be undone.
+    /// Copied; the queue is unchanged, so this can be undone.
     Saved,
-    /// The queue is being changed: has to be completed.
+    /// The queue is being changed; this must be completed.
     Taking,
     /// Out of the queue.
     Taken,
@@ -39,23 +39,23 @@ impl Stage {
 /// An envelope in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
-    /// How far it is.
+    /// The stage of the message.
     pub stage: Stage,
-    /// Who gave it to qmail-queue.
+    /// The user that ran qmail-queue.
     pub uid: Option<u32>,
-    /// The pid of that.
+    /// The pid of that qmail-queue.
     pub qp: Option<u32>,
-    /// Seconds since 1970.
+    /// Birth of the message, seconds since 1970.
     pub birth: Option<i64>,
-    /// Empty is the null sender.
+    /// The sender; empty is the null sender.
     pub sender: Box<[u8]>,
-    /// Those of `local` first, then `remote`; as they were before qmail-send rewrote them.
+    /// The recipients, `local` first, then `remote`, as before qmail-send rewrote them.
     pub recipients: Vec<Recipient>,
-    /// Where the letters of the recipients stand in the file.
+    /// Offsets of the recipients' letters in the file.
     pub places: Vec<u64>,
 }
 
-/// The file for a message that was read with all its recipients; there is none without a sender, or for more than 64 MiB.
+/// The file for a message read with all its recipients; `None` without a sender, or over 64 MiB.
 pub fn write(message: &Message, domains: &VirtualDomains) -> Option<Vec<u8>> {
     let mut octets = vec![Stage::Saved.letter(), 0];
     let numbers = [("u", message.uid.map(i64::from)), ("p", message.qp.map(i64::from)), ("b", message.birth)];
@@ -66,7 +66,7 @@ pub fn write(message: &Message, domains: &VirtualDomains) -> Option<Vec<u8>> {
     octets.push(b'F');
     octets.extend_from_slice(message.sender.as_ref()?);
     octets.push(0);
-    // Only in `local` has qmail-send put something in front.
+    // Only in `local` has qmail-send prefixed addresses.
     let as_is = VirtualDomains::default();
     for (list, domains) in [(&message.queued, &as_is), (&message.local, domains), (&message.remote, &as_is)] {
         let Some(list) = list else { continue };
@@ -80,11 +80,11 @@ pub fn write(message: &Message, domains: &VirtualDomains) -> Option<Vec<u8>> {
         }
     }
     octets.push(0);
-    // It could not be read back.
+    // A larger file could not be read back.
     (octets.len() < MAX_ENVELOPE).then_some(octets)
 }
 
-/// Reads it back; `None` if it is not whole, or no such file.
+/// Parses the file; `None` if it is not whole or not such a file.
 pub fn read(octets: &[u8]) -> Option<Saved> {
     let mut all = records(octets);
     let first = all.next().filter(|record| record.text.is_empty())?;
@@ -120,7 +120,7 @@ pub fn read(octets: &[u8]) -> Option<Saved> {
 }
 
 impl Saved {
-    /// What qmail-queue reads: the sender, and who still waits for the message.
+    /// The envelope for qmail-queue: the sender and the remaining recipients.
     pub fn envelope(&self) -> Vec<u8> {
         let mut octets = [b"F", &*self.sender, b"\0"].concat();
         for recipient in self.recipients.iter().filter(|recipient| !recipient.done) {
@@ -132,7 +132,7 @@ impl Saved {
         octets
     }
 
-    /// How many still wait for it.
+    /// Number of recipients that are not done.
     pub fn to_do(&self) -> usize {
         self.recipients.iter().filter(|recipient| !recipient.done).count()
     }

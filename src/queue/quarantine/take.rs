@@ -1,8 +1,10 @@
-//! Takes messages out of the queue into quarantine, as a list of steps: each is whole or was not, and after any of them the
-//! queue is one that qmail-send understands.
+//! Takes messages out of the queue into quarantine, as a list of atomic steps. It must not leave, after any step, a
+//! queue that qmail-send does not understand.
 //!
-//! While qmail-send runs only what it does itself is done: recipients are marked `D` in place, and it ends the message at
-//! its next look. With its lock held the same is done first, so that an end half way delivers nothing twice, and then the
+//! While qmail-send runs, only its own kind of change is made: recipients are marked `D` in place, and it ends the
+//! message at its next look. With its lock held that is done first too, so that an interrupted run delivers nothing
+//! twice; then the files are removed, `mess` last. Files must not be removed while it runs: it keeps numbers in memory,
+//! and numbers are used again.
 //! files go, `mess` last. Files are never removed while it runs: it keeps numbers in memory, and numbers are used again.
 
 mod earlier;
@@ -33,24 +35,24 @@ use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::saved;
 use crate::queue::quarantine::saved::Stage;
 
-/// One step. Those of one message come in this order.
+/// One step. The steps of one message come in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A second name for the message, in quarantine.
+    /// Link the message into the quarantine.
     Link(u64),
-    /// Its envelope beside it, if it still is one that is meant.
+    /// Write its envelope beside it, if the filter still selects it.
     Save(u64),
-    /// All of that is on the disk.
+    /// Flush all of that to disk.
     Sync,
-    /// From here it has to be completed.
+    /// Mark the message as to be completed from here on.
     Commit(u64),
-    /// Its failures so far are kept, and not reported.
+    /// Keep its failures so far, so that they are not reported.
     Bounce(u64),
-    /// Nothing is left to do for qmail-send.
+    /// Mark its recipients done: nothing is left for qmail-send to do.
     Mark(u64),
-    /// With the lock held: a file of it goes.
+    /// Remove one of its files, with the lock held.
     Unlink(u64, File),
-    /// It is out of the queue.
+    /// Mark the message as out of the queue.
     Settle(u64),
 }
 
@@ -63,20 +65,20 @@ pub struct QuarantineRun<'q> {
     domains: VirtualDomains,
     is_live: bool,
     now: i64,
-    /// Kept by this run, and whether it was kept already.
+    /// Messages copied by this run, and whether they had been copied before.
     kept: HashMap<u64, bool>,
-    /// Out of the queue.
+    /// Messages out of the queue.
     pub taken: Vec<u64>,
-    /// Not taken, and why.
+    /// Messages not taken, and why.
     pub skipped: Vec<(u64, String)>,
-    /// Taken for an earlier run that ended half way.
+    /// Messages taken on behalf of an earlier, interrupted run.
     pub finished: Vec<u64>,
-    /// Taken by an earlier run while qmail-send ran, and out of the queue only now.
+    /// Messages taken by an earlier run while qmail-send ran, and removed only now.
     pub cleared: Vec<u64>,
 }
 
 impl<'q> QuarantineRun<'q> {
-    /// Nothing is done yet. `domains` are those of qmail's control folder, `now` is in seconds since 1970.
+    /// A run that has done nothing yet. `domains` are those of qmail's control folder, `now` is in seconds since 1970.
     pub fn new(
         queue: &'q Queue,
         quarantine: &'q Quarantine,
@@ -89,12 +91,12 @@ impl<'q> QuarantineRun<'q> {
         Self { queue, quarantine, filter, domains, is_live, now, kept, taken, skipped, finished, cleared }
     }
 
-    /// Whether qmail-send runs meanwhile.
+    /// Whether qmail-send is running.
     pub fn is_live(&self) -> bool {
         self.is_live
     }
 
-    /// The steps for these messages: all are kept before the first is taken, so that a full disk changes nothing.
+    /// The steps for these messages. All are copied before the first is taken, so that a full disk changes nothing.
     pub fn steps(&self, ids: &[u64]) -> Vec<Step> {
         let ids: Vec<u64> = ids.iter().filter(|id| !self.finished.contains(id)).copied().collect();
         let mut steps: Vec<Step> = ids.iter().flat_map(|id| [Step::Link(*id), Step::Save(*id)]).collect();
@@ -108,9 +110,9 @@ impl<'q> QuarantineRun<'q> {
         steps
     }
 
-    /// From the first change of the queue to the end.
+    /// The steps from the first change of the queue to the end.
     fn ends(&self, id: u64) -> Vec<Step> {
-        // A delivery that fails for good between the two would be reported.
+        // Twice, because a delivery that fails permanently in between would be reported.
         let mut steps = vec![Step::Bounce(id), Step::Mark(id), Step::Bounce(id)];
         if !self.is_live {
             steps.extend(REMOVAL.map(|file| Step::Unlink(id, file)));
@@ -119,10 +121,11 @@ impl<'q> QuarantineRun<'q> {
         steps
     }
 
-    /// Does one step; messages that were skipped are passed over.
+    /// Does one step; skipped messages are passed over.
     ///
     /// # Errors
-    /// What could not be done. Before the first `Commit` this run's copies are removed again, and nothing has changed.
+    /// The step that failed and why. Before the first `Commit` this run's copies are removed again, and nothing has
+    /// changed.
     pub fn act(&mut self, step: Step) -> Result<(), String> {
         let id = match step {
             Step::Link(id) => Some(id),
@@ -165,7 +168,7 @@ impl<'q> QuarantineRun<'q> {
             let is_only_saved =
                 self.quarantine.saved(id).is_ok_and(|saved| saved.is_none_or(|saved| saved.stage == Stage::Saved));
             if !was_kept && is_only_saved {
-                // What stays is undone by the next run.
+                // The next run undoes whatever stays.
                 let _ = self.quarantine.remove(id);
             }
         }
@@ -194,7 +197,7 @@ impl<'q> QuarantineRun<'q> {
             }
             Err(error) => return Err(error),
         }
-        // The place was looked at before it was linked; another message may have had it in between.
+        // Between the check and the link, another message may have taken the number.
         if !self.quarantine.has(id) {
             self.skip(
                 id,
@@ -206,7 +209,7 @@ impl<'q> QuarantineRun<'q> {
         Ok(())
     }
 
-    /// From here the number cannot be used again: what is read now is what was linked.
+    /// Saves the envelope. With the link the number cannot be used again: what is read now belongs to the linked file.
     fn save(&mut self, id: u64) -> io::Result<()> {
         if self.quarantine.saved(id)?.is_some_and(|saved| saved.stage != Stage::Saved) {
             self.kept.insert(id, true);
@@ -251,7 +254,7 @@ impl<'q> QuarantineRun<'q> {
         File::ALL.into_iter().any(is_odd)
     }
 
-    /// The failures so far are a second name in quarantine already, or new ones came.
+    /// Links the failures into the quarantine; they may be linked already, or have grown.
     fn hold_bounce(&mut self, id: u64) -> io::Result<()> {
         let (place, name) = (self.queue.place(File::Bounce, id), folder::bounce(id));
         let stat = match self.queue.stat(&place) {
@@ -272,7 +275,7 @@ impl<'q> QuarantineRun<'q> {
         self.remove(&place)
     }
 
-    /// It stays as it is, to be completed by a later run.
+    /// Skips a message, leaving it as it is for a later run to complete.
     fn give_up(&mut self, id: u64, why: &str) {
         self.kept.remove(&id);
         self.skip(id, why);
@@ -280,7 +283,7 @@ impl<'q> QuarantineRun<'q> {
 
     fn unlink(&mut self, id: u64, file: File) -> io::Result<()> {
         let place = self.queue.place(file, id);
-        // The last one: not another's, whatever happened.
+        // `mess` goes last, and never if it is another message's by now.
         if file == File::Mess && self.queue.stat(&place).is_ok_and(|stat| stat.st_ino != id) {
             return Err(io::Error::other("another file took its place"));
         }
@@ -310,7 +313,7 @@ impl<'q> QuarantineRun<'q> {
     }
 }
 
-/// A file that cannot be changed is of one message; a disk that is full is of all, and so is that we are not root.
+/// Whether an error concerns one message only; a full disk, or not being root, concerns all.
 fn is_of_one(step: Step, error: &io::Error) -> bool {
     let of_all = [
         io::ErrorKind::StorageFull,
@@ -326,9 +329,9 @@ fn is_of_one(step: Step, error: &io::Error) -> bool {
     may_be && !of_all.contains(&error.kind()) && error.raw_os_error() != Some(nix::libc::EIO)
 }
 
-/// In this order each of what is left is debris that qmail-send never reads.
+/// Order of removal: after each, the rest are leftovers that qmail-send never reads.
 const REMOVAL: [File; 7] = [File::Bounce, File::Local, File::Remote, File::Info, File::Todo, File::Intd, File::Mess];
-/// Messages that an end half way can leave to be completed.
+/// Messages that an interrupted run can leave to be completed.
 const IN_DOUBT: usize = 64;
 const S4: &str = "qmail-send has not sorted its recipients yet (S4): try again in a moment, or stop qmail-send";
 const GONE: &str = "it has left the queue";

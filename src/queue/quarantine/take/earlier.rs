@@ -1,4 +1,4 @@
-//! What earlier runs left: messages that were taken half way, and taken ones that stand in the queue still. It must not
+//! Completes or undoes earlier runs: messages taken half way, and taken ones that are still in the queue. It must not
 //! touch any other.
 
 use std::io;
@@ -11,10 +11,10 @@ use crate::queue::quarantine::take::QuarantineRun;
 use crate::queue::quarantine::take::Step;
 
 impl QuarantineRun<'_> {
-    /// What an earlier run left half way: undone where the queue was not touched, else completed.
+    /// Finishes interrupted runs: undone where the queue was not touched, else completed.
     ///
     /// # Errors
-    /// What could not be done, and what to do about it.
+    /// The message that could not be finished, and what to do about it.
     pub fn sweep(&mut self) -> Result<(), String> {
         let ids = self.quarantine.ids().map_err(|error| self.fault(None, &error))?;
         for id in ids {
@@ -32,16 +32,16 @@ impl QuarantineRun<'_> {
         Ok(())
     }
 
-    /// Else it is undone, or left alone where it may be the last copy.
+    /// Whether to complete a message; otherwise it is undone, or left alone where it may be the last copy.
     fn is_to_complete(&self, id: u64) -> io::Result<bool> {
         let is_there = self.quarantine.is_there(id);
-        // A file with another inode was copied here: its number says nothing about this queue.
+        // A file with another inode was copied here: its number means nothing in this queue.
         let (saved, is_own) = (self.quarantine.saved(id)?, self.quarantine.has(id));
         match saved.map(|saved| saved.stage) {
             None if self.quarantine.dir().inode(&folder::restored(id)).is_some() => {
                 self.quarantine.forget_restored(id, None).map(|()| false)
             }
-            // Before the envelope is whole the message stands in the queue too.
+            // Until the envelope is whole, the message is in the queue too.
             None if is_there && (self.quarantine.is_begun(id) || !self.stands(id)) => Ok(false),
             Some(Stage::Taking) if is_own => Ok(true),
             Some(Stage::Saved) if is_there && !is_own => Ok(false),
@@ -50,17 +50,17 @@ impl QuarantineRun<'_> {
         }
     }
 
-    /// Whether what is kept is a second name of what is in the queue.
+    /// Whether the copy is a link to the message in the queue.
     fn stands(&self, id: u64) -> bool {
         self.quarantine.has(id)
             && self.queue.stat(&self.queue.place(File::Mess, id)).is_ok_and(|stat| stat.st_ino == id)
     }
 
-    /// What is left in the queue of messages that were taken while qmail-send ran: removed where it is stopped, else left to
-    /// it. They are as if an earlier run had ended half way, so that this one may end half way too.
+    /// Removes the leftovers of messages taken while qmail-send ran, if it is stopped; else leaves them to it. They are
+    /// treated like an interrupted run, so that this one may be interrupted too.
     ///
     /// # Errors
-    /// What could not be done, and what to do about it.
+    /// The message that could not be removed, and what to do about it.
     pub fn clear(&mut self, taken: &[u64]) -> Result<(), String> {
         let taken: Vec<u64> = taken.iter().copied().filter(|id| self.quarantine.has(*id)).collect();
         if self.is_live || taken.is_empty() {

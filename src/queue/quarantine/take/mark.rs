@@ -1,5 +1,5 @@
-//! Marks recipients as done, so that nothing is left to do for qmail-send, and learns what it did since the message was
-//! kept. One octet at a time, in place; it must not remove files.
+//! Marks recipients as done, so that nothing is left for qmail-send to do, and learns what it did since the message was
+//! copied. One octet at a time, in place. It must not remove files.
 
 use std::collections::HashSet;
 use std::io;
@@ -21,16 +21,17 @@ use crate::queue::quarantine::take::S4;
 /// The recipients of a message while they are marked.
 struct Marks<'a> {
     id: u64,
-    /// Those that were not come to yet, and where they stand in the envelope in quarantine.
+    /// The recipients not reached yet, and their offsets in the quarantined envelope.
     places: Peekable<Zip<slice::Iter<'a, u64>, slice::Iter<'a, Recipient>>>,
-    /// All of them, in a run that completes another's.
+    /// All recipients, in a run that completes another's.
     known: Option<HashSet<&'a [u8]>>,
 }
 
 impl QuarantineRun<'_> {
-    /// Nothing is left to do for qmail-send, and what it did since the message was kept is known.
+    /// Marks the recipients that are left as done, in the queue, and those that qmail-send has delivered since, in the
+    /// copy. Gives the message up if its recipients are not those of the copy.
     pub(super) fn mark(&mut self, id: u64) -> io::Result<()> {
-        // What lies beside todo is half written, and qmail-send will write it anew.
+        // Files beside `todo` are half written, and qmail-send will write them anew.
         if self.queue.stat(&self.queue.place(File::Todo, id)).is_ok() {
             if self.is_live {
                 self.give_up(id, S4);
@@ -54,7 +55,7 @@ impl QuarantineRun<'_> {
         marks.places.filter(|_| !was_kept).try_for_each(|(at, recipient)| self.delivered(id, *at, recipient))
     }
 
-    /// Whether all in it is known.
+    /// Marks the recipients in one file; `false` if it has a recipient that is not in the envelope.
     fn mark_file(&self, file: File, marks: &mut Marks<'_>) -> io::Result<bool> {
         let opened = match self.queue.open_file(&self.queue.place(file, marks.id), OFlag::O_RDWR) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
@@ -65,8 +66,8 @@ impl QuarantineRun<'_> {
         let was_kept = marks.known.is_some();
         for record in envelope::recipients(&octets[..length]) {
             let original = if file == File::Local { self.domains.original(record.text) } else { record.text };
-            // Delivered since it was kept, up to this one: qmail-send removes a file when all in it is done. In a run that
-            // completes another's it may be our own mark, and in doubt a recipient is to do.
+            // Delivered since the copy was made, up to this one: qmail-send removes a file when all in it is done. In a
+            // run that completes another's it may be our own mark; in doubt a recipient is not done.
             while let Some((at, recipient)) =
                 marks.places.next_if(|(_, recipient)| !was_kept && *recipient.address != *original)
             {
@@ -80,7 +81,7 @@ impl QuarantineRun<'_> {
                 return Ok(false);
             }
             match record.kind {
-                // As qmail-send's `markdone`: one octet in place.
+                // One octet in place, as qmail-send's `markdone` does.
                 b'T' => opened.write_all_at(b"D", record.at)?,
                 _ => marks
                     .places
