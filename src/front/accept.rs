@@ -33,6 +33,7 @@ use crate::front::stream::ClientStream;
 use crate::front::tcp;
 use crate::front::tls;
 use crate::front::workers::Workers;
+use crate::policy::net::canonical;
 use crate::session::Session;
 use crate::session::io::Admission;
 use crate::session::io::Peer;
@@ -59,9 +60,9 @@ impl Acceptor {
         Arc::new(Self { workers, services, settings, tls, limits, sequence: AtomicU16::new(0) })
     }
 
-    /// Serves the connections of `listener`, which must not block, until the end. A client that comes when a stop has begun
-    /// is told 421: it comes again, and finds the port open. With `is_kept_open`, by a supervisor, it waits there for the
-    /// next process.
+    /// Serves the connections of `listener`, which must be non-blocking, until the end. A client that connects after a
+    /// stop has begun is told 421, so that it comes again later. With `is_kept_open`, by a supervisor, it waits in the
+    /// listener for the next process.
     ///
     /// # Errors
     /// The system cannot watch it.
@@ -110,7 +111,7 @@ impl Acceptor {
         self.limits.none_granted().await;
     }
 
-    /// Resolves when every connection is closed, those too whose clients are only told that there is no place.
+    /// Resolves when every connection is closed, refused ones included.
     pub async fn none_left(&self) {
         self.limits.none_left().await;
     }
@@ -174,8 +175,8 @@ impl Acceptor {
             tracing::info!(session = session.id(), client = %session.peer().client.ip(), "talked before the greeting");
         }
         let driver = Driver::new(session, stream, self.tls.clone(), self.services.clone());
-        let driver = match guard.place() {
-            Some(place) => driver.in_place(place),
+        let driver = match guard.slot_handle() {
+            Some(slot) => driver.with_slot(slot),
             None => driver.refused(),
         };
         Ok(Some((driver, guard)))
@@ -191,7 +192,7 @@ impl Acceptor {
         if is_stopping { admission.and(Some(Admission::Stopping)) } else { admission }
     }
 
-    /// TLS from the first octet. `None`: a stop, or another client needs the place.
+    /// Does TLS from the first octet. `None`: a stop, or another client needs the slot.
     async fn secure(
         &self,
         stream: ClientStream,
@@ -201,10 +202,10 @@ impl Acceptor {
     ) -> io::Result<Option<ClientStream>> {
         let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
         let _handshake = self.services.handshakes.enter(peer.client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
-        let mut place = guard.place();
+        let mut slot = guard.slot_handle();
         let left = async {
-            match &mut place {
-                Some(place) => place.left().await,
+            match &mut slot {
+                Some(slot) => slot.left().await,
                 None => std::future::pending().await,
             }
         };
@@ -286,11 +287,6 @@ impl Shortage {
             tracing::info!(failed = std::mem::take(&mut self.failed), "accepting again");
         }
     }
-}
-
-/// An address as people know it: a listener on `[::]` sees IPv4 clients as mapped addresses.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Pause after a failed accept.

@@ -1,6 +1,6 @@
-//! Eviction when all connections are used up: a session without mail on its way gives its place up, of the network that has
-//! the most connections and has delivered nothing. It must not decide whether there is room, nor close anything: a session
-//! is woken, and ends by itself.
+//! Eviction when all connections are used up: a session without mail under way gives up its slot, from the network that
+//! has the most connections and has delivered nothing. It must not decide whether there is room, nor close anything: a
+//! session is woken, and ends by itself.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,9 +21,9 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-/// The sessions that have a place.
+/// The sessions that have a slot.
 #[derive(Debug)]
-pub(super) struct Occupants {
+pub(super) struct Slots {
     state: Mutex<State>,
     /// The instant that times are counted from.
     began: Instant,
@@ -32,48 +32,48 @@ pub(super) struct Occupants {
 #[derive(Debug, Default)]
 struct State {
     /// The sessions of each network that has any, by the order of arrival.
-    networks: HashMap<IpNet, BTreeMap<u64, Arc<Occupant>>>,
+    networks: HashMap<IpNet, BTreeMap<u64, Arc<Slot>>>,
     next: u64,
     /// The last delivery of each network.
     delivered: HashMap<IpNet, Instant>,
 }
 
-/// A session's hold on its place.
+/// A session's own view of its slot.
 #[derive(Debug)]
-pub(super) struct Place {
-    all: Arc<Occupants>,
-    occupant: Arc<Occupant>,
-    /// The session's task is registered.
+pub(super) struct SlotHandle {
+    all: Arc<Slots>,
+    slot: Arc<Slot>,
+    /// Whether the session's task is registered.
     is_known: bool,
 }
 
-/// One session that has a place.
+/// The slot of one session, among the connections that are counted.
 #[derive(Debug)]
-pub(super) struct Occupant {
+pub(super) struct Slot {
     network: IpNet,
     number: u64,
     began: Instant,
-    /// The end of the time in which it brings mail forward, in milliseconds since `began`.
+    /// End of the time in which the session brings mail forward, in milliseconds since `began`.
     needed: AtomicU64,
     leaves: AtomicBool,
     /// The session's task, once it waits.
     task: Mutex<Option<Waker>>,
 }
 
-impl Occupants {
+impl Slots {
     pub(super) fn new(now: Instant) -> Self {
         Self { state: Mutex::default(), began: now }
     }
 
-    pub(super) fn place(self: &Arc<Self>, occupant: &Arc<Occupant>) -> Place {
-        Place { all: self.clone(), occupant: occupant.clone(), is_known: false }
+    pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>) -> SlotHandle {
+        SlotHandle { all: self.clone(), slot: slot.clone(), is_known: false }
     }
 
-    pub(super) fn enter(&self, network: IpNet) -> Arc<Occupant> {
+    pub(super) fn enter(&self, network: IpNet) -> Arc<Slot> {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
-        let occupant = Arc::new(Occupant {
+        let slot = Arc::new(Slot {
             network,
             number,
             began: self.began,
@@ -81,16 +81,16 @@ impl Occupants {
             leaves: AtomicBool::new(false),
             task: Mutex::new(None),
         });
-        state.networks.entry(network).or_default().insert(number, occupant.clone());
-        occupant
+        state.networks.entry(network).or_default().insert(number, slot.clone());
+        slot
     }
 
-    pub(super) fn leave(&self, occupant: &Occupant) {
+    pub(super) fn leave(&self, slot: &Slot) {
         let mut state = self.lock();
-        if let Some(of_network) = state.networks.get_mut(&occupant.network) {
-            of_network.remove(&occupant.number);
+        if let Some(of_network) = state.networks.get_mut(&slot.network) {
+            of_network.remove(&slot.number);
             if of_network.is_empty() {
-                state.networks.remove(&occupant.network);
+                state.networks.remove(&slot.network);
             }
         }
     }
@@ -108,11 +108,11 @@ impl Occupants {
         state.delivered.insert(network, now);
     }
 
-    /// Asks one session to leave for a newcomer of `network`, where there are `max` places; false: none has to.
+    /// Asks one session to leave for a newcomer of `network`, among `max` slots; `false` if none has to.
     pub(super) fn make_room(&self, network: IpNet, max: usize, now: Instant) -> bool {
         let mut state = self.lock();
         let Some(victim) = state.victim(network, max, now) else { return false };
-        // Its place is given away: it must not be found a second time.
+        // The slot is given away: it must not be found a second time.
         if let Some(of_network) = state.networks.get_mut(&victim.network) {
             of_network.remove(&victim.number);
             if of_network.is_empty() {
@@ -130,15 +130,15 @@ impl Occupants {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half way.
+        // No code under this lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The session to evict: the oldest without mail on its way, of the network with the most sessions; of equal networks, that
-    /// with the oldest session. A network that has delivered is preferred up to a quarter of all places.
-    fn victim(&self, newcomer: IpNet, max: usize, now: Instant) -> Option<Arc<Occupant>> {
+    /// The session to evict: the oldest without mail under way, of the network with the most sessions; of equal
+    /// networks, that with the oldest session. A network that has delivered is preferred up to a quarter of all slots.
+    fn victim(&self, newcomer: IpNet, max: usize, now: Instant) -> Option<Arc<Slot>> {
         let of = |network: &IpNet| self.networks.get(network).map_or(0, BTreeMap::len);
         let comes_first = |network: &IpNet, count: usize| {
             let delivered =
@@ -149,7 +149,8 @@ impl State {
         let may_be_asked = |network: &IpNet, count: usize| match (is_first, comes_first(network, count)) {
             (true, false) => true,
             (false, true) => false,
-            // Afterwards the newcomer's has no more than the other: two that come again and again do not take turns.
+            // Afterwards the newcomer's network has no more than the other: two that return again and again do not
+            // alternate.
             _ => own == 0 || count > own + 1,
         };
         let asked = self.networks.iter().filter(|(network, of)| may_be_asked(network, of.len()));
@@ -157,27 +158,27 @@ impl State {
         asked.sort_by_key(|(network, of)| {
             (comes_first(network, of.len()), Reverse(of.len()), of.keys().next().copied())
         });
-        asked.into_iter().find_map(|(_, of)| of.values().find(|occupant| !occupant.is_needed(now)).cloned())
+        asked.into_iter().find_map(|(_, of)| of.values().find(|slot| !slot.is_needed(now)).cloned())
     }
 }
 
-impl Place {
-    /// Says how long the session brings mail forward, as far as is known now.
+impl SlotHandle {
+    /// Records how long the session brings mail forward, as far as is known now.
     pub(super) fn is_needed_until(&self, until: Option<Instant>) {
-        self.occupant.is_needed_until(until);
+        self.slot.is_needed_until(until);
     }
 
     /// Notes that a message of the session was accepted.
     pub(super) fn delivered(&self, now: Instant) {
-        self.all.delivered(self.occupant.network, now);
+        self.all.delivered(self.slot.network, now);
     }
 
-    /// Ready when the session has to leave. Always polled by the same task: that one is woken.
+    /// Ready when the session has to leave. Always poll it from the same task: that one is woken.
     pub(super) fn poll_leave(&mut self, cx: &Context<'_>) -> Poll<()> {
         if !std::mem::replace(&mut self.is_known, true) {
-            *self.occupant.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+            *self.slot.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         }
-        if self.occupant.leaves() { Poll::Ready(()) } else { Poll::Pending }
+        if self.slot.leaves() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Resolves when the session has to leave.
@@ -186,7 +187,7 @@ impl Place {
     }
 }
 
-impl Occupant {
+impl Slot {
     fn is_needed_until(&self, until: Option<Instant>) {
         let millis = until.map_or(0, |until| until.saturating_duration_since(self.began).as_millis());
         self.needed.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -197,7 +198,7 @@ impl Occupant {
         u128::from(self.needed.load(Ordering::Relaxed)) > now
     }
 
-    /// Whether its place was given away.
+    /// Whether the slot was given away.
     pub(super) fn leaves(&self) -> bool {
         self.leaves.load(Ordering::Acquire)
     }
@@ -222,63 +223,63 @@ mod tests {
         format!("192.0.{number}.0/24").parse().unwrap()
     }
 
-    /// So many of each network.
-    fn crowd(occupants: &Occupants, networks: &[(u8, usize)]) -> Vec<Arc<Occupant>> {
+    /// So many sessions of each network.
+    fn crowd(slots: &Slots, networks: &[(u8, usize)]) -> Vec<Arc<Slot>> {
         let all = networks.iter().flat_map(|(number, count)| std::iter::repeat_n(net(*number), *count));
-        all.map(|network| occupants.enter(network)).collect()
+        all.map(|network| slots.enter(network)).collect()
     }
 
     #[test]
     fn the_oldest_idle_one_of_the_largest_network_leaves() {
         let now = Instant::now();
-        let occupants = Occupants::new(now);
-        let all = crowd(&occupants, &[(1, 2), (2, 4), (3, 3)]);
+        let slots = Slots::new(now);
+        let all = crowd(&slots, &[(1, 2), (2, 4), (3, 3)]);
         all[2].is_needed_until(Some(now + Duration::from_secs(9)));
-        let left = |all: &[Arc<Occupant>]| (0..all.len()).filter(|at| all[*at].leaves()).collect::<Vec<_>>();
-        assert!(occupants.make_room(net(9), 9, now));
+        let left = |all: &[Arc<Slot>]| (0..all.len()).filter(|at| all[*at].leaves()).collect::<Vec<_>>();
+        assert!(slots.make_room(net(9), 9, now));
         assert_eq!(left(&all), [3], "the first of the largest brings mail forward");
-        assert!(!occupants.make_room(net(3), 9, now), "one that has nearly as many has nobody to ask");
+        assert!(!slots.make_room(net(3), 9, now), "one that has nearly as many has nobody to ask");
         for expected in [&[2, 3][..], &[2, 3, 6], &[0, 2, 3, 6], &[0, 2, 3, 4, 6]] {
-            assert!(occupants.make_room(net(9), 9, now + Duration::from_secs(10)));
+            assert!(slots.make_room(net(9), 9, now + Duration::from_secs(10)));
             assert_eq!(left(&all), expected);
         }
-        all.iter().for_each(|occupant| occupants.leave(occupant));
-        assert!(occupants.lock().networks.is_empty());
+        all.iter().for_each(|slot| slots.leave(slot));
+        assert!(slots.lock().networks.is_empty());
     }
 
     #[test]
     fn networks_that_have_delivered_come_first() {
         let now = Instant::now();
-        let occupants = Occupants::new(now);
-        let all = crowd(&occupants, &[(1, 5), (2, 1)]);
-        occupants.delivered(net(1), now);
-        assert!(occupants.make_room(net(1), 40, now), "it may ask one that has not, though that has fewer");
+        let slots = Slots::new(now);
+        let all = crowd(&slots, &[(1, 5), (2, 1)]);
+        slots.delivered(net(1), now);
+        assert!(slots.make_room(net(1), 40, now), "it may ask one that has not, though that has fewer");
         assert!(all[5].leaves());
-        assert!(!occupants.make_room(net(3), 40, now), "nobody else may ask it");
-        assert!(occupants.make_room(net(3), 16, now), "but for what it has above a quarter");
-        assert!(!occupants.make_room(net(3), 40, now + MEMORY - Duration::from_secs(1)));
-        assert!(occupants.make_room(net(3), 40, now + MEMORY), "it is forgotten after hours");
+        assert!(!slots.make_room(net(3), 40, now), "nobody else may ask it");
+        assert!(slots.make_room(net(3), 16, now), "but for what it has above a quarter");
+        assert!(!slots.make_room(net(3), 40, now + MEMORY - Duration::from_secs(1)));
+        assert!(slots.make_room(net(3), 40, now + MEMORY), "it is forgotten after hours");
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let now = Instant::now();
-        let occupants = Occupants::new(now);
+        let slots = Slots::new(now);
         for number in 0..=MOST_REMEMBERED as u32 {
             let network = IpNet::new((number << 8).to_be_bytes().into(), 24).unwrap();
-            occupants.delivered(network, now + Duration::from_millis(number.into()));
+            slots.delivered(network, now + Duration::from_millis(number.into()));
         }
-        let state = occupants.lock();
+        let state = slots.lock();
         assert_eq!(state.delivered.len(), MOST_REMEMBERED);
         assert!(!state.delivered.contains_key(&"0.0.0.0/24".parse().unwrap()), "the oldest has gone");
     }
 
     #[test]
     fn who_waits_is_woken() {
-        let occupants = Arc::new(Occupants::new(Instant::now()));
-        let mut place = occupants.place(&occupants.enter(net(1)));
-        assert!(place.poll_leave(&Context::from_waker(Waker::noop())).is_pending());
-        assert!(place.all.make_room(net(2), 1, Instant::now()));
-        assert!(place.poll_leave(&Context::from_waker(Waker::noop())).is_ready());
+        let slots = Arc::new(Slots::new(Instant::now()));
+        let mut handle = slots.handle(&slots.enter(net(1)));
+        assert!(handle.poll_leave(&Context::from_waker(Waker::noop())).is_pending());
+        assert!(handle.all.make_room(net(2), 1, Instant::now()));
+        assert!(handle.poll_leave(&Context::from_waker(Waker::noop())).is_ready());
     }
 }

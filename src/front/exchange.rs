@@ -24,27 +24,27 @@ use crate::front::outbox::Outbox;
 #[derive(Debug, Default)]
 pub(super) struct Side<S> {
     pub(super) stream: S,
-    /// Read, and not used yet.
+    /// Octets read and not used yet.
     pub(super) input: BytesMut,
-    /// Not written yet.
+    /// Octets not written yet.
     pub(super) outbox: Outbox,
-    /// Octets that were written may still wait inside TLS.
+    /// Whether octets that were written may still be inside TLS.
     is_unflushed: bool,
 }
 
 /// The work on a side that is wanted now, besides the flush of what was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interest {
-    /// Octets to be read at once; 0: none are wanted.
+    /// Octets to read at once; 0: none.
     pub(super) reads: usize,
-    /// The outbox may go out.
+    /// Whether the outbox may go out.
     pub(super) writes: bool,
 }
 
 /// One step of the exchange with a side.
 #[derive(Debug)]
 pub(super) enum Done {
-    /// So many octets were read; 0 is the end.
+    /// A read of so many octets; 0 is the end.
     Read(io::Result<usize>),
     /// Octets were written or flushed. A stream that failed takes no more: its outbox is empty.
     Written(io::Result<()>),
@@ -55,7 +55,7 @@ impl<S> Side<S> {
         Self { stream, input: BytesMut::new(), outbox: Outbox::default(), is_unflushed: false }
     }
 
-    /// Nothing waits for it: all that was said to it is in the system's hands.
+    /// Whether everything written is in the system's hands.
     pub(super) fn is_written(&self) -> bool {
         self.outbox.is_empty() && !self.is_unflushed
     }
@@ -66,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     pub(super) fn poll(&mut self, interest: Interest, cx: &mut Context<'_>) -> Poll<Done> {
         let writes = interest.writes && !self.outbox.is_empty();
         if writes && let Poll::Ready(result) = poll_write(&mut self.stream, &mut self.outbox, cx) {
-            // What TLS keeps back leaves in the same turn where it can.
+            // Flush in the same turn what TLS holds back, if possible.
             self.is_unflushed = !self.outbox.is_empty() || !matches!(self.poll_flush(cx), Poll::Ready(Ok(())));
             return Poll::Ready(self.written(result));
         }

@@ -1,6 +1,6 @@
-//! The question to the backend what it offers, before a client needs the answer: at the start, and when another backend has
-//! taken its place. An ordinary session asks it, with ourselves as the client, so that TLS and identity are as they are for
-//! clients. It must not keep a client waiting, and a backend that does not answer is no reason not to serve.
+//! The backend's offer, asked for before a client needs it: at the start, and after another backend has taken over. An
+//! ordinary session asks, with ourselves as the client, so that TLS and identity are as they are for clients. It must
+//! not keep a client waiting, and a backend that does not answer is no reason not to serve.
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use crate::front::clock;
 use crate::front::condition::Conditions;
-use crate::front::displace::Occupant;
-use crate::front::displace::Occupants;
-use crate::front::displace::Place;
+use crate::front::displace::Slot;
+use crate::front::displace::SlotHandle;
+use crate::front::displace::Slots;
 use crate::policy::net;
 use crate::session::io::Admission;
 
@@ -25,7 +25,7 @@ pub(super) struct ConnectionLimits {
     /// Put under stress when connections are nearly used up.
     conditions: Option<Arc<Conditions>>,
     /// The sessions that may have to make room.
-    occupants: Option<Arc<Occupants>>,
+    slots: Option<Arc<Slots>>,
 }
 
 /// The count of TLS handshakes that run: each keeps buffers, and costs a signature.
@@ -38,9 +38,9 @@ struct Tally {
     /// Accepted, and not admitted or refused yet.
     arriving: usize,
     granted: usize,
-    /// Being told that there is no place.
+    /// Clients being told that there is no room.
     refused: usize,
-    /// Their place was given to another.
+    /// Evicted sessions that have not closed yet.
     leaving: usize,
 }
 
@@ -56,15 +56,15 @@ pub(super) struct ConnectionGuard {
 struct Admitted {
     client: IpAddr,
     granted: bool,
-    occupant: Option<Arc<Occupant>>,
+    slot: Option<Arc<Slot>>,
     /// The limit of all connections at that time.
     max: usize,
 }
 
 impl ConnectionLimits {
     pub(super) fn new(conditions: Option<Arc<Conditions>>) -> Arc<Self> {
-        let occupants = conditions.is_some().then(|| Arc::new(Occupants::new(clock::now().monotonic)));
-        Arc::new(Self { tally: watch::Sender::default(), clients: DashMap::new(), conditions, occupants })
+        let slots = conditions.is_some().then(|| Arc::new(Slots::new(clock::now().monotonic)));
+        Arc::new(Self { tally: watch::Sender::default(), clients: DashMap::new(), conditions, slots })
     }
 
     /// A connection that was accepted.
@@ -73,11 +73,11 @@ impl ConnectionLimits {
         ConnectionGuard { limits: self.clone(), admitted: None }
     }
 
-    /// Whether another session gives its place up.
+    /// Whether another session gives its slot up.
     fn displace(&self, network: IpNet, max: usize, tally: &mut Tally) -> bool {
         let may = max > 0 && tally.leaving < LEAVING_AT_ONCE;
-        let Some(occupants) = self.occupants.as_ref().filter(|_| may) else { return false };
-        let has_room = occupants.make_room(network, max, clock::now().monotonic);
+        let Some(slots) = self.slots.as_ref().filter(|_| may) else { return false };
+        let has_room = slots.make_room(network, max, clock::now().monotonic);
         if has_room {
             // `count` adds the newcomer; the other one goes on being there until it has heard.
             (tally.granted, tally.leaving) = (tally.granted - 1, tally.leaving + 1);
@@ -87,7 +87,7 @@ impl ConnectionLimits {
 
     /// Connections of each network that has any.
     pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
-        self.occupants.as_ref().map(|occupants| occupants.by_network()).unwrap_or_default()
+        self.slots.as_ref().map(|slots| slots.by_network()).unwrap_or_default()
     }
 
     /// Connections, but for those that are arriving.
@@ -136,8 +136,8 @@ impl ConnectionLimits {
 }
 
 impl ConnectionGuard {
-    /// Whether there is a place for `client`, where there are `max` of them. `None`: too many are being refused already, the
-    /// connection is closed without a word.
+    /// Whether there is room for `client`, with `max` connections. `None`: too many are being refused already, the
+    /// connection is closed without a reply.
     pub(super) fn admit(&mut self, client: IpAddr, max: usize, max_per_client: usize) -> Option<Admission> {
         let (limits, client, network) = (&self.limits, net::client(client), net::client_net(client));
         let mut of_client = limits.clients.entry(client).or_default();
@@ -162,23 +162,23 @@ impl ConnectionGuard {
         limits.forget(client);
         let granted = admission? == Admission::Granted;
         limits.note_stress(max);
-        let occupants = limits.occupants.as_ref().filter(|_| granted);
-        let occupant = occupants.map(|occupants| occupants.enter(network));
-        self.admitted = Some(Admitted { client, granted, occupant, max });
+        let slots = limits.slots.as_ref().filter(|_| granted);
+        let slot = slots.map(|slots| slots.enter(network));
+        self.admitted = Some(Admitted { client, granted, slot, max });
         admission
     }
 
-    /// The session's view of its place. `None`: it has none.
-    pub(super) fn place(&self) -> Option<Place> {
-        let occupant = self.admitted.as_ref()?.occupant.as_ref()?;
-        Some(self.limits.occupants.as_ref()?.place(occupant))
+    /// The session's slot; `None`: it has none.
+    pub(super) fn slot_handle(&self) -> Option<SlotHandle> {
+        let slot = self.admitted.as_ref()?.slot.as_ref()?;
+        Some(self.limits.slots.as_ref()?.handle(slot))
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let limits = &self.limits;
-        let Some(Admitted { client, granted, occupant, max }) = self.admitted.take() else {
+        let Some(Admitted { client, granted, slot, max }) = self.admitted.take() else {
             return limits.tally.send_modify(|tally| tally.arriving -= 1);
         };
         if let Some(mut of_client) = limits.clients.get_mut(&client) {
@@ -186,10 +186,10 @@ impl Drop for ConnectionGuard {
         }
         limits.forget(client);
         limits.tally.send_modify(|tally| {
-            // Under the lock under which a place is given away.
-            let left = occupant.as_ref().zip(limits.occupants.as_ref()).is_some_and(|(occupant, all)| {
-                all.leave(occupant);
-                occupant.leaves()
+            // Under the lock under which slots are given away.
+            let left = slot.as_ref().zip(limits.slots.as_ref()).is_some_and(|(slot, all)| {
+                all.leave(slot);
+                slot.leaves()
             });
             if left { tally.leaving = tally.leaving.saturating_sub(1) } else { tally.count(granted, -1) }
         });
@@ -223,10 +223,10 @@ impl Tally {
     }
 }
 
-/// Refused connections that are told so at one time.
+/// Refused connections that get a reply at one time.
 const REFUSED_AT_ONCE: usize = 100;
 const REFUSED_AT_ONCE_PER_CLIENT: usize = 10;
-/// Evicted connections that are told so at one time.
+/// Evicted connections that get a reply at one time.
 const LEAVING_AT_ONCE: usize = 100;
 /// TLS handshakes at one time: some 20 KB each. One network has a quarter.
 const HANDSHAKES_AT_ONCE: usize = 1000;

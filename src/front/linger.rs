@@ -34,11 +34,11 @@ pub(super) enum ClosePolicy {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parting {
     pub(super) policy: ClosePolicy,
-    /// An acknowledgement is open: the close waits for how the client takes it.
+    /// Whether an acknowledgement is open: the close waits for the client to take it.
     pub(super) awaits: bool,
-    /// That acknowledgement is written already: the replies that are still owed are others.
+    /// Whether that acknowledgement is written: the replies still owed are others.
     pub(super) is_written: bool,
-    /// The client has said QUIT.
+    /// Whether the client has said QUIT.
     pub(super) has_quit: bool,
 }
 
@@ -114,12 +114,12 @@ async fn watch(client: &mut ClientStream, farewell: &mut Farewell, is_enough: im
         tokio::select! {
             read = client.read(&mut thrown_away), if reads => {
                 match read {
-                    // What came before the acknowledgement was sent without having heard it.
+                    // Input from before the acknowledgement was sent without having heard it.
                     Ok(1..) => farewell.heard |= client.tcp().is_none_or(tcp::is_acknowledged),
                     // Under TLS that says nothing about TCP.
                     Ok(0) => reads = false,
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => reads = false,
-                    // The kernel says it once.
+                    // The kernel reports an error once.
                     Err(_) => {
                         reads = false;
                         farewell.end = ClientEnd::Reset;
@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// What the client does, and what its TCP tells then.
+    /// The client's behaviour, and what its TCP tells then.
     #[derive(Clone, Copy, Debug)]
     enum Habit {
         ReadsAndCloses,

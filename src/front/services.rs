@@ -1,4 +1,4 @@
-//! What a session needs from outside, shared by all of them, and the answers to its questions.
+//! The services that all sessions share, and the answers to their questions. It must not decide anything about mail.
 
 use std::sync::Arc;
 
@@ -20,29 +20,29 @@ use crate::session::question::Question;
 use crate::session::snapshot::Snapshot;
 use crate::store::state::State;
 
-/// One of each for the whole process.
+/// The services of the process, one of each.
 #[derive(Debug)]
 pub struct Services {
-    /// The backend's places and what it offers.
+    /// The backend's permits, connections and offers.
     pub backends: Backends,
-    /// TLS handshakes of clients.
+    /// The limit of clients' TLS handshakes.
     pub handshakes: Handshakes,
-    /// Held messages.
+    /// The held messages.
     pub holds: Holds,
-    /// What counts and tells what happens.
+    /// The reports: log, counters, storms.
     pub reports: Reports,
-    /// Counters, ledger and blocks.
+    /// The counters, ledger and blocks.
     pub state: Arc<State>,
-    /// What answers the sessions' questions: the state, or a service that takes its time.
+    /// The service that answers questions: the state, or one that takes its time.
     pub answers: Arc<dyn Answers>,
-    /// What is in force.
+    /// The policy and settings in force.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
-    /// What all sessions are under.
+    /// The condition of the process that all sessions heed.
     pub conditions: Arc<Conditions>,
 }
 
 impl Services {
-    /// With the state as what answers.
+    /// Services whose questions the state answers.
     pub fn new(
         backend: backend::Settings,
         hold: hold::Settings,
@@ -79,7 +79,7 @@ impl Services {
         }
     }
 
-    /// The answer with what this process knows itself, counted.
+    /// Adds this process's own knowledge to an answer, and counts it.
     fn complete(&self, (mut answer, claim): Answered, snapshot: Option<&Snapshot>, room: bool) -> Answered {
         if let Answer::Mail { has_room, .. } = &mut answer {
             *has_room &= room;
@@ -100,7 +100,7 @@ impl Services {
         room.is_ok()
     }
 
-    /// Says to all sessions how nearly the hold is used up, when that has changed.
+    /// Tells all sessions the pressure on the hold, if it has changed.
     pub(super) fn note_pressure(&self) {
         let Some(pressure) = self.holds.news_of_pressure() else { return };
         if self.conditions.change(|condition| condition.pressure = pressure) {

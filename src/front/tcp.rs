@@ -22,8 +22,8 @@ pub(super) fn is_acknowledged(stream: &TcpStream) -> bool {
     acknowledged(stream, *RELEASE).unwrap_or(true)
 }
 
-/// The same as a kernel of this release says it. Octets are counted, not the queue, because a reset empties that; an old
-/// kernel has only the queue.
+/// [`is_acknowledged`] for a kernel of this release; `None` where it does not say. Octets are counted, not the queue,
+/// because a reset empties that; an old kernel has only the queue.
 fn acknowledged(stream: &TcpStream, release: Release) -> Option<bool> {
     if release < SAYS_UNSENT {
         return None;
@@ -70,7 +70,7 @@ struct TcpInfo;
 
 getsockopt_impl!(TcpInfo, libc::IPPROTO_TCP, libc::TCP_INFO, [u64; INFO / 8], GetStruct<[u64; INFO / 8]>);
 
-/// The beginning of that, as older kernels have it.
+/// The beginning of `struct tcp_info`, as older kernels have it.
 #[derive(Clone, Copy, Debug)]
 struct ShortTcpInfo;
 

@@ -29,7 +29,7 @@ use crate::front::stream::ClientStream;
 pub struct Pair {
     /// The chain, our own certificate first.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key of the certificate.
     pub key: PathBuf,
 }
 

@@ -1,9 +1,16 @@
-//! One client and one client network, wherever shares or keys are made of them. It must not know what is counted.
+//! Addresses as one client, as one client network, and as people know them, wherever shares or keys are made of them. It
+//! must not know what is counted.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
+use std::net::SocketAddr;
 
 use ipnet::IpNet;
+
+/// An address as people know it: an IPv4-mapped one, as a listener on `[::]` sees it, is IPv4.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
 
 /// One client: an IPv4 address, or the /64 that one IPv6 customer has.
 pub fn client(address: IpAddr) -> IpAddr {

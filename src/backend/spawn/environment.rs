@@ -2,13 +2,12 @@
 //! TCP6INTERFACE: the interface's name of a link-local client is not known here.
 
 use std::ffi::OsStr;
-use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 
 use tokio::process::Command;
 
 use crate::backend::ClientInfo;
+use crate::policy::net::canonical;
 
 /// Sets the variables in tcpserver's order: the inherited ones, the connection's over them (those without a value are
 /// removed), and the client's rule over both. `command` starts with none.
@@ -28,6 +27,7 @@ pub(super) fn apply(client: &ClientInfo, hostname: &str, command: &mut Command) 
 }
 
 fn connection(client: &ClientInfo, hostname: &str) -> Vec<(&'static str, Option<String>)> {
+    // The IPv6 build too takes an IPv4-mapped address for IPv4.
     let remote = canonical(client.address);
     let local = canonical(client.local);
     let six = remote.is_ipv6();
@@ -50,10 +50,4 @@ fn connection(client: &ClientInfo, hostname: &str) -> Vec<(&'static str, Option<
         ("TCP6REMOTEINFO", None),
         ("TCP6INTERFACE", None),
     ]
-}
-
-/// An IPv4-mapped address is IPv4, as for the IPv6 build.
-fn canonical(address: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = address.ip().to_canonical();
-    SocketAddr::new(ip, address.port())
 }

@@ -1,4 +1,4 @@
-//! THE loop: sockets and clock on one side, the session on the other.
+//! The loop of a session: sockets and clock on one side, the session on the other.
 //!
 //! Each turn carries out the session's outputs (`obey`), waits for the first event (`wait`), and tells the session of it
 //! (`tell`). Nothing is awaited anywhere else, so that an early reply of the backend and every time limit reach the session
@@ -27,7 +27,7 @@ use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
-use crate::front::displace::Place;
+use crate::front::displace::SlotHandle;
 use crate::front::exchange::Done;
 use crate::front::exchange::Side;
 use crate::front::limits::ConnectionGuard;
@@ -69,13 +69,13 @@ pub struct Driver {
     claims: Claims,
     /// The question that is open, and its answer to come.
     asking: Option<(Ticket, Pin<Box<dyn Future<Output = Answered> + Send>>)>,
-    /// Its place among the connections, until that is given to another.
-    place: Option<Place>,
+    /// The connection's slot, until it is given to another.
+    slot: Option<SlotHandle>,
     close_policy: ClosePolicy,
     /// Counts the TLS handshake that comes next.
     handshake: Option<ConnectionGuard>,
     alarm: Pin<Box<Sleep>>,
-    /// Resolves when another session needs the backend's permit; there while this one can do without.
+    /// Resolves when another session needs the backend's permit; set while this session can do without.
     wanted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// The time of the last event: all that it leads to happens then.
     now: Now,
@@ -95,11 +95,11 @@ type Opened = Result<(Connection, Option<Login>), OpenFault>;
 enum Transfer {
     Idle,
     Running,
-    /// It goes there from its file, and the backend's socket takes no more for now.
+    /// The message goes there from its file, and the backend's socket is full.
     Blocked,
 }
 
-/// The first thing that happened in a turn.
+/// The first event of a turn.
 enum Event {
     Alarm,
     Answer(Ticket, Answered),
@@ -111,7 +111,7 @@ enum Event {
     BackendRoom,
     Filled(Result<Filled, HoldFault>),
     Flushed(Result<(), HoldFault>),
-    /// The message on hold comes in too slowly for its room.
+    /// The held message has to be given up, because it comes in too slowly.
     HoldWanted,
     PlaceWanted,
 }
@@ -132,7 +132,7 @@ impl Driver {
         services: Arc<Services>,
     ) -> Box<Self> {
         let now = clock::now();
-        // Not a time that is nearly over: such a timer wakes the thread before there is anything to do.
+        // Not a short time: the timer would wake the thread for nothing.
         let alarm = session.deadline().unwrap_or(now.monotonic + IDLE_ALARM);
         let network = client_net(session.peer().client.ip());
         Box::new(Self {
@@ -152,7 +152,7 @@ impl Driver {
             transfer: Transfer::Idle,
             claims: Claims::default(),
             asking: None,
-            place: None,
+            slot: None,
             close_policy: ClosePolicy::Linger,
             handshake: None,
             alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
@@ -161,13 +161,13 @@ impl Driver {
         })
     }
 
-    /// A session that has a place among the connections, and may have to give it to another.
-    pub(super) fn in_place(mut self: Box<Self>, place: Place) -> Box<Self> {
-        self.place = Some(place);
+    /// A session that has a slot among the connections, and may have to give it to another.
+    pub(super) fn with_slot(mut self: Box<Self>, slot: SlotHandle) -> Box<Self> {
+        self.slot = Some(slot);
         self
     }
 
-    /// A session that was refused a place, and only says so.
+    /// A session that was refused a slot, and only says so.
     pub(super) fn refused(mut self: Box<Self>) -> Box<Self> {
         self.close_policy = ClosePolicy::Brief;
         self
@@ -201,14 +201,14 @@ impl Driver {
             ClosePolicy::Linger if has_quit && !awaits && self.client.input.is_empty() => ClosePolicy::Immediate,
             policy => policy,
         };
-        let mut place = self.place.take();
-        if let Some(place) = &place {
-            place.is_needed_until(self.session.needed_until(self.now));
+        let mut slot = self.slot.take();
+        if let Some(slot) = &slot {
+            slot.is_needed_until(self.session.needed_until(self.now));
         }
         let parting = Parting { policy, awaits, is_written, has_quit };
         let parts = Box::pin(linger::part(std::mem::take(&mut self.client), parting));
         // How an acknowledgement was taken is learned in any case.
-        let (farewell, rest) = unless_displaced(place.as_mut().filter(|_| !awaits), parts).await.unwrap_or_default();
+        let (farewell, rest) = unless_displaced(slot.as_mut().filter(|_| !awaits), parts).await.unwrap_or_default();
         self.session.handle_farewell(farewell);
         while let Some(output) = self.session.advance(&mut BytesMut::new(), false, self.now) {
             if let Output::Deliver(delivery) = output {
@@ -217,7 +217,7 @@ impl Driver {
         }
         drop(self);
         if let Some(client) = rest {
-            unless_displaced(place.as_mut(), Box::pin(linger::read_on(client, policy))).await;
+            unless_displaced(slot.as_mut(), Box::pin(linger::read_on(client, policy))).await;
         }
     }
 
@@ -310,12 +310,12 @@ impl Backend {
     }
 }
 
-/// Work for a client that has had all it will get; `None`: it was given up, because another client needs the place.
-async fn unless_displaced<T>(place: Option<&mut Place>, work: impl Future<Output = T>) -> Option<T> {
-    let Some(place) = place else { return Some(work.await) };
+/// Work for a client that has had all it will get; `None`: it was given up, because another client needs the slot.
+async fn unless_displaced<T>(slot: Option<&mut SlotHandle>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(slot) = slot else { return Some(work.await) };
     tokio::select! {
         done = work => Some(done),
-        () = place.left() => None,
+        () = slot.left() => None,
     }
 }
 

@@ -101,8 +101,8 @@ impl Driver {
         let settled = self.claims.deliver(delivery);
         match delivery {
             Delivery::Accepted => {
-                if let Some(place) = &self.place {
-                    place.delivered(self.now.monotonic);
+                if let Some(slot) = &self.slot {
+                    slot.delivered(self.now.monotonic);
                 }
             }
             Delivery::Acknowledged => self.services.reports.metrics.acknowledged(true),
@@ -170,18 +170,18 @@ impl Driver {
     /// it had (RFC 3207 section 4.2, CVE-2011-0411).
     pub(super) async fn start_tls(&mut self) {
         let client = std::mem::take(&mut self.client);
-        let place = self.handshake.take();
+        let guard = self.handshake.take();
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
-        let left = self.place.as_mut();
+        let left = self.slot.as_mut();
         let left = async {
             match left {
-                Some(place) => place.left().await,
+                Some(slot) => slot.left().await,
                 None => std::future::pending().await,
             }
         };
-        let secured = match (&acceptor, place) {
-            (Some(acceptor), Some(_place)) => tokio::select! {
+        let secured = match (&acceptor, guard) {
+            (Some(acceptor), Some(_guard)) => tokio::select! {
                 secured = tls::upgrade(client, acceptor) => secured,
                 // A client that is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => None,

@@ -33,7 +33,7 @@ impl Driver {
             Event::Filled(Err(fault)) | Event::Flushed(Err(fault)) => self.hold_failed(&fault),
             Event::Flushed(Ok(())) => {}
             Event::PlaceWanted => {
-                self.place = None;
+                self.slot = None;
                 self.session.handle_place_wanted(self.now);
                 if self.session.is_over() {
                     self.close_policy = ClosePolicy::Displaced;
@@ -49,7 +49,7 @@ impl Driver {
                 self.transfer = Transfer::Idle;
                 self.session.handle_body_sent(self.now);
             }
-            // The backend's last reply may still be there to be read.
+            // The backend's last reply may still have to be read.
             Filled::Lost => self.transfer = Transfer::Idle,
             Filled::Piece(octets) => self.say_to_backend(octets),
             Filled::Sent { full } => {
@@ -113,7 +113,7 @@ impl Driver {
             }
             Done::Written(Ok(())) => self.session.handle_backend_progress(self.now),
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
-            // The backend's last reply may still be there to be read.
+            // The backend's last reply may still have to be read.
             Done::Written(Err(_)) => {}
         }
     }

@@ -29,8 +29,8 @@ struct Turn {
 impl Driver {
     /// Waits for the first event.
     pub(super) async fn wait(&mut self) -> Event {
-        if let Some(place) = &self.place {
-            place.is_needed_until(self.session.needed_until(self.now));
+        if let Some(slot) = &self.slot {
+            slot.is_needed_until(self.session.needed_until(self.now));
         }
         let turn = self.turn();
         poll_fn(|cx| self.poll(turn, cx)).await
@@ -68,8 +68,8 @@ impl Driver {
         if turn.alarm && self.alarm.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Event::Alarm);
         }
-        if let Some(place) = &mut self.place
-            && place.poll_leave(cx).is_ready()
+        if let Some(slot) = &mut self.slot
+            && slot.poll_leave(cx).is_ready()
         {
             return Poll::Ready(Event::PlaceWanted);
         }
