@@ -135,7 +135,7 @@ impl Metrics {
             let _ = writeln!(text, "portcullis_commands_refused_total{{reason=\"{reason}\"}} {count}");
         }
         head(text, "auth_failures_total", "AUTH that failed, by reason.", "counter");
-        // Its first one is to be seen as a change.
+        // The first failure has to show as a change from 0.
         let none_yet = self.logins.0[Reason::AuthFailed as usize].load(Ordering::Relaxed) == 0;
         let first = none_yet.then_some((Reason::AuthFailed.as_str(), 0));
         for (reason, count) in first.into_iter().chain(self.logins.used()) {

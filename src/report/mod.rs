@@ -1,7 +1,7 @@
 //! Reports of transactions: the log line, the counters, and the storm that one may be part of. It must not decide what
 //! becomes of a message.
 
-mod crowd;
+mod evict;
 pub mod log;
 pub mod metrics;
 mod share;

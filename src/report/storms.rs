@@ -17,7 +17,7 @@ use crate::policy::net::client_net;
 use crate::policy::repeat::Before;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
-use crate::report::crowd;
+use crate::report::evict;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::store::clock::Time;
@@ -92,7 +92,7 @@ impl Storms {
             let mut storms = self.lock();
             let known = storms.contains_key(&key);
             let quiet = |storm: &Storm| (!storm.running).then_some((storm.copies, storm.last.into()));
-            if !known && !crowd::make_room(&mut storms, self.bound, quiet) {
+            if !known && !evict::lowest(&mut storms, self.bound, quiet) {
                 return;
             }
             let named = |(net, sender): &(IpNet, String)| Storm::new(format!("{net} {sender}"), now);

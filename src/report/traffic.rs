@@ -1,5 +1,5 @@
-//! What happened in the last hour: how much of it in a minute, and which senders sent, cost and were refused most. It
-//! must not grow with the number of senders that a stranger can make up: past its bound those with the least go.
+//! Traffic of the last hour: sums by the minute, and the senders that sent, cost and were refused most. It must not
+//! grow with the number of senders that a stranger can make up: past its bound those with the least are evicted.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use serde::Serialize;
 
 use crate::policy::verdict::Verdict;
-use crate::report::crowd;
+use crate::report::evict;
 use crate::session::record::Kind;
 use crate::session::record::Record;
 use crate::store::clock::Time;
@@ -131,7 +131,7 @@ impl Traffic {
         let half = now.seconds() / HALF;
         if !counted.senders.contains_key(&sender) && counted.senders.len() >= self.bound {
             counted.senders.retain(|_, sender| sender.half + 1 >= half);
-            crowd::make_room(&mut counted.senders, self.bound, |sender| Some(sender.weight()));
+            evict::lowest(&mut counted.senders, self.bound, |sender| Some(sender.weight()));
         }
         let counts = counted.senders.entry(sender).or_default().turn(half);
         counts.messages += u64::from(accepted);

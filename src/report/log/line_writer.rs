@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-/// A stream that takes lines.
+/// A stream that lines are written to.
 #[derive(Debug)]
 pub(crate) struct LineWriter<W> {
     stream: W,
-    /// A line went out without its end; the next one must not be glued to it.
+    /// Whether a line went out without its end, so that the next must begin a new one.
     torn: bool,
-    /// Lines that were not written, or not whole. Shared, because whoever asks must not wait for a write.
+    /// Lines not written, or not whole. Shared, so that reading it does not wait for a write.
     lost: Arc<AtomicU64>,
 }
 
@@ -44,7 +44,7 @@ impl<W: Write> LineWriter<W> {
         }
     }
 
-    /// Lines that were not written, or not whole.
+    /// Lines not written, or not whole.
     pub(crate) fn lost(&self) -> Arc<AtomicU64> {
         self.lost.clone()
     }
@@ -71,7 +71,7 @@ fn at_once(lines: &[u8]) -> usize {
     end.or_else(|| memchr::memchr(b'\n', lines)).map_or(lines.len(), |end| end + 1)
 }
 
-/// Octets that a pipe takes whole or not at all, whoever else writes to it (pipe(7)).
+/// Octets that a pipe takes as one piece, even with other writers (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
 #[cfg(test)]

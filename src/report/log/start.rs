@@ -74,7 +74,7 @@ impl Handle {
     pub fn write_by_thread(&self) -> io::Result<FlushGuard> {
         let log = self.0.clone();
         let write = move |lines: &[u8]| {
-            // What it says itself does not go round by itself again.
+            // Its own events must not wake it again.
             IS_WRITER.set(true);
             log.out().write(lines);
         };
@@ -114,7 +114,7 @@ impl Drop for FlushGuard {
         // Nobody can log meanwhile: the last lines of the thread are out before the next is written here.
         let mut place = self.0.writer.write().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = place.take() else { return };
-        // Else the thread keeps the stream, and waits: whoever wrote a line here would wait with it.
+        // Otherwise the thread still has the stream and waits, and any line written here would wait too.
         self.0.is_stuck.store(!writer.flush(PATIENCE), Ordering::Relaxed);
         writer.end();
     }
@@ -176,7 +176,7 @@ impl Log {
         });
     }
 
-    /// The thread's, without holding up whoever ends it.
+    /// The thread's writer, cloned so that ending the thread need not wait for a line; `None` without a thread.
     fn writer(&self) -> Option<Arc<Writer>> {
         self.writer.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -191,7 +191,7 @@ struct LogLayer(Arc<Log>);
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let level = self.0.settings().level;
-        // What libraries say at `info` and below is for those who write them.
+        // Libraries' events at `info` and below are for their own developers.
         let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
         let least = if ours { level } else { level.min(Level::Warn) };
         *metadata.level() <= filter(least)

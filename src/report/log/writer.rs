@@ -1,11 +1,11 @@
-//! The log's own thread: under load lines leave many at a time, and nobody who serves mail waits for a disk. What waits
-//! is bounded. It must not change or reorder lines.
+//! The log's own thread: under load many lines leave in one write, and no session waits for a disk. It must not change or
+//! reorder lines, nor keep more than a bounded number of octets.
 //!
-//! At the bound two rules pull in two directions: nothing goes without a trace, and nothing holds up honest mail. A line of
-//! what became of a message is worth a moment of a session's time, as a full pipe would take it: a logger that rotates, or
-//! a disk that is busy, is over it by then. A reader that is stopped is not, and a proxy that waits for it takes no mail,
-//! which is worse than a gap in the log. So all that have a line to write wait one second, together; then lines
-//! are counted and thrown away until the stream takes some again, and their number stands in the log where they would.
+//! At the bound two rules conflict: no line may be lost without a trace, and honest mail must not be held up. The line of
+//! a message is worth a moment of its session's time, as a full pipe would take it: a logger that rotates, or a busy disk,
+//! recovers by then. A stopped reader does not, and a proxy that waits for it takes no mail, which is worse than a gap in
+//! the log. So all callers wait one second, together; then lines are counted and thrown away until the stream takes some
+//! again, and their number is logged in their place.
 
 use std::io;
 use std::sync::Arc;
@@ -32,25 +32,25 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines that wait to be written.
+    /// Whole lines to be written.
     waiting: Vec<u8>,
-    /// The thread waits to be woken.
+    /// Whether the thread waits to be woken.
     is_asleep: bool,
-    /// The thread has taken lines and not yet written them.
+    /// Whether the thread has taken lines and not written them yet.
     is_writing: bool,
-    /// A caller waits until all is written.
+    /// Whether a caller waits until everything is written.
     hurry: bool,
-    /// A caller waits for room; the others wait no longer than it.
+    /// Whether a caller waits for room; the others wait no longer than it.
     is_awaited: bool,
-    /// All have waited long enough: until there is room, lines are thrown away.
+    /// Whether all have waited long enough: lines are thrown away until there is room.
     is_stalled: bool,
-    /// Lines that were lost since there was room.
+    /// Lines lost since there was room.
     lost_now: u64,
-    /// Lines that were lost in all.
+    /// Lines lost in all.
     lost: u64,
-    /// Lines that are not written are given up: no caller waits for them any more.
+    /// Whether unwritten lines were given up: no caller waits for them any more.
     is_abandoned: bool,
-    /// No more lines come.
+    /// Whether no more lines come.
     is_over: bool,
 }
 
@@ -71,7 +71,7 @@ impl Writer {
         Ok(Self { shared })
     }
 
-    /// `line` is written soon, behind all that came before it; or it is lost, where nobody reads.
+    /// Queues `line` behind all earlier ones; it is lost where nobody reads the log.
     pub(crate) fn push(&self, line: &[u8]) {
         let mut state = self.shared.lock();
         while state.is_full_for(line) {
@@ -88,8 +88,7 @@ impl Writer {
         }
     }
 
-    /// Returns when all that was pushed before is written, or after this time, or when it was abandoned. Whether all was
-    /// written.
+    /// Waits until all earlier lines are written, abandoned, or `limit` is over; `true` if they are written.
     pub(crate) fn flush(&self, limit: Duration) -> bool {
         let state = self.shared.lock();
         self.shared.work.notify_one();
@@ -101,13 +100,13 @@ impl Writer {
         !waited.unwrap_or_else(PoisonError::into_inner).0.is_pending()
     }
 
-    /// Lines that are not written are given up: no caller waits for them any more.
+    /// Gives up unwritten lines: no caller waits for them any more.
     pub(crate) fn abandon(&self) {
         self.shared.lock().is_abandoned = true;
         self.shared.done.notify_all();
     }
 
-    /// The thread ends when all is written.
+    /// Ends the thread, once everything is written.
     pub(crate) fn end(&self) {
         self.shared.lock().is_over = true;
         self.shared.work.notify_one();
@@ -118,7 +117,7 @@ impl Writer {
         self.shared.lock().lost
     }
 
-    /// Whether lines are being thrown away: nobody reads.
+    /// Whether lines are being thrown away because nobody reads the log.
     pub(crate) fn is_stalled(&self) -> bool {
         self.shared.lock().is_stalled
     }
@@ -135,7 +134,7 @@ impl State {
 }
 
 impl Shared {
-    /// Waits for lines and writes them. False: there will be none.
+    /// Waits for lines and writes them; `false` when there will be none.
     fn write_once(&self, write: &mut impl FnMut(&[u8]), lost: &impl Fn(u64)) -> bool {
         let mut state = self.lock();
         while state.waiting.is_empty() {
@@ -184,7 +183,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half way: the lines stay whole.
+        // No code under this lock panics with a line half written.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

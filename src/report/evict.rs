@@ -1,10 +1,11 @@
-//! Room in a map that strangers can fill: those with the least go.
+//! Eviction from a map that strangers can fill: the entries of the lowest rank. It must not know the entries.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Frees a sixteenth of `bound`, lowest rank first; what has no rank stays. False: nothing could go.
-pub(super) fn make_room<K: Eq + Hash, V>(
+/// Evicts a sixteenth of `bound`, lowest rank first, once the map has `bound` entries; entries without a rank stay. Gives
+/// whether there is room for one more.
+pub(super) fn lowest<K: Eq + Hash, V>(
     map: &mut HashMap<K, V>,
     bound: usize,
     rank: impl Fn(&V) -> Option<(u64, u64)>,
