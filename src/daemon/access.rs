@@ -1,5 +1,6 @@
-//! Whether the user that we shall become can read what has to be read again at a reload: a key of mode 0600 that root owns
-//! is read at the start and never again. By the files' modes, because we are still somebody else.
+//! Whether the user that the process will become can read the files of a reload: a key of mode 0600 that root owns
+//! could be read at the start and never again. It goes by the files' modes, because the process is still another user.
+//! It must not open the files.
 
 use std::ffi::CString;
 use std::fs;
@@ -12,10 +13,10 @@ use nix::unistd::Uid;
 use nix::unistd::User;
 use nix::unistd::getgrouplist;
 
-/// Which of `files` the user could not read, and what stands in the way.
+/// The `files` that the user could not read, each with the obstacle.
 ///
 /// # Errors
-/// There is no such user.
+/// The user does not exist.
 pub(super) fn unreadable(user: &str, files: &[PathBuf]) -> Result<Vec<(PathBuf, String)>, String> {
     let found = User::from_name(user).ok().flatten();
     let found = found.ok_or_else(|| format!("server.user: there is no user {user:?} on this host"))?;
@@ -34,7 +35,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A file that is not there is no obstacle: most control files may be absent.
+    /// The obstacle to reading the file. A missing file is none: most control files may be absent.
     fn obstacle(&self, file: &Path) -> Option<String> {
         let file = fs::canonicalize(file).ok()?;
         let closed = file.ancestors().skip(1).find(|folder| !self.may(folder, 0o1));
@@ -76,7 +77,7 @@ mod tests {
         let stranger = Reader { uid: owner.uid() + 1, gids: vec![owner.gid() + 1] };
         let colleague = Reader { uid: owner.uid() + 1, gids: vec![owner.gid()] };
         let myself = Reader { uid: owner.uid(), gids: vec![] };
-        // Mode of the folder, of the file; who is kept out.
+        // Mode of the folder, of the file; users that cannot read it.
         let table = [
             (0o755, 0o644, [false, false, false]),
             (0o755, 0o640, [true, false, false]),

@@ -1,5 +1,5 @@
-//! From files to one finished value: the configuration, the control files and the lists, all faults of all of them at
-//! once. `serve`, `check`, `explain` and every reload go through here. Nothing is changed by it.
+//! Assembles one finished value from configuration, control files and lists, and reports all faults of all of them at
+//! once. `serve`, `check`, `explain` and every reload use it. It must not change anything.
 
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
@@ -33,47 +33,47 @@ use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
 use crate::session::snapshot::Snapshot;
 
-/// Where a configuration comes from: the same for every reload.
+/// The source of a configuration: the same for every reload.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// `None`: the embedded default.
+    /// The configuration file; `None` for the embedded default.
     pub file: Option<PathBuf>,
-    /// The command line's word over it.
+    /// The command line's values, which override the file's.
     pub overrides: Overrides,
 }
 
-/// Everything that is in force, or would be.
+/// The values that are in force, or would be.
 pub struct Assembly {
     /// The checked values.
     pub config: Config,
-    /// What sessions go by.
+    /// The snapshot that sessions work with.
     pub snapshot: Arc<Snapshot>,
     /// The certificates.
     pub tls: Option<TlsAcceptor>,
-    /// All files that were read, or would be if they were there: a change of one is a reason to reload.
+    /// All files read, or missing: a change of one is a reason to reload.
     pub files: Vec<PathBuf>,
-    /// What they looked like just before they were read.
+    /// The state of these files just before they were read.
     pub look: Look,
-    /// What is probably not as it was meant.
+    /// Warnings: settings that are probably not as they were meant.
     pub warnings: Vec<Finding>,
 }
 
 impl Assembly {
-    /// The values that a proxy runs by.
+    /// The values that a proxy is started with.
     pub fn values(&self) -> Values {
         let Config { front, backend, hold, .. } = self.config.clone();
         Values { snapshot: self.snapshot.clone(), front, tls: self.tls.clone(), backend, hold }
     }
 }
 
-/// Why nothing is in force.
+/// The reasons why a configuration cannot be used.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
-    /// Never empty.
+    /// The faults; never empty.
     pub faults: Vec<Finding>,
-    /// What else is probably not as it was meant.
+    /// Warnings beside the faults.
     pub warnings: Vec<Finding>,
-    /// The files whose change may mend it, as far as they are known.
+    /// The files whose change may mend the faults, as far as they are known.
     pub files: Vec<PathBuf>,
 }
 
@@ -82,11 +82,11 @@ pub struct Refused {
 pub struct Finding {
     /// The file; empty for the command line and the embedded default.
     pub file: String,
-    /// From 1; 0 means the whole file.
+    /// The line, counted from 1; 0 means the whole file.
     pub line: u32,
-    /// From 1; 0 where columns mean nothing.
+    /// The column, counted from 1; 0 where columns mean nothing.
     pub column: u32,
-    /// What is wrong, and what to write instead.
+    /// A sentence: the fault, and what to write instead.
     pub what: String,
 }
 
@@ -103,12 +103,12 @@ impl fmt::Display for Finding {
 }
 
 impl Origin {
-    /// The file by the order of search; the embedded default when there is none.
+    /// The file found in the order of search; the embedded default if there is none.
     pub fn find(explicit: Option<&Path>, overrides: Overrides) -> Self {
         Self { file: config::find(explicit), overrides }
     }
 
-    /// Reads it all.
+    /// Reads everything.
     ///
     /// # Errors
     /// Every fault of every file.
@@ -147,9 +147,8 @@ impl Origin {
         Ok(Assembly { config, snapshot, tls, files, look, warnings })
     }
 
-    /// The faults of the configuration, and of the lists that it names as far as it can be read: nobody wants to hear of the
-    /// second only after the first are mended. A file that the configuration itself names was looked for already, and is
-    /// reported with the place of its name.
+    /// Adds to the configuration's faults those of the lists it names, as far as they can be read: all faults are told
+    /// at once. A missing file that the configuration names is reported already, with the place of its name.
     fn refused(&self, refused: config::Refused) -> Refused {
         let mut faults: Vec<Finding> = refused.faults.into_iter().map(Finding::from).collect();
         let mut warnings: Vec<Finding> = refused.warnings.into_iter().map(Finding::from).collect();
@@ -197,7 +196,8 @@ impl Finding {
     }
 }
 
-/// A queue that was only supposed to be beside the control folder: asking for its free space would refuse all mail.
+/// Removes a queue path that was only assumed, beside the control folder, and does not exist: asking for its free space
+/// would refuse all mail.
 fn forget_missing_queue(config: &mut Config) -> Option<Finding> {
     let queue = config.hold.queue.take_if(|queue| !queue.is_dir())?;
     let file = config.qmail.control.as_ref().map(|control| control.display().to_string()).unwrap_or_default();
@@ -268,7 +268,7 @@ fn pairs(config: &Config) -> Vec<tls::Pair> {
     all.map(|pair| tls::Pair { certificate: pair.certificate.clone(), key: pair.key.clone() }).collect()
 }
 
-/// All that are read in qmail's control folder.
+/// The files that are read in qmail's control folder.
 const CONTROL_FILES: [&str; 10] = [
     "badmailfrom",
     "badrcptto",

@@ -1,5 +1,5 @@
-//! Open files: as many as the system allows, and never more connections than they suffice for. It must not leave
-//! the admin interface, the backend and our own files without.
+//! The limit of open files, and the connections that fit within it. It must not leave the admin interface, the backend
+//! and our own files without descriptors.
 
 use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
@@ -8,7 +8,7 @@ use nix::sys::resource::setrlimit;
 use crate::backend::Target;
 use crate::config::checked::Config;
 
-/// As many as the system allows; says how many that are.
+/// Raises the limit of open files as far as the system allows, and gives it.
 pub(super) fn raise_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
     if soft >= hard {
@@ -23,7 +23,7 @@ pub(super) fn raise_limit() -> u64 {
     }
 }
 
-/// Lowers `server.max_connections` to what so many descriptors suffice for, and says so.
+/// Lowers `server.max_connections` to the number that `limit` descriptors allow, with a warning.
 pub(super) fn bound_connections(config: &mut Config, limit: u64) {
     let most = most_connections(config, limit);
     let wanted = config.front.max_connections;
@@ -39,7 +39,8 @@ pub(super) fn bound_connections(config: &mut Config, limit: u64) {
     }
 }
 
-/// Each has one, another where its message is in a file, and one or more where it has a backend session.
+/// The number of connections that fit: each has one descriptor, another where its message is in a file, and one or more
+/// for a backend session.
 fn most_connections(config: &Config, limit: u64) -> usize {
     let of_session = match config.backend.target {
         Target::Tcp(_) | Target::Maildir(_) => 1,
@@ -48,15 +49,15 @@ fn most_connections(config: &Config, limit: u64) -> usize {
     let most_files = config.hold.total / config.hold.memory.max(SMALLEST_IN_FILE);
     let others = (of_session * config.backend.max as u64).saturating_add(KEPT).min(limit / 2);
     let left = limit.saturating_sub(others);
-    // Of few connections each may have a file, of many only so many.
+    // With few connections each may have a file; with many only `most_files` of them.
     let most = left.saturating_sub(most_files).max(left / 2).max(1);
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
-/// Listeners, state, log, lists and their watches, 64 requests to the admin interface, and 200 connections that are told
-/// that there is no place.
+/// Descriptors kept back: listeners, state, log, lists and their watches, 64 requests to the admin interface, and 200
+/// clients that are refused for lack of room.
 const KEPT: u64 = 350;
-/// Octets of a message that is worth a file, where `message.hold_memory` is 0.
+/// Smallest message that is moved to a file where `message.hold_memory` is 0, in octets.
 const SMALLEST_IN_FILE: u64 = 64 * 1024;
 
 #[cfg(test)]

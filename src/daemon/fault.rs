@@ -8,24 +8,24 @@ use crate::admin::AdminFault;
 use crate::daemon::assemble::Finding;
 use crate::store::state::StateFault;
 
-/// Why the proxy did not start.
+/// The reason why the proxy did not start.
 #[derive(Debug)]
 pub enum StartFault {
-    /// The configuration, or a file that it names.
+    /// Faults in the configuration, or in files that it names.
     Files(Vec<Finding>),
-    /// A listener.
+    /// A listener cannot be bound.
     Bind(SocketAddr, io::Error),
-    /// A listener that the supervisor hands over, and that the configuration does not name.
+    /// The supervisor hands over a listener that the configuration does not name.
     Unnamed(SocketAddr),
-    /// `[admin]`
+    /// The admin interface cannot start.
     Admin(AdminFault),
-    /// `--notify-fd`
+    /// The descriptor of `--notify-fd` cannot be used.
     Notification(u32, io::Error),
-    /// `state.url`
+    /// The state cannot be opened.
     State(StateFault),
-    /// `server.user`
+    /// The process cannot become `server.user`.
     User(String),
-    /// The system refused something else.
+    /// The system refused something else, which the text names.
     System(&'static str, io::Error),
 }
 

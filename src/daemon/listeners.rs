@@ -14,18 +14,18 @@ use crate::daemon::fault::StartFault;
 use crate::front::bind::bind;
 use crate::front::settings::Settings;
 
-/// One of them.
+/// A bound listener.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) implicit_tls: bool,
-    /// The supervisor keeps it open: who connects while we restart waits there, and is not refused.
+    /// Whether the supervisor keeps it open too: clients that connect during a restart wait, and are not refused.
     pub(super) is_inherited: bool,
 }
 
-/// All that the configuration names.
+/// Opens all listeners that the configuration names.
 ///
 /// # Errors
-/// An address that cannot be bound; a listener that was handed over and that nothing names.
+/// An address cannot be bound, or a listener was handed over that the configuration does not name.
 pub(super) fn open(front: &Settings) -> Result<Vec<Listener>, StartFault> {
     let mut handed_over =
         inherited().map_err(|error| StartFault::System("cannot use a listener of LISTEN_FDS", error))?;
@@ -52,7 +52,7 @@ fn inherited() -> io::Result<Vec<(TcpListener, SocketAddr)>> {
     let mut listeners = Vec::new();
     for index in 0..descriptors.len() {
         let Some(listener) = descriptors.take_tcp_listener(index)? else { continue };
-        // A backend that we start must not keep the port.
+        // A backend process must not keep the port.
         fcntl(&listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;

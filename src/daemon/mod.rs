@@ -1,6 +1,6 @@
-//! The running proxy. `assemble` makes the values from the files, `serve` runs them, `reload` replaces them; `listeners`,
-//! `privileges`, `descriptors`, `access`, `signals` and `supervisor` are what a daemon has to do besides. It must not decide
-//! anything about a message.
+//! The running proxy. `assemble` makes the values from the files, `serve` runs them, `reload` replaces them;
+//! `listeners`, `privileges`, `descriptors`, `access`, `signals` and `supervisor` are a daemon's other duties. It must
+//! not decide anything about a message.
 
 mod access;
 pub mod assemble;

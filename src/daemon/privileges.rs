@@ -1,4 +1,5 @@
-//! Bind as root, then become somebody who may do less. Before any thread is started, for all threads of the process.
+//! Gives up root's rights, after binding and before any thread is started, for the whole process. It must not leave
+//! more than the backend needs.
 
 use std::ffi::CString;
 
@@ -17,7 +18,7 @@ use crate::backend::Target;
 /// Becomes `user` and `group`; without a group, the user's own.
 ///
 /// # Errors
-/// Which of them there is not, or what was not allowed, and what to do.
+/// A user or group that does not exist, or a change that was not allowed, and what to do.
 pub(super) fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
     let Some(name) = user else {
         return match group {
@@ -39,11 +40,11 @@ pub(super) fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(),
     steps.map_err(|error| format!("cannot become user {name:?}: {error}; start as root, or leave server.user out"))
 }
 
-/// What a supervisor lent for binding (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE) goes; children would have it too.
-/// Root keeps its own, and is told so: backends run as root then.
+/// Drops the capabilities lent for binding (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), which children would
+/// inherit. Root keeps its own, with a warning: backends run as root then.
 ///
 /// # Errors
-/// The system's.
+/// The system's error.
 pub(super) fn drop_capabilities() -> Result<(), String> {
     if Uid::effective().is_root() {
         tracing::warn!(remedy = "set server.user", "serving as root, and so do backends");
@@ -55,7 +56,7 @@ pub(super) fn drop_capabilities() -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a backend may lead to a setuid program: smtpfront-qmail starts qmail-queue.
+/// Whether the backend may start a setuid program: smtpfront-qmail starts qmail-queue.
 pub(super) fn may_need_setuid(backend: &Target) -> bool {
     match backend {
         Target::Spawn(_) => true,
@@ -63,13 +64,13 @@ pub(super) fn may_need_setuid(backend: &Target) -> bool {
     }
 }
 
-/// Whatever this process starts, setuid or not, gets no more than it has itself. It cannot be taken back: a reload must not
-/// name a backend then that needs it.
+/// Denies new privileges to this process and its children, unless the backend needs them. This cannot be undone: a
+/// reload must not name a backend that needs them.
 pub(super) fn gain_none(backend: &Target) {
     if may_need_setuid(backend) {
         return;
     }
-    // A kernel before 3.5 does not know it, and is no reason not to take mail.
+    // Kernels before 3.5 lack it, which is no reason to refuse mail.
     if let Err(error) = set_no_new_privs() {
         tracing::warn!(%error, "no_new_privs");
     }

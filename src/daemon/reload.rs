@@ -1,5 +1,5 @@
-//! Reading everything again while it runs: on a changed file, within a second, and on SIGHUP. A finished value takes the
-//! place of the old one; anything that has a fault changes nothing and is reported.
+//! Reloads configuration and lists while the proxy runs: within a second of a change, and on SIGHUP. It must not
+//! replace anything by values with a fault.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::front::inquiry::inquire;
 use crate::policy::list::AddressList;
 use crate::report;
 
-/// Where new values are published.
+/// The target of reloads: where new values are published.
 pub(super) struct Reload {
     pub(super) origin: Origin,
-    /// What was in force at the start, and is still bound.
+    /// The values of the start that cannot change while running.
     pub(super) bound: Config,
-    /// What was read.
+    /// The files read last.
     pub(super) files: Vec<PathBuf>,
-    /// As many may be open.
+    /// Open files that the system allows.
     pub(super) descriptors: u64,
     pub(super) config: Config,
     pub(super) server: Server,
@@ -37,7 +37,7 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    /// Reads it all again.
+    /// Reads everything again, and puts it in force unless it has faults.
     pub(super) async fn run(&mut self, watcher: &mut Option<Watcher>) {
         supervisor::reloading();
         self.read(watcher).await;
@@ -46,7 +46,7 @@ impl Reload {
 
     async fn read(&mut self, watcher: &mut Option<Watcher>) {
         let origin = self.origin.clone();
-        // A task that panics has read nothing.
+        // A task that panicked has read nothing.
         let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
         match result.and_then(|assembly| self.runnable(assembly)) {
             Ok(mut assembly) => {
@@ -59,7 +59,7 @@ impl Reload {
                 self.publish(assembly);
             }
             Err(Refused { faults, files, .. }) => {
-                // A list that is named but not there yet: when it comes, all may be well.
+                // A list may be named before it exists: its arrival is then a reason to reload.
                 self.watch(watcher, files);
                 for fault in &faults {
                     tracing::error!(fault = %fault, "reload");
@@ -69,7 +69,7 @@ impl Reload {
         }
     }
 
-    /// What was given up at the start cannot be had back: mail would reach the backend, and fail there.
+    /// Refuses values that need rights given up at the start: mail would reach the backend and fail there.
     fn runnable(&self, assembly: Assembly) -> Result<Assembly, Refused> {
         let needs = |config: &Config| privileges::may_need_setuid(&config.backend.target);
         if needs(&self.bound) || !needs(&assembly.config) {
@@ -82,7 +82,7 @@ impl Reload {
         Err(Refused { faults: vec![fault], warnings: assembly.warnings, files: assembly.files })
     }
 
-    /// Watches what is in force, and `more`.
+    /// Watches the files in force, and `more`.
     fn watch(&self, watcher: &mut Option<Watcher>, more: Vec<PathBuf>) {
         let Some(watcher) = watcher else { return };
         let files = self.files.iter().cloned().chain(more).collect();
@@ -111,15 +111,15 @@ impl Reload {
             tracing::warn!(lifted = before, "no sender is blocked any more");
         }
         self.server.update(values);
-        // Another backend, or other variables for it.
+        // The backend, or its environment, has changed.
         tokio::spawn(ask_backend(self.server.services.clone()));
-        // Said last: what the line tells of is in force by now.
+        // Logged last: the values are in force by now.
         tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
         self.config = config;
     }
 }
 
-/// What the backend offers, for the first EHLO.
+/// Asks the backend for its EHLO extensions, for the first client's EHLO.
 pub(super) async fn ask_backend(services: Arc<Services>) {
     let asked = tokio::select! {
         asked = inquire(services.clone()) => asked,
@@ -129,12 +129,12 @@ pub(super) async fn ask_backend(services: Arc<Services>) {
     match asked {
         Ok(true) => tracing::info!(%backend, "backend answers"),
         Ok(false) => {}
-        // Each EHLO asks again, until one is answered.
+        // Each EHLO asks again, until the backend answers once.
         Err(why) => tracing::warn!(%backend, error = %why, "backend does not answer"),
     }
 }
 
-/// What is only read at the start, and has changed.
+/// The changed keys that are only read at the start.
 fn fixed_at_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let changed = [
         ("server.listen", old.front.listen != new.front.listen),

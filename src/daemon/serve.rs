@@ -1,4 +1,4 @@
-//! The daemon's life, in phases: assemble, bind, become the user, run, drain, end.
+//! The daemon's life, in phases: assemble, bind, change user, run, drain, end. It must not answer clients itself.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::daemon::reload::Reload;
 use crate::daemon::reload::ask_backend;
 use crate::daemon::reload::report_unwatched;
 use crate::daemon::signals;
+use crate::daemon::signals::SignalAction;
 use crate::daemon::signals::Signals;
-use crate::daemon::signals::Word;
 use crate::daemon::supervisor;
 use crate::daemon::supervisor::Notification;
 use crate::front::Server;
@@ -34,10 +34,10 @@ use crate::report;
 use crate::store::clock::Wall;
 use crate::store::state::State;
 
-/// Runs the proxy until it is told to stop. `notify_fd` is a descriptor on which somebody waits for a newline.
+/// Runs the proxy until a signal stops it. `notify_fd` is a descriptor that gets a newline when the proxy is ready.
 ///
 /// # Errors
-/// What kept it from starting; nothing was changed then.
+/// The reason why it did not start; nothing was changed then.
 pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let mut assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::log::start::start(assembly.config.report);
@@ -68,13 +68,13 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     result
 }
 
-/// What is there before the runtime.
+/// The values and resources that exist before the runtime.
 struct Bound {
     listeners: Vec<Listener>,
     state: Arc<State>,
     admin: Option<admin::Bound>,
     notification: Option<Notification>,
-    /// As many may be open.
+    /// Open files that the system allows.
     descriptors: u64,
 }
 
@@ -85,7 +85,7 @@ async fn run(
     log: report::log::start::Handle,
     Bound { listeners, state, admin, notification, descriptors }: Bound,
 ) -> Result<(), StartFault> {
-    // Signals and watches first: nothing that happens from here on is missed.
+    // Signals and watches first, so that nothing is missed from here on.
     let system = |what| move |error| StartFault::System(what, error);
     let mut signals = Signals::new().map_err(system("cannot listen to signals"))?;
     let mut watcher = watch_files(&assembly);
@@ -101,7 +101,7 @@ async fn run(
     log_start(&origin, &assembly);
     tokio::spawn(sweep(services.clone()));
     tokio::spawn(ask_backend(services));
-    // A file that was changed, made or removed after it was read and before it was watched.
+    // A file was changed, made or removed between reading and watching.
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);
     }
@@ -111,12 +111,12 @@ async fn run(
     loop {
         tokio::select! {
             word = signals.next() => match word {
-                Word::Reload => match &mut watcher {
+                SignalAction::Reload => match &mut watcher {
                     // The file may still be being written.
                     Some(watcher) => watcher.ask(),
                     None => reload.run(&mut watcher).await,
                 },
-                Word::Stop => break,
+                SignalAction::Stop => break,
             },
             unwatched = changed(&mut watcher) => {
                 report_unwatched(&unwatched);
@@ -141,7 +141,7 @@ fn log_start(origin: &Origin, assembly: &Assembly) {
     );
 }
 
-/// Ready: signal handlers and listeners exist.
+/// Starts accepting, and reports readiness: signal handlers and listeners exist.
 fn listen(acceptor: &Arc<Acceptor>, listeners: Vec<Listener>) -> Result<(), StartFault> {
     for Listener { socket, implicit_tls, is_inherited } in listeners {
         let address = socket.local_addr().ok();
@@ -157,7 +157,7 @@ fn listen(acceptor: &Arc<Acceptor>, listeners: Vec<Listener>) -> Result<(), Star
     Ok(())
 }
 
-/// Transactions that run may end within `drain`; a second word ends them at once.
+/// Lets transactions end within `drain`; a second stop signal ends them at once.
 async fn end(reload: &Reload, signals: &mut Signals) {
     let Server { services, acceptor, .. } = &reload.server;
     let (drain, conditions) = (reload.config.front.drain, &services.conditions);
@@ -171,12 +171,12 @@ async fn end(reload: &Reload, signals: &mut Signals) {
         () = second_stop(signals) => true,
     };
     conditions.change(|condition| condition.stop = Stop::Kill);
-    // Time for records, and for children to be ended.
+    // Time for records, and for child processes to end.
     let _ = timeout(LAST_BREATH, async { tokio::join!(acceptor.none_granted(), services.backends.drained()) }).await;
     services.backends.end_idle();
-    // A client that came in the last moment hears 421.
+    // A client that connected at the last moment hears 421.
     let _ = timeout(LAST_WORD, acceptor.none_left()).await;
-    // What has happened since the last second.
+    // Changes since the last second.
     services.state.flush().await;
     tracing::info!(connections = acceptor.connections(), "stopped");
     tokio::select! {
@@ -192,13 +192,13 @@ async fn end(reload: &Reload, signals: &mut Signals) {
     }
 }
 
-/// All lines of the log are out, which takes as long as somebody takes to read them.
+/// Waits until all log lines are written, which depends on their reader, at most `limit`.
 async fn written_out(log: report::log::start::Handle, limit: Duration) {
     let _ = tokio::task::spawn_blocking(move || log.flush(limit + LAST_LINES)).await;
 }
 
 async fn second_stop(signals: &mut Signals) {
-    while signals.next().await != Word::Stop {}
+    while signals.next().await != SignalAction::Stop {}
 }
 
 fn watch_files(assembly: &Assembly) -> Option<Watcher> {
@@ -221,7 +221,7 @@ async fn changed(watcher: &mut Option<Watcher>) -> Vec<crate::config::watch::Unw
     }
 }
 
-/// Keys that are idle again are forgotten.
+/// Forgets idle keys, over and over.
 async fn sweep(services: Arc<Services>) {
     let mut interval = tokio::time::interval(SWEEP);
     loop {
@@ -233,15 +233,15 @@ async fn sweep(services: Arc<Services>) {
     }
 }
 
-/// A session that panics ends alone; the operator hears of it.
+/// Logs panics: a session that panics ends alone, and the operator should hear of it.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!(panic = %panic, "panic")));
 }
 
-/// After the drain, for what has to be tidied up.
+/// Time after the drain for cleaning up.
 const LAST_BREATH: Duration = Duration::from_secs(2);
-/// For the 421 of newcomers; a client that has heard it need not have closed.
+/// Time for the 421 of newcomers; a client that has heard it need not have closed.
 const LAST_WORD: Duration = Duration::from_millis(250);
-/// For the log, where the drain took all its time.
+/// Time for the log where the drain used up its own.
 const LAST_LINES: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! What the supervisor says. TERM and INT: stop, transactions that run may end; a second one: at once. HUP and ALRM:
-//! read everything again.
+//! The signals of a supervisor. TERM and INT: stop, running transactions may end; a second one: at once. HUP and ALRM:
+//! reload. It must not act on them.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-/// A word of the supervisor.
+/// The action that a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum SignalAction {
     Reload,
     Stop,
 }
 
-/// Listens from now on.
+/// The signal handlers, in effect from `new` on.
 pub(super) struct Signals {
     alarm: Signal,
     hangup: Signal,
@@ -32,19 +32,19 @@ impl Signals {
         })
     }
 
-    /// Cancel-safe.
-    pub(super) async fn next(&mut self) -> Word {
+    /// Waits for the next signal. Cancel-safe.
+    pub(super) async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.alarm.recv() => Word::Reload,
-            _ = self.hangup.recv() => Word::Reload,
-            _ = self.interrupt.recv() => Word::Stop,
-            _ = self.terminate.recv() => Word::Stop,
+            _ = self.alarm.recv() => SignalAction::Reload,
+            _ = self.hangup.recv() => SignalAction::Reload,
+            _ = self.interrupt.recv() => SignalAction::Stop,
+            _ = self.terminate.recv() => SignalAction::Stop,
         }
     }
 }
 
-/// A file that may not grow (`softlimit -f`, RLIMIT_FSIZE) is an error like a full disk then, and not our end: with a handler,
-/// whatever it does, the write fails with EFBIG (setrlimit(2)). Within a runtime.
+/// Makes writing past RLIMIT_FSIZE (`softlimit -f`) an error like a full disk, instead of the end of the process: with
+/// any handler the write fails with EFBIG (setrlimit(2)). Call it within a runtime.
 pub(super) fn outlive_file_limit() {
     if let Err(error) = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)) {
         tracing::warn!(%error, "SIGXFSZ");

@@ -1,5 +1,5 @@
-//! What a supervisor that asks for it (systemd, `NOTIFY_SOCKET`; s6, `--notify-fd`) hears of us. One that does not ask
-//! hears nothing, and one that does not listen changes nothing.
+//! Notifies a supervisor that asks for it (systemd, `NOTIFY_SOCKET`; s6, `--notify-fd`). It must not fail or wait
+//! because a supervisor does not listen.
 
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -9,13 +9,13 @@ use sd_notify::NotifyState;
 
 use crate::daemon::fault::StartFault;
 
-/// s6's way (servicedir, notification-fd): a newline on a descriptor, once.
+/// The descriptor that s6 waits on (servicedir, notification-fd): a newline, once.
 pub(super) struct Notification(File);
 
-/// Opened while we are who started us: what belongs to root cannot be opened afterwards.
+/// Opens the descriptor. Call it before the user is changed: root's descriptors cannot be opened afterwards.
 ///
 /// # Errors
-/// There is no such descriptor, or it cannot be written.
+/// The descriptor does not exist or cannot be written.
 pub(super) fn notification(number: Option<u32>) -> Result<Option<Notification>, StartFault> {
     let open = |number| {
         let opened = OpenOptions::new().write(true).open(format!("/dev/fd/{number}"));
@@ -25,7 +25,7 @@ pub(super) fn notification(number: Option<u32>) -> Result<Option<Notification>, 
 }
 
 impl Notification {
-    /// The listeners accept.
+    /// Reports that the listeners accept.
     pub(super) fn ready(mut self) {
         if let Err(error) = self.0.write_all(b"\n") {
             tracing::warn!(%error, "--notify-fd");
@@ -33,19 +33,19 @@ impl Notification {
     }
 }
 
-/// The listeners accept.
+/// Reports that the listeners accept.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// Everything is being read again; `ready` follows.
+/// Reports that everything is being read again; `ready` follows.
 pub(super) fn reloading() {
     if let Ok(since) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, since]);
     }
 }
 
-/// Transactions that run may end.
+/// Reports that the proxy stops and lets running transactions end.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
