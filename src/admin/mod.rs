@@ -1,5 +1,5 @@
 //! The admin interface: HTTP on a thread and runtime of its own, so that neither a storm nor a slow reader of it holds
-//! up the other. What is answered stands in `routes`. It must not be reachable from another host.
+//! up the other. `routes` has the answers. It must not be reachable from another host.
 
 pub mod client;
 mod networks;
@@ -38,7 +38,7 @@ use crate::front::accept::Acceptor;
 use crate::front::bind;
 use crate::report;
 
-/// The parts of the running proxy that are looked at, and changed.
+/// The parts of the running proxy that the interface shows and changes.
 #[derive(Clone)]
 pub(super) struct Handles {
     pub(super) services: Arc<Services>,
@@ -46,13 +46,13 @@ pub(super) struct Handles {
     pub(super) log: report::log::start::Handle,
 }
 
-/// Bound, but not answering yet.
+/// A bound listener that does not answer yet, and for TCP the token.
 pub(super) enum Bound {
     Tcp(std::net::TcpListener, String),
     Unix(std::os::unix::net::UnixListener),
 }
 
-/// Why there is no admin interface.
+/// The reason why there is no admin interface.
 #[derive(Debug)]
 pub struct AdminFault(String);
 
@@ -62,7 +62,7 @@ impl fmt::Display for AdminFault {
     }
 }
 
-/// Binds, after the user was changed; makes the token when there is none.
+/// Binds, after the user was changed, and makes the token if there is none. `None`: the interface is off.
 pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
     let fault = |what: &dyn fmt::Display, error: io::Error, remedy: &str| {
         AdminFault(format!("admin: {what}: {error}; {remedy}"))
@@ -82,7 +82,7 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
     }
 }
 
-/// Answers, until the process ends.
+/// Answers requests until the process ends.
 pub(super) fn start(bound: Bound, handles: Handles) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());
@@ -115,7 +115,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Ok(stream) = accepted else { return tokio::time::sleep(PAUSE).await };
-    // None: all have shown the token. The client comes again.
+    // All slots belong to requests with the token: the client has to try again.
     let Some(place) = places.take() else { return };
     let service = TowerToHyperService::new(router.clone().layer(Extension(place.visit())));
     tokio::spawn(async move {
@@ -129,7 +129,7 @@ where
     });
 }
 
-/// One that a killed process left behind is taken over, one that answers is not.
+/// Binds the socket, replacing one that a killed process left behind, but not one that answers.
 fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());

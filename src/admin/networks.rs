@@ -1,5 +1,5 @@
-//! Which client networks have most of what all need: connections, room for held messages, backend sessions. It must not
-//! count any of them: they are asked where they are counted.
+//! The client networks with most of what all share: connections, octets of held messages, backend sessions. It must not
+//! count: the counts are kept elsewhere.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::admin::Handles;
 
-/// What one network has.
+/// One network's share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Network {
     pub(super) network: String,
@@ -18,7 +18,7 @@ pub(super) struct Network {
     pub(super) backend_sessions: u64,
 }
 
-/// Those that have most of anything, the largest part of all first.
+/// The `most` networks with the largest share of anything, largest first.
 pub(super) fn largest(handles: &Handles, most: usize) -> Vec<Network> {
     let count = |(network, count): (IpNet, usize)| (network, count as u64);
     let connections = handles.acceptor.by_network().into_iter().map(count);
@@ -36,7 +36,7 @@ fn rank(
     let kinds = [connections, held, sessions];
     let sums = kinds.each_ref().map(|kind| kind.values().sum::<u64>().max(1));
     let of = |network: &IpNet| kinds.each_ref().map(|kind| kind.get(network).copied().unwrap_or(0));
-    // Thousandths of all, of whatever it has the largest part of.
+    // The network's largest share, in thousandths.
     let part = |network: &IpNet| of(network).iter().zip(sums).map(|(has, sum)| has * 1000 / sum).max();
     let mut networks: Vec<IpNet> = kinds.iter().flat_map(HashMap::keys).copied().collect();
     networks.sort();

@@ -1,4 +1,4 @@
-//! Until there is a better one: the status as plain tables. What a stranger wrote into it is escaped.
+//! The status as plain HTML tables, until there is a better page. It must not show a stranger's text unescaped.
 
 use std::fmt::Display;
 use std::fmt::Write;
@@ -78,7 +78,7 @@ fn sender(top: &TopSender) -> Vec<String> {
     vec![top.sender.clone(), top.messages.to_string(), top.bytes.to_string(), top.refusals.to_string()]
 }
 
-/// Nothing at all where there are no rows.
+/// Writes a table, or nothing where there are no rows.
 fn table(body: &mut String, title: &str, heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut rows = rows.into_iter().peekable();
     if rows.peek().is_none() {

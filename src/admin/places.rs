@@ -1,5 +1,6 @@
-//! The places of the admin interface. When all are taken, a newcomer has that of a request that has not come in whole, or
-//! else that of one without the token: slow requests do not keep the operator out. It must not know what is asked.
+//! The places of the admin interface: a bounded number of connections. When all are taken, a newcomer gets that of a
+//! request whose header is not complete, or else that of one without the token: slow requests cannot keep the operator
+//! out. It must not know what is asked.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -10,21 +11,21 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
-/// All places.
+/// The places of all connections.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// In the order in which they came.
+    /// The connections that have a place, in the order of arrival.
     taken: Mutex<Vec<Arc<Visit>>>,
 }
 
-/// One connection.
+/// A connection's progress, and its notice to leave.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
     progress: AtomicU8,
     leave: Notify,
 }
 
-/// Its place, given back when it is dropped.
+/// A connection's place, freed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -32,7 +33,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// `None`: all are taken by requests with the token.
+    /// Takes a place; `None` when all belong to requests with the token.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut taken = self.lock();
         if taken.len() >= MOST {
@@ -58,7 +59,7 @@ impl Place {
         self.visit.clone()
     }
 
-    /// Resolves when another has the place.
+    /// Resolves when the place has gone to another connection.
     pub(super) async fn left(&self) {
         self.visit.leave.notified().await;
     }
@@ -71,7 +72,7 @@ impl Drop for Place {
 }
 
 impl Visit {
-    /// The header of its request is here.
+    /// Notes that the header of the request is complete.
     pub(super) fn has_asked(&self, with_token: bool) {
         self.progress.store(if with_token { WITH_TOKEN } else { ASKED }, Ordering::Relaxed);
     }
@@ -81,9 +82,9 @@ impl Visit {
     }
 }
 
-/// At one time.
+/// Connections at one time.
 const MOST: usize = 64;
-/// How far a request has come, beside nothing at all.
+/// Progress of a request whose header is complete; 0 before.
 const ASKED: u8 = 1;
 const WITH_TOKEN: u8 = 2;
 

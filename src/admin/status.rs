@@ -1,4 +1,5 @@
-//! What happens now, as one value: for `status`, for the page, and as the gauges of `/metrics`.
+//! The status of the running proxy as one value: for `status`, for the page, and as the gauges of `/metrics`. It must
+//! not change anything.
 
 use std::fmt::Write;
 
@@ -13,31 +14,31 @@ use crate::report::traffic::Rates;
 use crate::report::traffic::TopSenders;
 use crate::store::disk::Health;
 
-/// What happens now.
+/// The status of the running proxy.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     pub(super) version: &'static str,
     pub(super) connections: usize,
     pub(super) held_octets: u64,
-    /// How nearly the hold is used up: 0, and 1 to 4 above three quarters.
+    /// Pressure on the hold: 0, and 1 to 4 above three quarters full.
     pub(super) hold_pressure: u8,
     pub(super) blocks: usize,
     pub(super) throttle_keys: usize,
     pub(super) ledger_entries: usize,
     pub(super) unacknowledged: usize,
-    /// `ok`, `degraded` when the last write failed, `memory`.
+    /// `ok`, `degraded` after a failed write, or `memory`.
     pub(super) state: &'static str,
-    /// Why the last write failed.
+    /// The reason why the last write failed.
     pub(super) state_error: Option<String>,
-    /// Where a damaged state was put at the start or since.
+    /// The path to which a damaged state was moved, at the start or since.
     pub(super) state_set_aside: Option<String>,
-    /// Nobody reads the log: its lines are thrown away.
+    /// Whether log lines are thrown away because nobody reads the log.
     pub(super) log_stalled: bool,
     pub(super) log_lines_lost: u64,
     pub(super) stopping: bool,
-    /// Nearly full: time limits are shorter.
+    /// Whether connections are nearly used up, so that time limits are shorter.
     pub(super) stress: bool,
-    /// The client networks that have most of what all need.
+    /// The client networks with most of what all share.
     pub(super) networks: Vec<Network>,
     pub(super) storms: Vec<Storm>,
     pub(super) rates: Rates,
@@ -80,7 +81,7 @@ impl Status {
 }
 
 impl Status {
-    /// Why this proxy should have no mail now, if there is another.
+    /// Reasons why another proxy should get mail instead of this one; empty when it is ready.
     pub(super) fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.stopping {
@@ -93,14 +94,14 @@ impl Status {
         reasons
     }
 
-    /// What an operator should look at, one line each.
+    /// Conditions that need an operator's attention, one line each.
     pub(super) fn remarks(&self) -> String {
         let kept = self.state_set_aside.iter();
         kept.map(|kept| format!("the state was damaged and begun anew; the old one is {kept}\n")).collect()
     }
 }
 
-/// Counters and gauges, as Prometheus reads them.
+/// Counters and gauges in Prometheus's text format.
 pub(super) fn metrics(handles: &Handles) -> String {
     let status = Status::of(handles);
     let reports = &handles.services.reports;
@@ -135,5 +136,5 @@ pub(super) fn metrics(handles: &Handles) -> String {
 }
 
 const MOST_NETWORKS: usize = 5;
-/// Of each kind.
+/// Senders listed of each kind.
 const MOST_SENDERS: usize = 10;

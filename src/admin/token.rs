@@ -1,5 +1,5 @@
-//! The token that a change over TCP needs. It is worth as much as its file is kept: one that anybody could have read or
-//! written is not taken. It must not be told to anybody who cannot read that file.
+//! The token that a change over TCP needs. It must not be taken from a file that others could have read or written, nor
+//! be told to anybody who cannot read that file.
 
 use std::fs;
 use std::fs::OpenOptions;
@@ -15,20 +15,20 @@ use nix::fcntl::OFlag;
 
 use crate::text::bounded;
 
-/// That of `file`, which is made when it is not there or empty.
+/// Reads the token of `file`, and makes one if the file is missing or empty.
 ///
 /// # Errors
-/// The file, what is wrong with it, and what to do.
+/// The file, its fault, and the remedy.
 pub(super) fn read_or_make(file: &Path) -> Result<String, String> {
     let fault = |what: &dyn std::fmt::Display, remedy: &str| format!("admin: {}: {what}; {remedy}", file.display());
     let refused = |error: io::Error| fault(&error, "let server.user write there, or set admin.token_file");
-    // A link would lead us to read, or fill, what somebody else chose; a FIFO would keep us waiting.
+    // A link could lead us to read or fill another user's choice of file; a FIFO would block.
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600).custom_flags(flags);
     let mut opened = match options.clone().create_new(true).open(file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            // A process that may only read it (root's file, and server.user) has no need to write.
+            // A process that may only read it (root's file, and server.user) need not write.
             let again = |error: io::Error| match error.kind() {
                 ErrorKind::PermissionDenied => OpenOptions::new().read(true).custom_flags(flags).open(file),
                 _ => Err(error),
@@ -56,7 +56,7 @@ pub(super) fn read_or_make(file: &Path) -> Result<String, String> {
     Ok(token)
 }
 
-/// Why nothing in it is a secret, and what to do. A group may have been given it on purpose.
+/// The reason why the file keeps no secret, and the remedy. A group may have been given it on purpose.
 pub(super) fn flaw(metadata: &fs::Metadata, file: &Path) -> Option<(String, String)> {
     let mode = metadata.permissions().mode() & 0o777;
     let remedy = format!("chmod 600 {}, or remove it: a new one is made", file.display());

@@ -1,5 +1,6 @@
-//! The memory of held messages, used again: a fresh page costs as much as the copy into it. It must not keep more than
-//! [`MOST_FREE`] chunks for later, and it never clears them: a chunk shows only what was written since it was taken.
+//! The memory of held messages, reused: a fresh page costs as much as the copy into it. It must not keep more than
+//! [`MOST_FREE`] free chunks, nor show octets of an earlier message: a chunk is never cleared, but only its written
+//! part is visible.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -21,11 +22,11 @@ pub(super) struct Chunks {
 #[derive(Default)]
 struct Free {
     chunks: Vec<Vec<u8>>,
-    /// As few there were since the last sweep: so many nobody needed.
+    /// The smallest number of free chunks since the last sweep: these were not needed.
     fewest: usize,
 }
 
-/// A piece of memory that goes back to its list when it, or the last part of what it was frozen into, is dropped.
+/// A piece of memory that returns to its list when it, or the last part of the `Bytes` it was frozen into, is dropped.
 pub(super) struct Chunk {
     octets: Vec<u8>,
     home: Chunks,
@@ -42,12 +43,12 @@ impl Chunks {
     }
 
     /// An empty chunk of [`SMALL`] octets, for the start of a message: most mail is that small, and the allocator
-    /// itself uses such pieces again.
+    /// reuses such pieces itself.
     pub(super) fn take_small(&self) -> Chunk {
         Chunk { octets: Vec::with_capacity(SMALL), home: self.clone() }
     }
 
-    /// What was not needed since the last time goes back to the system.
+    /// Returns chunks that were not needed since the last sweep to the system.
     pub(super) fn sweep(&self) {
         let mut free = self.lock();
         let kept = free.chunks.len() - free.fewest;
@@ -64,8 +65,9 @@ impl Chunks {
     }
 }
 
-/// mimalloc looks for what it can give back to the system when something large is freed; a thread that has nothing to do
-/// never looks. Nothing of it is touched, so that it costs no memory; where there is no room for it, nothing is lost.
+/// Frees a large piece of memory, because mimalloc looks for memory to return to the system when something large is
+/// freed; an idle thread never does. The piece is not touched and so costs nothing; if there is no room for it, nothing
+/// is lost.
 fn nudge_allocator() {
     let mut large: Vec<u8> = Vec::new();
     let _ = large.try_reserve_exact(LARGE);
@@ -73,7 +75,7 @@ fn nudge_allocator() {
 }
 
 impl Chunk {
-    /// Takes as many of `octets` as it has place for, and says how many.
+    /// Copies as many of `octets` as fit, and gives their number.
     pub(super) fn append(&mut self, octets: &[u8]) -> usize {
         let place = self.octets.capacity() - self.octets.len();
         let taken = octets.len().min(place);
@@ -81,12 +83,13 @@ impl Chunk {
         taken
     }
 
-    /// Reads from where `file` stands until it has `wanted` octets (at most [`CHUNK`]) or the file ends.
+    /// Reads from `file`, from its current position, until the chunk has `wanted` octets (at most [`CHUNK`]) or the
+    /// file ends.
     pub(super) fn read(&mut self, file: &mut File, wanted: u64) -> io::Result<usize> {
         file.take(wanted.min(CHUNK as u64)).read_to_end(&mut self.octets)
     }
 
-    /// Its octets, from now on unchangeable.
+    /// The octets of the chunk, immutable.
     pub(super) fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
@@ -112,16 +115,16 @@ impl Drop for Chunk {
     }
 }
 
-/// Octets of a chunk.
+/// Size of a chunk in octets.
 pub(super) const CHUNK: usize = 64 * 1024;
 
-/// Octets of the first chunk of a message.
+/// Size of a message's first chunk in octets.
 const SMALL: usize = 8 * 1024;
 
-/// More than a segment of the allocator.
+/// Octets allocated by `nudge_allocator`: more than a segment of the allocator.
 const LARGE: usize = 64 << 20;
 
-/// 32 MiB: what 64 messages on their way into files need at a time.
+/// Free chunks kept, 32 MiB: the need of 64 messages on their way into files.
 const MOST_FREE: usize = 512;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The blocking half of a hold: all that waits for a disk, to be run where blocking is allowed. The file has no name
-//! (O_TMPFILE, or unlinked at once), so that nothing of a message is left when we are killed.
+//! The blocking half of a hold: all work that waits for a disk, to be run where blocking is allowed. The file has no
+//! name (O_TMPFILE, or unlinked at once). It must not leave anything of a message behind when the process is killed.
 
 use std::fs::File;
 use std::io;
@@ -18,42 +18,42 @@ use nix::sys::statvfs::statvfs;
 use crate::hold::chunks::CHUNK;
 use crate::hold::chunks::Chunks;
 
-/// What a piece of work gives back.
+/// The result of a piece of work.
 pub(super) struct Done {
     pub(super) file: File,
     pub(super) what: What,
 }
 
-/// What was done, with the place in the file where it began.
+/// The kind of work done, with its start offset in the file.
 pub(super) enum What {
     Read(u64, Vec<Bytes>),
     Sent(u64, Sent),
     Written,
 }
 
-/// What became of a way from the file to a socket.
+/// The result of sending from the file to a socket.
 pub(super) struct Sent {
     /// Octets that the socket took.
     pub(super) octets: u64,
-    /// Away when it is of no more use.
+    /// The socket, unless it cannot be used any more.
     pub(super) socket: Option<OwnedFd>,
     pub(super) stop: Stop,
 }
 
-/// Why no more was sent.
+/// The reason why sending stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// That was all that was asked for.
+    /// All requested octets were sent.
     Done,
-    /// The socket takes no more at present.
+    /// The socket's buffer is full.
     Full,
-    /// The other side is gone.
+    /// The connection is lost.
     Lost,
-    /// The system cannot do it with this file, or this socket.
+    /// The system cannot send from this file, or to this socket.
     Unable,
 }
 
-/// Writes `pieces` at `at`; makes the file in `spool` when there is none yet.
+/// Writes `pieces` at offset `at`; makes the file in `spool` if there is none yet.
 pub(super) fn write(file: Option<File>, spool: &Path, at: u64, pieces: Vec<Bytes>) -> io::Result<Done> {
     let mut file = match file {
         Some(file) => file,
@@ -83,8 +83,8 @@ pub(super) fn read(mut file: File, at: u64, end: u64, chunks: &Chunks) -> io::Re
     Ok(Done { file, what: What::Read(at, pieces) })
 }
 
-/// Sends the octets from `at` to `end`, at most [`SENT_AT_ONCE`] of them, without having them in memory of ours. `socket`
-/// must not block.
+/// Sends the octets from `at` to `end`, at most [`SENT_AT_ONCE`] of them, without copying them to user space. `socket`
+/// must be non-blocking.
 pub(super) fn send(file: File, socket: OwnedFd, at: u64, end: u64) -> io::Result<Done> {
     let end = end.min(at.saturating_add(SENT_AT_ONCE));
     let mut next = off_t::try_from(at).map_err(io::Error::other)?;
@@ -107,14 +107,14 @@ pub(super) fn send(file: File, socket: OwnedFd, at: u64, end: u64) -> io::Result
     Ok(Done { file, what: What::Sent(at, Sent { octets, socket, stop }) })
 }
 
-/// Octets that an ordinary user may still write on the file system of `path`.
+/// Free octets for an ordinary user on the file system of `path`.
 pub(super) fn free_octets(path: &Path) -> io::Result<u64> {
     let system = statvfs(path)?;
     Ok(system.blocks_available().saturating_mul(system.fragment_size()))
 }
 
-/// Octets that go to or come from the disk at a time: the way to another thread and back costs more than a small write.
+/// Octets of one disk read or write: going to another thread and back costs more than a small write.
 pub(super) const AT_ONCE: u64 = 256 * 1024;
 
-/// The same where they need no memory of ours.
+/// Octets of one send, which needs no memory of ours.
 const SENT_AT_ONCE: u64 = 1024 * 1024;

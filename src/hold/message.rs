@@ -1,6 +1,6 @@
-//! One held message: pushed whole, then filled into the backend as often as needed. Its octets stand in the file first,
-//! then in `pieces`, then in `open`. It must not lose or double an octet when a caller gives up on a flush or a fill
-//! halfway: work that is under way stays in `job` and is taken up by whoever comes next.
+//! One held message: pushed whole, then filled into the backend as often as needed. Its octets are in the file first,
+//! then in `pieces`, then in `open`. It must not lose or double an octet when a caller drops a flush or a fill halfway:
+//! the work under way stays in `job` for the next call.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -28,53 +28,53 @@ use crate::hold::file::Stop;
 use crate::hold::file::What;
 use crate::hold::shares::Account;
 
-/// A message on hold. Dropping it gives its memory, its file and its part of `total` back.
+/// A message on hold. Dropping it frees its memory, its file and its part of `total`.
 pub struct Hold {
     account: Account,
     chunks: Chunks,
     settings: Arc<Settings>,
-    /// Away while a job has it; lost when a job failed, and the message with it.
+    /// The file; `None` while a job has it, and after a job failed, which loses the message.
     file: Option<File>,
-    /// Octets given to the file: the first of the message.
+    /// Octets given to the file: the start of the message.
     filed: u64,
     pieces: Vec<Bytes>,
     open: Option<Chunk>,
     job: Option<JoinHandle<io::Result<Done>>>,
     reading: Reading,
-    /// The job was begun before a rewind: what it read or sent is not asked for any more.
+    /// Whether the job was begun before a rewind, so that its result is not wanted.
     is_stale: bool,
 }
 
-/// What `fill` has done.
+/// The result of `fill`.
 #[derive(Debug)]
 pub enum Filled {
-    /// All of the message was handed out or sent.
+    /// The whole message was handed out or sent.
     End,
-    /// The socket is of no more use: whoever was to have the message is gone.
+    /// The socket's connection is lost.
     Lost,
-    /// To be written next.
+    /// A piece of the message, to be written next.
     Piece(Bytes),
-    /// The socket has taken octets; with `full` it takes no more for now.
+    /// The socket has taken octets.
     Sent {
-        /// Wait until it has room before the next `fill`.
+        /// Whether the socket's buffer is full: wait until it is writable before the next `fill`.
         full: bool,
     },
 }
 
-/// How far `fill` has come.
+/// The position of `fill` in the message.
 #[derive(Default)]
 struct Reading {
     /// Octets of the file that went to `ready`.
     file: u64,
-    /// From the file, to be handed out next.
+    /// Pieces read from the file, to be handed out next.
     ready: VecDeque<Bytes>,
-    /// The file goes to a socket by itself.
+    /// Whether the file is sent to `socket` directly.
     sends: bool,
-    /// This one; away while a job has it.
+    /// The socket to send to; `None` while a job has it.
     socket: Option<OwnedFd>,
-    /// What became of that, to be told.
+    /// The result of the last send, not yet given to the caller.
     stop: Option<Stop>,
-    /// The next of `pieces`.
+    /// Index of the next of `pieces`.
     piece: usize,
 }
 
@@ -85,7 +85,7 @@ impl Hold {
         Self { account, chunks, settings, file: None, filed: 0, pieces, open: None, job: None, reading, is_stale }
     }
 
-    /// Adds to the end of the message, in memory: call `flush` when `needs_flush` says so. A fill after this starts
+    /// Appends octets to the message, in memory; call `flush` when `needs_flush` says so. A fill after this starts
     /// over.
     ///
     /// # Errors
@@ -119,25 +119,24 @@ impl Hold {
         self.len() == 0
     }
 
-    /// It is here as a whole: nobody asks it to leave any more.
+    /// Marks the message as complete: it is not asked to make room any more.
     pub fn complete(&mut self) {
         self.account.complete();
     }
 
-    /// Ready when it is to be given up for the sake of others, because it comes in too slowly. May be left and called again
-    /// at any time.
+    /// Ready when the message has to be given up to make room, because it comes in too slowly. Cancel-safe.
     pub fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.account.poll_leave(cx)
     }
 
-    /// Whether `flush` has something to do: take no more from the client before it has returned, or memory is not
+    /// Whether `flush` has work to do. Until it has returned, read nothing more from the client, or memory is not
     /// bounded.
     pub fn needs_flush(&self) -> bool {
         self.job.is_some() || self.is_due()
     }
 
-    /// Writes what is due to the file; ready when it was written. The end of a message may stay in memory. May be left and
-    /// called again at any time.
+    /// Writes the octets that are due to the file; ready when they are written. The end of a message may stay in
+    /// memory. Cancel-safe.
     ///
     /// # Errors
     ///
@@ -151,33 +150,33 @@ impl Hold {
         Poll::Ready(Ok(()))
     }
 
-    /// The next `fill` begins at the start of the message again.
+    /// Starts the next `fill` at the beginning of the message again.
     pub fn rewind(&mut self) {
         self.reading = Reading::default();
         self.is_stale = self.job.is_some();
     }
 
-    /// Whether a part of it is in a file, and can go from there to a socket.
+    /// Whether a part of the message is in a file, and can be sent from there to a socket.
     pub fn has_file(&self) -> bool {
         self.filed > 0
     }
 
-    /// From the start again, and what is in the file goes to `socket`, which must not block.
+    /// Starts over, and sends the part in the file to `socket`, which must be non-blocking.
     pub fn rewind_to(&mut self, socket: OwnedFd) {
         self.rewind();
         (self.reading.sends, self.reading.socket) = (true, Some(socket));
     }
 
-    /// Whether the next `fill` writes to the socket itself, so that all before it has to be written.
+    /// Whether the next `fill` writes to the socket itself, so that all earlier output has to be flushed.
     pub fn sends(&self) -> bool {
         self.reading.sends && self.reading.file < self.filed
     }
 
-    /// The next piece of the message, or a part of the file sent. May be left and called again at any time.
+    /// The next piece of the message, or a part of the file sent. Cancel-safe.
     ///
     /// # Errors
     ///
-    /// `Io` when the file cannot be read, `NoRoom` or `Io` when a flush failed that nobody waited for.
+    /// `Io` when the file cannot be read; `NoRoom` or `Io` when a flush failed whose result was not awaited.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Filled, HoldFault>> {
         while self.reading.ready.is_empty() {
             ready!(self.poll_finish(cx))?;
@@ -204,7 +203,7 @@ impl Hold {
         Poll::Ready(Ok(piece.map_or(Filled::End, Filled::Piece)))
     }
 
-    /// Not while it is read: what was handed out already would be handed out again from the file.
+    /// Whether a flush is due. Not while the message is read: octets handed out already would come from the file again.
     fn is_due(&self) -> bool {
         let Reading { file, piece, ready, .. } = &self.reading;
         if *file > 0 || *piece > 0 || !ready.is_empty() {
@@ -251,7 +250,7 @@ impl Hold {
         self.file.take().ok_or_else(|| HoldFault::Io(io::Error::other("the message was lost by an earlier fault")))
     }
 
-    /// Waits for the work that is under way, if any.
+    /// Waits for the job under way, if any.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HoldFault>> {
         let Some(job) = &mut self.job else { return Poll::Ready(Ok(())) };
         let done = ready!(Pin::new(job).poll(cx));
@@ -275,7 +274,7 @@ impl Hold {
 }
 
 impl std::fmt::Debug for Hold {
-    /// Without the message: mail does not belong into logs.
+    /// Leaves the octets out: mail does not belong in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hold").field("len", &self.len()).field("filed", &self.filed).finish_non_exhaustive()
     }
@@ -534,7 +533,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Whatever the pieces are, and whoever gives up on what when.
+        /// For any pieces, and any flush or fill that is dropped at any time.
         #[test]
         fn no_octet_is_lost_or_doubled(
             pushes in prop::collection::vec((0usize..200_000, any::<bool>()), 0..12),

@@ -1,7 +1,7 @@
 //! A message kept until it has been ruled on: in memory while it is small, then in a temporary file without a name.
 //!
-//! It knows octets only: what they mean, who sent them and what the ruling is stand elsewhere. It must not keep a
-//! message past the life of its [`Hold`], neither in memory nor on disk.
+//! It knows octets only: meaning, origin and ruling are known elsewhere. It must not keep a message past the life of
+//! its [`Hold`], neither in memory nor on disk.
 
 mod chunks;
 mod file;
@@ -23,30 +23,30 @@ pub use crate::hold::message::Filled;
 pub use crate::hold::message::Hold;
 use crate::hold::shares::Shares;
 
-/// `[message]`: where and how much.
+/// `[message]`: limits of held messages, and their folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Octets of one message that stay in memory before it goes to a file.
     pub memory: u64,
-    /// Octets of all messages together; of one client network a quarter.
+    /// Octets of all messages together; one client network may have a quarter.
     pub total: u64,
-    /// Octets a second of the slowest upload that is borne; more while `total` is nearly used up.
+    /// Slowest upload tolerated, in octets a second; higher while `total` is nearly used up.
     pub min_rate: u64,
     /// Folder of the temporary files.
     pub spool: PathBuf,
     /// Octets that must stay free on the spool's file system, and on `queue`'s.
     pub min_free: u64,
-    /// The qmail queue, when it is known.
+    /// The qmail queue, if it is known.
     pub queue: Option<PathBuf>,
 }
 
-/// All held messages together: what they may take, and the memory they hand on to each other. A clone is the same one.
+/// All held messages together: their limits and their shared free memory. A clone is the same one.
 #[derive(Clone)]
 pub struct Holds {
     shared: Arc<Shared>,
 }
 
-/// Why a message cannot be kept.
+/// The reason why a message cannot be kept.
 #[derive(Debug)]
 pub enum HoldFault {
     /// `total` is used up, the disk is full, or less than `min_free` is left on it.
@@ -56,14 +56,14 @@ pub enum HoldFault {
 }
 
 impl Holds {
-    /// Nothing is held, and nothing on disk is touched yet.
+    /// A new set of held messages, empty, that has not touched the disk yet.
     pub fn new(settings: Settings) -> Self {
         let settings = Mutex::new(Arc::new(settings));
         let shared = Shared { settings, shares: Shares::default(), chunks: Chunks::default(), room: Mutex::new(None) };
         Self { shared: Arc::new(shared) }
     }
 
-    /// New settings for the messages that begin from now on.
+    /// Replaces the settings, for messages that begin from now on.
     pub fn update(&self, settings: Settings) {
         *self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -84,7 +84,7 @@ impl Holds {
         if enough { Ok(()) } else { Err(HoldFault::NoRoom) }
     }
 
-    /// An empty hold for a message of `owner`, of about `expected` octets (0: nobody knows). Nothing is reserved yet.
+    /// An empty hold for a message of `owner`, of about `expected` octets (0: unknown). Nothing is reserved yet.
     ///
     /// # Errors
     ///
@@ -103,27 +103,27 @@ impl Holds {
         self.room().is_ok() && self.shared.shares.has_room(owner, octets, &self.shared.settings())
     }
 
-    /// Octets of all messages held now.
+    /// Octets of all held messages.
     pub fn used(&self) -> u64 {
         self.shared.shares.used()
     }
 
-    /// Octets of each network that has any.
+    /// Octets held for each network that has any.
     pub fn by_network(&self) -> Vec<(IpNet, u64)> {
         self.shared.shares.by_network()
     }
 
-    /// How nearly `total` is used up: 0 below three quarters, 4 where uploads are asked to leave.
+    /// Pressure on `total`: 0 below three quarters, up to 4 where uploads are asked to make room.
     pub fn pressure(&self) -> u8 {
         self.shared.shares.pressure()
     }
 
-    /// The pressure, once after each change.
+    /// The pressure, once after each change; else `None`.
     pub fn news_of_pressure(&self) -> Option<u8> {
         self.shared.shares.news()
     }
 
-    /// Memory that was not needed since the last time goes back to the system.
+    /// Returns memory that was not needed since the last sweep to the system.
     pub fn sweep(&self) {
         self.shared.chunks.sweep();
     }
@@ -146,7 +146,7 @@ impl std::fmt::Debug for Holds {
 }
 
 impl From<io::Error> for HoldFault {
-    /// A full disk and a used-up quota are no room, all else is the error itself.
+    /// A full disk and a used-up quota are `NoRoom`; other errors are kept.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoRoom,
@@ -191,7 +191,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Asking costs a system call a file system; a second of mail fits into any sensible `min_free`.
+/// Age limit of a free-space answer: asking costs a system call a file system, and a second of mail fits into any
+/// sensible `min_free`.
 const ROOM_IS_KNOWN_FOR: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

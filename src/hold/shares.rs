@@ -1,6 +1,6 @@
-//! The shares of `message.hold_total`. One client network has a quarter at most, unless it is one message alone; an eighth
-//! is kept for small messages, so that they find room when the large ones have used up theirs. Nearly full, the slowest
-//! uploads are asked to leave. It must not touch octets or files: it counts only.
+//! The shares of `message.hold_total`. One client network has a quarter at most, unless it is one message alone; an
+//! eighth is reserved for small messages, so that large ones cannot crowd them out. Nearly full, the slowest uploads
+//! are asked to leave. It must not touch octets or files: it only counts.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ use crate::hold::HoldFault;
 use crate::hold::Settings;
 use crate::hold::now;
 
-/// All shares. A clone counts together with the others.
+/// All shares. A clone counts together with the original.
 #[derive(Clone, Default)]
 pub(super) struct Shares(Arc<Shared>);
 
@@ -31,22 +31,22 @@ pub(super) struct Shares(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     pressure: AtomicU8,
-    /// The pressure that was told last.
+    /// The pressure reported last.
     told: AtomicU8,
 }
 
 #[derive(Default)]
 struct State {
     all: Octets,
-    /// Only networks that have something.
+    /// Octets of each network that has any.
     networks: HashMap<IpNet, Octets>,
-    /// Messages that are still coming in and are not in the reserve of small ones.
+    /// Messages still coming in that are not in the reserve of small ones.
     uploads: Slab<Upload>,
-    /// When uploads that may leave were last looked for.
+    /// The last time at which uploads were asked to leave.
     looked: Option<Instant>,
 }
 
-/// In the reserve of small messages, and in all the rest.
+/// Octets in the reserve of small messages, and in the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Octets {
     small: u64,
@@ -56,22 +56,22 @@ struct Octets {
 struct Upload {
     octets: u64,
     began: Instant,
-    /// The number of the present window since then, its octets, and those of the one before it.
+    /// Number of the current window, its octets, and those of the window before.
     window: u64,
     lately: u64,
     before: u64,
-    /// Away when it was asked to leave.
+    /// The sender that asks the upload to leave; `None` once it was asked.
     leave: Option<oneshot::Sender<()>>,
 }
 
-/// One message's share; given back when it is dropped, however that comes about.
+/// One message's share, released when it is dropped.
 pub(super) struct Account {
     shares: Shares,
     settings: Arc<Settings>,
     owner: IpNet,
     octets: u64,
     is_large: bool,
-    /// Its place among the uploads, and how it hears that it has to leave.
+    /// The upload's index, and the receiver of the request to leave.
     upload: Option<(usize, oneshot::Receiver<()>)>,
 }
 
@@ -80,7 +80,7 @@ impl Shares {
         Account { shares: self.clone(), settings, owner, octets: 0, is_large: false, upload: None }
     }
 
-    /// Octets of all.
+    /// Octets of all messages.
     pub(super) fn used(&self) -> u64 {
         self.lock().all.sum()
     }
@@ -106,12 +106,12 @@ impl Shares {
         fits
     }
 
-    /// How nearly the room of large messages is used up: 0 below three quarters, then one more for each sixteenth.
+    /// Pressure on the room of large messages: 0 below three quarters, then one more for each sixteenth.
     pub(super) fn pressure(&self) -> u8 {
         self.0.pressure.load(Ordering::Relaxed)
     }
 
-    /// The pressure, when it has changed since it was told last.
+    /// The pressure, if it has changed since the last report.
     pub(super) fn news(&self) -> Option<u8> {
         let pressure = self.pressure();
         if self.0.told.load(Ordering::Relaxed) == pressure {
@@ -124,7 +124,7 @@ impl Shares {
         let room = settings.total - reserve(settings);
         let before = self.pressure();
         let steps = |large: u64| pressure(large, room);
-        // A little less before it falls, so that it does not go to and fro.
+        // Hysteresis: the pressure falls only somewhat below the step at which it rose.
         let now = steps(state.all.large).max(before.min(steps(state.all.large.saturating_add(room / 32))));
         if now != before {
             self.0.pressure.store(now, Ordering::Relaxed);
@@ -132,7 +132,7 @@ impl Shares {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half way.
+        // No code under this lock panics.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,7 +143,7 @@ impl Account {
         self.octets
     }
 
-    /// So many more, or none of them.
+    /// Adds so many octets to the share, or none of them.
     pub(super) fn reserve(&mut self, octets: u64) -> Result<(), HoldFault> {
         let shares = self.shares.clone();
         let mut state = shares.lock();
@@ -164,14 +164,14 @@ impl Account {
         Ok(())
     }
 
-    /// The message is here as a whole: it is not asked to leave any more.
+    /// Marks the message as complete: it is not asked to leave any more.
     pub(super) fn complete(&mut self) {
         if let Some((place, _)) = self.upload.take() {
             self.shares.lock().uploads.remove(place);
         }
     }
 
-    /// Ready when it has to make room for others.
+    /// Ready when the message has to make room for others.
     pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((_, leave)) = &mut self.upload else { return Poll::Pending };
         match Pin::new(leave).poll(cx) {
@@ -222,15 +222,15 @@ impl Drop for Account {
 }
 
 impl State {
-    /// Where a message that has `mine` would be counted when it had `sum` octets: among the large ones (true) or the small
-    /// ones; none: it has no room.
+    /// The class that a message with `mine` would be counted in at `sum` octets: `true` for large, `false` for small;
+    /// `None` if it does not fit.
     fn place(&self, owner: IpNet, mine: Octets, sum: u64, settings: &Settings) -> Option<bool> {
         let network = self.networks.get(&owner).copied().unwrap_or_default();
         let (reserve, left) = (reserve(settings), settings.total.checked_sub((self.all - mine).sum() + sum));
         left?;
         let others = (self.all - mine, network - mine);
         let fits = |others: u64, of_network: u64, room: u64| {
-            // A message that is alone has no other to leave room for.
+            // A message that is alone has nobody to leave room for.
             (others == 0 || others + sum <= room) && (of_network == 0 || of_network + sum <= room / PARTS)
         };
         if mine.large == 0 && sum <= settings.memory && fits(others.0.small, others.1.small, reserve) {
@@ -248,8 +248,8 @@ impl State {
         }
     }
 
-    /// Asks the slowest to leave until there would be room for `wanted` more octets, and a sixteenth besides; only those
-    /// that are slower than the pressure bears.
+    /// Asks the slowest uploads to leave, until there is room for `wanted` more octets and a sixteenth besides; only
+    /// uploads slower than the pressure allows.
     fn make_room(&mut self, wanted: u64, settings: &Settings, now: Instant) {
         let room = settings.total - reserve(settings);
         let enough = (room - room / 16).saturating_sub(wanted);
@@ -269,7 +269,7 @@ impl State {
             if left <= enough {
                 return;
             }
-            // One that has ended meanwhile has left already.
+            // An upload that has ended meanwhile has left already.
             if upload.leave.take().is_some_and(|leave| leave.send(()).is_ok()) {
                 left = left.saturating_sub(upload.octets);
             }
@@ -287,7 +287,7 @@ impl Upload {
         self.lately += octets;
     }
 
-    /// Octets a second in the last whole window; none in its first.
+    /// Octets a second in the last whole window; `None` in the first.
     fn rate(&self, now: Instant) -> Option<u64> {
         let octets = match self.window_at(now).checked_sub(self.window)? {
             0 if self.window == 0 => return None,
@@ -325,7 +325,7 @@ impl std::ops::Sub for Octets {
     }
 }
 
-/// What is kept for messages that stay in memory.
+/// Octets reserved for messages that stay in memory.
 fn reserve(settings: &Settings) -> u64 {
     settings.total / 8
 }
@@ -335,13 +335,13 @@ fn pressure(large: u64, room: u64) -> u8 {
     u8::try_from(sixteenths.saturating_sub(11)).unwrap_or(0).min(HIGHEST_PRESSURE)
 }
 
-/// One network has a part of them.
+/// Part of `total` that one network may have: one in so many.
 const PARTS: u64 = 4;
-/// At fifteen sixteenths and above.
+/// The highest pressure, at fifteen sixteenths and above.
 const HIGHEST_PRESSURE: u8 = 4;
-/// Over which the rate of an upload is taken.
+/// Time over which the rate of an upload is measured.
 const WINDOW: Duration = Duration::from_secs(4);
-/// Between two looks at all uploads.
+/// Time between two searches for slow uploads.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
