@@ -1,5 +1,5 @@
-//! The question before something is changed: on a terminal it is asked, a script has to say --yes. It must not take
-//! silence, or the end of input, for a yes.
+//! The question before a change: on a terminal it is asked, a script has to pass --yes. It must not take silence, or
+//! the end of input, for a yes.
 
 use std::io;
 use std::io::IsTerminal;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use crate::cli::BAD_USAGE;
 
-/// Whether to go on; without a terminal and without `yes` nothing may be changed, and `instead` says what else could be done.
+/// Whether to go on; without a terminal and without `yes` nothing may be changed, and `instead` names the alternative.
 pub(super) fn ask(question: &str, yes: bool, instead: &str) -> Result<bool, ExitCode> {
     if yes {
         return Ok(true);

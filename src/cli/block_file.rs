@@ -1,5 +1,5 @@
-//! `block --file` and `unblock --file`: badmailfrom itself, whether the proxy runs or not. How it is changed is
-//! `control::rewrite`'s. It must not write to the file itself.
+//! `block --file` and `unblock --file`: edits badmailfrom itself, whether the proxy runs or not, through
+//! `control::rewrite`. It must not write to the file itself.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use crate::control::badmailfrom::Change;
 use crate::control::rewrite::rewrite;
 use crate::policy::block::BlockKey;
 
-/// Adds an entry.
+/// Adds an entry to the file.
 pub(super) fn block(source: &Source, file: Option<&Path>, key: &BlockKey, json: bool) -> ExitCode {
     change(source, file, key, json, true)
 }
 
-/// Removes an entry.
+/// Removes an entry from the file.
 pub(super) fn unblock(source: &Source, file: Option<&Path>, key: &str, json: bool) -> ExitCode {
     match key.parse() {
         Ok(key) => change(source, file, &key, json, false),
@@ -51,7 +51,8 @@ fn change(source: &Source, file: Option<&Path>, key: &BlockKey, json: bool, adds
     }
 }
 
-/// qmail knows senders and domains, and takes a line that begins with # as a comment.
+/// Refuses keys that badmailfrom cannot hold: qmail knows senders and domains, and takes a line that begins with # as a
+/// comment.
 fn may_be_listed(key: &BlockKey) -> Result<(), &'static str> {
     match key {
         BlockKey::Client(_) => Err("badmailfrom lists senders: deny a client in tcprules, or block it without --file"),

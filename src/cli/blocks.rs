@@ -1,4 +1,5 @@
-//! `block`, `unblock` and `blocks`: asked of the running proxy, printed. It must not keep a block of its own.
+//! `block`, `unblock` and `blocks`: sends them to the running proxy, and prints the answer. It must not keep a block of
+//! its own.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -139,7 +140,7 @@ impl Unblock {
         code
     }
 
-    /// A list refuses it all the same; only `--file` changes one.
+    /// Warns if a list refuses the sender anyway; only `--file` changes a list.
     fn tell_of_lists(&self, assembly: &Assembly) {
         let folded = String::from_utf8_lossy(&fold(self.key.trim_matches(['<', '>']))).into_owned();
         let senders = &assembly.snapshot.policy.senders;
@@ -189,7 +190,7 @@ fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Valu
     ExitCode::SUCCESS
 }
 
-/// A time as local time.
+/// Seconds since the epoch as local time.
 fn moment(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()

@@ -1,5 +1,5 @@
-//! `check`: every fault of the configuration and of the files that it names. It must not change anything, nor need the
-//! running proxy.
+//! `check`: prints every fault of the configuration and of the files that it names. It must not change anything, nor
+//! need the running proxy.
 
 use std::process::ExitCode;
 

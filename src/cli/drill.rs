@@ -1,5 +1,6 @@
-//! `drill`: the incident and honest traffic against a throwaway instance of the configuration, or the incident against
-//! another server; printed as tables. It must not touch the state, the queue or the listeners of the running proxy.
+//! `drill`: plays incident and honest traffic against a throwaway instance of the configuration, or the incident
+//! against another server, and prints tables. It must not touch the state, the queue or the listeners of the running
+//! proxy.
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;

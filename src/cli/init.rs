@@ -1,5 +1,5 @@
-//! `init`: what this host has for receiving mail, printed, and the configuration and service that would take over,
-//! written into a new folder. It must not write into a folder that has something in it.
+//! `init`: prints what this host has for receiving mail, and writes configuration and service that would take over into
+//! a new folder. It must not write into a folder with anything in it.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -93,7 +93,7 @@ impl Init {
         if self.dry_run {
             let is_terminal = std::io::stdout().is_terminal();
             for (name, text, mode) in files {
-                // What stands in a run script of this host may be meant for a terminal.
+                // Text from a run script of this host may hold terminal controls.
                 let lines = text.split('\n').map(|line| line.split('\t').map(shown).collect::<Vec<_>>().join("\t"));
                 let text = if is_terminal { lines.collect::<Vec<_>>().join("\n") } else { text.to_string() };
                 print(&format!("\n--- {} (mode {mode:o})\n{text}", options.folder.join(name).display()));
@@ -128,7 +128,7 @@ fn print_findings(findings: &Findings) {
         let state = if service.active { "" } else { ", not active" };
         line("service", &format!("{} ({}, {port}{state})", service.entry.display(), service.supervisor));
         line("", &service.command);
-        // Those of the one that is taken over are among what to mind.
+        // Remarks of the service that is taken over are listed already.
         if Some(&service.entry) != findings.takes_over.as_ref() {
             service.remarks.iter().for_each(|remark| line("", remark));
         }
@@ -161,7 +161,7 @@ fn print_findings(findings: &Findings) {
     findings.plan.remarks.iter().for_each(|remark| line("mind", remark));
 }
 
-/// Lines on a terminal.
+/// Unreadable files listed on a terminal.
 const MOST_UNREADABLE: usize = 30;
 
 const EXAMPLES: &str = "Examples:

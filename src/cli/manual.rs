@@ -1,5 +1,5 @@
-//! `completions` and `man`: what a package installs beside the program, made from the same words as `--help`. It must not say
-//! anything of its own.
+//! `completions` and `man`: files that a package installs beside the program, generated from the words of `--help`. It
+//! must not add words of its own.
 
 use std::fs;
 use std::io;
@@ -34,7 +34,7 @@ impl Completions {
     pub(super) fn run(&self) -> ExitCode {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Arguments::command(), "portcullis", &mut script);
-        // A reader that went away is no error.
+        // A reader that has gone away is no error.
         note(&io::Write::write_all(&mut io::stdout(), &script));
         ExitCode::SUCCESS
     }

@@ -75,7 +75,7 @@ impl Source {
         Origin::find(self.config.as_deref(), overrides)
     }
 
-    /// The configuration that is in force, assembled; else its faults are printed, and the exit code is given.
+    /// Assembles the configuration in force; prints its faults otherwise, and gives the exit code.
     fn assemble(&self) -> Result<Assembly, ExitCode> {
         self.origin(&[], None).assemble().map_err(|refused| {
             refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
@@ -84,7 +84,7 @@ impl Source {
     }
 }
 
-/// Runs the command that was asked for.
+/// Runs the command given on the command line.
 pub fn run() -> ExitCode {
     match Arguments::try_parse() {
         Ok(Arguments { command }) => output::or_unwritten(match command {
@@ -103,7 +103,7 @@ pub fn run() -> ExitCode {
             Command::Manual(command) => command.run(),
         }),
         Err(error) => {
-            // A closed pipe behind --help is nobody's fault.
+            // A closed pipe after --help is no fault.
             let _ = error.print();
             match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -113,11 +113,11 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Whether `words`, the program's name first, are a command line of ours; nothing is run. What the documents show is
-/// held against it.
+/// Checks that `words`, the program's name first, are a valid command line; nothing is run. For checking the commands
+/// in the documentation.
 ///
 /// # Errors
-/// What the operator would be told.
+/// The message that the operator would see.
 pub fn try_words(words: &[String]) -> Result<(), String> {
     match Arguments::try_parse_from(words) {
         Ok(_) => Ok(()),
@@ -126,7 +126,7 @@ pub fn try_words(words: &[String]) -> Result<(), String> {
     }
 }
 
-/// A number of an option: rows, copies, a descriptor.
+/// Parses a number in an option: rows, copies, a descriptor.
 fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number = units::number(text).ok().and_then(|number| T::try_from(number).ok());
     number.ok_or_else(|| "write a number such as 20".to_owned())

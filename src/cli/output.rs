@@ -1,5 +1,5 @@
-//! Standard output, which is what a command is run for: where it cannot be written to, the command says so once and
-//! ends with 74. A reader that went away has seen enough, and is no error. It must not panic where `println!` would.
+//! Standard output. If it cannot be written to, the command says so once and exits with 74; a reader that has gone away
+//! is no error. It must not panic where `println!` would.
 
 use std::io;
 use std::io::Write;
@@ -11,7 +11,7 @@ pub(super) fn print(text: &str) {
     note(&writeln!(io::stdout(), "{text}"));
 }
 
-/// Takes note of what writing to standard output came to.
+/// Notes the outcome of writing to standard output.
 pub(super) fn note(outcome: &io::Result<()>) {
     if let Err(error) = outcome
         && FAULT.set(error.kind()).is_ok()
@@ -21,12 +21,12 @@ pub(super) fn note(outcome: &io::Result<()>) {
     }
 }
 
-/// Whether there is no use in printing more.
+/// Whether printing more is pointless.
 pub(super) fn is_closed() -> bool {
     FAULT.get().is_some()
 }
 
-/// The exit code of the command, unless its output was lost.
+/// The exit code of the command, or 74 if its output was lost.
 pub(super) fn or_unwritten(code: ExitCode) -> ExitCode {
     match FAULT.get() {
         Some(kind) if *kind != io::ErrorKind::BrokenPipe => ExitCode::from(NOT_WRITTEN),
@@ -34,7 +34,7 @@ pub(super) fn or_unwritten(code: ExitCode) -> ExitCode {
     }
 }
 
-/// The first that could not be written; a process has one standard output.
+/// The first write error; a process has one standard output.
 static FAULT: OnceLock<io::ErrorKind> = OnceLock::new();
 /// sysexits.h: EX_IOERR
 const NOT_WRITTEN: u8 = 74;

@@ -1,4 +1,4 @@
-//! `serve`: the proxy. It must not print to standard output.
+//! `serve`: runs the proxy. It must not print to standard output.
 
 use std::process::ExitCode;
 

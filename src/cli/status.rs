@@ -1,5 +1,5 @@
-//! `status`: what happens now in the running proxy, once or over and over. It asks; what there is to know is `admin`'s.
-//! It must not change anything.
+//! `status`: prints the status of the running proxy, once or over and over, as `admin` gives it. It must not change
+//! anything.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -44,7 +44,7 @@ impl Status {
         let Some(every) = self.watch else { return self.show(admin, "") };
         let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
         loop {
-            // A proxy that is restarted comes back; who watches wants to see that too.
+            // The proxy may be restarting: an operator that watches wants to see it come back.
             self.show(admin, clear);
             if is_closed() {
                 return ExitCode::SUCCESS;
@@ -133,7 +133,7 @@ fn write_now(text: &mut String, status: &Value) {
     }
 }
 
-/// Client networks that have most of what all need.
+/// Writes the client networks with most of what all share.
 fn write_networks(text: &mut String, list: &[Value]) {
     if list.is_empty() {
         return;
@@ -179,5 +179,5 @@ fn bytes(value: &Value) -> String {
     DecimalBytes(value.as_u64().unwrap_or(0)).to_string()
 }
 
-/// Between two looks.
+/// Shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);

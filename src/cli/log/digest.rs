@@ -1,5 +1,5 @@
-//! Every line, once: joined with what came before, selected, then printed or counted. It must not open files, nor write
-//! to standard output itself.
+//! Processes every line once: joined with earlier lines, selected, then printed or counted. It must not open files, nor
+//! write to standard output itself.
 
 use std::ops::ControlFlow;
 
@@ -10,14 +10,14 @@ use crate::logs::line::Line;
 use crate::logs::select::Select;
 use crate::logs::summary::Summary;
 
-/// Takes the lines of all logs.
+/// A digest of the lines of all logs.
 pub(super) struct Digest {
     join: Join,
     select: Select,
     summary: Summary,
     printer: Option<Printer>,
     found: bool,
-    /// Lines are joined but not shown.
+    /// Whether lines are joined but not shown.
     silent: bool,
 }
 
@@ -40,12 +40,12 @@ impl Digest {
         self.printer.is_some()
     }
 
-    /// Whether anything was what was asked for.
+    /// Whether any line was selected.
     pub(super) fn found(&self) -> bool {
         self.found
     }
 
-    /// Whether any line was one of a log, or there was none.
+    /// Whether any line was in a known log format, or there was none.
     pub(super) fn is_log(&self) -> bool {
         self.summary.lines == 0 || self.summary.unknown < self.summary.lines
     }
@@ -60,7 +60,7 @@ impl Digest {
         self.silent = silent;
     }
 
-    /// Break when nobody reads the output any more.
+    /// Takes a line. `Break` when nobody reads the output any more.
     pub(super) fn push(&mut self, line: &Line<'_>) -> ControlFlow<()> {
         let joined = self.join.push(line);
         let filter = self.select.filter();
@@ -91,7 +91,7 @@ impl Digest {
         }
     }
 
-    /// Flushes the output. Break when nobody reads it any more.
+    /// Flushes the output. `Break` when nobody reads it any more.
     pub(super) fn flush(&mut self) -> ControlFlow<()> {
         if let Some(printer) = &mut self.printer {
             printer.flush();

@@ -1,6 +1,6 @@
-//! `--follow`: lines as they are written, through rotation. multilog renames `current` and makes a new one; logrotate
-//! does alike, or cuts the file. The old file is read to its end before the new one is begun, and what was written and
-//! rotated away between two looks is read too. It must not lose a line, nor give one out twice.
+//! `--follow`: prints lines as they are written, through rotation. multilog renames `current` and makes a new one;
+//! logrotate does the same, or truncates the file. The old file is read to its end before the new one, and so are files
+//! written and rotated away between two looks. It must not lose a line, nor print one twice.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -50,7 +50,7 @@ pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Dig
     let since = digest.select().filter().since;
     let stamps = Stamps::new(tai, now);
     let mut tails: Vec<Tail> = inputs.iter().map(|input| Tail::new(input, since, stamps.clone())).collect();
-    // Before the first look, or what comes between the two would not be seen.
+    // Before the first look: changes in between would be missed.
     let (watcher, changed) = watch(&tails);
     digest.set_silent(since.is_none());
     for tail in &mut tails {
@@ -61,7 +61,7 @@ pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Dig
     }
     digest.set_silent(false);
     while digest.flush().is_continue() {
-        // The time limit is for file systems that tell nothing.
+        // The time limit is for file systems without notifications.
         let _ = changed.recv_timeout(BETWEEN_LOOKS);
         for tail in &mut tails {
             match tail.look(digest) {
@@ -75,10 +75,10 @@ pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Dig
     true
 }
 
-/// A file that grows.
+/// A growing file.
 struct Tail {
     path: PathBuf,
-    /// The folder of multilog, if it is one.
+    /// The multilog folder, if the log is one.
     folder: Option<PathBuf>,
     /// Rotated files of the folder that were read, or need not be.
     known: HashSet<OsString>,
@@ -100,7 +100,7 @@ impl Tail {
         Self { path, folder, known: HashSet::new(), unnamed: VecDeque::new(), since, file: None, stamps, time: None }
     }
 
-    /// Opens the log at its end. Without `--since` what is rotated already is past.
+    /// Opens the log at its end. Without `--since`, rotated files are past.
     fn begin(&mut self) -> io::Result<()> {
         match &self.folder {
             Some(folder) if self.since.is_none() => {
@@ -113,7 +113,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Everything that is new.
+    /// Reads everything new.
     fn look(&mut self, digest: &mut Digest) -> io::Result<ControlFlow<()>> {
         for _ in 0..MOST_ROTATIONS {
             if self.drain(digest)?.is_break() {
@@ -121,7 +121,7 @@ impl Tail {
             }
             let now = match File::open(&self.path) {
                 Ok(file) => file,
-                // Between two files.
+                // The file was just renamed, and the next does not exist yet.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
             };
@@ -135,7 +135,7 @@ impl Tail {
                     break;
                 }
                 _ => {
-                    // What was written to it before it lost its name, and a line that never got its end.
+                    // Lines written before the renaming, and a last line without an end.
                     if self.finish(digest)?.is_break() || self.between(&new, digest)?.is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
@@ -185,13 +185,13 @@ impl Tail {
                 return Ok(names);
             }
         }
-        // Whoever renames files stopped in the middle of it.
+        // The program that renames files stopped in the middle of it.
         let mut names = folder::rotated(source::names(folder)?);
         names.retain(|name| !is_new(&folder.join(name)));
         Ok(names)
     }
 
-    /// Whether `previous` is no file that is still to be read: it has a lasting name in a moment.
+    /// Whether `previous` needs no reading of its own: it gets its lasting name in a moment.
     fn is_settled(&self, previous: &Path, new: &Metadata) -> bool {
         fs::metadata(previous).map_or(true, |it| is_same(&it, new) || self.was_read(&it))
     }
@@ -225,7 +225,7 @@ impl Tail {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Reads the file to its end and puts it away.
+    /// Reads the file to its end; one of a folder is kept open until it has a lasting name.
     fn finish(&mut self, digest: &mut Digest) -> io::Result<ControlFlow<()>> {
         if self.drain(digest)?.is_break() || self.end(digest).is_break() {
             return Ok(ControlFlow::Break(()));
@@ -274,14 +274,14 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Told of each change in the folders of the logs; without a watcher the time limit has to do.
+/// Watches the folders of the logs; without a watcher only the time limit remains.
 fn watch(tails: &[Tail]) -> (Option<RecommendedWatcher>, Changes) {
     let (tell, changed) = sync_channel(1);
     let keep = tell.clone();
     let told = move |event: notify::Result<notify::Event>| {
         // Our own opening and reading is no change.
         if !matches!(event, Ok(notify::Event { kind: EventKind::Access(_), .. })) {
-            // One that is waiting already is enough.
+            // One pending notification is enough.
             let _ = tell.try_send(());
         }
     };
@@ -295,7 +295,7 @@ fn watch(tails: &[Tail]) -> (Option<RecommendedWatcher>, Changes) {
     (watcher, Changes { changed, _keep: keep })
 }
 
-/// Waits also when no watcher holds the other end.
+/// The notifications; waiting works without a watcher too.
 struct Changes {
     changed: Receiver<()>,
     _keep: SyncSender<()>,
@@ -312,7 +312,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 const PREVIOUS: &str = "previous";
 /// Listings of a folder in which files are being renamed.
 const MOST_LISTS: usize = 10_000;
-/// More than multilog has at a time.
+/// Unnamed files kept open; more than multilog has at a time.
 const MOST_UNNAMED: usize = 8;
-/// Rotated files of one look; the next goes on.
+/// Rotated files read in one look; the next look continues.
 const MOST_ROTATIONS: usize = 100;

@@ -1,5 +1,5 @@
-//! Octets from a file or a pipe, cut into lines, in large reads and without a copy. A line of any length is a line, but
-//! of a very long one only the beginning is kept. It must not know what a line says.
+//! Cuts the octets of a file or pipe into lines, in large reads and without copying. Of a very long line only the
+//! beginning is kept. It must not interpret a line.
 
 use std::io;
 use std::io::Read;
@@ -12,11 +12,11 @@ use memchr::memchr;
 pub(super) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
-    /// The part that was read and not yet given out.
+    /// Octets read and not given out yet.
     waiting: Range<usize>,
-    /// Octets of that part that are known to have no line end.
+    /// Number of these octets that are known to have no line end.
     searched: usize,
-    /// The rest of a line whose beginning was given out.
+    /// Whether the rest of a line is skipped whose beginning was given out.
     skipping: bool,
     /// Octets read in all.
     read: u64,
@@ -66,7 +66,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The line that has no end, at the end of the input.
+    /// The last line of the input, if it has no end.
     pub(super) fn rest(&mut self) -> Option<Range<usize>> {
         let rest = std::mem::replace(&mut self.waiting, 0..0);
         self.searched = 0;
@@ -86,7 +86,7 @@ impl<R: Read> Lines<R> {
         is_first.then_some(line)
     }
 
-    /// False at the end.
+    /// Reads more; `false` at the end.
     fn fill(&mut self) -> io::Result<bool> {
         if self.waiting.is_empty() {
             self.waiting = 0..0;
@@ -111,7 +111,7 @@ impl<R: Read> Lines<R> {
 
 /// Octets of one read.
 const ROOM: usize = 256 << 10;
-/// Octets of one line.
+/// Octets kept of one line.
 const LONGEST: usize = 1 << 20;
 
 #[cfg(test)]

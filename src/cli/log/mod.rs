@@ -1,5 +1,5 @@
-//! `log`: what a log amounts to, or its lines, read from files, folders of multilog or standard input. It must not read
-//! the meaning of a line: `logs` does.
+//! `log`: summarizes a log, or prints its lines, from files, folders of multilog or standard input. It must not
+//! interpret a line: `logs` does.
 
 mod digest;
 mod follow;

@@ -22,7 +22,7 @@ pub(super) fn read(text: &str, now: &Zoned) -> Result<Timestamp, String> {
         return Ok(moment);
     }
     let zone = now.time_zone();
-    // A lone date or a lone time would be read as something else.
+    // A date or time alone would be parsed as something else.
     let moment = match text.len() {
         ..=8 => text.parse::<Time>().ok().and_then(|time| last(time, now)),
         10 => text.parse::<Date>().ok().and_then(|date| date.to_zoned(zone.clone()).ok()),
@@ -31,7 +31,7 @@ pub(super) fn read(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     moment.map(|moment| moment.timestamp()).ok_or_else(forms)
 }
 
-/// The last time that the clock showed this: at one in the morning 23:00 was yesterday.
+/// The last moment at which the clock showed this time: at one in the morning 23:00 was yesterday.
 fn last(time: Time, now: &Zoned) -> Option<Zoned> {
     let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
     if today <= *now {

@@ -1,5 +1,4 @@
-//! Lines to standard output: local time and text, or JSON. Nothing that a line holds reaches the terminal unescaped. It
-//! must not choose lines.
+//! Prints lines: local time and text, or JSON. It must not choose lines, nor let anything unescaped reach the terminal.
 
 use std::fmt::Write as _;
 use std::io::BufWriter;
@@ -18,12 +17,12 @@ use crate::logs::line::Parsed;
 use crate::logs::ours;
 use crate::text::readable;
 
-/// Writes lines.
+/// A printer of lines.
 pub(super) struct Printer {
     out: BufWriter<Stdout>,
     zone: TimeZone,
     json: bool,
-    /// The last second, written.
+    /// The last second printed, with its text.
     second: (i64, String),
     text: String,
 }
@@ -55,7 +54,7 @@ impl Printer {
         note(&self.out.flush());
     }
 
-    /// A second has many lines; the calendar is asked once for each.
+    /// Formats a time; the calendar is asked once for each second.
     fn time(&mut self, time: Timestamp) {
         let second = time.as_second();
         if self.second.0 != second {

@@ -12,7 +12,7 @@ use crate::logs::summary::Senders;
 use crate::logs::summary::Summary;
 use crate::logs::summary::Tally;
 
-/// One object; the most active `top` senders, the most active first.
+/// The summary as one object, with the most active `top` senders, most active first.
 pub(super) fn json(summary: &Summary, top: usize) -> Value {
     let trouble =
         summary.last_trouble.as_ref().map(|(time, text)| json!({ "time": written(*time), "text": lossy(text) }));
@@ -35,7 +35,7 @@ pub(super) fn json(summary: &Summary, top: usize) -> Value {
     })
 }
 
-/// The null sender is `<>`. Those that are left out are one row without a sender.
+/// One row for each sender; the null sender is `<>`. Senders left out are one row without a sender.
 fn each<T: Count>(senders: &Senders<T>, top: usize, row: impl Fn(&T) -> Value) -> Vec<Value> {
     let sorted = senders.sorted();
     let (shown, rest) = sorted.split_at(if top == 0 { sorted.len() } else { top.min(sorted.len()) });

@@ -66,7 +66,7 @@ impl Input {
                 let mut files: Vec<PathBuf> = rotated.iter().filter(is_wanted).map(|name| path.join(name)).collect();
                 let current = path.join(folder::CURRENT);
                 if !rotated.is_empty() && !current.exists() {
-                    // It is being rotated, or its writer never came back.
+                    // The file is being rotated, or its writer never came back.
                     return Ok(files);
                 }
                 files.push(current);
@@ -87,7 +87,7 @@ pub(super) fn is_piped() -> bool {
     kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket() || kind.is_file())
 }
 
-/// A bar that shows on a terminal how far the reading is.
+/// A progress bar on a terminal, in octets read.
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
@@ -112,7 +112,7 @@ pub(super) fn read(inputs: Vec<Input>, tai: Tai, now: &Zoned, progress: &Progres
     let stamps = Stamps::new(tai, now);
     let mut sources: Vec<Source> = inputs.iter().map(|input| Source::new(input, since, stamps.clone())).collect();
     let mut ahead: Vec<bool> = sources.iter_mut().map(|source| source.advance(progress)).collect();
-    // The earliest of those that have a line; one without a time goes on where it is.
+    // Takes the earliest of the next lines; a line without a time follows its predecessor.
     while let Some(next) = (0..sources.len()).filter(|at| ahead[*at]).min_by_key(|at| sources[*at].time) {
         if sources[next].give(digest).is_break() {
             break;
@@ -123,12 +123,12 @@ pub(super) fn read(inputs: Vec<Input>, tai: Tai, now: &Zoned, progress: &Progres
     sources.iter().all(|source| source.whole)
 }
 
-/// One log that is being read.
+/// A log that is being read.
 struct Source {
     files: VecDeque<PathBuf>,
     lines: Option<(PathBuf, Lines<Box<dyn Read>>)>,
     stamps: Stamps,
-    /// The line that is next: its stamp, and where its text is.
+    /// The next line: its stamp, and the range of its text.
     line: (Option<Timestamp>, Range<usize>),
     /// The time of the next line, or of the last one that had a time.
     time: Option<Timestamp>,
@@ -201,7 +201,7 @@ impl Source {
         self.counted = 0;
         match File::open(&path) {
             Ok(file) => self.lines = Some((path, Lines::new(Box::new(file)))),
-            // A file that was rotated away meanwhile is not there any more; its lines are under another name.
+            // A file that was just rotated away has its lines under another name.
             Err(error) => self.fail(&path, &error),
         }
     }
@@ -218,5 +218,5 @@ impl Source {
     }
 }
 
-/// Files of one folder.
+/// Files read of one folder.
 const MOST_FILES: usize = 1_000_000;

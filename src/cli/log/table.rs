@@ -1,5 +1,5 @@
-//! The summary for people. The first lines answer what is asked at three in the morning: is it still coming, is it
-//! still getting through, since when not, and because of what. It must not count.
+//! The summary for people. The first lines answer the urgent questions: is the storm still coming, does it get through,
+//! since when not, and why not. It must not count.
 
 use std::cmp::Reverse;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use crate::logs::summary::Summary;
 use crate::logs::summary::Tally;
 use crate::text::readable;
 
-/// All of it; `top` senders. Those that were asked for are told of even if nothing is remarkable about them.
+/// The whole summary with `top` senders. With `asked`, senders are listed even if nothing about them is remarkable.
 pub(super) fn table(summary: &Summary, zone: &TimeZone, top: usize, asked: bool) -> String {
     let table = Table { summary, clock: Clock::new(summary.span, zone), top, asked };
     let mut text = String::new();
@@ -86,7 +86,7 @@ impl Table<'_> {
         }
     }
 
-    /// Senders that are refused now, those that come most often first; and those that get through all the time.
+    /// Writes the senders that are refused now, the most active first, and those that get through all the time.
     fn write_findings(&self, text: &mut String) {
         let all = self.summary.total.activity();
         let is_busy = |tally: &Tally| tally.activity() >= BUSY && tally.activity() * 5 >= all;
@@ -192,7 +192,7 @@ fn write_rows<T: Count>(text: &mut String, senders: &Senders<T>, top: usize, row
     }
 }
 
-/// The width of the longest sender that is shown.
+/// The width of the longest sender listed.
 fn shown<T: Count>(senders: &Senders<T>, top: usize) -> usize {
     let top = if top == 0 { usize::MAX } else { top };
     let widths = senders.sorted().into_iter().take(top).map(|(sender, _)| name(sender).chars().count());
@@ -208,7 +208,7 @@ fn why(reasons: &Reasons) -> String {
     if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) }
 }
 
-/// Local times, without the date where all are of one day.
+/// A format of local times, without the date where all are of one day.
 struct Clock {
     zone: TimeZone,
     one_day: bool,
@@ -237,5 +237,5 @@ impl Clock {
 /// Messages that make a sender remarkable, if they are a fifth of all.
 const BUSY: u64 = 10;
 const MOST_FINDINGS: usize = 5;
-/// Characters of the column of senders, at least.
+/// Least width of the senders' column, in characters.
 const NARROWEST: usize = 24;

@@ -1,4 +1,5 @@
-//! `queue check`: what is wrong in the queue, and what to do about each; printed. What is wrong is `queue::quarantine::check`'s.
+//! `queue check`: prints the faults of the queue with their remedies, as `queue::quarantine::check` finds them. It must
+//! not change anything.
 
 use std::process::ExitCode;
 
@@ -56,7 +57,7 @@ fn print_table(findings: &Findings, total: usize, messages: usize) {
     for (at, finding) in findings.first.iter().enumerate() {
         print(&format!("{}: {}", shown(&finding.place), shown(&finding.what)));
         remedy = finding.remedy;
-        // Once for a row of the same.
+        // Print a remedy once for a series of equal ones.
         if findings.first.get(at + 1).is_none_or(|next| next.remedy != remedy) {
             print(&format!("    {remedy}"));
         }

@@ -1,4 +1,4 @@
-//! `queue delete`: gives up messages, and only those in quarantine. Nothing of the queue is deleted.
+//! `queue delete`: deletes messages in quarantine. It must not delete anything of the queue.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The options that say which messages are meant. How they are compared is `queue::look::filter`'s.
+//! The options that select messages. It must not compare messages: `queue::look::filter` does.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// With the numbers that were named; else what is wrong is printed.
+    /// The filter with these numbers; prints the fault otherwise.
     pub(super) fn read(&self, ids: &[u64]) -> Result<filter::Filter, ExitCode> {
         let words = Words {
             senders: self.sender.clone(),
@@ -57,7 +57,7 @@ impl Filter {
         })
     }
 
-    /// Of what is in quarantine nobody can mean a state of the queue; else that is printed.
+    /// Refuses states for quarantined messages, which have none; prints the fault.
     pub(super) fn of_quarantine(&self) -> Result<(), ExitCode> {
         match self.state.iter().all(|state| *state == State::Quarantined) {
             true => Ok(()),
@@ -83,13 +83,13 @@ pub(super) struct Which {
 }
 
 impl Which {
-    /// The same for what is in quarantine.
+    /// The filter for messages in quarantine; prints the fault otherwise.
     pub(super) fn read_kept(&self) -> Result<filter::Filter, ExitCode> {
         self.filter.of_quarantine()?;
         self.read()
     }
 
-    /// Else what is wrong is printed.
+    /// The filter for messages in the queue; prints the fault otherwise.
     pub(super) fn read(&self) -> Result<filter::Filter, ExitCode> {
         let bad = |what: &str| {
             eprintln!("{what}");
@@ -114,5 +114,5 @@ pub(super) fn message_number(word: &str) -> Result<u64, String> {
     number(word.as_bytes()).ok_or_else(|| format!("{word:?}: write a number as queue list shows it, such as 10051767"))
 }
 
-/// Of the help.
+/// Heading of these options in the help.
 const WHICH: &str = "Which messages";

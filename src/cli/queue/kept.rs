@@ -1,4 +1,4 @@
-//! What `delete` and `restore` share: there has to be a quarantine, and what of it is meant.
+//! The common part of `delete` and `restore`: opens the quarantine and selects messages in it. It must not change any.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ pub(super) fn no_quarantine(path: &Path) -> ExitCode {
     failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display()))
 }
 
-/// Hands on what of the quarantine is meant.
+/// Passes the selected messages in quarantine to `sink`; prints the fault otherwise.
 pub(super) fn each_kept(
     quarantine: &Quarantine,
     filter: &Filter,

@@ -1,4 +1,4 @@
-//! `queue list`: the messages of the queue, one a line, or summed up by sender.
+//! `queue list`: prints the messages of the queue, one a line, or sums by sender. It must not change anything.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -137,7 +137,7 @@ impl List {
     }
 }
 
-/// With progress on a terminal, unless the rows themselves go there.
+/// Reads the selected messages, with progress on a terminal, unless the rows themselves go there.
 pub(super) fn each(
     queue: &Queue,
     scan: &Scan,
@@ -150,5 +150,5 @@ pub(super) fn each(
     bar.finish_and_clear();
 }
 
-/// Of each file, in JSON; `show` has them all.
+/// Recipients of each file in JSON; `show` has all.
 const RECIPIENTS: usize = 100;

@@ -1,4 +1,4 @@
-//! The messages that a command is about to change, and what is shown of them before it asks. It must not change any.
+//! The messages that a command is about to change, and their preview before the question. It must not change any.
 
 use crate::cli::output::note;
 use crate::cli::queue::now;
@@ -6,7 +6,7 @@ use crate::cli::queue::table::Table;
 use crate::cli::queue::table::counted;
 use crate::queue::look::Message;
 
-/// All of them by number, the first few as rows.
+/// All selected messages by number, the first few as rows.
 #[derive(Default)]
 pub(super) struct Meant {
     pub(super) ids: Vec<u64>,
@@ -23,7 +23,7 @@ impl Meant {
         }
     }
 
-    /// As a table.
+    /// Prints the preview as a table.
     pub(super) fn show(&self) {
         let written = Table::begin(false, now()).and_then(|mut table| {
             self.first.iter().try_for_each(|message| table.row(message))?;
@@ -32,11 +32,11 @@ impl Meant {
         note(&written);
     }
 
-    /// So many messages, so many octets.
+    /// Numbers of messages and octets, in words.
     pub(super) fn counted(&self) -> String {
         counted(self.ids.len(), self.bytes)
     }
 }
 
-/// Rows before the question.
+/// Rows of the preview.
 const SHOWN: usize = 20;

@@ -1,5 +1,5 @@
-//! `queue`: the qmail queue, listed, and cleared without losing anything. One file a sub-command; which messages are meant
-//! is the same `filter` in all of them. What acts on the queue is `queue::quarantine`'s.
+//! `queue`: lists the qmail queue, and clears it without losing anything. One file a sub-command; `filter` selects the
+//! messages for all of them. It must not act on the queue itself: `queue::quarantine` does.
 
 mod check;
 mod delete;
@@ -81,7 +81,7 @@ struct Place {
 }
 
 impl Place {
-    /// Opens the queue and says which one it is; else what is wrong is printed.
+    /// Opens the queue and says which one it is; prints the fault otherwise.
     fn open(&self) -> Result<layout::Queue, ExitCode> {
         let (path, why) = self.find()?;
         let queue = layout::Queue::open(&path).map_err(|what| {
@@ -101,14 +101,14 @@ impl Place {
         owner::place(queue, self.quarantine.as_deref())
     }
 
-    /// What is in quarantine; nothing where we may not look.
+    /// The messages in quarantine; none where we may not look.
     fn taken(&self, queue: &layout::Queue) -> Result<Taken, ExitCode> {
         let Ok(Some(quarantine)) = Quarantine::look(&self.quarantine(queue), queue) else { return Ok(Taken(None)) };
         let ids = quarantine.ids().map_err(|error| failed(&format!("{}: {error}", quarantine.path().display())))?;
         Ok(Taken((!ids.is_empty()).then_some((quarantine, ids))))
     }
 
-    /// Of the control folder that is named, or beside the queue, or of the configuration.
+    /// The virtual domains of the control folder that is named, or beside the queue, or of the configuration.
     fn virtual_domains(&self, queue: &layout::Queue) -> Result<VirtualDomains, ExitCode> {
         let beside = || queue.path().canonicalize().ok()?.parent().map(|home| home.join("control"));
         let configured = || self.source.origin(&[], None).assemble().ok()?.config.qmail.control;
@@ -147,17 +147,17 @@ impl Place {
 struct Taken(Option<(Quarantine, Vec<u64>)>);
 
 impl Taken {
-    /// Whether the message is in quarantine, and only waits for its end in the queue.
+    /// Whether the message is in quarantine, and only waits to be removed from the queue.
     fn has(&self, id: u64) -> bool {
         self.0.as_ref().is_some_and(|(quarantine, ids)| {
             let stage = || quarantine.saved(id).ok().flatten().map(|saved| saved.stage);
-            // What was copied there may have the number of another message.
+            // A message copied there may have another message's number.
             ids.binary_search(&id).is_ok() && quarantine.has(id) && stage() == Some(Stage::Taken)
         })
     }
 }
 
-/// Reads all names, with progress on a terminal; else what is wrong is printed.
+/// Scans the queue, with progress on a terminal; prints the fault otherwise.
 fn scan(queue: &layout::Queue) -> Result<Scan, ExitCode> {
     let bar = progress(0, "folders");
     let outcome = scan::scan(queue, &|done, of| {
@@ -171,7 +171,7 @@ fn scan(queue: &layout::Queue) -> Result<Scan, ExitCode> {
     })
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A progress bar on a terminal, nothing elsewhere.
 fn progress(length: usize, what: &'static str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -182,7 +182,7 @@ fn progress(length: usize, what: &'static str) -> ProgressBar {
         .with_message(what)
 }
 
-/// Says what is wrong.
+/// Prints a fault; gives exit code 1.
 fn failed(what: &str) -> ExitCode {
     eprintln!("{what}");
     ExitCode::FAILURE
@@ -192,7 +192,7 @@ fn now() -> i64 {
     cli::now().timestamp().as_second()
 }
 
-/// What else there is to do where nobody can be asked.
+/// The alternative offered where nobody can be asked.
 const DRY_RUN: &str = "--dry-run to see what would be done";
 const USUAL: [&str; 2] = ["/var/qmail/queue", "/var/lib/qmail/queue"];
 

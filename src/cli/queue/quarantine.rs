@@ -1,4 +1,5 @@
-//! `queue quarantine`: says what it will do, asks, and has `queue::quarantine::take` do it.
+//! `queue quarantine`: says what it will do, asks, and runs `queue::quarantine::take`. It must not change the queue
+//! itself.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -113,7 +114,7 @@ impl Quarantining {
         })
     }
 
-    /// And what else is in quarantine already.
+    /// The selected messages, and the numbers in quarantine that are still in the queue.
     fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Meant, Vec<u64>), ExitCode> {
         let scan = scan(queue)?;
         let in_quarantine = self.place.taken(queue)?;
@@ -129,7 +130,7 @@ impl Quarantining {
         Ok((meant, taken))
     }
 
-    /// What will be done, on the error output where JSON is wanted.
+    /// Says what will be done, on standard error where JSON is wanted.
     fn tell(&self, meant: &Meant, taken: usize, is_locked: Option<bool>) {
         if !self.json && !meant.ids.is_empty() {
             meant.show();
@@ -232,5 +233,5 @@ fn holders(queue: &Queue, ids: &[u64]) -> Vec<Holder> {
     queue.stat("mess").map_or(Vec::new(), |mess| running::holders(mess.st_dev, &ids))
 }
 
-/// Lines of one kind.
+/// Lines printed of one kind.
 const TOLD: usize = 20;

@@ -1,4 +1,5 @@
-//! `queue restore`: messages from quarantine back into the queue. How is `queue::quarantine::restore`'s.
+//! `queue restore`: brings messages from quarantine back into the queue, through `queue::quarantine::restore`. It must
+//! not remove a copy itself.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,7 +57,7 @@ impl Restoring {
         }
         let quarantine = Quarantine::open(&path, &queue).map_err(|what| failed(&what))?;
         let mut ids = filter.ids().to_vec();
-        // A number that is not there is told by name; a filter means what it finds.
+        // Missing numbers are named; a filter selects only existing messages.
         if ids.is_empty() {
             each_kept(&quarantine, &filter, &mut |message| ids.push(message.id))?;
         }

@@ -1,4 +1,4 @@
-//! `queue show`: all that is known of one message, and where it stands.
+//! `queue show`: prints all that is known of one message and its state. It must not change anything.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -52,8 +52,8 @@ impl Show {
         let entry = Entry { id: self.id, files: Files::default() };
         let found = Reader::new(&queue).read(entry, &want);
         let kept = Quarantine::look(&self.place.quarantine(&queue), &queue).ok().flatten();
-        // Of one that is only waiting for its end in the queue the copy tells more; but what was copied there from elsewhere
-        // may have the number of another message.
+        // Of a message that only waits to be removed from the queue the copy says more; but a message copied there from
+        // elsewhere may have another message's number.
         let is_own = kept.as_ref().is_some_and(|kept| kept.has(self.id));
         let kept = kept.and_then(|kept| kept.message(self.id, &want).ok().flatten());
         let Some(message) = (if is_own { kept.or(found) } else { found.or(kept) }) else {
@@ -152,7 +152,7 @@ fn write_recipients(line: &mut impl FnMut(&str, &str), list: &Recipients) {
     }
 }
 
-/// One sentence for whoever has to decide.
+/// The state in one sentence, for the operator to decide by.
 fn stands(message: &Message) -> &'static str {
     let (_, to_do) = message.counts();
     match message.state() {
@@ -170,11 +170,11 @@ fn stands(message: &Message) -> &'static str {
     }
 }
 
-/// As this host's people write the time.
+/// The local date and time.
 fn date(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Printed of each file.
+/// Recipients printed of each file.
 const RECIPIENTS: usize = 1000;

@@ -1,4 +1,4 @@
-//! `queue list --summary`: messages and octets by sender. Memory is bounded by the number of senders that are told apart.
+//! `queue list --summary`: messages and octets by sender. It must not keep more than `MAX_SENDERS` senders.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::cli::queue::table::size;
 use crate::queue::look::Message;
 use crate::text::readable;
 
-/// What --summary sorts by.
+/// The sum that --summary sorts by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum By {
     /// The number of messages
@@ -23,23 +23,23 @@ pub(super) enum By {
     Bytes,
 }
 
-/// What one sender has in the queue.
+/// One sender's sums.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     messages: usize,
     bytes: u64,
     oldest: Option<i64>,
-    /// In quarantine already: qmail-send will end them here.
+    /// Messages in quarantine already, which qmail-send will remove.
     taken: usize,
 }
 
-/// All senders, in lower case.
+/// The sums of all senders, by sender in lower case.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     senders: HashMap<Box<[u8]>, Sum>,
-    /// S2, S3 and orphans.
+    /// Sums of S2, S3 and orphans.
     unknown: Sum,
-    /// Of senders for whom there was no room.
+    /// Sums of senders past the bound.
     others: Sum,
     whole: Sum,
 }
@@ -48,7 +48,7 @@ impl Summary {
     pub(super) fn add(&mut self, message: &Message) {
         self.whole.add(message);
         let Some(sender) = &message.sender else { return self.unknown.add(message) };
-        // Most senders are in lower case as they come, and stand here already.
+        // Most senders are in lower case already, and known.
         let mut folded = sender.clone();
         folded.make_ascii_lowercase();
         let has_room = self.senders.len() < MAX_SENDERS;
@@ -59,7 +59,7 @@ impl Summary {
         }
     }
 
-    /// The largest first; `top` of them, 0 is all.
+    /// Prints `top` senders, largest first; 0 is all.
     pub(super) fn print(self, by: By, top: usize, json: bool, now: i64) {
         let mut rows: Vec<(Option<String>, Sum)> =
             self.senders.iter().map(|(sender, sum)| (Some(readable::text(sender)), *sum)).collect();
@@ -118,5 +118,5 @@ impl Sum {
     }
 }
 
-/// Told apart; a storm with forged senders may have a new one in each message.
+/// Senders kept apart; a storm with forged senders may have a new one in each message.
 const MAX_SENDERS: usize = 500_000;

@@ -1,4 +1,4 @@
-//! Messages as rows of a table and as JSON. Whatever a stranger wrote is made safe for a terminal here.
+//! Messages as rows of a table and as JSON. It must not let a stranger's text reach the terminal unescaped.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -16,21 +16,21 @@ use crate::queue::look::Recipients;
 use crate::text::readable;
 use crate::text::readable::shown;
 
-/// Prints messages as they come: rows, or one array of JSON.
+/// A printer of messages: rows, or one array of JSON.
 pub(super) struct Table {
     out: BufWriter<io::StdoutLock<'static>>,
     json: bool,
     now: i64,
-    /// Room for a row.
+    /// Buffer for a row.
     line: String,
-    /// Rows so far.
+    /// Rows printed.
     rows: usize,
-    /// Octets of them.
+    /// Octets of the messages printed.
     bytes: u64,
 }
 
 impl Table {
-    /// With its first line. A reader that went away is an error, and the end.
+    /// Begins a table, with its head. An error means that the reader has gone away: print no more.
     pub(super) fn begin(json: bool, now: i64) -> io::Result<Self> {
         let (out, line) = (BufWriter::with_capacity(BUFFER, io::stdout().lock()), String::new());
         let mut table = Self { out, json, now, line, rows: 0, bytes: 0 };
@@ -76,13 +76,13 @@ impl Table {
         Ok(())
     }
 
-    /// The last line: how many, and how much.
+    /// Ends the table with a line of numbers and octets.
     pub(super) fn end(self) -> io::Result<()> {
         let (rows, bytes) = (self.rows, self.bytes);
         self.end_with(rows, bytes)
     }
 
-    /// The same where the rows are only the first of them.
+    /// Ends the table where the rows are only the first of `messages`.
     pub(super) fn end_with(mut self, messages: usize, bytes: u64) -> io::Result<()> {
         if messages > self.rows && !self.json {
             writeln!(self.out, "{:>12} {} more", "and", messages - self.rows)?;
@@ -95,7 +95,7 @@ impl Table {
     }
 }
 
-/// So many messages, so many octets.
+/// Numbers of messages and octets, in words.
 pub(super) fn counted(messages: usize, bytes: u64) -> String {
     format!("{}, {}", number_of(messages, "message"), size(bytes))
 }
@@ -105,7 +105,7 @@ pub(super) fn number_of(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The state, and whether the message is only waiting for its end.
+/// The state, and whether the message only waits to be removed.
 pub(super) fn state(message: &Message) -> Cow<'static, str> {
     match message.quarantined {
         true => format!("{} taken", message.state()).into(),
@@ -113,17 +113,17 @@ pub(super) fn state(message: &Message) -> Cow<'static, str> {
     }
 }
 
-/// `<address>`, or what stands for an address that is not known.
+/// `<address>`, or a substitute for an unknown sender.
 pub(super) fn sender(message: &Message) -> String {
     message.sender.as_ref().map_or("-".to_owned(), |sender| format!("<{}>", readable::text(sender)))
 }
 
-/// 34 MB.
+/// A size for people: 34 MB.
 pub(super) fn size(octets: u64) -> String {
     DecimalBytes(octets).to_string()
 }
 
-/// The two largest units.
+/// An age in its two largest units.
 pub(super) fn age(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -135,7 +135,7 @@ pub(super) fn age(seconds: i64) -> String {
     }
 }
 
-/// With the same names as the queue's own files; what is not known is left out.
+/// A message as JSON, with the names of the queue's files as keys; unknown values are left out.
 pub(super) fn message_json(message: &Message, now: i64) -> Value {
     let (done, to_do) = message.counts();
     let files: Vec<&str> = message.files.iter().map(File::name).collect();
