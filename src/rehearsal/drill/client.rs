@@ -1,5 +1,5 @@
-//! A client of the drill: one connection, one message, and one way to end. Reads and writes have a time limit. It must not
-//! know what the answers are good for.
+//! A client of the drill: one connection, one message, and one way to end. Reads and writes have a time limit. It must
+//! not judge the replies.
 
 use std::io;
 use std::io::BufRead;
@@ -13,33 +13,33 @@ use std::time::Duration;
 /// One message and how it is sent.
 #[derive(Clone, Debug)]
 pub(super) struct Letter {
-    /// As the client says it: `EHLO news.example`.
+    /// The greeting, such as `EHLO news.example`.
     pub(super) hello: &'static str,
-    /// What stands behind `MAIL FROM:`, the brackets included where there are some.
+    /// The text after `MAIL FROM:`, including the brackets if any.
     pub(super) sender: &'static str,
-    /// What stands behind each `RCPT TO:`.
+    /// The text after each `RCPT TO:`.
     pub(super) recipients: Vec<String>,
-    /// SIZE is declared.
+    /// Whether SIZE is declared.
     pub(super) declares: bool,
-    /// All but the final dot, with CRLF line ends; no line begins with a dot.
+    /// The message without the final dot, with CRLF line ends; no line begins with a dot.
     pub(super) text: String,
     pub(super) end: End,
 }
 
-/// How the client ends behind its dot.
+/// How the client ends after the final dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It reads the reply, says QUIT and reads that reply too.
+    /// Read the reply, send QUIT and read its reply too.
     Quit,
-    /// It reads the reply, says QUIT and closes (qmail-remote).
+    /// Read the reply, send QUIT and close (qmail-remote).
     QuitAndClose,
-    /// It says QUIT behind the dot, reads the reply and closes (Postfix).
+    /// Send QUIT right after the dot, read the reply and close (Postfix).
     QuitBehindDot,
-    /// The same, and it ends its side before it reads (Exim).
+    /// Send QUIT right after the dot, shut down the sending side, then read the reply (Exim).
     QuitAndShutDown,
-    /// It reads the reply and closes without a word.
+    /// Read the reply and close without QUIT.
     Close,
-    /// It closes when the reply is there, and has not read it: a reset.
+    /// Close with the reply unread: a reset.
     CloseUnread,
 }
 
@@ -51,7 +51,7 @@ pub(super) enum Outcome {
     Deferred,
 }
 
-/// Sends it; tells also the octets of the body that crossed the wire.
+/// Sends the message. Gives the outcome and the octets of the body that were sent.
 pub(super) fn send(address: SocketAddr, letter: &Letter) -> io::Result<(Outcome, u64)> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -77,7 +77,7 @@ pub(super) fn send(address: SocketAddr, letter: &Letter) -> io::Result<(Outcome,
     Ok((outcome(end(&mut stream, letter)?), octets))
 }
 
-/// The message, its dot, and what follows; the code of its reply.
+/// Sends message, dot and ending; gives the code of the reply to the dot.
 fn end(stream: &mut BufReader<TcpStream>, letter: &Letter) -> io::Result<u16> {
     stream.get_mut().write_all(letter.text.as_bytes())?;
     let last: &[u8] = match letter.end {
@@ -95,7 +95,7 @@ fn end(stream: &mut BufReader<TcpStream>, letter: &Letter) -> io::Result<u16> {
     }
     let code = reply(stream)?;
     match quit(stream, letter.end) {
-        // A throttle may have ended the connection behind its refusal.
+        // A throttle may have closed the connection after its refusal.
         Err(_) if code >= 400 => Ok(code),
         quit => quit.map(|()| code),
     }
@@ -111,7 +111,7 @@ fn quit(stream: &mut BufReader<TcpStream>, end: End) -> io::Result<()> {
     Ok(())
 }
 
-/// A reply of any number of lines; its code.
+/// Reads a reply of any number of lines; gives its code.
 fn reply(stream: &mut BufReader<TcpStream>) -> io::Result<u16> {
     loop {
         let mut line = String::new();

@@ -1,6 +1,6 @@
-//! Honest traffic: habits of real senders that look like a storm, each a row of the second table. Whatever they send has to
-//! arrive, as it would without us; a deferral is obeyed and tried again. It must not be made to fit the policy: a habit that
-//! is harmed is a fault of the policy, or of the configuration.
+//! Honest traffic: habits of real senders that look like a storm, each a row of the second table. All their mail has to
+//! arrive, as it would without us; a deferral is obeyed and tried again. It must not be made to fit the policy: a habit
+//! that is harmed is a fault of the policy, or of the configuration.
 
 use std::cell::Cell;
 use std::io;
@@ -17,26 +17,26 @@ use crate::rehearsal::drill::client::Outcome;
 use crate::rehearsal::drill::letters::RECIPIENT;
 use crate::rehearsal::drill::letters::letter;
 
-/// One of them: what people would call it, and what it does.
+/// A habit: its name in the table, and the function that plays it.
 pub(super) struct Habit {
     pub(super) name: &'static str,
     pub(super) play: fn(&Course) -> io::Result<u32>,
 }
 
-/// Where it is played.
+/// The instance or backend that a habit is played against.
 pub(super) struct Course<'a> {
     pub(super) address: SocketAddr,
-    /// When it begins.
+    /// The time at which the habit begins.
     pub(super) began: Timestamp,
-    /// The largest message that passes.
+    /// The largest message that passes, in octets.
     pub(super) limit: usize,
     /// Lets time pass.
     pub(super) pass: &'a dyn Fn(Duration),
-    /// Messages that were taken.
+    /// Number of messages accepted.
     pub(super) accepted: &'a Cell<u32>,
 }
 
-/// In the order of the table.
+/// The habits, in the order of the table.
 pub(super) const HABITS: &[Habit] = &[
     Habit { name: "a report of equal size every hour", play: |course| course.dated(24, HOUR, 71_000, End::Quit) },
     Habit { name: "an alarm without Date or counter", play: |course| course.alarms("Date:") },
@@ -61,7 +61,7 @@ pub(super) const HABITS: &[Habit] = &[
 ];
 
 impl Course<'_> {
-    /// Sends it until it is taken or refused.
+    /// Sends a message until it is accepted or rejected.
     fn send(&self, letter: &Letter) -> io::Result<()> {
         for _ in 0..MOST_TRIES {
             match client::send(self.address, letter)?.0 {
@@ -76,7 +76,7 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Each is counted as sent, whatever becomes of it.
+    /// Sends messages, each counted as sent whatever its reply.
     fn all(&self, letters: impl IntoIterator<Item = Letter>, pause: Duration) -> io::Result<u32> {
         let mut sent = 0;
         for letter in letters {
@@ -91,7 +91,7 @@ impl Course<'_> {
         self.began.saturating_add(SignedDuration::try_from(after).unwrap_or(SignedDuration::ZERO)).unwrap_or(self.began)
     }
 
-    /// The same text with a Date and a Message-ID of its own each time.
+    /// Sends the same text repeatedly, each with a Date and a Message-ID of its own.
     fn dated(&self, times: u32, pause: Duration, size: usize, end: End) -> io::Result<u32> {
         let one = |number: u32| {
             let letter = letter("<root@nas.example>", &format!("{size}-{number:04}"), self.at(pause * number), size);
@@ -139,7 +139,7 @@ impl Course<'_> {
         self.all((0..12).map(one), MINUTE)
     }
 
-    /// Only the ordinary one counts.
+    /// Sends a message that is too large to six recipients, then an ordinary one; only the ordinary one counts.
     fn too_large_for_six(&self) -> io::Result<u32> {
         let large = self.too_large("<boss@office.example>");
         for number in 0..6 {
@@ -157,7 +157,7 @@ impl Course<'_> {
         self.all([Letter { declares: false, ..link }], MINUTE)
     }
 
-    /// It is refused by its size, so the sink is not to count it where there is no limit.
+    /// A message refused for its size, which the sink must not count where there is no limit.
     fn too_large(&self, sender: &'static str) -> Letter {
         let large = letter(sender, "large", self.began, self.limit + self.limit / 10).without("X-Honest:");
         Letter { declares: false, ..large }
@@ -173,7 +173,7 @@ impl Course<'_> {
     }
 }
 
-/// Tries of one message; a sender's queue gives up after days.
+/// Tries of one message; a real sender's queue gives up after days.
 const MOST_TRIES: usize = 20;
 const RETRY: Duration = Duration::from_mins(15);
 const HOUR: Duration = Duration::from_hours(1);

@@ -1,5 +1,4 @@
-//! The messages of the drill: what their headers say, and how large they are. It must not know how they are
-//! sent.
+//! The messages of the drill: their headers and sizes. It must not know how they are sent.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -22,7 +21,7 @@ pub(super) fn newsletter(size: usize, hops: usize, takes: bool, date: Timestamp)
     }
 }
 
-/// An honest sender's: known to the sink by its first field.
+/// An honest sender's message, which the sink recognizes by its first field.
 pub(super) fn letter(sender: &'static str, id: &str, date: Timestamp, size: usize) -> Letter {
     let header = format!(
         "{HONEST} yes\r\nFrom: {sender}\r\nTo: <{RECIPIENT}>\r\nSubject: {id}\r\nDate: {}\r\nMessage-ID: <{id}@honest.example>\r\n",
@@ -39,14 +38,14 @@ pub(super) fn letter(sender: &'static str, id: &str, date: Timestamp, size: usiz
 }
 
 impl Letter {
-    /// Without this field of its header.
+    /// The message without this field of its header.
     pub(super) fn without(mut self, field: &str) -> Self {
         let lines = self.text.split_inclusive("\r\n").filter(|line| !line.starts_with(field));
         self.text = lines.collect();
         self
     }
 
-    /// With one field more, at the top but for the first.
+    /// The message with one more field, below the first.
     pub(super) fn under(mut self, field: &str) -> Self {
         let first = self.text.find("\r\n").map_or(0, |at| at + 2);
         self.text.insert_str(first, &format!("{field}\r\n"));
@@ -58,7 +57,7 @@ fn written(date: Timestamp) -> String {
     rfc2822::to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap_or_default()
 }
 
-/// With lines of text up to this size, or a little less.
+/// Appends lines of text up to `size` octets, or a little less.
 fn filled(mut header: String, size: usize) -> String {
     let line = format!("{}\r\n", "x".repeat(74));
     header.push_str("\r\n");
@@ -68,5 +67,5 @@ fn filled(mut header: String, size: usize) -> String {
 }
 
 pub(super) const RECIPIENT: &str = "drill@example.org";
-/// Begins the first field of an honest message.
+/// Start of the first field of an honest message.
 pub(super) const HONEST: &str = "X-Honest:";

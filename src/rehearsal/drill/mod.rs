@@ -1,6 +1,5 @@
-//! The incident, and then honest traffic, played against a throwaway instance of a configuration: its own port, state in
-//! memory, a clock that is moved on by hand, and a backend that counts what it gets and forgets it. Nothing of the running
-//! proxy is touched.
+//! The incident, and then honest traffic, played against a throwaway instance of a configuration: its own port, state
+//! in memory, a clock moved by hand, and a backend that counts and discards. It must not touch the running proxy.
 
 mod client;
 mod habits;
@@ -40,66 +39,66 @@ use crate::store::state::State;
 /// The checked values, and what sessions go by.
 type Configuration = (Config, Arc<Snapshot>);
 
-/// What is sent.
+/// The size of a drill.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Copies, twenty minutes apart.
+    /// Copies of each scenario, twenty minutes apart.
     pub copies: u32,
-    /// Octets of the newsletter.
+    /// Size of the newsletter in octets.
     pub size: usize,
 }
 
-/// One row of the table.
+/// One row of the first table: a scenario's result.
 #[derive(Debug, Default, Serialize)]
 pub struct Row {
-    /// What the sender does.
+    /// The scenario's name.
     pub scenario: &'static str,
     /// Tries.
     pub copies: u32,
-    /// 250 and passed on; only known of our own instance.
+    /// Messages accepted and passed on; `None` against another server.
     pub delivered: Option<u32>,
-    /// 250 to the dot.
+    /// Replies of 250 to the dot.
     pub accepted: u32,
-    /// 5xx.
+    /// Replies of 5xx.
     pub rejected: u32,
-    /// 4xx, and connections that broke.
+    /// Replies of 4xx, and broken connections.
     pub deferred: u32,
-    /// Octets of bodies that crossed the wire.
+    /// Octets of bodies that were sent.
     pub wire_bytes: u64,
     /// Octets that reached the queue.
     pub queue_bytes: u64,
-    /// Backend sessions: with `spawn`, processes.
+    /// Backend sessions (with `spawn`, processes); `None` against another server.
     pub backend_sessions: Option<u32>,
-    /// Of the instance's threads.
+    /// CPU time of the instance's threads; `None` against another server.
     pub cpu_seconds: Option<f64>,
 }
 
-/// One row of the second table: what an honest sender's habit comes to.
+/// One row of the second table: the result of an honest sender's habit.
 #[derive(Debug, Serialize)]
 pub struct HonestRow {
-    /// What people would call it.
+    /// The habit's name.
     pub habit: &'static str,
     /// Messages that were meant to arrive.
     pub sent: u32,
-    /// That got 250.
+    /// Messages accepted with 250.
     pub accepted: u32,
-    /// That arrived; only known of our own instance.
+    /// Messages that arrived; `None` against another server.
     pub delivered: Option<u32>,
-    /// That arrived where the same was said to the backend without us.
+    /// Messages that arrived when sent to the backend directly; `None` against another server.
     pub delivered_without: Option<u32>,
 }
 
 impl HonestRow {
-    /// Something that would have arrived without us did not.
+    /// Whether a message was lost that would have arrived without us.
     pub fn is_harmed(&self) -> bool {
         self.delivered.unwrap_or(self.accepted) < self.sent.min(self.delivered_without.unwrap_or(self.sent))
     }
 }
 
-/// How the sender takes the answer.
+/// The scenarios, by the sender's handling of the reply.
 const SCENARIOS: [&str; 3] = ["acknowledgement lost", "acknowledged", "forward loop"];
 
-/// Plays all scenarios against a throwaway instance. `progress` is told after each copy.
+/// Plays all scenarios against a throwaway instance. `progress` is called after each copy.
 ///
 /// # Errors
 /// The instance cannot be started, or does not answer.
@@ -123,16 +122,17 @@ pub fn against_ourselves(
     Ok(rows)
 }
 
-/// Plays them against another server: what it did with what it accepted cannot be seen from here.
+/// Plays all scenarios against another server, whose deliveries cannot be counted from here.
 ///
 /// # Errors
-/// It does not answer.
+/// The server does not answer.
 pub fn against(address: SocketAddr, plan: Plan, progress: &dyn Fn()) -> Result<Vec<Row>, String> {
     let now = clock::now().wall;
     SCENARIOS.iter().map(|scenario| play(scenario, address, plan, now, progress, &|| {})).collect()
 }
 
-/// Plays honest habits against a throwaway instance, and against its backend alone. `progress` is told after each habit.
+/// Plays honest habits against a throwaway instance, and against its backend alone. `progress` is called after each
+/// habit.
 ///
 /// # Errors
 /// The instance cannot be started, or does not answer.
@@ -141,7 +141,7 @@ pub fn honest(
     progress: &dyn Fn(),
 ) -> Result<Vec<HonestRow>, String> {
     let mut configuration = configuration().ok_or("the configuration has faults; see portcullis check")?;
-    // What is too large is sent whole: that need not take long.
+    // A lower size limit: messages over it are sent whole, which need not take long.
     if let Some(snapshot) = Arc::get_mut(&mut configuration.1) {
         let size = &mut snapshot.policy.size;
         size.limit = Some(size.limit.filter(|limit| *limit > 0).map_or(HONEST_LIMIT, |limit| limit.min(HONEST_LIMIT)));
@@ -165,10 +165,10 @@ pub fn honest(
     Ok(rows)
 }
 
-/// Plays them against another server, where no time passes in between.
+/// Plays honest habits against another server, where no time passes in between.
 ///
 /// # Errors
-/// It does not answer.
+/// The server does not answer.
 pub fn honest_against(address: SocketAddr, progress: &dyn Fn()) -> Result<Vec<HonestRow>, String> {
     let mut rows = Vec::new();
     for habit in HABITS {
@@ -179,7 +179,7 @@ pub fn honest_against(address: SocketAddr, progress: &dyn Fn()) -> Result<Vec<Ho
     Ok(rows)
 }
 
-/// How many messages were sent, and how many of them taken.
+/// Plays one habit; gives the numbers of messages sent and accepted.
 fn play_habit(
     habit: &Habit,
     address: SocketAddr,
@@ -192,12 +192,12 @@ fn play_habit(
     Ok((sent, accepted.get()))
 }
 
-/// Scenarios and copies of a plan, for whoever shows progress.
+/// Number of progress steps of a plan: scenarios times copies.
 pub fn steps(plan: Plan) -> u64 {
     SCENARIOS.len() as u64 * u64::from(plan.copies)
 }
 
-/// Habits that are played.
+/// Number of habits.
 pub fn habits() -> u64 {
     HABITS.len() as u64
 }
@@ -221,7 +221,7 @@ fn play(
             Outcome::Accepted => {
                 row.accepted += 1;
                 row.queue_bytes += plan.size as u64;
-                // What was delivered is forwarded, and comes back with one hop more.
+                // A delivered message is forwarded, and comes back with one more hop.
                 hops += usize::from(scenario == SCENARIOS[2]);
             }
             Outcome::Rejected => row.rejected += 1,
@@ -236,7 +236,7 @@ fn play(
 struct Instance {
     address: SocketAddr,
     clock: Arc<Virtual>,
-    /// What the clock said at first.
+    /// The clock's time at the start.
     began: Timestamp,
     sink: Sink,
     threads: Threads,
@@ -255,7 +255,7 @@ impl Instance {
         config.front.proxy_protocol_from.clear();
         config.front.greet_delay = Duration::ZERO;
         config.backend.target = Target::Tcp(sink.address.to_string());
-        // One, so that it has seen how a client ended before it hears the next one's dot.
+        // One worker, so that it has seen a client's end before it hears the next one's dot.
         let (workers, threads) = Workers::start(1, THREADS).map_err(fault)?;
         let began = clock::now().wall;
         let clock = Arc::new(Virtual::new(began.into()));
@@ -281,7 +281,7 @@ fn listen(server: &Server) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// What the instance's threads have used: their names tell them apart from sender and sink.
+/// CPU seconds of the instance's threads, told from sender and sink by name.
 #[expect(clippy::disallowed_methods, reason = "the kernel's own files, of one line each")]
 fn cpu_seconds() -> Option<f64> {
     let mut nanoseconds: u64 = 0;

@@ -1,4 +1,5 @@
-//! A backend that counts what it is given and forgets it. It speaks just enough SMTP for our own sessions.
+//! A backend that counts messages and discards them. It speaks just enough SMTP for our own sessions. It must not keep
+//! a message.
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,13 +44,13 @@ impl Sink {
         Ok(Self { address, counts, threads })
     }
 
-    /// Messages, their octets, sessions.
+    /// Numbers of messages, their octets, and sessions.
     pub(super) fn counts(&self) -> (u32, u64, u32) {
         let Counts { messages, octets, sessions, .. } = &*self.counts;
         (messages.load(Ordering::Relaxed), octets.load(Ordering::Relaxed), sessions.load(Ordering::Relaxed))
     }
 
-    /// Messages that say that they are honest.
+    /// Number of messages marked as honest.
     pub(super) fn honest(&self) -> u32 {
         self.counts.honest.load(Ordering::Relaxed)
     }
@@ -93,7 +94,7 @@ async fn serve(mut stream: TcpStream, counts: Arc<Counts>) -> io::Result<()> {
     }
 }
 
-/// To the dot; the octets before it, and whether the first field is that of an honest message (behind our own).
+/// Reads to the dot; gives the octets before it, and whether the first field (after our own) is an honest message's.
 async fn body(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<(u64, bool)> {
     let (mut octets, mut is_honest) = (0, false);
     loop {
@@ -113,5 +114,5 @@ async fn body(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<(u64, 
 }
 
 const AT_ONCE: usize = 256 * 1024;
-/// Octets of a message in which its first field is looked for.
+/// Octets in which the first field is looked for.
 const HEAD: u64 = 2048;
