@@ -47,16 +47,16 @@ pub struct Connection {
     permit: Option<Permit>,
     /// Settings for STARTTLS.
     secure: Option<Box<Secure>>,
-    /// `None`: it may not serve another client after this one.
+    /// The terms of reuse; `None`: the session must not serve another client.
     reuse: Option<ReusePolicy>,
-    /// Another client was served before, so that no greeting comes.
+    /// Whether another client was served before, so that no greeting comes.
     is_greeted: bool,
 }
 
 /// The conditions under which a session may serve one client after another.
 #[derive(Debug)]
 pub(super) struct ReusePolicy {
-    /// The settings that it was opened under: under others it is of no use.
+    /// The settings that the session was opened under; under others it must not be used.
     pub(super) settings: Arc<Settings>,
     /// The end of its life.
     pub(super) until: Instant,
@@ -102,7 +102,7 @@ impl Connection {
         Self { stream, permit, secure: None, reuse: None, is_greeted: false }
     }
 
-    /// It may serve other clients after this one, under this policy.
+    /// Lets the session serve other clients after this one, under this policy.
     pub(super) fn reusable(self, policy: ReusePolicy) -> Self {
         Self { reuse: Some(policy), ..self }
     }
@@ -112,17 +112,17 @@ impl Connection {
         self.reuse.as_ref().is_some_and(|policy| Arc::ptr_eq(&policy.settings, settings) && policy.until > now)
     }
 
-    /// Into the pool: the client has left it. Gives its permit, which is given back when it is dropped.
+    /// Prepares the session for the pool. Gives its permit, which is released when dropped.
     pub(super) fn check_in(&mut self) -> Option<Permit> {
         self.permit.take()
     }
 
-    /// Out of the pool, for the client that has acquired `permit`.
+    /// Takes the session out of the pool, for the client that has acquired `permit`.
     pub(super) fn check_out(self, permit: Permit) -> Self {
         Self { permit: Some(permit), is_greeted: true, ..self }
     }
 
-    /// Whether it has served another client before: it does not greet again.
+    /// Whether the session has served another client before: it does not greet again.
     pub fn is_greeted(&self) -> bool {
         self.is_greeted
     }
@@ -132,15 +132,15 @@ impl Connection {
         self.tcp_stream().is_some_and(|stream| matches!(poll_now(stream.as_fd(), PollFlags::POLLIN), Ok(0)))
     }
 
-    /// Ends it. QUIT is a courtesy: it goes out at once or not at all.
+    /// Ends the session. QUIT is a courtesy: it goes out at once or not at all.
     pub fn end(mut self) {
         let _ = self.write_all(b"QUIT\r\n").now_or_never();
     }
 
-    /// The TLS handshake, after the backend's 220 to STARTTLS.
+    /// Does the TLS handshake, after the backend's 220 to STARTTLS.
     ///
     /// # Errors
-    /// It failed, or there is nothing to secure.
+    /// The handshake failed, or the connection has no TLS settings.
     pub async fn secure(self) -> Result<Self, OpenFault> {
         let (Stream::Tcp(stream), Some(secure)) = (self.stream, self.secure) else {
             return Err(OpenFault::Unavailable("this backend has no TLS".to_owned()));

@@ -1,9 +1,9 @@
 //! The embedded backend: a small SMTP server of our own at the other end of a pipe, which delivers into a Maildir. So a
 //! session knows one kind of backend only.
 //!
-//! Its one client is our own session: lines are rebuilt, bodies canonical (RFC 5321 2.3.8). So it judges no address,
-//! and it must never be bound to a socket. Deviations: EHLO is not demanded, and there is one file a message, not one
-//! a recipient.
+//! Its one client is our own session: lines are rebuilt, bodies canonical (RFC 5321 2.3.8), so it judges no address. It
+//! must not be bound to a socket. Deviations: EHLO is not demanded, and there is one file a message, not one a
+//! recipient.
 
 mod body;
 mod delivery;

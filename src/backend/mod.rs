@@ -199,8 +199,8 @@ impl Backends {
         connect(&self.starting, &settings, secure, client, permit).await.map_err(OpenFault::Unavailable)
     }
 
-    /// The same for a session that begins with AUTH: it waits for a permit among the logins first, and holds none that mail
-    /// could use meanwhile.
+    /// Opens a session that begins with AUTH, as by [`Self::open`], after a permit among the logins: while waiting for that it
+    /// holds none that mail could use.
     ///
     /// # Errors
     /// No permit in time, or no backend.
@@ -366,7 +366,7 @@ async fn connect(
                 secure => Connection::tcp(stream, secure, permit),
             };
             let policy = || ReusePolicy { settings: settings.clone(), until: now() + REUSED_FOR };
-            // A session that knows who its client is serves no other.
+            // A session opened for one client's address serves no other.
             Ok(if settings.identity == Identity::None { connection.reusable(policy()) } else { connection })
         }
     }

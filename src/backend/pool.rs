@@ -155,7 +155,7 @@ mod tests {
         }
         assert_eq!(pool.len(), 2);
         assert_eq!(said(ends.remove(0)).await, "QUIT\r\n", "the oldest is one too many");
-        // The other side ends the last one, and we have heard of it.
+        // The backend ends the last session, and its end of file has arrived.
         let ended = pool.lock().sessions.pop_back().unwrap();
         drop(ends.pop());
         let mut socket = [0];

@@ -57,7 +57,7 @@ impl Secure {
     /// The handshake.
     ///
     /// # Errors
-    /// It failed, or took too long.
+    /// The handshake failed, or took too long.
     pub(super) async fn connect(self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
         let handshake = self.connector.connect(self.name, stream);
         let secured = timeout(self.limit, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

@@ -158,7 +158,7 @@ fn session(file: &File) -> session::settings::Settings {
         bare_newline_exempt_relay_client: message.bare_newline_exempt_relay_client,
         backend_reply: file.backend.reply,
         backend_connect: file.backend.connect,
-        // The others write their own.
+        // The other backends write their own.
         add_received: is_tcp && identity == Identity::None,
         backend_starttls: is_tcp && file.backend.tls == backend::Tls::Starttls,
         xclient: is_tcp && identity == Identity::Xclient,

@@ -65,7 +65,7 @@ pub struct Config {
 pub struct Admin {
     /// `admin.listen`
     pub listen: AdminListen,
-    /// Made at the first start; whoever can read it may change things.
+    /// The token's file, made at the first start; its readers may change things.
     pub token_file: PathBuf,
 }
 
@@ -76,7 +76,7 @@ pub enum AdminListen {
     Off,
     /// On this address, with a token.
     Tcp(SocketAddr),
-    /// On this socket; who may open it needs no token.
+    /// A socket with this path; users that may open it need no token.
     Unix(PathBuf),
 }
 

@@ -1,5 +1,5 @@
-//! What is wrong with a configuration: every fault with its place, all of them at once and in the file's order.
-//! It must not decide what is a fault; the sections and `check.rs` do.
+//! The faults of a configuration, each with its place, all at once and in the file's order. It must not decide what is
+//! a fault; the sections and `check.rs` do.
 
 use std::cell::Cell;
 use std::cell::RefCell;

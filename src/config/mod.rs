@@ -133,7 +133,7 @@ pub fn known_keys() -> Vec<(String, &'static str)> {
     findings.keys()
 }
 
-/// The commented default configuration, for `init` and for whoever looks for a key.
+/// The commented default configuration, for `init` and as a list of all keys.
 pub const DEFAULT_TEXT: &str = include_str!("../../config/portcullis.toml");
 
 struct Source<'t> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Reads "10MB", "10MiB", "500B" or "500": octets.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split_number(text);
     let scale = SIZES.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale);
@@ -17,7 +17,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// Reads "30s", "5m", "24h", "7d", "500ms" or a sum of them such as "1h30m"; ten years at most.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let fault = || "write a duration such as \"30s\", \"5m\", \"24h\", \"7d\" or \"1h30m\"".to_owned();
     let mut rest = text;
@@ -54,7 +54,7 @@ pub struct Rate {
 /// Reads "12/day": a plain number in a period.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn number_rate(text: &str) -> Result<Rate, String> {
     rate(text, number).ok_or_else(|| "write a number in a period, such as \"12/day\" or \"3/hour\"".to_owned())
 }
@@ -62,7 +62,7 @@ pub fn number_rate(text: &str) -> Result<Rate, String> {
 /// Reads "200MB/day": a size in a period.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn size_rate(text: &str) -> Result<Rate, String> {
     rate(text, size).ok_or_else(|| "write a size in a period, such as \"200MB/day\" or \"500B/s\"".to_owned())
 }
@@ -70,7 +70,7 @@ pub fn size_rate(text: &str) -> Result<Rate, String> {
 /// Reads a plain number: digits.
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub fn number(text: &str) -> Result<u64, String> {
     match split_number(text) {
         (Some(number), "") => Ok(number),

@@ -1,5 +1,5 @@
 //! Notices that a file of the configuration has changed: the file itself, a list, tcprules, a certificate.
-//! It must not read them: whoever is told reads, checks, and decides.
+//! It must not read them: the caller reads, checks, and decides.
 //!
 //! Folders are watched and not files: a watch on a file is dead after the first rename over it. Every name on the way to
 //! a file counts, so that a switched symbolic link, or a folder that is moved away and made anew, is a change too.
@@ -122,7 +122,7 @@ impl Watcher {
     async fn settle(&mut self) {
         let began = Instant::now();
         loop {
-            // What cannot be watched (a file system of another host) can be looked at.
+            // Names that cannot be watched (a remote file system) can still be looked at.
             let before = Look::at(&self.files);
             let is_quiet = timeout(SETTLED, self.signals.recv()).await.is_err() && Look::at(&self.files) == before;
             let is_closed = lock(&self.unclosed).is_empty();
@@ -143,7 +143,7 @@ impl Watcher {
         // A close while nothing was watched was not seen.
         lock(&unclosed).clear();
         let tell = move |event: notify::Result<Event>| {
-            // What we fail to hear may have been about us.
+            // An error may hide an event that matters.
             if event.as_ref().map_or(true, |event| matters(event, &names)) {
                 event.iter().for_each(|event| follow(event, &names, &unclosed));
                 let _ = sender.try_send(());

@@ -1,7 +1,7 @@
 //! Everything the policy takes from files: the control folder, the lists of the configuration, tcprules.
 //!
-//! All faults of all files are told at once. It must not make the best of a broken file: whoever calls keeps the last good
-//! lists, or does not start.
+//! All faults of all files are reported at once. It must not make the best of a broken file: the caller keeps the last
+//! good lists, or does not start.
 
 use std::path::Path;
 use std::path::PathBuf;

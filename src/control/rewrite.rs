@@ -22,7 +22,7 @@ use crate::control::files;
 /// file that is not there is empty, and is made with mode 0644. Other runs of this wait.
 ///
 /// # Errors
-/// What stands in the way, and what to do; the file is as it was.
+/// The obstacle, and what to do; the file is as it was.
 pub fn rewrite(path: &Path, change: impl Fn(&[u8]) -> Change) -> Result<Change, String> {
     let path = real(path)?;
     let fault = |error: &io::Error| format!("{}: {error}; nothing was changed{}", path.display(), remedy(error));

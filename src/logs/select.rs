@@ -180,7 +180,7 @@ impl Select {
             return in_time && joined.meaning.is_some_and(|meaning| self.filter.has_meaning(&meaning));
         }
         if self.filter.is_the_one(line, joined) {
-            // Of a session all messages are followed, of a Message-ID the one.
+            // A session is followed with all its messages, a Message-ID with one.
             if joined.message.is_none() && self.expected.len() < MOST_EXPECTED {
                 self.expected.extend(joined.qp);
             }

@@ -128,7 +128,7 @@ fn declared(parameters: &[u8]) -> Option<u64> {
 fn accepted(text: &[u8]) -> Option<Event<'_>> {
     let (before, rest) = cut(text, b"Accepted message qp ")?;
     let (qp, bytes) = cut(rest, b" bytes ")?;
-    // Not what a client wrote as a command of its own.
+    // A client may send the same text as a command.
     let is_reply = before.is_empty() || before == b"2.6.0 ";
     is_reply.then_some(Event::Accepted { qp: number(qp)?, bytes: number(bytes)? })
 }

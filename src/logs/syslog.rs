@@ -1,5 +1,5 @@
-//! What syslogd, journald and splogger put in front of a line: a time, the host, the name of the program. It must not
-//! judge what the program says.
+//! The prefix that syslogd, journald and splogger put before a line: a time, the host, the program's name. It must not
+//! judge the program's text.
 
 use jiff::SignedDuration;
 use jiff::Timestamp;

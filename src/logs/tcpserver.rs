@@ -1,5 +1,4 @@
-//! Lines of tcpserver and of ipsvd's tcpsvd: who connected, who was denied, when it ended. It must not remember another
-//! line.
+//! Lines of tcpserver and of ipsvd's tcpsvd: connections accepted, denied and ended. It must not remember another line.
 
 use memchr::memchr;
 

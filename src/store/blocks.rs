@@ -37,7 +37,7 @@ pub struct Block {
     pub since: u32,
     /// The time at which it ends.
     pub until: u32,
-    /// Its length in seconds; a throttle's next block is twice as long.
+    /// The block's length in seconds; a throttle's next block is twice as long.
     pub length: u32,
     /// The time at which it is forgotten, so that a throttle's next block is short again.
     pub forgotten: u32,

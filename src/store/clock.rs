@@ -51,7 +51,7 @@ impl Time {
         self.0
     }
 
-    /// Whole seconds since the epoch; the largest number from the year 2106 on.
+    /// Seconds since the epoch, rounded down; the largest number from the year 2106 on.
     pub fn seconds(self) -> u32 {
         u32::try_from(self.0 / SECOND).unwrap_or(u32::MAX)
     }
@@ -124,7 +124,7 @@ impl Clock for Virtual {
     }
 }
 
-/// Whole seconds of a length of time, as rows and blocks keep it.
+/// Seconds in a length of time, rounded down, as rows and blocks keep them.
 pub(super) fn whole(length: Duration) -> u32 {
     u32::try_from(length.as_secs()).unwrap_or(u32::MAX)
 }
@@ -145,7 +145,7 @@ fn read(clock: ClockId) -> u64 {
 
 /// Nanoseconds of a length of time. Enough for 584 years.
 pub(super) fn nanos(duration: Duration) -> u64 {
-    // Not by way of 128 bits: it is asked with every row.
+    // No 128-bit arithmetic: this is called with every row.
     duration.as_secs().saturating_mul(SECOND).saturating_add(duration.subsec_nanos().into())
 }
 

@@ -50,13 +50,13 @@ pub struct Ledger {
 /// The ruling on a message at its final dot.
 #[derive(Debug)]
 pub enum Decision {
-    /// It is to be delivered.
+    /// Deliver the message.
     Deliver(Delivery),
     /// All recipients have it: the reply is 250, and it is delivered to nobody.
     Absorb,
     /// A copy, or the acknowledgement of one, is on its way in another session.
     Busy,
-    /// It is a repeat of a message that was delivered so often.
+    /// Refuse it: a repeat of a message that was delivered so often.
     Refuse(u32),
 }
 
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn seventy_two_copies() {
-        // What; the client takes the 250; it obeys a 5xx; deliveries, bodies at most.
+        // Ending; the client takes the 250; it obeys a 5xx; deliveries, bodies at most.
         let table = [
             ("acknowledgements lost", false, false, 1, 72),
             ("acknowledged, 5xx ignored", true, false, 3, 26),
@@ -418,7 +418,7 @@ mod tests {
         let panel = Candidate { marks: marks(false, true, 1000), ..small.clone() };
         let sketch = Candidate { marks: marks(true, false, LARGE), ..small.clone() };
         let none = |dot: &Candidate| RepeatRules { absorb: false, limit: 0, ..dot.rules };
-        // What; first, taken; second; what happens to the second.
+        // Case; first, taken; second; result of the second.
         let table = [
             ("the same, lost", &first, false, first.clone(), "absorb"),
             ("the same, taken", &first, true, first.clone(), "deliver"),

@@ -35,7 +35,7 @@ impl Times {
 }
 
 impl Refusals {
-    /// The same with one refusal more.
+    /// The refusals, with one more counted.
     pub(super) fn refused(self) -> Self {
         Self { count: self.count.saturating_add(1), ..self }
     }
@@ -49,7 +49,7 @@ impl Table<Times> {
 }
 
 impl Row<Refusals> {
-    /// The same with one try more.
+    /// The row, with one more try counted.
     pub(super) fn tried(self) -> Self {
         Self { value: Refusals { tries: self.value.tries.wrapping_add(1), ..self.value }, ..self }
     }

@@ -97,7 +97,7 @@ impl<E: Entry> Shards<E> {
 
     /// The shard of this key, locked.
     pub(super) fn shard(&self, key: u128) -> MutexGuard<'_, Shard<E>> {
-        // The other half of the key than the one that is looked up by.
+        // The half of the key that is not used for looking it up within the shard.
         lock(&self.0[(key >> 64) as usize % self.0.len()])
     }
 
@@ -152,7 +152,7 @@ impl<E: Entry> Shard<E> {
         let entry = self.entries.find_mut(key as u64, |entry| entry.key() == key)?;
         let cut = entry.cut(now, self.longest);
         if cut != *entry {
-            // It stays cut, or it would be cut anew with every look at it and never end.
+            // Stored cut: otherwise each look would cut it anew, and it would never end.
             *entry = cut;
             self.changes.note(key, true, true);
         }
@@ -229,7 +229,7 @@ impl<E: Entry> Shard<E> {
         }
         let mut ranks: Vec<u64> = self.entries.iter().map(|entry| entry.rank(now)).collect();
         let (_, &mut enough, _) = ranks.select_nth_unstable(excess - 1);
-        // Those below first: ties must not be preferred to them.
+        // Lower ranks first, so that ties are not evicted before them.
         for at_most in [enough.checked_sub(1), Some(enough)].into_iter().flatten() {
             self.evict(|entry| {
                 let goes = excess > 0 && entry.rank(now) <= at_most;
@@ -291,7 +291,7 @@ impl<E: Entry> Shard<E> {
             batch.rows.extend(entries.iter_mut().map(|entry| (entry.key(), Some(entry.write()))));
             return;
         }
-        // It lost count just now: next time.
+        // The shard just lost count of its changes: write them next time.
         if changes.is_all() {
             return;
         }

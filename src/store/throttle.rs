@@ -44,7 +44,7 @@ impl ThrottleTable {
     /// Tests whether `cells` could be spent now, and spends nothing. More than the burst passes only when nothing is spent.
     ///
     /// # Errors
-    /// They do not fit yet; the time after which they would.
+    /// The cells do not fit yet; the time after which they would.
     pub fn test(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) -> Result<(), Duration> {
         self.check(throttle, key, cells, false)
     }
@@ -52,7 +52,7 @@ impl ThrottleTable {
     /// Spends `cells` if they fit, as [`test`](Self::test) tells.
     ///
     /// # Errors
-    /// They do not fit yet, and nothing was charged; the time after which they would.
+    /// The cells do not fit yet, and nothing was charged; the time after which they would.
     pub fn take(&self, throttle: &Throttle, key: ThrottleKey, cells: u64) -> Result<(), Duration> {
         self.check(throttle, key, cells, true)
     }

@@ -1,5 +1,5 @@
-//! The folder that is written: configuration, service, steps. It is new, or it is empty; nothing else is touched. It
-//! must not write over a file.
+//! The new folder: configuration, service, steps. It is new, or it is empty; nothing else is touched. It must not write
+//! over a file.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -31,10 +31,10 @@ pub struct Files {
     pub steps: String,
 }
 
-/// Writes them.
+/// Writes the files.
 ///
 /// # Errors
-/// The folder is there and not empty, or what the system says. What was made so far stays.
+/// The folder exists and is not empty, or the system's error. Files made so far stay.
 pub fn write(folder: &Path, files: &Files) -> Result<(), String> {
     let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
     make_new(folder)?;
@@ -102,7 +102,7 @@ pub(super) fn files(site: &Site, findings: &Findings, service: Option<&Service>,
     Files { files, steps }
 }
 
-/// inetd and xinetd cannot start a server that listens itself.
+/// The supervisor; inetd and xinetd cannot start a server that listens itself.
 fn supervisor(root: &Root, service: Option<&Service>) -> Supervisor {
     let has = |folder: &str| root.is_folder(Path::new(folder));
     match service.map(|service| service.supervisor) {
@@ -136,7 +136,7 @@ fn run(site: &Site, findings: &Findings) -> String {
     )
 }
 
-/// The old log's program and options with another folder, so that whoever reads logs finds what they know.
+/// The old log's program and options with another folder, so that readers of logs find the form they know.
 fn log_run(site: &Site, service: Option<&Service>) -> String {
     let head = "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n";
     let folder = shell::word(&site.log.to_string_lossy());
@@ -160,7 +160,7 @@ fn old_log(service: Option<&Service>) -> Option<(&Path, &Chain, String)> {
     known.then(|| (file.as_path(), chain, before.iter().map(|word| shell::word(word)).collect::<Vec<_>>().join(" ")))
 }
 
-/// Beside the old one.
+/// The folder of the new log, beside the old one.
 fn log_folder(service: Option<&Service>) -> PathBuf {
     let old = service.and_then(|service| {
         let folder = service.log.as_ref()?.1.program()?.words.last()?.known()?;
@@ -172,7 +172,7 @@ fn log_folder(service: Option<&Service>) -> PathBuf {
     old.unwrap_or_else(|| "/var/log".into()).join("portcullis")
 }
 
-/// The user who keeps the log, by setuidgid or chpst -u.
+/// The user that keeps the log, by setuidgid or chpst -u.
 fn log_user(chain: &Chain) -> Option<String> {
     chain.behind.iter().find_map(|exec| match exec.name() {
         "setuidgid" | "s6-setuidgid" => exec.words.get(1)?.known().map(str::to_owned),

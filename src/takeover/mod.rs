@@ -111,7 +111,7 @@ pub fn look(options: &Options) -> Result<Outcome, String> {
         None => services.iter().filter(|service| matches!(service.port(), None | Some(25))).collect(),
     };
     let active: Vec<&Service> = candidates.iter().copied().filter(|service| service.active).collect();
-    // What is marked as down, or linked nowhere, is in nobody's way.
+    // Services marked as down, or linked nowhere, do not matter if there is one active.
     let meant = if active.len() == 1 { active } else { candidates };
     let ambiguous = meant.len() > 1;
     let chosen = meant.first().copied().filter(|_| !ambiguous);
@@ -143,7 +143,7 @@ fn choose_home(root: &Root, service: Option<&Service>, findings: &mut Findings) 
         _ => None,
     };
     let (home, why) = match (service, exported) {
-        // Whatever else there is, this one is not used.
+        // Even if there are other homes, the script's is the one in use.
         (Some(service), Some((_, value))) => {
             let home = Home::at(root, Path::new(value.known()?))?;
             (home, format!("{}:{}: QMAILHOME", service.file.display(), value.line))

@@ -62,7 +62,7 @@ pub(super) fn xinetd(text: &str) -> Option<String> {
     let _ = write!(command, " {} 25 {}", value("bind").unwrap_or("0"), value("server")?);
     let _ = write!(command, " {}", value("server_args").unwrap_or_default());
     let mut lines = vec![String::new(); text.lines().count().max(*line + 1)];
-    // What is set after the command would not be seen.
+    // Assignments after the command would not be seen.
     for (at, value) in environment {
         lines[at.min(*line)] += &format!("export {value}; ");
     }

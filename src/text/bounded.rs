@@ -1,5 +1,5 @@
-//! Files read whole, up to a limit: who names a file may have named a device, a pipe, or a file that never ends. It must not
-//! wait for a writer, and it must not hand out a part of a file as if it were all of it.
+//! Files read whole, up to a limit: a name may lead to a device, a pipe, or a file that never ends. It must not wait
+//! for a writer, and it must not return a part of a file as if it were all of it.
 
 use std::fs;
 use std::fs::File;
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(read_text(&place("text"), 5).unwrap(), "12345");
         assert_eq!(read_text(&place("latin1"), 5).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(rest_of(&File::open(place("text")).unwrap(), 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
-        // What the kernel makes has a length of 0 until it is read.
+        // The kernel's own files have length 0 until they are read.
         assert!(!read(Path::new("/proc/self/status"), 1 << 20).unwrap().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! `[backend]`: what stands behind us. It must not look whether a program or a server is there.
+//! `[backend]`: the server or program behind us. It must not look whether it is there.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ impl Backend {
 /// `tcp://127.0.0.1:2526`, `spawn:/usr/sbin/smtpfront-qmail`, `maildir:./portcullis-mail`
 ///
 /// # Errors
-/// What to write instead.
+/// The text to write instead.
 pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
     let fault = || format!("{url:?} is no backend; write tcp://HOST:PORT, spawn:/PROGRAM or maildir:FOLDER");
     let (scheme, rest) = url.split_once(':').ok_or_else(fault)?;
@@ -89,7 +89,7 @@ fn spawn(section: &mut Section<'_>) -> Option<Written<Target>> {
     Some(Written { value: Target::Spawn(words), at })
 }
 
-/// A name alone would be looked for in somebody's PATH.
+/// A program's path; a bare name would depend on somebody's PATH.
 fn program(text: &str) -> Result<PathBuf, String> {
     match text.contains('/') {
         true => Ok(PathBuf::from(text)),
@@ -123,7 +123,7 @@ fn environment(section: &mut Section<'_>) -> Vec<(Written<String>, String)> {
     pairs
 }
 
-/// The way in which a tcp backend is told who the client is; others see it in their environment.
+/// The way to tell a tcp backend the client's address; other backends see it in their environment.
 fn identity(section: &mut Section<'_>, targets: &[Written<Target>]) -> Identity {
     let choices = [("none", Identity::None), ("proxy", Identity::Proxy), ("xclient", Identity::Xclient)];
     let Some(Written { value, at }) = section.choice("identity", &choices) else { return Identity::None };

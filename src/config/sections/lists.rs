@@ -1,4 +1,4 @@
-//! `[senders]`, `[recipients]` and `[size]`: who is refused, and what is too large. It must not open a list.
+//! `[senders]`, `[recipients]` and `[size]`: refused addresses and the size limits. It must not open a list.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `[[throttle]]`: who is slowed down, and when. It must not count.
+//! `[[throttle]]`: limits, their keys and actions. It must not count.
 
 use std::fmt::Debug;
 use std::time::Duration;

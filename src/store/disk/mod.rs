@@ -90,7 +90,7 @@ impl Disk {
     /// that another process has begun; its keys mean nothing under our seed.
     ///
     /// # Errors
-    /// It cannot be opened now.
+    /// The file cannot be opened now.
     pub(super) fn again(&mut self) -> Result<Option<Vec<Block>>, NoFile> {
         if self.file.is_some() {
             return Ok(None);

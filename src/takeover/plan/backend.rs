@@ -64,7 +64,7 @@ impl Planner<'_> {
     /// A program before tcpserver: what limits a process belongs to the backend, what sets variables stays in front.
     fn before(&mut self, exec: &Exec, spawn: &mut Vec<Word>, lines: &mut Vec<u32>) {
         match exec.name() {
-            // It became somebody, or named whom to become.
+            // These programs change the user, or name it, which is handled elsewhere.
             name if name.ends_with("uidgid") => {}
             "softlimit" | "s6-softlimit" => {
                 spawn.extend(self.absolute_words(exec));
@@ -179,7 +179,7 @@ impl Planner<'_> {
                 None => self.doubt(word, "-c, sessions at a time"),
             },
             None if is_tcpsvd => self.set("backend", "max", "30".to_owned(), "tcpsvd without -c"),
-            // It would rule, though it did not.
+            // Without the option our default would take effect, which it did not before.
             None if concurrency.is_some() => {
                 self.set(
                     "backend",

@@ -1,4 +1,4 @@
-//! `[server]`: where tcpserver listened, and whom it became. It must not take an uncertain value for a certain one.
+//! `[server]`: tcpserver's address and user. It must not take an uncertain value for a certain one.
 
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
@@ -93,7 +93,7 @@ impl Planner<'_> {
         self.plan.user = Some(user);
     }
 
-    /// `-u`, else `-U` with envuidgid before, else whoever changes to another user on the way.
+    /// The user, by `-u`, else `-U` after envuidgid, else by another program of the chain that changes user.
     fn user_word(&self, server: &Server) -> Option<(Word, String)> {
         if let Some(user) = server.option('u') {
             return Some((user.clone(), format!("{} -u {}", server.program.name(), user.text)));
