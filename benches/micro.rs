@@ -1,5 +1,5 @@
-//! What the parts of the path cost one by one: command, DATA, reply, list, throttle, fingerprints, ledger. No sockets, no
-//! files.
+//! Costs of the parts of the path one by one: command, DATA, reply, list, throttle, fingerprints, ledger. No sockets,
+//! no files.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
@@ -85,7 +85,7 @@ fn data(criterion: &mut Criterion) {
         ("bare newlines", format!("{}\n", "x".repeat(75)).repeat(MEGABYTE / 76)),
     ];
     for (name, text) in rows {
-        // An empty line more: where bare newlines end the lines, a CRLF has to stand before the dot.
+        // One more empty line: where bare newlines end the lines, a CRLF has to come before the dot.
         let message = format!("{text}\r\n.\r\n");
         group.throughput(Throughput::Bytes(message.len() as u64));
         group.bench_function(name, |bencher| {
@@ -96,7 +96,7 @@ fn data(criterion: &mut Criterion) {
                     let mut waiting = BytesMut::new();
                     let mut status = DataStatus::More;
                     for read in reads {
-                        // As the loop has it: a read lands behind what the decoder left.
+                        // As in the driver's loop: a read lands behind the octets that the decoder left.
                         if waiting.is_empty() {
                             waiting = read
                         } else {
@@ -131,7 +131,7 @@ fn replies(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The bounds to hold: one million entries in under a second, under 150 ns a probe.
+/// Lists, with these bounds: one million entries in under a second, under 150 ns a probe.
 fn lists(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("list");
     let mut text = String::new();
@@ -143,7 +143,7 @@ fn lists(criterion: &mut Criterion) {
     group.bench_function("load a million", |bencher| bencher.iter_with_large_drop(load));
     group.sample_size(100);
     let list = load();
-    // Many, so that the probes find the caches as cold as a server would.
+    // Many probes, so that caches are as cold as in a server.
     let probe = |suffix: &str| -> Vec<Address> {
         (0..ENTRIES).step_by(97).map(|n| address(&format!("sender{n}@host{}.example.com{suffix}", n % 5000))).collect()
     };
@@ -186,7 +186,7 @@ fn throttles(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What is read in a message of 4 KB while it passes, and of a megabyte, with and without fingerprints.
+/// Parsing of a message of 4 KB and of a megabyte, with and without fingerprints.
 fn messages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("message");
     let recipient = address("joe@example.org");
@@ -211,7 +211,7 @@ fn messages(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A message that nobody has seen, accepted and acknowledged: what most mail is.
+/// A new message, accepted and acknowledged, as most mail is.
 fn ledgers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ledger");
     let ledger = Arc::new(Ledger::new(ENTRIES, Arc::new(Wall::new())));
@@ -251,7 +251,7 @@ fn address(text: &str) -> Address {
     parse_address(text.as_bytes()).unwrap()
 }
 
-/// Odd: makes distinct keys of distinct numbers, spread as a hash would spread them.
+/// An odd factor: makes distinct keys of distinct numbers, spread like hashes.
 const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 const ENTRIES: usize = 1_000_000;
 const HEADER: &str = "Received: from a.example (a.example [192.0.2.1])\r\n  by b.example with ESMTP id 1; now\r\n\

@@ -1,6 +1,6 @@
-//! What it costs to look at a qmail queue of 100,000 messages with warm caches: names alone, the summary, rows, and rows
-//! with subjects; beside each kind of rows the bare system calls it is made of, which is the most the machine gives. The
-//! queue is made in the folder for temporary files.
+//! Cost of reading a qmail queue of 100,000 messages with warm caches: names alone, the summary, rows, and rows with
+//! subjects; for rows also the bare system calls, which are the lower bound. The queue is made in the folder for
+//! temporary files.
 
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 #![allow(clippy::unwrap_used, reason = "a bench")]
@@ -61,7 +61,7 @@ fn queue(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The system calls of rows, on as many threads, and nothing done with what they say.
+/// The system calls of rows, on as many threads, with their results unused.
 fn call(queue: &Queue, entries: &[Entry], subjects: bool) {
     thread::scope(|scope| {
         for part in entries.chunks(entries.len().div_ceil(threads())) {
@@ -85,7 +85,7 @@ fn call(queue: &Queue, entries: &[Entry], subjects: bool) {
     });
 }
 
-/// Messages in delivery, one recipient each, every third on this host.
+/// Fills the queue with messages in delivery, one recipient each, every third on this host.
 fn fill(root: &Path) {
     for kind in ["mess", "info", "local", "remote"] {
         (0..SPLIT).for_each(|at| fs::create_dir_all(root.join(format!("{kind}/{at}"))).unwrap());

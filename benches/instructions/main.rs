@@ -1,7 +1,7 @@
-//! Instructions of a command, a refusal, a transaction and a kilobyte of a message, counted by valgrind: times are noise,
-//! these are exact. They are held against `counts.txt`; more than 3 % above it fails and says where.
+//! Instructions of a command, a refusal, a transaction and a kilobyte of a message, counted by valgrind, because times
+//! are noise and these are exact. They are compared with `counts.txt`; more than 3 % above it fails and is reported.
 //!
-//! Each work is run twice, so many and twice as many times, and the difference counts: what starting costs is in neither.
+//! Each work is run n times and 2n times, and the difference counts: start-up costs are in neither.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
 
@@ -19,7 +19,7 @@ use mimalloc::MiMalloc;
 use crate::work::WORKS;
 use crate::work::Work;
 
-/// As in the program.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     compare(&counts)
 }
 
-/// Of one of it.
+/// Instructions of one unit of a work.
 fn instructions(work: &Work) -> u64 {
     let of = |times: u64| {
         let mut valgrind = Command::new("valgrind");
@@ -110,8 +110,8 @@ fn text(counts: &[(&str, u64)]) -> String {
     })
 }
 
-/// Another compiler makes other instructions, and memchr and BLAKE3 have some for each processor. valgrind shows a program
-/// no more than AVX2, so that is all that processors differ in here.
+/// The compiler and processor features of the counts: another compiler makes other instructions, and memchr and BLAKE3
+/// have variants for each processor. valgrind offers a program no more than AVX2, so processors differ in nothing else.
 fn made_by() -> String {
     let output = Command::new("rustc").arg("--version").output().unwrap();
     let compiler = String::from_utf8(output.stdout).unwrap();
@@ -126,5 +126,5 @@ fn file() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/counts.txt"))
 }
 
-/// Percent.
+/// Percent by which a count may exceed its bound.
 const TOLERANCE: f64 = 3.0;

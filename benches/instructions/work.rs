@@ -1,4 +1,5 @@
-//! The works that are counted. A session without sockets, whose backend says yes; what it writes is thrown away.
+//! The works that are counted: a session without sockets, whose backend accepts everything; its output is discarded. It
+//! must not wait for anything.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -27,14 +28,14 @@ use portcullis::session::question::Throttled;
 use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::reply::Offer;
 
-/// One of them.
+/// A work and the size of a run.
 pub(crate) struct Work {
     pub(crate) name: &'static str,
-    /// Does it so many times.
+    /// Runs the work so many times.
     pub(crate) run: fn(u64),
-    /// Enough for the difference to be of it.
+    /// Repetitions, enough for the difference to be the work's alone.
     pub(crate) times: u64,
-    /// What is counted is so many in one of it.
+    /// Units, such as kilobytes, in one repetition.
     pub(crate) units: u64,
 }
 
@@ -46,32 +47,32 @@ pub(crate) const WORKS: [Work; 5] = [
     Work { name: "kilobyte of a message", run: |times| messages(times, 4096 * 1024), times: 2, units: 4096 },
 ];
 
-/// A fiftieth of the connection is in it.
+/// NOOP commands; a fiftieth of the connection's cost is included.
 fn commands(times: u64) {
     let lines = [b"EHLO c.example\r\n".as_slice(), &b"NOOP\r\n".repeat(50), b"QUIT\r\n"].concat();
     sessions(times, &lines);
 }
 
 fn sessions(times: u64, input: &[u8]) {
-    let house = House::new();
-    (0..times).for_each(|_| house.serve(&[input]));
+    let shared = Shared::new();
+    (0..times).for_each(|_| shared.serve(&[input]));
 }
 
 fn messages(times: u64, size: usize) {
-    let house = House::new();
+    let shared = Shared::new();
     let line = format!("{}\r\n", "x".repeat(74));
     let body = format!("{HEADER}{}.\r\nQUIT\r\n", line.repeat(size / line.len()));
-    (0..times).for_each(|_| house.serve(&[ENVELOPE, body.as_bytes()]));
+    (0..times).for_each(|_| shared.serve(&[ENVELOPE, body.as_bytes()]));
 }
 
-/// What all sessions share.
-struct House {
+/// The parts that all sessions share.
+struct Shared {
     snapshot: Arc<Snapshot>,
     seed: Seed,
     now: Now,
 }
 
-impl House {
+impl Shared {
     fn new() -> Self {
         let blocked = (0..1000).map(|number| format!("blocked{number}@sillyplace.com\n")).collect::<String>();
         let senders = AddressList::parse("badmailfrom".into(), Dialect::Qmail, blocked.as_bytes()).unwrap();
@@ -81,7 +82,7 @@ impl House {
         Self { snapshot: Arc::new(Snapshot { policy, settings }), seed: Seed::new([7; 16]), now }
     }
 
-    /// The pieces come one after the other, as much of each at a time as a socket gives.
+    /// Runs a session on these inputs, one after the other, each in chunks of a socket read.
     fn serve(&self, pieces: &[&[u8]]) {
         let peer = Peer::direct(([192, 0, 2, 1], 4000).into(), ([192, 0, 2, 2], 25).into());
         let mut session = Session::new("work".into(), self.snapshot.clone(), self.seed.clone(), peer, self.now);
@@ -124,7 +125,7 @@ impl House {
     }
 }
 
-/// What a state answers that knows nothing.
+/// The answer of a state that has no entries.
 fn passes(question: &Question) -> Answer {
     let throttled = Throttled::default();
     match black_box(question) {

@@ -1,5 +1,5 @@
-//! A million blocked senders, throttle keys and ledger entries, as files: a list, and a state that is made by the same
-//! code that keeps it. Of the throttle keys as many as their bound leaves room for; the number is told.
+//! A million blocked senders, throttle keys and ledger entries as files: a list, and a state made by the proxy's own
+//! code. There are as many throttle keys as their bound allows; their number is reported.
 
 use std::error::Error;
 use std::fs::File;
@@ -29,14 +29,14 @@ use portcullis::store::state::State;
 
 use crate::workload::STRANGER;
 
-/// The files.
+/// The files of a loaded proxy.
 pub(crate) struct Loaded {
     pub(crate) senders: PathBuf,
     pub(crate) state: PathBuf,
 }
 
 impl Loaded {
-    /// Takes some seconds.
+    /// Makes the files, which takes some seconds.
     pub(crate) fn make(scratch: &Path) -> io::Result<Self> {
         let (senders, state) = (scratch.join("a-million-senders"), scratch.join("loaded.redb"));
         let mut list = BufWriter::new(File::create(&senders)?);
@@ -66,7 +66,7 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
         let key = throttle.key(&state.tables().seed, &subject).ok_or("the throttle does not apply")?;
         state.tables().throttles.charge(&throttle, key, 1);
     }
-    // Two entries each: one until the client has shown that it took the 250, one to count copies.
+    // Two entries a message: one until the client has shown that it took the 250, one to count copies.
     for number in 0..u64::from(MILLION / 2) {
         let copy = CopyKeys { strong: spread(2 * number), weak: spread(2 * number + 1) };
         let marks = MessageTraits { message_id: true, date: Some(today), size: 1 << 20 };
@@ -82,12 +82,12 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
         state.tables().throttles.len(),
         state.tables().ledger.len()
     );
-    // What has changed is written before it is gone.
+    // Changes are written before the state is dropped.
     drop(state);
     Ok(())
 }
 
-/// The shipped one about clients that are refused, slow enough for a key to live through the bench.
+/// The shipped throttle for refused clients, slow enough for a key to outlive the bench.
 fn throttle() -> Result<Throttle, &'static str> {
     let mut throttle = Throttle::shipped().into_iter().next().ok_or("no throttle is shipped")?;
     throttle.per = vec![Part::Client];
@@ -96,7 +96,7 @@ fn throttle() -> Result<Throttle, &'static str> {
     Ok(throttle)
 }
 
-/// As keys are: hashes.
+/// A key of this number, spread like a hash.
 fn spread(number: u64) -> u128 {
     u128::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
 }

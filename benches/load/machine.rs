@@ -1,4 +1,4 @@
-//! What the figures are of: the machine, the kernel, and the versions of all programs.
+//! The machine of the figures, its kernel, and the versions of all programs.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 
-/// Names and what they are.
+/// Names and values.
 pub(crate) struct Machine(Vec<(&'static str, String)>);
 
 impl Machine {
@@ -43,11 +43,11 @@ fn line(file: &str, name: &str) -> String {
     found.unwrap_or("unknown").trim_matches([' ', '\t', ':', '=', '"']).to_owned()
 }
 
-/// The first line that it says.
+/// The first line of the program's output.
 fn version(words: &[&str]) -> Option<String> {
     let output = Command::new(words[0]).args(&words[1..]).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
-    // Some write in colours.
+    // Some print in colour.
     let said = String::from_utf8_lossy(&said).lines().next()?.replace("\x1b[0m", "").replace("\x1b[32;40m", "");
     let said = said.trim().to_owned();
     (output.status.success() && !said.is_empty()).then_some(said)

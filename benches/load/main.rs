@@ -1,7 +1,7 @@
-//! Load: what a message, a refusal, a handshake or an idle session costs Portcullis and its peers, and whether the marks
-//! are reached that we have set ourselves. A closed loop at a fixed number of connections, and an open one for latencies;
-//! the systems in turn, every second round in reverse order, ratios within a round and their medians. Client and sink
-//! share the machine with the system under test: compare the ratios and the CPU, not the rates of two machines.
+//! Load: the cost of a message, a refusal, a handshake or an idle session in Portcullis and its peers, and whether our
+//! own marks are reached. A closed loop at a fixed number of connections, and an open one for latencies; the systems in
+//! turn, every second round in reverse order, ratios within a round and their medians. Client and sink share the
+//! machine with the system under test: compare the ratios and the CPU, not the rates of two machines.
 //! docs/performance.md says how to read it.
 
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and waits for the programs it started")]
@@ -48,9 +48,9 @@ fn main() -> ExitCode {
         std::thread::spawn(move || done.send(measure(&options, &processes).map_err(|fault| fault.to_string())))
     };
     let outcome = wait(finished);
-    // Also after a signal, while the worker still runs: nothing that was started stays.
+    // Also after a signal, while the worker still runs: no process must be left.
     processes.end_all();
-    // It has the scratch folder to remove; what it waits for has just ended.
+    // The worker still has to remove the scratch folder; the processes that it waits for have just ended.
     if process::wait(Duration::from_secs(20), || worker.is_finished()) {
         drop(worker.join());
     }
@@ -69,7 +69,7 @@ fn code(outcome: Option<Result<bool, String>>) -> ExitCode {
     }
 }
 
-/// The worker's outcome, or nothing when it panicked or we are told to stop.
+/// The worker's outcome, or `None` when it panicked or a signal stops us.
 fn wait(finished: oneshot::Receiver<Result<bool, String>>) -> Option<Result<bool, String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
@@ -83,13 +83,13 @@ fn wait(finished: oneshot::Receiver<Result<bool, String>>) -> Option<Result<bool
     })
 }
 
-/// Says whether every system did what was asked of it.
+/// Measures everything; gives whether every system did its task.
 fn measure(options: &Options, processes: &Processes) -> Result<bool, Box<dyn Error>> {
     let descriptors = process::raise_descriptor_limit()?;
-    // Not after half an hour: a file that cannot be written.
+    // Fail now, not after half an hour, if the file cannot be written.
     options.json.as_ref().map_or(Ok(()), |file| std::fs::write(file, ""))?;
     let scratch = tempfile::tempdir()?;
-    // A session through a proxy takes two of them there.
+    // A session through a proxy takes two descriptors there.
     let idle = options.idle().min(usize::try_from(descriptors.saturating_sub(500) / 2)?);
     let site = Site::new(scratch.path(), processes, idle)?;
     let mut report = Report::begin();

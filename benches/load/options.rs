@@ -76,7 +76,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// In the order in which they were named.
+    /// The tasks, in the order in which they were named.
     pub(crate) fn tasks(&self) -> Vec<Task> {
         if let Some(shape) = self.own() {
             return vec![Task::Load(Load::own(shape))];
@@ -85,7 +85,7 @@ impl Options {
         all.iter().flat_map(|workload| workload.tasks()).collect()
     }
 
-    /// `usual`, or those that were named and can do it.
+    /// The systems: `usual`, or those named that can do it.
     pub(crate) fn systems(&self, usual: &[System], shape: Shape) -> Vec<System> {
         let named = if self.systems.is_empty() { usual } else { &self.systems };
         let mut systems: Vec<System> = Vec::new();
@@ -110,7 +110,7 @@ impl Options {
         self.idle.unwrap_or(if self.quick { 1000 } else { 7000 }).into()
     }
 
-    /// Acts a second of the open loop; `half` is what it is by default.
+    /// Acts a second of the open loop; `half` is the default.
     pub(crate) fn open_rate(&self, load: &Load, half: Option<f64>) -> Option<f64> {
         let everything = self.workloads.is_empty() && self.own().is_none();
         self.rate.map(f64::from).or(half.filter(|_| load.half && (self.half || everything)))

@@ -1,6 +1,6 @@
-//! Programs that the bench starts, in groups: all of one system. They are ended by their own ids on every path, with
-//! whatever they have started. Where we may make a control group (version 2) each group has its own, which nothing leaves;
-//! elsewhere the tree below the processes that we started has to do.
+//! Programs that the bench starts, in one group for each system. They are ended by their own ids on every path, with
+//! all that they have started. If control groups (version 2) are permitted each group has its own, which no process can
+//! leave; otherwise the process tree has to do.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,13 +25,13 @@ use nix::unistd::Pid;
 use crate::usage;
 use crate::usage::Memory;
 
-/// Everything that was started and still runs.
+/// The processes that were started and still run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Processes {
     state: Arc<Mutex<State>>,
 }
 
-/// Of one system; they end when it is dropped.
+/// The processes of one system; they are ended when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Group {
     number: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Group {
 struct State {
     groups: Vec<Members>,
     made: usize,
-    /// We end: whatever would be started now, nobody would end.
+    /// Whether the bench ends: no more processes may start.
     closed: bool,
 }
 
@@ -55,7 +55,7 @@ struct Members {
 }
 
 impl Processes {
-    /// A group with nothing in it yet.
+    /// An empty group.
     pub(crate) fn group(&self) -> io::Result<Group> {
         let mut state = self.state();
         if state.closed {
@@ -70,14 +70,14 @@ impl Processes {
         Ok(Group { number, folder, processes: self.clone() })
     }
 
-    /// Ends all of them, and lets no other start.
+    /// Ends all processes, and lets no other start.
     pub(crate) fn end_all(&self) {
         let mut state = self.state();
         state.closed = true;
         state.groups.drain(..).for_each(end);
     }
 
-    /// Whether we were told to stop.
+    /// Whether a signal has stopped the bench.
     pub(crate) fn are_ending(&self) -> bool {
         self.state().closed
     }
@@ -88,7 +88,7 @@ impl Processes {
 }
 
 impl Group {
-    /// A command that will be of this group, with all it starts.
+    /// A command whose processes will be in this group.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let Some(folder) = &self.folder else { return Command::new(program) };
         let mut command = Command::new("/bin/sh");
@@ -97,21 +97,21 @@ impl Group {
     }
 
     pub(crate) fn start(&self, command: &mut Command) -> io::Result<()> {
-        // Under the lock: a signal that comes meanwhile finds the child.
+        // Under the lock, so that a signal finds the child.
         let mut state = self.processes.state();
         let members = state.groups.iter_mut().find(|members| members.number == self.number).ok_or_else(ending)?;
         members.children.push(command.spawn()?);
         Ok(())
     }
 
-    /// Whether one that we started has ended by itself.
+    /// Whether a process has ended by itself.
     pub(crate) fn has_ended(&self) -> bool {
         let mut state = self.processes.state();
         let members = state.groups.iter_mut().find(|members| members.number == self.number);
         members.is_none_or(|members| members.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None))))
     }
 
-    /// CPU time so far, of processes that have ended too.
+    /// CPU time so far, of ended processes too.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         match &self.folder {
             Some(folder) => usage::cpu_of_group(folder),
@@ -119,7 +119,7 @@ impl Group {
         }
     }
 
-    /// Now.
+    /// Memory used now.
     pub(crate) fn memory(&self) -> io::Result<Memory> {
         let ids = match &self.folder {
             Some(folder) => usage::members(folder)?,
@@ -144,7 +144,7 @@ impl Drop for Group {
     }
 }
 
-/// TERM for those that we started, and KILL for all that is left.
+/// Sends TERM to our children, and KILL to all that is left.
 fn end(members: Members) {
     let ids: Vec<u32> = members.children.iter().map(Child::id).collect();
     let below = if members.folder.is_some() { Vec::new() } else { usage::trees(&ids).unwrap_or_default() };
@@ -156,7 +156,7 @@ fn end(members: Members) {
         drop(child.kill());
         drop(child.wait());
     }
-    // What they leave behind when they end ends by itself, mostly.
+    // Grandchildren mostly end by themselves.
     let left = || below.iter().filter(|id| usage::trees(&[**id]).is_ok()).copied().collect::<Vec<_>>();
     let left = || members.folder.as_ref().map_or_else(left, |folder| usage::members(folder).unwrap_or_default());
     if !until(|| left().is_empty()) {
@@ -174,12 +174,12 @@ fn send(id: u32, signal: Signal) {
     }
 }
 
-/// Whether it came to that within some seconds.
+/// Whether it happened within some seconds.
 fn until(reached: impl FnMut() -> bool) -> bool {
     wait(Duration::from_secs(3), reached)
 }
 
-/// Asks again and again.
+/// Polls until it happens, or `limit` is over.
 pub(crate) fn wait(limit: Duration, mut reached: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
@@ -197,7 +197,7 @@ fn ending() -> io::Error {
     io::Error::other("the bench is ending")
 }
 
-/// As many descriptors as the hard limit allows: they are what limits idle sessions. Gives their number.
+/// Raises the descriptor limit to the hard limit, and gives it: it limits idle sessions.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

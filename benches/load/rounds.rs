@@ -1,5 +1,5 @@
-//! Rounds: each system in turn, every second round in reverse order. A system that fails is left out from there on and
-//! said to have failed; the others go on.
+//! Rounds: each system in turn, every second round in reverse order. A system that fails is reported and left out from
+//! there on; the others go on.
 
 use std::error::Error;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::workload::Shape;
 use crate::workload::Task;
 use crate::workload::W1;
 
-/// How a task is done.
+/// The runner of a task.
 pub(crate) struct Rounds<'a> {
     pub(crate) options: &'a Options,
     pub(crate) site: &'a Site,
@@ -63,7 +63,7 @@ impl Rounds<'_> {
         }
     }
 
-    /// Those that can be started.
+    /// Starts the systems that can be started.
     fn start(&self, systems: &[System], setup: Setup, report: &mut Report) -> Vec<Running> {
         let mut running = Vec::new();
         for system in systems.iter().copied().take_while(|_| !self.site.processes.are_ending()) {
@@ -84,7 +84,7 @@ impl Rounds<'_> {
         eprintln!("{}{rate}: {}", load.name, load.title);
         let mut rows: Vec<Row> = running.iter().map(|system| Row::new(system.system)).collect();
         let mut faults: Vec<Option<String>> = vec![None; rows.len()];
-        // Not measured: it fills caches and pools of everybody alike.
+        // Not measured: it fills the caches and pools of all systems.
         let warm = Extent { time: extent.time.min(WARM_UP), ..extent };
         for (at, system) in running.iter().enumerate() {
             faults[at] = client::run(system.target(), &load.shape, warm).err().map(|fault| fault.to_string());
@@ -116,7 +116,7 @@ impl Rounds<'_> {
     fn idle(&self, idle: &Idle, report: &mut Report) {
         eprintln!("{}: {}", idle.name, idle.title);
         let mut rows = Vec::new();
-        // Each one fresh: memory that a load has freed would hide what a session takes.
+        // A fresh process each: memory freed under load would hide a session's use.
         let shape = Shape { tls: idle.tls, ..W1 };
         for system in self.options.systems(idle.systems, shape) {
             for running in self.start(&[system], Setup { tls: idle.tls, ..Setup::default() }, report) {
@@ -131,7 +131,7 @@ impl Rounds<'_> {
 
     fn sessions(&self, running: &Running, idle: &Idle) -> Result<IdleRow, Box<dyn Error>> {
         let sessions = if running.system.forks() { self.site.idle / 20 } else { self.site.idle };
-        // The first ones pay for what all share.
+        // The first sessions pay for what all share.
         let first = Held::open(running.target(), 20, idle.tls)?;
         let (before, cpu) = (running.memory()?, running.cpu()?);
         let rest = Held::open(running.target(), sessions, idle.tls)?;
@@ -174,5 +174,5 @@ fn sample(running: &Running, load: &Load, extent: Extent) -> Result<Sample, Box<
 }
 
 const WARM_UP: Duration = Duration::from_millis(500);
-/// What has less is not measured in the open loop: its queue would only grow.
+/// Systems with less headroom are not measured in the open loop: their queue would only grow.
 const ROOM: f64 = 1.2;

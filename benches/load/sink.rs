@@ -1,8 +1,8 @@
-//! The backend: one thread, tokio, as little SMTP as a proxy needs, and nothing is kept. It must never be what limits a
-//! measurement, so it looks for line ends and the end of data only. As `ideal` it refuses, knows a limit and has TLS:
-//! what the cheapest server would cost that needs no backend for that.
+//! The backend: one thread, tokio, as little SMTP as a proxy needs; it keeps nothing. It must not limit a measurement,
+//! so it only looks for line ends and the end of data. As `ideal` it refuses, knows a size limit and has TLS, at the
+//! lowest cost of a server that needs no backend.
 //!
-//! It runs in a process of its own, this program started anew, so that its CPU can be told from the client's.
+//! A process of its own, this program started anew, so that its CPU can be told from the client's.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -24,7 +24,7 @@ use crate::wire::Wire;
 use crate::workload::LIMIT;
 use crate::workload::STRANGER;
 
-/// Serves until it is ended. `ideal` has the folder of the certificate.
+/// Serves until it is killed. `ideal` is the folder of the certificate.
 pub(crate) fn serve(ideal: Option<&Path>) -> Result<(), Box<dyn Error>> {
     process::raise_descriptor_limit()?;
     let listener = StdListener::bind("127.0.0.1:0")?;
@@ -41,7 +41,7 @@ async fn accept(listener: StdListener, acceptor: Option<Arc<TlsAcceptor>>) -> io
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let acceptor = acceptor.clone();
-        // A client that hangs up in the middle is its own fault to report.
+        // The client reports it if it hangs up in the middle.
         tokio::spawn(async move { drop(converse(Wire::Plain(stream), acceptor.as_deref()).await) });
     }
 }
@@ -78,7 +78,7 @@ struct State {
     input: BytesMut,
     output: BytesMut,
     in_data: bool,
-    /// Octets of the message.
+    /// Octets of the message so far.
     size: usize,
 }
 
@@ -101,7 +101,7 @@ impl State {
         let (reply, step): (&[u8], Step) = match &verb[..] {
             b"DATA" => {
                 self.output.extend_from_slice(b"354 go on\r\n");
-                // The CRLF of DATA stays: it is the one before the dot when the message is empty.
+                // Keeps the CRLF of DATA, which is the one before the dot when the message is empty.
                 self.input.advance(end.saturating_sub(1));
                 (self.in_data, self.size) = (true, 0);
                 return Step::Next;
@@ -134,7 +134,7 @@ impl State {
     }
 }
 
-/// Of a MAIL line.
+/// The refusal of a MAIL line, if it is refused.
 fn refusal(line: &[u8]) -> Option<&'static [u8]> {
     if memmem::find(line, STRANGER.as_bytes()).is_some() {
         return Some(b"550 5.7.1 not wanted\r\n");

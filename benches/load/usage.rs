@@ -1,4 +1,5 @@
-//! What the kernel says that processes used: CPU of a control group (version 2) or of a tree of processes, and memory.
+//! Processes' resource use by the kernel's account: CPU of a control group (version 2) or of a process tree, and
+//! memory.
 
 use std::fs;
 use std::io;
@@ -8,16 +9,16 @@ use std::time::Duration;
 
 use nix::unistd::Uid;
 
-/// Of several processes together, in octets.
+/// Memory of several processes together, in octets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) resident: u64,
-    /// What is shared counts in parts.
+    /// Memory with shared pages counted in part.
     pub(crate) proportional: u64,
     pub(crate) processes: usize,
 }
 
-/// The folder of our own control group. Others than root may make one below it, but not move into it.
+/// The folder of our own control group. Users other than root may make one below it, but not move into it.
 pub(crate) fn control_groups() -> Option<PathBuf> {
     if !Uid::effective().is_root() {
         return None;
@@ -30,30 +31,30 @@ pub(crate) fn control_groups() -> Option<PathBuf> {
     Some(Path::new(mount).join(own))
 }
 
-/// All that ever ran in it.
+/// CPU time of all that ever ran in the group.
 pub(crate) fn cpu_of_group(folder: &Path) -> io::Result<Duration> {
     let text = fs::read_to_string(folder.join("cpu.stat"))?;
     let microseconds = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
     microseconds.map(Duration::from_micros).ok_or_else(|| io::Error::other("cpu.stat tells no usage"))
 }
 
-/// What runs in it.
+/// The processes in the group.
 pub(crate) fn members(folder: &Path) -> io::Result<Vec<u32>> {
     Ok(fs::read_to_string(folder.join("cgroup.procs"))?.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
-/// The processes and all below them, their children that have ended included.
+/// CPU time of these processes and all below them, ended children included.
 pub(crate) fn cpu_of_trees(ids: &[u32]) -> io::Result<Duration> {
     let ticks: u64 = find_trees(ids)?.iter().map(|process| process.ticks).sum();
     Ok(Duration::from_millis(ticks * MILLISECONDS_A_TICK))
 }
 
-/// The processes and all below them.
+/// The ids of these processes and of all below them.
 pub(crate) fn trees(ids: &[u32]) -> io::Result<Vec<u32>> {
     Ok(find_trees(ids)?.iter().map(|process| process.id).collect())
 }
 
-/// One that has ended has none.
+/// The memory of these processes; an ended one has none.
 pub(crate) fn memory(ids: &[u32]) -> Memory {
     let mut memory = Memory::default();
     for id in ids {
@@ -90,7 +91,7 @@ fn find_trees(ids: &[u32]) -> io::Result<Vec<Process>> {
     Ok(trees)
 }
 
-/// proc_pid_stat(5). The name in parentheses may hold blanks, so the fields are counted behind it.
+/// A process by proc_pid_stat(5). The name in parentheses may hold blanks, so fields are counted after it.
 fn process(id: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! A connection with or without TLS, of the client as of the sink. TLS verifies nobody and resumes nothing: what is
-//! measured is a full handshake.
+//! A connection of client or sink, with or without TLS. TLS verifies nothing and resumes nothing, so that each
+//! handshake is a full one.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -34,18 +34,18 @@ use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::version::TLS13;
 
-/// One of them.
+/// A connection, plain or under TLS.
 pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Wire {
-    /// From this address of ours, where it matters.
+    /// Connects, from this address of ours if one is given.
     pub(crate) async fn connect(address: SocketAddr, from: Option<Ipv4Addr>) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         if let Some(from) = from {
-            // The port is chosen when it connects: one for each pair of addresses is enough.
+            // The port is chosen at connect: it only has to be unique for a pair of addresses.
             setsockopt(&socket, IpBindAddressNoPort, &true)?;
             socket.bind((from, 0).into())?;
         }
@@ -54,7 +54,7 @@ impl Wire {
         Ok(Self::Plain(stream))
     }
 
-    /// Behind STARTTLS, as the one who connected.
+    /// Does the client's TLS handshake, after STARTTLS.
     pub(crate) async fn connect_tls(self, connector: &TlsConnector) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
         match self {
@@ -63,7 +63,7 @@ impl Wire {
         }
     }
 
-    /// Behind STARTTLS, as the one who accepted.
+    /// Does the server's TLS handshake, after STARTTLS.
     pub(crate) async fn accept_tls(self, acceptor: &TlsAcceptor) -> io::Result<Self> {
         match self {
             Self::Plain(stream) => Ok(Self::Tls(Box::new(acceptor.accept(stream).await?.into()))),
@@ -81,7 +81,7 @@ impl Wire {
         }
     }
 
-    /// Appends what comes; 0 at the end.
+    /// Appends octets read to `input`; 0 at the end.
     pub(crate) async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read_buf(input).await,
@@ -90,7 +90,7 @@ impl Wire {
     }
 }
 
-/// Of a client that verifies nothing.
+/// A connector that verifies nothing.
 pub(crate) fn connector() -> Result<TlsConnector, rustls::Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])?
@@ -101,7 +101,7 @@ pub(crate) fn connector() -> Result<TlsConnector, rustls::Error> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// With the certificate in `folder`, as certs/make.sh makes it: ECDSA, P-256.
+/// An acceptor with the certificate in `folder`, as certs/make.sh makes it: ECDSA, P-256.
 pub(crate) fn acceptor(folder: &Path) -> io::Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(folder.join("certificate.pem")).map_err(io::Error::other)?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
@@ -113,7 +113,7 @@ pub(crate) fn acceptor(folder: &Path) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Every certificate is good.
+/// A verifier that accepts every certificate.
 #[derive(Debug)]
 struct Anybody;
 

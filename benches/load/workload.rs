@@ -1,5 +1,4 @@
-//! What is sent, by which name, and through which systems: the workloads W1 to W7, and what is done with a system that
-//! has a million of everything loaded.
+//! The workloads W1 to W7 by name, with their messages and systems, and the tasks for a fully loaded system.
 
 use clap::ValueEnum;
 
@@ -50,31 +49,31 @@ pub(crate) enum Workload {
     Loaded,
 }
 
-/// What is to be done for a workload.
+/// A task of a workload.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
     Load(Load),
     Idle(Idle),
-    /// From the start to the first greeting.
+    /// Measure from the start to the first greeting.
     Start(&'static [System]),
 }
 
-/// Messages, refusals or handshakes.
+/// A load of messages, refusals or handshakes.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) shape: Shape,
     pub(crate) systems: &'static [System],
-    /// Whose rate the others are compared with.
+    /// The system whose rate is the upper bound.
     pub(crate) ceiling: System,
-    /// Whose CPU the others are compared with.
+    /// The system whose CPU is compared with.
     pub(crate) peer: System,
-    /// Worth a look at half of the saturated rate.
+    /// Whether to measure at half of the saturated rate too.
     pub(crate) half: bool,
 }
 
-/// Sessions that do nothing.
+/// Idle sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct Idle {
     pub(crate) name: &'static str,
@@ -83,41 +82,41 @@ pub(crate) struct Idle {
     pub(crate) tls: bool,
 }
 
-/// How a load is sent.
+/// The form of a load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) act: Act,
-    /// Behind STARTTLS.
+    /// Whether STARTTLS comes first.
     pub(crate) tls: bool,
-    /// At a time.
+    /// Connections at a time.
     pub(crate) connections: usize,
     /// Acts of each connection.
     pub(crate) acts: usize,
-    /// Octets of a message on the wire, the final dot left out.
+    /// Octets of a message on the wire, not counting the final dot.
     pub(crate) size: usize,
 }
 
-/// What is counted as one.
+/// The unit that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Message,
-    /// MAIL, RCPT and DATA in one write.
+    /// A message with MAIL, RCPT and DATA in one write.
     Pipelined,
-    /// By a blocked sender.
+    /// A refused MAIL of a blocked sender.
     Refused,
-    /// Too large, as MAIL says.
+    /// A message too large by its declared size.
     Declared,
-    /// Too large, which is known only when it is here.
+    /// A message too large without a declared size, known only when it has arrived.
     Undeclared,
     /// STARTTLS and EHLO.
     Handshake,
 }
 
-/// Which of the configurations of a system.
+/// The configuration of a system that a load needs.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Setup {
     pub(crate) tls: bool,
-    /// [`LIMIT`] octets, not any size.
+    /// Whether messages are limited to [`LIMIT`] octets.
     pub(crate) limited: bool,
 }
 
@@ -158,7 +157,7 @@ impl Workload {
     }
 }
 
-/// Against the sink where that is among the systems, else against the peer.
+/// A load, against the sink if it is among the systems, else against the peer.
 fn load(name: &'static str, title: &'static str, shape: Shape, systems: &'static [System], peer: System) -> Load {
     let ceiling = if systems.contains(&Direct) { Direct } else { peer };
     Load { name, title, shape, systems, ceiling, peer, half: false }
@@ -169,7 +168,7 @@ fn half(load: Load) -> Load {
 }
 
 impl Load {
-    /// One that is on no list.
+    /// A load that is in no list.
     pub(crate) fn own(shape: Shape) -> Self {
         half(load("own", "as the options say", shape, RELAYS, Haproxy))
     }
@@ -180,15 +179,15 @@ impl Load {
 }
 
 impl Shape {
-    /// Whether octets are worth a column.
+    /// Whether throughput in octets is worth a column.
     pub(crate) fn is_large(&self) -> bool {
         self.size > 1 << 20 && self.act != Act::Declared
     }
 }
 
-/// Where a limit is set.
+/// The size limit where one is set, in octets.
 pub(crate) const LIMIT: usize = 10 << 20;
-/// The sender that nobody wants.
+/// The blocked sender.
 pub(crate) const STRANGER: &str = "blocked@sillyplace.example";
 
 pub(crate) const W1: Shape = Shape { act: Act::Message, tls: false, connections: 50, acts: 1, size: 4096 };

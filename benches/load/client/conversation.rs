@@ -1,4 +1,4 @@
-//! One connection of the client: what it says, and the replies that it insists on.
+//! One connection of the client: its commands, and the replies that it insists on. It must not measure.
 
 use std::io;
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::workload::Act;
 use crate::workload::STRANGER;
 use crate::workload::Shape;
 
-/// After its greeting.
+/// A connection after its greeting.
 pub(crate) struct Conversation {
     wire: Wire,
     input: BytesMut,
@@ -30,7 +30,7 @@ impl Conversation {
         Self::open_from(address, None).await
     }
 
-    /// As one of several clients: a proxy may allow each of them only so many handshakes at a time.
+    /// Opens a connection as one of several clients, since a proxy may limit a client's handshakes.
     pub(crate) async fn open_for_tls(address: SocketAddr) -> io::Result<Self> {
         let client = (NUMBER.fetch_add(1, Ordering::Relaxed) % CLIENTS) as u8;
         Self::open_from(address, Some(Ipv4Addr::new(127, 0, 1, 1 + client))).await
@@ -47,14 +47,14 @@ impl Conversation {
         self.say(b"EHLO client.example\r\n", b"250").await
     }
 
-    /// EHLO, STARTTLS and the handshake.
+    /// Does EHLO, STARTTLS and the handshake.
     pub(crate) async fn secure(mut self, connector: &TlsConnector) -> io::Result<Self> {
         self.hello().await?;
         self.say(b"STARTTLS\r\n", b"220").await?;
         Ok(Self { wire: self.wire.connect_tls(connector).await?, ..self })
     }
 
-    /// One of them. Ends with the reply that it is about; says whether the connection goes on.
+    /// Does one act, up to the reply that it is about; gives whether the connection goes on.
     pub(crate) async fn act(&mut self, shape: &Shape, text: &[u8], refusal: Refusal) -> io::Result<bool> {
         let size = shape.size;
         match shape.act {
@@ -78,7 +78,7 @@ impl Conversation {
                 self.say(line.as_bytes(), refusal.oversize).await?;
             }
             Act::Undeclared => {
-                // A sender of its own: who does it again and again may be refused earlier.
+                // A new sender each time: a repeated one may be refused earlier.
                 let number = NUMBER.fetch_add(1, Ordering::Relaxed);
                 self.say(format!("MAIL FROM:<sender{number}@client.example>\r\n").as_bytes(), b"250").await?;
                 self.say(RCPT, b"250").await?;
@@ -106,7 +106,7 @@ impl Conversation {
     }
 
     async fn message(&mut self, text: &[u8], code: &[u8; 3]) -> io::Result<()> {
-        // No two messages are the same: a policy may know repeats.
+        // Each message differs: a policy may recognize repeats.
         self.output.clear();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         write!(self.output, "Message-ID: <{number:0DIGITS$}@client.example>\r\nSubject: {number:0DIGITS$}\r\n")?;
@@ -144,7 +144,7 @@ impl Conversation {
     }
 }
 
-/// What follows the subject, with the final dot: `size` octets together, the dot left out.
+/// The text after the subject, with the final dot: `size` octets in all, not counting the dot.
 pub(crate) fn text(size: usize) -> Vec<u8> {
     let mut text = b"Date: Wed, 25 Nov 2026 12:00:00 +0000\r\nFrom: <sender@client.example>\r\n\
         To: <recipient@sink.example>\r\n\r\n"
@@ -164,7 +164,7 @@ pub(crate) fn text(size: usize) -> Vec<u8> {
 
 const RCPT: &[u8] = b"RCPT TO:<recipient@sink.example>\r\n";
 const CLIENTS: u64 = 20;
-/// Of the next message, or client.
+/// Number of the next message or client.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Digits of the number in Message-ID and subject.
 const DIGITS: usize = 12;

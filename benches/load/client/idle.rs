@@ -11,14 +11,14 @@ use crate::client::conversation::Conversation;
 use crate::client::local;
 use crate::wire;
 
-/// Sessions on a thread of their own; dropping it closes them.
+/// Open sessions on a thread of their own; dropping it closes them.
 pub(crate) struct Held {
     close: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Held {
-    /// Returns when all of them are open.
+    /// Opens the sessions, and returns when all are open.
     pub(crate) fn open(target: Target, sessions: usize, tls: bool) -> Result<Self, String> {
         let (close, mut closed) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -33,7 +33,7 @@ impl Held {
                 drop(open);
                 Ok(())
             });
-            // What went wrong was told.
+            // The error was already sent.
             drop(held);
         });
         let held = Self { close: Some(close), thread: Some(thread) };

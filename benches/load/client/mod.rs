@@ -26,23 +26,23 @@ use crate::systems::Refusal;
 use crate::wire;
 use crate::workload::Shape;
 
-/// What came of one run.
+/// The result of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) acts: usize,
     pub(crate) seconds: f64,
-    /// Of each act, from when it was due, the connecting included; sorted.
+    /// Time of each act from when it was due, connecting included; sorted.
     pub(crate) latencies: Vec<Duration>,
 }
 
-/// Whom to talk to, and what it says to those it does not want.
+/// A system to talk to, and its refusals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) refusal: Refusal,
 }
 
-/// Sends as many as fit into `extent`.
+/// Sends as many messages as fit into `extent`.
 pub(crate) fn run(target: Target, shape: &Shape, extent: Extent) -> Result<Outcome, Box<dyn Error>> {
     let shared = Rc::new(Shared {
         target,
@@ -81,7 +81,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// One connection after the other.
+    /// Opens one connection after the other.
     async fn work(&self) -> io::Result<()> {
         let mut open: Option<(Conversation, usize)> = None;
         while let Some(due) = self.pace.next().await {
@@ -109,7 +109,7 @@ impl Shared {
             true => Conversation::open_for_tls(self.target.address).await?.secure(&self.connector).await?,
             false => Conversation::open(self.target.address).await?,
         };
-        // The handshake's own act is to say it.
+        // A handshake measures its own completion.
         if self.shape.act != crate::workload::Act::Handshake {
             conversation.hello().await?;
         }
@@ -117,7 +117,7 @@ impl Shared {
     }
 }
 
-/// On this thread alone.
+/// Runs a future on this thread alone.
 pub(crate) fn local<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Box<dyn Error>>>,
@@ -130,5 +130,5 @@ pub(crate) fn local<T>(
     }
 }
 
-/// For the acts that run when the time is over.
+/// Time for the acts still running at the end.
 const PATIENCE: Duration = Duration::from_secs(60);

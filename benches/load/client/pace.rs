@@ -1,6 +1,5 @@
-//! When the next act is due. In a closed loop that is at once, until the time is over. In an open loop it is by a schedule
-//! that waits for nobody: what the system under test keeps waiting is counted from when it was due, so that a stall is
-//! seen by all it delayed.
+//! The times at which acts are due. In a closed loop that is at once, until the time is over. An open loop follows a
+//! fixed schedule: delays count from the time when an act was due, so that a stall shows in all acts it delayed.
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -14,17 +13,17 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
-/// How long, how much, how fast.
+/// Length, number of acts and rate of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) time: Duration,
-    /// Acts at most.
+    /// Most acts of the run.
     pub(crate) most: usize,
-    /// Acts a second; none: as many as it can.
+    /// Acts a second; `None` is as many as possible.
     pub(crate) rate: Option<f64>,
 }
 
-/// Deals out the acts of one run, to tasks of one thread.
+/// Hands out the acts of one run to the tasks of a thread.
 pub(crate) struct Pace {
     extent: Extent,
     begin: Instant,
@@ -40,7 +39,7 @@ impl Pace {
         Self { extent, begin: Instant::now(), dealt: Cell::new(0), due, changed, over: Cell::new(false) }
     }
 
-    /// When the next act was due; none when there is no more.
+    /// The time at which the next act was due; `None` when there are no more.
     pub(crate) async fn next(&self) -> Option<Instant> {
         if self.extent.rate.is_none() {
             let now = Instant::now();
@@ -59,7 +58,7 @@ impl Pace {
         }
     }
 
-    /// Makes acts due. For an open loop, beside the tasks that ask.
+    /// Makes acts due in an open loop, beside the tasks that ask for them.
     pub(crate) async fn schedule(&self) -> io::Result<()> {
         let Some(rate) = self.extent.rate else { return Ok(()) };
         let (mut clock, ticks) = UnixStream::pair()?;
@@ -83,8 +82,8 @@ impl Pace {
     }
 }
 
-/// Writes an octet for each act when it is due, and closes when the time is over. A thread, because tokio's timers are
-/// exact to a millisecond: as long as an act takes.
+/// Writes an octet for each act when it is due, and closes when the time is over. On a thread, because tokio's timers
+/// are only exact to a millisecond, which is as long as an act takes.
 fn tick(mut ticks: std::os::unix::net::UnixStream, begin: Instant, extent: Extent, rate: f64) {
     drop(ticks.set_nonblocking(false));
     let all = (0..extent.most).map(|number| after(number, rate)).take_while(|after| *after < extent.time);
@@ -93,7 +92,7 @@ fn tick(mut ticks: std::os::unix::net::UnixStream, begin: Instant, extent: Exten
         if !wait.is_zero() {
             std::thread::sleep(wait);
         }
-        // Nobody listens any more.
+        // The reader is gone.
         if ticks.write_all(&[0]).is_err() {
             return;
         }

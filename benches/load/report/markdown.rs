@@ -97,7 +97,7 @@ pub(super) fn marks(report: &Report) -> String {
     text
 }
 
-/// Two cells.
+/// Two cells: megabytes a second, and nanoseconds of CPU for an octet.
 fn octets_of(row: &Row, size: usize) -> String {
     let megabytes = row.rate().map(|rate| rate * size as f64 / 1e6);
     let cpu = row.median(Sample::cpu_per_1000).map(|cpu| cpu / 1e3 / size as f64 * 1e9);

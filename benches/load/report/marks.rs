@@ -1,33 +1,33 @@
-//! The marks: what we want to reach, and whether it is reached. A mark that was not measured is none.
+//! The marks that we want to reach, and whether they are reached. A mark that was not measured is none.
 
 use crate::report::Report;
 use crate::report::row::median;
 use crate::systems::System;
 use crate::systems::System::*;
 
-/// One of them.
+/// One mark.
 pub(super) struct Mark {
     pub(super) workload: &'static str,
     pub(super) system: System,
     pub(super) what: What,
-    /// Reached when it is no more than this.
+    /// The largest value that reaches the mark.
     pub(super) most: f64,
 }
 
-/// What is held against the mark.
+/// The quantity compared with the mark.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
-    /// CPU for each act as a ratio to this system's, in the same round.
+    /// CPU of an act as a ratio to this system's, in the same round.
     Cpu(System),
-    /// Milliseconds of CPU for 1000.
+    /// Milliseconds of CPU for 1000 acts.
     Milliseconds,
     /// p99 in the open loop as a ratio to this system's, in the same round.
     P99(System),
-    /// Kilobytes for an idle session.
+    /// Kilobytes of an idle session.
     Session,
     /// Seconds to the first greeting.
     Seconds,
-    /// Megabytes more than this system's.
+    /// Megabytes above this system's.
     Megabytes(System),
 }
 
@@ -64,7 +64,7 @@ const fn cpu(workload: &'static str, system: System, peer: System, most: f64) ->
 }
 
 impl Mark {
-    /// In words.
+    /// The mark in words.
     pub(super) fn text(&self) -> String {
         match self.what {
             What::Cpu(peer) if self.most < 0.1 => format!("CPU ≤ 1/{:.0} × {peer}", 1.0 / self.most),
@@ -77,14 +77,14 @@ impl Mark {
         }
     }
 
-    /// Whether its workload ran.
+    /// Whether the mark's workload ran.
     pub(super) fn is_asked(&self, report: &Report) -> bool {
         let loads = report.tables.iter().map(|table| table.load.name);
         let mut names = loads.chain(report.idle.iter().map(|table| table.idle.name));
         names.any(|name| name == self.workload) || (self.workload == "loaded" && !report.starts.is_empty())
     }
 
-    /// What came of it; none where it was not measured.
+    /// The measured value; `None` where it was not measured.
     pub(super) fn value(&self, report: &Report) -> Option<f64> {
         let table = |open: bool| {
             report.tables.iter().find(|table| table.load.name == self.workload && table.rate.is_some() == open)

@@ -1,5 +1,5 @@
-//! The results: printed as they come, as Markdown that docs/performance.md takes as it is; the marks and the JSON at the
-//! end. What failed or was left out is said, never skipped.
+//! The results: printed as they come, as Markdown for docs/performance.md; the marks and the JSON at the end. It must
+//! not skip failures or omissions silently.
 
 mod json;
 mod markdown;
@@ -18,7 +18,7 @@ use crate::systems::System;
 use crate::systems::portcullis;
 use crate::workload::Idle;
 
-/// Everything that was measured.
+/// All results.
 pub(crate) struct Report {
     machine: Machine,
     tables: Vec<Table>,
@@ -29,7 +29,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Says where it is, and with what configuration.
+    /// Prints the machine and the configuration.
     pub(crate) fn begin() -> Self {
         let machine = Machine::here();
         println!("{}", machine.text());
@@ -72,7 +72,7 @@ impl Report {
         self.starts.extend(rows);
     }
 
-    /// Prints the marks, and what is missing.
+    /// Prints the marks, and omissions.
     pub(crate) fn end(&self, json: Option<&Path>) -> io::Result<()> {
         println!("\n{}", markdown::marks(self));
         for (system, why) in &self.left_out {
@@ -84,7 +84,7 @@ impl Report {
         json.map_or(Ok(()), |file| std::fs::write(file, json::text(self)))
     }
 
-    /// Nothing failed.
+    /// Whether nothing failed.
     pub(crate) fn is_whole(&self) -> bool {
         self.failed.is_empty()
     }

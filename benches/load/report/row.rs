@@ -1,4 +1,4 @@
-//! What was measured, and what follows from it: medians, and ratios within a round, because minutes differ more than
+//! Measurements, and values derived from them: medians, and ratios within a round, because minutes differ more than
 //! systems do.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct Sample {
 pub(crate) struct Row {
     pub(crate) system: System,
     pub(crate) samples: Vec<Sample>,
-    /// After the last one.
+    /// Memory after the last round.
     pub(crate) memory: Memory,
 }
 
@@ -31,33 +31,33 @@ pub(crate) struct Row {
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     pub(crate) load: Load,
-    /// Of an open loop.
+    /// Rate of an open loop, in acts a second.
     pub(crate) rate: Option<f64>,
     pub(crate) rows: Vec<Row>,
 }
 
-/// What idle sessions take.
+/// Memory and CPU of idle sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdleRow {
     pub(crate) system: System,
     pub(crate) sessions: usize,
-    /// Octets for each.
+    /// Octets a session, resident.
     pub(crate) resident: u64,
-    /// Octets for each.
+    /// Octets a session, with shared pages in part.
     pub(crate) proportional: u64,
     pub(crate) processes: usize,
-    /// To open all of them.
+    /// CPU time to open all of them.
     pub(crate) cpu: Duration,
 }
 
-/// All idle ones.
+/// The idle sessions of all systems.
 #[derive(Clone, Debug)]
 pub(crate) struct IdleTable {
     pub(crate) idle: Idle,
     pub(crate) rows: Vec<IdleRow>,
 }
 
-/// Time to the first greeting, and memory then.
+/// Time to the first greeting, and the memory at that time.
 #[derive(Clone, Debug)]
 pub(crate) struct StartRow {
     pub(crate) system: System,
@@ -69,7 +69,7 @@ impl Sample {
         self.acts as f64 / self.seconds
     }
 
-    /// Milliseconds.
+    /// Milliseconds of CPU for 1000 acts.
     pub(crate) fn cpu_per_1000(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.acts as f64
     }
@@ -88,12 +88,12 @@ impl Row {
         median(self.samples.iter().map(of))
     }
 
-    /// The smallest and the largest one.
+    /// The smallest and the largest sample.
     pub(crate) fn range(&self, of: impl Fn(&Sample) -> f64) -> Option<(f64, f64)> {
         range(self.samples.iter().map(of))
     }
 
-    /// Against `other` in the same round.
+    /// Ratios to `other` in the same round.
     pub(crate) fn ratios(&self, other: Option<&Self>, of: impl Fn(&Sample) -> f64) -> Vec<f64> {
         let pairs = self.samples.iter().zip(other.into_iter().flat_map(|other| &other.samples));
         pairs.map(|(own, other)| of(own) / of(other)).collect()

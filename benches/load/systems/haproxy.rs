@@ -16,12 +16,12 @@ pub(super) fn start(starting: &Starting<'_>, backend: SocketAddr, splice: bool) 
     let address = host::free_address()?;
     let text = CONFIGURATION
         .replace("{splice}", if splice { "    option splice-auto\n" } else { "" })
-        // Each connection may want a pipe then, and there are not so many descriptors.
+        // Each connection may need a pipe, and descriptors are few.
         .replace("{most}", if splice { "1000" } else { "9000" })
         .replace("{listen}", &address.to_string())
         .replace("{backend}", &backend.to_string());
     let file = starting.write("haproxy.cfg", &text)?;
-    // -db: no fork, so that the one that we started is the one that works.
+    // -db: no fork, so that our child is the process that works.
     let log = starting.spawn(starting.group.command(program).arg("-db").arg("-f").arg(file), "haproxy.log")?;
     starting.until_greeting(&log, address)
 }

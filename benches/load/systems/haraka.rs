@@ -1,5 +1,5 @@
-//! Haraka, where its command is in the path (npm install -g Haraka): two plugins of ours, which refuse the one sender and
-//! take every recipient, and its own smtp_proxy.
+//! Haraka, where its command is in the path (npm install -g Haraka), with its own smtp_proxy and two plugins of ours,
+//! which refuse the blocked sender and accept every recipient.
 
 use std::fs;
 use std::io;

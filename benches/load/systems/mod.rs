@@ -1,5 +1,5 @@
-//! What is measured: the sink itself, Portcullis and its peers in front of it, each with a configuration of its own below
-//! the scratch folder. It must not read or write anything that belongs to the host's own mail system.
+//! The systems measured: the sink itself, Portcullis and its peers in front of it, each with a configuration of its own
+//! below the scratch folder. It must not read or write anything that belongs to the host's own mail system.
 
 mod haproxy;
 mod haraka;
@@ -73,24 +73,24 @@ pub(crate) enum System {
     PortcullisWithoutLedger,
 }
 
-/// What a system says to those it does not want.
+/// A system's refusal of a blocked sender or a large message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal {
     pub(crate) sender: &'static [u8; 3],
     pub(crate) oversize: &'static [u8; 3],
-    /// Not at MAIL.
+    /// Whether it refuses at RCPT, not at MAIL.
     pub(crate) at_recipient: bool,
-    /// It hangs up then.
+    /// Whether it closes the connection then.
     pub(crate) closes: bool,
 }
 
-/// Where all of it happens.
+/// The bench's folder, processes and sink.
 pub(crate) struct Site {
     pub(crate) scratch: PathBuf,
-    /// With certificate.pem and key.pem.
+    /// Folder with certificate.pem and key.pem.
     pub(crate) certificates: PathBuf,
     pub(crate) processes: Processes,
-    /// How many sessions `portcullis-idle` holds.
+    /// Number of sessions that `portcullis-idle` holds.
     pub(crate) idle: usize,
     sink: SocketAddr,
     sinks: Rc<Group>,
@@ -102,15 +102,15 @@ pub(crate) struct Site {
 pub(crate) struct Running {
     pub(crate) system: System,
     pub(crate) address: SocketAddr,
-    /// From exec to the first greeting.
+    /// Time from exec to the first greeting.
     pub(crate) began_within: Duration,
-    /// Before `group`, so that they are closed before their server ends.
+    /// Declared before `group`, so that sessions close before their server ends.
     _held: Option<Held>,
     group: Rc<Group>,
 }
 
 impl System {
-    /// Why it cannot be measured here.
+    /// The reason why it cannot be measured here.
     pub(crate) fn missing(self) -> Option<String> {
         match self {
             Self::Haproxy | Self::HaproxySplice => haproxy::missing(),
@@ -123,7 +123,7 @@ impl System {
         }
     }
 
-    /// Whether it knows how to: TCP relays refuse nothing, nginx knows no size, TLS is not everybody's.
+    /// Whether the system supports this: TCP relays refuse nothing, nginx has no size limit, not all have TLS.
     pub(crate) fn can(self, shape: Shape) -> bool {
         let relays = matches!(self, Self::Direct | Self::Haproxy | Self::HaproxySplice);
         let secures = !relays && !matches!(self, Self::HaproxySmtpfront | Self::PortcullisSmtpfront | Self::Smtpfront);
@@ -136,7 +136,7 @@ impl System {
         does && (secures || !shape.tls)
     }
 
-    /// A process for each session: not many idle ones.
+    /// Whether it has a process for each session, so that idle ones are few.
     pub(crate) fn forks(self) -> bool {
         matches!(self, Self::HaproxySmtpfront | Self::PortcullisSmtpfront | Self::Postfix | Self::Smtpfront)
     }
@@ -163,7 +163,7 @@ impl fmt::Display for System {
 }
 
 impl Site {
-    /// With a sink that runs.
+    /// A site with a running sink.
     pub(crate) fn new(scratch: &Path, processes: &Processes, idle: usize) -> io::Result<Self> {
         let certificates = scratch.join("tls");
         host::make_certificate(&certificates, &["localhost", "127.0.0.1"])?;
@@ -174,7 +174,7 @@ impl Site {
         Ok(Self { scratch, certificates, processes, idle, sink, sinks, loaded, started })
     }
 
-    /// Made when it is needed first.
+    /// The files of a loaded proxy, made at the first call.
     pub(crate) fn loaded(&self) -> io::Result<&Loaded> {
         if self.loaded.get().is_none() {
             let made = Loaded::make(&self.scratch)?;
@@ -183,7 +183,7 @@ impl Site {
         self.loaded.get().ok_or_else(|| io::Error::other("nothing is loaded"))
     }
 
-    /// Starts a system of its own, twice when a port that was free is not any more.
+    /// Starts a system, and tries again if the chosen port was taken meanwhile.
     pub(crate) fn start(&self, system: System, setup: Setup) -> Result<Running, String> {
         let again = |fault: io::Error| match fault.kind() {
             io::ErrorKind::TimedOut => Err(fault),
@@ -230,7 +230,7 @@ impl Running {
         Target { address: self.address, refusal: self.system.refusal() }
     }
 
-    /// Of all its processes so far.
+    /// CPU time of all its processes so far.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         self.group.cpu()
     }

@@ -1,6 +1,6 @@
-//! nginx's mail proxy (Debian: nginx-light and libnginx-mod-mail). Whom it lets through it asks by HTTP at the first RCPT;
-//! a server block of the same nginx answers. Its buffer of 4 KB would cut a message in two writes, which Nagle's algorithm
-//! keeps 40 ms apart.
+//! nginx's mail proxy (Debian: nginx-light and libnginx-mod-mail). It asks by HTTP at the first RCPT whether to accept;
+//! a server block of the same nginx answers. Its buffer of 4 KB splits a message into two writes, which Nagle's
+//! algorithm keeps 40 ms apart.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::workload::STRANGER;
 pub(super) fn missing() -> Option<String> {
     starting::missing(PROGRAM, "nginx-light")
         .or_else(|| starting::missing(&[MODULE], "libnginx-mod-mail"))
-        // As another user it needs folders that are only root's.
+        // As another user it would need folders that only root may use.
         .or_else(|| (!Uid::effective().is_root()).then(|| "as Debian builds it only root can start it".to_owned()))
 }
 

@@ -1,4 +1,4 @@
-//! This crate, with the configuration that all figures are of. The program is the one that cargo built for the bench.
+//! This crate, with the configuration of all figures. The program is the one that cargo built for the bench.
 
 use std::fmt::Write;
 use std::fs;
@@ -40,7 +40,7 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
     values.push(("folder", starting.folder.display().to_string()));
     fs::create_dir_all(starting.folder.join("log"))?;
     fs::create_dir_all(starting.folder.join("spool"))?;
-    // As below /etc: this folder and all above are watched, and what is written all the time is in none of them.
+    // As below /etc: this folder and its parents are watched, so files written all the time must not be in them.
     starting.write("etc/portcullis/blocked", &blocked())?;
     let file = starting.write("etc/portcullis/portcullis.toml", &(text(&values) + &more))?;
     let mut command = starting.group.command(PathBuf::from(env!("CARGO_BIN_EXE_portcullis")));
@@ -48,7 +48,7 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
     starting.until_greeting(&log, address)
 }
 
-/// The configuration with its values; the last one of a name counts, and those that are not named are as they are mostly.
+/// The configuration with these values; the last value of a name counts, the others keep their default.
 pub(crate) fn text(values: &[(&str, String)]) -> String {
     let usual = [
         ("listen", "127.0.0.1:2525"),
@@ -65,7 +65,7 @@ pub(crate) fn text(values: &[(&str, String)]) -> String {
         .fold(CONFIGURATION.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
 }
 
-/// A session's process, as tcpserver would start it.
+/// A session's command, as tcpserver would start it.
 fn spawning(starting: &Starting<'_>) -> io::Result<String> {
     let words = smtpfront::words().ok_or(io::ErrorKind::NotFound)?;
     let home = smtpfront::home(starting)?;
@@ -77,7 +77,7 @@ fn blocked() -> String {
     (0..1000).fold(format!("{STRANGER}\n"), |text, number| text + &format!("blocked{number}@list.example\n"))
 }
 
-// What an operator has, with the limits out of the way of one client that does everything.
+// An operator's configuration, with limits raised for one client that sends everything.
 const CONFIGURATION: &str = "\
 [server]
 listen = [\"{listen}\"]

@@ -1,5 +1,5 @@
 //! Postfix as a filter before the queue (smtpd_proxy_filter), with folders of its own: nothing of the host's Postfix is
-//! read but its programs. What protects it from clients is out of the way, as it is for the others.
+//! read but its programs. Its protection against clients is off, as in the other systems.
 
 use std::io;
 use std::net::SocketAddr;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::systems::starting::Starting;
 
-/// With the folder of the certificate it is ideal.
+/// Starts the sink; with the folder of the certificate, the ideal server.
 pub(super) fn start(starting: &Starting<'_>, ideal: Option<&Path>) -> io::Result<SocketAddr> {
     let mut command = starting.group.command(std::env::current_exe()?);
     command.arg("--sink");

@@ -1,5 +1,5 @@
-//! tcpserver and the real smtpfront-qmail (Debian's mailfront), with a qmail-queue that reads all and keeps nothing. It is
-//! started without Debian's wrapper, a shell script that costs as much again as what it starts.
+//! tcpserver and the real smtpfront-qmail (Debian's mailfront), with a qmail-queue that reads everything and keeps
+//! nothing. It is started without Debian's wrapper, a shell script that doubles the cost.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -29,12 +29,12 @@ pub(super) fn start(starting: &Starting<'_>) -> io::Result<SocketAddr> {
     command.args(words().ok_or(io::ErrorKind::NotFound)?);
     command.env_clear().env("PATH", PATH).envs(home.environment());
     let log = starting.spawn(&mut command, "tcpserver.log")?;
-    // It says its port in the first line.
+    // The first line has its port.
     let port: u16 = starting.until(&log, || fs::read_to_string(&log).ok()?.lines().next()?.trim().parse().ok())?;
     Ok(([127, 0, 0, 1], port).into())
 }
 
-/// What the wrapper runs: `exec "$(dirname $0)"/mailfront smtp qmail … "$@"`.
+/// The wrapper's command: `exec "$(dirname $0)"/mailfront smtp qmail … "$@"`.
 pub(super) fn words() -> Option<Vec<String>> {
     let script = fs::read_to_string(WRAPPER).ok()?;
     let line = script.lines().find(|line| line.starts_with("exec "))?;
@@ -44,7 +44,7 @@ pub(super) fn words() -> Option<Vec<String>> {
     Some(std::iter::once(program).chain(rest).collect())
 }
 
-/// What smtpfront-qmail takes for /var/qmail.
+/// The folder that smtpfront-qmail takes for /var/qmail.
 pub(super) struct Home {
     folder: PathBuf,
     queue: PathBuf,
@@ -75,7 +75,7 @@ const TCPSERVER: &[&str] = &["/usr/bin/tcpserver"];
 const WRAPPER: &str = "/usr/sbin/smtpfront-qmail";
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The message is at 0, the envelope at 1.
+/// The message is on descriptor 0, the envelope on 1.
 const QUEUE: &str = "\
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-//! What starting any of the systems takes: a folder, a free port, a log, and waiting until it listens.
+//! Steps in starting any system: a folder, a free port, a log, and waiting until it listens.
 
 use std::cell::Cell;
 use std::fs;
@@ -19,13 +19,13 @@ use crate::process;
 use crate::process::Group;
 use crate::workload::Setup;
 
-/// A system that is about to run.
+/// A system that is being started.
 pub(super) struct Starting<'a> {
     pub(super) group: &'a Group,
-    /// Its own, which all may enter: some change their user.
+    /// The system's folder, which all users may enter: some programs change their user.
     pub(super) folder: PathBuf,
     pub(super) setup: Setup,
-    /// When the last of its programs was started.
+    /// Start of the last of its programs.
     pub(super) began: Cell<Instant>,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Starting<'a> {
         Ok(Self { group, folder, setup, began: Cell::new(Instant::now()) })
     }
 
-    /// Writes a file of its folder, and gives its path.
+    /// Writes a file in its folder, and gives the path.
     pub(super) fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.folder.join(name);
         if let Some(folder) = path.parent() {
@@ -49,7 +49,7 @@ impl<'a> Starting<'a> {
         Ok(path)
     }
 
-    /// What it says goes to `log`, which it has for itself.
+    /// Starts a program, whose output goes to a log of its own.
     pub(super) fn spawn(&self, command: &mut Command, log: &str) -> io::Result<PathBuf> {
         let path = self.folder.join(log);
         let file = File::create(&path)?;
@@ -58,7 +58,7 @@ impl<'a> Starting<'a> {
         Ok(path)
     }
 
-    /// Asks again until it is ready, has ended, or the time is over.
+    /// Polls until it is ready, has ended, or the time is over.
     pub(super) fn until<T>(&self, log: &Path, mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
         let (mut found, mut ended) = (None, false);
         process::wait(PATIENCE, || {
@@ -76,7 +76,7 @@ impl<'a> Starting<'a> {
         })
     }
 
-    /// Until it greets.
+    /// Waits until it greets.
     pub(super) fn until_greeting(&self, log: &Path, address: SocketAddr) -> io::Result<SocketAddr> {
         self.until(log, || {
             let mut stream = TcpStream::connect(address).ok()?;
@@ -87,7 +87,7 @@ impl<'a> Starting<'a> {
         })
     }
 
-    /// Until it says in its log where it listens.
+    /// Waits until its log names its address.
     pub(super) fn until_said(&self, log: &Path) -> io::Result<SocketAddr> {
         self.until(log, || {
             let text = fs::read_to_string(log).ok()?;
@@ -97,7 +97,7 @@ impl<'a> Starting<'a> {
     }
 }
 
-/// Where Debian keeps it, or else where the path finds it.
+/// The path of a program, from Debian's places or else from PATH.
 pub(super) fn program(paths: &[&str]) -> Option<PathBuf> {
     let found = paths.iter().map(PathBuf::from).find(|path| path.is_file());
     let name = Path::new(paths.first()?).file_name()?;
@@ -107,12 +107,12 @@ pub(super) fn program(paths: &[&str]) -> Option<PathBuf> {
     })
 }
 
-/// Why a system is left out whose program is not here.
+/// The reason to leave out a system whose program is missing.
 pub(super) fn missing(paths: &[&str], package: &str) -> Option<String> {
     program(paths).is_none().then(|| format!("it is not installed: Debian's package {package}"))
 }
 
-/// Of its log, its end.
+/// Octets of a log's end that are shown.
 const MOST_SAID: usize = 500;
-/// Postfix takes a second, a state with millions of rows some.
+/// Time limit of a start: Postfix takes a second, a state with millions of rows several.
 const PATIENCE: Duration = Duration::from_secs(30);
