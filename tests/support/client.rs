@@ -18,12 +18,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects from 127.0.0.1, hears the greeting and says EHLO.
+    /// Connects from 127.0.0.1, reads the greeting and sends EHLO.
     pub(crate) fn new(to: SocketAddr) -> Self {
         Self::from(Ipv4Addr::LOCALHOST, to)
     }
 
-    /// The same from another address.
+    /// Connects from `ip`, reads the greeting and sends EHLO.
     pub(crate) fn from(ip: Ipv4Addr, to: SocketAddr) -> Self {
         let mut client = Self::silent(ip, to);
         expect("220", &client.reply());
@@ -31,7 +31,7 @@ impl Client {
         client
     }
 
-    /// Only connects.
+    /// Connects, and reads or sends nothing.
     pub(crate) fn silent(ip: Ipv4Addr, to: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let stream = runtime.block_on(async {
@@ -54,7 +54,7 @@ impl Client {
         self.stream.get_mut().write_all(octets.as_ref()).unwrap();
     }
 
-    /// One reply; its lines joined by `|`. Empty: the connection was closed.
+    /// Reads one reply, its lines joined by `|`; empty when the connection was closed.
     pub(crate) fn reply(&mut self) -> String {
         let mut lines = Vec::new();
         loop {
@@ -73,14 +73,14 @@ impl Client {
         self.reply()
     }
 
-    /// MAIL, RCPT and DATA up to the 354.
+    /// Sends MAIL, RCPT and DATA, up to the 354.
     pub(crate) fn begin(&mut self, sender: &str, recipient: &str) {
         expect("250", &self.command(&format!("MAIL FROM:<{sender}>")));
         expect("250", &self.command(&format!("RCPT TO:<{recipient}>")));
         expect("354", &self.command("DATA"));
     }
 
-    /// A whole message; returns the reply to its dot.
+    /// Sends a whole message; gives the reply to its dot.
     pub(crate) fn deliver(&mut self, sender: &str, recipient: &str, message: &str) -> String {
         self.begin(sender, recipient);
         self.send(message);

@@ -1,5 +1,5 @@
 //! Dialogs: sessions as text files. The file is the expected transcript; its inputs are replayed and the whole is
-//! compared, so that a change of behaviour is a readable diff.
+//! compared, so that a change of behaviour is a readable diff. It must not decide anything.
 //!
 //! Inputs: `C` a line of the client, `P` the same but sent together with what follows, `W` raw octets (`\r \n \0 \xNN`),
 //! `F` the client ends its side, `R` it resets, `B` a line of the backend, `!` the backend `lost` or `busy`, `@` seconds
@@ -64,30 +64,30 @@ use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
 
-/// A dialog as it stands in the file.
+/// A dialog as written in the file.
 #[derive(Clone, Debug)]
 pub struct Dialog {
     pub head: Vec<String>,
     pub lines: Vec<String>,
 }
 
-/// What the `=` lines say.
+/// The settings of the `=` lines.
 #[derive(Debug)]
 pub struct Scene {
     pub snapshot: Arc<Snapshot>,
     pub client: IpAddr,
-    /// None: the backend was never heard.
+    /// The backend's offer, if it is known.
     pub offer: Option<Arc<Offer>>,
     pub admission: Admission,
     pub greet_delay: Duration,
     pub no_room: bool,
     pub handshake_fails: bool,
     pub hold: Result<(), HoldEnd>,
-    /// A backend session that is left in order is kept for another client.
+    /// Whether backend sessions left in order are kept for another client.
     pub keeps: bool,
     /// Backend sessions that other clients have left.
     pub kept: usize,
-    /// Answers come when the dialog says so.
+    /// Whether answers come only when the dialog says so.
     pub answers_late: bool,
 }
 
@@ -176,7 +176,7 @@ impl Builder {
             "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
             "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
             "bare_newline_exempt" => self.settings.bare_newline_exempt_relay_client = true,
-            // The budget of null senders, all of it at once.
+            // The whole budget of null senders at once.
             "bounces" => {
                 let bounces = &mut self.policy.throttles[1];
                 (bounces.cells, bounces.burst) = (value.parse().unwrap(), value.parse().unwrap());
@@ -276,7 +276,7 @@ impl Builder {
         }
     }
 
-    /// `ACTION BURST`: the shipped retrying-sender, changed.
+    /// Changes the shipped retrying-sender: `ACTION BURST`.
     fn throttle(&mut self, value: &str) {
         let (action, burst) = value.split_once(' ').unwrap();
         let throttle = &mut self.policy.throttles[0];
@@ -337,18 +337,18 @@ pub fn settings() -> Settings {
     }
 }
 
-/// Plays a dialog on a bare session.
+/// A player of dialogs on a bare session.
 pub struct Player {
     session: Session,
     scene: Scene,
     state: State,
     claims: Claims,
-    /// The question that is open, and the answer that was given last.
+    /// The open question, and the last answer given.
     open: Option<(Ticket, Box<Question>)>,
     last: Option<(Ticket, Answer)>,
-    /// Of connections whose end nobody has told yet.
+    /// Claims of connections whose end was not reported yet.
     earlier: Vec<Claims>,
-    /// What is said to the client does not get there.
+    /// Whether output to the client is not written.
     unwritten: bool,
     clock: Arc<Virtual>,
     began: Instant,
@@ -356,10 +356,10 @@ pub struct Player {
     input: BytesMut,
     replies: BytesMut,
     held: Vec<u8>,
-    /// A line to the backend without its end.
+    /// A line to the backend without its end so far.
     unfinished: Vec<u8>,
     ended: bool,
-    /// So many octets of the client at a time.
+    /// Octets of the client that arrive at a time.
     cut: usize,
     pub transcript: Vec<String>,
 }
@@ -468,7 +468,7 @@ impl Player {
         self.drain();
     }
 
-    /// Another connection, from this client or another.
+    /// Begins another connection, from this client or another.
     fn reconnect(&mut self, client: &str) {
         let client = if client.is_empty() { self.scene.client } else { client.parse().unwrap() };
         let peer = Peer::direct((client, 40000).into(), "127.0.0.1:25".parse().unwrap());
@@ -510,7 +510,7 @@ impl Player {
         }
     }
 
-    /// Virtual time: from one deadline to the next.
+    /// Passes virtual time, from one deadline to the next.
     fn pass(&mut self, time: Duration) {
         let end = self.elapsed + time;
         while let Some(deadline) = self.session.deadline() {
@@ -637,7 +637,7 @@ impl Player {
         }
     }
 
-    /// One transcript line for each line of octets; one that has no end yet waits for it.
+    /// Adds a transcript line for each line of octets; a line without its end waits for it.
     fn say(&mut self, who: &str, octets: &[u8]) {
         let unfinished = if who == "b" { &mut self.unfinished } else { &mut Vec::new() };
         unfinished.extend_from_slice(octets);

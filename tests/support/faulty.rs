@@ -18,7 +18,7 @@ pub(crate) enum Fault {
     Hangs,
     /// An octet of each reply every 50 ms.
     Dribbles,
-    /// A reply that nobody asked for.
+    /// An unexpected second reply.
     TwoReplies,
     /// The reply to the dot comes with the 354.
     Early,
@@ -84,7 +84,7 @@ async fn serve(mut stream: TcpStream, fault: Fault, from: usize) {
     }
 }
 
-/// False: the connection is over.
+/// Sends a reply with its fault; `false` when the connection is over.
 async fn say(stream: &mut TcpStream, fault: Fault, reply: &str) -> bool {
     let said = match fault {
         Fault::None => stream.write_all(reply.as_bytes()).await,

@@ -1,5 +1,5 @@
-//! What the tests, and the load benchmark, need of this host: a free port, a certificate, the folders of a Postfix, and what
-//! the system knows of a process. It must not know what is tested.
+//! Resources of this host for the tests and the load benchmark: a free port, a certificate, the folders of a Postfix,
+//! and a process's use of the system. It must not know what is tested.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "each user uses a part")]
 
 use std::fs;
@@ -19,7 +19,7 @@ use nix::unistd::chown;
 /// Longer than anything takes on a loaded machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// Waits for what has no event of its own.
+/// Waits for a condition that has no event.
 pub(crate) fn until(what: &str, happens: impl FnMut() -> bool) {
     assert!(happens_within(LONG, happens), "waited {LONG:?} for: {what}");
 }
@@ -40,7 +40,7 @@ pub(crate) fn happens_within(time: Duration, mut happens: impl FnMut() -> bool) 
     }
 }
 
-/// For a program that cannot tell its port: free a moment ago.
+/// An address free a moment ago, for a program that cannot report its port.
 pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
@@ -55,7 +55,7 @@ pub(crate) fn make_certificate(folder: &Path, names: &[&str]) -> io::Result<()> 
     }
 }
 
-/// Data and queue of a Postfix, with their owners. Only root can make them.
+/// Makes data and queue of a Postfix, with their owners. Only root can make them.
 pub(crate) fn make_postfix_folders(home: &Path) -> io::Result<()> {
     let owner = User::from_name("postfix")?.ok_or_else(|| io::Error::other("there is no user postfix"))?;
     let queues = POSTFIX_QUEUES.map(|name| format!("queue/{name}"));
@@ -78,7 +78,7 @@ pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// Open TCP sockets: what the kernel has of this process.
+/// Number of TCP sockets that the process has open.
 pub(crate) fn sockets(pid: u32) -> usize {
     let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default());
     let inodes: Vec<&str> =
@@ -100,7 +100,7 @@ pub(crate) fn children(pid: u32) -> Vec<i32> {
     lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Octets of memory that are its own.
+/// Octets of private memory.
 pub(crate) fn memory(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

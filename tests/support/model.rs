@@ -9,34 +9,34 @@ use portcullis::store::state::State;
 use crate::support::dialog::Scene;
 use crate::support::talk::Talk;
 
-/// What the client does with the end of its message.
+/// The client's behaviour at the end of its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Hears the reply and says QUIT.
+    /// Reads the reply and sends QUIT.
     Takes,
-    /// Hears the reply, and closes without another word.
+    /// Reads the reply, and closes without QUIT.
     TakesAndCloses,
-    /// Has said QUIT behind the dot, and closes when it has heard, before our own last word.
+    /// Has sent QUIT right after the dot, and closes on the reply, before our 221.
     TakesPipelined,
-    /// Gets the reply, and closes without having read it: a reset.
+    /// Receives the reply, and closes without having read it: a reset.
     ClosesUnread,
     /// Resets before the reply is written.
     ResetsAtReply,
     /// Resets when its dot is out, before the backend has answered.
     ResetsAfterDot,
-    /// Sends no more behind the dot, but listens.
+    /// Shuts down its sending side after the dot, but reads on.
     HalfCloses,
     /// Resets in the middle of the body.
     ResetsInBody,
 }
 
-/// What the backend does with the dot.
+/// The backend's behaviour at the dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     Accepts,
     Refuses,
     Defers,
-    /// It has the message, but its 2xx is lost.
+    /// Accepts the message, but its 2xx is lost.
     AcceptsAndBreaks,
     Breaks,
 }
@@ -59,7 +59,7 @@ pub struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// Up to the dot; further when no backend is asked.
+    /// Plays up to the dot; further when no backend is asked.
     pub fn begin(scene: &Scene, state: &'a State, message: Message, fate: Fate, word: Word) -> Self {
         let mut talk = Talk::begin(scene, state, scene.client, false);
         talk.client("EHLO c.example\r\nMAIL FROM:<a@sender.example>\r\n");
@@ -74,12 +74,12 @@ impl<'a> Conversation<'a> {
         Self { talk, message, word }
     }
 
-    /// The backend has the dot, and has not answered yet.
+    /// Whether the backend has the dot and has not answered yet.
     pub fn is_asked(&self) -> bool {
         self.talk.asked
     }
 
-    /// What the client does while the backend has the dot.
+    /// Plays the client's behaviour while the backend has the dot.
     pub fn wait(&mut self, fate: Fate) {
         let now = self.talk.now();
         match fate {
@@ -95,7 +95,7 @@ impl<'a> Conversation<'a> {
         self.talk.drain();
     }
 
-    /// The backend says its word on the dot, if it was asked; the copies that it has then.
+    /// Answers the dot as the backend, if it was asked; gives the copies that it has then.
     pub fn answer(&mut self) -> Vec<Copy> {
         if !std::mem::take(&mut self.talk.asked) {
             return Vec::new();
@@ -117,7 +117,7 @@ impl<'a> Conversation<'a> {
         copies
     }
 
-    /// The end of the connection; whether the client knows that its message was accepted.
+    /// Ends the connection; gives whether the client knows that its message was accepted.
     pub fn end(mut self, fate: Fate) -> bool {
         let told = self.talk.said.windows(3).any(|code| code == b"354")
             && self.final_reply().is_some_and(|reply| reply.starts_with("250"));
@@ -143,7 +143,7 @@ impl<'a> Conversation<'a> {
         told && matches!(fate, Fate::Takes | Fate::TakesAndCloses | Fate::TakesPipelined | Fate::HalfCloses)
     }
 
-    /// The first reply behind 354.
+    /// The first reply after the 354.
     fn final_reply(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.talk.said).into_owned();
         let (_, rest) = text.split_once("354 ")?;
@@ -152,7 +152,7 @@ impl<'a> Conversation<'a> {
 }
 
 impl Message {
-    /// Whole, without its dot.
+    /// The whole message, without its dot.
     fn text(self) -> String {
         let Self { number, .. } = self;
         format!(

@@ -31,10 +31,10 @@ use crate::ways::Sender;
 use crate::ways::TO;
 use crate::ways::Tls;
 
-/// A root folder that is thrown away.
+/// A temporary root folder.
 pub(crate) struct Root {
     folder: TempDir,
-    /// The network namespace.
+    /// The network namespace to run in.
     within: Option<String>,
 }
 
@@ -68,13 +68,13 @@ impl Root {
         self.folder.path().join(name)
     }
 
-    /// The folders on the way are made.
+    /// Writes a file, making the folders on the way.
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// A folder of this user.
+    /// Makes a folder of this user.
     fn folder(&self, name: &str, user: u32, mode: u32) {
         fs::create_dir_all(self.path(name)).unwrap();
         chown(&self.path(name), Some(user.into()), Some(user.into())).unwrap();
@@ -90,7 +90,7 @@ impl Root {
         command
     }
 
-    /// A program that runs until the value is dropped; what it prints is in `log`.
+    /// Starts a program that runs until the value is dropped; its output is in `log`.
     fn daemon(&self, command: &mut Command) -> Daemon {
         let log = File::create(self.path("log")).unwrap();
         command.stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
@@ -137,7 +137,7 @@ fn submit(address: SocketAddr, letter: &Path) {
     ]);
 }
 
-/// Exim: delivers while it is called; in the clear it says QUIT behind the dot, shuts its side down, then reads.
+/// Exim: delivers while it is called; without TLS it sends QUIT after the dot, shuts down its sending side, then reads.
 pub(crate) fn exim(network: &Network) -> Box<dyn Sender> {
     let root = Root::new("exim", network);
     root.folder("var/spool/exim", EXIM, 0o750);
@@ -287,7 +287,7 @@ opensmtpq:x:903:903::/:/bin/false
 
 const GROUP: &str = "root:x:0:\nmail:x:8:\nDebian-exim:x:901:\nopensmtpd:x:902:\nopensmtpq:x:903:\n";
 
-/// Nothing is added to a message, so that two copies are the same to the octet.
+/// Adds nothing to a message, so that two copies are the same to the octet.
 const EXIM_CONF: &str = "\
 primary_hostname = client.example
 qualify_domain = client.example
@@ -320,7 +320,7 @@ match from any for domain client.example action \"bounces\"
 match from any for any action \"proxy\"
 ";
 
-/// In place of the lines of tests/support/postfix.rs.
+/// Lines that replace those of tests/support/postfix.rs.
 const MAIN_CF: &str = "\
 myhostname = client.example
 mydestination =

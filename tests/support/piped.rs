@@ -1,5 +1,5 @@
-//! A script's way, as with `printf … | nc HOST 25`: all that there is to say at once, then its side is shut down, then it
-//! reads to the end. Some say QUIT, some leave it to the end of their input.
+//! A script's way, as with `printf … | nc HOST 25`: sends everything at once, shuts down its sending side, then reads
+//! to the end. Some send QUIT, some leave it to the end of their input.
 
 use std::fs;
 use std::net::Shutdown;
@@ -19,7 +19,7 @@ pub(crate) struct Piped {
 }
 
 impl Piped {
-    /// `end` is what stands behind the dot.
+    /// A client; `end` is the input after the dot.
     pub(crate) fn new(network: &Network, end: &'static str) -> Self {
         Self { proxy: network.proxy, end, said: String::new() }
     }
@@ -31,7 +31,7 @@ impl Sender for Piped {
         let head = format!("HELO client.example\r\nMAIL FROM:<{FROM}>\r\nRCPT TO:<{TO}>\r\nDATA\r\n");
         let mut client = Client::connect(self.proxy);
         client.send(&[&head, &*text, ".\r\n", self.end].concat());
-        // Its input is at its end; the proxy may be gone by now.
+        // The input has ended; the proxy may be gone by now.
         let _ = client.stream().shutdown(Shutdown::Write);
         self.said += &client.rest();
     }

@@ -14,7 +14,7 @@ use crate::support::talk::Talk;
 #[derive(Clone, Debug)]
 pub struct Letter {
     pub client: IpAddr,
-    /// Empty: the null sender.
+    /// The sender; empty is the null sender.
     pub sender: String,
     pub recipients: Vec<String>,
     pub declares: bool,
@@ -22,21 +22,21 @@ pub struct Letter {
     pub end: End,
 }
 
-/// How the client ends behind its dot.
+/// The client's behaviour after its dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Quit,
     QuitBehindDot,
-    /// It has taken the reply, and is gone before our 221.
+    /// Send QUIT right after the dot, take the dot's reply, and reset before our 221.
     QuitBehindDotThenReset,
-    /// Without a word, when it has read the reply.
+    /// Close without QUIT, after reading the reply.
     Close,
     HalfCloseThenRead,
-    /// It closes with the reply unread.
+    /// Close with the reply unread.
     Lost,
 }
 
-/// The last word.
+/// The final reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     Accepted,
@@ -44,7 +44,7 @@ pub enum Reply {
     Deferred(String),
 }
 
-/// Sends it; the reply, and the recipients at which the backend has it now.
+/// Sends a letter; gives the reply, and the recipients at which the backend has it now.
 pub fn send(scene: &Scene, state: &State, letter: &Letter) -> (Reply, Vec<String>) {
     let mut talk = Talk::begin(scene, state, letter.client, true);
     let mut taken = Vec::new();

@@ -22,7 +22,7 @@ use crate::qmail::program;
 
 const MASTER: (&str, &str) = ("/usr/lib/postfix/sbin/master", "postfix");
 
-/// It throws the mail away, unless its lines say otherwise.
+/// A running Postfix. It throws mail away, unless its lines say otherwise.
 #[derive(Debug)]
 pub(crate) struct Postfix {
     folder: TempDir,
@@ -31,7 +31,8 @@ pub(crate) struct Postfix {
 }
 
 impl Postfix {
-    /// 127.0.0.5 may relay, nobody else. `more` are lines of main.cf, in place of ours of the same name; HOME is the folder.
+    /// Starts it. 127.0.0.5 may relay, nobody else. `more` are lines of main.cf that replace ours of the same name;
+    /// HOME is the folder.
     pub(crate) fn start(more: &str) -> Self {
         assert!(nix::unistd::Uid::effective().is_root(), "Postfix has to be started by root");
         let folder = tempfile::tempdir().unwrap();

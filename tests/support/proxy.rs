@@ -35,14 +35,15 @@ use tempfile::TempDir;
 use host::LONG;
 use host::until;
 
-/// The program.
+/// The path of the program.
 pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 
 /// A folder with `portcullis.toml`, qmail's `control` and `tcp.smtp`.
 pub(crate) struct Site(TempDir);
 
 impl Site {
-    /// `example.org` is local; mail is kept in `mail`. `server` and `rest` are lines of the configuration.
+    /// A site where `example.org` is local and mail is kept in `mail`. `server` and `rest` are lines of the
+    /// configuration.
     pub(crate) fn new(server: &str, rest: &str) -> Self {
         let site = Self(tempfile::tempdir().unwrap());
         fs::create_dir(site.path("control")).unwrap();
@@ -58,7 +59,7 @@ impl Site {
         self.write("portcullis.toml", &configuration(server, "maildir = \"mail\"", rest));
     }
 
-    /// The admin interface on TCP, at a port that was free a moment ago.
+    /// Sets the admin interface to TCP, at a port that was free a moment ago.
     pub(crate) fn admin_over_tcp(&self) -> String {
         let address = host::free_address().unwrap().to_string();
         self.admin_at(&address);
@@ -69,13 +70,13 @@ impl Site {
         self.replace("unix:admin.sock", address);
     }
 
-    /// The throttles that are shipped, or those in the rest of the configuration, in place of none.
+    /// Keeps the shipped throttles, or those in the rest of the configuration.
     pub(crate) fn with_throttles(self) -> Self {
         self.replace("throttle = []\n", "");
         self
     }
 
-    /// In the configuration.
+    /// Replaces a text in the configuration.
     fn replace(&self, old: &str, new: &str) {
         let text = fs::read_to_string(self.path("portcullis.toml")).unwrap();
         assert!(text.contains(old), "{text}");
@@ -86,12 +87,12 @@ impl Site {
         self.0.path().join(name)
     }
 
-    /// In place, as an editor that keeps the file does.
+    /// Writes a file in place, as some editors do.
     pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// A new file takes the old one's name.
+    /// Replaces a file by renaming a new one.
     pub(crate) fn rename_over(&self, name: &str, text: &str) {
         let new = self.path("new");
         fs::write(&new, text).unwrap();
@@ -122,7 +123,7 @@ pub(crate) fn configuration(server: &str, backend: &str, rest: &str) -> String {
     )
 }
 
-/// What a command printed, and its exit code.
+/// Output and exit code of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: i32,
@@ -136,21 +137,21 @@ impl Outcome {
         Self { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
-    /// What was printed, as the one line of JSON that it is.
+    /// The output as one line of JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         assert_eq!(self.out.lines().count(), 1, "{self:?}");
         serde_json::from_str(&self.out).unwrap()
     }
 }
 
-/// The running `serve`; ended with the value.
+/// A running `serve`, ended when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
     log: Arc<Log>,
-    /// Lines of the log that were waited for, or passed by.
+    /// Lines of the log already waited for or skipped.
     seen: usize,
-    /// In the order of the configuration.
+    /// The listeners' addresses, in the order of the configuration.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -166,14 +167,14 @@ impl Proxy {
         Self::start_with(site, 1, &[])
     }
 
-    /// Waits for `listeners` of them.
+    /// Starts the proxy, and waits for so many listeners.
     pub(crate) fn start_with(site: &Site, listeners: usize, environment: &[(&str, &str)]) -> Self {
         let mut command = site.command();
         command.args(["serve", "-c", "portcullis.toml"]).envs(environment.iter().copied());
         Self::launch(&mut command, listeners)
     }
 
-    /// Of any command that becomes `serve`.
+    /// Starts any command that becomes `serve`.
     pub(crate) fn launch(command: &mut Command, listeners: usize) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.stderr.take().unwrap();
@@ -182,7 +183,7 @@ impl Proxy {
             let log = log.clone();
             move || log.read(output)
         });
-        // Already a guard: a proxy that does not listen is ended too.
+        // A guard from here on: a proxy that does not listen is ended too.
         let mut proxy = Self { child, log, seen: 0, addresses: Vec::new() };
         for _ in 0..listeners {
             let line = proxy.wait_for("listening");
@@ -197,14 +198,14 @@ impl Proxy {
         Client::connect(self.addresses[0])
     }
 
-    /// The next line of the log in which `what` stands.
+    /// The next line of the log that contains `what`; waits for it.
     pub(crate) fn wait_for(&mut self, what: &str) -> String {
         let (at, line) = self.log.find(self.seen, what);
         self.seen = at + 1;
         line
     }
 
-    /// The first line of the log in which `what` stands, as soon as it is there.
+    /// The first line of the log that contains `what`; waits for it.
     pub(crate) fn line(&self, what: &str) -> String {
         self.log.find(0, what).1
     }
@@ -219,7 +220,7 @@ impl Proxy {
         self.log.lines().join("\n")
     }
 
-    /// Lines that nobody will ask for.
+    /// Skips the lines so far.
     pub(crate) fn forget_log(&mut self) {
         self.seen = 0;
         self.log.lines().clear();
@@ -237,7 +238,7 @@ impl Proxy {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
-    /// Its children, zombies included.
+    /// The children of the proxy, zombies included.
     pub(crate) fn children(&self) -> Vec<i32> {
         host::children(self.pid())
     }
@@ -246,7 +247,7 @@ impl Proxy {
         until("no child of the proxy remains", || self.children().is_empty());
     }
 
-    /// The one backend process that lives.
+    /// The only running backend process.
     pub(crate) fn only_child(&self) -> i32 {
         let children = self.children();
         assert_eq!(children.len(), 1, "{children:?}");
@@ -259,13 +260,13 @@ impl Proxy {
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
 
-    /// The log to its end, which is the program's.
+    /// Reads the log to its end, and waits for the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.seen = self.log.find(self.seen, END).0;
         self.child.wait().unwrap()
     }
 
-    /// TERM, and the exit code must be 0. All lines of the log.
+    /// Sends TERM, and expects exit code 0; gives all lines of the log.
     pub(crate) fn stop(mut self) -> Vec<String> {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
@@ -277,7 +278,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) && !self.children().is_empty() {
-            // In order first, so that its children are reaped; a second word is not waited for.
+            // In order first, so that its children are reaped; without waiting for a second signal.
             let _ = kill(self.process(), Signal::SIGTERM);
             let _ = kill(self.process(), Signal::SIGINT);
             host::happens_within(Duration::from_secs(10), || !matches!(self.child.try_wait(), Ok(None)));
@@ -303,7 +304,7 @@ impl Log {
         self.lines.lock().unwrap()
     }
 
-    /// The first line from this one on in which `what` stands, as soon as it is there.
+    /// The first line from this one on that contains `what`; waits for it.
     fn find(&self, from: usize, what: &str) -> (usize, String) {
         let deadline = Instant::now() + LONG;
         let (mut lines, mut at) = (self.lines(), from);
@@ -322,10 +323,10 @@ impl Log {
     }
 }
 
-/// Behind the last line of a log.
+/// Marks the end of a log.
 const END: &str = "(end of the log)";
 
-/// Lines as they come; the channel closes at the end.
+/// The lines of a stream as they come; the channel closes at the end.
 pub(crate) fn lines_of(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = sync_channel(100_000);
     std::thread::spawn(move || {
@@ -370,7 +371,7 @@ impl<S: Read + Write> Client<S> {
         self.stream.get_mut().flush().unwrap();
     }
 
-    /// One reply, all of its lines, without the session's id.
+    /// Reads one reply, all its lines, without the session's id.
     pub(crate) fn reply(&mut self) -> String {
         let mut lines: Vec<String> = Vec::new();
         while lines.last().is_none_or(|line| line.as_bytes()[3] == b'-') {
@@ -386,7 +387,7 @@ impl<S: Read + Write> Client<S> {
         self.reply()
     }
 
-    /// Each line must be answered by this code.
+    /// Sends each line, and expects its code.
     pub(crate) fn dialog(&mut self, rows: &[(&str, &str)]) {
         for (line, code) in rows {
             let reply = self.say(line);
@@ -394,7 +395,7 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// Greeting and EHLO.
+    /// Reads the greeting and does EHLO.
     pub(crate) fn hello(mut self) -> Self {
         let greeting = self.reply();
         assert!(greeting.starts_with("220 "), "{greeting}");
@@ -402,7 +403,7 @@ impl<S: Read + Write> Client<S> {
         self
     }
 
-    /// To the proxy's end of the connection.
+    /// Reads until the proxy closes the connection.
     pub(crate) fn rest(&mut self) -> String {
         let mut text = Vec::new();
         // A reset is an end too.
@@ -410,7 +411,7 @@ impl<S: Read + Write> Client<S> {
         String::from_utf8(text).unwrap()
     }
 
-    /// A whole message of this sender to `<r@example.org>`.
+    /// Sends a whole message of this sender to `<r@example.org>`.
     pub(crate) fn mail(&mut self, sender: &str, header: &str) {
         self.dialog(&[
             (&format!("MAIL FROM:<{sender}>"), "250"),
@@ -421,7 +422,7 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-/// A refusal ends with the session in brackets.
+/// A refusal without the session in brackets at its end.
 pub(crate) fn without_session(line: &str) -> &str {
     match (line.as_bytes()[0], line.rsplit_once(" [")) {
         (b'4' | b'5', Some((text, id))) if id.ends_with(']') => text,

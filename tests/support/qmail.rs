@@ -35,7 +35,7 @@ pub(crate) fn program((path, package): (&str, &'static str)) -> String {
     path.to_owned()
 }
 
-/// A message as qmail-queue was given it.
+/// A message as given to qmail-queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queued {
     pub(crate) message: String,
@@ -43,7 +43,7 @@ pub(crate) struct Queued {
     pub(crate) envelope: String,
 }
 
-/// A qmail home: `control`, and a qmail-queue that keeps what it is given; gone with the value.
+/// A qmail home: `control`, and a qmail-queue that keeps its input; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct QmailHome {
     folder: TempDir,
@@ -52,7 +52,7 @@ pub(crate) struct QmailHome {
 /// Lines added to the sections of the configuration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lines<'a> {
-    /// As they are without a word about them; else none.
+    /// Whether the shipped throttles hold; otherwise none do.
     pub(crate) shipped_throttles: bool,
     pub(crate) server: &'a str,
     pub(crate) backend: &'a str,
@@ -61,7 +61,7 @@ pub(crate) struct Lines<'a> {
 }
 
 impl QmailHome {
-    /// One local domain, two blocked entries.
+    /// A home with one local domain and two blocked entries.
     pub(crate) fn new() -> Self {
         let qmail = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["control", "queue", "starts", "saved", "sessions"] {
@@ -90,7 +90,7 @@ impl QmailHome {
         self.write(&format!("control/{name}"), text);
     }
 
-    /// HOME in the text is this folder.
+    /// Writes a script; HOME in the text is this folder.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
         let aside = self.path(&format!("{name}.tmp"));
         fs::write(&aside, text.replace("HOME", self.path("").to_str().unwrap().trim_end_matches('/'))).unwrap();
@@ -99,24 +99,24 @@ impl QmailHome {
         self.path(name)
     }
 
-    /// qmail-queue ends with this code from now on; what it read is gone.
+    /// Lets qmail-queue fail with this code from now on, losing its input.
     pub(crate) fn queue_fails(&self, code: u8) {
         self.write("exit", &format!("{code}\n"));
     }
 
-    /// qmail-queue waits, before it reads, until the gate is opened: once for each octet LF.
+    /// Makes qmail-queue wait before reading, once for each octet LF that opens the gate.
     pub(crate) fn gate(&self) -> Gate {
         let path = self.path("gate");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
         Gate(fs::OpenOptions::new().read(true).write(true).open(path).unwrap())
     }
 
-    /// The number of times that qmail-queue was started.
+    /// Number of starts of qmail-queue.
     pub(crate) fn queue_starts(&self) -> usize {
         fs::read_dir(self.path("starts")).unwrap().count()
     }
 
-    /// The processes that were started as backend, in no order.
+    /// The backend processes started, in no order.
     pub(crate) fn sessions(&self) -> Vec<i32> {
         let entries = fs::read_dir(self.path("sessions")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
@@ -129,7 +129,7 @@ impl QmailHome {
         let _ = fs::remove_file(self.path("environment"));
     }
 
-    /// What was handed over as a whole: an envelope without its end is no message for qmail-queue.
+    /// The messages handed over whole: an envelope without its end is no message to qmail-queue.
     pub(crate) fn queued(&self) -> Vec<Queued> {
         let mut queued = Vec::new();
         for entry in fs::read_dir(self.path("saved")).unwrap() {
@@ -151,13 +151,13 @@ impl QmailHome {
         queued.pop().unwrap()
     }
 
-    /// The proxy, with one smtpfront-qmail a session.
+    /// Starts the proxy, with one smtpfront-qmail a session.
     pub(crate) fn spawn(&self, lines: Lines<'_>) -> Proxy {
         let smtpfront = self.path("smtpfront");
         self.serve(&format!("spawn = [{smtpfront:?}]\n"), lines)
     }
 
-    /// The proxy in front of any backend.
+    /// Starts the proxy in front of any backend.
     pub(crate) fn serve(&self, backend: &str, lines: Lines<'_>) -> Proxy {
         let (home, queue) = (self.path(""), self.path("qmail-queue"));
         let env = if backend.contains("spawn") {
@@ -185,14 +185,14 @@ impl QmailHome {
             command.env("SSL_CERT_FILE", authority);
         }
         let proxy = Proxy::launch(command.stdout(Stdio::null()), 1);
-        // The backend was asked for its offer; what comes from here on is the clients'.
+        // The backend was asked for its offer; further lines are the clients'.
         proxy.line(" answer");
         proxy.until_childless();
         self.forget_sessions();
         proxy
     }
 
-    /// The real tcpserver with the counted smtpfront-qmail; returns its port.
+    /// Starts the real tcpserver with the counted smtpfront-qmail.
     pub(crate) fn tcpserver(&self, arguments: &[&str], program_name: &str) -> Tcpserver {
         let mut command = Command::new(program(TCPSERVER));
         command.args(["-1", "-R", "-H", "-l", "mx.example.org", "-b", "100"]).args(arguments);
@@ -218,7 +218,7 @@ impl QmailHome {
     }
 }
 
-/// What keeps qmail-queue waiting.
+/// The gate that qmail-queue waits at.
 #[derive(Debug)]
 pub(crate) struct Gate(fs::File);
 
@@ -228,7 +228,7 @@ impl Gate {
     }
 }
 
-/// A tcpserver that listens.
+/// A running tcpserver.
 #[derive(Debug)]
 pub(crate) struct Tcpserver {
     child: Child,
@@ -258,7 +258,7 @@ cat >HOME/saved/$PPID.$$.message
 cat 0<&1 1>HOME/saved/$PPID.$$.envelope
 ";
 
-/// One file a session, named by the process, which it stays.
+/// Writes one file a session, named by its pid, and becomes smtpfront-qmail.
 const SMTPFRONT_COUNTED: &str = "#!/bin/sh
 : >HOME/sessions/$$
 exec PROGRAM

@@ -1,5 +1,5 @@
-//! qmail-remote's way: HELO, no SIZE, one connection for each recipient, nothing said ahead of a reply; behind the reply
-//! to the dot QUIT, and it closes without waiting for the 221 ("waiting for remote side is just too ridiculous").
+//! qmail-remote's way: HELO, no SIZE, one connection for each recipient, no pipelining; after the reply to the dot
+//! QUIT, and it closes without waiting for the 221 ("waiting for remote side is just too ridiculous").
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ impl QmailRemote {
         Self { proxy: network.proxy, said: String::new() }
     }
 
-    /// Ends at the first reply that is not the one it hopes for, as the original does.
+    /// Sends the letter, and ends at the first unexpected reply, as the original does.
     fn deliver(&mut self, letter: &Path) {
         let text = fs::read_to_string(letter).unwrap();
         let mut client = Client::connect(self.proxy);
@@ -30,7 +30,7 @@ impl QmailRemote {
         let mut replies = vec![client.reply()];
         for (line, code) in [("HELO client.example", "2"), (&mail, "2"), (&recipient, "2"), ("DATA", "2"), (&body, "3")]
         {
-            // What the reply before it has to begin with.
+            // The code expected of the reply before it.
             if !replies.last().unwrap().starts_with(code) {
                 break;
             }

@@ -17,10 +17,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::User;
 use tempfile::TempDir;
 
-/// What qmail is compiled with.
+/// The split that qmail is compiled with.
 pub(crate) const SPLIT: u64 = 23;
 
-/// `queue`, `control` and `bin` as below /var/qmail.
+/// A queue with `queue`, `control` and `bin` as below /var/qmail.
 pub(crate) struct TestQueue {
     home: TempDir,
     split: u64,
@@ -32,13 +32,13 @@ pub(crate) struct Mail<'a> {
     pub(crate) sender: &'a str,
     pub(crate) subject: &'a str,
     pub(crate) octets: usize,
-    /// Records, `Tjoe@example.org` or `Dfred@example.org`.
+    /// Records such as `Tjoe@example.org` or `Dfred@example.org`.
     pub(crate) local: &'a [&'a str],
     pub(crate) remote: &'a [&'a str],
     pub(crate) bounce: &'a str,
 }
 
-/// One of the storm.
+/// A message of the storm.
 pub(crate) const STORM: Mail<'_> = Mail {
     sender: "newsletter@sillyplace.com",
     subject: "Silly news",
@@ -48,7 +48,7 @@ pub(crate) const STORM: Mail<'_> = Mail {
     bounce: "",
 };
 
-/// What must stay.
+/// A message that must stay.
 pub(crate) const GOOD: Mail<'_> = Mail {
     sender: "bob@good.example",
     subject: "Lunch?",
@@ -91,7 +91,7 @@ impl TestQueue {
         self.home.path()
     }
 
-    /// Below the queue.
+    /// A path below the queue.
     pub(crate) fn path(&self, place: &str) -> PathBuf {
         self.home.path().join("queue").join(place)
     }
@@ -108,7 +108,7 @@ impl TestQueue {
         }
     }
 
-    /// As qmail's users have it, on a host where they are; else all is of whoever runs the tests.
+    /// Sets qmail's owners, on a host that has its users; otherwise all files belong to the user running the tests.
     pub(crate) fn own(&self) {
         let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
         let (Some(queue), Some(send)) = (uid("qmailq"), uid("qmails")) else { return };
@@ -119,7 +119,7 @@ impl TestQueue {
         }
     }
 
-    /// S2: the message alone. Its number.
+    /// Makes a message in S2, the message alone; gives its number.
     pub(crate) fn receive(&self, mail: &Mail<'_>) -> u64 {
         let made = self.path("pid/made");
         let header =
@@ -131,7 +131,7 @@ impl TestQueue {
         id
     }
 
-    /// S4: queued.
+    /// Makes a message in S4, queued; gives its number.
     pub(crate) fn queued(&self, mail: &Mail<'_>) -> u64 {
         let id = self.receive(mail);
         let mut envelope = format!("u7791\0p1599\0F{}\0", mail.sender);
@@ -143,7 +143,7 @@ impl TestQueue {
         id
     }
 
-    /// S5: in delivery.
+    /// Makes a message in S5, in delivery; gives its number.
     pub(crate) fn in_delivery(&self, mail: &Mail<'_>) -> u64 {
         let id = self.receive(mail);
         fs::write(self.file("info", id), format!("F{}\0", mail.sender)).unwrap();
@@ -158,7 +158,7 @@ impl TestQueue {
         id
     }
 
-    /// Everything below the queue: places, contents, and links; to see that nothing has changed.
+    /// Everything below the queue, to see that nothing has changed: paths, contents and links.
     pub(crate) fn picture(&self) -> Vec<(String, Vec<u8>)> {
         let mut files = Vec::new();
         collect(&self.path(""), &self.path(""), &mut files);
@@ -178,7 +178,7 @@ impl TestQueue {
     }
 }
 
-/// A queue that was unpacked; its messages have wrong inodes.
+/// A sample queue, unpacked; its messages have wrong inodes.
 pub(crate) fn sample(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let tar = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples").join(name);
@@ -187,19 +187,20 @@ pub(crate) fn sample(name: &str) -> TempDir {
     folder
 }
 
-/// Holds the lock as qmail-send does.
+/// A holder of qmail-send's lock.
 pub(crate) struct QmailSend {
     _lock: Flock<File>,
 }
 
 impl QmailSend {
-    /// `markdone`: the delivery of the recipient that begins at `at` is done.
+    /// Marks the recipient at offset `at` as delivered, as `markdone` does.
     pub(crate) fn mark_done(&self, queue: &TestQueue, kind: &str, id: u64, at: u64) {
         let file = File::options().write(true).open(queue.file(kind, id)).unwrap();
         file.write_all_at(b"D", at).unwrap();
     }
 
-    /// A pass over the message: when nothing is left to do, its files go in qmail-send's order. What it would deliver now.
+    /// Makes a pass over the message: when nothing is left to do, its files are removed in qmail-send's order. Gives
+    /// the recipients that it would deliver to now.
     pub(crate) fn pass(&self, queue: &TestQueue, id: u64) -> Vec<String> {
         let mut to_do = Vec::new();
         for kind in ["local", "remote"] {

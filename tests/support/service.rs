@@ -25,7 +25,7 @@ pub(crate) enum Supervisor {
     S6,
 }
 
-/// What an operator tells a supervisor.
+/// An operator's command to a supervisor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Word {
     Reload,
@@ -35,7 +35,7 @@ pub(crate) enum Word {
 }
 
 impl Supervisor {
-    /// Below `config`.
+    /// The folder below `config`.
     fn folder(self) -> &'static str {
         match self {
             Self::Daemontools => "service",
@@ -44,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    /// The files, and what of each is this host's.
+    /// The files, and the program or path in each that differs on this host.
     fn files(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Daemontools => &[("run", "softlimit -o 32768"), ("log/run", "setuidgid qmaill ")],
@@ -74,7 +74,7 @@ impl Supervisor {
     fn scanner(self, site: &Site) -> Command {
         let (program, folder) = match self {
             Self::Daemontools => ("svscan", "scan"),
-            // One of runsvdir's children: it has no other part in this.
+            // A child of runsvdir, which has no other part in this.
             Self::Runit => ("runsv", "scan/portcullis"),
             Self::S6 => ("s6-svscan", "scan"),
         };
@@ -106,7 +106,7 @@ impl<'a> Service<'a> {
         assert!(output.status.success(), "{program} {word}: {output:?}");
     }
 
-    /// By the supervisor's own way to wait, if it has one.
+    /// Waits by the supervisor's own means, if it has any.
     pub(crate) fn wait_until_ready(&self) {
         let mut command = match self.supervisor {
             Supervisor::Daemontools => return,
@@ -117,7 +117,7 @@ impl<'a> Service<'a> {
             Supervisor::Runit => command.args(["-w", "30", "start"]),
             _ => command.args(["-U", "-t", "30000"]),
         };
-        // runsv and s6-supervise need a moment to be there at all.
+        // runsv and s6-supervise need a moment to start.
         until("the supervisor says that it is ready", || command.arg(self.folder()).output().unwrap().status.success());
     }
 
@@ -135,7 +135,7 @@ impl<'a> Service<'a> {
         String::from_utf8(output.stdout).unwrap().contains(said)
     }
 
-    /// What the logger has written.
+    /// The log that the logger has written.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.site.path("log/current")).unwrap_or_default()
     }
@@ -163,13 +163,13 @@ impl Drop for Service<'_> {
             let _ = self.scanner.wait();
             return self.end_daemontools();
         }
-        // TERM: they end what they run, and end when that has ended.
+        // TERM: a supervisor ends its children, and then itself.
         let _ = kill(Pid::from_raw(i32::try_from(self.scanner.id()).unwrap()), Signal::SIGTERM);
         let _ = self.scanner.wait();
     }
 }
 
-/// A file of `config` with the paths of the test, without what only root may.
+/// Installs a file of `config` with the paths of the test, without settings that need root.
 fn install(supervisor: Supervisor, site: &Site, name: &str, own: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(supervisor.folder()).join(name);
     let text = fs::read_to_string(file).unwrap();

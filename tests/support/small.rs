@@ -10,11 +10,11 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Gone with the value.
+/// A mounted file system, unmounted when dropped.
 pub(crate) struct Small(TempDir);
 
 impl Small {
-    /// `None` where nobody may mount one.
+    /// Mounts one; `None` where mounting is not permitted.
     pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={size}");
@@ -35,7 +35,7 @@ impl Small {
         assert!(Command::new("mount").args(["-o", &options]).arg(self.path()).status().unwrap().success());
     }
 
-    /// As full as it gets, but for so many pages.
+    /// Fills it up, but for so many pages.
     pub(crate) fn fill(&self, but: usize) {
         let mut filler = fs::File::create(self.filler()).unwrap();
         let mut pages = 0;

@@ -17,13 +17,13 @@ use crate::ways::Tls;
 pub(crate) struct Stage {
     pub(crate) proxy: Proxy,
     pub(crate) site: Site,
-    /// What is behind smtpfront-qmail.
+    /// The qmail home behind smtpfront-qmail.
     pub(crate) qmail: Option<QmailHome>,
     bounces: (Proxy, Site),
     tls: Tls,
 }
 
-/// What is left of a proxy that was stopped in order: each connection has ended.
+/// The result of a proxy that was stopped in order: each connection has ended.
 pub(crate) struct Ended {
     pub(crate) log: String,
     /// Messages that the backend has.
@@ -31,7 +31,7 @@ pub(crate) struct Ended {
 }
 
 impl Stage {
-    /// `rest` are sections of the configuration.
+    /// A proxy with a Maildir; `rest` are sections of the configuration.
     pub(crate) fn maildir(rest: &str) -> Self {
         Self::new("maildir = \"mail\"", rest, None, Tls::Clear)
     }
@@ -40,7 +40,7 @@ impl Stage {
         Self::before(QmailHome::new(), Tls::Clear)
     }
 
-    /// Each message waits for the gate, when the dot has come: then it is among the starts of qmail-queue.
+    /// A proxy whose messages wait for the gate after the dot; the start of qmail-queue shows that.
     pub(crate) fn gated(tls: Tls) -> (Self, Gate) {
         let qmail = QmailHome::new();
         let gate = qmail.gate();
@@ -54,7 +54,7 @@ impl Stage {
         Self::new(&backend, "", Some(qmail), tls)
     }
 
-    /// With a certificate, and clients that insist on it.
+    /// A proxy with a certificate, and clients that insist on TLS.
     pub(crate) fn tls() -> Self {
         Self::new("maildir = \"mail\"", "", None, Tls::Starttls)
     }
@@ -73,7 +73,7 @@ impl Stage {
         Network { proxy: self.proxy.addresses[0], bounces: self.bounces.0.addresses[0], tls: self.tls, within: None }
     }
 
-    /// A letter that a copy could be made of: it has a Message-ID and today's Date. It has about this many octets.
+    /// A letter of about this many octets whose copy is recognizable: with a Message-ID and today's Date.
     pub(crate) fn letter(&self, id: &str, octets: usize) -> PathBuf {
         let path = self.site.path(&format!("letter-{id}"));
         fs::write(&path, letter(id, octets)).unwrap();
@@ -87,7 +87,7 @@ impl Stage {
         }
     }
 
-    /// Messages that the letters' sender has got.
+    /// Bounces that the letters' sender has got.
     pub(crate) fn bounced(&self) -> usize {
         self.bounces.1.mails()
     }
@@ -100,7 +100,7 @@ impl Stage {
     }
 }
 
-/// The shipped throttles, not none.
+/// A site with the shipped throttles.
 fn site(domain: &str, backend: &str, rest: &str) -> Site {
     let site = Site::new("", "");
     site.write("control/rcpthosts", &format!("{domain}\n"));
@@ -119,7 +119,7 @@ pub(crate) fn letter(id: &str, octets: usize) -> String {
 
 const TLS: &str = "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"\n";
 
-/// Says that it has the message before it waits.
+/// Records the message before waiting.
 const QMAIL_QUEUE: &str = "#!/bin/sh
 cat >HOME/saved/$PPID.$$.message
 : >HOME/starts/$PPID.$$

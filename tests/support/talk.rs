@@ -27,32 +27,32 @@ pub struct Talk<'a> {
     pub session: Session,
     state: &'a State,
     claims: Claims,
-    /// Octets of the client that are not used yet.
+    /// Octets of the client not used yet.
     input: BytesMut,
     /// Octets that the client has read.
     pub said: Vec<u8>,
-    /// The client reads.
+    /// Whether the client reads.
     pub listens: bool,
-    /// Octets of the backend that are not used yet.
+    /// Octets of the backend not used yet.
     replies: BytesMut,
     /// Recipients of the transaction that the backend has accepted.
     pub recipients: Vec<String>,
     in_body: bool,
-    /// `hold = false`.
+    /// Whether `hold = false`.
     streams: bool,
-    /// The dot has come to the backend, which has not answered yet.
+    /// Whether the backend has the dot and has not answered yet.
     pub asked: bool,
-    /// Answers come when nothing else is left to be done; that about the message when the client has done its part.
+    /// Whether answers come only when nothing else is left to do; the message's when the client has done its part.
     answers_late: bool,
     open: Option<(Ticket, Answered)>,
     pub client_is_done: bool,
-    /// The client sends no more.
+    /// Whether the client sends no more.
     pub ended: bool,
     began: Instant,
 }
 
 impl<'a> Talk<'a> {
-    /// With `knows_offer` the scene's offer of the backend is known before the greeting.
+    /// Begins a connection; with `knows_offer` the scene's offer is known before the greeting.
     pub fn begin(scene: &Scene, state: &'a State, client: IpAddr, knows_offer: bool) -> Self {
         let began = Instant::now();
         let peer = Peer::direct((client, 40000).into(), "127.0.0.1:25".parse().unwrap());
@@ -84,19 +84,19 @@ impl<'a> Talk<'a> {
         talk
     }
 
-    /// The client says this; what cannot be used yet waits.
+    /// Sends octets as the client; those that cannot be used yet wait.
     pub fn client(&mut self, octets: &str) {
         self.input.extend_from_slice(octets.as_bytes());
         self.drain();
     }
 
-    /// The backend says this.
+    /// Sends octets as the backend.
     pub fn backend(&mut self, octets: &str) {
         self.reply(octets);
         self.drain();
     }
 
-    /// The connection has ended so.
+    /// Ends the connection, with this farewell.
     pub fn end(&mut self, farewell: Farewell) {
         self.drain();
         assert!(self.session.is_over(), "a session that does not end");
@@ -177,7 +177,7 @@ impl<'a> Talk<'a> {
         self.session.handle_backend(&mut self.replies, true, now);
     }
 
-    /// As the backend.
+    /// Answers octets as the backend.
     fn hear(&mut self, octets: &[u8]) {
         let text = String::from_utf8_lossy(octets).into_owned();
         if self.in_body {

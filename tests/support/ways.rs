@@ -1,5 +1,5 @@
-//! The table of clients: how each is started, sends a letter, and shows what it still has in its queue and what it said.
-//! Programs without a queue have sent when they end.
+//! The table of clients: how each is started, sends a letter, and shows its queue and log. Programs without a queue
+//! have sent when they end.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,14 +20,14 @@ use crate::qmail_remote::QmailRemote;
 pub(crate) const FROM: &str = "ann@client.example";
 pub(crate) const TO: &str = "joe@example.org";
 
-/// Who is at the other end.
+/// The addresses and network of a test.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) proxy: SocketAddr,
-    /// Where mail to the sender goes.
+    /// The address for mail to the sender.
     pub(crate) bounces: SocketAddr,
     pub(crate) tls: Tls,
-    /// The network namespace that the client is in, where it is not ours.
+    /// The network namespace of the client; `None` is ours.
     pub(crate) within: Option<String>,
 }
 
@@ -39,30 +39,30 @@ impl Network {
     }
 }
 
-/// A client that has been started; ended with the value.
+/// A started client; ended when dropped.
 pub(crate) trait Sender {
     fn send(&mut self, letter: &Path);
 
-    /// Messages in its own queue.
+    /// Number of messages in its own queue.
     fn waiting(&self) -> usize;
 
-    /// Tries what waits once more, now; a daemon does so by itself.
+    /// Retries waiting messages now; a daemon does so by itself.
     fn try_again(&mut self) {}
 
-    /// What it said so far.
+    /// The output so far.
     fn log(&self) -> String;
 
-    /// It tells the sender of a letter that was refused.
+    /// Whether it tells the sender of a letter that was refused.
     fn bounces(&self) -> bool {
         false
     }
 }
 
-/// One row.
+/// One row of the table.
 pub(crate) struct Way {
     pub(crate) name: &'static str,
     start: fn(&Network) -> Box<dyn Sender>,
-    /// What it can be told to do. Under STARTTLS it takes a certificate of our own making.
+    /// The TLS modes it can be told. Under STARTTLS it takes a certificate of our own making.
     pub(crate) does: &'static [Tls],
 }
 
@@ -98,7 +98,7 @@ impl Way {
     }
 }
 
-/// Shows what the client said when a test fails.
+/// Shows the client's output when a test fails.
 pub(crate) struct Started(Box<dyn Sender>, &'static str);
 
 impl Deref for Started {
@@ -129,7 +129,7 @@ pub(crate) fn way(name: &str) -> &'static Way {
 
 /// A program that is called once a letter.
 struct Program {
-    /// What it runs in, if not in the system.
+    /// The root folder to run it in; `None` is the system's.
     root: Option<Root>,
     arguments: Vec<String>,
     said: String,
@@ -143,7 +143,7 @@ const MSMTP: &str = "/usr/bin/msmtp --host=127.0.0.1 --port=PROXY --domain=clien
     --timeout=60 --debug joe@example.org";
 
 impl Program {
-    /// LETTER in `line` stands for the letter's path.
+    /// Starts it; LETTER in `line` is replaced by the letter's path.
     fn start(network: &Network, line: &str, more: &[&str]) -> Box<dyn Sender> {
         let line = network.fill(line);
         let tls: &[&str] = match line.split(' ').next().unwrap() {
@@ -187,12 +187,12 @@ fn msmtp(network: &Network) -> Box<dyn Sender> {
     Box::new(Program { root: Some(Root::new("msmtp", network)), arguments, said: String::new() })
 }
 
-/// The 250 is the last thing that it reads.
+/// A client that stops reading after the 250.
 fn swaks_without_quit(network: &Network) -> Box<dyn Sender> {
     Program::start(network, SWAKS, &["--drop-after", "DOT"])
 }
 
-/// Python's smtplib; `close` closes the socket when it has read the 250.
+/// Python's smtplib; `close` closes the socket after the 250 was read.
 pub(crate) fn smtplib(network: &Network, end: &str) -> Box<dyn Sender> {
     let script = script("smtplib_client.py");
     let tls = if network.tls == Tls::Starttls { "starttls" } else { "clear" };
@@ -200,7 +200,7 @@ pub(crate) fn smtplib(network: &Network, end: &str) -> Box<dyn Sender> {
     Program::start(network, &line, &[])
 }
 
-/// A client that has said its dot and reads nothing.
+/// A client that has sent its dot and reads nothing.
 pub(crate) struct Held(Child);
 
 pub(crate) fn held(network: &Network, letter: &Path) -> Held {
@@ -215,7 +215,7 @@ impl Held {
         writeln!(self.0.stdin.as_ref().unwrap(), "{how}").unwrap();
     }
 
-    /// And it has.
+    /// Tells it how to end, and waits until it has.
     pub(crate) fn tell(&mut self, how: &str) {
         self.begin(how);
         assert!(self.0.wait().unwrap().success());
@@ -234,12 +234,12 @@ impl Drop for Held {
     }
 }
 
-/// A file beside this one.
+/// The path of a file beside this one.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name)
 }
 
-/// `openssl s_client -starttls smtp`, with all that there is to say piped into it at once.
+/// `openssl s_client -starttls smtp`, with all input piped into it at once.
 fn openssl(network: &Network) -> Box<dyn Sender> {
     let script = script("piped.sh");
     Program::start(network, &format!("bash {} PROXY LETTER", script.display()), &[])

@@ -1,5 +1,5 @@
-//! Two network namespaces with a wire between them that loses, delays, reorders and cuts (tests/support/wire.py), the proxy
-//! at one end and clients at the other. All of it is gone with the value. It needs root and /dev/net/tun.
+//! Two network namespaces with a wire between them that loses, delays, reorders and cuts (tests/support/wire.py), the
+//! proxy at one end and clients at the other. All of it is removed when dropped. It needs root and /dev/net/tun.
 
 use std::fs;
 use std::io::Write;
@@ -31,7 +31,7 @@ pub(crate) struct Wire {
     ends: [Namespace; 2],
 }
 
-/// Removed with the value.
+/// A namespace, removed when dropped.
 struct Namespace(String);
 
 impl Namespace {
@@ -55,7 +55,7 @@ impl Drop for Namespace {
 }
 
 impl Wire {
-    /// Why not, if the kernel does not allow it.
+    /// Sets everything up; the error says why the kernel does not allow it.
     pub(crate) fn new() -> Result<Self, String> {
         if !Path::new("/dev/net/tun").exists() {
             return Err("there is no /dev/net/tun".to_owned());
@@ -79,13 +79,13 @@ impl Wire {
         Ok(wire)
     }
 
-    /// From now on it does this. How many packets it has lost and cut until now.
+    /// Changes the wire's behaviour. Gives the packets lost and cut until now.
     pub(crate) fn order(&mut self, line: &str) -> usize {
         self.orders.as_ref().unwrap().write_all(format!("{line}\n").as_bytes()).unwrap();
         self.answers.recv_timeout(LONG).unwrap().parse().unwrap()
     }
 
-    /// So many letters, in their folder.
+    /// Makes so many letters; gives their folder.
     pub(crate) fn letters(&self, count: usize) -> PathBuf {
         let folder = self.site.path("letters");
         fs::create_dir(&folder).unwrap();
@@ -115,7 +115,7 @@ impl Wire {
         self.proxy.as_mut().unwrap().wait_for(line);
     }
 
-    /// Stops the proxy; how often each letter is there, in order.
+    /// Stops the proxy; gives the number of copies of each letter, in order.
     pub(crate) fn end(mut self) -> (Ended, Vec<usize>) {
         let harmed = self.order("quiet");
         assert!(harmed > 0, "the wire was good");
@@ -130,7 +130,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // Its input ends, and so does it.
+        // The end of its input ends it.
         drop(self.orders.take());
         let _ = self.child.wait();
     }
