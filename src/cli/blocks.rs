@@ -17,7 +17,7 @@ use crate::cli::print;
 use crate::config::units;
 use crate::daemon::assemble::Assembly;
 use crate::policy::block::BlockKey;
-use crate::policy::list::fold;
+use crate::policy::list::folded;
 use crate::text::readable::shown;
 
 /// Refuse a sender, a domain or a client for a time
@@ -142,7 +142,7 @@ impl Unblock {
 
     /// Warns if a list refuses the sender anyway; only `--file` changes a list.
     fn tell_of_lists(&self, assembly: &Assembly) {
-        let folded = String::from_utf8_lossy(&fold(self.key.trim_matches(['<', '>']))).into_owned();
+        let folded = folded(self.key.trim_matches(['<', '>']));
         let senders = &assembly.snapshot.policy.senders;
         if let Some(location) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
             eprintln!(

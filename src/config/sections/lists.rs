@@ -7,7 +7,7 @@ use crate::config::reader::Section;
 use crate::config::sections::path;
 use crate::config::units;
 use crate::policy::list::Dialect;
-use crate::policy::list::fold;
+use crate::policy::list::folded;
 
 /// `[senders]` or `[recipients]`, as written.
 pub(crate) struct Lists {
@@ -77,9 +77,7 @@ fn cap(section: &mut Section<'_>) -> Option<(Vec<String>, u64)> {
 fn address_or_domain(text: &str) -> Result<String, String> {
     let domain = text.rsplit_once('@').map(|(_, domain)| domain);
     match domain {
-        Some(domain) if !domain.is_empty() && !text.contains([' ', '*', '?']) => {
-            Ok(String::from_utf8_lossy(&fold(text)).into())
-        }
+        Some(domain) if !domain.is_empty() && !text.contains([' ', '*', '?']) => Ok(folded(text)),
         None if !text.is_empty() => Err(format!("write \"@{text}\" for a domain, or a whole address")),
         _ => Err("write an address or an \"@domain\"".to_owned()),
     }

@@ -26,7 +26,7 @@ use crate::policy::list::fault::Faults;
 use crate::policy::list::fault::ListFault;
 use crate::policy::list::location::Location;
 use crate::smtp::address::Address;
-pub use crate::smtp::address::fold;
+use crate::smtp::address::fold;
 use crate::smtp::address::without_trailing_dot;
 
 /// How the entries of a list are read.
@@ -141,6 +141,11 @@ impl fmt::Debug for AddressList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AddressList({}, {} entries)", self.source, self.len())
     }
+}
+
+/// An address without quotes, or `@domain`, as lists compare it.
+pub fn folded(address: &str) -> String {
+    String::from_utf8_lossy(&fold(address)).into_owned()
 }
 
 /// Entries of one sense: those that list, or those that except.
