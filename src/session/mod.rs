@@ -2,7 +2,7 @@
 //!
 //! A shell owns the sockets and the clock. It tells the session of events ([`start`](Session::start) first, then any
 //! `handle_*`), and after each call takes [`advance`](Session::advance) until that gives `None`, obeying each
-//! [`Output`](io::Output) in turn. Then it waits until [`deadline`](Session::deadline) at most. When
+//! [`io::Output`] in turn. Then it waits until [`deadline`](Session::deadline) at most. When
 //! [`is_over`](Session::is_over), it closes the connection, and says by [`handle_farewell`](Session::handle_farewell)
 //! how the client took the last replies. It owns the buffers: the session takes from them what it can use and leaves
 //! the rest, so that STARTTLS can discard in one place what came too early.
