@@ -225,7 +225,7 @@ fn ledgers(criterion: &mut Criterion) {
         fingerprint[..8].copy_from_slice(&number.to_le_bytes());
         Candidate {
             rules: RepeatRules::default(),
-            marks: MessageTraits { message_id: true, date: Some(today), size: 4096 },
+            traits: MessageTraits { message_id: true, date: Some(today), size: 4096 },
             copies: vec![CopyKeys::new(&seed, [192, 0, 2, 1].into(), &sender, &recipient, &fingerprint, &fingerprint)],
             envelope: None,
             is_excepted: false,

@@ -69,9 +69,9 @@ fn fill(file: &Path) -> Result<(), Box<dyn Error>> {
     // Two entries a message: one until the client has shown that it took the 250, one to count copies.
     for number in 0..u64::from(MILLION / 2) {
         let copy = CopyKeys { strong: spread(2 * number), weak: spread(2 * number + 1) };
-        let marks = MessageTraits { message_id: true, date: Some(today), size: 1 << 20 };
+        let traits = MessageTraits { message_id: true, date: Some(today), size: 1 << 20 };
         let dot =
-            Candidate { rules: RepeatRules::default(), marks, copies: vec![copy], envelope: None, is_excepted: false };
+            Candidate { rules: RepeatRules::default(), traits, copies: vec![copy], envelope: None, is_excepted: false };
         match state.tables().ledger.decide(&dot) {
             Decision::Deliver(Delivery { claim: Some(claim), .. }) => claim.accepted().unacknowledged(),
             other => return Err(format!("the ledger has {other:?} for a new message").into()),

@@ -64,7 +64,7 @@ pub struct Candidate {
     /// The rules about repeats.
     pub rules: RepeatRules,
     /// The message's traits.
-    pub marks: MessageTraits,
+    pub traits: MessageTraits,
     /// The keys of the copies, one for each recipient.
     pub copies: Vec<CopyKeys>,
     /// The envelope, when the declared size is large enough for its copies to be refused unread.
@@ -94,14 +94,14 @@ pub struct Envelope {
 impl RepeatRules {
     /// Whether a message with these traits may be answered 250 without being delivered, or 450 while its twin is on its
     /// way. `now` is in seconds since the epoch.
-    pub fn may_absorb(&self, marks: MessageTraits, now: u32) -> bool {
-        self.absorb && marks.name_the_message(now)
+    pub fn may_absorb(&self, traits: MessageTraits, now: u32) -> bool {
+        self.absorb && traits.name_the_message(now)
     }
 
     /// Whether copies of a message with these traits are counted, and may be refused when it was delivered often
     /// enough.
-    pub fn may_refuse(&self, marks: MessageTraits, now: u32) -> bool {
-        self.limit > 0 && marks.size >= self.min_size && marks.name_the_message(now)
+    pub fn may_refuse(&self, traits: MessageTraits, now: u32) -> bool {
+        self.limit > 0 && traits.size >= self.min_size && traits.name_the_message(now)
     }
 }
 
@@ -276,7 +276,7 @@ mod tests {
             ("a sketch's with a Message-ID", (true, None, large), (false, false)),
             ("a sketch's of 1970", (true, Some(0), large), (false, false)),
             ("an ordinary small one", (true, days(0), small), (true, false)),
-            ("a large one without marks", (false, None, large), (false, false)),
+            ("a large one without traits", (false, None, large), (false, false)),
             ("a large one with a Date", (false, days(0), large), (false, false)),
             ("a large one with both", (true, days(0), large), (true, true)),
             ("one octet below the size", (true, days(0), large - 1), (true, false)),
@@ -286,10 +286,10 @@ mod tests {
             ("of the future", (true, days(9), large), (false, false)),
         ];
         for (what, (message_id, date, size), expected) in table {
-            let marks = MessageTraits { message_id, date, size };
-            assert_eq!((rules.may_absorb(marks, now), rules.may_refuse(marks, now)), expected, "{what}");
+            let traits = MessageTraits { message_id, date, size };
+            assert_eq!((rules.may_absorb(traits, now), rules.may_refuse(traits, now)), expected, "{what}");
             let never = RepeatRules { absorb: false, limit: 0, ..rules };
-            let off = (never.may_absorb(marks, now), never.may_refuse(marks, now));
+            let off = (never.may_absorb(traits, now), never.may_refuse(traits, now));
             assert_eq!(off, (false, false), "{what}, switched off");
         }
     }

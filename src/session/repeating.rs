@@ -118,13 +118,13 @@ impl Session {
             let client = self.client.peer.client.ip();
             CopyKeys::new(&self.seed, client, sender, recipient, &fingerprints.strong, &fingerprints.weak)
         };
-        let marks = MessageTraits { message_id: received.id.is_some(), date: facts.date, size: received.size };
+        let traits = MessageTraits { message_id: received.id.is_some(), date: facts.date, size: received.size };
         let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
         let is_exact = transaction.mail.size == Some(received.size);
         let envelope = self.envelope().map(|key| Envelope { key, is_exact });
         let rules = snapshot.policy.repeat;
         let is_excepted = rules.except.covers(self.client.is_relay_client(), self.client.authenticated);
-        let candidate = Candidate { rules, marks, copies, envelope, is_excepted };
+        let candidate = Candidate { rules, traits, copies, envelope, is_excepted };
         self.ask(Question::Copy(candidate), Pending::Copy(received, streaming), now);
     }
 

@@ -97,29 +97,32 @@ impl Ledger {
     }
 
     /// Rules on a message.
-    pub fn decide(self: &Arc<Self>, dot: &Candidate) -> Decision {
+    pub fn decide(self: &Arc<Self>, candidate: &Candidate) -> Decision {
         let now = self.clock.now();
-        let (may_absorb, may_refuse) =
-            (dot.rules.may_absorb(dot.marks, now.seconds()), dot.rules.may_refuse(dot.marks, now.seconds()));
+        let (may_absorb, may_refuse) = (
+            candidate.rules.may_absorb(candidate.traits, now.seconds()),
+            candidate.rules.may_refuse(candidate.traits, now.seconds()),
+        );
         if !may_absorb && !may_refuse {
-            self.is_another(dot);
+            self.is_another(candidate);
             return Decision::Deliver(Delivery::default());
         }
-        let Some(mut claim) = self.claim(dot, may_absorb, may_refuse) else { return Decision::Busy };
+        let Some(mut claim) = self.claim(candidate, may_absorb, may_refuse) else { return Decision::Busy };
         let has_it = |keys: &CopyKeys| may_absorb && self.unacknowledged.get(keys.strong, now).is_some();
-        let served: Vec<usize> = (0..dot.copies.len()).filter(|index| has_it(&dot.copies[*index])).collect();
-        if served.len() == dot.copies.len() {
-            dot.copies.iter().for_each(|keys| self.renew(keys.strong, dot.rules.window, now));
-            self.is_another(dot);
+        let served: Vec<usize> =
+            (0..candidate.copies.len()).filter(|index| has_it(&candidate.copies[*index])).collect();
+        if served.len() == candidate.copies.len() {
+            candidate.copies.iter().for_each(|keys| self.renew(keys.strong, candidate.rules.window, now));
+            self.is_another(candidate);
             return Decision::Absorb;
         }
-        claim.forget(served.iter().map(|index| dot.copies[*index]));
+        claim.forget(served.iter().map(|index| candidate.copies[*index]));
         let before = if may_refuse { self.before(&claim, now) } else { Before::default() };
-        if may_refuse && !dot.is_excepted && before.same >= dot.rules.limit {
-            self.refused(dot, now);
+        if may_refuse && !candidate.is_excepted && before.same >= candidate.rules.limit {
+            self.refused(candidate, now);
             return Decision::Refuse(before.same);
         }
-        self.is_another(dot);
+        self.is_another(candidate);
         Decision::Deliver(Delivery { claim: Some(claim), served, before })
     }
 
@@ -164,16 +167,16 @@ impl Ledger {
     }
 
     /// A claim to all copies; `None` when one of them is on its way already.
-    fn claim(self: &Arc<Self>, dot: &Candidate, may_absorb: bool, may_refuse: bool) -> Option<Claim> {
+    fn claim(self: &Arc<Self>, candidate: &Candidate, may_absorb: bool, may_refuse: bool) -> Option<Claim> {
         let mut claim = Claim {
             ledger: self.clone(),
-            rules: dot.rules,
+            rules: candidate.rules,
             may_absorb,
             may_refuse,
-            copies: Vec::with_capacity(dot.copies.len()),
+            copies: Vec::with_capacity(candidate.copies.len()),
             in_flight: may_absorb,
         };
-        for keys in &dot.copies {
+        for keys in &candidate.copies {
             // A recipient that is named twice is one mailbox.
             let twice = claim.copies.contains(keys);
             if claim.in_flight && !twice {
@@ -205,17 +208,17 @@ impl Ledger {
     }
 
     /// Counts a refused copy. Only one of exactly its declared size tells what the next one of that size will be.
-    fn refused(&self, dot: &Candidate, now: Time) {
-        let Some(Envelope { key, is_exact: true }) = dot.envelope else { return self.is_another(dot) };
+    fn refused(&self, candidate: &Candidate, now: Time) {
+        let Some(Envelope { key, is_exact: true }) = candidate.envelope else { return self.is_another(candidate) };
         self.envelopes.update(key, now, |row| {
-            let row = row.unwrap_or(Row::new(now, dot.rules.window));
-            Some(Row { value: row.value.refused(), until: renewed(&row, dot.rules.window, now), ..row })
+            let row = row.unwrap_or(Row::new(now, candidate.rules.window));
+            Some(Row { value: row.value.refused(), until: renewed(&row, candidate.rules.window, now), ..row })
         });
     }
 
     /// Forgets the envelope's refusals, because another message came under it: nothing is deferred unseen any more.
-    fn is_another(&self, dot: &Candidate) {
-        if let Some(envelope) = dot.envelope {
+    fn is_another(&self, candidate: &Candidate) {
+        if let Some(envelope) = candidate.envelope {
             self.envelopes.remove(envelope.key);
         }
     }
@@ -333,8 +336,8 @@ mod tests {
         }
 
         /// One try, as a client that hears the 250 or not.
-        fn send(&self, dot: &Candidate, takes: bool) -> &'static str {
-            match self.ledger.decide(dot) {
+        fn send(&self, candidate: &Candidate, takes: bool) -> &'static str {
+            match self.ledger.decide(candidate) {
                 Decision::Absorb => "absorb",
                 Decision::Busy => "busy",
                 Decision::Refuse(_) => "refuse",
@@ -348,15 +351,15 @@ mod tests {
             }
         }
 
-        fn begin(&self, dot: &Candidate) -> Claim {
-            let Decision::Deliver(Delivery { claim: Some(claim), .. }) = self.ledger.decide(dot) else {
+        fn begin(&self, candidate: &Candidate) -> Claim {
+            let Decision::Deliver(Delivery { claim: Some(claim), .. }) = self.ledger.decide(candidate) else {
                 panic!("it is new")
             };
             claim
         }
 
-        fn before(&self, dot: &Candidate) -> (u32, u32) {
-            match self.ledger.decide(dot) {
+        fn before(&self, candidate: &Candidate) -> (u32, u32) {
+            match self.ledger.decide(candidate) {
                 Decision::Deliver(Delivery { before: Before { same, similar }, .. }) => (same, similar),
                 other => panic!("{other:?}"),
             }
@@ -370,14 +373,14 @@ mod tests {
     fn dot(copies: &[(u128, u128)], size: u64) -> Candidate {
         Candidate {
             rules: RepeatRules::default(),
-            marks: marks(true, true, size),
+            traits: traits(true, true, size),
             copies: copies.iter().map(|(strong, weak)| CopyKeys { strong: *strong, weak: *weak }).collect(),
             envelope: Some(Envelope { key: 99, is_exact: true }),
             is_excepted: false,
         }
     }
 
-    fn marks(message_id: bool, date: bool, size: u64) -> MessageTraits {
+    fn traits(message_id: bool, date: bool, size: u64) -> MessageTraits {
         MessageTraits { message_id, date: date.then_some(START as i64), size }
     }
 
@@ -415,9 +418,9 @@ mod tests {
     fn what_is_known_again_and_what_is_not() {
         let first = dot(&[(1, 1)], LARGE);
         let small = dot(&[(1, 1)], 1000);
-        let panel = Candidate { marks: marks(false, true, 1000), ..small.clone() };
-        let sketch = Candidate { marks: marks(true, false, LARGE), ..small.clone() };
-        let none = |dot: &Candidate| RepeatRules { absorb: false, limit: 0, ..dot.rules };
+        let panel = Candidate { traits: traits(false, true, 1000), ..small.clone() };
+        let sketch = Candidate { traits: traits(true, false, LARGE), ..small.clone() };
+        let none = |candidate: &Candidate| RepeatRules { absorb: false, limit: 0, ..candidate.rules };
         // Case; first, taken; second; result of the second.
         let table = [
             ("the same, lost", &first, false, first.clone(), "absorb"),
@@ -506,8 +509,8 @@ mod tests {
         site.minutes(24 * 60);
         assert_eq!(site.send(&dot(&[(1, 1)], LARGE), true), "deliver");
         site.minutes(25 * 60);
-        let nine_days_later = MessageTraits { date: Some(START as i64 + 9 * 86_400), ..marks(true, true, LARGE) };
-        let later = Candidate { marks: nine_days_later, ..dot(&[(1, 1)], LARGE) };
+        let nine_days_later = MessageTraits { date: Some(START as i64 + 9 * 86_400), ..traits(true, true, LARGE) };
+        let later = Candidate { traits: nine_days_later, ..dot(&[(1, 1)], LARGE) };
         for _ in 0..3 {
             assert_eq!(site.send(&later, true), "deliver", "the count is a window's");
         }
