@@ -23,6 +23,7 @@ use portcullis::front::answers;
 use portcullis::front::answers::Answering;
 use portcullis::front::answers::Answers;
 use portcullis::front::driver::Driver;
+use portcullis::front::settings::Pair;
 use portcullis::front::tls;
 use portcullis::hold;
 use portcullis::policy::throttle::key::Seed;
@@ -181,7 +182,7 @@ async fn a_client_that_never_reads_is_let_go() {
 async fn a_long_message_arrives_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     host::make_certificate(folder.path(), &["localhost"]).unwrap();
-    let pair = tls::Pair { certificate: folder.path().join("certificate.pem"), key: folder.path().join("key.pem") };
+    let pair = Pair { certificate: folder.path().join("certificate.pem"), key: folder.path().join("key.pem") };
     let secure = tls::acceptor(&[pair]).unwrap();
     let accept = fs::read_to_string("tests/dialogs/accept.txt").unwrap();
     let dialog = Dialog::parse(&accept.replace("B 250-SIZE 1000", "B 250-SIZE 0"));

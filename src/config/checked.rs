@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::backend;
 use crate::control::load::Sources;
 use crate::front;
+use crate::front::settings::Pair;
 use crate::hold;
 use crate::policy::hops::HopRules;
 use crate::policy::list::Dialect;
@@ -129,15 +130,6 @@ pub struct Tls {
     pub first: Pair,
     /// Chosen by the name that a client asks for.
     pub more: Vec<Pair>,
-}
-
-/// Two PEM files that belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// The chain.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// Values of the control files, as numbers and texts; `None` where there is no such file.

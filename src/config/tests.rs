@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::checked::ControlValues;
 use crate::config::checked::Lookup;
-use crate::config::checked::Pair;
+use crate::front::settings::Pair;
 use crate::policy::list::Dialect;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;

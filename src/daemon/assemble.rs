@@ -21,6 +21,7 @@ use crate::control::load;
 use crate::control::load::Lists;
 use crate::daemon::access;
 use crate::front::Values;
+use crate::front::settings::Pair;
 use crate::front::tls;
 use crate::policy::Policy;
 use crate::policy::environment::Variables;
@@ -262,10 +263,9 @@ fn control_values(lists: &Lists) -> ControlValues {
     }
 }
 
-fn pairs(config: &Config) -> Vec<tls::Pair> {
+fn pairs(config: &Config) -> Vec<Pair> {
     let Some(tls) = &config.tls else { return Vec::new() };
-    let all = std::iter::once(&tls.first).chain(&tls.more);
-    all.map(|pair| tls::Pair { certificate: pair.certificate.clone(), key: pair.key.clone() }).collect()
+    std::iter::once(&tls.first).chain(&tls.more).cloned().collect()
 }
 
 /// The files that are read in qmail's control folder.

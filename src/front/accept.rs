@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::front::clock;
 use crate::front::condition::Condition;
 use crate::front::condition::Stop;
+use crate::front::displace;
 use crate::front::driver::Driver;
 use crate::front::limits::ConnectionGuard;
 use crate::front::limits::ConnectionLimits;
@@ -203,12 +204,6 @@ impl Acceptor {
         let acceptor = self.tls.borrow().clone().ok_or(io::ErrorKind::Unsupported)?;
         let _handshake = self.services.handshakes.enter(peer.client.ip()).ok_or(io::ErrorKind::QuotaExceeded)?;
         let mut slot = guard.slot_handle();
-        let left = async {
-            match &mut slot {
-                Some(slot) => slot.left().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             // Boxed: many begin at once, and few of them so.
             secured = Box::pin(tls::accept(stream, &acceptor, settings.handshake)) => {
@@ -216,7 +211,7 @@ impl Acceptor {
             }
             // A client that is silent in the handshake does not hold up a stop.
             () = self.services.conditions.reached(Condition::is_stopping) => Ok(None),
-            () = left => Ok(None),
+            () = displace::left(slot.as_mut()) => Ok(None),
         }
     }
 

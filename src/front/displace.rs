@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::future::pending;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -86,13 +87,7 @@ impl Slots {
     }
 
     pub(super) fn leave(&self, slot: &Slot) {
-        let mut state = self.lock();
-        if let Some(of_network) = state.networks.get_mut(&slot.network) {
-            of_network.remove(&slot.number);
-            if of_network.is_empty() {
-                state.networks.remove(&slot.network);
-            }
-        }
+        self.lock().remove(slot);
     }
 
     /// Notes that a message of this network was accepted.
@@ -113,12 +108,7 @@ impl Slots {
         let mut state = self.lock();
         let Some(victim) = state.victim(network, max, now) else { return false };
         // The slot is given away: it must not be found a second time.
-        if let Some(of_network) = state.networks.get_mut(&victim.network) {
-            of_network.remove(&victim.number);
-            if of_network.is_empty() {
-                state.networks.remove(&victim.network);
-            }
-        }
+        state.remove(&victim);
         drop(state);
         victim.wake();
         true
@@ -136,6 +126,15 @@ impl Slots {
 }
 
 impl State {
+    fn remove(&mut self, slot: &Slot) {
+        if let Some(of_network) = self.networks.get_mut(&slot.network) {
+            of_network.remove(&slot.number);
+            if of_network.is_empty() {
+                self.networks.remove(&slot.network);
+            }
+        }
+    }
+
     /// The session to evict: the oldest without mail under way, of the network with the most sessions; of equal
     /// networks, that with the oldest session. A network that has delivered is preferred up to a quarter of all slots.
     fn victim(&self, newcomer: IpNet, max: usize, now: Instant) -> Option<Arc<Slot>> {
@@ -180,10 +179,13 @@ impl SlotHandle {
         }
         if self.slot.leaves() { Poll::Ready(()) } else { Poll::Pending }
     }
+}
 
-    /// Resolves when the session has to leave.
-    pub(super) async fn left(&mut self) {
-        poll_fn(|cx| self.poll_leave(cx)).await;
+/// Resolves when the session of `slot` has to leave; never without a slot.
+pub(super) async fn left(slot: Option<&mut SlotHandle>) {
+    match slot {
+        Some(slot) => poll_fn(|cx| slot.poll_leave(cx)).await,
+        None => pending().await,
     }
 }
 

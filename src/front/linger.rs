@@ -51,12 +51,7 @@ pub(super) async fn part(side: Side<ClientStream>, parting: Parting) -> (Farewel
     }
     let before = if parting.is_written && !owed.is_empty() { look_before(&client).await } else { Farewell::default() };
     let leaves = parting.policy == ClosePolicy::Immediate && matches!(client, ClientStream::Plain(_));
-    let told = timeout(parting.patience(LAST_WORD), async {
-        while !owed.is_empty() {
-            client.write_buf(&mut owed).await?;
-        }
-        io::Result::Ok(())
-    });
+    let told = timeout(parting.patience(LAST_WORD), client.write_all_buf(&mut owed));
     let mut farewell = before;
     match told.await {
         Ok(Ok(())) if leaves => return (farewell, None),

@@ -1,6 +1,7 @@
 //! The operator's settings of connections. It must not hold anything but values.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -26,4 +27,13 @@ pub struct Settings {
     pub proxy_protocol_from: Vec<IpNet>,
     /// Time that a stop leaves to running transactions.
     pub drain: Duration,
+}
+
+/// A certificate chain and its key, both PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The chain, our own certificate first.
+    pub certificate: PathBuf,
+    /// The private key of the certificate.
+    pub key: PathBuf,
 }

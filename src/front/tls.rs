@@ -1,7 +1,6 @@
 //! TLS with rustls: certificates by name, the handshake under its limit. It must not touch octets that were read before.
 
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,16 +21,8 @@ use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::front::exchange::Side;
+use crate::front::settings::Pair;
 use crate::front::stream::ClientStream;
-
-/// A certificate chain and its key, both PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// The chain, our own certificate first.
-    pub certificate: PathBuf,
-    /// The private key of the certificate.
-    pub key: PathBuf,
-}
 
 /// A file that cannot be used.
 #[derive(Debug)]
@@ -82,13 +73,7 @@ pub(super) async fn accept(client: ClientStream, acceptor: &TlsAcceptor, limit: 
 /// STARTTLS: the outbox goes out in the clear, then the handshake. `None`: it failed, or took too long.
 pub(super) async fn upgrade(client: Side<ClientStream>, acceptor: &TlsAcceptor) -> Option<ClientStream> {
     let Side { stream: mut client, outbox: mut owed, .. } = client;
-    let told = timeout(HANDSHAKE, async {
-        while !owed.is_empty() {
-            client.write_buf(&mut owed).await?;
-        }
-        io::Result::Ok(())
-    });
-    told.await.ok()?.ok()?;
+    timeout(HANDSHAKE, client.write_all_buf(&mut owed)).await.ok()?.ok()?;
     accept(client, acceptor, HANDSHAKE).await
 }
 

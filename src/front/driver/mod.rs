@@ -27,6 +27,7 @@ use crate::front::answers::Claims;
 use crate::front::clock;
 use crate::front::condition::Changes;
 use crate::front::condition::Condition;
+use crate::front::displace;
 use crate::front::displace::SlotHandle;
 use crate::front::exchange::Done;
 use crate::front::exchange::Side;
@@ -312,10 +313,9 @@ impl Backend {
 
 /// Work for a client that has had all it will get; `None`: it was given up, because another client needs the slot.
 async fn unless_displaced<T>(slot: Option<&mut SlotHandle>, work: impl Future<Output = T>) -> Option<T> {
-    let Some(slot) = slot else { return Some(work.await) };
     tokio::select! {
         done = work => Some(done),
-        () = slot.left() => None,
+        () = displace::left(slot) => None,
     }
 }
 

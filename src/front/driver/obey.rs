@@ -7,6 +7,7 @@ use crate::front::answers::Answered;
 use crate::front::answers::Answering;
 use crate::front::clock;
 use crate::front::condition::Condition;
+use crate::front::displace;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Transfer;
@@ -173,19 +174,12 @@ impl Driver {
         let guard = self.handshake.take();
         // The newest: a reload may have brought it.
         let acceptor = self.tls.borrow().clone();
-        let left = self.slot.as_mut();
-        let left = async {
-            match left {
-                Some(slot) => slot.left().await,
-                None => std::future::pending().await,
-            }
-        };
         let secured = match (&acceptor, guard) {
             (Some(acceptor), Some(_guard)) => tokio::select! {
                 secured = tls::upgrade(client, acceptor) => secured,
                 // A client that is silent in the handshake does not hold up a stop.
                 () = self.services.conditions.reached(Condition::is_stopping) => None,
-                () = left => None,
+                () = displace::left(self.slot.as_mut()) => None,
             },
             _ => None,
         };
