@@ -252,6 +252,21 @@ fn every_folder_has_a_row() {
     }
 }
 
+/// ARCHITECTURE.md has the same rows; its last column names the folders, with what is meant of each.
+#[test]
+fn the_architecture_has_these_layers() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    for (folder, allowed) in LAYERS.iter().filter(|(folder, _)| !["main", "lib"].contains(folder)) {
+        let row = rows.iter().find(|cells| cells.len() == 5 && cells[1] == *folder);
+        let row = row.unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {folder}"));
+        let words: BTreeSet<&str> = row[3].split(|letter: char| !letter.is_ascii_alphabetic()).collect();
+        let told: BTreeSet<&str> = LAYERS.iter().map(|(row, _)| *row).filter(|row| words.contains(row)).collect();
+        let held: BTreeSet<&str> = allowed.iter().filter_map(|path| path.split("::").next()).collect();
+        assert_eq!(told, held, "ARCHITECTURE.md, the row of {folder}");
+    }
+}
+
 #[test]
 fn what_it_catches_and_what_it_lets_pass() {
     for (sentence, file, text, fault) in SNIPPETS {

@@ -163,7 +163,7 @@ mod tests {
     fn candidate() -> Candidate {
         Candidate {
             rules: RepeatRules { limit: 1, min_size: 1, ..RepeatRules::default() },
-            marks: MessageTraits { message_id: true, date: Some(NOW.into()), size: 1000 },
+            traits: MessageTraits { message_id: true, date: Some(NOW.into()), size: 1000 },
             copies: vec![CopyKeys { strong: 1, weak: 2 }],
             envelope: Some(Envelope { key: 3, is_exact: true }),
             is_excepted: false,
