@@ -9,9 +9,9 @@
 //! let text = b"192.0.2.66:deny\n192.0.2.:allow,RELAYCLIENT=\"\"\n:allow\nno colon\n";
 //! let read = tcprules::parse_text("tcp.smtp", text);
 //! assert!(read.faults.is_empty());
-//! assert_eq!(read.warnings[0].place.to_string(), "tcp.smtp:4");
+//! assert_eq!(read.warnings[0].location.to_string(), "tcp.smtp:4");
 //! let (key, rule) = read.rules.find("192.0.2.7".parse().unwrap(), None, None).unwrap();
-//! assert_eq!((key, rule.place.line), (&b"192.0.2."[..], 2));
+//! assert_eq!((key, rule.location.line), (&b"192.0.2."[..], 2));
 //! assert_eq!(*rule.variables[0].0, *b"RELAYCLIENT");
 //! assert!(read.rules.find("192.0.2.66".parse().unwrap(), None, None).unwrap().1.deny);
 //! ```
