@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! The modules stand in the order in which a session meets them; what the path leans on follows.
-//! `tests/layers.rs` holds who may name whom.
+//! `tests/layers.rs` holds which module may name which; a module must not name one above it.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Parse the command line, run it, turn the result into an exit code.
+//! The program: runs the command line and exits with its code. It must not do anything itself.
 
 use std::process::ExitCode;
 

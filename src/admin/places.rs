@@ -49,7 +49,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Visit>>> {
-        // Nothing in here panics half way.
+        // No code under this lock panics.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

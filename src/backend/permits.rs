@@ -151,7 +151,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half way: counts and queue stay in step.
+        // No code under this lock panics: counts and queue stay in step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
