@@ -86,7 +86,9 @@ impl Session {
         self.input.parked = None;
         self.transaction = None;
         self.close_backend();
-        self.output.push_back(Output::EndMessage);
+        if self.state.has_message() {
+            self.output.push_back(Output::EndMessage);
+        }
         self.state = State::Over;
         self.after_replies(Output::CloseClient);
     }

@@ -6,12 +6,23 @@ use bytes::BytesMut;
 
 use crate::session::Session;
 use crate::session::io::Now;
-use crate::session::io::Output;
 use crate::session::state::State;
 
 impl Session {
+    /// Uses what can be used of the client's octets now. False: nothing came of it.
+    pub(super) fn feed(&mut self, input: &mut BytesMut, ended: bool, now: Now) -> bool {
+        let before = input.len();
+        if before > 0 && self.wants_input() {
+            while self.step(input, now) {}
+        }
+        if ended && self.wants_input() && self.replies.is_settled() {
+            self.client_left(now);
+        }
+        before != input.len() || self.has_output() || self.is_over()
+    }
+
     /// Takes one step with the client's octets. False: nothing can be done before something else happens.
-    pub(super) fn take(&mut self, input: &mut BytesMut, now: Now) -> bool {
+    fn step(&mut self, input: &mut BytesMut, now: Now) -> bool {
         match &self.state {
             State::Auth { waiting: false } => self.auth_line(input, now),
             State::Body(_) => self.body(input, now),
@@ -21,16 +32,11 @@ impl Session {
         }
     }
 
-    /// The output that is due first.
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
-        if let Some(output) = self.output.pop_front() {
-            return Some(output);
-        }
-        // Between transactions a session keeps no room for outputs.
-        if self.transaction.is_none() {
+    /// Keeps no room for outputs while the session waits between transactions.
+    pub(super) fn rest(&mut self) {
+        if self.transaction.is_none() && self.output.capacity() > 0 {
             self.output = VecDeque::new();
         }
-        self.replies.take().map(Output::Client)
     }
 
     pub(super) fn has_output(&self) -> bool {

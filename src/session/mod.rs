@@ -236,18 +236,14 @@ impl Session {
     /// first. `ended`: the client sends no more than this. The octets that it sent are served.
     pub fn advance(&mut self, input: &mut BytesMut, ended: bool, now: Now) -> Option<Output> {
         loop {
-            let output = self.poll_output();
-            if output.is_some() || self.is_over() {
-                return output;
+            if let Some(output) = self.output.pop_front() {
+                return Some(output);
             }
-            let before = input.len();
-            if before > 0 && self.wants_input() {
-                while self.take(input, now) {}
+            if let Some(octets) = self.replies.take() {
+                return Some(Output::Client(octets));
             }
-            if ended && self.wants_input() && self.replies.is_settled() {
-                self.client_left(now);
-            }
-            if before == input.len() && !self.has_output() && !self.is_over() {
+            if self.is_over() || !self.feed(input, ended, now) {
+                self.rest();
                 return None;
             }
         }

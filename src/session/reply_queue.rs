@@ -27,11 +27,13 @@ enum Slot {
 
 impl ReplyQueue {
     /// Queues a reply of ours to the last command.
+    #[inline]
     pub(super) fn push(&mut self, reply: &Reply, signature: &Signature) {
         self.write(|out| reply.write(signature, out));
     }
 
     /// Queues a reply to the last command, as `write` writes it.
+    #[inline]
     pub(super) fn write(&mut self, write: impl FnOnce(&mut BytesMut)) {
         if self.slots.is_empty() {
             return write(&mut self.ready);
@@ -67,6 +69,7 @@ impl ReplyQueue {
     }
 
     /// Whether no command waits for its reply.
+    #[inline]
     pub(super) fn is_settled(&self) -> bool {
         self.slots.is_empty()
     }
@@ -87,11 +90,13 @@ impl ReplyQueue {
     }
 
     /// Whether octets may go out.
+    #[inline]
     pub(super) fn has_octets(&self) -> bool {
         !self.ready.is_empty()
     }
 
     /// The octets that may go out, if there are any.
+    #[inline]
     pub(super) fn take(&mut self) -> Option<Bytes> {
         self.has_octets().then(|| std::mem::take(&mut self.ready).freeze())
     }

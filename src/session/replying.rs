@@ -23,7 +23,9 @@ impl Session {
 
     /// Adds an output that must not overtake the replies before it.
     pub(super) fn after_replies(&mut self, output: Output) {
-        self.output.extend(self.replies.take().map(Output::Client));
+        if let Some(octets) = self.replies.take() {
+            self.output.push_back(Output::Client(octets));
+        }
         self.output.push_back(output);
     }
 }

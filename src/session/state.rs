@@ -182,6 +182,21 @@ pub(super) struct ReceivedMessage {
 }
 
 impl State {
+    /// Whether a message may be held, or claimed for delivery.
+    pub(super) fn has_message(&self) -> bool {
+        match self {
+            Self::Asking { .. } | Self::Body(_) | Self::DataBegin | Self::HoldBegin | Self::Settle(_) => true,
+            Self::Auth { .. }
+            | Self::Command
+            | Self::Delay { .. }
+            | Self::Handshake
+            | Self::Hello { .. }
+            | Self::Inquiry { .. }
+            | Self::Over
+            | Self::Start => false,
+        }
+    }
+
     /// The complete message, in a state that has one.
     pub(super) fn received(&self) -> Option<&ReceivedMessage> {
         match self {
