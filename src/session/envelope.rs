@@ -234,7 +234,10 @@ impl Session {
         now: Now,
     ) {
         self.state = State::Command;
-        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
+        let Some(transaction) = &mut self.transaction else {
+            // The backend has refused the MAIL before it meanwhile.
+            return self.without_mail(now);
+        };
         transaction.note_shadows(&throttled.shadows);
         transaction.may_end_oversize |= oversize.is_some();
         if let Some(Oversize::Wait(wait)) = oversize {

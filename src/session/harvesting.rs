@@ -65,9 +65,10 @@ impl Session {
 
     /// Goes on, or ends the session, by the throttles' answer.
     pub(super) fn unknown_answered(&mut self, throttled: &Throttled, now: Now) {
-        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
-        transaction.note_shadows(&throttled.shadows);
-        let snapshot = transaction.snapshot.clone();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.note_shadows(&throttled.shadows);
+        }
+        let snapshot = self.snapshot_of_transaction();
         if let Some(over) = throttled.over {
             self.end_harvest(&Ruling::throttled(&snapshot.policy.throttles[over.throttle], over.wait), now);
         }
