@@ -39,8 +39,7 @@ impl Session {
         if self.client.refusal().is_some() {
             return self.greet_at(until, now);
         }
-        let snapshot = self.snapshot.clone();
-        let throttles = self.asks(&snapshot, Stage::Connect, None, None, None);
+        let throttles = self.asks(&self.snapshot, Stage::Connect, None, None, None);
         let question = Question::Connect { throttles, client: self.client.peer.client.ip() };
         self.ask(question, Pending::Connect { until }, now);
     }

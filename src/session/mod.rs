@@ -22,7 +22,7 @@
 //! let (mut input, mut said) = ("HELO client.example\r\nQUIT\r\n".into(), Vec::new());
 //! while let Some(output) = session.advance(&mut input, false, now) {
 //!     match output {
-//! No answer comes: a question that only counts and slows passes.
+//!         // No answer comes: a question that only counts and slows passes.
 //!         Output::Ask(..) => session.handle_timeout(Now { monotonic: session.deadline().unwrap(), ..now }),
 //!         Output::Client(octets) => said.extend(octets),
 //!         _ => {}

@@ -42,11 +42,13 @@ impl Reply {
         let start = out.len();
         out.reserve("550 5.7.1 ; questions:  []\r\n".len() + self.text.len() + contact.len() + session.len());
         write_code(self.code, out);
-        for part in [self.status, &self.text] {
-            if !part.is_empty() {
-                out.put_u8(b' ');
-                write_printable(part, out);
-            }
+        if !self.status.is_empty() {
+            out.put_u8(b' ');
+            out.put_slice(self.status.as_bytes());
+        }
+        if !self.text.is_empty() {
+            out.put_u8(b' ');
+            write_printable(&self.text, out);
         }
         let tail = if self.is_refusal() { " []".len() + session.len() } else { 0 };
         let tail = if contact.is_empty() { tail } else { tail + BEFORE_CONTACT.len() + contact.len() };
