@@ -12,6 +12,7 @@ mod token;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -129,14 +130,19 @@ where
     });
 }
 
-/// Binds the socket, replacing one that a killed process left behind, but not one that answers.
+/// Binds the socket, replacing one that a killed process left behind, but neither one that answers nor a file of any other
+/// kind.
 fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::other("a file that is not a socket stands there, and is left alone"));
+        }
+        Ok(_) => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let listener = std::os::unix::net::UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -147,3 +153,28 @@ fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
 const HEADER: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_nobody_answers_is_replaced_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        drop(listen_unix(&at("stale")).unwrap());
+        fs::write(at("file"), "precious").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        let live = listen_unix(&at("stale")).unwrap();
+        assert_eq!(listen_unix(&at("stale")).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(live);
+        for name in ["file", "link", "folder"] {
+            let error = listen_unix(&at(name)).unwrap_err().to_string();
+            assert_eq!(error, "a file that is not a socket stands there, and is left alone", "{name}");
+        }
+        assert_eq!(fs::metadata(at("link")).unwrap().len(), 8);
+    }
+}
