@@ -183,6 +183,16 @@ fn throttles(criterion: &mut Criterion) {
             black_box(table.take(retrying, throttle_key(key % (ENTRIES / 2) as u128), 1))
         });
     });
+    for key in ENTRIES as u128 / 2..ENTRIES as u128 * 2 {
+        table.charge(retrying, throttle_key(key), 1);
+    }
+    let mut key = ENTRIES as u128 * 2;
+    group.bench_function("charge, a newcomer at the bound", |bencher| {
+        bencher.iter(|| {
+            key += 1;
+            table.charge(retrying, throttle_key(key), 1);
+        });
+    });
     group.finish();
 }
 

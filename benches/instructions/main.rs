@@ -1,10 +1,11 @@
-//! Instructions of a command, a refusal, a transaction and a kilobyte of a message, counted by valgrind, because times
-//! are noise and these are exact. They are compared with `counts.txt`; more than 3 % above it fails and is reported.
+//! Instructions of a command, a refusal, a transaction, a kilobyte of a message, a throttle and the ledger, counted by valgrind,
+//! because times are noise and these are exact. They are compared with `counts.txt`; more than 3 % above it fails and is reported.
 //!
 //! Each work is run n times and 2n times, and the difference counts: start-up costs are in neither.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
 
+mod store;
 mod work;
 
 use std::fmt::Write;

@@ -28,6 +28,8 @@ use portcullis::session::question::Throttled;
 use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::reply::Offer;
 
+use crate::store;
+
 /// A work and the size of a run.
 pub(crate) struct Work {
     pub(crate) name: &'static str,
@@ -39,12 +41,14 @@ pub(crate) struct Work {
     pub(crate) units: u64,
 }
 
-pub(crate) const WORKS: [Work; 5] = [
+pub(crate) const WORKS: [Work; 7] = [
     Work { name: "connection", run: |times| sessions(times, b"QUIT\r\n"), times: 500, units: 1 },
     Work { name: "command", run: commands, times: 100, units: 50 },
     Work { name: "reject", run: |times| sessions(times, REJECT), times: 500, units: 1 },
     Work { name: "transaction of 4 KB", run: |times| messages(times, 4096), times: 200, units: 1 },
     Work { name: "kilobyte of a message", run: |times| messages(times, 4096 * 1024), times: 2, units: 4096 },
+    Work { name: "throttle", run: store::takes, times: 20_000, units: 1 },
+    Work { name: "ledger", run: store::messages, times: 10_000, units: 1 },
 ];
 
 /// NOOP commands; a fiftieth of the connection's cost is included.
