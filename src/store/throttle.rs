@@ -411,6 +411,17 @@ mod tests {
     }
 
     #[test]
+    fn each_shard_is_searched_for_idle_keys_by_itself() {
+        let (table, clock) = table(2048);
+        (0..5000).for_each(|key| table.charge(&throttle(60, 60, 5), spread(key), 5));
+        clock.advance(Duration::from_secs(5));
+        for exact in [7, 1 << 64 | 7] {
+            table.charge(&throttle(60, 60, 5), ThrottleKey { exact, coarse: 8 }, 1);
+            assert!(table.keys.shard(exact).find(exact).is_some(), "{exact:x} is counted under its exact key");
+        }
+    }
+
+    #[test]
     fn the_smallest_tables_work() {
         for bound in 0..4 {
             let (table, _) = table(bound);
