@@ -23,7 +23,6 @@ use crate::policy::repeat::RepeatRules;
 use crate::policy::repeat::TRIES_PER_PROOF;
 use crate::store::clock::Clock;
 use crate::store::clock::Time;
-use crate::store::clock::whole;
 use crate::store::disk::changes::Keyed;
 use crate::store::rows::Acknowledgement;
 use crate::store::rows::Refusals;
@@ -305,8 +304,8 @@ impl Row<Refusals> {
 
 /// The end of a row that is renewed for a window from now, but for no longer than [`LONGEST_RENEWAL`] in all.
 fn renewed<V>(row: &Row<V>, window: Duration, now: Time) -> u32 {
-    let longest = row.first.saturating_add(whole(LONGEST_RENEWAL.max(window)));
-    now.plus(window).seconds().min(longest).max(row.until)
+    let latest = Time::from_seconds(row.first).plus(LONGEST_RENEWAL.max(window));
+    now.plus(window).min(latest).seconds().max(row.until)
 }
 
 const LOST: Acknowledgement = Acknowledgement { lost: true };

@@ -23,6 +23,8 @@ pub(super) struct Rate {
 }
 
 impl Rate {
+    /// The rate of this throttle.
+    #[inline]
     pub(super) fn of(throttle: &Throttle) -> Self {
         let octets_per_cell = octets_per_cell(throttle);
         let interval = interval(throttle, octets_per_cell).clamp(1, LONGEST);
