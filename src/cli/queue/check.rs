@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::print;
-use crate::cli::queue::Place;
+use crate::cli::queue::QueueArgs;
 use crate::cli::queue::failed;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
@@ -28,7 +28,7 @@ pub(super) struct Check {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    args: QueueArgs,
 }
 
 impl Check {
@@ -37,9 +37,9 @@ impl Check {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let queue = self.place.open()?;
+        let queue = self.args.open()?;
         let scan = scan(&queue)?;
-        let quarantine = Quarantine::look(&self.place.quarantine(&queue), &queue).map_err(|what| failed(&what))?;
+        let quarantine = Quarantine::look(&self.args.quarantine(&queue), &queue).map_err(|what| failed(&what))?;
         let bar = progress(scan.entries.len(), "messages");
         let findings = check::check(&queue, &scan, quarantine.as_ref(), now(), &|count| bar.inc(count as u64));
         bar.finish_and_clear();

@@ -8,12 +8,12 @@ use serde_json::json;
 use crate::cli::ask::ask;
 use crate::cli::print;
 use crate::cli::queue::DRY_RUN;
-use crate::cli::queue::Place;
+use crate::cli::queue::QueueArgs;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Which;
-use crate::cli::queue::kept::each_kept;
-use crate::cli::queue::kept::no_quarantine;
-use crate::cli::queue::meant::Meant;
+use crate::cli::queue::selection::Selection;
+use crate::cli::queue::selection::each_quarantined;
+use crate::cli::queue::selection::no_quarantine;
 use crate::cli::queue::table::number_of;
 use crate::queue::look::layout::with_remedy;
 use crate::queue::quarantine::folder::Quarantine;
@@ -36,7 +36,7 @@ pub(super) struct Delete {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    args: QueueArgs,
 }
 
 impl Delete {
@@ -45,30 +45,30 @@ impl Delete {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.which.read_kept()?;
-        let queue = self.place.open()?;
-        let path = self.place.quarantine(&queue);
+        let filter = self.which.read_quarantined()?;
+        let queue = self.args.open()?;
+        let path = self.args.quarantine(&queue);
         let looked =
             Quarantine::look(&path, &queue).map_err(|what| failed(&what))?.ok_or_else(|| no_quarantine(&path))?;
-        let mut meant = Meant::default();
-        each_kept(&looked, &filter, &mut |message| meant.add(message))?;
-        if meant.ids.is_empty() {
+        let mut selection = Selection::default();
+        each_quarantined(&looked, &filter, &mut |message| selection.add(message))?;
+        if selection.ids.is_empty() {
             return Err(failed("no message of the quarantine is meant: see queue list --quarantined"));
         }
         if !self.json {
-            meant.show();
+            selection.show();
         }
         if self.dry_run {
             if self.json {
-                print(&json!({ "would_delete": meant.ids, "bytes": meant.bytes }).to_string());
+                print(&json!({ "would_delete": selection.ids, "bytes": selection.bytes }).to_string());
             }
             return Ok(ExitCode::SUCCESS);
         }
-        if !ask(&format!("Delete {} for good?", meant.counted()), self.yes, DRY_RUN)? {
+        if !ask(&format!("Delete {} for good?", selection.counted()), self.yes, DRY_RUN)? {
             return Ok(ExitCode::FAILURE);
         }
         let quarantine = Quarantine::open(&path, &queue).map_err(|what| failed(&what))?;
-        Ok(self.delete(&quarantine, &meant.ids))
+        Ok(self.delete(&quarantine, &selection.ids))
     }
 
     fn delete(&self, quarantine: &Quarantine, ids: &[u64]) -> ExitCode {

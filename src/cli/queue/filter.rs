@@ -84,7 +84,7 @@ pub(super) struct Which {
 
 impl Which {
     /// The filter for messages in quarantine; prints the fault otherwise.
-    pub(super) fn read_kept(&self) -> Result<filter::Filter, ExitCode> {
+    pub(super) fn read_quarantined(&self) -> Result<filter::Filter, ExitCode> {
         self.filter.of_quarantine()?;
         self.read()
     }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cli::count;
 use crate::cli::output::note;
-use crate::cli::queue::Place;
+use crate::cli::queue::QueueArgs;
 use crate::cli::queue::Taken;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Filter;
@@ -59,13 +59,13 @@ pub(super) struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    args: QueueArgs,
 }
 
 impl List {
     pub(super) fn run(&self) -> ExitCode {
         let outcome = self.filter.read(&self.ids).and_then(|filter| {
-            let queue = self.place.open()?;
+            let queue = self.args.open()?;
             if self.quarantined {
                 self.filter.of_quarantine()?;
                 return self.list_quarantine(&queue, &filter);
@@ -84,7 +84,7 @@ impl List {
     }
 
     fn list_quarantine(&self, queue: &Queue, filter: &filter::Filter) -> Result<(), ExitCode> {
-        let path = self.place.quarantine(queue);
+        let path = self.args.quarantine(queue);
         eprintln!("quarantine {}", path.display());
         let quarantine = Quarantine::look(&path, queue).map_err(|what| failed(&what))?;
         let want = Want {
@@ -113,7 +113,7 @@ impl List {
         let recipients = Some(if self.json { RECIPIENTS } else { 0 });
         let want =
             Want { recipients, header: (!self.no_subject).then(|| vec!["subject".to_owned()]), ..Want::default() };
-        let taken = self.place.taken(queue).unwrap_or(Taken(None));
+        let taken = self.args.taken(queue).unwrap_or(Taken(None));
         let mut outcome = Ok(());
         each(queue, scan, filter, &want, &mut |mut message| {
             message.quarantined = taken.has(message.id);
@@ -127,7 +127,7 @@ impl List {
     fn sum_up(&self, queue: &Queue, scan: &Scan, filter: &filter::Filter) {
         let mut summary = Summary::default();
         let want = Want { rough: true, ..Want::default() };
-        let taken = self.place.taken(queue).unwrap_or(Taken(None));
+        let taken = self.args.taken(queue).unwrap_or(Taken(None));
         each(queue, scan, filter, &want, &mut |mut message| {
             message.quarantined = taken.has(message.id);
             summary.add(&message);

@@ -4,11 +4,10 @@
 mod check;
 mod delete;
 mod filter;
-mod kept;
 mod list;
-mod meant;
 mod quarantine;
 mod restore;
+mod selection;
 mod show;
 mod summary;
 mod table;
@@ -67,7 +66,7 @@ impl Queue {
 
 /// Where the queue is; the same on every sub-command.
 #[derive(Args, Debug)]
-struct Place {
+struct QueueArgs {
     /// The queue's folder [default: qmail.queue of the configuration, else queue beside the control folder, else
     /// /var/qmail/queue or /var/lib/qmail/queue]
     #[arg(long, value_name = "DIR")]
@@ -80,7 +79,7 @@ struct Place {
     source: Source,
 }
 
-impl Place {
+impl QueueArgs {
     /// Opens the queue and says which one it is; prints the fault otherwise.
     fn open(&self) -> Result<layout::Queue, ExitCode> {
         let (path, why) = self.find()?;

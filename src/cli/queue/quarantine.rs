@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::cli::ask::ask;
 use crate::cli::print;
 use crate::cli::queue::DRY_RUN;
-use crate::cli::queue::Place;
+use crate::cli::queue::QueueArgs;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Which;
 use crate::cli::queue::list::each;
-use crate::cli::queue::meant::Meant;
 use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
+use crate::cli::queue::selection::Selection;
 use crate::cli::queue::table::number_of;
 use crate::queue::look::filter;
 use crate::queue::look::layout::Queue;
@@ -53,7 +53,7 @@ pub(super) struct Quarantining {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    args: QueueArgs,
 }
 
 impl Quarantining {
@@ -63,79 +63,77 @@ impl Quarantining {
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
         let filter = self.which.read()?;
-        let queue = self.place.open()?;
+        let queue = self.args.open()?;
         if !queue.unknown().is_empty() {
             return Err(failed("recipients in such folders cannot be marked: nothing was changed"));
         }
-        let folder = self.place.quarantine(&queue);
+        let folder = self.args.quarantine(&queue);
         if let Some(what) = refusal(&queue, &folder) {
             return Err(failed(&what));
         }
-        let (meant, taken) = self.meant(&queue, &filter)?;
+        let (selection, taken) = self.select(&queue, &filter)?;
         let is_locked = running::is_locked(&queue);
-        self.tell(&meant, taken.len(), is_locked);
+        self.tell(&selection, taken.len(), is_locked);
         if self.dry_run {
             if self.json {
                 let cleared: &[u64] = if is_locked == Some(true) { &[] } else { &taken };
-                print(&json!({ "would_take": meant.ids, "bytes": meant.bytes, "would_clear": cleared }).to_string());
+                print(
+                    &json!({ "would_take": selection.ids, "bytes": selection.bytes, "would_clear": cleared })
+                        .to_string(),
+                );
             }
             return Ok(ExitCode::SUCCESS);
         }
-        if meant.ids.is_empty() && !folder.is_dir() {
+        if selection.ids.is_empty() && !folder.is_dir() {
             return Ok(ExitCode::FAILURE);
         }
-        let question = match meant.ids.is_empty() {
-            false => Some(format!("Take {} out of the queue?", meant.counted())),
-            true if taken.is_empty() || is_locked == Some(true) => None,
-            true => Some(format!("Remove from the queue what is left there of {}?", number_of(taken.len(), "message"))),
-        };
-        if let Some(question) = question
+        if let Some(question) = question(&selection, taken.len(), is_locked)
             && !ask(&question, self.yes, DRY_RUN)?
         {
             return Ok(ExitCode::FAILURE);
         }
-        let domains = self.place.virtual_domains(&queue)?;
+        let domains = self.args.virtual_domains(&queue)?;
         let running = Running::take(&queue).map_err(|what| failed(&what))?;
         if is_locked == Some(true) && !running.is_live() {
             return Err(failed("qmail-send was stopped meanwhile: run this again; nothing was changed"));
         }
         let quarantine = Quarantine::open(&folder, &queue).map_err(|what| failed(&what))?;
-        let mut take = QuarantineRun::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
-        let outcome = run(&mut take, &meant.ids, &taken);
-        let holders = match take.is_live() {
-            true => holders(&queue, &take.taken),
+        let mut run = QuarantineRun::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
+        let outcome = carry_out(&mut run, &selection.ids, &taken);
+        let holders = match run.is_live() {
+            true => holders(&queue, &run.taken),
             false => Vec::new(),
         };
-        let code = self.report(&take, &holders, &quarantine, outcome.as_ref().err());
+        let code = self.report(&run, &holders, &quarantine, outcome.as_ref().err());
         Ok(match outcome {
             Ok(()) => code,
-            Err(what) if take.taken.is_empty() => failed(&format!("{what}\nno message was taken")),
+            Err(what) if run.taken.is_empty() => failed(&format!("{what}\nno message was taken")),
             Err(what) => failed(&format!("{what}\nthat is not all: run it again for the rest")),
         })
     }
 
     /// The selected messages, and the numbers in quarantine that are still in the queue.
-    fn meant(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Meant, Vec<u64>), ExitCode> {
+    fn select(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Selection, Vec<u64>), ExitCode> {
         let scan = scan(queue)?;
-        let in_quarantine = self.place.taken(queue)?;
-        let (mut meant, mut taken) = (Meant::default(), Vec::new());
+        let in_quarantine = self.args.taken(queue)?;
+        let (mut selection, mut taken) = (Selection::default(), Vec::new());
         let want = Want { recipients: Some(0), header: None, ..Want::default() };
         each(queue, &scan, filter, &want, &mut |message| {
             match in_quarantine.has(message.id) {
                 true => taken.push(message.id),
-                false => meant.add(message),
+                false => selection.add(message),
             }
             ControlFlow::Continue(())
         });
-        Ok((meant, taken))
+        Ok((selection, taken))
     }
 
     /// Says what will be done, on standard error where JSON is wanted.
-    fn tell(&self, meant: &Meant, taken: usize, is_locked: Option<bool>) {
-        if !self.json && !meant.ids.is_empty() {
-            meant.show();
+    fn tell(&self, selection: &Selection, taken: usize, is_locked: Option<bool>) {
+        if !self.json && !selection.ids.is_empty() {
+            selection.show();
         }
-        if meant.ids.is_empty() {
+        if selection.ids.is_empty() {
             eprintln!("no message of the queue is meant");
         }
         if taken > 0 {
@@ -146,7 +144,7 @@ impl Quarantining {
             eprintln!("{taken} more are in quarantine already, and leave the queue {when}");
         }
         match is_locked {
-            _ if meant.ids.is_empty() => {}
+            _ if selection.ids.is_empty() => {}
             Some(true) => {
                 eprintln!("qmail-send runs: what is left to do is marked as done, and it ends these messages itself")
             }
@@ -157,16 +155,16 @@ impl Quarantining {
 
     fn report(
         &self,
-        take: &QuarantineRun<'_>,
+        run: &QuarantineRun<'_>,
         holders: &[Holder],
         quarantine: &Quarantine,
         error: Option<&String>,
     ) -> ExitCode {
-        for (id, why) in take.skipped.iter().take(TOLD) {
+        for (id, why) in run.skipped.iter().take(TOLD) {
             eprintln!("message {id} was not taken: {why}");
         }
-        if take.skipped.len() > TOLD {
-            eprintln!("and {} more were not taken", take.skipped.len() - TOLD);
+        if run.skipped.len() > TOLD {
+            eprintln!("and {} more were not taken", run.skipped.len() - TOLD);
         }
         for Holder { id, pid, name } in holders.iter().take(TOLD) {
             eprintln!(
@@ -174,56 +172,65 @@ impl Quarantining {
                  once more"
             );
         }
-        if !take.finished.is_empty() {
-            eprintln!("an earlier run ended half way: {} completed", number_of(take.finished.len(), "message"));
+        if !run.finished.is_empty() {
+            eprintln!("an earlier run ended half way: {} completed", number_of(run.finished.len(), "message"));
         }
-        if !take.cleared.is_empty() {
-            let messages = number_of(take.cleared.len(), "message");
+        if !run.cleared.is_empty() {
+            let messages = number_of(run.cleared.len(), "message");
             eprintln!("taken earlier, while qmail-send ran, and out of the queue now: {messages}");
         }
         let folder = quarantine.path().display().to_string();
         match self.json {
             true => {
-                let skipped: Vec<_> = take.skipped.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
+                let skipped: Vec<_> = run.skipped.iter().map(|(id, why)| json!({ "id": id, "why": why })).collect();
                 let under_way: Vec<_> = holders
                     .iter()
                     .map(|holder| json!({ "id": holder.id, "pid": holder.pid, "name": holder.name }))
                     .collect();
                 print(
                     &json!({
-                        "taken": take.taken, "skipped": skipped, "finished": take.finished, "cleared": take.cleared,
+                        "taken": run.taken, "skipped": skipped, "finished": run.finished, "cleared": run.cleared,
                         "under_way": under_way, "quarantine": folder, "error": error,
                     })
                     .to_string(),
                 );
             }
-            false => print(&format!("{} taken to {folder}", number_of(take.taken.len(), "message"))),
+            false => print(&format!("{} taken to {folder}", number_of(run.taken.len(), "message"))),
         }
-        if take.is_live() && !take.taken.is_empty() {
+        if run.is_live() && !run.taken.is_empty() {
             eprintln!("they deliver nothing any more, and leave the queue at qmail-send's next try");
         }
-        let is_changed = !(take.taken.is_empty() && take.finished.is_empty() && take.cleared.is_empty());
-        match take.skipped.is_empty() && is_changed {
+        let is_changed = !(run.taken.is_empty() && run.finished.is_empty() && run.cleared.is_empty());
+        match run.skipped.is_empty() && is_changed {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         }
     }
 }
 
-fn run(take: &mut QuarantineRun<'_>, ids: &[u64], taken: &[u64]) -> Result<(), String> {
-    take.sweep().and_then(|()| take.clear(taken))?;
+/// The question before anything is changed; none where nothing is.
+fn question(selection: &Selection, taken: usize, is_locked: Option<bool>) -> Option<String> {
+    match selection.ids.is_empty() {
+        false => Some(format!("Take {} out of the queue?", selection.counted())),
+        true if taken == 0 || is_locked == Some(true) => None,
+        true => Some(format!("Remove from the queue what is left there of {}?", number_of(taken, "message"))),
+    }
+}
+
+fn carry_out(run: &mut QuarantineRun<'_>, ids: &[u64], taken: &[u64]) -> Result<(), String> {
+    run.sweep().and_then(|()| run.clear(taken))?;
     if ids.is_empty() {
         return Ok(());
     }
-    let steps = take.steps(ids);
+    let steps = run.steps(ids);
     let bar = progress(steps.len(), "steps");
     let outcome = steps.iter().try_for_each(|step| {
         bar.inc(1);
-        take.act(*step)
+        run.act(*step)
     });
     bar.finish_and_clear();
     if outcome.is_err() {
-        take.undo();
+        run.undo();
     }
     outcome
 }

@@ -9,12 +9,12 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::print;
-use crate::cli::queue::Place;
+use crate::cli::queue::QueueArgs;
 use crate::cli::queue::failed;
 use crate::cli::queue::filter::Which;
-use crate::cli::queue::kept::each_kept;
-use crate::cli::queue::kept::no_quarantine;
 use crate::cli::queue::progress;
+use crate::cli::queue::selection::each_quarantined;
+use crate::cli::queue::selection::no_quarantine;
 use crate::cli::queue::table::number_of;
 use crate::config::units;
 use crate::queue::look::layout::Queue;
@@ -40,7 +40,7 @@ pub(super) struct Restoring {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    args: QueueArgs,
 }
 
 impl Restoring {
@@ -49,9 +49,9 @@ impl Restoring {
     }
 
     fn go(&self) -> Result<ExitCode, ExitCode> {
-        let filter = self.which.read_kept()?;
-        let queue = self.place.open()?;
-        let path = self.place.quarantine(&queue);
+        let filter = self.which.read_quarantined()?;
+        let queue = self.args.open()?;
+        let path = self.args.quarantine(&queue);
         if !path.is_dir() {
             return Err(no_quarantine(&path));
         }
@@ -59,7 +59,7 @@ impl Restoring {
         let mut ids = filter.ids().to_vec();
         // Missing numbers are named; a filter selects only existing messages.
         if ids.is_empty() {
-            each_kept(&quarantine, &filter, &mut |message| ids.push(message.id))?;
+            each_quarantined(&quarantine, &filter, &mut |message| ids.push(message.id))?;
         }
         let program = self.qmail_queue.clone().unwrap_or_else(|| beside(&queue));
         let restore = Restore::new(&quarantine, &program, self.timeout).map_err(|what| failed(&what))?;

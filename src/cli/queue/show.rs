@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::print;
-use crate::cli::queue::Place;
+use crate::cli::queue::QueueArgs;
 use crate::cli::queue::filter::message_number;
 use crate::cli::queue::now;
 use crate::cli::queue::table::age;
@@ -39,19 +39,19 @@ pub(super) struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    place: Place,
+    args: QueueArgs,
 }
 
 impl Show {
     pub(super) fn run(&self) -> ExitCode {
-        let queue = match self.place.open() {
+        let queue = match self.args.open() {
             Ok(queue) => queue,
             Err(code) => return code,
         };
         let want = Want { recipients: Some(usize::MAX), header: Some(Vec::new()), ..Want::default() };
         let entry = Entry { id: self.id, files: Files::default() };
         let found = Reader::new(&queue).read(entry, &want);
-        let kept = Quarantine::look(&self.place.quarantine(&queue), &queue).ok().flatten();
+        let kept = Quarantine::look(&self.args.quarantine(&queue), &queue).ok().flatten();
         // Of a message that only waits to be removed from the queue the copy says more; but a message copied there from
         // elsewhere may have another message's number.
         let is_own = kept.as_ref().is_some_and(|kept| kept.has(self.id));
