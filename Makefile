@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests deny bench bench-quick instructions abuse fuzz cert deb
+.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz cert deb
 
 FUZZ_TARGETS := command config data list log message queue reply run_script session tcprules
 FUZZ_SECONDS ?= 60
@@ -52,6 +52,9 @@ tests: ## the tests only
 	else
 		cargo test --locked --lib --bins --tests
 	fi
+
+picture: ## docs/images/storm.svg anew, from a storm that is played
+	BLESS=1 cargo test --locked --test pages -- the_picture
 
 deny: ## licences, banned and doubled crates, sources; advisories where the network allows
 	@cargo deny --version >/dev/null 2>&1 || { echo "make deny needs cargo-deny: cargo install cargo-deny --locked" >&2; exit 1; }

@@ -360,7 +360,12 @@ fn words(line: &str) -> Vec<String> {
     let (mut words, mut quote) = (vec![String::new()], None);
     for c in line.chars() {
         match (quote, c) {
-            (None, '|' | '&' | ';' | '#' | '>') => break,
+            // `2> log`: the number belongs to the shell too.
+            (None, '>') => {
+                words.pop_if(|word| word.chars().all(|c| c.is_ascii_digit()));
+                break;
+            }
+            (None, '|' | '&' | ';' | '#') => break,
             (None, ' ') => words.push(String::new()),
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), c) if open == c => quote = None,
