@@ -24,16 +24,17 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self) -> ExitCode {
         let origin = self.source.origin(&[], None);
-        let (faults, warnings) = match origin.assemble() {
-            Ok(assembly) => (Vec::new(), assembly.warnings),
-            Err(refused) => (refused.faults, refused.warnings),
+        let (faults, warnings, notes) = match origin.assemble() {
+            Ok(assembly) => (Vec::new(), assembly.warnings, assembly.notes),
+            Err(refused) => (refused.faults, refused.warnings, Vec::new()),
         };
         let file = origin.file.as_ref().map(|file| file.display().to_string());
         if self.json {
-            print(&json!({ "file": file, "faults": faults, "warnings": warnings }).to_string());
+            print(&json!({ "file": file, "faults": faults, "warnings": warnings, "notes": notes }).to_string());
         } else {
             faults.iter().for_each(|fault| print(&fault.to_string()));
             warnings.iter().for_each(|warning| print(&format!("{warning} (warning)")));
+            notes.iter().for_each(|note| print(&format!("{note} (note)")));
             let name = file.as_deref().unwrap_or("the embedded default");
             match faults.len() {
                 0 => print(&format!("{name}: no faults")),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::control::cdb::Cdb;
 use crate::control::files;
 use crate::control::tcprules;
+use crate::control::unread;
 use crate::policy::client::ClientRules;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
@@ -66,6 +67,8 @@ pub struct Outcome {
     pub lists: Result<Lists, Vec<ListFault>>,
     /// Warnings: entries that can be read, but hardly mean what they say.
     pub warnings: Vec<ListFault>,
+    /// Control files of patches, which are not read.
+    pub notes: Vec<ListFault>,
 }
 
 /// Reads all files of `sources`.
@@ -85,7 +88,8 @@ pub fn load(sources: &Sources) -> Outcome {
         lists.clients = loader.clients(path);
     }
     let Loader { faults, warnings, .. } = loader;
-    Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, warnings }
+    let notes = sources.control.as_deref().map(notes).unwrap_or_default();
+    Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, warnings, notes }
 }
 
 struct Loader<'s> {
@@ -218,6 +222,11 @@ impl Loader<'_> {
     }
 }
 
+fn notes(control: &Path) -> Vec<ListFault> {
+    let files = unread::unread(|name| control.join(name).exists());
+    files.iter().map(|file| ListFault::new(&name(&control.join(file.name)), 0, file.note())).collect()
+}
+
 fn is_cdb(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "cdb")
 }
@@ -273,7 +282,8 @@ mod tests {
         ]);
         let named = |name| folder.path().join(name);
         let sources = Sources { senders: vec![named("more")], tcprules: Some(named("tcp.smtp")), ..control(&folder) };
-        let Outcome { lists, warnings } = load(&sources);
+        let Outcome { lists, warnings, notes } = load(&sources);
+        assert_eq!(notes, []);
         let lists = lists.unwrap();
         let joe = parse_address(b"joe@virt.example").unwrap();
         assert_eq!(lists.virtual_domains.rewritten(&joe).as_deref(), Some(&b"list-joe@virt.example"[..]));
@@ -289,6 +299,18 @@ mod tests {
         let told: Vec<_> = warnings.iter().map(|warning| warning.what.as_str()).collect();
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].starts_with("ends in CR") && told[1].starts_with("is 10 to qmail"), "{told:?}");
+    }
+
+    #[test]
+    fn files_of_patches_are_noted() {
+        let folder = folder(&[("badhelo", b""), ("badmailpatterns", b""), ("locals", b"")]);
+        let notes = load(&control(&folder)).notes;
+        let told: Vec<_> = notes.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("badmailpatterns: is not read") && told[1].contains("badhelo: is not read"),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! qmail's control files and tcprules, and the lists of the configuration, which have the same form: `files` reads one file,
-//! `load` all that the policy needs, `badmailfrom` and `rewrite` change one. It must not decide about a message.
+//! `load` all that the policy needs, `badmailfrom` and `rewrite` change one, `unread` names those of patches. It must not
+//! decide about a message.
 
 pub mod badmailfrom;
 pub mod cdb;
@@ -7,3 +8,4 @@ pub mod files;
 pub mod load;
 pub mod rewrite;
 pub mod tcprules;
+pub mod unread;

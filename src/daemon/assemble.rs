@@ -57,6 +57,8 @@ pub struct Assembly {
     pub look: Look,
     /// Warnings: settings that are probably not as they were meant.
     pub warnings: Vec<Finding>,
+    /// Control files of patches, which are not read.
+    pub notes: Vec<Finding>,
 }
 
 impl Assembly {
@@ -124,6 +126,7 @@ impl Origin {
         let look = look.and(Look::at(self.files(&draft.config).iter().skip(self.file.iter().count())));
         let outcome = load::load(&draft.sources());
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
+        let notes = outcome.notes.iter().map(|note| Finding::of_list(&note.location, &note.what)).collect();
         let mut faults = Vec::new();
         let lists = outcome.lists.unwrap_or_else(|found| {
             faults.extend(found.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
@@ -145,7 +148,7 @@ impl Origin {
             return Err(Refused { faults, warnings, files });
         }
         let snapshot = Arc::new(snapshot(&config, lists, size));
-        Ok(Assembly { config, snapshot, tls, files, look, warnings })
+        Ok(Assembly { config, snapshot, tls, files, look, warnings, notes })
     }
 
     /// Adds to the configuration's faults those of the lists it names, as far as they can be read: all faults are told

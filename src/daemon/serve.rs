@@ -45,6 +45,9 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     for warning in &assembly.warnings {
         tracing::warn!(warning = %warning, "configuration");
     }
+    for note in &assembly.notes {
+        tracing::info!(note = %note, "configuration");
+    }
     let descriptors = descriptors::raise_limit();
     descriptors::bound_connections(&mut assembly.config, descriptors);
     let notification = supervisor::notification(notify_fd)?;
