@@ -198,7 +198,7 @@ fn tcpsvd_under_runit() {
         "mind       /etc/service/smtp/run:4: tcpsvd -i ./peers: instructions",
     ];
     Host::with_all(&outcome, &told);
-    assert!(host.text("service/log/run").ends_with("exec chpst -uqmaild svlogd -tt /var/log/portcullis\n"));
+    assert!(host.text("service/log/run").ends_with("exec chpst -u qmaild svlogd -tt /var/log/portcullis\n"));
 }
 
 const RUNIT: &str = "#!/bin/sh

@@ -64,7 +64,7 @@ fn every_step_does_what_it_says() {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     until("tcpserver listens", || TcpStream::connect(address).is_ok());
     deliver(&qmail, address, 1);
-    assert!(!tcpserver_is_gone(&qmail), "what was found runs");
+    assert!(is_up(&qmail.path("service/smtp")), "what was found runs");
 
     run(link);
     until("svscan has found the new one", || supervised(&qmail.path("service/portcullis")));
@@ -72,12 +72,20 @@ fn every_step_does_what_it_says() {
     eprintln!("switch: the port was closed for {closed:?}");
     deliver(&qmail, address, 2);
     assert!(run(status).contains("connections"), "the running proxy answers");
-    let current = qmail.path("log/portcullis/current");
-    until("multilog has the line", || fs::read_to_string(&current).is_ok_and(|log| log.contains(" verdict=accept ")));
+    let logged = |name: &str, what: &str| {
+        let current = qmail.path("log").join(name).join("current");
+        until("multilog has the line", || fs::read_to_string(&current).is_ok_and(|log| log.contains(what)));
+    };
+    logged("portcullis", " verdict=accept ");
 
     let closed = closed_while(address, || run(back), || !has_admin(&qmail));
     eprintln!("back: the port was closed for {closed:?}");
     deliver(&qmail, address, 3);
+    // Both loggers run side by side, each with folders and files of its own.
+    assert!(["smtp/log", "portcullis/log"].iter().all(|log| is_up(&qmail.path("service").join(log))));
+    let status = || fs::read_to_string(qmail.path("log/status")).is_ok_and(|status| status.contains(" status: "));
+    until("the old logger keeps its file", status);
+    logged("smtp", " status: ");
     run(stay);
     assert!(!qmail.path("new/service/down").exists() && qmail.path("service/smtp/down").exists());
     drop(scan);
@@ -110,9 +118,12 @@ fn service(qmail: &QmailHome, port: u16) {
     fs::create_dir(qmail.path("env")).unwrap();
     qmail.script("env/QMAILQUEUE", "HOME/qmail-queue\n");
     script(&qmail.path("service/smtp/run"), &run);
-    script(&qmail.path("service/smtp/log/run"), &format!("#!/bin/sh\nexec {log} multilog t {home}/log/smtp\n"));
+    // The idiom of multilog's manual: a folder, then patterns and a file of its own.
+    let log = format!("{log} multilog t n5 {home}/log/smtp '-*' '+* * status: *' ={home}/log/status");
+    script(&qmail.path("service/smtp/log/run"), &format!("#!/bin/sh\nexec {log}\n"));
     fs::create_dir(qmail.path("log/smtp")).unwrap();
-    run_as_root_only(root, &format!("chown nobody: {}", qmail.path("log/smtp").display()));
+    let log = qmail.path("log").display().to_string();
+    run_as_root_only(root, &format!("chown nobody: {log} {log}/smtp"));
 }
 
 /// `QmailHome::script` would change the QMAILHOME in it.
@@ -151,9 +162,9 @@ fn has_admin(qmail: &QmailHome) -> bool {
     std::os::unix::net::UnixStream::connect(qmail.path("new/state/admin.sock")).is_ok()
 }
 
-fn tcpserver_is_gone(qmail: &QmailHome) -> bool {
-    let status = Command::new("svstat").arg(qmail.path("service/smtp")).output().unwrap();
-    !String::from_utf8_lossy(&status.stdout).contains(": up")
+fn is_up(service: &Path) -> bool {
+    let status = Command::new("svstat").arg(service).output().unwrap();
+    String::from_utf8_lossy(&status.stdout).contains(": up")
 }
 
 fn supervised(service: &Path) -> bool {

@@ -9,13 +9,13 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::path::PathBuf;
 
 use crate::takeover::Findings;
 use crate::takeover::Options;
+use crate::takeover::accounts::Accounts;
 use crate::takeover::configuration;
+use crate::takeover::logger::Logger;
 use crate::takeover::root::Root;
-use crate::takeover::script::Chain;
 use crate::takeover::services::Service;
 use crate::takeover::services::Supervisor;
 use crate::takeover::site::Site;
@@ -68,27 +68,29 @@ fn make_new(folder: &Path) -> Result<(), String> {
 }
 
 /// Where everything will be, for what was found.
-pub(super) fn site(root: &Root, options: &Options, findings: &Findings, service: Option<&Service>) -> Site {
+pub(super) fn site(
+    root: &Root,
+    accounts: &Accounts,
+    options: &Options,
+    findings: &Findings,
+    service: Option<&Service>,
+) -> Site {
     Site {
         folder: options.folder.clone(),
         program: options.program.clone(),
         supervisor: supervisor(root, service),
         service: service.map(|service| service.entry.clone()),
         user: findings.plan.user.clone(),
-        log: log_folder(service),
-        log_user: match old_log(service) {
-            Some((_, chain, _)) => log_user(chain),
-            None => (supervisor(root, service) == Supervisor::Daemontools).then(|| "qmaill".to_owned()),
-        },
+        logger: Logger::of(accounts, service, supervisor(root, service)),
     }
 }
 
 /// The files of that service; `steps` is the text of the last.
-pub(super) fn files(site: &Site, findings: &Findings, service: Option<&Service>, steps: String) -> Files {
+pub(super) fn files(site: &Site, findings: &Findings, steps: String) -> Files {
     let mut files = vec![
         ("portcullis.toml", configuration::text(findings), 0o644),
         ("service/run", run(site, findings), 0o755),
-        ("service/log/run", log_run(site, service), 0o755),
+        ("service/log/run", log_run(&site.logger), 0o755),
         // Linked first, started when the other one has ended.
         ("service/down", String::new(), 0o644),
     ];
@@ -136,52 +138,15 @@ fn run(site: &Site, findings: &Findings) -> String {
     )
 }
 
-/// The old log's program and options with another folder, so that readers of logs find the form they know.
-fn log_run(site: &Site, service: Option<&Service>) -> String {
-    let head = "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n";
-    let folder = shell::word(&site.log.to_string_lossy());
-    match (old_log(service), site.supervisor) {
-        (Some((file, _, words)), _) => {
-            format!("{head}# As in {}.\nexec {words} {folder}\n", shown(&file.display().to_string()))
-        }
-        (None, Supervisor::Runit) => format!("{head}exec svlogd -tt {folder}\n"),
-        (None, Supervisor::S6) => format!("{head}exec s6-log t s1000000 n20 {folder}\n"),
-        (None, _) => format!("{head}exec setuidgid qmaill multilog t s1000000 n20 {folder}\n"),
-    }
-}
-
-/// The file of the old log, its chain, and its words without the folder; if it is one that is known.
-fn old_log(service: Option<&Service>) -> Option<(&Path, &Chain, String)> {
-    let (file, chain) = service?.log.as_ref()?;
-    let words: Option<Vec<&str>> = chain.behind.iter().flat_map(|exec| &exec.words).map(|word| word.known()).collect();
-    let words = words?;
-    let (_, before) = words.split_last()?;
-    let known = matches!(chain.program()?.name(), "multilog" | "svlogd" | "s6-log");
-    known.then(|| (file.as_path(), chain, before.iter().map(|word| shell::word(word)).collect::<Vec<_>>().join(" ")))
-}
-
-/// The folder of the new log, beside the old one.
-fn log_folder(service: Option<&Service>) -> PathBuf {
-    let old = service.and_then(|service| {
-        let folder = service.log.as_ref()?.1.program()?.words.last()?.known()?;
-        Path::new(folder)
-            .parent()
-            .filter(|parent| parent.is_absolute() && parent.parent().is_some())
-            .map(Path::to_owned)
-    });
-    old.unwrap_or_else(|| "/var/log".into()).join("portcullis")
-}
-
-/// The user that keeps the log, by setuidgid or chpst -u.
-fn log_user(chain: &Chain) -> Option<String> {
-    chain.behind.iter().find_map(|exec| match exec.name() {
-        "setuidgid" | "s6-setuidgid" => exec.words.get(1)?.known().map(str::to_owned),
-        "chpst" => {
-            let user = exec.options().into_iter().find(|(letter, _)| *letter == 'u')?.1;
-            user.known().map(|user| user.split(':').next().unwrap_or(user).to_owned())
-        }
-        _ => None,
-    })
+fn log_run(logger: &Logger) -> String {
+    let like = logger
+        .like
+        .as_ref()
+        .map_or_else(String::new, |file| format!("# As in {}.\n", shown(&file.display().to_string())));
+    format!(
+        "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n{like}exec {}\n",
+        logger.command
+    )
 }
 
 /// Our unit, with the paths of this host and a folder in which the state may be written.

@@ -6,6 +6,7 @@ mod configuration;
 mod folder;
 mod home;
 mod listeners;
+mod logger;
 mod plan;
 mod root;
 pub mod script;
@@ -129,8 +130,9 @@ pub fn look(options: &Options) -> Result<Outcome, String> {
     }
     findings.unreadable = root.unreadable();
     let files = (!ambiguous).then(|| {
-        let site = folder::site(&root, options, &findings, chosen);
-        folder::files(&site, &findings, chosen, steps::text(&site, &findings))
+        let site = folder::site(&root, &accounts, options, &findings, chosen);
+        findings.plan.remarks.extend(site.logger.remark.clone());
+        folder::files(&site, &findings, steps::text(&site, &findings))
     });
     Ok(Outcome { findings, files })
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::takeover::logger::Logger;
 use crate::takeover::services::Supervisor;
 
 /// Where everything will be.
@@ -16,9 +17,7 @@ pub(super) struct Site {
     /// The service that is taken over.
     pub(super) service: Option<PathBuf>,
     pub(super) user: Option<String>,
-    /// The new log's folder.
-    pub(super) log: PathBuf,
-    pub(super) log_user: Option<String>,
+    pub(super) logger: Logger,
 }
 
 impl Site {

@@ -60,9 +60,9 @@ fn prepare(site: &Site) -> String {
         commands.push(format!("chown {}: {state}", shell::word(user)));
     }
     if site.is_supervised() {
-        let log = path(&site.log);
+        let log = path(&site.logger.folder);
         commands.push(format!("mkdir -p {log}"));
-        commands.extend(site.log_user.as_ref().map(|user| format!("chown {}: {log}", shell::word(user))));
+        commands.extend(site.logger.user.as_ref().map(|user| format!("chown {}: {log}", shell::word(user))));
     }
     commands.join(" && ")
 }
@@ -125,7 +125,7 @@ fn systemd(site: &Site) -> [String; 4] {
 }
 
 fn log_command(site: &Site) -> String {
-    let current = path(&site.log.join("current"));
+    let current = path(&site.logger.folder.join("current"));
     match site.supervisor {
         Supervisor::Systemd => "journalctl -u portcullis -f".to_owned(),
         Supervisor::Runit => format!("tail -F {current}"),
