@@ -50,7 +50,7 @@ pub fn tcprules(input: &[u8]) {
     let clients = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])];
     let text = tcprules::parse_text("tcp.smtp", input);
     let cdb = tcprules::parse_cdb("tcp.smtp.cdb", input).ok();
-    for rules in [Some(text.rules), cdb].into_iter().flatten() {
+    for rules in [Some(text.rules), cdb.map(|read| read.rules)].into_iter().flatten() {
         for client in clients {
             for host in [None, Some("host.example")] {
                 if let Some((key, _)) = rules.find(client, host, None) {

@@ -174,16 +174,21 @@ impl Loader<'_> {
     fn clients(&mut self, path: &Path) -> ClientRules {
         let Some(text) = self.named(path) else { return ClientRules::default() };
         let source = name(path);
-        if is_cdb(path) {
-            return tcprules::parse_cdb(&source, &text).unwrap_or_else(|fault| {
+        let read = match is_cdb(path) {
+            true => tcprules::parse_cdb(&source, &text),
+            false => Ok(tcprules::parse_text(&source, &text)),
+        };
+        match read {
+            Ok(read) => {
+                self.faults.extend(read.faults);
+                self.warnings.extend(read.warnings);
+                read.rules
+            }
+            Err(fault) => {
                 self.fault(path, format!("{fault}; make it again with tcprules"));
                 ClientRules::default()
-            });
+            }
         }
-        let read = tcprules::parse_text(&source, &text);
-        self.faults.extend(read.faults);
-        self.warnings.extend(read.warnings);
-        read.rules
     }
 
     fn first_line(&mut self, path: &Path) -> Option<String> {

@@ -4,6 +4,7 @@
 
 pub mod badmailfrom;
 pub mod cdb;
+mod client_key;
 pub mod files;
 pub mod load;
 pub mod rewrite;

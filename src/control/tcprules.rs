@@ -24,6 +24,7 @@ use memchr::memrchr;
 
 use crate::control::cdb::Cdb;
 use crate::control::cdb::CdbFault;
+use crate::control::client_key::Key;
 use crate::policy::client::ClientRule;
 use crate::policy::client::ClientRules;
 use crate::policy::list::entries::lines;
@@ -45,12 +46,7 @@ pub struct Tcprules {
 
 /// Reads the text that tcprules compiles.
 pub fn parse_text(source: &str, text: &[u8]) -> Tcprules {
-    let mut reader = Reader {
-        source: source.into(),
-        rules: ClientRules::default(),
-        faults: Faults::new(source),
-        warnings: Faults::new(source),
-    };
+    let mut reader = Reader::new(source);
     for (line, raw) in lines(text) {
         let rule = trim_end(raw);
         if matches!(rule.first(), None | Some(b'#')) {
@@ -60,20 +56,25 @@ pub fn parse_text(source: &str, text: &[u8]) -> Tcprules {
             reader.faults.push(line, what);
         }
     }
-    Tcprules { rules: reader.rules, faults: reader.faults.into_vec(), warnings: reader.warnings.into_vec() }
+    reader.finish()
 }
 
 /// Reads the compiled form. Its rules have no lines.
 ///
 /// # Errors
-/// The file is no whole cdb.
-pub fn parse_cdb(source: &str, bytes: &[u8]) -> Result<ClientRules, CdbFault> {
-    let source: Arc<str> = source.into();
-    let mut rules = ClientRules::default();
+/// The file is not a whole cdb.
+pub fn parse_cdb(source: &str, bytes: &[u8]) -> Result<Tcprules, CdbFault> {
+    let mut reader = Reader::new(source);
     for (key, data) in Cdb::read(bytes)?.iter() {
-        rules.insert(key.into(), rule_of_data(Location { source: source.clone(), line: 0 }, data));
+        let rule = rule_of_data(Location { source: reader.source.clone(), line: 0 }, data);
+        match Key::of_cdb(key) {
+            // The first of equal keys is the one that tcpserver finds.
+            Ok(key) => _ = reader.add(key, rule.into()),
+            Err(what) => reader.faults.push(0, what),
+        }
+        reader.warn_of_dead(0, key);
     }
-    Ok(rules)
+    Ok(reader.finish())
 }
 
 /// `D\0` denies, `+NAME=VALUE\0` sets a variable; tcpserver ignores all else, and a tail without NUL.
@@ -105,6 +106,15 @@ struct Reader {
 }
 
 impl Reader {
+    fn new(source: &str) -> Self {
+        let (faults, warnings) = (Faults::new(source), Faults::new(source));
+        Self { source: source.into(), rules: ClientRules::default(), faults, warnings }
+    }
+
+    fn finish(self) -> Tcprules {
+        Tcprules { rules: self.rules, faults: self.faults.into_vec(), warnings: self.warnings.into_vec() }
+    }
+
     /// One line: `address:allow` or `address:deny`, then `,NAME="VALUE"` with any octet for the quotes.
     fn rule(&mut self, line: u32, text: &[u8]) -> Result<(), String> {
         if memchr(0, text).is_some() {
@@ -141,12 +151,9 @@ impl Reader {
 
     /// A range makes a key of each of its addresses.
     fn insert(&mut self, line: u32, address: &[u8], rule: Arc<ClientRule>) -> Result<(), String> {
-        if let Some(what) = dead_address(address) {
-            self.warnings.push(line, what);
-        }
+        self.warn_of_dead(line, address);
         let Some(dash) = memchr(b'-', address).filter(|_| !is_named(address)) else {
-            self.insert_key(line, address.into(), rule);
-            return Ok(());
+            return self.insert_key(line, Key::of_text(address)?, rule);
         };
         let left = memrchr(b'.', &address[..dash]).map_or(0, |dot| dot + 1);
         let right = memchr(b'.', &address[dash + 1..]).map_or(address.len(), |dot| dash + 1 + dot);
@@ -158,14 +165,28 @@ impl Reader {
         }
         for middle in low..=high.min(255) {
             let key = [&address[..left], middle.to_string().as_bytes(), &address[right..]].concat();
-            self.insert_key(line, key, rule.clone());
+            self.insert_key(line, Key::of_text(&key)?, rule.clone())?;
         }
         Ok(())
     }
 
-    fn insert_key(&mut self, line: u32, key: Vec<u8>, rule: Arc<ClientRule>) {
-        if !self.rules.insert(key.into(), rule) {
+    fn insert_key(&mut self, line: u32, key: Key, rule: Arc<ClientRule>) -> Result<(), String> {
+        if !self.add(key, rule) {
             self.warnings.push(line, "has an address that a line above has: the rule of that line stands");
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, key: Key, rule: Arc<ClientRule>) -> bool {
+        match key {
+            Key::Network(network) => self.rules.insert_network(network, rule),
+            Key::Text(text) => self.rules.insert(text, rule),
+        }
+    }
+
+    fn warn_of_dead(&mut self, line: u32, address: &[u8]) {
+        if let Some(what) = dead_address(address) {
+            self.warnings.push(line, what);
         }
     }
 }
@@ -207,25 +228,31 @@ fn bad_setting(rest: &[u8]) -> String {
     }
 }
 
-/// The reason why no client can ever have this key, though tcprules takes it.
+/// The reason why no client ever has this key, though tcprules takes it. Names are not looked up, and ident is not
+/// asked.
 fn dead_address(address: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(address);
-    if text.trim() != text {
-        return Some("has a blank beside the address: no client matches it".to_owned());
+    let text = shown(address);
+    if address.trim_ascii() != address {
+        return Some(format!("{text} has a blank beside the address: no client matches it"));
     }
-    if is_named(address) || address.is_empty() || memchr(b'-', address).is_some() {
-        return None;
+    if memchr(b'@', address).is_some() {
+        return Some(format!("{text} matches nobody: ident is not asked (as with tcpserver -R)"));
     }
-    if memchr(b'/', address).is_some() {
-        return Some(format!("{text} matches nobody: write a prefix (192.0.2.) or a range (192.0.2.0-63)"));
+    if address.first() == Some(&b'=') {
+        return Some(format!("{text} matches nobody: names are not looked up (as with tcpserver -H); write addresses"));
     }
-    let written = text.parse().map(|ip: IpAddr| ip.to_canonical().to_string());
-    match written {
-        Ok(written) if written == text => None,
-        Ok(written) => Some(format!("{text} matches nobody: tcpserver writes that address {written}")),
-        Err(_) if matches!(address.last(), Some(b'.' | b':')) => None,
-        Err(_) => Some(format!("{text} matches nobody: a prefix ends in a dot, a name begins with =")),
+    match address {
+        [] | [b'_' | b'^', ..] | [.., b'.'] => None,
+        [.., b':'] => is_padded(address).then(|| format!("{text} matches nobody: write a network, 2001:db8::/32")),
+        _ if is_named(address) || address.iter().any(|octet| matches!(octet, b'-' | b'/')) => None,
+        _ if str::from_utf8(address).is_ok_and(|text| text.parse::<IpAddr>().is_ok()) => None,
+        _ => Some(format!("{text} matches nobody: a prefix ends in a dot, a network has a slash (10.0.0.0/8)")),
     }
+}
+
+/// Whether a group has a leading zero, which tcpserver does not write.
+fn is_padded(prefix: &[u8]) -> bool {
+    prefix.split(|octet| *octet == b':').any(|group| matches!(group, [b'0', _, ..]))
 }
 
 /// Keys of host names and of ident have no ranges.
@@ -274,7 +301,9 @@ mod tests {
     fn both() -> [ClientRules; 2] {
         let text = parse_text("tcp.smtp", TEXT);
         assert_eq!(text.faults, []);
-        [text.rules, parse_cdb("tcp.smtp.cdb", COMPILED).unwrap()]
+        let compiled = parse_cdb("tcp.smtp.cdb", COMPILED).unwrap();
+        assert_eq!(compiled.faults, []);
+        [text.rules, compiled.rules]
     }
 
     #[test]
@@ -292,8 +321,9 @@ mod tests {
     #[test]
     fn what_the_sample_hides_is_told() {
         let warnings = parse_text("tcp.smtp", TEXT).warnings;
-        assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].to_string().starts_with("tcp.smtp:17: has no colon"), "{warnings:?}");
+        let lines: Vec<u32> = warnings.iter().map(|warning| warning.location.line).collect();
+        assert_eq!(lines, [10, 11, 12, 13, 14, 17], "names, ident, and a line without a colon: {warnings:?}");
+        assert!(warnings[5].what.starts_with("has no colon"), "{warnings:?}");
     }
 
     /// The keys of one line, with what they do, and what is wrong.
@@ -322,6 +352,9 @@ mod tests {
             ("an empty range", b"1.2.3.9-3:allow", &[]),
             ("a range in a prefix", b"1.2.3-9.:allow", &["1.2.3.", "1.2.9."]),
             ("a name", b"=a.b:allow", &["=a.b"]),
+            ("a network", b"1.2.3.0/24:deny", &["1.2.3.0/24"]),
+            ("a network of IPv6", b"::/64:deny", &["::/64"]),
+            ("an IPv6 address in full", b"0000:0000:0000:0000:0000:0000:0000:0001:allow", &["::1"]),
             ("a name with a dash is no range", b"=a-b:allow", &[]),
             ("an IPv6 address", b"::1:allow", &["::1"]),
             ("everybody", b":allow", &[""]),
@@ -370,6 +403,8 @@ mod tests {
             (b":allow\r", "ends in CR"),
             (b"10.:", "neither allow nor deny"),
             (b"\0:allow", "NUL"),
+            (b"10.0.0.0/33:deny", "10.0.0.0/33 is not a network"),
+            (b"0.0.0.0/0:deny", "write an empty address"),
         ];
         for (text, expected) in cases {
             let (_, faults, _) = line(&[b":allow\n", *text].concat());
@@ -385,9 +420,11 @@ mod tests {
             (b"no colon", "has no colon"),
             (b"\r", "has no colon"),
             (b"10.2:allow", "a prefix ends in a dot"),
-            (b"10.0.0.0/8:deny", "write a prefix"),
-            (b"2001:DB8::1:allow", "writes that address 2001:db8::1"),
-            (b"::ffff:10.0.0.1:allow", "writes that address 10.0.0.1"),
+            (b"mail.example:allow", "a prefix ends in a dot"),
+            (b"2001:0db8::allow", "2001:0db8: matches nobody"),
+            (b"=a.example:allow", "=a.example matches nobody"),
+            (b"=:allow", "= matches nobody"),
+            (b"joe@10.0.0.1:allow", "ident is not asked"),
             (b" 10.:allow", "a blank beside the address"),
             (b"1.2.3.9-3:allow", "an empty range"),
             (b":allow, A=\"1\"", "a blank beside the name"),
@@ -399,6 +436,71 @@ mod tests {
             assert_eq!((faults.len(), warnings.len()), (0, 1), "{}", shown(text));
             assert!(warnings[0].contains(expected), "{warnings:?}");
         }
+    }
+
+    /// A cdb as tcprules makes it.
+    fn cdb(records: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let (mut body, mut tables) = (Vec::new(), vec![Vec::new(); 256]);
+        for (key, data) in records {
+            let hash = key.iter().fold(5381_u32, |hash, octet| (hash << 5).wrapping_add(hash) ^ u32::from(*octet));
+            tables[(hash % 256) as usize].push((hash, 2048 + body.len() as u32));
+            body.extend([key.len() as u32, data.len() as u32].iter().flat_map(|length| length.to_le_bytes()));
+            body.extend([*key, *data].concat());
+        }
+        let (mut head, mut slots) = (Vec::new(), Vec::new());
+        for table in &tables {
+            let length = table.len() * 2;
+            head.extend(
+                [(2048 + body.len() + slots.len()) as u32, length as u32].iter().flat_map(|it| it.to_le_bytes()),
+            );
+            let mut places = vec![(0, 0); length];
+            for (hash, position) in table {
+                let start = (hash / 256) as usize;
+                let free = (0..length).map(|step| (start + step) % length).find(|at| places[*at].1 == 0).unwrap();
+                places[free] = (*hash, *position);
+            }
+            slots.extend(
+                places.iter().flat_map(|(hash, position)| [hash.to_le_bytes(), position.to_le_bytes()].concat()),
+            );
+        }
+        [head, body, slots].concat()
+    }
+
+    #[test]
+    fn networks_of_a_cdb_are_matched_in_their_order() {
+        let deny: &[u8] = b"D\0";
+        let one: &[u8] = b"+N=1\0";
+        for networks in [
+            [&b"_00001010"[..], b"_0000101000000010", b"^00100000000000010000110110111000"],
+            [&b"_0000e0g0"[..], b"_0000e0g0000000o0", b"^00`000000000000a0000bc0de0fgh000"],
+        ] {
+            let [ten, small, v6] = networks;
+            let address = b"2001:0DB8:0000:0000:0000:0000:0000:0001";
+            let octets = cdb(&[(ten, b""), (small, one), (v6, b""), (address, one), (b"10.2.3.", deny), (b"", deny)]);
+            let read = parse_cdb("c", &octets).unwrap();
+            assert_eq!((read.faults, read.warnings), (vec![], vec![]));
+            let table = [
+                ("10.1.1.1", "rule 10.0.0.0/8:;allow connection;"),
+                ("10.2.1.1", "rule 10.2.0.0/16:;set environment variable N=1;allow connection;"),
+                ("10.2.3.4", "rule 10.2.3.:;deny connection;"),
+                ("11.1.1.1", "rule :;deny connection;"),
+                ("2001:db8:1::1", "rule 2001:db8::/32:;allow connection;"),
+                ("2001:db8::1", "rule 2001:db8::1:;set environment variable N=1;allow connection;"),
+                ("2001:db9::1", "rule :;deny connection;"),
+            ];
+            for (ip, expected) in table {
+                assert_eq!(told(&read.rules, ip, "", ""), expected, "{ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_a_cdb_that_cannot_be_matched_are_named() {
+        let read = parse_cdb("c", &cdb(&[(b"_0000x010", b""), (b"10.2", b""), (b"=a.b", b""), (b"10.0.0.0/99", b"")]));
+        let read = read.unwrap();
+        let named = |faults: &[ListFault], key: &str| faults.iter().any(|fault| fault.what.contains(key));
+        assert!(read.faults.len() == 2 && named(&read.faults, "_0000x010") && named(&read.faults, "10.0.0.0/99"));
+        assert!(read.warnings.len() == 2 && named(&read.warnings, "10.2") && named(&read.warnings, "=a.b"));
     }
 
     #[test]

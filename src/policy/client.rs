@@ -1,6 +1,6 @@
 //! The rules of tcprules: the rights of a client's address, and its variables for the backend's environment.
 //!
-//! The first key found rules alone; nothing is merged. It must not read tcprules files: `control` does.
+//! The first key found rules alone; nothing is merged. The order is that of tcpserver 0.88, with the networks of ucspi-tcp6. It must not read tcprules files: `control` does.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,7 +8,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use crate::policy::list::location::Location;
+use crate::policy::net::network;
 
 /// One rule of tcprules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct ClientRule {
 #[derive(Clone, Default)]
 pub struct ClientRules {
     rules: HashMap<Box<[u8]>, Arc<ClientRule>>,
+    /// Networks, each with its key for messages.
+    networks: HashMap<IpNet, (Box<[u8]>, Arc<ClientRule>)>,
 }
 
 impl ClientRules {
@@ -39,6 +44,17 @@ impl ClientRules {
         }
     }
 
+    /// Adds a rule for a network; the first of a network stays. False if there was one.
+    pub fn insert_network(&mut self, network: IpNet, rule: impl Into<Arc<ClientRule>>) -> bool {
+        match self.networks.entry(network) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert((network.to_string().into_bytes().into(), rule.into()));
+                true
+            }
+        }
+    }
+
     /// The rule that tcpserver would obey, and its key. `host` is the client's name if it is known (TCPREMOTEHOST),
     /// compared octet for octet; `info` is ident's answer (TCPREMOTEINFO). An IPv4 address written as IPv6 is an IPv4
     /// address.
@@ -46,7 +62,8 @@ impl ClientRules {
         if self.is_empty() {
             return None;
         }
-        let ip = ip.to_canonical().to_string();
+        let address = ip.to_canonical();
+        let ip = address.to_string();
         let of_info = info.and_then(|info| {
             let by_address = || self.rule(&[info, "@", &ip]);
             by_address().or_else(|| self.rule(&[info, "@=", host?]))
@@ -55,24 +72,33 @@ impl ClientRules {
             .or_else(|| self.rule(&[&ip]))
             .or_else(|| self.rule(&["=", host?]))
             .or_else(|| self.rule_of_prefix(&ip))
+            .or_else(|| self.rule_of_network(address))
             .or_else(|| self.rule_of_suffix(host?))
             .or_else(|| self.rule(&[""]))
     }
 
     /// Number of keys; a range has one for each of its addresses.
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.rules.len() + self.networks.len()
     }
 
     /// Whether every client is allowed with nothing set.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.rules.is_empty() && self.networks.is_empty()
     }
 
     /// The rule of the longest prefix: `192.0.2.`, `192.0.`, `192.`; in IPv6 a prefix of the text that ends in a colon.
     fn rule_of_prefix(&self, ip: &str) -> Option<(&[u8], &Arc<ClientRule>)> {
         let ends = (1..=ip.len()).rev();
         ends.filter(|&end| matches!(ip.as_bytes()[end - 1], b'.' | b':')).find_map(|end| self.rule(&[&ip[..end]]))
+    }
+
+    /// The rule of the smallest network, which ucspi-tcp6 looks for behind the prefixes.
+    fn rule_of_network(&self, ip: IpAddr) -> Option<(&[u8], &Arc<ClientRule>)> {
+        let bits = if ip.is_ipv4() { 32 } else { 128 };
+        let lengths = (!self.networks.is_empty()).then(|| (1..=bits).rev()).into_iter().flatten();
+        let found = lengths.filter_map(|length| network(ip, length)).find_map(|network| self.networks.get(&network));
+        found.map(|(key, rule)| (&**key, rule))
     }
 
     /// The rule of the longest suffix: `=.b.example`, `=.example`, then `=` for any name.
@@ -140,6 +166,35 @@ mod tests {
             let (key, rule) = rules.find(ip.parse().unwrap(), host, None).unwrap();
             assert_eq!(key, expected.as_bytes(), "{what}");
             assert_eq!(all[rule.location.line as usize - 1], expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn networks_come_behind_prefixes_the_smallest_first() {
+        let networks = ["10.0.0.0/8", "10.2.0.0/16", "10.2.3.0/24", "10.2.3.4/32", "2001:db8::/32", "2001:db8:1::/48"];
+        let mut rules = rules(&["10.2.3.5", "10.2.9.", "=.example", ""]);
+        for network in networks {
+            let location = Location { source: "tcp.smtp".into(), line: 1 };
+            let rule = ClientRule { deny: false, variables: Vec::new(), location };
+            assert!(rules.insert_network(network.parse().unwrap(), rule.clone()));
+            assert!(!rules.insert_network(network.parse().unwrap(), rule));
+        }
+        assert_eq!(rules.len(), 10);
+        let table = [
+            ("10.1.1.1", "10.0.0.0/8"),
+            ("10.2.1.1", "10.2.0.0/16"),
+            ("10.2.3.9", "10.2.3.0/24"),
+            ("10.2.3.4", "10.2.3.4/32"),
+            ("10.2.3.5", "10.2.3.5"),
+            ("10.2.9.1", "10.2.9."),
+            ("::ffff:10.1.1.1", "10.0.0.0/8"),
+            ("2001:db8:2::1", "2001:db8::/32"),
+            ("2001:db8:1::1", "2001:db8:1::/48"),
+            ("192.0.2.1", "=.example"),
+        ];
+        for (ip, expected) in table {
+            let (key, _) = rules.find(ip.parse().unwrap(), Some("a.example"), None).unwrap();
+            assert_eq!(String::from_utf8_lossy(key), expected, "{ip}");
         }
     }
 

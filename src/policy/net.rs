@@ -35,6 +35,15 @@ pub fn client_net(address: IpAddr) -> IpNet {
     IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc())
 }
 
+/// The network of the first `length` bits of `address`; one inside of the IPv4-mapped addresses is IPv4. `None` where an
+/// address has fewer bits.
+pub fn network(address: IpAddr, length: u8) -> Option<IpNet> {
+    let canonical = address.to_canonical();
+    let mapped = if address.is_ipv6() && canonical.is_ipv4() { 96 } else { 0 };
+    let (address, length) = length.checked_sub(mapped).map_or((address, length), |length| (canonical, length));
+    IpNet::new(address, length).ok().map(|network| network.trunc())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
