@@ -12,13 +12,31 @@ use crate::policy::list::entries::trim_end;
 use crate::policy::list::fault::ListFault;
 use crate::text::bounded;
 
-/// A number, and whether other octets follow it in its line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A number as qmail's `scan_ulong` reads it, and the line that it is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Integer {
-    /// Saturating.
-    pub value: u64,
-    /// `10MB` is 10 to qmail.
-    pub has_rest: bool,
+    /// The digits that the line begins with, saturating; `None` without any.
+    pub value: Option<u64>,
+    /// The line, without trailing blanks, or its beginning.
+    pub line: Vec<u8>,
+}
+
+impl Integer {
+    fn read(line: &[u8]) -> Self {
+        let digit = |value: u64, octet: &u8| value.saturating_mul(10).saturating_add(u64::from(octet - b'0'));
+        let length = digits(line);
+        let value = (length > 0).then(|| line[..length].iter().fold(0, digit));
+        Self { value, line: line[..line.len().min(MOST_SHOWN)].to_vec() }
+    }
+
+    /// Whether anything stands behind the digits: `10MB` is 10 to qmail.
+    pub fn has_rest(&self) -> bool {
+        digits(&self.line) < self.line.len()
+    }
+}
+
+fn digits(line: &[u8]) -> usize {
+    line.iter().take_while(|octet| octet.is_ascii_digit()).count()
 }
 
 /// The whole file; `None` if there is none.
@@ -73,19 +91,12 @@ pub fn first_line(path: &Path) -> Result<Option<String>, ListFault> {
     Ok((!line.is_empty()).then(|| String::from_utf8_lossy(line).into_owned()))
 }
 
-/// `control_readint`: the digits the first line begins with; `None` if the file is absent or there are none.
+/// `control_readint`: the digits the first line begins with; `None` if the file is absent.
 ///
 /// # Errors
 /// As `read_text`.
 pub fn integer(path: &Path) -> Result<Option<Integer>, ListFault> {
-    Ok(read_text(path)?.and_then(|text| leading_integer(first(&text))))
-}
-
-fn leading_integer(line: &[u8]) -> Option<Integer> {
-    let length = line.iter().take_while(|octet| octet.is_ascii_digit()).count();
-    let digit = |value: u64, &octet: &u8| value.saturating_mul(10).saturating_add(u64::from(octet - b'0'));
-    let value = line[..length].iter().fold(0, digit);
-    (length > 0).then_some(Integer { value, has_rest: length < line.len() })
+    Ok(read_text(path)?.map(|text| Integer::read(first(&text))))
 }
 
 fn first(text: &[u8]) -> &[u8] {
@@ -100,6 +111,8 @@ fn remedy(kind: ErrorKind) -> &'static str {
     }
 }
 
+/// Octets of a line that is shown: no number is longer.
+const MOST_SHOWN: usize = 60;
 /// Octets of a list.
 const LARGEST: u64 = 256 << 20;
 
@@ -110,19 +123,22 @@ mod tests {
 
     #[test]
     fn integers_are_read_as_qmail_reads_them() {
-        let cases: &[(&str, &[u8], Option<(u64, bool)>)] = &[
-            ("a number", b"1000\n", Some((1000, false))),
-            ("trailing blanks", b"1000 \t\n", Some((1000, false))),
-            ("a unit is not understood", b"10MB\n", Some((10, true))),
-            ("only the first line", b"0\n7\n", Some((0, false))),
-            ("a leading blank", b" 7\n", None),
-            ("a sign", b"-1\n", None),
-            ("nothing", b"", None),
-            ("too large", b"99999999999999999999999\n", Some((u64::MAX, false))),
+        let cases: &[(&str, &[u8], Option<u64>, bool)] = &[
+            ("a number", b"1000\n", Some(1000), false),
+            ("trailing blanks", b"1000 \t\n", Some(1000), false),
+            ("a unit is not understood", b"10MB\n", Some(10), true),
+            ("only the first line", b"0\n7\n", Some(0), false),
+            ("a CR", b"7\r\n", Some(7), true),
+            ("a leading blank", b" 7\n", None, true),
+            ("a sign", b"-1\n", None, true),
+            ("a word", b"none\n", None, true),
+            ("the number in the second line", b"\n7\n", None, false),
+            ("nothing", b"", None, false),
+            ("too large", b"99999999999999999999999\n", Some(u64::MAX), false),
         ];
-        for (what, text, expected) in cases {
-            let found = leading_integer(first(text)).map(|integer| (integer.value, integer.has_rest));
-            assert_eq!(found, *expected, "{what}");
+        for (what, text, value, has_rest) in cases {
+            let found = Integer::read(first(text));
+            assert_eq!((found.value, found.has_rest()), (*value, *has_rest), "{what}");
         }
     }
 

@@ -110,10 +110,10 @@ impl Loader<'_> {
         lists.local = Some(self.local(folder));
         lists.me = self.first_line(&folder.join("me"));
         lists.greeting = self.first_line(&folder.join("smtpgreeting"));
-        lists.databytes = self.integer(&folder.join("databytes"));
+        lists.databytes = self.integer(&folder.join("databytes"), NO_LIMIT);
         // qmail-smtpd takes 0 for 1.
-        lists.timeout = self.integer(&folder.join("timeoutsmtpd")).map(|seconds| seconds.max(1));
-        lists.concurrency = self.integer(&folder.join("concurrencyincoming"));
+        lists.timeout = self.integer(&folder.join("timeoutsmtpd"), USUAL_TIMEOUT).map(|seconds| seconds.max(1));
+        lists.concurrency = self.integer(&folder.join("concurrencyincoming"), UNKNOWN_CONCURRENCY);
         let virtual_domains = self.checked(files::read(&folder.join("virtualdomains")));
         lists.virtual_domains = virtual_domains.map(|text| VirtualDomains::parse(&text)).unwrap_or_default();
     }
@@ -195,13 +195,18 @@ impl Loader<'_> {
         self.checked(files::first_line(path))
     }
 
-    fn integer(&mut self, path: &Path) -> Option<u64> {
+    /// A number as qmail reads it; `without` is what a first line without one stands for.
+    fn integer(&mut self, path: &Path, without: WithoutNumber) -> Option<u64> {
         let integer = self.checked(files::integer(path))?;
-        if integer.has_rest {
-            let what = format!("is {} to qmail, which stops at the first octet that is no digit", integer.value);
-            self.warnings.push(ListFault::new(&name(path), 1, what));
+        let line = integer.line.escape_ascii();
+        match integer.value {
+            Some(value) if integer.has_rest() => {
+                self.warn(path, format!("\"{line}\" is {value} to qmail, which reads only the leading digits"));
+            }
+            Some(_) => {}
+            None => self.warn(path, format!("\"{line}\" is not a number: {}; write digits only", without.1)),
         }
-        Some(integer.value)
+        integer.value.or(without.0)
     }
 
     /// A file that the configuration names must be there.
@@ -222,10 +227,23 @@ impl Loader<'_> {
         })
     }
 
+    fn warn(&mut self, path: &Path, what: String) {
+        self.warnings.push(ListFault::new(&name(path), 1, what));
+    }
+
     fn fault(&mut self, path: &Path, what: impl Into<String>) {
         self.faults.push(ListFault::new(&name(path), 0, what));
     }
 }
+
+/// The value of a control file whose first line has no number, and the words about it.
+type WithoutNumber = (Option<u64>, &'static str);
+
+/// qmail-smtpd's own values, which it keeps then.
+const NO_LIMIT: WithoutNumber = (Some(0), "there is no limit, as in qmail");
+const USUAL_TIMEOUT: WithoutNumber = (Some(1200), "it is 1200 seconds, as in qmail");
+/// No program of qmail's reads the file: run scripts do.
+const UNKNOWN_CONCURRENCY: WithoutNumber = (None, "backend.max has its default");
 
 fn notes(control: &Path) -> Vec<ListFault> {
     let files = unread::unread(|name| control.join(name).exists());
@@ -303,7 +321,26 @@ mod tests {
         assert_eq!(lists.greeting.as_deref(), Some("mx.example.org ready"));
         let told: Vec<_> = warnings.iter().map(|warning| warning.what.as_str()).collect();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("ends in CR") && told[1].starts_with("is 10 to qmail"), "{told:?}");
+        assert!(told[0].starts_with("ends in CR") && told[1].starts_with("\"10MB\" is 10 to qmail"), "{told:?}");
+    }
+
+    #[test]
+    fn a_file_without_a_number_is_what_it_is_to_qmail() {
+        for text in ["none\n", "", "-1\n", " 7\n", "\n30\n"] {
+            let text = text.as_bytes();
+            let folder = folder(&[
+                ("rcpthosts", b""),
+                ("databytes", text),
+                ("timeoutsmtpd", text),
+                ("concurrencyincoming", text),
+            ]);
+            let Outcome { lists, warnings, .. } = load(&control(&folder));
+            let lists = lists.unwrap();
+            assert_eq!((lists.databytes, lists.timeout, lists.concurrency), (Some(0), Some(1200), None), "{text:?}");
+            let told: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+            assert_eq!(told.len(), 3, "{told:?}");
+            assert!(told[0].contains("databytes:1: ") && told[0].contains("is not a number: there is no limit"));
+        }
     }
 
     #[test]
