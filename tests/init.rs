@@ -253,6 +253,7 @@ fn a_unit_of_systemd_xinetd_and_inetd() {
             for line in [
                 format!("ExecStart={PORTCULLIS} serve -c {}/portcullis.toml", host.path("new").display()),
                 format!("ReadWritePaths={}/state", host.path("new").display()),
+                "User=qmaild".to_owned(),
             ] {
                 assert!(unit.lines().any(|written| written == line), "{line}\n{unit}");
             }

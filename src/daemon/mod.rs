@@ -1,5 +1,5 @@
 //! The running proxy. `assemble` makes the values from the files, `serve` runs them, `reload` replaces them;
-//! `listeners`, `privileges`, `descriptors`, `access`, `signals` and `supervisor` are a daemon's other duties. It must
+//! `listeners`, `privileges`, `descriptors`, `access`, `signals`, `supervisor` and `watchdog` are a daemon's other duties. It must
 //! not decide anything about a message.
 
 mod access;
@@ -12,3 +12,4 @@ mod reload;
 pub mod serve;
 mod signals;
 mod supervisor;
+mod watchdog;

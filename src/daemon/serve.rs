@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::admin;
@@ -24,6 +25,7 @@ use crate::daemon::signals::SignalAction;
 use crate::daemon::signals::Signals;
 use crate::daemon::supervisor;
 use crate::daemon::supervisor::Notification;
+use crate::daemon::watchdog;
 use crate::front::Server;
 use crate::front::Services;
 use crate::front::Stop;
@@ -92,16 +94,17 @@ async fn run(
     let system = |what| move |error| StartFault::System(what, error);
     let mut signals = Signals::new().map_err(system("cannot listen to signals"))?;
     let mut watcher = watch_files(&assembly);
-    let server = Server::start(workers, state, assembly.values());
+    let server = Server::start(workers.clone(), state, assembly.values());
     let services = server.services.clone();
     if let Some(bound) = admin {
         let (services, acceptor) = (services.clone(), server.acceptor.clone());
         let handles = admin::Handles { services, acceptor, log: log.clone() };
         admin::start(bound, handles).map_err(system("cannot start the admin interface"))?;
     }
-    listen(&server.acceptor, listeners)?;
+    let accepting = listen(&server.acceptor, listeners)?;
     notification.into_iter().for_each(Notification::ready);
     log_start(&origin, &assembly);
+    tokio::spawn(watchdog::feed(workers, accepting));
     tokio::spawn(sweep(services.clone()));
     tokio::spawn(ask_backend(services));
     // A file was changed, made or removed between reading and watching.
@@ -145,19 +148,19 @@ fn log_start(origin: &Origin, assembly: &Assembly) {
 }
 
 /// Starts accepting, and reports readiness: signal handlers and listeners exist.
-fn listen(acceptor: &Arc<Acceptor>, listeners: Vec<Listener>) -> Result<(), StartFault> {
+fn listen(acceptor: &Arc<Acceptor>, listeners: Vec<Listener>) -> Result<Vec<JoinHandle<()>>, StartFault> {
+    let mut accepting = Vec::new();
     for Listener { socket, implicit_tls, is_inherited } in listeners {
         let address = socket.local_addr().ok();
-        acceptor
-            .listen(socket, implicit_tls, is_inherited)
-            .map_err(|error| StartFault::System("cannot use a listener", error))?;
+        let task = acceptor.listen(socket, implicit_tls, is_inherited);
+        accepting.push(task.map_err(|error| StartFault::System("cannot use a listener", error))?);
         if let Some(address) = address {
             let (tls, from) = (implicit_tls.then_some("implicit"), is_inherited.then_some("supervisor"));
             tracing::info!(%address, tls, from, "listening");
         }
     }
     supervisor::ready();
-    Ok(())
+    Ok(accepting)
 }
 
 /// Lets transactions end within `drain`; a second stop signal ends them at once.

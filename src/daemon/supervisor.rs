@@ -38,6 +38,11 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// Reports that clients are served; systemd's watchdog waits for it.
+pub(super) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
 /// Reports that everything is being read again; `ready` follows.
 pub(super) fn reloading() {
     if let Ok(since) = NotifyState::monotonic_usec_now() {

@@ -17,6 +17,7 @@ use nix::sys::socket::sockopt::TcpNoDelay;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -63,7 +64,7 @@ impl Acceptor {
 
     /// Serves the connections of `listener`, which must be non-blocking, until the end. A client that connects after a
     /// stop has begun is told 421, so that it comes again later. With `is_kept_open`, by a supervisor, it waits in the
-    /// listener for the next process.
+    /// listener for the next process. The task ends with the listener's last client.
     ///
     /// # Errors
     /// The system cannot watch it.
@@ -72,7 +73,7 @@ impl Acceptor {
         listener: net::TcpListener,
         implicit_tls: bool,
         is_kept_open: bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<JoinHandle<()>> {
         let accepting = self.workers.accepting();
         let listener = {
             let _entered = accepting.enter();
@@ -80,8 +81,7 @@ impl Acceptor {
             setsockopt(&listener, TcpNoDelay, &true)?;
             TcpListener::from_std(listener)?
         };
-        accepting.spawn(self.clone().accept(listener, implicit_tls, is_kept_open));
-        Ok(())
+        Ok(accepting.spawn(self.clone().accept(listener, implicit_tls, is_kept_open)))
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, implicit_tls: bool, is_kept_open: bool) {

@@ -66,6 +66,17 @@ impl Workers {
         &self.0[0].handle
     }
 
+    /// Whether each worker runs a task that it is given now. Does not resolve while one hangs.
+    pub async fn answer(&self) -> bool {
+        for worker in self.0.iter() {
+            // An error: its thread has ended.
+            if worker.handle.spawn(async {}).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// A slot on the worker with the fewest sessions; of several, the first: a connection that is accepted there need not
     /// move.
     pub(super) fn assign(&self) -> WorkerSlot {

@@ -149,18 +149,20 @@ fn log_run(logger: &Logger) -> String {
     )
 }
 
-/// Our unit, with the paths of this host and a folder in which the state may be written.
+/// Our unit, with the user and the paths of this host, and a folder in which the state may be written.
 fn unit(site: &Site) -> String {
-    let state = site.folder.join("state");
-    let own = format!("ProtectSystem=full\nReadWritePaths={}", state.display());
     let (program, configuration) = (site.program.display(), site.configuration());
-    let command = |what: &str| format!("={program} {what} -c {}", configuration.display());
-    include_str!("../../config/systemd/portcullis.service")
-        .replace("=portcullis check", &command("check"))
-        .replace("=portcullis serve", &command("serve"))
+    let user = site.user.as_ref().map(|user| format!("User={user}\n")).unwrap_or_default();
+    let state = format!("ReadWritePaths={}\n", site.folder.join("state").display());
+    let (_, settings) = UNIT.split_once("[Unit]\n").unwrap_or_default();
+    let unit = settings
+        .replace("User=qmaild\n", &user)
         .replace("Environment=PORTCULLIS_CONFIG=/etc/portcullis.toml\n", "")
-        .replace("ProtectSystem=full", &own)
+        .replace("=portcullis serve", &format!("={program} serve -c {}", configuration.display()))
+        .replace("StateDirectory=portcullis\nStateDirectoryMode=0700\n", &state);
+    format!("# Portcullis under systemd; STEPS says how to switch to it.\n[Unit]\n{unit}")
 }
 
+const UNIT: &str = include_str!("../../config/systemd/portcullis.service");
 /// The descriptor on which s6 hears that it listens.
 const NOTIFIED: u32 = 3;

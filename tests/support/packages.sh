@@ -18,6 +18,7 @@ needed=(
     "s6-supervise s6"
     "smtpfront-qmail mailfront"
     "swaks swaks"
+    "systemd-analyze systemd"
     "tcpserver ucspi-tcp"
     "valgrind valgrind"
 )
