@@ -22,7 +22,7 @@ const COMMANDS: [&str; 2] = ["MAIL FROM:<a@b.example>", "RCPT TO:<r@example.org>
 
 /// As a message that a mailer writes now.
 fn letter(number: u32) -> String {
-    let date = jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap();
+    let date = jiff::fmt::rfc2822::to_string(&jiff::ZonedDateTime::now()).unwrap();
     format!("Message-ID: <{number}@b.example>\nDate: {date}\nSubject: letter\n\nDear Sir,\n\nyours\n")
 }
 

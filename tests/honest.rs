@@ -95,7 +95,7 @@ impl World {
             _ => ("", [198, 51, 100, 1].into()),
         };
         let now = jiff::Timestamp::from(self.clock.now());
-        let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
+        let date = jiff::fmt::rfc2822::to_string(&now.to_zoned_datetime(jiff::tz::TimeZone::UTC)).unwrap();
         let text = format!(
             "Message-ID: <{:06}@{actor}.example>\r\nDate: {date}\r\n\r\n{}",
             self.number,

@@ -39,7 +39,7 @@ static DATE: OnceLock<String> = OnceLock::new();
 fn send(address: SocketAddr, id: usize) -> io::Result<bool> {
     let mut stream = BufReader::new(TcpStream::connect(address)?);
     stream.get_ref().set_read_timeout(Some(LONG))?;
-    let date = DATE.get_or_init(|| jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap());
+    let date = DATE.get_or_init(|| jiff::fmt::rfc2822::to_string(&jiff::ZonedDateTime::now()).unwrap());
     let message = format!("Message-ID: <{id}@kills.example>\r\nDate: {date}\r\n\r\ntext of {id}\r\n.\r\n");
     let steps = [
         "",

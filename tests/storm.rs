@@ -53,7 +53,7 @@ fn send(proxy: &mut Proxy, message: &str, takes: bool, before: usize, site: &Sit
 
 /// Dated now.
 fn newsletter(octets: usize) -> String {
-    let date = jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap();
+    let date = jiff::fmt::rfc2822::to_string(&jiff::ZonedDateTime::now()).unwrap();
     let line = format!("{}\r\n", "x".repeat(74));
     format!(
         "Message-ID: <1@sillyplace.com>\r\nDate: {date}\r\nSubject: news\r\n\r\n{}",

@@ -1,7 +1,7 @@
 //! What must hold for logs: any octets are lines, joined, selected and summed up within bounds, and shown without a
 //! control octet.
 
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 
 use portcullis::logs::join::Join;
 use portcullis::logs::line::Line;
@@ -33,7 +33,7 @@ pub fn log(input: &[u8]) {
 
 fn holds(input: &[u8], filter: Filter) {
     let is_all = filter.is_empty();
-    let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
+    let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &ZonedDateTime::default()), Join::default());
     let (mut select, mut summary, mut lines, mut shown) = (Select::new(filter), Summary::default(), 0, 0);
     for octets in input.split(|octet| *octet == b'\n') {
         let line = Line::read(&mut stamps, octets);

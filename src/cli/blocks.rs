@@ -193,7 +193,7 @@ fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Valu
 /// Seconds since the epoch as local time.
 fn moment(seconds: i64) -> String {
     let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A string without its quotes, made readable: a stranger's octets may be in a throttle's key.

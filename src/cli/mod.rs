@@ -23,7 +23,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use clap::error::ErrorKind;
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 
 use crate::cli::output::print;
 use crate::config::file::Overrides;
@@ -134,8 +134,8 @@ fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
 
 /// The time at which the command was given, in the operator's zone.
 #[expect(clippy::disallowed_methods, reason = "the commands' one place; what they call is handed the time")]
-fn now() -> Zoned {
-    Zoned::now()
+fn now() -> ZonedDateTime {
+    ZonedDateTime::now()
 }
 
 /// sysexits.h: EX_USAGE

@@ -3,7 +3,6 @@
 
 use std::ffi::CString;
 
-use caps::CapSet;
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::Gid;
 use nix::unistd::Group;
@@ -12,6 +11,9 @@ use nix::unistd::User;
 use nix::unistd::initgroups;
 use nix::unistd::setgid;
 use nix::unistd::setuid;
+use rustix::thread::CapabilitySet;
+use rustix::thread::CapabilitySets;
+use rustix::thread::set_capabilities;
 
 use crate::backend::Target;
 
@@ -50,10 +52,10 @@ pub(super) fn drop_capabilities() -> Result<(), String> {
         tracing::warn!(remedy = "set server.user", "serving as root, and so do backends");
         return Ok(());
     }
-    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
-        caps::clear(None, set).map_err(|error| format!("cannot give up capabilities: {error}"))?;
-    }
-    Ok(())
+    // What is neither permitted nor inheritable cannot be ambient: the kernel clears that set with them.
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+        .map_err(|error| format!("cannot give up capabilities: {error}"))
 }
 
 /// Whether the backend may start a setuid program: smtpfront-qmail starts qmail-queue.

@@ -347,7 +347,7 @@ const NEAR: SignedDuration = SignedDuration::from_secs(60);
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use jiff::Zoned;
+    use jiff::ZonedDateTime;
 
     use super::*;
     use crate::logs::stamp::Stamps;
@@ -355,7 +355,7 @@ mod tests {
 
     /// The earlier lines that each line is linked to, by number.
     fn links(lines: &[&str]) -> Vec<Vec<usize>> {
-        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
+        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &ZonedDateTime::default()), Join::default());
         let mut cases: Vec<Option<u64>> = Vec::new();
         let mut all = Vec::new();
         for text in lines {
@@ -409,7 +409,7 @@ mod tests {
             "end msg 9",
             "starting delivery 5: msg 9 to local joe@x",
         ];
-        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &Zoned::default()), Join::default());
+        let (mut stamps, mut join) = (Stamps::new(Tai::Auto, &ZonedDateTime::default()), Join::default());
         let told = lines.map(|text| {
             let line = Line::read(&mut stamps, text.as_bytes());
             let sender = match join.push(&line).meaning {

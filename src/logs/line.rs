@@ -89,14 +89,14 @@ pub(super) fn of_backend(line: &[u8]) -> Option<(u32, smtpfront::Event<'_>)> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Zoned;
+    use jiff::ZonedDateTime;
 
     use super::*;
     use crate::logs::stamp::Tai;
 
     #[test]
     fn every_line_of_the_samples_is_known() {
-        let mut stamps = Stamps::new(Tai::Auto, &Zoned::default());
+        let mut stamps = Stamps::new(Tai::Auto, &ZonedDateTime::default());
         let samples: [(&str, &[u8]); 2] = [
             ("smtpfront-qmail", include_bytes!("../../tests/data/log/multilog-smtpfront/current")),
             ("qmail-send", include_bytes!("../../tests/data/log/qmail-send.current")),

@@ -3,11 +3,11 @@
 //! upper-case digits. It must not look at the text behind it.
 //!
 //! ```
-//! use jiff::Zoned;
+//! use jiff::ZonedDateTime;
 //! use portcullis::logs::stamp::Stamps;
 //! use portcullis::logs::stamp::Tai;
 //!
-//! let mut stamps = Stamps::new(Tai::Auto, &Zoned::default());
+//! let mut stamps = Stamps::new(Tai::Auto, &ZonedDateTime::default());
 //! let (time, text) = stamps.split(b"@400000006b03968b000009c4 new msg 17294");
 //! assert_eq!(time.unwrap().to_string(), "2026-11-23T01:27:29.0000025Z");
 //! assert_eq!(text, b"new msg 17294");
@@ -17,7 +17,7 @@
 //! ```
 
 use jiff::Timestamp;
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 use jiff::civil;
 use jiff::tz::TimeZone;
 
@@ -50,7 +50,7 @@ pub struct Stamps {
 
 impl Stamps {
     /// A splitter for one log. Dates of s6-log and syslogd are in the zone of `now`.
-    pub fn new(tai: Tai, now: &Zoned) -> Self {
+    pub fn new(tai: Tai, now: &ZonedDateTime) -> Self {
         Self { tai, zone: now.time_zone().clone(), latest: now.timestamp() }
     }
 
@@ -131,7 +131,7 @@ fn date<'a>(line: &'a [u8], zone: &TimeZone) -> Option<(Timestamp, &'a [u8])> {
         (b' ', [b' ', b' ', rest @ ..]) => (zone.clone(), rest),
         _ => return None,
     };
-    Some((date.to_datetime(time).to_zoned(zone).ok()?.timestamp(), rest))
+    Some((date.to_datetime(time).to_zoned_datetime(zone).ok()?.timestamp(), rest))
 }
 
 /// `@` and its digits.
@@ -222,7 +222,7 @@ mod tests {
 
     fn stamps(tai: Tai) -> Stamps {
         let zone = TimeZone::fixed(jiff::tz::offset(1));
-        Stamps::new(tai, &"2026-11-26T21:00:00Z".parse::<Timestamp>().unwrap().to_zoned(zone))
+        Stamps::new(tai, &"2026-11-26T21:00:00Z".parse::<Timestamp>().unwrap().to_zoned_datetime(zone))
     }
 
     fn seconds(stamps: &mut Stamps, line: &str) -> i64 {

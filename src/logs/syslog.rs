@@ -30,11 +30,11 @@ fn rfc3164<'a>(line: &'a [u8], zone: &TimeZone, near: Timestamp) -> Option<(Time
     let day = number(day.trim_ascii_start())?;
     let (nanoseconds, rest) = fraction(rest)?;
     let time = clock(&head[7..], nanoseconds)?;
-    let year = near.to_zoned(zone.clone()).year();
+    let year = near.to_zoned_datetime(zone.clone()).year();
     // The 29th of February is not there in three years of four.
     let moments = [year + 1, year, year - 1].into_iter().filter_map(|year| {
         let date = civil::Date::new(year, month, day).ok()?;
-        Some(date.to_datetime(time).to_zoned(zone.clone()).ok()?.timestamp())
+        Some(date.to_datetime(time).to_zoned_datetime(zone.clone()).ok()?.timestamp())
     });
     let latest = near.checked_add(MONTH).ok()?;
     let time = moments.into_iter().find(|moment| *moment <= latest)?;

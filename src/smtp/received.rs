@@ -93,7 +93,7 @@ fn literal(address: IpAddr) -> String {
 }
 
 fn date(wall: Timestamp) -> String {
-    let zoned = wall.to_zoned(jiff::tz::TimeZone::UTC);
+    let zoned = wall.to_zoned_datetime(jiff::tz::TimeZone::UTC);
     rfc2822::to_string(&zoned).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned())
 }
 

@@ -110,7 +110,7 @@ fn site(domain: &str, backend: &str, rest: &str) -> Site {
 }
 
 pub(crate) fn letter(id: &str, octets: usize) -> String {
-    let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z");
+    let date = jiff::ZonedDateTime::now().strftime("%a, %d %b %Y %H:%M:%S %z");
     let head = format!(
         "Date: {date}\nFrom: <{FROM}>\nTo: <{TO}>\nMessage-ID: <{id}@client.example>\nSubject: twice on purpose\n\n"
     );

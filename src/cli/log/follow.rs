@@ -20,7 +20,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 use notify::EventKind;
 use notify::RecommendedWatcher;
 use notify::RecursiveMode;
@@ -39,7 +39,7 @@ use crate::logs::stamp::Stamps;
 use crate::logs::stamp::Tai;
 
 /// Follows logs until it is interrupted, nobody reads the output, or standard input ends. False if it could not begin.
-pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &Zoned, digest: &mut Digest) -> bool {
+pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &ZonedDateTime, digest: &mut Digest) -> bool {
     if inputs.iter().any(|input| matches!(input, Input::Stdin)) {
         if inputs.len() > 1 {
             eprintln!("standard input cannot be followed together with files");

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 
 use crate::cli;
 use crate::cli::BAD_USAGE;
@@ -122,7 +122,7 @@ impl Log {
         if read && is_log && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn read(&self, inputs: Vec<Input>, now: &Zoned, digest: &mut Digest) -> bool {
+    fn read(&self, inputs: Vec<Input>, now: &ZonedDateTime, digest: &mut Digest) -> bool {
         let quiet = !std::io::stderr().is_terminal() || (digest.prints() && std::io::stdout().is_terminal());
         let progress = Progress::new(&inputs, quiet);
         let read = source::read(inputs, self.tai, now, &progress, digest);
@@ -130,7 +130,7 @@ impl Log {
         read
     }
 
-    fn summary(&self, digest: &Digest, now: &Zoned) -> String {
+    fn summary(&self, digest: &Digest, now: &ZonedDateTime) -> String {
         match self.json {
             true => {
                 let mut text = String::new();
@@ -141,7 +141,7 @@ impl Log {
         }
     }
 
-    fn filter(&self, now: &Zoned) -> Result<Filter, String> {
+    fn filter(&self, now: &ZonedDateTime) -> Result<Filter, String> {
         let moment = |name: &str, text: &Option<String>| {
             let read = |text: &String| moment::read(text, now).map_err(|what| format!("--{name}: {what}"));
             text.as_ref().map(read).transpose()
@@ -150,7 +150,8 @@ impl Log {
         if let (Some(since), Some(until)) = (since, until)
             && since >= until
         {
-            let shown = |time: jiff::Timestamp| time.to_zoned(now.time_zone().clone()).strftime("%F %T").to_string();
+            let shown =
+                |time: jiff::Timestamp| time.to_zoned_datetime(now.time_zone().clone()).strftime("%F %T").to_string();
             return Err(format!("--since {} is not before --until {}: nothing is between", shown(since), shown(until)));
         }
         Ok(Filter {

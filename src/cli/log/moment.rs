@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 use jiff::civil::Date;
 use jiff::civil::DateTime;
 use jiff::civil::Time;
@@ -10,7 +10,7 @@ use jiff::civil::Time;
 use crate::config::units;
 
 /// Reads `2h` (before `now`), `14:00` (the last one), `2026-11-25`, `2026-11-25 14:00`, or RFC 3339 with a zone.
-pub(super) fn read(text: &str, now: &Zoned) -> Result<Timestamp, String> {
+pub(super) fn read(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     let text = text.trim();
     let forms =
         || format!("{text:?} is no time: write 2h, 14:00, 2026-11-25, '2026-11-25 14:00' or 2026-11-25T13:00:00Z");
@@ -25,19 +25,19 @@ pub(super) fn read(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     // A date or time alone would be parsed as something else.
     let moment = match text.len() {
         ..=8 => text.parse::<Time>().ok().and_then(|time| last(time, now)),
-        10 => text.parse::<Date>().ok().and_then(|date| date.to_zoned(zone.clone()).ok()),
-        _ => text.parse::<DateTime>().ok().and_then(|moment| moment.to_zoned(zone.clone()).ok()),
+        10 => text.parse::<Date>().ok().and_then(|date| date.to_zoned_datetime(zone.clone()).ok()),
+        _ => text.parse::<DateTime>().ok().and_then(|moment| moment.to_zoned_datetime(zone.clone()).ok()),
     };
     moment.map(|moment| moment.timestamp()).ok_or_else(forms)
 }
 
 /// The last moment at which the clock showed this time: at one in the morning 23:00 was yesterday.
-fn last(time: Time, now: &Zoned) -> Option<Zoned> {
-    let today = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
+fn last(time: Time, now: &ZonedDateTime) -> Option<ZonedDateTime> {
+    let today = now.date().to_datetime(time).to_zoned_datetime(now.time_zone().clone()).ok()?;
     if today <= *now {
         return Some(today);
     }
-    now.date().yesterday().ok()?.to_datetime(time).to_zoned(now.time_zone().clone()).ok()
+    now.date().yesterday().ok()?.to_datetime(time).to_zoned_datetime(now.time_zone().clone()).ok()
 }
 
 #[cfg(test)]
@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn moments() {
-        let now: Zoned = "2026-11-25T15:30:00+01:00[Europe/Berlin]".parse().unwrap_or_else(|_| {
+        let now: ZonedDateTime = "2026-11-25T15:30:00+01:00[Europe/Berlin]".parse().unwrap_or_else(|_| {
             let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
-            "2026-11-25T14:30:00Z".parse::<Timestamp>().unwrap().to_zoned(zone)
+            "2026-11-25T14:30:00Z".parse::<Timestamp>().unwrap().to_zoned_datetime(zone)
         });
         let table = [
             ("2h", Some("2026-11-25T12:30:00Z")),

@@ -58,7 +58,7 @@ impl Printer {
     fn time(&mut self, time: Timestamp) {
         let second = time.as_second();
         if self.second.0 != second {
-            let written = time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let written = time.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string();
             self.second = (second, written);
         }
         let milliseconds = time.subsec_nanosecond().max(0) / 1_000_000;

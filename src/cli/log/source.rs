@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use jiff::Timestamp;
-use jiff::Zoned;
+use jiff::ZonedDateTime;
 
 use crate::cli::log::digest::Digest;
 use crate::cli::log::lines::Lines;
@@ -107,7 +107,13 @@ impl Progress {
 }
 
 /// Gives all lines to `digest`; false if something could not be read, which standard error says.
-pub(super) fn read(inputs: Vec<Input>, tai: Tai, now: &Zoned, progress: &Progress, digest: &mut Digest) -> bool {
+pub(super) fn read(
+    inputs: Vec<Input>,
+    tai: Tai,
+    now: &ZonedDateTime,
+    progress: &Progress,
+    digest: &mut Digest,
+) -> bool {
     let since = digest.select().filter().since;
     let stamps = Stamps::new(tai, now);
     let mut sources: Vec<Source> = inputs.iter().map(|input| Source::new(input, since, stamps.clone())).collect();

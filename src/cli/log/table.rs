@@ -216,17 +216,17 @@ struct Clock {
 
 impl Clock {
     fn new(span: Span, zone: &TimeZone) -> Self {
-        let day = |time: Option<Timestamp>| time.map(|time| time.to_zoned(zone.clone()).date());
+        let day = |time: Option<Timestamp>| time.map(|time| time.to_zoned_datetime(zone.clone()).date());
         Self { zone: zone.clone(), one_day: day(span.first) == day(span.last) }
     }
 
     fn whole(&self, time: Timestamp) -> String {
-        time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+        time.to_zoned_datetime(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
     fn short(&self, time: Option<Timestamp>) -> String {
         let form = if self.one_day { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
-        time.map_or_else(|| "?".to_owned(), |time| time.to_zoned(self.zone.clone()).strftime(form).to_string())
+        time.map_or_else(|| "?".to_owned(), |time| time.to_zoned_datetime(self.zone.clone()).strftime(form).to_string())
     }
 
     fn width(&self) -> usize {

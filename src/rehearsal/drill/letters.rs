@@ -54,7 +54,7 @@ impl Letter {
 }
 
 fn written(date: Timestamp) -> String {
-    rfc2822::to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap_or_default()
+    rfc2822::to_string(&date.to_zoned_datetime(jiff::tz::TimeZone::UTC)).unwrap_or_default()
 }
 
 /// Appends lines of text up to `size` octets, or a little less.
