@@ -110,12 +110,11 @@ fn all_faults_are_told_in_the_files_order_and_json_says_the_same() {
         text
     });
     assert_eq!(as_text, lines[..EXPECTED.len()].join("\n") + "\n");
-    // The other commands say the same and do not start.
-    for command in [&["serve"][..], &["explain", "--sender", "a@b.example"]] {
-        let outcome = site.run(command);
-        assert_eq!(outcome.code, 1);
-        assert_eq!(outcome.err, as_text, "{command:?}");
-    }
+    let serve = site.run(&["serve"]);
+    assert_eq!((serve.code, serve.err), (1, as_text));
+    // The lists have errors too: there is nothing to explain by.
+    let explain = site.run(&["explain", "--sender", "a@b.example"]);
+    assert!(explain.code == 1 && explain.err.contains(EXPECTED[0].0) && explain.out.is_empty(), "{explain:?}");
 }
 
 #[test]
@@ -138,7 +137,7 @@ fn a_configuration_that_is_named_and_not_there_says_what_to_do() {
         let outcome = site.run(&[command, "-c", "nofile"]);
         assert_eq!(outcome.code, 1, "{command}: {outcome:?}");
         let told = format!("{}{}", outcome.out, outcome.err);
-        assert!(told.contains("nofile: there is no such file: `portcullis init` writes one"), "{command}: {told}");
+        assert!(told.contains("nofile: no such file; `portcullis init` writes one"), "{command}: {told}");
     }
 }
 

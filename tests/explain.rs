@@ -303,7 +303,7 @@ fn asking_leaves_no_trace() {
         let told = foretold(&explain(&site, MAIL));
         assert!(told[1].starts_with("554 5.7.1 Too many mails, blocked for 900 seconds"), "{told:?}");
     }
-    assert_eq!(site.run(&["blocks"]).out, "nobody is blocked\n");
+    assert_eq!(site.run(&["blocks"]).out, "nothing is blocked\n");
     assert!(!proxy.stop().iter().any(|line| line.starts_with("blocked")));
 }
 

@@ -140,7 +140,8 @@ async fn rehearse(State(app): State<AppState>, Query(asked): Query<Asked>, mut b
     while let Some(Ok(frame)) = body.frame().await {
         frame.data_ref().into_iter().for_each(|octets| rehearsal.hear(octets));
     }
-    shown(&rehearsal.end().1.told())
+    let (steps, teller) = rehearsal.end();
+    shown(&teller.told(steps))
 }
 
 /// Durable before it is answered.
@@ -190,7 +191,9 @@ async fn unblock(State(app): State<AppState>, Query(old): Query<OldBlock>) -> Re
     tracing::info!(key, "unblock");
     match state.flush().await {
         true => Json(block).into_response(),
-        false => (StatusCode::INTERNAL_SERVER_ERROR, "unblocked, but not written\n").into_response(),
+        false => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "lifted, but not written: a restart brings it back\n").into_response()
+        }
     }
 }
 
@@ -206,13 +209,14 @@ async fn count_anew(app: &AppState, key: &str) -> Response {
     };
     let throttles: Vec<String> = snapshot.policy.throttles.iter().filter_map(of_label).collect();
     if throttles.is_empty() {
-        let remedy = "`blocks` lists what is, and `explain --sender A --client IP` says what to unblock for that mail";
-        return (StatusCode::NOT_FOUND, format!("{key} is neither blocked nor counted: {remedy}\n")).into_response();
+        let remedy = "see `blocks`; `explain --sender A --client IP` says what refuses that mail";
+        return (StatusCode::NOT_FOUND, format!("no block and no throttle holds {key}: {remedy}\n")).into_response();
     }
     tracing::info!(key, throttles = throttles.join(","), "unblock");
     match state.flush().await {
         true => Json(json!({ "key": key, "throttles": throttles })).into_response(),
-        false => (StatusCode::INTERNAL_SERVER_ERROR, "counted anew, but not written\n").into_response(),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, "lifted, but not written: a restart may bring it back\n")
+            .into_response(),
     }
 }
 

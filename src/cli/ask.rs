@@ -8,22 +8,25 @@ use std::process::ExitCode;
 
 use crate::cli::BAD_USAGE;
 
-/// Whether to go on; without a terminal and without `yes` nothing may be changed, and `instead` names the alternative.
-pub(super) fn ask(question: &str, yes: bool, instead: &str) -> Result<bool, ExitCode> {
+/// Asks whether to go on; without a terminal and without `yes` nothing may be changed, and `instead` names the alternative.
+///
+/// # Errors
+/// The exit code where the answer is no, 1, or nobody can answer, 64.
+pub(super) fn ask(question: &str, yes: bool, instead: &str) -> Result<(), ExitCode> {
     if yes {
-        return Ok(true);
+        return Ok(());
     }
     if !io::stdin().is_terminal() {
-        eprintln!("{question}\nnobody can be asked here: add --yes to do it, or {instead}");
+        eprintln!("{question}\nstandard input is not a terminal; add --yes to go ahead, or {instead}");
         return Err(ExitCode::from(BAD_USAGE));
     }
     eprint!("{question} [y/N] ");
     let _ = io::stderr().flush();
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
-    let agreed = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes");
-    if !agreed {
-        eprintln!("nothing was changed");
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") {
+        return Ok(());
     }
-    Ok(agreed)
+    eprintln!("nothing was changed");
+    Err(ExitCode::FAILURE)
 }

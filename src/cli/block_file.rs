@@ -8,22 +8,24 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::BAD_USAGE;
-use crate::cli::Source;
+use crate::cli::desk::Desk;
 use crate::cli::print;
 use crate::control::badmailfrom;
 use crate::control::badmailfrom::Change;
+use crate::control::files;
 use crate::control::rewrite::rewrite;
 use crate::policy::block::BlockKey;
+use crate::policy::list::location::Location;
 
 /// Adds an entry to the file.
-pub(super) fn block(source: &Source, file: Option<&Path>, key: &BlockKey, json: bool) -> ExitCode {
-    change(source, file, key, json, true)
+pub(super) fn block(desk: &Desk, file: Option<&Path>, key: &BlockKey, json: bool) -> ExitCode {
+    change(desk, file, key, json, true)
 }
 
 /// Removes an entry from the file.
-pub(super) fn unblock(source: &Source, file: Option<&Path>, key: &str, json: bool) -> ExitCode {
+pub(super) fn unblock(desk: &Desk, file: Option<&Path>, key: &str, json: bool) -> ExitCode {
     match key.parse() {
-        Ok(key) => change(source, file, &key, json, false),
+        Ok(key) => change(desk, file, &key, json, false),
         Err(what) => {
             eprintln!("{key:?}: {what}");
             ExitCode::from(BAD_USAGE)
@@ -31,12 +33,21 @@ pub(super) fn unblock(source: &Source, file: Option<&Path>, key: &str, json: boo
     }
 }
 
-fn change(source: &Source, file: Option<&Path>, key: &BlockKey, json: bool, adds: bool) -> ExitCode {
+/// The entry in this line of a list, as `unblock --file` takes it; `None` of a line that it would not find.
+pub(super) fn entry_at(location: &Location) -> Option<String> {
+    let text = files::read(Path::new(&*location.source)).ok()??;
+    let line = text.split(|octet| *octet == b'\n').nth(location.line.checked_sub(1)? as usize)?;
+    let entry = str::from_utf8(line).ok()?.trim();
+    let key: BlockKey = entry.parse().ok()?;
+    may_be_listed(&key).is_ok().then(|| key.to_string())
+}
+
+fn change(desk: &Desk, file: Option<&Path>, key: &BlockKey, json: bool, adds: bool) -> ExitCode {
     if let Err(what) = may_be_listed(key) {
         eprintln!("{key}: {what}");
         return ExitCode::from(BAD_USAGE);
     }
-    let path = match file.map(Path::to_owned).map_or_else(|| of_configuration(source), Ok) {
+    let path = match file.map(Path::to_owned).map_or_else(|| of_configuration(desk), Ok) {
         Ok(path) => path,
         Err(code) => return code,
     };
@@ -61,9 +72,8 @@ fn may_be_listed(key: &BlockKey) -> Result<(), &'static str> {
     }
 }
 
-fn of_configuration(source: &Source) -> Result<PathBuf, ExitCode> {
-    let assembly = source.assemble()?;
-    assembly.config.qmail.control.as_ref().map(|control| control.join("badmailfrom")).ok_or_else(|| {
+fn of_configuration(desk: &Desk) -> Result<PathBuf, ExitCode> {
+    desk.read.config.qmail.control.as_ref().map(|control| control.join("badmailfrom")).ok_or_else(|| {
         eprintln!("qmail.control is not set: name the file, --file /var/qmail/control/badmailfrom");
         ExitCode::from(BAD_USAGE)
     })

@@ -1,6 +1,8 @@
-//! `block`, `unblock` and `blocks`: sends them to the running proxy, and prints the answer. It must not keep a block of
+//! `block`, `unblock` and `blocks`: sends them to the running proxy, and prints the answer. What would hit ourselves is asked
+//! first. It must not keep a block of
 //! its own.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,17 +15,20 @@ use crate::cli::BAD_USAGE;
 use crate::cli::Source;
 use crate::cli::ask;
 use crate::cli::block_file;
+use crate::cli::desk::Desk;
+use crate::cli::own;
 use crate::cli::print;
 use crate::config::units;
-use crate::daemon::assemble::Assembly;
 use crate::policy::block::BlockKey;
 use crate::policy::list::folded;
 use crate::text::readable::shown;
+use crate::text::shell;
 
-/// Refuse a sender, a domain or a client for a time
+/// Block a sender, a domain or a client for a time
 ///
-/// The running proxy obeys at once, also on open connections, and remembers it over a restart. With --file the sender or
-/// domain is written into badmailfrom instead, where it stays until it is removed; the proxy need not run.
+/// The running proxy applies it at once, also on open connections, and keeps it over a restart. With --file the sender or
+/// domain is written into badmailfrom instead, where it stays until it is removed; the proxy need not be running. What would
+/// hit yourself (this host, clients that may relay, your own domains) or a very large network needs confirmation.
 #[derive(Args, Debug)]
 pub(super) struct Block {
     #[command(flatten)]
@@ -33,13 +38,13 @@ pub(super) struct Block {
     /// For how long
     #[arg(long = "for", value_name = "TIME", conflicts_with = "file", default_value = "7d", value_parser = units::duration)]
     length: std::time::Duration,
-    /// Why, for whoever reads `blocks`
+    /// The reason, shown by `blocks`
     #[arg(long, value_name = "TEXT", conflicts_with = "file", default_value = "")]
     why: String,
     /// Add it to badmailfrom: to PATH, or to the one in qmail.control
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     file: Option<Option<PathBuf>>,
-    /// Do not ask, whoever is blocked
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     /// Print JSON
@@ -47,9 +52,9 @@ pub(super) struct Block {
     json: bool,
 }
 
-/// End a block, or what a throttle holds against somebody
+/// Lift a block, or reset a throttle's count
 ///
-/// A throttle that refuses without a block is lifted by its key too: `explain --sender A --client IP` prints it.
+/// `explain --sender A --client IP` prints the key of a throttle that refuses.
 #[derive(Args, Debug)]
 pub(super) struct Unblock {
     #[command(flatten)]
@@ -65,7 +70,7 @@ pub(super) struct Unblock {
     json: bool,
 }
 
-/// List the blocks, the one that ends first in front
+/// List blocks, soonest to expire first
 #[derive(Args, Debug)]
 pub(super) struct Blocks {
     #[command(flatten)]
@@ -77,87 +82,118 @@ pub(super) struct Blocks {
 
 impl Block {
     pub(super) fn run(&self) -> ExitCode {
-        let key: BlockKey = match self.key.parse() {
+        let key = match self.read_key() {
             Ok(key) => key,
             Err(what) => {
-                eprintln!("{:?}: {what}", self.key);
+                eprintln!("{what}");
                 return ExitCode::from(BAD_USAGE);
             }
         };
-        if let Some(what) = key.doubt() {
-            eprintln!("{:?}: {what}", self.key);
-            return ExitCode::from(BAD_USAGE);
+        let desk = match self.source.desk() {
+            Ok(desk) => desk,
+            Err(code) => return code,
+        };
+        let file = self.file.as_ref().map(Option::as_deref);
+        let beside = file.flatten().and_then(Path::parent);
+        if let Some(what) = own::doubt(&desk, beside, &key)
+            && let Err(code) = ask::ask(&format!("{what}. Block it?"), self.yes, "name less")
+        {
+            return code;
         }
-        if let Some(file) = &self.file {
-            return block_file::block(&self.source, file.as_deref(), &key, self.json);
-        }
-        if self.length.as_secs() == 0 {
-            eprintln!("--for: write a time of at least a second, such as 24h");
-            return ExitCode::from(BAD_USAGE);
-        }
-        if let Some(whom) = key.breadth() {
-            let question = format!("{key} is {whom}. Refuse them all?");
-            match ask::ask(&question, self.yes, "name a smaller network") {
-                Ok(true) => {}
-                Ok(false) => return ExitCode::FAILURE,
-                Err(code) => return code,
-            }
+        if let Some(file) = file {
+            return block_file::block(&desk, file, &key, self.json);
         }
         let wish = Wish::Block(key.to_string(), self.length.as_secs(), self.why.clone());
-        assemble_and_ask(&self.source, &wish, self.json, |made| {
+        request(&desk, &wish, self.json, |made| {
             let before = match (made["before"].as_i64(), made["until"].as_i64()) {
                 (Some(before), Some(until)) if until < before => {
-                    format!("; shortened: it would have been until {}, and is until {}", moment(before), moment(until))
+                    format!("; now ends {} (was {})", moment(until), moment(before))
                 }
                 _ => String::new(),
             };
             print(&format!("{key} is blocked for {}{before}", units::write_duration(self.length)));
         })
     }
+
+    /// The key.
+    ///
+    /// # Errors
+    /// An option that is wrong, and what to write instead.
+    fn read_key(&self) -> Result<BlockKey, String> {
+        if matches!(self.key.trim(), "<>" | "") {
+            return Err(
+                "the null sender cannot be blocked: every bounce comes from it, also those that your users wait \
+                        for. Bounces in the queue: portcullis queue quarantine --sender '<>' --recipient ADDRESS"
+                    .to_owned(),
+            );
+        }
+        let key: BlockKey = self.key.parse().map_err(|what| format!("{:?}: {what}", self.key))?;
+        match key.doubt() {
+            Some(what) => Err(format!("{:?}: {what}", self.key)),
+            None if self.length.as_secs() == 0 => {
+                Err("--for: write a time of at least a second, such as 24h".to_owned())
+            }
+            None => Ok(key),
+        }
+    }
 }
 
 impl Unblock {
     pub(super) fn run(&self) -> ExitCode {
-        if let Some(file) = &self.file {
-            return block_file::unblock(&self.source, file.as_deref(), &self.key, self.json);
-        }
-        let assembly = match self.source.assemble() {
-            Ok(assembly) => assembly,
+        let desk = match self.source.desk() {
+            Ok(desk) => desk,
             Err(code) => return code,
         };
+        if let Some(file) = &self.file {
+            return block_file::unblock(&desk, file.as_deref(), &self.key, self.json);
+        }
         let wish = Wish::Unblock(self.key.clone());
-        let code = request(&assembly, &wish, self.json, |block| {
+        let code = request(&desk, &wish, self.json, |block| {
             let key = word(&block["key"]);
             print(&match block["throttles"].as_array() {
-                None => format!("{key} is not blocked any more"),
+                None => format!("lifted the block on {key}"),
                 Some(names) => {
                     let names: Vec<String> = names.iter().map(word).collect();
-                    format!("{key} is counted anew by {}", names.join(", "))
+                    let of_one = names.iter().find_map(|name| key.strip_prefix(name.as_str())?.strip_prefix(':'));
+                    let whom = of_one.unwrap_or(&key);
+                    match names.as_slice() {
+                        [name] => format!("throttle {name} starts from zero for {whom}"),
+                        names => format!("throttles {} start from zero for {whom}", names.join(" and ")),
+                    }
                 }
             });
         });
-        self.tell_of_lists(&assembly);
+        self.tell_of_lists(&desk);
         code
     }
 
-    /// Warns if a list refuses the sender anyway; only `--file` changes a list.
-    fn tell_of_lists(&self, assembly: &Assembly) {
+    /// Warns if a list still refuses the sender; only `--file` changes a list.
+    fn tell_of_lists(&self, desk: &Desk) {
         let folded = folded(self.key.trim_matches(['<', '>']));
-        let senders = &assembly.snapshot.policy.senders;
-        if let Some(location) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) {
-            eprintln!(
-                "{location} refuses {folded} still: portcullis unblock {folded} --file takes it out of badmailfrom"
-            );
-        }
+        let senders = &desk.read.snapshot.policy.senders;
+        let Some(location) = senders.iter().find_map(|list| list.find_folded(folded.as_bytes())) else { return };
+        let remedy = match block_file::entry_at(&location) {
+            Some(entry) => format!(
+                "to remove that line: portcullis unblock {} --file {}",
+                shell::quoted(&entry),
+                shell::quoted(&location.source)
+            ),
+            None => "edit that line".to_owned(),
+        };
+        eprintln!("but {location} still refuses {folded}; {remedy}");
     }
 }
 
 impl Blocks {
     pub(super) fn run(&self) -> ExitCode {
-        assemble_and_ask(&self.source, &Wish::Blocks, self.json, |blocks| {
+        let desk = match self.source.desk() {
+            Ok(desk) => desk,
+            Err(code) => return code,
+        };
+        request(&desk, &Wish::Blocks, self.json, |blocks| {
             let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
             if blocks.is_empty() {
-                return print("nobody is blocked");
+                return print("nothing is blocked");
             }
             for block in blocks {
                 let until = moment(block["until"].as_i64().unwrap_or(0));
@@ -168,18 +204,11 @@ impl Blocks {
     }
 }
 
-fn assemble_and_ask(source: &Source, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
-    match source.assemble() {
-        Ok(assembly) => request(&assembly, wish, json, show),
-        Err(code) => code,
-    }
-}
-
-fn request(assembly: &Assembly, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
-    if let Some(what) = client::doubt(&assembly.config.admin) {
+fn request(desk: &Desk, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> ExitCode {
+    if let Some(what) = client::doubt(&desk.read.config.admin) {
         eprintln!("{what} (warning)");
     }
-    match client::ask(&assembly.config.admin, wish) {
+    match desk.ask(wish) {
         Ok((text, _)) if json => print(&text),
         Ok((_, answer)) => show(&answer),
         Err(what) => {

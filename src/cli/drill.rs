@@ -4,7 +4,10 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::net::ToSocketAddrs;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -19,6 +22,7 @@ use crate::rehearsal::drill;
 use crate::rehearsal::drill::HonestRow;
 use crate::rehearsal::drill::Plan;
 use crate::rehearsal::drill::Row;
+use crate::text::number;
 
 /// Play the incident against a throwaway instance of your configuration
 ///
@@ -40,8 +44,8 @@ pub(super) struct Drill {
     #[arg(long, value_name = "SIZE", default_value = "34MB", value_parser = units::size)]
     size: u64,
     /// Drive this server instead; it gets the copies for real
-    #[arg(long, value_name = "HOST:PORT")]
-    against: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = server)]
+    against: Option<Server>,
     /// Allow --against another host
     #[arg(long)]
     force: bool,
@@ -52,12 +56,17 @@ pub(super) struct Drill {
 
 impl Drill {
     pub(super) fn run(&self) -> ExitCode {
-        if self.against.is_some_and(|address| !address.ip().to_canonical().is_loopback()) && !self.force {
-            eprintln!(
-                "--against: {} copies of {} octets, and honest mail, for another host; add --force if it is yours",
-                self.copies, self.size
-            );
-            return ExitCode::from(BAD_USAGE);
+        let against = match self.against.as_ref().map(|server| self.address(server)).transpose() {
+            Ok(against) => against,
+            Err((code, what)) => {
+                eprintln!("--against: {what}");
+                return code;
+            }
+        };
+        if against.is_none()
+            && let Err(code) = self.remark()
+        {
+            return code;
         }
         let plan = Plan { copies: self.copies, size: usize::try_from(self.size).unwrap_or(usize::MAX) };
         let bar = match std::io::stderr().is_terminal() {
@@ -65,14 +74,13 @@ impl Drill {
             false => ProgressBar::hidden(),
         };
         let progress = || bar.inc(1);
-        let rows = match self.against {
+        let rows = match against {
             Some(address) => {
                 let incident = drill::against(address, plan, &progress);
                 incident.and_then(|rows| Ok((rows, drill::honest_against(address, &progress)?)))
             }
             None => {
-                let assemble = || self.source.origin(&[], None).assemble().ok();
-                let configuration = || assemble().map(|assembly| (assembly.config, assembly.snapshot));
+                let configuration = || self.source.look().ok().map(|(desk, _)| (desk.read.config, desk.read.snapshot));
                 let incident = drill::against_ourselves(configuration, plan, &progress);
                 incident.and_then(|rows| Ok((rows, drill::honest(configuration, &progress)?)))
             }
@@ -87,6 +95,40 @@ impl Drill {
         }
     }
 
+    /// Where to connect.
+    ///
+    /// # Errors
+    /// The server is another host's and that is not allowed, or nobody answers there.
+    fn address(&self, server: &Server) -> Result<SocketAddr, (ExitCode, String)> {
+        if !self.force && !server.addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+            let copies = number::count(self.copies, "copy");
+            let what = format!(
+                "{} is another host: it would get {copies} of {} octets each, and honest mail; add --force if it is yours",
+                server.name, self.size
+            );
+            return Err((ExitCode::from(BAD_USAGE), what));
+        }
+        let mut why = String::new();
+        for address in &server.addresses {
+            match TcpStream::connect_timeout(address, PATIENCE) {
+                Ok(_) => return Ok(*address),
+                Err(error) => why = format!("{} ({address}): {error}", server.name),
+            }
+        }
+        Err((ExitCode::FAILURE, format!("{why}; is an SMTP server running there?")))
+    }
+
+    /// Names the errors of the configuration, if it has any: the drill goes on without the values that have one.
+    fn remark(&self) -> Result<(), ExitCode> {
+        let (_, Some(refused)) = self.source.look()? else { return Ok(()) };
+        refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
+        let count = number::count(refused.faults.len() as u64, "error");
+        eprintln!(
+            "{count}: Portcullis does not start with this. The drill goes on with what could be read, and defaults for the rest"
+        );
+        Ok(())
+    }
+
     fn tell(&self, incident: &[Row], honest: &[HonestRow]) -> ExitCode {
         if self.json {
             print(&json!({ "incident": incident, "honest": honest }).to_string());
@@ -95,6 +137,25 @@ impl Drill {
             print_honest(honest);
         }
         if honest.iter().any(HonestRow::is_harmed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    }
+}
+
+/// A server, as it was written, and its addresses.
+#[derive(Clone, Debug)]
+struct Server {
+    name: String,
+    addresses: Vec<SocketAddr>,
+}
+
+fn server(text: &str) -> Result<Server, String> {
+    let has_port = text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !has_port || text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err("write a host and a port, such as localhost:25 or [::1]:25".to_owned());
+    }
+    match text.to_socket_addrs().map(Iterator::collect::<Vec<_>>) {
+        Ok(addresses) if !addresses.is_empty() => Ok(Server { name: text.to_owned(), addresses }),
+        Ok(_) => Err("the name has no address".to_owned()),
+        Err(error) => Err(format!("the name has no address ({error}); write one, such as 127.0.0.1:25")),
     }
 }
 
@@ -127,3 +188,6 @@ fn print_honest(rows: &[HonestRow]) {
         print(&format!("{habit:<36} {sent:>4} {accepted:>4} {with:>10} {without:>18}"));
     }
 }
+
+/// Time for a connection to be made.
+const PATIENCE: Duration = Duration::from_secs(10);

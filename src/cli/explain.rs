@@ -13,20 +13,20 @@ use clap::Args;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::admin::client;
 use crate::admin::client::Wish;
 use crate::cli::BAD_USAGE;
 use crate::cli::Source;
+use crate::cli::desk::Desk;
 use crate::cli::print;
 use crate::config::units;
-use crate::daemon::assemble::Assembly;
 use crate::policy::addresses::empty_word;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::rehearsal::explain;
-use crate::rehearsal::explain::Explanation;
+use crate::rehearsal::explanation::Explanation;
 use crate::rehearsal::message;
 use crate::rehearsal::message::Message;
+use crate::rehearsal::message::Script;
 use crate::rehearsal::rehearse::Said;
 use crate::rehearsal::rehearse::Step;
 use crate::rehearsal::told::Told;
@@ -37,8 +37,8 @@ use crate::text::shell;
 /// Say what would happen to a message, and which line of which file decides
 ///
 /// A session of this client is rehearsed, and nothing of it is counted or delivered. Exit code 0 accept, 1 reject, 2 defer or
-/// disconnect. The running proxy is asked for its blocks, throttles and deliveries, and for what its backend offers, where
-/// `[admin]` answers; the files are read here.
+/// disconnect. The running proxy, where it is reachable, is asked for its blocks, throttles and deliveries, and for what its
+/// backend offers; the files are read here. Where they have errors the proxy explains by what it has in force.
 #[derive(Args, Debug)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -80,15 +80,15 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(&self) -> ExitCode {
-        let assembly = match self.source.assemble() {
-            Ok(assembly) => assembly,
+        let desk = match self.source.desk() {
+            Ok(desk) => desk,
             Err(code) => return code,
         };
-        match self.explain(&assembly) {
-            Ok((explanation, unasked)) => {
+        match self.explain(&desk) {
+            Ok((explanation, basis)) => {
                 match self.json {
-                    true => print(&self.as_json(&explanation, unasked.is_none()).to_string()),
-                    false => print_table(&explanation, unasked.as_deref()),
+                    true => print(&self.as_json(&explanation, &basis).to_string()),
+                    false => print_table(&explanation, &basis),
                 }
                 match explanation.verdict() {
                     Verdict::Accept | Verdict::Absorb => ExitCode::SUCCESS,
@@ -96,18 +96,39 @@ impl Explain {
                     Verdict::Defer | Verdict::Disconnect => ExitCode::from(2),
                 }
             }
-            Err(what) => {
+            Err((code, what)) => {
                 eprintln!("{what}");
-                ExitCode::from(BAD_USAGE)
+                code
             }
         }
     }
 
-    /// The explanation, and why the running proxy was not asked for it.
+    /// The explanation, and what it goes by.
+    ///
+    /// # Errors
+    /// An option that is wrong; or the files have errors, and the running proxy, which has good ones, is not reachable.
+    fn explain(&self, desk: &Desk) -> Result<(Explanation, Basis), (ExitCode, String)> {
+        let (script, body) = self.script(desk).map_err(|what| (ExitCode::from(BAD_USAGE), what))?;
+        let asked = desk.ask(&Wish::Rehearsal(script.message.clone(), body.clone()));
+        let asked = asked.and_then(|(_, answer)| serde_json::from_value(answer).map_err(|error| error.to_string()));
+        let told: Result<Told, String> = asked;
+        let configuration = (&desk.read.snapshot, &desk.read.config.backend);
+        match told {
+            Ok(Told { explanation: Some(explanation), .. }) if desk.is_faulty => Ok((explanation, Basis::Proxy)),
+            Ok(told) => Ok((explain::explain(configuration, &script, &body, told), Basis::Both)),
+            Err(why) if desk.read.lists_are_whole => {
+                let explanation = explain::explain(configuration, &script, &body, Told::default());
+                Ok((explanation, if desk.is_faulty { Basis::Parts(why) } else { Basis::Files(why) }))
+            }
+            Err(why) => Err((ExitCode::FAILURE, format!("{why}\nand the lists have errors: nothing to explain by"))),
+        }
+    }
+
+    /// The session, and the octets of its message.
     ///
     /// # Errors
     /// An option that is wrong.
-    fn explain(&self, assembly: &Assembly) -> Result<(Explanation, Option<String>), String> {
+    fn script(&self, desk: &Desk) -> Result<(Script, Bytes), String> {
         if self.sender.trim().is_empty() {
             return Err(empty_word("--sender"));
         }
@@ -122,7 +143,7 @@ impl Explain {
             size: self.size,
             eight_bit: None,
         };
-        let most = explain::largest(&assembly.snapshot, &message);
+        let most = explain::largest(&desk.read.snapshot, &message);
         let octets = match (&self.header, &self.message) {
             (Some(file), _) => {
                 let octets = read(file, "--header", most)?;
@@ -135,30 +156,47 @@ impl Explain {
         let body = Bytes::from(octets.map(|octets| message::as_sent(&octets)).unwrap_or_default());
         // What is wrong with it begins with the option's name.
         let script = message.script().map_err(|what| format!("--{what}"))?;
-        let asked = client::ask(&assembly.config.admin, &Wish::Rehearsal(script.message.clone(), body.clone()));
-        let asked = asked.and_then(|(_, answer)| serde_json::from_value(answer).map_err(|error| error.to_string()));
-        let (told, unasked) = match asked {
-            Ok(told) => (told, None),
-            Err(why) => (Told::default(), Some(why)),
-        };
-        let configuration = (&assembly.snapshot, &assembly.config.backend);
-        Ok((explain::explain(configuration, &script, &body, told), unasked))
+        Ok((script, body))
     }
 
-    fn as_json(&self, explanation: &Explanation, asked: bool) -> Value {
+    fn as_json(&self, explanation: &Explanation, basis: &Basis) -> Value {
         json!({
             "verdict": explanation.verdict().as_str(),
             "client": self.client.to_string(),
             "helo": self.helo,
             "tcprules": explanation.rule,
             "variables": explanation.variables.iter().map(|(name, value)| (name, value)).collect::<BTreeMap<_, _>>(),
-            "size_limit": explanation.limit.map(|limit| limit.octets),
-            "size_rule": explanation.limit.map(|limit| limit.rule),
-            "proxy_asked": asked,
+            "size_limit": explanation.limit.as_ref().map(|limit| limit.octets),
+            "size_rule": explanation.limit.as_ref().map(|limit| &limit.rule),
+            "configuration": basis.word(),
+            "proxy_asked": matches!(basis, Basis::Both | Basis::Proxy),
             "backend_offer": explanation.offer,
             "throttled": explanation.throttled,
             "steps": explanation.steps.iter().flat_map(step_as_json).collect::<Vec<_>>(),
         })
+    }
+}
+
+/// What an explanation goes by.
+enum Basis {
+    /// The files, and the state of the running proxy.
+    Both,
+    /// What the running proxy has in force: the files have errors.
+    Proxy,
+    /// The files; the proxy is not reachable, for this reason.
+    Files(String),
+    /// The files without what has errors there; the proxy is not reachable, for this reason.
+    Parts(String),
+}
+
+impl Basis {
+    /// The configuration that was used, as `--json` names it.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Both | Self::Files(_) => "files",
+            Self::Proxy => "running proxy",
+            Self::Parts(_) => "files without what has errors",
+        }
     }
 }
 
@@ -204,17 +242,23 @@ fn step_as_json(step: &Step) -> Vec<Value> {
     }
 }
 
-fn print_table(explanation: &Explanation, unasked: Option<&str>) {
+fn print_table(explanation: &Explanation, basis: &Basis) {
     print(&format!("tcprules   {}", explanation.rule.as_deref().unwrap_or("no rule for this client")));
     let variables = explanation.variables.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect::<Vec<_>>();
     if !variables.is_empty() {
         print(&format!("  sets     {}", variables.join(", ")));
     }
-    let limit = explanation.limit.map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
+    let limit = explanation.limit.as_ref().map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
     print(&format!("size       {}, unless the backend says less", limit.as_deref().unwrap_or("no limit")));
-    print(&match unasked {
-        None => "proxy      its blocks and throttles are asked".to_owned(),
-        Some(why) => format!("proxy      blocks and throttles are not asked: {why}"),
+    print(&match basis {
+        Basis::Both => "proxy      running; its blocks and throttles are included".to_owned(),
+        Basis::Proxy => {
+            "proxy      running; all of this is by the configuration that it has in force, not by the files".to_owned()
+        }
+        Basis::Files(why) => format!("proxy      not reachable, so blocks and throttles are not included: {why}"),
+        Basis::Parts(why) => {
+            format!("proxy      not reachable; by what could be read of the files, without blocks and throttles: {why}")
+        }
     });
     if explanation.offer.is_none() {
         print("backend    what it offers is not known; it is taken to offer all that there is");

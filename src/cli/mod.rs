@@ -6,12 +6,14 @@ mod ask;
 mod block_file;
 mod blocks;
 mod check;
+mod desk;
 mod drill;
 mod explain;
 mod init;
 mod log;
 mod manual;
 mod output;
+mod own;
 mod queue;
 mod serve;
 mod status;
@@ -28,7 +30,6 @@ use jiff::ZonedDateTime;
 use crate::cli::output::print;
 use crate::config::file::Overrides;
 use crate::config::units;
-use crate::daemon::assemble::Assembly;
 use crate::daemon::assemble::Origin;
 
 #[derive(Debug, Parser)]
@@ -59,8 +60,8 @@ enum Command {
 /// Where the configuration is; the same on every command.
 #[derive(Args, Debug)]
 struct Source {
-    /// The configuration file [default: $PORTCULLIS_CONFIG, ./portcullis.toml, /etc/portcullis.toml, else the embedded
-    /// default]
+    /// The configuration file [default: $PORTCULLIS_CONFIG, else the first of ./portcullis.toml, /etc/portcullis.toml and
+    /// /etc/portcullis/portcullis.toml, else the built-in default]
     #[arg(short, long = "config", value_name = "FILE")]
     config: Option<PathBuf>,
     /// qmail's control folder, in place of qmail.control
@@ -73,14 +74,6 @@ impl Source {
         let overrides =
             Overrides { listen: listen.to_vec(), backend: backend.map(str::to_owned), control: self.control.clone() };
         Origin::find(self.config.as_deref(), overrides)
-    }
-
-    /// Assembles the configuration in force; prints its faults otherwise, and gives the exit code.
-    fn assemble(&self) -> Result<Assembly, ExitCode> {
-        self.origin(&[], None).assemble().map_err(|refused| {
-            refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
-            ExitCode::FAILURE
-        })
     }
 }
 

@@ -10,13 +10,12 @@ use clap::Args;
 use indicatif::DecimalBytes;
 use serde_json::Value;
 
-use crate::admin::client;
 use crate::admin::client::Wish;
 use crate::cli::Source;
 use crate::cli::blocks::word;
+use crate::cli::desk::Desk;
 use crate::cli::output::is_closed;
 use crate::cli::print;
-use crate::config::checked::Admin;
 use crate::config::units;
 
 /// Say what happens now in the running proxy
@@ -36,16 +35,15 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self) -> ExitCode {
-        let assembly = match self.source.assemble() {
-            Ok(assembly) => assembly,
+        let desk = match self.source.desk() {
+            Ok(desk) => desk,
             Err(code) => return code,
         };
-        let admin = &assembly.config.admin;
-        let Some(every) = self.watch else { return self.show(admin, "") };
+        let Some(every) = self.watch else { return self.show(&desk, "") };
         let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
         loop {
             // The proxy may be restarting: an operator that watches wants to see it come back.
-            self.show(admin, clear);
+            self.show(&desk, clear);
             if is_closed() {
                 return ExitCode::SUCCESS;
             }
@@ -57,8 +55,8 @@ impl Status {
         }
     }
 
-    fn show(&self, admin: &Admin, clear: &str) -> ExitCode {
-        match client::ask(admin, &Wish::Status) {
+    fn show(&self, desk: &Desk, clear: &str) -> ExitCode {
+        match desk.ask(&Wish::Status) {
             Ok((text, _)) if self.json => print(&text),
             Ok((_, status)) => print(&format!("{clear}{}", table(&status))),
             Err(what) => {

@@ -35,6 +35,11 @@ impl Fault {
     pub fn of_file(file: &Path, what: String) -> Self {
         Self { file: file.to_owned(), line: 0, column: 0, what }
     }
+
+    /// Whether an option of the command line is at fault, not the file.
+    pub fn is_of_command_line(&self) -> bool {
+        self.file.as_os_str().as_encoded_bytes().starts_with(b"--")
+    }
 }
 
 /// The place at which something was written.

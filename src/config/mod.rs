@@ -51,8 +51,8 @@ pub struct Refused {
     pub readable: Option<Box<Draft>>,
 }
 
-/// The file to read: `explicit`, else `$PORTCULLIS_CONFIG`, `./portcullis.toml`, `/etc/portcullis.toml`. Only the last
-/// two have to exist to be chosen: a file that was named and is missing is a fault, not a reason to look elsewhere.
+/// The file to read: `explicit`, else `$PORTCULLIS_CONFIG`, else the first of [`DEFAULT_FILES`] that exists. A file that
+/// was named and is missing is a fault, not a reason to look elsewhere.
 pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     let named = std::env::var_os("PORTCULLIS_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
     find_in(explicit, named, &DEFAULT_FILES.map(Path::new))
@@ -72,28 +72,37 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
 /// All faults, those of the command line first.
 pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> {
     let unreadable = |faults| Refused { faults, warnings: Vec::new(), readable: None };
-    let octets =
-        bounded::read(path, LARGEST_FILE).map_err(|error| unreadable(vec![Fault::of_file(path, unread(&error))]))?;
+    let octets = bounded::read(path, LARGEST_FILE)
+        .map_err(|error| unreadable(vec![Fault::of_file(path, unread(path, &error))]))?;
     let text = match str::from_utf8(&octets) {
         Ok(text) => text,
         Err(error) => {
             let readable = str::from_utf8(&octets[..error.valid_up_to()]).expect("valid up to there");
             let findings = Findings::default();
-            findings.fault(At::Octet(readable.len()), "this is no UTF-8; save the file as UTF-8");
-            return Err(unreadable(findings.placed(path, readable).0));
+            findings.fault(At::Octet(readable.len()), "is not UTF-8 from here on; save the file as UTF-8");
+            let faults = findings.placed(path, readable).0;
+            // In a comment, as a rule: the rest can be read.
+            let lossy = String::from_utf8_lossy(&octets);
+            let source = Source { name: path, text: &lossy, default_backend: false, look_at_files: false };
+            let readable =
+                read(&source, overrides).map_or_else(|refused| refused.readable, |it| Some(Box::new(it.config)));
+            return Err(Refused { faults, warnings: Vec::new(), readable });
         }
     };
     read(&Source { name: path, text, default_backend: false, look_at_files: true }, overrides)
 }
 
-fn unread(error: &io::Error) -> String {
+fn unread(path: &Path, error: &io::Error) -> String {
+    let inside = path.join(FILE_NAME);
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file: `portcullis init` writes one for this host; without -c and \
-                                    PORTCULLIS_CONFIG the embedded default holds"
+        io::ErrorKind::NotFound => "no such file; `portcullis init` writes one for this host. Without -c and \
+                                    PORTCULLIS_CONFIG the built-in default is used"
             .to_owned(),
-        io::ErrorKind::PermissionDenied => format!("{error}: run this as root or as server.user"),
-        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => {
-            "no ordinary file of at most 1 MiB; write the path of a configuration".to_owned()
+        io::ErrorKind::PermissionDenied => format!("{error}; run this as root or as server.user"),
+        io::ErrorKind::IsADirectory if inside.is_file() => format!("is a folder; write -c {}", inside.display()),
+        io::ErrorKind::IsADirectory => format!("is a folder without a {FILE_NAME}; write the path of a configuration"),
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => {
+            "not a regular file, or over 1 MiB; write the path of a configuration".to_owned()
         }
         _ => error.to_string(),
     }
@@ -168,7 +177,9 @@ fn find_in(explicit: Option<&Path>, named: Option<PathBuf>, defaults: &[&Path]) 
     explicit.map(Path::to_owned).or(named).or_else(existing)
 }
 
-const DEFAULT_FILES: [&str; 2] = ["portcullis.toml", "/etc/portcullis.toml"];
+/// Where a configuration is looked for that is not named, in this order; `init --to /etc/portcullis` writes the last.
+pub const DEFAULT_FILES: [&str; 3] = ["portcullis.toml", "/etc/portcullis.toml", "/etc/portcullis/portcullis.toml"];
+const FILE_NAME: &str = "portcullis.toml";
 
 /// Octets of a configuration.
 const LARGEST_FILE: u64 = 1 << 20;

@@ -69,6 +69,16 @@ impl Assembly {
     }
 }
 
+/// What could be read of files that have faults: good enough to find the running proxy and the queue, not to serve.
+pub struct Salvage {
+    /// The checked values; a value with a fault has its default.
+    pub config: Config,
+    /// What sessions would go by.
+    pub snapshot: Arc<Snapshot>,
+    /// Whether the lists could be read; else there are none in `snapshot`.
+    pub lists_are_whole: bool,
+}
+
 /// The reasons why a configuration cannot be used.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
@@ -149,6 +159,28 @@ impl Origin {
         }
         let snapshot = Arc::new(snapshot(&config, lists, size));
         Ok(Assembly { config, snapshot, tls, files, look, warnings, notes })
+    }
+
+    /// What can be read of files that have faults, for the commands of an operator whose proxy runs by the last good
+    /// ones. `None` where the configuration cannot be read at all, or the command line is at fault.
+    pub fn salvage(&self) -> Option<Salvage> {
+        let loaded = match &self.file {
+            Some(file) => config::load_with(file, &self.overrides),
+            None => config::without_file(&self.overrides),
+        };
+        let draft = match loaded {
+            Ok(loaded) => loaded.config,
+            Err(refused) if refused.faults.iter().any(Fault::is_of_command_line) => return None,
+            Err(refused) => *refused.readable?,
+        };
+        let lists = load::load(&draft.sources()).lists;
+        let lists_are_whole = lists.is_ok();
+        let lists = lists.unwrap_or_default();
+        let mut config = draft.complete(&control_values(&lists));
+        forget_missing_queue(&mut config);
+        let size = size_rules(&config, lists.databytes, &mut Vec::new());
+        let snapshot = Arc::new(snapshot(&config, lists, size));
+        Some(Salvage { config, snapshot, lists_are_whole })
     }
 
     /// Adds to the configuration's faults those of the lists it names, as far as they can be read: all faults are told

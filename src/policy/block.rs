@@ -71,8 +71,8 @@ impl BlockKey {
     pub fn breadth(&self) -> Option<String> {
         let Self::Client(network) = self else { return None };
         let (bits, widest) = match network {
-            IpNet::V4(network) => (network.prefix_len(), 8),
-            IpNet::V6(network) => (network.prefix_len(), 16),
+            IpNet::V4(network) => (network.prefix_len(), 9),
+            IpNet::V6(network) => (network.prefix_len(), 24),
         };
         let kind = if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
         match bits {
@@ -176,7 +176,8 @@ mod tests {
             ("::ffff:0:0/96", Some("every IPv4 client")),
             ("128.0.0.0/1", Some("1/2 of all IPv4 addresses")),
             ("2000::/3", Some("1/8 of all IPv6 addresses")),
-            ("127.0.0.0/8", None),
+            ("10.0.0.0/8", Some("1/256 of all IPv4 addresses")),
+            ("10.0.0.0/9", None),
             ("2001:db8::/32", None),
             ("@example.org", None),
         ];

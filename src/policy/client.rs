@@ -77,6 +77,11 @@ impl ClientRules {
             .or_else(|| self.rule(&[""]))
     }
 
+    /// All rules with their keys, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &ClientRule)> {
+        self.rules.iter().map(|(key, rule)| (&**key, &**rule))
+    }
+
     /// Number of keys; a range has one for each of its addresses.
     pub fn len(&self) -> usize {
         self.rules.len() + self.networks.len()

@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::policy::replies;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
@@ -12,7 +15,8 @@ use crate::policy::throttle::Throttle;
 use crate::smtp::reply::Reply;
 
 /// The end of a transaction, a recipient or a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The mail was passed on, and the backend accepted it.
     Accept,
@@ -61,9 +65,9 @@ impl fmt::Display for Verdict {
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
         /// The reason of a ruling: a closed list.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Reason {
-            $($(#[$doc])* $variant,)*
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)*
         }
 
         impl Reason {

@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod drill;
 pub mod explain;
+pub mod explanation;
 pub mod message;
 pub mod rehearse;
 pub mod told;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use serde::Deserialize;
+use serde::Serialize;
 
 use crate::front::clock;
 use crate::front::look::Look;
@@ -58,7 +60,7 @@ impl Outside for Look {
 }
 
 /// A step of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The place of the step in the session.
     pub at: At,
@@ -71,7 +73,7 @@ pub struct Step {
 }
 
 /// A reply, and the verdict of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Said {
     /// The code.
     pub code: u16,
@@ -82,7 +84,7 @@ pub struct Said {
     /// The reason, unless the command passes.
     pub reason: Option<Reason>,
     /// The rule that decided.
-    pub rule: Option<Arc<str>>,
+    pub rule: Option<String>,
 }
 
 impl Step {
@@ -266,7 +268,8 @@ fn said(line: &str, records: &mut Vec<Record>) -> Said {
     let of_reply = records.iter().position(|record| record.code == Some(code));
     let record = of_reply.map(|at| records.remove(at));
     let verdict = record.as_ref().and_then(|record| record.verdict).unwrap_or(Verdict::of_code(code));
-    let (reason, rule) = record.map_or((None, None), |record| (record.reason, record.rule));
+    let (reason, rule) =
+        record.map_or((None, None), |record| (record.reason, record.rule.map(|rule| rule.to_string())));
     Said { code, line: line.to_owned(), verdict, reason, rule }
 }
 

@@ -18,11 +18,13 @@ use crate::policy::throttle::key::Seed;
 use crate::policy::throttle::subject::Subject;
 use crate::rehearsal::backend::Backend;
 use crate::rehearsal::backend::keywords;
+use crate::rehearsal::explanation::Explanation;
 use crate::rehearsal::message::At;
 use crate::rehearsal::message::Message;
 use crate::rehearsal::message::Script;
 use crate::rehearsal::rehearse::Outside;
 use crate::rehearsal::rehearse::Rehearsal;
+use crate::rehearsal::rehearse::Step;
 use crate::session::io::Event;
 use crate::session::question::Answer;
 use crate::session::question::Copy;
@@ -40,6 +42,8 @@ pub(crate) struct Told {
     pub(crate) offer: Option<Vec<String>>,
     /// The answers to the questions of a session, each with its step.
     pub(crate) answers: Vec<(At, Says)>,
+    /// What it would say itself, by the configuration and the lists that it has.
+    pub(crate) explanation: Option<Explanation>,
 }
 
 /// An [`Answer`] by the name of its kind, with the throttle that refuses, if there is one.
@@ -111,13 +115,22 @@ impl<'a> Teller<'a> {
         let offer = services.backends.offer(&environment).map(|(offer, _)| keywords(&offer));
         let backend = Backend::of(offer.as_deref());
         let (look, network) = (Look::at(services.state.clone()), client_net(*client));
-        let outside = Self { services, look, network, script, told: Told { offer, answers: Vec::new() } };
+        let outside = Self { services, look, network, script, told: Told { offer, ..Told::default() } };
         Rehearsal::begin(&snapshot, &seed, script, backend, outside)
     }
 
-    /// The answers, and the offer.
-    pub(crate) fn told(self) -> Told {
-        self.told
+    /// The answers, the offer, and the explanation of a session that had these steps.
+    pub(crate) fn told(self, steps: Vec<Step>) -> Told {
+        let Self { services, script, mut told, .. } = self;
+        let policy = &services.snapshot.borrow().policy;
+        let mut explanation = Explanation::of(policy, &script.message, told.offer.clone(), steps);
+        for over in told.answers.iter().filter_map(|(_, says)| says.over()) {
+            if !explanation.throttled.contains(&over.key) {
+                explanation.throttled.push(over.key.clone());
+            }
+        }
+        told.explanation = Some(explanation);
+        told
     }
 }
 

@@ -64,9 +64,7 @@ impl Delete {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        if !ask(&format!("Delete {} for good?", selection.counted()), self.yes, DRY_RUN)? {
-            return Ok(ExitCode::FAILURE);
-        }
+        ask(&format!("Delete {} permanently?", selection.counted()), self.yes, DRY_RUN)?;
         let quarantine = Quarantine::open(&path, &queue).map_err(|what| failed(&what))?;
         Ok(self.delete(&quarantine, &selection.ids))
     }

@@ -110,7 +110,7 @@ impl QueueArgs {
     /// The virtual domains of the control folder that is named, or beside the queue, or of the configuration.
     fn virtual_domains(&self, queue: &layout::Queue) -> Result<VirtualDomains, ExitCode> {
         let beside = || queue.path().canonicalize().ok()?.parent().map(|home| home.join("control"));
-        let configured = || self.source.origin(&[], None).assemble().ok()?.config.qmail.control;
+        let configured = || self.source.desk().ok()?.read.config.qmail.control;
         let found = self.source.control.clone().or_else(|| beside().filter(|control| control.is_dir()));
         let Some(control) = found.or_else(configured) else {
             return Err(failed(
@@ -128,7 +128,8 @@ impl QueueArgs {
         if let Some(queue) = &self.queue {
             return Ok((queue.clone(), "--queue"));
         }
-        let config = self.source.assemble().inspect_err(|_| eprintln!("or name the queue itself: --queue DIR"))?.config;
+        let config =
+            self.source.desk().inspect_err(|_| eprintln!("or name the queue itself: --queue DIR"))?.read.config;
         if let Some(queue) = config.qmail.queue {
             let beside = config.qmail.control.as_deref().and_then(Path::parent).map(|home| home.join("queue"));
             let why = if beside.as_deref() == Some(&queue) { "beside the control folder" } else { "qmail.queue" };

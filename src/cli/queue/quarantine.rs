@@ -87,10 +87,8 @@ impl Quarantining {
         if selection.ids.is_empty() && !folder.is_dir() {
             return Ok(ExitCode::FAILURE);
         }
-        if let Some(question) = question(&selection, taken.len(), is_locked)
-            && !ask(&question, self.yes, DRY_RUN)?
-        {
-            return Ok(ExitCode::FAILURE);
+        if let Some(question) = question(&selection, taken.len(), is_locked) {
+            ask(&question, self.yes, DRY_RUN)?;
         }
         let domains = self.args.virtual_domains(&queue)?;
         let running = Running::take(&queue).map_err(|what| failed(&what))?;

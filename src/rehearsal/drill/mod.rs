@@ -109,7 +109,7 @@ pub fn against_ourselves(
 ) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for scenario in SCENARIOS {
-        let configuration = configuration().ok_or("the configuration has faults; see portcullis check")?;
+        let configuration = configuration().ok_or("the configuration cannot be read any more: run portcullis check")?;
         let instance = Instance::start(configuration)?;
         let pass = || instance.clock.advance(BETWEEN);
         let mut row = play(scenario, instance.address, plan, instance.began, progress, &pass)?;
@@ -140,7 +140,7 @@ pub fn honest(
     configuration: impl FnOnce() -> Option<Configuration>,
     progress: &dyn Fn(),
 ) -> Result<Vec<HonestRow>, String> {
-    let mut configuration = configuration().ok_or("the configuration has faults; see portcullis check")?;
+    let mut configuration = configuration().ok_or("the configuration cannot be read any more: run portcullis check")?;
     // A lower size limit: messages over it are sent whole, which need not take long.
     if let Some(snapshot) = Arc::get_mut(&mut configuration.1) {
         let size = &mut snapshot.policy.size;
