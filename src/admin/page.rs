@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::admin::Handles;
 use crate::admin::status::Status;
 use crate::report::storms::Storm;
+use crate::report::traffic::Counts;
 use crate::report::traffic::Sums;
 use crate::report::traffic::TopSender;
 use crate::store::blocks::Block;
@@ -41,15 +42,20 @@ pub(super) fn page(handles: &Handles) -> String {
     ];
     table(&mut body, "Storms", &heads, storms);
     let rates = [("last minute", &status.rates.minute), ("last hour", &status.rates.hour)];
-    let heads = ["", "connections", "accepted", "absorbed", "deferred", "refused", "octets"];
+    let heads = ["", "connections", "accepted", "absorbed", "deferred", "refused", "bytes"];
     table(&mut body, "Rates", &heads, rates.map(|(name, sums)| rate(name, sums)));
     let tops = [
-        ("Senders by messages", &status.senders.messages),
-        ("Senders by octets", &status.senders.bytes),
-        ("Senders by refusals", &status.senders.refusals),
+        ("Senders by accepted", &status.senders.accepted),
+        ("Senders by bytes", &status.senders.bytes),
+        ("Senders by not accepted", &status.senders.not_accepted),
     ];
     for (title, list) in tops {
-        table(&mut body, title, &["sender", "messages", "octets", "refusals"], list.iter().map(sender));
+        table(
+            &mut body,
+            title,
+            &["sender", "accepted", "absorbed", "deferred", "refused", "bytes"],
+            list.iter().map(sender),
+        );
     }
     let blocks = handles.services.state.tables().blocks.list().into_iter();
     let row = |block: Block| vec![block.key, block.by.as_str().to_owned(), block.why];
@@ -75,7 +81,9 @@ fn rate(name: &str, sums: &Sums) -> Vec<String> {
 }
 
 fn sender(top: &TopSender) -> Vec<String> {
-    vec![top.sender.clone(), top.messages.to_string(), top.bytes.to_string(), top.refusals.to_string()]
+    let Counts { accepted, absorbed, deferred, refused, bytes } = &top.counts;
+    let numbers = [accepted, absorbed, deferred, refused, bytes].map(u64::to_string);
+    std::iter::once(top.sender.clone()).chain(numbers).collect()
 }
 
 /// Writes a table, or nothing where there are no rows.

@@ -20,7 +20,8 @@ use crate::config::units;
 
 /// Say what happens now in the running proxy
 ///
-/// Storms first, then rates, and the senders of the last hour with the most messages, bytes and refusals.
+/// Storms first, then counts of the last 60 seconds and the last hour, and the senders of the last hour with the most
+/// messages accepted, bytes, and messages absorbed, deferred or refused.
 #[derive(Args, Debug)]
 pub(super) struct Status {
     #[command(flatten)]
@@ -74,8 +75,8 @@ fn table(status: &Value) -> String {
     write_now(&mut text, status);
     write_networks(&mut text, rows(&status["networks"]));
     write_rates(&mut text, &status["rates"]);
-    for key in ["messages", "bytes", "refusals"] {
-        write_senders(&mut text, key, rows(&status["senders"][key]));
+    for (key, by) in [("accepted", "accepted"), ("bytes", "bytes"), ("not_accepted", "not accepted")] {
+        write_senders(&mut text, by, rows(&status["senders"][key]));
     }
     text.truncate(text.trim_end().len());
     text
@@ -145,12 +146,12 @@ fn write_networks(text: &mut String, list: &[Value]) {
 }
 
 fn write_rates(text: &mut String, rates: &Value) {
-    let counts = ["connections", "accepted", "absorbed", "deferred", "refused"];
+    let counts = || ["connections"].iter().chain(&COUNTS);
     let _ = write!(text, "\n{:<14}", "");
-    counts.iter().chain(&["bytes"]).for_each(|head| _ = write!(text, " {head:>11}"));
+    counts().chain(&["bytes"]).for_each(|head| _ = write!(text, " {head:>11}"));
     for (name, key) in [("last minute", "minute"), ("last hour", "hour")] {
         let _ = write!(text, "\n{name:<14}");
-        counts.iter().for_each(|count| _ = write!(text, " {:>11}", word(&rates[key][*count])));
+        counts().for_each(|count| _ = write!(text, " {:>11}", word(&rates[key][*count])));
         let _ = write!(text, " {:>11}", bytes(&rates[key]["bytes"]));
     }
     text.push('\n');
@@ -161,12 +162,14 @@ fn write_senders(text: &mut String, by: &str, list: &[Value]) {
         return;
     }
     let title = format!("senders by {by}");
-    let _ = writeln!(text, "\n{title:<50} {:>11} {:>11} {:>11}", "messages", "bytes", "refusals");
+    let _ = write!(text, "\n{title:<50}");
+    COUNTS.iter().chain(&["bytes"]).for_each(|head| _ = write!(text, " {head:>9}"));
     for top in list {
-        let [messages, refusals] = ["messages", "refusals"].map(|name| word(&top[name]));
-        let _ =
-            writeln!(text, "{:<50} {messages:>11} {:>11} {refusals:>11}", word(&top["sender"]), bytes(&top["bytes"]));
+        let _ = write!(text, "\n{:<50}", word(&top["sender"]));
+        COUNTS.iter().for_each(|count| _ = write!(text, " {:>9}", word(&top[*count])));
+        let _ = write!(text, " {:>9}", bytes(&top["bytes"]));
     }
+    text.push('\n');
 }
 
 fn rows(value: &Value) -> &[Value] {
@@ -176,6 +179,9 @@ fn rows(value: &Value) -> &[Value] {
 fn bytes(value: &Value) -> String {
     DecimalBytes(value.as_u64().unwrap_or(0)).to_string()
 }
+
+/// The ends of a transaction, as they are called everywhere.
+const COUNTS: [&str; 4] = ["accepted", "absorbed", "deferred", "refused"];
 
 /// Shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
