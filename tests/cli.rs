@@ -83,7 +83,7 @@ fn a_good_configuration_has_no_faults_but_may_have_warnings() {
     let control = site.path("control/badmailfrom");
     let warning = outcome.out.lines().next().unwrap().to_owned();
     assert!(warning.contains("control/badmailfrom:2: "), "{control:?} {warning}");
-    assert!(warning.contains("write @ before a domain") && warning.ends_with("(warning)"), "{warning}");
+    assert!(warning.contains("write \"@") && warning.ends_with("(warning)"), "{warning}");
     assert_eq!(site.run(&["check", "--json"]).json()["warnings"][0]["line"], 2);
 }
 

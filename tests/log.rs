@@ -235,7 +235,7 @@ fn bad_usage() {
         (
             &["--sender", "sillyplace.com", "x"],
             64,
-            "--sender \"sillyplace.com\": matches only an address without a domain: write @ before a domain",
+            "--sender: \"sillyplace.com\" matches nothing: write \"@sillyplace.com\"",
         ),
         (&["--verdict", "refused", "x"], 64, "reject"),
         (&["--reason", "nonsense", "x"], 64, "blocked_sender"),

@@ -47,7 +47,7 @@ impl Addresses {
                 return Err(format!("{option} {word:?}: no address has such octets in it"));
             }
             if let Some(doubt) = doubts.first().filter(|_| !word.contains('@')) {
-                return Err(format!("{option} {word:?}: {}", doubt.what));
+                return Err(format!("{option}: {}", doubt.what));
             }
             text.push_str(word);
             text.push('\n');

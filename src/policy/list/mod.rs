@@ -9,6 +9,7 @@ pub mod extended;
 pub mod fault;
 pub mod lint;
 pub mod location;
+mod remedy;
 
 use std::fmt;
 use std::sync::Arc;
@@ -122,7 +123,7 @@ impl AddressList {
                 Some(exception) => (&mut self.exceptions, exception),
                 None => (&mut self.listed, entry),
             };
-            match parse_entry(entry) {
+            match lint::regex(entry).map_or_else(|| read_entry(entry), Err) {
                 Ok(pattern) => patterns.insert(line, pattern),
                 Err(what) => faults.push(line, what),
             }
@@ -134,6 +135,12 @@ impl AddressList {
         }
         faults.finish()
     }
+}
+
+/// An entry of the extended dialect.
+fn read_entry(entry: &[u8]) -> Result<Pattern, String> {
+    let pattern = parse_entry(entry)?;
+    lint::in_extended(entry, &pattern).map_or(Ok(pattern), Err)
 }
 
 impl fmt::Debug for AddressList {
