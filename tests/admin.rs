@@ -12,6 +12,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
+use proxy::Outcome;
 use proxy::Proxy;
 use proxy::Site;
 
@@ -122,6 +123,47 @@ fn a_block_that_is_made_shorter_says_so() {
     let shortened = block("1h");
     assert!(shortened.starts_with("a@b.example is blocked for 1h; now ends 20"), "{shortened}");
     assert!(shortened.contains(" (was 20"), "{shortened}");
+}
+
+#[test]
+fn times_are_in_the_operators_zone_which_is_shown() {
+    let site = Site::new("", "");
+    let _proxy = Proxy::start(&site);
+    site.run(&["block", "a@b.example", "--for", "2d"]);
+    let blocks = |zone: Option<&str>| {
+        let mut command = site.command();
+        command.arg("blocks").env_remove("TZ");
+        zone.iter().for_each(|zone| _ = command.env("TZ", zone));
+        Outcome::of(&command.output().unwrap())
+    };
+    let hour_and_zone = |outcome: &Outcome| {
+        let words: Vec<&str> = outcome.out.split_whitespace().collect();
+        (words[3][..2].parse::<i32>().unwrap(), words[4].to_owned())
+    };
+    let utc = blocks(Some("UTC"));
+    let (hour, zone) = hour_and_zone(&utc);
+    assert_eq!((zone.as_str(), utc.err.as_str()), ("UTC", ""));
+    for (name, ahead, shown) in [
+        ("", 0, "UTC"),
+        ("Asia/Tokyo", 9, "JST"),
+        (":Asia/Tokyo", 9, "JST"),
+        ("/usr/share/zoneinfo/Asia/Tokyo", 9, "JST"),
+        ("JST-9", 9, "JST"),
+        ("<+03>-3", 3, "+03"),
+    ] {
+        let told = blocks(Some(name));
+        assert_eq!(hour_and_zone(&told), ((hour + ahead) % 24, shown.to_owned()), "{name}: {told:?}");
+        assert_eq!(told.err, "", "{name}");
+    }
+    let berlin = blocks(Some("Europe/Berlin"));
+    assert!(["CET", "CEST"].contains(&hour_and_zone(&berlin).1.as_str()), "{berlin:?}");
+    for name in ["Europe/Berln", "Berlin", "/etc/passwd", "CET-CEST"] {
+        let told = blocks(Some(name));
+        assert_eq!(hour_and_zone(&told), (hour, "UTC".to_owned()), "{name}: {told:?}");
+        let expected = format!("TZ={name}: no such time zone in /usr/share/zoneinfo, so times are shown in UTC; ");
+        assert!(told.err.starts_with(&expected) && told.err.lines().count() == 1, "{name}: {told:?}");
+    }
+    assert_eq!(blocks(None).err, "");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::cli::block_file;
 use crate::cli::desk::Desk;
 use crate::cli::own;
 use crate::cli::print;
+use crate::cli::zone::moment;
 use crate::config::units;
 use crate::policy::block::BlockKey;
 use crate::policy::list::folded;
@@ -217,12 +218,6 @@ fn request(desk: &Desk, wish: &Wish, json: bool, show: impl FnOnce(&Value)) -> E
         }
     }
     ExitCode::SUCCESS
-}
-
-/// Seconds since the epoch as local time.
-fn moment(seconds: i64) -> String {
-    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A string without its quotes, made readable: a stranger's octets may be in a throttle's key.

@@ -1,6 +1,6 @@
 //! The command line: one file a command, arguments in, output and exit code out. Exit codes: 0 done, 1 the answer is no
-//! or there are faults, 64 bad usage, 70 internal, 74 standard output cannot be written to. A command must not decide
-//! about mail: it asks the modules below.
+//! or there are faults, 64 bad usage, 70 internal, 74 standard output cannot be written to, 78 `serve` with a bad
+//! configuration. A command must not decide about mail: it asks the modules below.
 
 mod ask;
 mod block_file;
@@ -17,6 +17,7 @@ mod own;
 mod queue;
 mod serve;
 mod status;
+mod zone;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -128,13 +129,15 @@ fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
 /// The time at which the command was given, in the operator's zone.
 #[expect(clippy::disallowed_methods, reason = "the commands' one place; what they call is handed the time")]
 fn now() -> ZonedDateTime {
-    ZonedDateTime::now()
+    ZonedDateTime::now().with_time_zone(zone::zone())
 }
 
 /// sysexits.h: EX_USAGE
 const BAD_USAGE: u8 = 64;
 /// sysexits.h: EX_SOFTWARE
 const INTERNAL: u8 = 70;
+/// sysexits.h: EX_CONFIG
+const BAD_CONFIGURATION: u8 = 78;
 
 const LONG_ABOUT: &str = "Portcullis is an SMTP policy proxy. It stands on port 25 in front of smtpfront-qmail, or any SMTP server, and \
 decides about every message before its bytes reach the queue: a blocked sender gets 554, an oversized message 552, and a \

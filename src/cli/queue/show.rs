@@ -15,6 +15,7 @@ use crate::cli::queue::table::age;
 use crate::cli::queue::table::message_json;
 use crate::cli::queue::table::sender;
 use crate::cli::queue::table::size;
+use crate::cli::zone::moment;
 use crate::queue::look::File;
 use crate::queue::look::Files;
 use crate::queue::look::Message;
@@ -102,7 +103,7 @@ fn text(message: &Message, now: i64) -> String {
     message.size.iter().for_each(|octets| line("size", &size(*octets)));
     line("sender", &sender(message));
     if let Some(birth) = message.birth {
-        line("birth", &format!("{}, {} ago", date(birth), age(now - birth)));
+        line("birth", &format!("{}, {} ago", moment(birth), age(now - birth)));
     }
     if let (Some(uid), Some(qp)) = (message.uid, message.qp) {
         line("queued by", &format!("uid {uid}, qp {qp}"));
@@ -116,7 +117,7 @@ fn text(message: &Message, now: i64) -> String {
         let Some(list) = list else { continue };
         let tries = skip.zip(message.birth).filter(|_| list.to_do > 0).map(|(skip, birth)| {
             let next = retry::next(birth, list.modified, now, skip);
-            format!(", next try about {}", date(next))
+            format!(", next try about {}", moment(next))
         });
         line(name, &format!("{} done, {} to do{}", list.done, list.to_do, tries.unwrap_or_default()));
         write_recipients(&mut line, list);
@@ -168,12 +169,6 @@ fn stands(message: &Message) -> &'static str {
         State::Orphan => "its message is gone: portcullis queue check says what to do",
         State::Quarantined => "out of the queue: portcullis queue restore brings it back",
     }
-}
-
-/// The local date and time.
-fn date(seconds: i64) -> String {
-    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
-    time.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// Recipients printed of each file.
