@@ -310,7 +310,7 @@ fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
     let shown = queue.run(&["show", &storm.to_string()]);
     assert!(shown.err.contains("it stands in the queue still"), "{shown:?}");
     let again = queue.run(&[&FROM_STORM[..3], &["--dry-run"]].concat());
-    assert!(again.err.contains("2 more are in quarantine already"), "{again:?}");
+    assert!(again.err.contains("2 messages already in quarantine"), "{again:?}");
     for id in [storm, failing] {
         assert_eq!(send.pass(&queue, id), [""; 0], "nothing is delivered, no bounce goes out");
         assert!(!queue.file("mess", id).exists());
@@ -366,7 +366,7 @@ fn what_was_taken_live_goes_when_qmail_send_is_stopped() {
             let told = queue.run(&[&FROM_STORM[..3], &["--dry-run", "--json"]].concat());
             assert_eq!(told.json()["would_clear"], serde_json::json!([storm]), "{told:?}");
             let outcome = queue.run(&FROM_STORM);
-            assert!(outcome.err.contains("leave the queue now, because qmail-send is stopped"), "{outcome:?}");
+            assert!(outcome.err.contains("removed from the queue now, because qmail-send is stopped"), "{outcome:?}");
             assert!(outcome.err.contains("and out of the queue now: 1 message"), "{outcome:?}");
             assert_eq!(outcome.code, 0, "{outcome:?}");
         }
@@ -399,12 +399,12 @@ fn nothing_is_changed_unasked() {
         assert!(outcome.err.contains(told), "{arguments:?}: {outcome:?}");
         assert_eq!(queue.picture(), before, "{arguments:?}");
         assert!(!queue.quarantine("").exists(), "{arguments:?}");
-        let is_about_something = !outcome.err.contains("no message of the queue is meant");
+        let is_about_something = !outcome.err.contains("no message in the queue matches");
         assert!(is_about_something || !outcome.err.contains("qmail-send"), "{arguments:?}: {outcome:?}");
     }
     let send = queue.lock();
     let outcome = queue.run(&["quarantine", "--all", "--dry-run"]);
-    assert!(outcome.err.contains("qmail-send runs"), "{outcome:?}");
+    assert!(outcome.err.contains("qmail-send is running"), "{outcome:?}");
     drop(send);
 }
 
@@ -572,7 +572,7 @@ fn restore_and_delete_need_to_be_told_what() {
     let queue = TestQueue::new();
     queue.in_delivery(&STORM);
     let outcome = queue.run(&["restore", "all"]);
-    assert!(outcome.code == 1 && outcome.err.contains("nothing was ever taken"), "{outcome:?}");
+    assert!(outcome.code == 1 && outcome.err.contains("nothing was ever quarantined"), "{outcome:?}");
     assert_eq!(queue.run(&FROM_STORM).code, 0);
     for (arguments, code, told) in [
         (&["restore"][..], 64, "say which"),
@@ -583,11 +583,11 @@ fn restore_and_delete_need_to_be_told_what() {
         (&["restore", "all", "--qmail-queue", "/nowhere"], 1, "there is no /nowhere"),
         (&["delete"], 64, "say which"),
         (&["delete", "all"], 64, "--yes"),
-        (&["delete", "7", "--yes"], 1, "no message of the quarantine"),
+        (&["delete", "7", "--yes"], 1, "no message in quarantine matches"),
         (&["delete", "all", "--dry-run"], 0, ""),
-        (&["delete", "--state", "S5", "--yes"], 64, "--state is for messages of the queue"),
-        (&["restore", "--state", "S4"], 64, "--state is for messages of the queue"),
-        (&["list", "--quarantined", "--state", "orphan"], 64, "--state is for messages of the queue"),
+        (&["delete", "--state", "S5", "--yes"], 64, "--state selects messages in the queue"),
+        (&["restore", "--state", "S4"], 64, "--state selects messages in the queue"),
+        (&["list", "--quarantined", "--state", "orphan"], 64, "--state selects messages in the queue"),
         (&["delete", "--all", "--dry-run"], 0, ""),
     ] {
         let outcome = queue.run(arguments);
@@ -750,7 +750,7 @@ fn check_finds_what_is_wrong_and_changes_nothing() {
     queue.receive(&GOOD);
     queue.own();
     let outcome = queue.run(&["check"]);
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "3 numbers looked at: no faults\n"), "{outcome:?}");
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, "3 messages examined: no errors\n"), "{outcome:?}");
     let id = queue.in_delivery(&STORM);
     let debris = queue.receive(&STORM);
     let long_ago = SystemTime::now() - Duration::from_secs(100_000);
@@ -791,8 +791,8 @@ fn check_finds_what_is_wrong_and_changes_nothing() {
     }
     is_root.then(|| has("owner", &format!("/{id}")));
     let text = queue.run(&["check"]).out;
-    assert!(text.contains("is not there: new mail waits up to 25 minutes\n    stop qmail-send; mkfifo"), "{text}");
-    assert!(text.ends_with("; nothing was changed\n"), "{text}");
+    assert!(text.contains("no such file: new mail waits up to 25 minutes\n    stop qmail-send; mkfifo"), "{text}");
+    assert!(text.contains("errors; nothing was changed\nrun the commands in "), "{text}");
     assert_eq!(queue.picture(), before);
 }
 

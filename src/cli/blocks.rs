@@ -176,8 +176,8 @@ impl Unblock {
         let remedy = match block_file::entry_at(&location) {
             Some(entry) => format!(
                 "to remove that line: portcullis unblock {} --file {}",
-                shell::quoted(&entry),
-                shell::quoted(&location.source)
+                shell::word(&entry),
+                shell::word(&location.source)
             ),
             None => "edit that line".to_owned(),
         };

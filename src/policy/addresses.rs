@@ -11,7 +11,7 @@ use crate::smtp::address::without_trailing_dot;
 #[derive(Clone, Debug)]
 pub struct Addresses {
     list: AddressList,
-    /// Addresses that no list can have: the null sender, and `#@[]` of a double bounce.
+    /// Addresses that no list can have: the null sender, `#@[]` of a double bounce, and those without a domain.
     special: Vec<Vec<u8>>,
 }
 
@@ -32,8 +32,11 @@ impl Addresses {
             if word.is_empty() {
                 return Err(empty_word(option));
             }
-            let word = word.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(word);
-            if word.is_empty() || word.starts_with('#') {
+            let inner = word.strip_prefix('<').and_then(|inner| inner.strip_suffix('>'));
+            // `root` has no domain, `sillyplace.com` is more likely to be one; `<sillyplace.com>` is what it says.
+            let is_mailbox = !word.contains(['@', '*', '?']) && (inner.is_some() || !word.contains('.'));
+            let word = inner.unwrap_or(word);
+            if word.is_empty() || word.starts_with('#') || is_mailbox && !word.contains(char::is_control) {
                 special.push(fold(word.as_bytes()));
                 continue;
             }
@@ -96,6 +99,11 @@ mod tests {
             (&["#@[]"], b"#@[]", true),
             (&["a@b.example"], b"a@b.example. ", true),
             (&["a@b.example"], b"", false),
+            (&["root"], b"root", true),
+            (&["<Root>"], b"root", true),
+            (&["<odd.host>"], b"odd.host", true),
+            (&["root"], b"root@b.example", false),
+            (&["root@"], b"root", false),
         ];
         for (words, address, expected) in table {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();

@@ -14,22 +14,23 @@ use crate::cli::queue::filter::Which;
 use crate::cli::queue::selection::Selection;
 use crate::cli::queue::selection::each_quarantined;
 use crate::cli::queue::selection::no_quarantine;
-use crate::cli::queue::table::number_of;
+use crate::queue::look::filter::Filter;
 use crate::queue::look::layout::with_remedy;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::restore::whole;
+use crate::text::number::count;
 
-/// Give up messages that are in quarantine, for good
+/// Delete quarantined messages permanently
 ///
-/// There is no way back. A message of the queue itself has to be quarantined first.
+/// There is no way back. A message in the queue itself has to be quarantined first.
 #[derive(Args, Debug)]
 pub(super) struct Delete {
     #[command(flatten)]
     which: Which,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Only say what would be done
+    /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -53,8 +54,12 @@ impl Delete {
         let mut selection = Selection::default();
         each_quarantined(&looked, &filter, &mut |message| selection.add(message))?;
         if selection.ids.is_empty() {
-            return Err(failed("no message of the quarantine is meant: see queue list --quarantined"));
+            let again = self.args.again();
+            return Err(failed(&format!(
+                "no message in quarantine matches: see portcullis queue list --quarantined{again}"
+            )));
         }
+        selection.add_subjects(|id, want| looked.message(id, want).ok().flatten());
         if !self.json {
             selection.show();
         }
@@ -66,7 +71,23 @@ impl Delete {
         }
         ask(&format!("Delete {} permanently?", selection.counted()), self.yes, DRY_RUN)?;
         let quarantine = Quarantine::open(&path, &queue).map_err(|what| failed(&what))?;
-        Ok(self.delete(&quarantine, &selection.ids))
+        let code = self.delete(&quarantine, &selection.ids);
+        self.tell_rest(&quarantine, &selection)?;
+        Ok(code)
+    }
+
+    /// Says what is still in quarantine, and how the bounces to the senders are deleted too.
+    fn tell_rest(&self, quarantine: &Quarantine, selection: &Selection) -> Result<(), ExitCode> {
+        let mut remaining = 0;
+        each_quarantined(quarantine, &Filter::default(), &mut |_| remaining += 1)?;
+        if remaining > 0 {
+            eprintln!("{} in quarantine", counted_left(remaining));
+        }
+        let Some(bounces) = self.which.bounces_to(selection.senders()) else { return Ok(()) };
+        let mut found = 0;
+        each_quarantined(quarantine, bounces.filter(), &mut |_| found += 1)?;
+        bounces.tell(found, "quarantine", "delete", &self.args.again());
+        Ok(())
     }
 
     fn delete(&self, quarantine: &Quarantine, ids: &[u64]) -> ExitCode {
@@ -84,9 +105,14 @@ impl Delete {
         }
         match self.json {
             true => print(&json!({ "deleted": deleted, "left": left }).to_string()),
-            false if left.is_empty() => print(&format!("{} deleted", number_of(deleted.len(), "message"))),
-            false => print(&format!("{} deleted, {} not", number_of(deleted.len(), "message"), left.len())),
+            false if left.is_empty() => print(&format!("{} deleted", count(deleted.len() as u64, "message"))),
+            false => print(&format!("{} deleted, {} not", count(deleted.len() as u64, "message"), left.len())),
         }
         if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
+
+/// `1 message is left`, `2 messages are left`.
+fn counted_left(number: u64) -> String {
+    format!("{} {} left", count(number, "message"), if number == 1 { "is" } else { "are" })
 }

@@ -11,6 +11,8 @@ use crate::queue::look::State;
 use crate::queue::look::filter;
 use crate::queue::look::filter::Words;
 use crate::queue::look::layout::number;
+use crate::text::number::count;
+use crate::text::shell;
 
 /// Several of one kind are alternatives; different kinds must all hold.
 #[derive(Args, Clone, Debug)]
@@ -62,7 +64,7 @@ impl Filter {
         match self.state.iter().all(|state| *state == State::Quarantined) {
             true => Ok(()),
             false => {
-                eprintln!("--state is for messages of the queue: what is in quarantine has none of these");
+                eprintln!("--state selects messages in the queue; quarantined messages have no state");
                 Err(ExitCode::from(BAD_USAGE))
             }
         }
@@ -108,6 +110,49 @@ impl Which {
         }
     }
 }
+
+/// The bounces to senders, which a filter by sender does not select.
+pub(super) struct Bounces {
+    recipients: Vec<String>,
+    filter: filter::Filter,
+}
+
+impl Which {
+    /// The bounces to the senders that are selected, or to `senders` where the filter names none; `None` where there can be
+    /// none, or too many senders to name.
+    pub(super) fn bounces_to(&self, senders: Vec<String>) -> Option<Bounces> {
+        let named = &self.filter.sender;
+        let recipients = if named.is_empty() { senders } else { named.clone() };
+        let can_be_written = |sender: &String| sender.contains('@') && !sender.starts_with('#');
+        let recipients: Vec<String> = recipients.into_iter().filter(can_be_written).collect();
+        if recipients.is_empty() || recipients.len() > MOST_NAMED {
+            return None;
+        }
+        let words = Words { senders: vec!["<>".to_owned()], recipients: recipients.clone(), ..Words::default() };
+        Some(Bounces { filter: filter::Filter::new(words).ok()?, recipients })
+    }
+}
+
+impl Bounces {
+    pub(super) fn filter(&self) -> &filter::Filter {
+        &self.filter
+    }
+
+    /// Says how many remain in `place`, and the sub-command that takes them too. `options` name the queue.
+    pub(super) fn tell(&self, remaining: u64, place: &str, command: &str, options: &str) {
+        if remaining == 0 {
+            return;
+        }
+        let named: String = self.recipients.iter().map(|it| format!(" --recipient {}", shell::word(it))).collect();
+        let verb = if remaining == 1 { "remains" } else { "remain" };
+        let bounces = count(remaining, "bounce");
+        eprintln!("{bounces} to {} {verb} in {place}:", self.recipients.join(", "));
+        eprintln!("  portcullis queue {command} --sender '<>'{named}{options}");
+    }
+}
+
+/// Senders that are named in a command.
+const MOST_NAMED: usize = 5;
 
 /// The number of a message.
 pub(super) fn message_number(word: &str) -> Result<u64, String> {

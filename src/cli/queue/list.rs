@@ -27,6 +27,7 @@ use crate::queue::look::list;
 use crate::queue::look::read::Want;
 use crate::queue::look::scan::Scan;
 use crate::queue::quarantine::folder::Quarantine;
+use crate::text::number;
 
 /// List the messages of the queue
 ///
@@ -76,7 +77,8 @@ impl List {
                 false => note(&self.print_rows(&queue, &scan, &filter)),
             }
             if scan.stray_count > 0 {
-                eprintln!("{} files are not as qmail would have them: portcullis queue check", scan.stray_count);
+                let files = number::count(scan.stray_count as u64, "file");
+                eprintln!("{files} misplaced or odd: see portcullis queue check{}", self.args.again());
             }
             Ok(())
         });

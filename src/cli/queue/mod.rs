@@ -32,6 +32,7 @@ use crate::queue::look::scan::Scan;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::owner;
 use crate::queue::quarantine::saved::Stage;
+use crate::text::shell;
 
 /// Look at the qmail queue, and clear it without losing anything
 #[derive(Args, Debug)]
@@ -94,6 +95,14 @@ impl QueueArgs {
             eprintln!("it has recipients in {folders} too (the channels patch), which are not looked at");
         }
         Ok(queue)
+    }
+
+    /// The options that name the same queue to another command, with a blank before each.
+    fn again(&self) -> String {
+        let Self { queue, quarantine, source: Source { config, control } } = self;
+        let named = [("--queue", queue), ("--quarantine", quarantine), ("--config", config), ("--control", control)];
+        let given = named.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())));
+        given.map(|(name, path)| format!(" {name} {}", shell::word(&path))).collect()
     }
 
     fn quarantine(&self, queue: &layout::Queue) -> PathBuf {

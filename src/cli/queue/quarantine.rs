@@ -19,34 +19,40 @@ use crate::cli::queue::now;
 use crate::cli::queue::progress;
 use crate::cli::queue::scan;
 use crate::cli::queue::selection::Selection;
-use crate::cli::queue::table::number_of;
+use crate::queue::look::Files;
 use crate::queue::look::filter;
 use crate::queue::look::layout::Queue;
+use crate::queue::look::list;
+use crate::queue::look::read::Reader;
 use crate::queue::look::read::Want;
+use crate::queue::look::scan::Entry;
+use crate::queue::look::scan::Scan;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::owner::refusal;
 use crate::queue::quarantine::running;
 use crate::queue::quarantine::running::Holder;
 use crate::queue::quarantine::running::Running;
+use crate::queue::quarantine::supervisor;
 use crate::queue::quarantine::take::QuarantineRun;
+use crate::text::number::count;
 
 /// Take messages out of the queue, and keep them
 ///
 /// Nothing is deleted: a message goes to the quarantine beside the queue, with its envelope, and `restore` brings it back.
-/// It works while qmail-send runs: the recipients that are left are marked as done, as qmail-send itself does, and it ends
-/// the message at its next try; until then the message is still in the queue, and delivers nothing. What cannot be done
-/// while it runs is said: a delivery that is under way is not recalled, and a message whose recipients are not sorted yet (S4)
-/// has to wait. When qmail-send is stopped, its lock is held and the files are removed at once, also those of messages that
-/// were taken while it ran and that it has not ended yet. A bounce that would go to the
-/// sender is held back too. Needs root.
+/// It works while qmail-send is running: the remaining recipients are marked as done, as qmail-send itself does, and it
+/// removes the message at its next attempt; until then the message is still in the queue, and nothing of it is delivered. A
+/// delivery that is under way is not recalled, and a message whose recipients are not sorted yet (S4) has to wait: the
+/// command says so. When qmail-send is stopped, it cannot start meanwhile, and the files are removed at once, also those of
+/// messages that were quarantined earlier and are still in the queue. Bounces that would go to the sender are kept
+/// too. Needs root.
 #[derive(Args, Debug)]
 pub(super) struct Quarantining {
     #[command(flatten)]
     which: Which,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Only say what would be done
+    /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
     /// Print JSON
@@ -71,7 +77,7 @@ impl Quarantining {
         if let Some(what) = refusal(&queue, &folder) {
             return Err(failed(&what));
         }
-        let (selection, taken) = self.select(&queue, &filter)?;
+        let Selected { selection, taken, scan } = self.select(&queue, &filter)?;
         let is_locked = running::is_locked(&queue);
         self.tell(&selection, taken.len(), is_locked);
         if self.dry_run {
@@ -103,6 +109,10 @@ impl Quarantining {
             false => Vec::new(),
         };
         let code = self.report(&run, &holders, &quarantine, outcome.as_ref().err());
+        if run.is_live() && !run.taken.is_empty() {
+            tell_when(&queue);
+        }
+        self.tell_rest(&queue, &scan, &selection);
         Ok(match outcome {
             Ok(()) => code,
             Err(what) if run.taken.is_empty() => failed(&format!("{what}\nno message was taken")),
@@ -110,20 +120,28 @@ impl Quarantining {
         })
     }
 
-    /// The selected messages, and the numbers in quarantine that are still in the queue.
-    fn select(&self, queue: &Queue, filter: &filter::Filter) -> Result<(Selection, Vec<u64>), ExitCode> {
+    fn select(&self, queue: &Queue, filter: &filter::Filter) -> Result<Selected, ExitCode> {
         let scan = scan(queue)?;
         let in_quarantine = self.args.taken(queue)?;
-        let (mut selection, mut taken) = (Selection::default(), Vec::new());
+        let (mut selection, mut taken, mut scattered) = (Selection::default(), Vec::new(), 0_u64);
         let want = Want { recipients: Some(0), header: None, ..Want::default() };
         each(queue, &scan, filter, &want, &mut |message| {
             match in_quarantine.has(message.id) {
                 true => taken.push(message.id),
+                false if scan.is_scattered(message.id) => scattered += 1,
                 false => selection.add(message),
             }
             ControlFlow::Continue(())
         });
-        Ok((selection, taken))
+        if scattered > 0 {
+            let messages = count(scattered, "message");
+            let again = self.args.again();
+            eprintln!(
+                "{messages} left alone: some of the files are not where qmail looks: portcullis queue check{again}"
+            );
+        }
+        selection.add_subjects(|id, want| Reader::new(queue).read(Entry { id, files: Files::default() }, want));
+        Ok(Selected { selection, taken, scan })
     }
 
     /// Says what will be done, on standard error where JSON is wanted.
@@ -132,23 +150,40 @@ impl Quarantining {
             selection.show();
         }
         if selection.ids.is_empty() {
-            eprintln!("no message of the queue is meant");
+            eprintln!("no message in the queue matches");
         }
         if taken > 0 {
             let when = match is_locked {
-                Some(true) => "when qmail-send tries them next",
+                Some(true) => "at qmail-send's next attempt",
                 _ => "now, because qmail-send is stopped",
             };
-            eprintln!("{taken} more are in quarantine already, and leave the queue {when}");
+            let messages = count(taken as u64, "message");
+            eprintln!("{messages} already in quarantine: removed from the queue {when}");
         }
         match is_locked {
             _ if selection.ids.is_empty() => {}
             Some(true) => {
-                eprintln!("qmail-send runs: what is left to do is marked as done, and it ends these messages itself")
+                eprintln!(
+                    "qmail-send is running: the remaining recipients are marked as done, and it removes the messages itself"
+                )
             }
-            Some(false) => eprintln!("qmail-send is stopped: its lock is held meanwhile, and the files are removed"),
+            Some(false) => {
+                eprintln!("qmail-send is stopped: it cannot start meanwhile, and the files are removed at once")
+            }
             None => {}
         }
+    }
+
+    /// Says which bounces to the senders remain in the queue, and what takes them too.
+    fn tell_rest(&self, queue: &Queue, scan: &Scan, selection: &Selection) {
+        let Some(bounces) = self.which.bounces_to(selection.senders()) else { return };
+        let Ok(taken) = self.args.taken(queue) else { return };
+        let mut remaining = 0_u64;
+        list::each(queue, &scan.entries, bounces.filter(), &Want::default(), now(), &|_| {}, &mut |message| {
+            remaining += u64::from(!taken.has(message.id));
+            ControlFlow::Continue(())
+        });
+        bounces.tell(remaining, "the queue", "quarantine", &self.args.again());
     }
 
     fn report(
@@ -171,10 +206,10 @@ impl Quarantining {
             );
         }
         if !run.finished.is_empty() {
-            eprintln!("an earlier run ended half way: {} completed", number_of(run.finished.len(), "message"));
+            eprintln!("an earlier run ended half way: {} completed", count(run.finished.len() as u64, "message"));
         }
         if !run.cleared.is_empty() {
-            let messages = number_of(run.cleared.len(), "message");
+            let messages = count(run.cleared.len() as u64, "message");
             eprintln!("taken earlier, while qmail-send ran, and out of the queue now: {messages}");
         }
         let folder = quarantine.path().display().to_string();
@@ -193,10 +228,7 @@ impl Quarantining {
                     .to_string(),
                 );
             }
-            false => print(&format!("{} taken to {folder}", number_of(run.taken.len(), "message"))),
-        }
-        if run.is_live() && !run.taken.is_empty() {
-            eprintln!("they deliver nothing any more, and leave the queue at qmail-send's next try");
+            false => print(&format!("{} taken to {folder}", count(run.taken.len() as u64, "message"))),
         }
         let is_changed = !(run.taken.is_empty() && run.finished.is_empty() && run.cleared.is_empty());
         match run.skipped.is_empty() && is_changed {
@@ -206,12 +238,26 @@ impl Quarantining {
     }
 }
 
+/// What a run is about.
+struct Selected {
+    selection: Selection,
+    /// Numbers in quarantine that are still in the queue.
+    taken: Vec<u64>,
+    scan: Scan,
+}
+
+/// Says when the messages leave the queue, and how that is hurried.
+fn tell_when(queue: &Queue) {
+    let now = supervisor::try_now(queue).map(|command| format!("; at once: {command}")).unwrap_or_default();
+    eprintln!("nothing more of them is delivered; they leave the queue at qmail-send's next attempt{now}");
+}
+
 /// The question before anything is changed; none where nothing is.
 fn question(selection: &Selection, taken: usize, is_locked: Option<bool>) -> Option<String> {
     match selection.ids.is_empty() {
         false => Some(format!("Take {} out of the queue?", selection.counted())),
         true if taken == 0 || is_locked == Some(true) => None,
-        true => Some(format!("Remove from the queue what is left there of {}?", number_of(taken, "message"))),
+        true => Some(format!("Remove from the queue what is left there of {}?", count(taken as u64, "message"))),
     }
 }
 

@@ -15,12 +15,12 @@ use crate::cli::queue::filter::Which;
 use crate::cli::queue::progress;
 use crate::cli::queue::selection::each_quarantined;
 use crate::cli::queue::selection::no_quarantine;
-use crate::cli::queue::table::number_of;
 use crate::config::units;
 use crate::queue::look::layout::Queue;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::queue::quarantine::folder::REPORTS;
 use crate::queue::quarantine::restore::Restore;
+use crate::text::number::count;
 
 /// Bring messages from quarantine back into the queue
 ///
@@ -98,8 +98,8 @@ impl Restoring {
             print(&json!({ "restored": restored, "left": left }).to_string());
         } else {
             let recipients: usize = restored.iter().map(|(_, recipients)| recipients).sum();
-            let messages = number_of(restored.len(), "message");
-            let what = format!("{messages} restored, to {}", number_of(recipients, "recipient"));
+            let messages = count(restored.len() as u64, "message");
+            let what = format!("{messages} restored, to {}", count(recipients as u64, "recipient"));
             match left.len() {
                 0 => print(&what),
                 left => print(&format!("{what}; {left} not")),

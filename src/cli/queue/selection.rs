@@ -32,6 +32,14 @@ impl Selection {
         }
     }
 
+    /// Adds the subjects to the messages of the preview.
+    pub(super) fn add_subjects(&mut self, read: impl Fn(u64, &Want) -> Option<Message>) {
+        let want = Want { header: Some(vec!["subject".to_owned()]), ..Want::default() };
+        for message in &mut self.first {
+            message.header = read(message.id, &want).and_then(|message| message.header);
+        }
+    }
+
     /// Prints the preview as a table.
     pub(super) fn show(&self) {
         let written = Table::begin(false, now()).and_then(|mut table| {
@@ -39,6 +47,15 @@ impl Selection {
             table.end_with(self.ids.len(), self.bytes)
         });
         note(&written);
+    }
+
+    /// The senders of the messages in the preview, each once.
+    pub(super) fn senders(&self) -> Vec<String> {
+        let known = self.first.iter().filter_map(|message| message.sender.as_ref());
+        let mut senders: Vec<String> = known.map(|sender| String::from_utf8_lossy(sender).to_lowercase()).collect();
+        senders.sort_unstable();
+        senders.dedup();
+        senders
     }
 
     /// Numbers of messages and octets, in words.
@@ -59,7 +76,7 @@ pub(super) fn each_quarantined(
 
 /// Prints that there is nothing to select from.
 pub(super) fn no_quarantine(path: &Path) -> ExitCode {
-    failed(&format!("{}: there is no quarantine: nothing was ever taken", path.display()))
+    failed(&format!("{}: no such folder: nothing was ever quarantined", path.display()))
 }
 
 /// Rows of the preview.

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::queue::look::File;
 use crate::queue::look::Message;
 use crate::queue::look::Recipients;
+use crate::text::number::count;
 use crate::text::readable;
 use crate::text::readable::shown;
 
@@ -97,12 +98,7 @@ impl Table {
 
 /// Numbers of messages and octets, in words.
 pub(super) fn counted(messages: usize, bytes: u64) -> String {
-    format!("{}, {}", number_of(messages, "message"), size(bytes))
-}
-
-/// `1 message`, `2 messages`.
-pub(super) fn number_of(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    format!("{}, {}", count(messages as u64, "message"), size(bytes))
 }
 
 /// The state, and whether the message only waits to be removed.

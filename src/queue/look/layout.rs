@@ -47,9 +47,12 @@ impl Queue {
         }
         let split = split_of(path).map_err(at)?;
         if split == 0 || split > MAX_SPLIT {
-            return Err(format!("{}: mess has no folders 0, 1, 2 and so on: this is no qmail queue", path.display()));
+            return Err(format!(
+                "{}: mess has no folders 0, 1, 2 and so on: this is not a qmail queue",
+                path.display()
+            ));
         }
-        let big_todo = path.join("todo/0").is_dir();
+        let big_todo = is_big_todo(path, split).map_err(at)?;
         let unknown = fs::read_dir(path).map_err(at)?.flatten().map(|entry| entry.file_name());
         let unknown = unknown.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.starts_with("suppl"));
         let unknown = unknown.collect();
@@ -235,6 +238,20 @@ fn split_of(path: &Path) -> io::Result<u64> {
     Ok(splits.iter().rev().copied().max_by_key(|split| votes(*split)).unwrap_or(0))
 }
 
+/// Whether most of the numbered folders of `todo` and `intd` exist: a single one, which some recipes for repair make, changes
+/// nothing.
+fn is_big_todo(path: &Path, split: u64) -> io::Result<bool> {
+    let mut found = 0;
+    for file in [File::Todo, File::Intd] {
+        match numbered(&path.join(file.name())) {
+            Ok(numbers) => found += numbers.iter().filter(|number| **number < split).count() as u64,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found > split)
+}
+
 fn numbered(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -256,7 +273,7 @@ fn not_a_queue(path: &Path, folder: &str) -> String {
     if path.join("queue/mess").is_dir() {
         return format!("{shown}: the queue lies in it: --queue {shown}/queue");
     }
-    format!("{shown}: this is no qmail queue, it has no folder {folder}: name the queue with --queue DIR")
+    format!("{shown}: this is not a qmail queue, it has no folder {folder}: name the queue with --queue DIR")
 }
 
 const HELD: [File; 4] = [File::Mess, File::Info, File::Local, File::Remote];
@@ -284,6 +301,10 @@ mod tests {
         assert_eq!(found.place(File::Mess, 7), "mess/1/7");
         assert_eq!(found.place(File::Todo, 7), "todo/7");
         fs::create_dir(queue.path().join("todo/0")).unwrap();
+        assert!(!Queue::open(queue.path()).unwrap().big_todo(), "one folder makes no big-todo");
+        for folder in ["todo/1", "todo/2", "intd/0", "intd/1"] {
+            fs::create_dir_all(queue.path().join(folder)).unwrap();
+        }
         let found = Queue::open(queue.path()).unwrap();
         assert_eq!(found.place(File::Todo, 7), "todo/1/7");
         assert_eq!(found.folders(File::Intd).collect::<Vec<_>>(), ["intd/0", "intd/1", "intd/2"]);
@@ -316,6 +337,10 @@ mod tests {
             let folder = folders(names);
             let what = Queue::open(folder.path()).unwrap_err();
             assert!(what.contains(expected), "{what}");
+        }
+        for folders in [&["todo/0"][..], &["todo/0", "intd/0"]] {
+            let names = [&["mess/0", "info", "local", "remote", "todo"], folders].concat();
+            assert_eq!(Queue::open(self::folders(&names).path()).unwrap().big_todo(), folders.len() == 2, "split 1");
         }
         assert!(Queue::open(Path::new("/nowhere")).unwrap_err().contains("--queue"));
     }

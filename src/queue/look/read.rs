@@ -116,6 +116,9 @@ impl<'q> Reader<'q> {
         let envelope = envelope::envelope(octets);
         (message.uid, message.qp, message.sender) = (envelope.uid, envelope.qp, envelope.sender.map(Box::from));
         message.queued = want.recipients.map(|keep| recipients(octets, keep, stat));
+        if message.sender.is_none() {
+            message.troubles.push("todo has no sender".to_owned());
+        }
         self.shrink();
         Ok(())
     }

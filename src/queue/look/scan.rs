@@ -33,19 +33,23 @@ pub struct Stray {
     pub fault: StrayFault,
 }
 
-/// The fault in a file's name or kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The fault in a file's name, place or kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StrayFault {
     /// A message whose name is not its inode's number; the value is that number.
     Inode(u64),
-    /// In the wrong numbered folder, where qmail does not find it; the value is the right one.
-    Split(u64),
+    /// In a folder where qmail does not find it; the value is the right path.
+    Place(String),
     /// Not a regular file.
     Kind,
     /// A name that is not a number.
     Name,
     /// A missing folder.
+    Missing,
+    /// A folder that qmail does not look into.
     Folder,
+    /// A folder that cannot be read, and why.
+    Unreadable(String),
 }
 
 /// The result of a scan.
@@ -57,6 +61,17 @@ pub struct Scan {
     pub strays: Vec<Stray>,
     /// The number of strays.
     pub stray_count: usize,
+    /// The numbers of messages that have a file among the strays, sorted: what else the queue has of them belongs to it.
+    pub scattered: Vec<u64>,
+    /// Whether a folder could not be read, so that some files were not seen.
+    pub has_gap: bool,
+}
+
+impl Scan {
+    /// Whether a file of this message is not where or what it should be, so that the rest of it must be left alone.
+    pub fn is_scattered(&self, id: u64) -> bool {
+        self.scattered.binary_search(&id).is_ok()
+    }
 }
 
 /// Reads every folder. `progress` gets the number of folders done, and of all.
@@ -64,8 +79,13 @@ pub struct Scan {
 /// # Errors
 /// A folder cannot be read, or there are more files than this program keeps in memory.
 pub fn scan(queue: &Queue, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Scan, String> {
+    let parent = |file: &File| queue.is_split(*file).then(|| (*file, file.name().to_owned()));
+    let own = |file: &File| {
+        let file = *file;
+        queue.folders(file).map(move |folder| (file, folder))
+    };
     let folders: Vec<(File, String)> =
-        File::ALL.iter().flat_map(|file| queue.folders(*file).map(|folder| (*file, folder))).collect();
+        File::ALL.iter().flat_map(|file| parent(file).into_iter().chain(own(file))).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let mut scan = Scan::default();
@@ -97,56 +117,124 @@ pub fn threads() -> usize {
 }
 
 impl Scan {
+    /// Reads a folder of files, or the parent of numbered ones, which should have nothing else.
     fn read_folder(&mut self, queue: &Queue, file: File, folder: &str) -> Result<(), String> {
-        let at = |error: io::Error| format!("{}/{folder}: {}", queue.path().display(), with_remedy(&error));
+        let own = folder.rsplit('/').next().and_then(|name| number(name.as_bytes()));
+        let place = match own {
+            None if queue.is_split(file) => Place::Parent,
+            own => Place::Own(own.filter(|_| queue.is_split(file))),
+        };
+        self.each_name(queue, folder, &mut |scan, name, kind, inode| {
+            scan.read_name(queue, file, &Name { folder, name, kind, inode }, place)
+        })
+    }
+
+    fn read_name(&mut self, queue: &Queue, file: File, name: &Name<'_>, place: Place) -> Result<(), String> {
+        let kind = || name.kind.unwrap_or_else(|| kind_of(queue, &name.place()));
+        match (number(name.name), place) {
+            (Some(id), Place::Parent) if id < queue.split() && kind() == Type::Directory => Ok(()),
+            (Some(id), Place::Own(own)) if kind() == Type::File && own.is_none_or(|own| own == id % queue.split()) => {
+                if file == File::Mess && name.inode != id {
+                    self.stray(name.place(), StrayFault::Inode(name.inode));
+                }
+                self.insert(id, file)
+            }
+            (Some(id), _) if kind() == Type::File => self.misplaced(queue, file, name.place(), id),
+            _ if kind() == Type::Directory => self.read_stray_folder(queue, file, &name.place()),
+            (Some(id), _) => {
+                self.stray(name.place(), StrayFault::Kind);
+                self.scatter(id)
+            }
+            (None, _) => {
+                self.stray(name.place(), StrayFault::Name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks for files of messages in a folder where qmail does not look.
+    fn read_stray_folder(&mut self, queue: &Queue, file: File, folder: &str) -> Result<(), String> {
+        self.stray(folder.to_owned(), StrayFault::Folder);
+        self.each_name(queue, folder, &mut |scan, name, kind, _| {
+            let place = format!("{folder}/{}", String::from_utf8_lossy(name));
+            match (number(name), kind.unwrap_or_else(|| kind_of(queue, &place))) {
+                (Some(id), Type::File) => scan.misplaced(queue, file, place, id),
+                _ => {
+                    scan.stray(place, StrayFault::Name);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn misplaced(&mut self, queue: &Queue, file: File, place: String, id: u64) -> Result<(), String> {
+        self.stray(place, StrayFault::Place(queue.place(file, id)));
+        self.scatter(id)
+    }
+
+    /// Passes each name of the folder to `sink`, with its kind, if the file system tells, and its inode. A folder that is
+    /// missing or cannot be read is a stray itself.
+    fn each_name(
+        &mut self,
+        queue: &Queue,
+        folder: &str,
+        sink: &mut dyn FnMut(&mut Self, &[u8], Option<Type>, u64) -> Result<(), String>,
+    ) -> Result<(), String> {
         let mut names = match queue.folder(folder) {
             Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.stray(folder.to_owned(), StrayFault::Folder);
-                return Ok(());
-            }
-            Err(error) => return Err(at(error)),
+            Err(error) => return self.unread(queue, folder, &error),
         };
-        let own = folder.rsplit('/').next().and_then(|name| number(name.as_bytes()));
-        let own = own.filter(|_| queue.is_split(file));
         for name in names.iter() {
-            let name = name.map_err(|error| at(error.into()))?;
-            let text = name.file_name().to_bytes();
-            if matches!(text, b"." | b"..") {
-                continue;
-            }
-            let place = || format!("{folder}/{}", String::from_utf8_lossy(text));
-            let is_file = || match name.file_type() {
-                Some(kind) => kind == Type::File,
-                None => queue.stat(&place()).as_ref().is_ok_and(is_regular),
+            let name = match name {
+                Ok(name) => name,
+                Err(error) => return self.unread(queue, folder, &error.into()),
             };
-            match number(text) {
-                None => self.stray(place(), StrayFault::Name),
-                Some(_) if !is_file() => self.stray(place(), StrayFault::Kind),
-                Some(id) if own.is_some_and(|own| own != id % queue.split()) => {
-                    self.stray(place(), StrayFault::Split(id % queue.split()));
-                }
-                Some(id) => {
-                    if file == File::Mess && name.ino() != id {
-                        self.stray(place(), StrayFault::Inode(name.ino()));
-                    }
-                    self.insert(id, file)?;
-                }
+            let text = name.file_name().to_bytes();
+            if !matches!(text, b"." | b"..") {
+                sink(self, text, name.file_type(), name.ino())?;
             }
         }
         Ok(())
     }
 
+    fn unread(&mut self, queue: &Queue, folder: &str, error: &io::Error) -> Result<(), String> {
+        let fault = match error.kind() {
+            io::ErrorKind::NotFound => {
+                self.stray(folder.to_owned(), StrayFault::Missing);
+                return Ok(());
+            }
+            // Another user can read all of it.
+            io::ErrorKind::PermissionDenied => {
+                return Err(format!("{}/{folder}: {}", queue.path().display(), with_remedy(error)));
+            }
+            io::ErrorKind::NotADirectory => StrayFault::Unreadable("not a folder".to_owned()),
+            _ => StrayFault::Unreadable(error.to_string()),
+        };
+        self.has_gap = true;
+        self.stray(folder.to_owned(), fault);
+        Ok(())
+    }
+
     fn insert(&mut self, id: u64, file: File) -> Result<(), String> {
-        if self.entries.len() == MAX_FILES {
-            return Err(format!(
-                "there are more than {MAX_FILES} files in this queue, and no room to keep them in mind"
-            ));
-        }
+        self.has_room()?;
         let mut files = Files::default();
         files.insert(file);
         self.entries.push(Entry { id, files });
         Ok(())
+    }
+
+    /// Notes that a file of this message is a stray.
+    fn scatter(&mut self, id: u64) -> Result<(), String> {
+        self.has_room()?;
+        self.scattered.push(id);
+        Ok(())
+    }
+
+    fn has_room(&self) -> Result<(), String> {
+        match self.entries.len() + self.scattered.len() < MAX_FILES {
+            true => Ok(()),
+            false => Err(format!("the queue has more than {MAX_FILES} files, which is more than this program lists")),
+        }
     }
 
     fn stray(&mut self, place: String, fault: StrayFault) {
@@ -164,6 +252,8 @@ impl Scan {
         self.strays.extend(part.strays);
         self.strays.truncate(MAX_STRAYS);
         self.stray_count += part.stray_count;
+        self.scattered.extend(part.scattered);
+        self.has_gap |= part.has_gap;
     }
 
     /// Merges the entries of one number into one.
@@ -176,7 +266,42 @@ impl Scan {
             }
             same
         });
+        self.scattered.sort_unstable();
+        self.scattered.dedup();
         self.strays.sort_by(|one, other| one.place.cmp(&other.place));
+    }
+}
+
+/// Where a name was found.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Beside the numbered folders.
+    Parent,
+    /// In a folder of files, which has this number where there are several.
+    Own(Option<u64>),
+}
+
+/// A name in a folder.
+struct Name<'n> {
+    folder: &'n str,
+    name: &'n [u8],
+    /// What it is, if the file system tells.
+    kind: Option<Type>,
+    inode: u64,
+}
+
+impl Name<'_> {
+    fn place(&self) -> String {
+        format!("{}/{}", self.folder, String::from_utf8_lossy(self.name))
+    }
+}
+
+fn kind_of(queue: &Queue, place: &str) -> Type {
+    match queue.stat(place) {
+        Ok(stat) if is_regular(&stat) => Type::File,
+        Ok(stat) if stat.st_mode & nix::libc::S_IFMT == nix::libc::S_IFDIR => Type::Directory,
+        // A link, a FIFO, a socket: whatever is neither.
+        _ => Type::Fifo,
     }
 }
 

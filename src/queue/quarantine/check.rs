@@ -1,4 +1,6 @@
-//! Faults of a queue and their remedies. It changes nothing, and must not report files that are only in motion.
+//! Errors of a queue and their remedies. It changes nothing, and must not report files that are only in motion. A remedy must
+//! not lose a message when it is followed: files are moved out of the queue, never removed, and what belongs to a misplaced
+//! file is left alone.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -19,8 +21,10 @@ use crate::queue::look::scan::Scan;
 use crate::queue::look::scan::Stray;
 use crate::queue::look::scan::StrayFault;
 use crate::queue::quarantine::folder::Quarantine;
+use crate::queue::quarantine::remedy;
 use crate::queue::quarantine::running;
 use crate::queue::quarantine::saved::Stage;
+use crate::text::shell;
 
 /// A kind of fault, as `--json` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -32,7 +36,7 @@ pub enum Kind {
     Inode,
     /// A file of `lock` that qmail-send cannot use.
     Lock,
-    /// A file that is not regular, or whose name is not a number.
+    /// A file that is not regular, or a name that is not a number.
     Name,
     /// Files without their message.
     Orphan,
@@ -40,7 +44,7 @@ pub enum Kind {
     Owner,
     /// A record that qmail-send does not read, or a file that we cannot read.
     Record,
-    /// A file in a folder where qmail does not look, or a missing folder.
+    /// A file or folder where qmail does not look, or a missing folder.
     Split,
     /// A queued message that a running qmail-send does not preprocess.
     Stuck,
@@ -57,8 +61,8 @@ pub struct Finding {
     pub place: String,
     /// The fault, in words.
     pub what: String,
-    /// The remedy.
-    pub remedy: &'static str,
+    /// The remedy: an advice, or commands for a shell in the queue's folder, separated by `; `.
+    pub remedy: String,
 }
 
 /// All faults found.
@@ -71,11 +75,11 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn push(&mut self, kind: Kind, place: String, what: impl Into<String>, remedy: &'static str) {
+    fn push(&mut self, kind: Kind, place: String, what: impl Into<String>, remedy: impl Into<String>) {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
         if *count <= OF_A_KIND {
-            self.first.push(Finding { kind, place, what: what.into(), remedy });
+            self.first.push(Finding { kind, place, what: what.into(), remedy: remedy.into() });
         }
     }
 }
@@ -88,24 +92,29 @@ struct Owners {
     send: u32,
 }
 
-/// Checks the whole queue. `now` is in seconds since 1970; `progress` gets the number of messages examined.
+/// Checks the whole queue. `now` is in seconds since 1970; `options` are those that name this queue to a command, with a
+/// blank before each; `progress` gets the number of messages examined.
 pub fn check(
     queue: &Queue,
     scan: &Scan,
     quarantine: Option<&Quarantine>,
     now: i64,
+    options: &str,
     progress: &dyn Fn(usize),
 ) -> Findings {
     let mut findings = Findings::default();
     check_locks(queue, &mut findings);
-    scan.strays.iter().for_each(|stray| check_stray(queue, stray, &mut findings));
+    // A folder can go when what is in it has gone.
+    let (folders, files): (Vec<&Stray>, Vec<&Stray>) =
+        scan.strays.iter().partition(|stray| stray.fault == StrayFault::Folder);
+    files.into_iter().chain(folders).for_each(|stray| check_stray(queue, stray, &mut findings));
     let unseen = scan.stray_count - scan.strays.len();
     if unseen > 0 {
         findings.push(
             Kind::Name,
             "mess".to_owned(),
             format!("{unseen} more files are not where or as they should be"),
-            REPAIR,
+            "follow these remedies first, then run this again",
         );
     }
     let is_live = running::is_locked(queue) == Some(true);
@@ -114,79 +123,98 @@ pub fn check(
     let want = Want { recipients: Some(0), header: None, ..Want::default() };
     list::each(queue, &scan.entries, &Filter::default(), &want, now, progress, &mut |message| {
         check_owners(queue, &message, owners.as_ref(), &mut findings);
-        check_message(queue, &message, is_live, now, &mut findings);
-        if matches!(message.state(), State::S2 | State::S3) {
+        check_message(queue, scan, &message, is_live, now, &mut findings);
+        if matches!(message.state(), State::S2 | State::S3) && !scan.is_scattered(message.id) {
             received.push(message);
         }
         ControlFlow::Continue(())
     });
-    check_received(queue, received, now, &mut findings);
+    check_received(queue, scan, received, now, &mut findings);
     check_pids(queue, now, &mut findings);
-    quarantine.iter().for_each(|quarantine| check_quarantine(quarantine, &mut findings));
+    quarantine.iter().for_each(|quarantine| check_quarantine(quarantine, options, &mut findings));
     findings
 }
 
 fn check_locks(queue: &Queue, findings: &mut Findings) {
     let mut push = |place: &str, what: &str, remedy| findings.push(Kind::Lock, place.to_owned(), what, remedy);
-    match queue.stat("lock/sendmutex") {
+    let (mutex, trigger) = ("lock/sendmutex", "lock/trigger");
+    match queue.stat(mutex) {
         Ok(stat) if is_regular(&stat) => {}
-        _ => push(
-            "lock/sendmutex",
-            "is no file: qmail-send does not start without it",
-            "install qmail's queue again (make setup, or your package)",
+        found => push(
+            mutex,
+            "is not a file: qmail-send does not start without it",
+            remedy::anew(mutex, "touch", "600", found.is_ok()),
         ),
     }
-    match queue.stat("lock/trigger") {
+    match queue.stat(trigger) {
         Ok(stat) if stat.st_mode & nix::libc::S_IFMT != nix::libc::S_IFIFO => {
-            push(
-                "lock/trigger",
-                "is no FIFO: new mail waits up to 25 minutes",
-                "stop qmail-send; rm, mkfifo, chown qmails:qmail, chmod 622 it; start qmail-send",
-            );
+            let what = "is not a FIFO: new mail waits up to 25 minutes";
+            push(trigger, what, remedy::anew(trigger, "mkfifo", "622", true));
         }
         Ok(stat) if stat.st_mode & 0o022 != 0o022 => {
-            push("lock/trigger", "cannot be written by qmail-queue: new mail waits up to 25 minutes", "chmod 622 it");
+            let what = "cannot be written by qmail-queue: new mail waits up to 25 minutes";
+            push(trigger, what, "chmod 622 lock/trigger".to_owned());
         }
         Ok(_) => {}
-        Err(_) => push(
-            "lock/trigger",
-            "is not there: new mail waits up to 25 minutes",
-            "stop qmail-send; mkfifo, chown qmails:qmail, chmod 622 it; start qmail-send",
-        ),
+        Err(_) => {
+            let what = "no such file: new mail waits up to 25 minutes";
+            push(trigger, what, remedy::anew(trigger, "mkfifo", "622", false));
+        }
     }
 }
 
 fn check_stray(queue: &Queue, stray: &Stray, findings: &mut Findings) {
     let place = stray.place.clone();
-    match stray.fault {
-        StrayFault::Inode(inode) => findings.push(
-            Kind::Inode,
-            place,
-            format!("has inode {inode}: the queue was copied or moved, and numbers may be used twice"),
-            REPAIR,
-        ),
-        StrayFault::Split(folder) => findings.push(
-            Kind::Split,
-            place,
-            format!("belongs into folder {folder} of {}: qmail does not find it", queue.split()),
-            REPAIR,
-        ),
-        StrayFault::Kind => {
-            findings.push(Kind::Name, place, "is no regular file", "look what it is; qmail put it not there")
+    match &stray.fault {
+        StrayFault::Inode(inode) => {
+            let what = format!("has inode {inode}: the queue was copied or moved, and numbers may be used twice");
+            findings.push(Kind::Inode, place, what, REPAIR);
         }
-        StrayFault::Name => findings.push(
-            Kind::Name,
-            place,
-            "has no number as name: qmail does not look at it",
-            "look what it is; qmail put it not there",
-        ),
-        StrayFault::Folder => findings.push(
-            Kind::Split,
-            place,
-            "the folder is missing: mail that belongs there cannot be queued",
-            "make it, with owner and mode of its neighbours",
-        ),
+        StrayFault::Place(right) => check_misplaced(queue, place, right, findings),
+        StrayFault::Kind => {
+            let what = "is not a regular file, as all that qmail makes";
+            findings.push(Kind::Name, place, what, "look what it is; queue quarantine leaves the message alone")
+        }
+        StrayFault::Name => {
+            let remedy = remedy::stopped(&remedy::out_of_queue(&place));
+            findings.push(Kind::Name, place, "is not the number of a message: qmail does not look at it", remedy)
+        }
+        StrayFault::Missing => {
+            let remedy = remedy::make(&place);
+            findings.push(Kind::Split, place, "no such folder: mail that belongs there cannot be queued", remedy)
+        }
+        StrayFault::Folder => {
+            let remedy = format!("rmdir {}", shell::word(&place));
+            findings.push(Kind::Split, place, "is a folder that qmail does not look into", remedy)
+        }
+        StrayFault::Unreadable(why) => {
+            let remedy = match queue.stat(&place) {
+                Ok(stat) if is_regular(&stat) => {
+                    remedy::stopped(&format!("{}; {}", remedy::out_of_queue(&place), remedy::make(&place)))
+                }
+                _ => "look at the file system (dmesg, fsck); what else is said of messages may be wrong until then"
+                    .into(),
+            };
+            findings.push(Kind::Split, place, format!("cannot be read: {why}"), remedy)
+        }
     }
+}
+
+/// A file of a message that is not where it belongs. The rest of the message belongs to it.
+fn check_misplaced(queue: &Queue, place: String, right: &str, findings: &mut Findings) {
+    let id = right.rsplit('/').next().unwrap_or_default();
+    let is_free = queue.stat(right).is_err();
+    let what = match is_free {
+        true => format!(
+            "belongs at {right}, where qmail looks for it; qmail-send may lose message {id} until it is there, so be quick"
+        ),
+        false => format!("is not where qmail looks, and {right} exists too"),
+    };
+    let remedy = match is_free {
+        true => remedy::stopped(&format!("mv -n {} {}", shell::word(&place), shell::word(right))),
+        false => remedy::stopped(&remedy::out_of_queue(&place)),
+    };
+    findings.push(Kind::Split, place, what, remedy);
 }
 
 fn owners(queue: &Queue) -> Option<Owners> {
@@ -209,31 +237,36 @@ fn check_owners(queue: &Queue, message: &Message, owners: Option<&Owners>, findi
         {
             let what =
                 format!("belongs to uid {}, not {expected}: qmail may not be able to read or remove it", stat.st_uid);
-            findings.push(Kind::Owner, place, what, "chown it to the owner of its neighbours");
+            let remedy = format!("chown {expected} {place}");
+            findings.push(Kind::Owner, place, what, remedy);
         }
     }
 }
 
-fn check_message(queue: &Queue, message: &Message, is_live: bool, now: i64, findings: &mut Findings) {
-    let names = || message.files.iter().map(|file| queue.place(file, message.id)).collect::<Vec<_>>().join(" ");
+fn check_message(queue: &Queue, scan: &Scan, message: &Message, is_live: bool, now: i64, findings: &mut Findings) {
+    let files = || message.files.iter().map(|file| queue.place(file, message.id));
     let age = message.birth.map_or(0, |birth| now - birth);
     match message.state() {
-        State::Orphan if message.files.has(File::Info) => {
-            let what = "the message is gone, and qmail-send tries it until queuelifetime is over";
-            findings.push(Kind::Orphan, names(), what, "stop qmail-send, remove these files, start it");
-        }
+        // Its message, or its sender, is among the strays.
+        _ if scan.is_scattered(message.id) => {}
         State::Orphan => {
-            let what = "the message is gone; nobody reads them until the number comes again";
-            findings.push(Kind::Orphan, names(), what, "stop qmail-send, remove these files, start it");
+            let what = match message.files.has(File::Info) {
+                true => "the message is gone, and qmail-send tries it until queuelifetime is over",
+                false => "the message is gone; nobody reads them until the number is used again",
+            };
+            let names = files().collect::<Vec<_>>().join(" ");
+            findings.push(Kind::Orphan, names, what, leave_or(scan, &remedy::moved(files())));
+        }
+        State::S2 | State::S3 if has_lost_sender(message) => {
+            let what =
+                "has recipients, but its sender (info) is gone: qmail-send removes it 36 hours after it was last read";
+            let place = queue.place(File::Mess, message.id);
+            findings.push(Kind::Record, place, what, leave_or(scan, &remedy::moved(files())));
         }
         State::S4 if is_live && age > STUCK => {
+            let place = queue.place(File::Todo, message.id);
             let what = "qmail-send runs and has not sorted its recipients";
-            findings.push(
-                Kind::Stuck,
-                queue.place(File::Todo, message.id),
-                what,
-                "look at lock/trigger and at qmail-send's log",
-            );
+            findings.push(Kind::Stuck, place, what, "look at lock/trigger and at qmail-send's log");
         }
         _ => {}
     }
@@ -248,8 +281,21 @@ fn check_message(queue: &Queue, message: &Message, is_live: bool, now: i64, find
     }
 }
 
+/// Whether qmail-send had sorted the recipients, and the file with the sender is gone.
+fn has_lost_sender(message: &Message) -> bool {
+    [File::Local, File::Remote].into_iter().any(|file| message.files.has(file)) && !message.files.has(File::Info)
+}
+
+/// The remedy, unless a part of the queue was not seen.
+fn leave_or(scan: &Scan, remedy: &str) -> String {
+    match scan.has_gap {
+        true => "leave it until all folders can be read: the rest of it may be there".to_owned(),
+        false => remedy.to_owned(),
+    }
+}
+
 /// Reports a message as left over unless it is being received: qmail-queue has it open, or may have if we cannot know.
-fn check_received(queue: &Queue, received: Vec<Message>, now: i64, findings: &mut Findings) {
+fn check_received(queue: &Queue, scan: &Scan, received: Vec<Message>, now: i64, findings: &mut Findings) {
     if received.is_empty() {
         return;
     }
@@ -262,9 +308,10 @@ fn check_received(queue: &Queue, received: Vec<Message>, now: i64, findings: &mu
         let place = queue.place(File::Mess, message.id);
         // A message whose receipt has just ended is not open any more, and not left over.
         let is_settled = message.birth.is_some_and(|birth| now - birth > JUST_NOW);
-        if !open.contains(&message.id) && (is_old || all_seen && is_settled) {
+        let is_left = !open.contains(&message.id) && !has_lost_sender(&message);
+        if is_left && (is_old || all_seen && is_settled) {
             let what = format!("{}: no qmail-queue writes it any more", message.state());
-            findings.push(Kind::Debris, place, what, LEAVE);
+            findings.push(Kind::Debris, place, what, leave_or(scan, LEAVE));
         }
     }
 }
@@ -281,17 +328,20 @@ fn check_pids(queue: &Queue, now: i64, findings: &mut Findings) {
     }
 }
 
-fn check_quarantine(quarantine: &Quarantine, findings: &mut Findings) {
+fn check_quarantine(quarantine: &Quarantine, options: &str, findings: &mut Findings) {
     for id in quarantine.ids().unwrap_or_default() {
         let stage = quarantine.saved(id).ok().flatten().map(|saved| saved.stage);
         let is_there = quarantine.is_there(id);
         let (what, remedy) = match stage {
             Some(Stage::Taken) if is_there => continue,
             Some(Stage::Taking | Stage::Saved) if is_there && !quarantine.has(id) => {
-                ("it was copied here half way, from a queue that may deliver it too", BY_HAND)
+                ("it was copied here half way, from a queue that may deliver it too", BY_HAND.to_owned())
             }
-            None if is_there && quarantine.is_begun(id) => ("its envelope is damaged", BY_HAND),
-            _ => ("a queue quarantine, restore or delete ended half way", AGAIN),
+            None if is_there && quarantine.is_begun(id) => ("its envelope is damaged", BY_HAND.to_owned()),
+            _ => {
+                let again = format!("portcullis queue quarantine {id}{options}");
+                ("a queue quarantine, restore or delete ended half way: this completes or undoes it", again)
+            }
         };
         let place = quarantine.path().join(id.to_string()).display().to_string();
         findings.push(Kind::Unfinished, place, what, remedy);
@@ -300,9 +350,8 @@ fn check_quarantine(quarantine: &Quarantine, findings: &mut Findings) {
 
 const REPAIR: &str =
     "stop qmail-send, and repair the queue with queue-fix or queue_repair; queue quarantine leaves it alone";
-const AGAIN: &str = "run queue quarantine again: it completes or undoes this first";
-const BY_HAND: &str = "queue quarantine leaves it alone: look at the message and at its .envelope, and give it to qmail-inject, \
-                       or remove both";
+const BY_HAND: &str = "queue quarantine leaves it alone: read the message and its .envelope, send it with qmail-inject where it \
+                       is still wanted, then move both out of the quarantine";
 const LEAVE: &str = "leave it: qmail-send removes it 36 hours after it was last read";
 /// Seconds after which qmail-queue ends itself.
 const QMAIL_QUEUE_LIVES: i64 = 86_400;

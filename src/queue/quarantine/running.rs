@@ -53,17 +53,28 @@ impl Running {
 
 /// Whether a process holds qmail-send's lock, from the system's list; `None` if that cannot be read.
 pub fn is_locked(queue: &Queue) -> Option<bool> {
+    lock_pids(queue).map(|pids| !pids.is_empty())
+}
+
+/// The process that holds qmail-send's lock, as far as we may look.
+pub(super) fn lock_holder(queue: &Queue) -> Option<u32> {
+    lock_pids(queue)?.first()?.parse().ok()
+}
+
+/// The processes that hold the lock, as the system's list names them.
+fn lock_pids(queue: &Queue) -> Option<Vec<String>> {
     let mutex = queue.stat(SENDMUTEX).ok()?;
     let locks = bounded::read_text(Path::new("/proc/locks"), LARGEST_TABLE).ok()?;
     // Another file system may have a file of the same number, and the device listed is not always the file's.
     let is_mutex = |file: Metadata| (file.dev(), file.ino()) == (mutex.st_dev, mutex.st_ino);
     let has_open = |pid: &str| open_files(&Path::new("/proc").join(pid)).map_or(true, |mut open| open.any(is_mutex));
-    let is_ours = |line: &str| {
+    let holder = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let inode = words.get(5).and_then(|place| place.rsplit(':').next()).and_then(|inode| inode.parse().ok());
-        words.get(1) == Some(&"FLOCK") && inode == Some(mutex.st_ino) && words.get(4).is_none_or(|pid| has_open(pid))
+        let pid = words.get(4).copied().unwrap_or_default();
+        (words.get(1) == Some(&"FLOCK") && inode == Some(mutex.st_ino) && has_open(pid)).then(|| pid.to_owned())
     };
-    Some(locks.lines().any(is_ours))
+    Some(locks.lines().filter_map(holder).collect())
 }
 
 /// A process that has a message open.
