@@ -37,6 +37,10 @@ impl Answers for Echo {
     fn answer(&self, substitution: &Substitution) -> Result<String, String> {
         Ok(substitution.to_string())
     }
+
+    fn file_is(&self, _: char, path: &str) -> Option<bool> {
+        path.chars().last().map(|last| last == 'x')
+    }
 }
 
 /// Octets of a value.

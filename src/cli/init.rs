@@ -102,7 +102,7 @@ impl Init {
         }
         print(&format!("\nwritten    {}", options.folder.display()));
         files.iter().for_each(|(name, ..)| print(&format!("           {name}")));
-        faults.iter().for_each(|fault| print(&format!("fault      {fault}")));
+        faults.iter().for_each(|fault| print(&format!("error      {fault}")));
         print(&format!("\n{steps}"));
     }
 }
@@ -158,6 +158,7 @@ fn print_findings(findings: &Findings) {
     if let Some(service) = &findings.takes_over {
         line("takes over", &service.display().to_string());
     }
+    findings.plan.errors.iter().for_each(|error| line("error", error));
     findings.plan.remarks.iter().for_each(|remark| line("mind", remark));
 }
 

@@ -1,6 +1,7 @@
 //! Users and groups by /etc/passwd and /etc/group of the host that is looked at, and the answers to what run scripts
 //! ask. It must not ask the system that it runs on, which may be another one.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::takeover::root::Root;
@@ -80,9 +81,7 @@ pub(super) struct HostAnswers<'a> {
 impl Answers for HostAnswers<'_> {
     fn answer(&self, substitution: &Substitution) -> Result<String, String> {
         let text = |file: &str| {
-            self.root
-                .text(&self.folder.join(file))
-                .ok_or_else(|| "there is no such file, or it cannot be read".to_owned())
+            self.root.text(&self.folder.join(file)).ok_or_else(|| "no such file, or it cannot be read".to_owned())
         };
         let number = |id: Option<u32>, name: &str| match id {
             Some(id) => Ok(id.to_string()),
@@ -94,11 +93,29 @@ impl Answers for HostAnswers<'_> {
             Substitution::FirstLine(file) => text(file).map(|text| text.lines().next().unwrap_or_default().to_owned()),
             Substitution::UserId(name) => number(user(name).map(|(_, uid, _)| *uid), name),
             Substitution::GroupId(name) => number(user(name).map(|(.., gid)| *gid), name),
+            Substitution::Account(database, name) => {
+                let text = self.root.text(&Path::new("/etc").join(database)).unwrap_or_default();
+                let line = text.lines().find(|line| line.split(':').next() == Some(name.as_str()));
+                line.map(str::to_owned).ok_or_else(|| format!("{name} is not in /etc/{database}"))
+            }
+            Substitution::Piped(_) => Err("is not a single command".to_owned()),
             Substitution::Hostname => {
                 let name = self.root.text(Path::new("/proc/sys/kernel/hostname"));
                 let name = name.or_else(|| self.root.text(Path::new("/etc/hostname")));
                 name.ok_or_else(|| "the host's name is not known".to_owned())
             }
         }
+    }
+
+    fn file_is(&self, kind: char, path: &str) -> Option<bool> {
+        let Some(found) = self.root.seen(&self.folder.join(path))? else { return Some(false) };
+        Some(match kind {
+            'd' => found.is_dir(),
+            'f' => found.is_file(),
+            's' => found.len() > 0,
+            'x' => found.permissions().mode() & 0o111 != 0,
+            // Scripts run as root, who reads everything.
+            _ => true,
+        })
     }
 }

@@ -31,6 +31,10 @@ fn head(findings: &Findings) -> String {
         "# Above each key stands where its value comes from: a file, its line, what stands there. A key that is not here has\n\
          # its default; the commented default configuration has them all.\n",
     );
+    if !findings.plan.errors.is_empty() {
+        text.push_str("#\n# Errors; until they are settled no backend is set:\n");
+        findings.plan.errors.iter().for_each(|error| _ = writeln!(text, "#   {}", shown(error)));
+    }
     if !findings.plan.remarks.is_empty() {
         text.push_str("#\n# Not understood, or not carried over:\n");
         findings.plan.remarks.iter().for_each(|remark| _ = writeln!(text, "#   {}", shown(remark)));

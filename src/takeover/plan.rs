@@ -37,6 +37,8 @@ pub struct Setting {
 pub struct Plan {
     /// Settings in the order of the file.
     pub settings: Vec<Setting>,
+    /// What has to be settled first, because mail may go another way than before: `file:line: what`.
+    pub errors: Vec<String>,
     /// Lines that were not understood or are not carried over: `file:line: what`.
     pub remarks: Vec<String>,
     /// Programs that stay in front of Portcullis, with their arguments.
@@ -71,17 +73,33 @@ pub(super) fn plan(
     planner.backend();
     planner.qmail();
     planner.own_files();
+    planner.hold_back();
     let has = |key: &str| planner.plan.settings.iter().any(|setting| setting.active && setting.key == key);
-    planner.plan.complete = has("listen") && has("spawn");
+    planner.plan.complete = has("listen") && has("spawn") && planner.plan.errors.is_empty();
     planner.plan
 }
 
 impl Planner<'_> {
     fn remarks(&mut self) {
         let Some(service) = self.service else { return };
-        let all = service.script.remarks.iter().chain(&service.chain.remarks);
-        let placed = all.map(|remark| format!("{}:{}: {}", service.file.display(), remark.line, remark.what));
-        self.plan.remarks.extend(placed);
+        for remark in service.script.remarks.iter().chain(&service.chain.remarks) {
+            let placed = format!("{}:{}: {}", service.file.display(), remark.line, remark.what);
+            let list = if remark.is_error { &mut self.plan.errors } else { &mut self.plan.remarks };
+            list.push(placed);
+        }
+    }
+
+    /// With an error no backend is started before the operator has seen it.
+    fn hold_back(&mut self) {
+        if self.plan.errors.is_empty() {
+            return;
+        }
+        for setting in &mut self.plan.settings {
+            if setting.active && setting.key == "spawn" {
+                setting.active = false;
+                setting.from = format!("{}; settle the errors above, then take out the #", setting.from);
+            }
+        }
     }
 
     /// Files of ours, beside the configuration.
@@ -121,6 +139,13 @@ impl Planner<'_> {
         self.plan.remarks.push(remark);
     }
 
+    /// A word without which mail would go another way.
+    fn error(&mut self, word: &Word, what: &str) {
+        let why = word.unknown.as_deref().unwrap_or(&word.text);
+        let error = self.place(word.line, &format!("{what}: {why}"));
+        self.plan.errors.push(error);
+    }
+
     /// The server's option as it was written: `tcpserver -c 20`. Services of other supervisors have none.
     fn option(&self, letter: char, word: &Word) -> String {
         let Some(server) = self.service.and_then(|service| service.chain.server.as_ref()) else { return String::new() };
@@ -134,7 +159,9 @@ impl Planner<'_> {
 
     /// A file's name in a script; relative ones are below the service's folder.
     fn absolute(&self, name: &str) -> String {
-        let folder = self.service.map_or(Path::new("/"), |service| &service.folder);
+        let changed = self.service.and_then(|service| service.script.folder.as_deref());
+        let own = self.service.map_or(Path::new("/"), |service| &service.folder);
+        let folder = changed.map_or(own, Path::new);
         let path = folder.join(name.strip_prefix("./").unwrap_or(name));
         path.to_string_lossy().into_owned()
     }

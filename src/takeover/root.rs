@@ -104,6 +104,15 @@ impl Root {
         self.place(path).is_ok_and(|place| place.exists())
     }
 
+    /// What is there, followed through links; `Some(None)` if nothing is, `None` if that cannot be seen.
+    pub(super) fn seen(&self, path: &Path) -> Option<Option<fs::Metadata>> {
+        match self.place(path).and_then(fs::metadata) {
+            Ok(found) => Some(Some(found)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Some(None),
+            Err(_) => None,
+        }
+    }
+
     /// A file that somebody may execute.
     pub(super) fn is_program(&self, path: &Path) -> bool {
         let metadata = self.place(path).and_then(fs::metadata);

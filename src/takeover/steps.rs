@@ -20,8 +20,10 @@ pub(super) fn text(site: &Site, findings: &Findings) -> String {
     let _ = writeln!(text, "{title}\n{}\n", "=".repeat(title.chars().count()));
     if !findings.plan.complete {
         text.push_str(
-            "The configuration is NOT complete: see what was not understood, and the commented keys in it.\n\n",
+            "The configuration is NOT complete: do not switch before these and its commented keys are settled.\n\n",
         );
+        findings.plan.errors.iter().for_each(|error| _ = writeln!(text, "   error: {}", shown(error)));
+        text.push_str(if findings.plan.errors.is_empty() { "" } else { "\n" });
     }
     let (program, configuration) = (path(&site.program), path(&site.configuration()));
     let _ = writeln!(

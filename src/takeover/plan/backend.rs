@@ -57,7 +57,7 @@ impl Planner<'_> {
                 format!("{places}: {} was not found on this host: write its path", text.first().unwrap_or(&""));
             self.plan.remarks.push(remark);
         }
-        unknown.iter().for_each(|word| self.doubt(word, "a word of the command"));
+        unknown.iter().for_each(|word| self.error(word, "a word of the command"));
         self.propose("backend", "spawn", array(text), places);
     }
 
@@ -71,14 +71,13 @@ impl Planner<'_> {
                 lines.push(exec.line());
             }
             "env" => {
-                let clears = exec.words.iter().any(|word| matches!(word.text.as_str(), "-" | "-i"));
-                if clears {
+                if exec.clears_environment() {
                     self.plan.in_front.extend(["env".to_owned(), "-".to_owned()]);
                 }
             }
             "chpst" => self.chpst(exec, spawn, lines),
             _ => match exec.words.iter().find(|word| word.unknown.is_some()).cloned() {
-                Some(word) => self.doubt(&word, exec.name()),
+                Some(word) => self.error(&word, exec.name()),
                 None => {
                     let words = self.absolute_words(exec);
                     self.plan.in_front.extend(words.into_iter().map(|word| word.text));
@@ -193,7 +192,11 @@ impl Planner<'_> {
     }
 
     fn environment(&mut self, service: &Service) {
-        let mut variables: Vec<(String, Word)> = service.script.exported.clone();
+        let clears = |exec: &Exec| exec.clears_environment();
+        let mut variables: Vec<(String, Word)> = match service.chain.before.iter().any(clears) {
+            true => Vec::new(),
+            false => service.script.exported.clone(),
+        };
         for exec in service.chain.before.iter().filter(|exec| exec.name() == "env") {
             let set = |word: &Word| {
                 let (name, value) = word.text.split_once('=')?;
@@ -207,10 +210,16 @@ impl Planner<'_> {
             if name == "RELAYCLIENT" && open {
                 let what =
                     "RELAYCLIENT for everybody is an open relay: left out; write it for your networks in tcprules";
-                let remark = self.place(value.line, what);
-                self.plan.remarks.push(remark);
+                let error = self.place(value.line, what);
+                self.plan.errors.push(error);
             } else if value.unknown.is_some() {
-                self.doubt(&value, &format!("the value of {name}"));
+                let what = format!("the value of {name}");
+                let is_harmless = HARMLESS.contains(&name.as_str()) || name.starts_with("LC_");
+                if is_harmless {
+                    self.doubt(&value, &what)
+                } else {
+                    self.error(&value, &what)
+                }
                 self.propose("backend.env", &key(&name), quoted("..."), from);
             } else {
                 self.set("backend.env", &key(&name), quoted(&value.text), from);
@@ -269,8 +278,15 @@ impl script::Answers for Nothing {
     fn answer(&self, _: &script::Substitution) -> Result<String, String> {
         Err("is not asked".to_owned())
     }
+
+    fn file_is(&self, _: char, _: &str) -> Option<bool> {
+        None
+    }
 }
 
+/// Variables that do not decide what a message goes through.
+const HARMLESS: [&str; 12] =
+    ["HOME", "HOSTNAME", "LANG", "LANGUAGE", "LOCAL", "LOGNAME", "PATH", "SHELL", "SMTPGREETING", "TERM", "TZ", "USER"];
 /// Folders in which programs are looked for, after the PATH of the script.
 const PATH: [&str; 8] =
     ["/command", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/var/qmail/bin"];

@@ -38,25 +38,27 @@ impl Planner<'_> {
             self.tell("qmail", format!("  {} {}", file.name, file.says));
         }
         if home.says("rcpthosts").is_none() && home.says("morercpthosts.cdb").is_none() {
-            let remark = format!(
-                "{folder}/rcpthosts: is not there, so nobody is local: every recipient is refused to strangers"
-            );
+            let remark =
+                format!("{folder}/rcpthosts: no such file, so no domain is local: strangers may write to nobody");
             self.plan.remarks.push(remark);
         }
     }
 
     fn tcprules(&mut self, server: &Server) {
         if let Some(folder) = server.option('i').filter(|_| server.program.name() == "tcpsvd") {
-            let remark = self.option('i', folder);
-            self.plan.remarks.push(format!("{remark}: instructions of tcpsvd are not read; write them as tcprules"));
+            let told = self.option('i', folder) + ": instructions of tcpsvd are not read; write them as tcprules";
+            // It decides who may connect, and sets variables.
+            let is_used =
+                folder.known().is_none_or(|folder| !self.root.names(Path::new(&self.absolute(folder))).is_empty());
+            if is_used { self.plan.errors.push(told) } else { self.plan.remarks.push(told) }
         }
         let Some(word) = server.option('x') else { return };
         let from = self.option('x', word);
         if server.program.name() == "tcpsvd" {
-            return self.plan.remarks.push(format!("{from}: a cdb of tcpsvd is not read; write it as tcprules"));
+            return self.plan.errors.push(format!("{from}: a cdb of tcpsvd is not read; write it as tcprules"));
         }
         let Some(name) = word.known().map(|name| self.absolute(name)) else {
-            return self.doubt(word, "-x, the rules");
+            return self.error(word, "-x, the rules");
         };
         let rules = self.root.read_up_to(Path::new(&name), LARGEST_RULES);
         let told = rules.as_deref().and_then(rules_of).filter(|_| name.ends_with(".cdb"));
@@ -67,12 +69,17 @@ impl Planner<'_> {
             }
             None => {
                 self.propose("qmail", "tcprules", quoted(&name), from);
+                let is_missing = self.root.seen(Path::new(&name)).is_some_and(|found| found.is_none());
                 let what = match rules {
-                    None => "is not there, or cannot be read",
+                    None if is_missing => "no such file",
+                    None => "cannot be read",
                     Some(_) if !name.ends_with(".cdb") => "would be read as text: give it a name that ends in .cdb",
-                    Some(_) => "is no cdb",
+                    Some(_) => "is not a cdb",
                 };
-                self.plan.remarks.push(format!("{name}: {what}, so no rules are set"));
+                let told = format!("{name}: {what}, so no rules are set");
+                // With -X tcpserver goes on without the file.
+                let is_optional = is_missing && server.option('X').is_some();
+                if is_optional { self.plan.remarks.push(told) } else { self.plan.errors.push(told) }
             }
         }
     }

@@ -48,7 +48,7 @@ impl Planner<'_> {
             }
             (ip, port) => {
                 let word = if ip.is_none() { &server.address } else { &server.port };
-                self.doubt(word, if port.is_none() { "the port" } else { "the address" });
+                self.error(word, if port.is_none() { "the port" } else { "the address" });
                 self.propose("server", "listen", array(["0.0.0.0:25"]), from);
             }
         }
@@ -81,7 +81,7 @@ impl Planner<'_> {
         // chpst and tcpsvd have `user:group`.
         let (text, group) = word.text.split_once(':').unwrap_or((&word.text, ""));
         let Some(user) = self.accounts.user(&Word { text: text.to_owned(), ..word.clone() }) else {
-            self.doubt(&word, "the user");
+            self.error(&word, "the user");
             return self.propose("server", "user", quoted("qmaild"), from);
         };
         if !self.accounts.has_user(&user) {
@@ -123,7 +123,7 @@ impl Planner<'_> {
             _ if !named.is_empty() => named,
             Some(word) => match word.known() {
                 Some(text) => text,
-                None => return self.doubt(word, "the group"),
+                None => return self.error(word, "the group"),
             },
             None => return,
         };

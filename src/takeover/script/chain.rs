@@ -48,7 +48,7 @@ impl Chain {
             let unknown = chain.before.iter().filter(|exec| arguments(exec.name(), &exec.words).is_none());
             let remark = |exec: &Exec| {
                 let what = format!("{} is not known here, and stays in front as it is", exec.words[0].text);
-                Remark { line: exec.words[0].line, what }
+                Remark::mind(exec.words[0].line, what)
             };
             chain.remarks = unknown.map(remark).collect();
             match Server::of(&words[at..]) {
@@ -58,7 +58,7 @@ impl Chain {
                 }
                 None => {
                     let what = format!("{} has no address, no port or no program", words[at].text);
-                    chain.remarks.push(Remark { line: words[at].line, what });
+                    chain.remarks.push(Remark::error(words[at].line, what));
                 }
             }
         }
@@ -82,6 +82,11 @@ impl Exec {
     /// not known.
     pub fn options(&self) -> Vec<(char, Word)> {
         wrapper(self.name()).map_or_else(Vec::new, |(letters, _)| options(&self.words[1..], letters).0)
+    }
+
+    /// `env -`, `env -i`: variables of before do not reach what it starts.
+    pub fn clears_environment(&self) -> bool {
+        self.name() == "env" && self.words.iter().any(|word| matches!(word.text.as_str(), "-" | "-i"))
     }
 
     /// The line of the program.

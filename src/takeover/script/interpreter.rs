@@ -1,367 +1,240 @@
-//! Follows a script from line to line: which variables are set when the command is reached. Branches and loops are not
-//! followed: what they set is uncertain from then on, and what they start is told. It must not run anything, nor take
-//! an uncertain value for a certain one.
-
-use std::mem;
+//! Follows a script through its branches: which variables are set when the command is reached. Conditions are judged by the
+//! host; what depends on one that cannot be judged is uncertain from then on, and said. It must not run anything, nor
+//! take an uncertain value for a certain one.
 
 use crate::takeover::script::Answers;
 use crate::takeover::script::Remark;
 use crate::takeover::script::RunScript;
 use crate::takeover::script::Word;
-use crate::takeover::script::shell::Piece;
-use crate::takeover::script::shell::RawWord;
-use crate::takeover::script::shell::Token;
-use crate::takeover::script::shell::is_name;
+use crate::takeover::script::raw::Piece;
+use crate::takeover::script::raw::RawWord;
 use crate::takeover::script::shell::tokens;
-use crate::takeover::script::substitution::Substitution;
+use crate::takeover::script::syntax::Command;
+use crate::takeover::script::syntax::Item;
+use crate::takeover::script::syntax::List;
+use crate::takeover::script::syntax::When;
+use crate::takeover::script::syntax::parse;
+use crate::takeover::script::variables::Variables;
 
 pub(super) struct Interpreter<'a> {
-    answers: &'a dyn Answers,
-    variables: Vec<Variable>,
+    pub(super) answers: &'a dyn Answers,
+    pub(super) variables: Variables<'a>,
+    pub(super) functions: Vec<(String, List)>,
     remarks: Vec<Remark>,
     /// `set -a`: what is assigned from here on is exported.
-    exports_all: bool,
-    /// The keywords and brackets that are open.
-    open: Vec<String>,
-    /// The command before was joined to this one by `&&`, `||` or `|`.
-    depends: bool,
-    /// An `exit` that is surely reached.
-    ended: bool,
+    pub(super) exports_all: bool,
+    /// False where it depends on something unknown whether a command is run.
+    certain: bool,
+    /// Branches, loops and functions around a command.
+    pub(super) depth: usize,
+    /// The line of a `.` whose file is being read: its commands stand there.
+    pub(super) sourced: Option<u32>,
+    /// Commands left: a script may call itself in loops.
+    steps: usize,
 }
 
-struct Variable {
-    name: String,
-    value: Word,
-    exported: bool,
+/// What follows a command.
+pub(super) enum Flow {
+    /// The next one; with the exit status, as far as it is known: true is success.
+    Next(Option<bool>),
+    /// None: the script has become this command.
+    Becomes(Vec<Word>),
+    /// None: the script has ended.
+    Ends,
 }
 
 impl<'a> Interpreter<'a> {
     pub(super) fn new(answers: &'a dyn Answers) -> Self {
         Self {
             answers,
-            variables: Vec::new(),
+            variables: Variables::new(answers),
+            functions: Vec::new(),
             remarks: Vec::new(),
             exports_all: false,
-            open: Vec::new(),
-            depends: false,
-            ended: false,
+            certain: true,
+            depth: 0,
+            sourced: None,
+            steps: MOST_STEPS,
         }
     }
 
     pub(super) fn run(mut self, text: &str) -> RunScript {
-        let mut words = Vec::new();
-        let mut command = Vec::new();
-        for token in tokens(text).into_iter().chain([Token::Operator { line: 0, text: "\n" }]) {
-            match token {
-                Token::Word(word) => words.push(word),
-                Token::Operator { text, line } => {
-                    command = self.statement(mem::take(&mut words), text).unwrap_or_default();
-                    if text == "|" && !command.is_empty() {
-                        self.remark(line, "output is piped to another program, which is not carried over".to_owned());
-                    }
-                    if self.ended || !command.is_empty() {
-                        break;
-                    }
-                    self.operator(text);
-                }
-            }
-        }
-        let exported = self.variables.into_iter().filter(|variable| variable.exported);
-        let exported = exported.map(|Variable { name, value, .. }| (name, value)).collect();
-        RunScript { command, exported, remarks: self.remarks }
-    }
-
-    /// Ends a statement at the operator that joins it to the next.
-    fn operator(&mut self, text: &'static str) {
-        match text {
-            "(" => self.open.push(text.to_owned()),
-            // The pattern of a branch of `case` ends in one that nothing opened.
-            ")" if self.open.last().is_some_and(|open| open == "(") => _ = self.open.pop(),
-            _ => {}
-        }
-        self.depends = matches!(text, "&&" | "||" | "|");
-    }
-
-    /// The command, if the script becomes it here.
-    fn statement(&mut self, mut words: Vec<RawWord>, end: &str) -> Option<Vec<Word>> {
-        while let Some(first) = words.first().and_then(RawWord::bare) {
-            match first {
-                "if" | "while" | "until" | "for" | "case" | "{" => self.open.push(first.to_owned()),
-                "fi" | "done" | "esac" | "}" => _ = self.open.pop(),
-                "then" | "else" | "elif" | "do" | "!" => {}
-                _ => break,
-            }
-            let is_list = matches!(first, "for" | "case");
-            words.remove(0);
-            if is_list {
-                // The words of these are no commands.
-                return None;
-            }
-        }
-        let is_pattern = end == ")" && self.open.last().is_some_and(|open| open == "case");
-        // The name of a function is no command either.
-        if words.is_empty() || is_pattern || end == "(" {
-            return None;
-        }
-        let certain = self.open.is_empty() && !self.depends && end != "&";
-        if certain { self.command(words) } else { self.uncertain(&words) }
-    }
-
-    /// A command that is surely run.
-    fn command(&mut self, mut words: Vec<RawWord>) -> Option<Vec<Word>> {
-        let line = words[0].line;
-        let mut before = Vec::new();
-        while let Some(assignment) = words.first().and_then(RawWord::assignment) {
-            before.push(assignment);
-            words.remove(0);
-        }
-        let Some(first) = words.first() else {
-            before.into_iter().for_each(|(name, value)| self.assign(name, &value, self.exports_all));
-            return None;
+        let command = match self.list(&parse(tokens(text))) {
+            Flow::Becomes(command) => command,
+            _ => Vec::new(),
         };
-        match first.bare().unwrap_or_default() {
-            "export" | "readonly" | "typeset" | "declare" => self.export(&words),
-            "unset" => self.unset(&words[1..]),
-            "set" => self.set(&words[1..]),
-            "." | "source" => {
-                let what = format!("{} is read by the script and not here", self.shown(&words[1..]));
-                self.remark(line, what);
-            }
-            "exec" if words.len() == 1 => {}
-            "exit" => self.ended = true,
-            name if HARMLESS.contains(&name) => {}
-            name if SETTINGS.contains(&name) => {
-                let what = format!("`{}` is not carried over", self.shown(&words));
-                self.remark(line, what);
-            }
-            name => return self.start(before, &words, name),
-        }
-        None
+        let folder = self.variables.folder.clone();
+        RunScript { command, folder, exported: self.variables.exported(), remarks: self.remarks }
     }
 
-    /// The command that the script becomes, or one that it only runs.
-    fn start(&mut self, before: Vec<(String, RawWord)>, words: &[RawWord], name: &str) -> Option<Vec<Word>> {
-        let is_exec = name == "exec";
-        let expanded = self.expand_all(if is_exec { &words[1..] } else { words });
-        if is_exec || expanded.iter().any(|word| LISTENERS.contains(&word.name())) {
-            before.into_iter().for_each(|(name, value)| self.assign(name, &value, true));
-            return Some(expanded);
-        }
-        let what = format!("`{}` is run by the script and not here", self.shown(words));
-        self.remark(words[0].line, what);
-        None
-    }
-
-    /// A command that may be run or not: nothing that it sets can be relied on.
-    fn uncertain(&mut self, words: &[RawWord]) -> Option<Vec<Word>> {
-        let line = words[0].line;
-        let mut rest = words;
-        if words[0].bare().is_some_and(|word| matches!(word, "export" | "readonly" | "unset")) {
-            rest = &words[1..];
-        }
-        let mut sets = false;
-        for word in rest {
-            let name = match (word.assignment(), word.bare()) {
-                (Some((name, _)), _) => name,
-                (None, Some(name)) if rest.len() < words.len() && is_name(name) => name.to_owned(),
-                _ => break,
+    pub(super) fn list(&mut self, list: &List) -> Flow {
+        let mut status = Some(true);
+        for item in list {
+            let runs = match item.when {
+                When::Always => Some(true),
+                When::Success => status,
+                When::Failure => status.map(|status| !status),
             };
-            sets = true;
-            let unknown = Some(format!("${name} depends on a condition, line {line}"));
-            let value = Word { line, unknown, ..Word::default() };
-            let exported = self.exports_all || rest.len() < words.len();
-            self.set_variable(name, value, exported);
-        }
-        let name = words[0].bare().unwrap_or_default();
-        let known = HARMLESS.contains(&name) || name == "exit" || name == "[" || name == "test";
-        if !sets && !known && self.shown(words) != "exec" {
-            let what = format!("`{}` depends on a condition, and is not followed", self.shown(words));
-            self.remark(line, what);
-        }
-        None
-    }
-
-    fn assign(&mut self, name: String, value: &RawWord, exported: bool) {
-        let value = self.expand_one(value);
-        self.set_variable(name, value, exported);
-    }
-
-    fn set_variable(&mut self, name: String, value: Word, exported: bool) {
-        let room = self.variables.len() < MOST_VARIABLES;
-        match self.variables.iter_mut().find(|variable| variable.name == name) {
-            Some(variable) => {
-                variable.value = value;
-                variable.exported |= exported;
+            if runs == Some(false) {
+                continue;
             }
-            None if room => self.variables.push(Variable { name, value, exported }),
-            None => self.remark(value.line, "there are too many variables".to_owned()),
+            match self.nested(runs.is_some(), item.when != When::Always, |inside| inside.item(item)) {
+                Flow::Next(found) => status = if runs.is_some() { found } else { None },
+                flow => return flow,
+            }
+        }
+        Flow::Next(status)
+    }
+
+    /// Something that is run surely or perhaps, inside a condition or not.
+    pub(super) fn nested(&mut self, surely: bool, inside: bool, run: impl FnOnce(&mut Self) -> Flow) -> Flow {
+        let before = self.certain;
+        self.certain &= surely;
+        self.depth += usize::from(inside);
+        let flow = if self.depth < DEEPEST { run(self) } else { Flow::Next(None) };
+        self.depth -= usize::from(inside);
+        self.certain = before;
+        flow
+    }
+
+    fn item(&mut self, item: &Item) -> Flow {
+        let alone = item.pipeline.len() == 1 && !item.background;
+        let kept = (!alone).then(|| self.variables.clone());
+        let mut flow = Flow::Next(None);
+        for (at, command) in item.pipeline.iter().enumerate() {
+            flow = self.nested(!item.background, false, |inside| inside.one(command));
+            if let (Flow::Becomes(command), true) = (&flow, at + 1 < item.pipeline.len()) {
+                let line = command.first().map_or(1, |word| word.line);
+                let what = "output is piped to another program, which is not carried over".to_owned();
+                self.remark(Remark::mind(line, what));
+            }
+            if !matches!(flow, Flow::Next(_)) {
+                break;
+            }
+        }
+        if let (Some(kept), Flow::Next(_) | Flow::Ends) = (kept, &flow) {
+            // Each was a process of its own.
+            self.variables = kept;
+            return Flow::Next(None);
+        }
+        match flow {
+            Flow::Next(status) if item.negated => Flow::Next(status.map(|status| !status)),
+            flow => flow,
         }
     }
 
-    fn export(&mut self, words: &[RawWord]) {
-        // `readonly` and `declare` alone export nothing.
-        let exports = words[0].bare() == Some("export");
-        for word in &words[1..] {
-            match (word.assignment(), word.bare()) {
-                (Some((name, value)), _) => self.assign(name, &value, exports || self.exports_all),
-                (None, Some(name)) if exports && is_name(name) => {
-                    if let Some(variable) = self.variables.iter_mut().find(|variable| variable.name == name) {
-                        variable.exported = true;
+    fn one(&mut self, command: &Command) -> Flow {
+        if self.steps == 0 {
+            return Flow::Ends;
+        }
+        self.steps -= 1;
+        match command {
+            Command::Simple(words) if self.certain => self.simple(words.clone()),
+            Command::Simple(words) => self.uncertain(words),
+            Command::If(branches, otherwise) => self.conditional(branches, otherwise),
+            Command::While(condition, expected, body) => match self.nested(true, true, |it| it.list(condition)) {
+                Flow::Next(found) if found == Some(!expected) => Flow::Next(Some(true)),
+                Flow::Next(_) => self.nested(false, true, |inside| inside.list(body)),
+                flow => flow,
+            },
+            Command::For(name, values, body) => self.for_each(name, values, body),
+            Command::Case(word, branches) => self.case(word, branches),
+            Command::Group(list) => self.list(list),
+            Command::Subshell(list) => {
+                let kept = self.variables.clone();
+                match self.nested(true, true, |inside| inside.list(list)) {
+                    flow @ Flow::Becomes(_) => flow,
+                    _ => {
+                        self.variables = kept;
+                        Flow::Next(None)
                     }
                 }
-                (None, Some(option)) if option.starts_with('-') || is_name(option) => {}
-                _ => {
-                    let what = format!("`{}` is not understood", self.shown(words));
-                    self.remark(word.line, what);
+            }
+            Command::Function(name, body) => {
+                self.functions.retain(|(known, _)| known != name);
+                if self.functions.len() < MOST_FUNCTIONS {
+                    self.functions.push((name.clone(), body.clone()));
                 }
+                Flow::Next(Some(true))
             }
         }
     }
 
-    fn unset(&mut self, words: &[RawWord]) {
-        let names: Vec<&str> = words.iter().filter_map(RawWord::bare).collect();
-        self.variables.retain(|variable| !names.contains(&variable.name.as_str()));
-    }
-
-    fn set(&mut self, words: &[RawWord]) {
-        for word in words.iter().filter_map(RawWord::bare) {
-            match word.split_at_checked(1) {
-                Some(("-", options)) if options.contains('a') => self.exports_all = true,
-                Some(("+", options)) if options.contains('a') => self.exports_all = false,
-                _ => {}
+    fn conditional(&mut self, branches: &[(List, List)], otherwise: &List) -> Flow {
+        let mut surely = true;
+        for (condition, body) in branches {
+            let found = match self.nested(surely, true, |inside| inside.list(condition)) {
+                Flow::Next(found) => found,
+                flow => return flow,
+            };
+            if found == Some(false) {
+                continue;
+            }
+            let is_it = surely && found == Some(true);
+            match self.nested(is_it, true, |inside| inside.list(body)) {
+                Flow::Next(status) if is_it => return Flow::Next(status),
+                Flow::Next(_) => surely = false,
+                flow => return flow,
             }
         }
+        let flow = self.nested(surely, true, |inside| inside.list(otherwise));
+        if surely { flow } else { Flow::Next(None) }
     }
 
-    fn expand_all(&self, words: &[RawWord]) -> Vec<Word> {
-        words.iter().flat_map(|word| self.expand(word)).take(MOST_WORDS).collect()
-    }
-
-    /// The words that a word expands to: what is not quoted is cut at its blanks.
-    fn expand(&self, word: &RawWord) -> Vec<Word> {
-        let bare_value = |piece: &Piece| {
-            matches!(piece, Piece::Variable { quoted: false, .. } | Piece::Command { quoted: false, .. })
-        };
-        let whole = self.expand_one(word);
-        if whole.unknown.is_some() || !word.pieces.iter().any(bare_value) {
-            return vec![whole];
-        }
-        if word.pieces.iter().all(bare_value) {
-            let part = |text: &str| Word { text: text.to_owned(), ..whole.clone() };
-            return whole.text.split_whitespace().map(part).collect();
-        }
-        // Text and a value in one word: only where the value has no blanks is it surely one.
-        match whole.text.contains(char::is_whitespace) {
-            true => vec![Word { unknown: Some(format!("`{}` is cut at its blanks", whole.text)), ..whole }],
-            false => vec![whole],
-        }
-    }
-
-    fn expand_one(&self, word: &RawWord) -> Word {
-        let mut expanded = Word { line: word.line, ..Word::default() };
-        for piece in &word.pieces {
-            match piece {
-                Piece::Text { text, .. } => expanded.text.push_str(text),
-                Piece::Variable { name, .. } => self.expand_variable(name, &mut expanded),
-                Piece::Command { text, .. } => self.substitute(text, &mut expanded),
-                Piece::Unknown { text } => {
-                    expanded.text.push_str(text);
-                    expanded.unknown.get_or_insert_with(|| format!("{text} is not understood"));
-                }
-            }
-            if expanded.text.len() > LONGEST {
-                expanded.text.clear();
-                expanded.unknown.get_or_insert_with(|| "the value is too long".to_owned());
+    fn for_each(&mut self, name: &str, values: &[RawWord], body: &List) -> Flow {
+        let values = self.variables.expand_all(values);
+        let surely = !values.is_empty() && values.len() <= MOST_ROUNDS && values.iter().all(|it| it.unknown.is_none());
+        let line = values.first().map_or(1, |value| value.line);
+        let uncertain = [Word { line, unknown: Some(format!("${name} is of a loop")), ..Word::default() }];
+        for value in if surely { values.as_slice() } else { &uncertain } {
+            self.variables.set(name.to_owned(), value.clone(), false);
+            match self.nested(surely, true, |inside| inside.list(body)) {
+                Flow::Next(_) => {}
+                flow => return flow,
             }
         }
-        expanded
+        Flow::Next(None)
     }
 
-    fn expand_variable(&self, name: &str, expanded: &mut Word) {
-        match self.variables.iter().find(|variable| variable.name == name) {
-            Some(Variable { value, .. }) => {
-                expanded.text.push_str(&value.text);
-                for source in &value.sources {
-                    expanded.comes_from(source);
-                }
-                expanded.unknown = expanded.unknown.take().or_else(|| value.unknown.clone());
+    fn case(&mut self, word: &RawWord, branches: &[(Vec<RawWord>, List)]) -> Flow {
+        let word = self.variables.expand_one(word);
+        let mut surely = true;
+        for (patterns, body) in branches {
+            let found: Vec<Option<bool>> = patterns.iter().map(|pattern| self.matches(&word, pattern)).collect();
+            let is_it = surely && found.contains(&Some(true));
+            if found.iter().all(|found| *found == Some(false)) {
+                continue;
             }
-            None => {
-                expanded.text.push_str(&format!("${name}"));
-                expanded.unknown.get_or_insert_with(|| format!("${name} is not set by the script"));
+            match self.nested(is_it, true, |inside| inside.list(body)) {
+                Flow::Next(status) if is_it => return Flow::Next(status),
+                Flow::Next(_) => surely = false,
+                flow => return flow,
             }
         }
+        Flow::Next(None)
     }
 
-    fn substitute(&self, text: &str, expanded: &mut Word) {
-        let tokens = tokens(text);
-        let words: Option<Vec<RawWord>> = tokens
-            .into_iter()
-            .map(|token| match token {
-                // `cat a || echo b` depends on a.
-                Token::Operator { text, .. } => (text == "\n").then(|| RawWord { line: 0, pieces: Vec::new() }),
-                Token::Word(word) => Some(word),
-            })
-            .collect();
-        let nested = |word: &RawWord| word.pieces.iter().any(|piece| matches!(piece, Piece::Command { .. }));
-        let words = words.filter(|words| !words.iter().any(nested)).map(|words| self.expand_all(&words));
-        let known = words.filter(|words| words.iter().all(|word| word.unknown.is_none()));
-        let asked = known.and_then(|words| {
-            Substitution::of(
-                &words.iter().map(|word| word.text.as_str()).filter(|text| !text.is_empty()).collect::<Vec<_>>(),
-            )
-        });
-        let Some(substitution) = asked else {
-            expanded.unknown.get_or_insert_with(|| format!("`{}` is not understood", text.trim()));
-            return;
-        };
-        match self.answers.answer(&substitution) {
-            Ok(answer) => expanded.text.push_str(answer.trim_end_matches('\n')),
-            Err(why) => _ = expanded.unknown.get_or_insert_with(|| format!("`{substitution}`: {why}")),
+    fn matches(&self, word: &Word, pattern: &RawWord) -> Option<bool> {
+        if matches!(pattern.pieces.as_slice(), [Piece::Unknown { text }] if text == "*") {
+            return Some(true);
         }
-        expanded.comes_from(&substitution);
+        let pattern = self.variables.expand_one(pattern);
+        let plain = |text: &&str| !text.contains('[');
+        Some(pattern.known().filter(plain)? == word.known()?)
     }
 
-    fn shown(&self, words: &[RawWord]) -> String {
-        let words = self.expand_all(words);
-        let mut text = words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
-        if let Some((end, _)) = text.char_indices().nth(SHOWN) {
-            text.truncate(end);
-            text.push_str(" ...");
-        }
-        text
-    }
-
-    fn remark(&mut self, line: u32, what: String) {
+    pub(super) fn remark(&mut self, mut remark: Remark) {
+        remark.line = self.sourced.unwrap_or(remark.line);
         if self.remarks.len() < MOST_REMARKS {
-            self.remarks.push(Remark { line, what });
+            self.remarks.push(remark);
         }
     }
 }
 
-impl Word {
-    fn comes_from(&mut self, source: &Substitution) {
-        if !self.sources.contains(source) && self.sources.len() < MOST_SOURCES {
-            self.sources.push(source.clone());
-        }
-    }
-}
-
-/// Commands that change nothing that a new service would need.
-const HARMLESS: [&str; 16] = [
-    ":", "[", "chmod", "chown", "echo", "false", "logger", "mkdir", "printf", "rm", "sleep", "test", "touch", "true",
-    "[[", "trap",
-];
-/// Commands that change something that the command inherits.
-const SETTINGS: [&str; 3] = ["cd", "ulimit", "umask"];
-/// A command with one of these is the command, `exec` or not.
-const LISTENERS: [&str; 6] = ["s6-tcpserver", "s6-tcpserver4", "s6-tcpserver6", "sslserver", "tcpserver", "tcpsvd"];
-/// Octets of a value.
-const LONGEST: usize = 8 << 10;
-/// Characters of a command in a remark.
-const SHOWN: usize = 70;
+/// Branches, loops, functions and files in one another.
+const DEEPEST: usize = 40;
+const MOST_FUNCTIONS: usize = 100;
 const MOST_REMARKS: usize = 200;
-const MOST_SOURCES: usize = 20;
-const MOST_VARIABLES: usize = 1000;
-/// Words of a command.
-const MOST_WORDS: usize = 4096;
+/// Rounds of a loop that are followed.
+const MOST_ROUNDS: usize = 100;
+const MOST_STEPS: usize = 5000;

@@ -1,13 +1,19 @@
 //! The command that a run script starts, and its environment: read, never run.
 //!
-//! It follows assignments, `export`, and the usual backquotes, and finds the command that the script becomes. What it
-//! does not understand it says with its line; a value that may be another one than it seems has no text. It must not
+//! It follows assignments, `export`, branches whose condition the host decides, and the usual backquotes, and finds the
+//! command that the script becomes. What it does not understand it says with its line; a value that may be another one than it seems has no text. It must not
 //! read files: what a backquoted `cat` would print, it asks.
 
+mod builtins;
 mod chain;
+mod condition;
+mod filter;
 mod interpreter;
+mod raw;
 mod shell;
 mod substitution;
+mod syntax;
+mod variables;
 
 pub use crate::takeover::script::chain::Chain;
 pub use crate::takeover::script::chain::Exec;
@@ -22,6 +28,9 @@ pub trait Answers {
     /// # Errors
     /// Why there is none.
     fn answer(&self, substitution: &Substitution) -> Result<String, String>;
+
+    /// The outcome of `test -x PATH` and its kind, by the letter; `None` if it cannot be seen.
+    fn file_is(&self, kind: char, path: &str) -> Option<bool>;
 }
 
 /// A word after expansion.
@@ -61,6 +70,20 @@ pub struct Remark {
     pub line: u32,
     /// The remark in words for the operator.
     pub what: String,
+    /// Whether mail may be received in another way than before because of it.
+    pub is_error: bool,
+}
+
+impl Remark {
+    /// A remark for the operator to know.
+    pub fn mind(line: u32, what: String) -> Self {
+        Self { line, what, is_error: false }
+    }
+
+    /// A remark without whose settlement nothing may be taken over.
+    pub fn error(line: u32, what: String) -> Self {
+        Self { line, what, is_error: true }
+    }
 }
 
 /// A script as far as it is understood.
@@ -68,6 +91,8 @@ pub struct Remark {
 pub struct RunScript {
     /// The words of the command that the script becomes; empty if there is none that is certain.
     pub command: Vec<Word>,
+    /// The folder to which the script has changed, if it has: relative names are below it.
+    pub folder: Option<String>,
     /// Variables exported by then: name and value, in the order of their first assignment.
     pub exported: Vec<(String, Word)>,
     /// Remarks about what was not understood, by line.
@@ -76,16 +101,15 @@ pub struct RunScript {
 
 /// Reads a script. A binary program has no command and one remark.
 pub fn read(text: &[u8], answers: &dyn Answers) -> RunScript {
-    let remark =
-        |what: &str| RunScript { remarks: vec![Remark { line: 1, what: what.to_owned() }], ..RunScript::default() };
-    let Ok(text) = std::str::from_utf8(text) else { return remark("is no text in ASCII or UTF-8") };
+    let remark = |what: &str| RunScript { remarks: vec![Remark::error(1, what.to_owned())], ..RunScript::default() };
+    let Ok(text) = std::str::from_utf8(text) else { return remark("is not text in ASCII or UTF-8") };
     if text.contains('\0') {
-        return remark("is a program, no script");
+        return remark("is a program, not a script");
     }
     if let Some(interpreter) = text.lines().next().and_then(|first| first.strip_prefix("#!")) {
         let name = interpreter.split_whitespace().next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
         if !SHELLS.contains(&name) {
-            return remark("is no script of sh");
+            return remark("is not a shell script");
         }
     }
     let mut script = Interpreter::new(answers).run(text);
@@ -94,7 +118,7 @@ pub fn read(text: &[u8], answers: &dyn Answers) -> RunScript {
     if script.remarks.len() > MOST_REMARKS {
         script.remarks.truncate(MOST_REMARKS);
         let line = script.remarks.last().map_or(1, |remark| remark.line);
-        script.remarks.push(Remark { line, what: "and more below".to_owned() });
+        script.remarks.push(Remark::error(line, "and more below".to_owned()));
     }
     script
 }

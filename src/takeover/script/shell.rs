@@ -5,88 +5,15 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// A piece of the script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Token {
-    Word(RawWord),
-    /// `;`, `&&`, `||`, `|`, `&`, `(`, `)`, or the end of a line.
-    Operator {
-        line: u32,
-        text: &'static str,
-    },
-}
-
-/// A word as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RawWord {
-    pub(super) line: u32,
-    pub(super) pieces: Vec<Piece>,
-}
-
-/// A part of a word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    Text {
-        text: String,
-        quoted: bool,
-    },
-    Variable {
-        name: String,
-        quoted: bool,
-    },
-    /// A command between backquotes, or in `$(...)`.
-    Command {
-        text: String,
-        quoted: bool,
-    },
-    /// Text that the shell would understand and we do not.
-    Unknown {
-        text: String,
-    },
-}
-
-impl RawWord {
-    /// The word, if nothing in it was quoted or has to be expanded: only such a word can be a keyword of the shell.
-    pub(super) fn bare(&self) -> Option<&str> {
-        match self.pieces.as_slice() {
-            [Piece::Text { text, quoted: false }] => Some(text),
-            _ => None,
-        }
-    }
-
-    /// `NAME` and the word that is the value, if this is `NAME=value`.
-    pub(super) fn assignment(&self) -> Option<(String, Self)> {
-        let Some(Piece::Text { text, quoted: false }) = self.pieces.first() else { return None };
-        let (name, rest) = text.split_once('=')?;
-        if !is_name(name) {
-            return None;
-        }
-        let mut pieces = self.pieces.clone();
-        pieces[0] = Piece::Text { text: rest.to_owned(), quoted: false };
-        // A value is one word, whatever is in it.
-        pieces.iter_mut().for_each(Piece::quote);
-        Some((name.to_owned(), Self { line: self.line, pieces }))
-    }
-}
-
-impl Piece {
-    fn quote(&mut self) {
-        match self {
-            Self::Text { quoted, .. } | Self::Variable { quoted, .. } | Self::Command { quoted, .. } => *quoted = true,
-            Self::Unknown { .. } => {}
-        }
-    }
-}
-
-/// A name that a variable may have.
-pub(super) fn is_name(text: &str) -> bool {
-    let first = text.chars().next();
-    first.is_some_and(|first| first.is_ascii_alphabetic() || first == '_') && text.chars().all(is_name_character)
-}
+use crate::takeover::script::raw::Piece;
+use crate::takeover::script::raw::RawWord;
+use crate::takeover::script::raw::Token;
+use crate::takeover::script::raw::is_name;
+use crate::takeover::script::raw::is_name_character;
 
 /// All tokens. Redirections are left out: where output goes is the new service's affair.
 pub(super) fn tokens(text: &str) -> Vec<Token> {
-    let mut reader = Reader { rest: text.chars().peekable(), line: 1 };
+    let mut reader = Reader { rest: text.chars().peekable(), line: 1, depth: 0, documents: Vec::new() };
     let mut tokens = Vec::new();
     while let Some(token) = reader.token() {
         tokens.push(token);
@@ -97,6 +24,10 @@ pub(super) fn tokens(text: &str) -> Vec<Token> {
 struct Reader<'t> {
     rest: Peekable<Chars<'t>>,
     line: u32,
+    /// Defaults in one another.
+    depth: u32,
+    /// Lines that end the here-documents that begin with the next line, and whether tabs may stand before them.
+    documents: Vec<(String, bool)>,
 }
 
 impl Reader<'_> {
@@ -104,11 +35,16 @@ impl Reader<'_> {
         loop {
             self.skip_blanks();
             let line = self.line;
-            let text = match *self.rest.peek()? {
+            let next = *self.rest.peek()?;
+            let text = match next {
                 '\n' => "\n",
                 ';' => ";",
                 '(' => "(",
                 ')' => ")",
+                '&' if self.is_before('>') => {
+                    self.next();
+                    continue;
+                }
                 '&' => "&",
                 '|' => "|",
                 '<' | '>' => {
@@ -121,11 +57,14 @@ impl Reader<'_> {
                 },
             };
             self.next();
+            if text == "\n" {
+                self.skip_documents();
+            }
             let doubled = match (text, self.rest.peek()) {
                 ("&", Some('&')) => Some("&&"),
                 ("|", Some('|')) => Some("||"),
                 // The end of a branch of `case`.
-                (";", Some(';')) => Some(";"),
+                (";", Some(';')) => Some(";;"),
                 _ => None,
             };
             if doubled.is_some() {
@@ -168,15 +107,44 @@ impl Reader<'_> {
         joined
     }
 
+    fn is_before(&self, next: char) -> bool {
+        self.rest.clone().nth(1) == Some(next)
+    }
+
     /// `>file`, `2>&1`, `<<END`: up to the end of the file's name.
     fn redirection(&mut self) {
-        while self.rest.peek().is_some_and(|next| matches!(next, '<' | '>' | '&' | '-')) {
+        let mut operator = String::new();
+        while let Some(next) = self.rest.peek().copied().filter(|next| matches!(next, '<' | '>' | '&' | '-')) {
             self.next();
+            operator.push(next);
         }
         while self.rest.peek().is_some_and(|next| matches!(next, ' ' | '\t')) {
             self.next();
         }
-        self.word();
+        let word = self.word();
+        if matches!(operator.as_str(), "<<" | "<<-") && self.documents.len() < MOST_DOCUMENTS {
+            let text = |piece: &Piece| match piece {
+                Piece::Text { text, .. } => text.clone(),
+                _ => String::new(),
+            };
+            let end = word.map_or_else(String::new, |word| word.pieces.iter().map(text).collect());
+            self.documents.push((end, operator.ends_with('-')));
+        }
+    }
+
+    /// Leaves out the text of here-documents.
+    fn skip_documents(&mut self) {
+        for (end, indented) in std::mem::take(&mut self.documents) {
+            while self.rest.peek().is_some() {
+                let mut line = String::new();
+                while let Some(next) = self.next().filter(|&next| next != '\n') {
+                    line.push(next);
+                }
+                if line == end || indented && line.trim_start_matches('\t') == end {
+                    break;
+                }
+            }
+        }
     }
 
     /// `None` if it was the number of a redirection.
@@ -261,10 +229,10 @@ impl Reader<'_> {
         self.next();
         match self.rest.peek() {
             Some('{') => {
-                let name = self.until('{', '}');
-                word.pieces.push(match is_name(&name) {
-                    true => Piece::Variable { name, quoted },
-                    false => Piece::Unknown { text: format!("${{{name}}}") },
+                let text = self.until('{', '}');
+                word.pieces.push(match is_parameter(&text) {
+                    true => Piece::Variable { name: text, quoted },
+                    false => self.default(&text, quoted).unwrap_or(Piece::Unknown { text: format!("${{{text}}}") }),
                 });
             }
             Some('(') => {
@@ -282,13 +250,43 @@ impl Reader<'_> {
                 }
                 word.pieces.push(Piece::Variable { name, quoted });
             }
-            // $1, $@, $$ and the like.
-            Some(&special) if special.is_ascii_digit() || "@*#?-$!".contains(special) => {
+            Some(&digit) if digit.is_ascii_digit() => {
+                self.next();
+                word.pieces.push(Piece::Variable { name: digit.into(), quoted });
+            }
+            // $@, $$ and the like.
+            Some(&special) if "@*#?-$!".contains(special) => {
                 self.next();
                 word.pieces.push(Piece::Unknown { text: format!("${special}") });
             }
             _ => word.push('$', quoted),
         }
+    }
+
+    /// `NAME:-word` of `${NAME:-word}`.
+    fn default(&self, text: &str, quoted: bool) -> Option<Piece> {
+        let at = text.find(|next| !is_name_character(next))?;
+        let (name, rest) = text.split_at(at);
+        let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator))?;
+        if !is_parameter(name) || self.depth >= DEEPEST {
+            return None;
+        }
+        let rest = rest[operator.len()..].chars().peekable();
+        let mut reader = Reader { rest, line: self.line, depth: self.depth + 1, documents: Vec::new() };
+        let mut word = RawWord { line: self.line, pieces: Vec::new() };
+        while let Some(&next) = reader.rest.peek() {
+            match next {
+                '\'' if !quoted => reader.single_quoted(&mut word),
+                '"' => reader.double_quoted(&mut word),
+                '$' => reader.dollar(&mut word, quoted),
+                '`' => reader.backquoted(&mut word, quoted),
+                _ => {
+                    reader.next();
+                    word.push(next, quoted);
+                }
+            }
+        }
+        Some(Piece::Default { name: name.to_owned(), operator, word, quoted })
     }
 
     fn backquoted(&mut self, word: &mut RawWord, quoted: bool) {
@@ -319,45 +317,40 @@ impl Reader<'_> {
     }
 }
 
-impl RawWord {
-    fn push(&mut self, character: char, as_quoted: bool) {
-        if let Some(Piece::Text { text, quoted }) = self.pieces.last_mut()
-            && *quoted == as_quoted
-        {
-            text.push(character);
-            return;
-        }
-        self.pieces.push(Piece::Text { text: character.into(), quoted: as_quoted });
-    }
-
-    /// `""` is a word, though an empty one.
-    fn begin_quoted(&mut self) {
-        if !matches!(self.pieces.last(), Some(Piece::Text { quoted: true, .. })) {
-            self.pieces.push(Piece::Text { text: String::new(), quoted: true });
-        }
-    }
+/// A name, or the number of an argument.
+fn is_parameter(text: &str) -> bool {
+    is_name(text) || text.len() == 1 && text.bytes().all(|octet| octet.is_ascii_digit())
 }
 
-fn is_name_character(character: char) -> bool {
-    character.is_ascii_alphanumeric() || character == '_'
-}
+/// Between the name and the word of `${...}`; those with a colon first.
+const OPERATORS: [&str; 8] = [":-", ":=", ":+", ":?", "-", "=", "+", "?"];
+/// Defaults in one another.
+const DEEPEST: u32 = 10;
+/// Here-documents of one line.
+const MOST_DOCUMENTS: usize = 20;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
-    /// The tokens: a word's line and pieces, or the operator.
-    fn told(text: &str) -> String {
-        let piece = |piece: &Piece| match piece {
+    fn told_piece(piece: &Piece) -> String {
+        match piece {
             Piece::Text { text, quoted: false } => text.clone(),
             Piece::Text { text, quoted: true } => format!("'{text}'"),
             Piece::Variable { name, quoted } => format!("{{{name}{}}}", if *quoted { "'" } else { "" }),
+            Piece::Default { name, operator, word, .. } => {
+                format!("{{{name}{operator}{}}}", word.pieces.iter().map(told_piece).collect::<String>())
+            }
             Piece::Command { text, quoted } => format!("<{text}{}>", if *quoted { "'" } else { "" }),
             Piece::Unknown { text } => format!("!{text}!"),
-        };
+        }
+    }
+
+    /// The tokens: a word's line and pieces, or the operator.
+    fn told(text: &str) -> String {
         let token = |token: &Token| match token {
-            Token::Word(word) => format!("{}:{}", word.line, word.pieces.iter().map(piece).collect::<String>()),
+            Token::Word(word) => format!("{}:{}", word.line, word.pieces.iter().map(told_piece).collect::<String>()),
             Token::Operator { text, .. } => text.replace('\n', "/"),
         };
         tokens(text).iter().map(token).collect::<Vec<_>>().join(" ")
@@ -377,7 +370,11 @@ mod tests {
             ("operators", "a;b&&c||d|e&(f)", "1:a ; 1:b && 1:c || 1:d | 1:e & ( 1:f )"),
             ("redirections", "a 2>&1 >/dev/null <f 3>>g b", "1:a 1:b"),
             ("a redirection at the word", "a>b c", "1:a 1:c"),
-            ("what is not understood", "$((1+1)) $1 ${A:-b} a* ~/x", "1:!$((1+1))! 1:!$1! 1:!${A:-b}! 1:a!*! 1:!~!/x"),
+            ("what is not understood", "$((1+1)) $@ ${A#b} a* ~/x", "1:!$((1+1))! 1:!$@! 1:!${A#b}! 1:a!*! 1:!~!/x"),
+            ("defaults", "${A:-b c}d \"${B-$C}\" ${1:=`e`}", "1:{A:-b c}d 1:''{B-{C'}} 1:{1:=<e>}"),
+            ("defaults in one another", "${A:-${B:-c}}", "1:{A:-{B:-c}}"),
+            ("a here-document", "cat <<END >/x\n exec $A\nEND\nb <<-'E'\n\tx\n\tE\nc", "1:cat / 4:b / 7:c"),
+            ("both outputs", "a &>/dev/null b", "1:a 1:b"),
             ("a dollar alone", "a$ $", "1:a$ 1:$"),
             ("quotes that never end", "a 'b\nc", "1:a 1:'b\nc'"),
             ("a bracket that never ends", "$(a", "1:<a>"),

@@ -14,8 +14,12 @@ pub enum Substitution {
     UserId(String),
     /// `id -g NAME`
     GroupId(String),
+    /// `getent passwd NAME`: the database, and the user or group.
+    Account(String, String),
     /// `hostname`, `uname -n`
     Hostname,
+    /// Several commands; only to be shown.
+    Piped(String),
 }
 
 impl Substitution {
@@ -29,9 +33,23 @@ impl Substitution {
             ("sed", ["1q" | "-n1p", name] | ["-n", "1p", name]) => Self::FirstLine(file(name)),
             ("id", ["-u", name]) => Self::UserId(file(name)),
             ("id", ["-g", name]) => Self::GroupId(file(name)),
-            ("hostname", [] | ["-f" | "--fqdn"]) | ("uname", ["-n"]) => Self::Hostname,
+            ("getent", [database @ ("passwd" | "group"), name]) => Self::Account(file(database), file(name)),
+            ("hostname", [] | ["-f" | "--fqdn" | "--long"]) | ("uname", ["-n"]) => Self::Hostname,
             _ => return None,
         })
+    }
+
+    /// The same for a script that is in another folder: names of files are whole.
+    pub(super) fn below(self, folder: Option<&str>) -> Self {
+        let whole = |file: String| match folder {
+            Some(folder) if !file.starts_with('/') => format!("{folder}/{file}"),
+            _ => file,
+        };
+        match self {
+            Self::File(file) => Self::File(whole(file)),
+            Self::FirstLine(file) => Self::FirstLine(whole(file)),
+            other => other,
+        }
     }
 
     /// The file that is read, if one is.
@@ -50,6 +68,8 @@ impl fmt::Display for Substitution {
             Self::FirstLine(file) => write!(f, "head -1 {file}"),
             Self::UserId(name) => write!(f, "id -u {name}"),
             Self::GroupId(name) => write!(f, "id -g {name}"),
+            Self::Account(database, name) => write!(f, "getent {database} {name}"),
+            Self::Piped(text) => f.write_str(text),
             Self::Hostname => f.write_str("hostname"),
         }
     }

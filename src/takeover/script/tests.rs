@@ -16,8 +16,16 @@ impl Answers for Host {
             Substitution::UserId(name) if name == "qmaild" => "64011".to_owned(),
             Substitution::GroupId(name) if name == "qmaild" => "64010".to_owned(),
             Substitution::Hostname => "mx.example.org".to_owned(),
+            Substitution::Account(database, name) if database == "passwd" && name == "qmaild" => {
+                "qmaild:x:64011:64010::/var/qmail:/bin/true\n".to_owned()
+            }
             _ => return Err("there is no such user".to_owned()),
         })
+    }
+
+    /// Only /x is there, and /hidden cannot be seen.
+    fn file_is(&self, _: char, path: &str) -> Option<bool> {
+        (path != "/hidden").then_some(["/x", "/var/qmail/control/rcpthosts"].contains(&path))
     }
 }
 
@@ -32,43 +40,78 @@ fn told(text: &str) -> (String, String, Vec<String>) {
     (
         script.command.iter().map(word).collect::<Vec<_>>().join(" "),
         exported.collect::<Vec<_>>().join(" "),
-        script.remarks.iter().map(|remark| format!("{}: {}", remark.line, remark.what)).collect(),
+        script.remarks.iter().map(told_remark).collect(),
     )
+}
+
+fn told_remark(remark: &Remark) -> String {
+    format!("{}: {}{}", remark.line, if remark.is_error { "error: " } else { "" }, remark.what)
 }
 
 #[test]
 fn variables_reach_the_command() {
-    let table = [
-        ("exec", "exec a b", "a b", ""),
-        ("the last word without exec", "tcpserver 0 25 qmail-smtpd", "tcpserver 0 25 qmail-smtpd", ""),
-        ("an assignment", "A=b\nexec x $A ${A}c \"$A d\"", "x b bc b d", ""),
-        ("cut at blanks", "A='b  c'\nexec x $A", "x b c", ""),
-        ("not where it is quoted", "A='b  c'\nexec x \"$A\"", "x b  c", ""),
-        ("an empty one is no word", "A=\nexec x $A y", "x y", ""),
-        ("unless it is quoted", "A=\nexec x \"$A\"y \"$A\"", "x y ", ""),
-        ("exported on the line", "A=b; export A\nexec x", "x", "A=b"),
-        ("exported at once", "export A=b C='d e'\nexec x", "x", "A=b C=d e"),
-        ("exported before", "A=b exec x", "x", "A=b"),
-        ("all exported", "B=1\nset -a\nA=b\nset +a\nC=d\nexec x", "x", "A=b"),
-        ("changed after", "export A=b\nA=c\nexec x", "x", "A=c"),
-        ("unset", "export A=b\nunset A\nexec x $A", "x !$A is not set by the script!", ""),
-        ("from outside", "PATH=/a:$PATH\nexport PATH\nexec x", "x", "PATH=!$PATH is not set by the script!"),
-        ("a file", "A=`head -1 /var/qmail/control/me`\nexec x $A", "x mx.example.org", ""),
-        ("another way", "C=/var/qmail/control\nexec x $(cat $C/concurrencyincoming)", "x 30", ""),
-        ("users", "U=`id -u qmaild`\nexec x $U `/usr/bin/id -g qmaild`", "x 64011 64010", ""),
-        ("the host's name", "exec x `hostname -f` \"$(uname -n)\"", "x mx.example.org mx.example.org", ""),
-        ("a file that is not there", "exec x `cat /none`", "x !`cat /none`: there is no such file!", ""),
-        ("a command", "exec x `date +%s`", "x !`date +%s` is not understood!", ""),
-        ("a command with a way out", "exec x `cat /a || echo 1`", "x !`cat /a || echo 1` is not understood!", ""),
-        ("a default", "exec x ${A:-1}", "x !${A:-1} is not understood!", ""),
-        ("nothing after the command", "exec x\nexec y", "x", ""),
-        ("nothing after an exit", "exit 0\nexec y", "", ""),
-        ("only a redirection", "exec 2>&1\nexec x", "x", ""),
-    ];
-    for (what, text, command, exported) in table {
+    for (what, text, command, exported) in REACHES {
         assert_eq!(told(text), (command.to_owned(), exported.to_owned(), vec![]), "{what}");
     }
 }
+
+/// A title, the script, its command, and what it exports.
+const REACHES: [(&str, &str, &str, &str); 49] = [
+    ("exec", "exec a b", "a b", ""),
+    ("the last word without exec", "tcpserver 0 25 qmail-smtpd", "tcpserver 0 25 qmail-smtpd", ""),
+    ("an assignment", "A=b\nexec x $A ${A}c \"$A d\"", "x b bc b d", ""),
+    ("cut at blanks", "A='b  c'\nexec x $A", "x b c", ""),
+    ("not where it is quoted", "A='b  c'\nexec x \"$A\"", "x b  c", ""),
+    ("an empty one is no word", "A=\nexec x $A y", "x y", ""),
+    ("unless it is quoted", "A=\nexec x \"$A\"y \"$A\"", "x y ", ""),
+    ("exported on the line", "A=b; export A\nexec x", "x", "A=b"),
+    ("exported at once", "export A=b C='d e'\nexec x", "x", "A=b C=d e"),
+    ("exported before", "A=b exec x", "x", "A=b"),
+    ("all exported", "B=1\nset -a\nA=b\nset +a\nC=d\nexec x", "x", "A=b"),
+    ("changed after", "export A=b\nA=c\nexec x", "x", "A=c"),
+    ("unset", "export A=b\nunset A\nexec x $A", "x !$A is not set by the script!", ""),
+    ("from outside", "PATH=/a:$PATH\nexport PATH\nexec x", "x", "PATH=!$PATH is not set by the script!"),
+    ("a file", "A=`head -1 /var/qmail/control/me`\nexec x $A", "x mx.example.org", ""),
+    ("another way", "C=/var/qmail/control\nexec x $(cat $C/concurrencyincoming)", "x 30", ""),
+    ("users", "U=`id -u qmaild`\nexec x $U `/usr/bin/id -g qmaild`", "x 64011 64010", ""),
+    ("the host's name", "exec x `hostname -f` \"$(uname -n)\"", "x mx.example.org mx.example.org", ""),
+    ("a file that is not there", "exec x `cat /none`", "x !`cat /none`: there is no such file!", ""),
+    ("a command", "exec x `date +%s`", "x !`date +%s` is not understood!", ""),
+    ("a command with a way out", "exec x `cat /a || echo 1`", "x !`cat /a || echo 1` is not understood!", ""),
+    ("one that is not taken", "exec x `cat /var/qmail/control/me || echo 1`", "x mx.example.org", ""),
+    ("a default", "exec x ${A:-1} ${A-b} \"${A:=c d}\"", "x 1 b c d", ""),
+    ("a default that is not taken", "A=2 B=\nexec x ${A:-1} \"${B-1}\" ${B:-1} ${A:+3} ${C:+4}", "x 2  1 3", ""),
+    ("a default for the outside's", "exec x ${PATH:-/bin}", "x !$PATH is not set by the script!", ""),
+    ("a default that must be", "exec x ${A:?no}", "x !$A is not set by the script!", ""),
+    ("an account", "H=$(getent passwd qmaild | cut -d: -f6)\nexec x $H/bin", "x /var/qmail/bin", ""),
+    ("another way to it", "U=`getent passwd qmaild | awk -F: '{print $3}'`\nexec x -u $U", "x -u 64011", ""),
+    (
+        "no such account",
+        "exec x `getent passwd joe | cut -d: -f6`",
+        "x !`getent passwd joe`: there is no such user!",
+        "",
+    ),
+    ("a filter of a file", "exec x $(cut -f1 /var/qmail/control/me)", "x mx.example.org", ""),
+    ("a shell's cat", "exec x $(</var/qmail/control/me)", "x mx.example.org", ""),
+    ("a folder", "cd /var/qmail/control\nexec x `cat me`", "x mx.example.org", ""),
+    ("the branch that the host has", "if [ -x /x ]; then export A=1; else export B=1; fi\nexec x", "x", "A=1"),
+    ("and that it has not", "if [ -x /y ]; then export A=1; else export B=1; fi\nexec x", "x", "B=1"),
+    ("a short one", "[ -x /x ] && export A=1\n[ -x /x ] || export B=1\nexec x", "x", "A=1"),
+    ("another branch", "if [ -d /y ]; then A=1\nelif test -n a; then A=2\nelse A=3; fi\nexec x $A", "x 2", ""),
+    ("a case", "A=b\ncase $A in\n a|c) B=1 ;;\n (b) B=2;;\n *) B=3\nesac\nexec x $B", "x 2", ""),
+    ("the other case", "case a in b) B=1 ;; *) B=3 ;; esac; exec x $B", "x 3", ""),
+    ("a loop", "for i in a b; do A=\"$A0$i\"; done\nexec x $i", "x b", ""),
+    ("a loop never begun", "while [ -f /y ]; do A=1; done\nexec x", "x", ""),
+    ("a function", "f() {\n A=$1\n}\nf b\nexec x $A", "x b", ""),
+    ("a function of ksh", "function f { typeset -x A=1; }\nf\nexec x", "x", "A=1"),
+    ("a group", "{ A=1; export A; }\n( B=1; export B )\nexec x", "x", "A=1"),
+    ("a branch that starts", "if [ -x /x ]; then\n exec y 1\nelse\n exec y 2\nfi", "y 1", ""),
+    ("a here-document", "cat <<E\nexec z\nE\nexec x", "x", ""),
+    ("options of exec", "exec -a name -c x y", "x y", ""),
+    ("nothing after the command", "exec x\nexec y", "x", ""),
+    ("nothing after an exit", "exit 0\nexec y", "", ""),
+    ("only a redirection", "exec 2>&1\nexec x", "x", ""),
+];
 
 #[test]
 fn what_is_not_followed_is_told_with_its_line() {
@@ -79,33 +122,66 @@ fn what_is_not_followed_is_told_with_its_line() {
 }
 
 /// A title, the script, its command, and what is told.
-const NOT_FOLLOWED: [(&str, &str, &str, &str); 14] = [
-    ("a guard says nothing", "if [ -z \"$A\" -o ! -f /x ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
-    ("a short guard neither", "[ -f /x ] || exit 1\nexec x", "x", ""),
-    ("a branch that sets", "A=1\nif [ -f /x ]; then A=2; fi\nexec x $A", "x !$A depends on a condition, line 2!", ""),
-    ("a short one", "[ -f /x ] && A=1\nexec $A", "!$A depends on a condition, line 1!", ""),
+const NOT_FOLLOWED: [(&str, &str, &str, &str); 24] = [
+    ("a guard says nothing", "if [ -z \"$A\" -o ! -f /hidden ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
+    ("a short guard neither", "[ -f /hidden ] || exit 1\nexec x", "x", ""),
+    ("one that holds", "[ -f /y ] || exit 1\nexec x", "x", "1: the script would end here now: `exit 1`"),
+    (
+        "a branch that sets",
+        "A=1\nif [ -f /hidden ]; then A=2; fi\nexec x $A",
+        "x !$A depends on a condition, line 2!",
+        "",
+    ),
+    ("a short one", "[ -f /hidden ] && A=1\nexec $A", "!$A depends on a condition, line 1!", ""),
+    (
+        "a branch that takes away",
+        "A=1\ngrep -q x /x && unset A B\nexec x $A",
+        "x !$A depends on a condition, line 2!",
+        "",
+    ),
     (
         "a branch that starts",
-        "if true; then\n  exec x\nelse\n  exec y\nfi",
+        "if grep -q x /x; then\n  exec x\nelse\n  exec y\nfi",
         "",
-        "2: `exec x` depends on a condition, and is not followed; 4: `exec y` depends on a condition, and is not \
-             followed",
+        "2: error: `exec x` depends on a condition, and is not followed; 4: error: `exec y` depends on a condition, \
+             and is not followed",
     ),
     (
         "a file of settings",
         ". /etc/default/qmail\nexec x",
         "x",
-        "1: /etc/default/qmail is read by the script and not here",
+        "1: error: /etc/default/qmail, which the script reads: there is no such file; what it sets is not known",
+    ),
+    (
+        "one that is there",
+        "A=1\n. /var/qmail/control/me\nexec x",
+        "x",
+        "2: `mx.example.org` is run by the script and not here",
+    ),
+    (
+        "one that is perhaps read",
+        "[ -f /hidden ] && . /hidden\nexec x",
+        "x",
+        "1: error: `. /hidden` depends on a condition, and is not followed",
     ),
     ("a limit", "ulimit -n 100\nexec x", "x", "1: `ulimit -n 100` is not carried over"),
+    ("a folder that is not known", "cd $A\nexec x", "x", "1: `cd $A` is not carried over"),
     ("another program", "qmail-clean\nexec x", "x", "1: `qmail-clean` is run by the script and not here"),
-    ("a function", "f() {\n  A=1\n}\nexec x $A", "x !$A depends on a condition, line 2!", ""),
+    (
+        "words that are made",
+        "eval A=$B\nexec x",
+        "x",
+        "1: error: `eval A=$B` is not understood: it may set any variable",
+    ),
+    ("a function that is never called", "f() {\n  A=1\n}\nexec x $A", "x !$A is not set by the script!", ""),
+    ("a value that is read", "read A </x\nexec x $A", "x !$A is read from a file!", ""),
     (
         "a case",
         "case $1 in\n start) exec x ;;\n stop) echo no ;;\nesac\nexec y",
         "y",
-        "2: `exec x` depends on a condition, and is not followed",
+        "2: error: `exec x` depends on a condition, and is not followed",
     ),
+    ("a loop", "for i in /etc/*; do A=$i; done\nexec x $A", "x !$A depends on a condition, line 1!", ""),
     (
         "a pipe",
         "tcpserver 0 25 x 2>&1 | splogger smtpd 3",
@@ -116,10 +192,12 @@ const NOT_FOLLOWED: [(&str, &str, &str, &str); 14] = [
         "in the background",
         "tcpserver 0 25 x &",
         "",
-        "1: `tcpserver 0 25 x` depends on a condition, and is not followed",
+        "1: error: `tcpserver 0 25 x` depends on a condition, and is not followed",
     ),
-    ("no shell", "#!/usr/bin/perl\nexec 'x';", "", "1: is no script of sh"),
-    ("a program", "\x7fELF\0", "", "1: is a program, no script"),
+    ("a group that never ends", "{ A=1\nexec x $A", "x 1", ""),
+    ("what nothing opened", "fi; done\n) exec x", "x", ""),
+    ("not a shell", "#!/usr/bin/perl\nexec 'x';", "", "1: error: is not a shell script"),
+    ("a program", "\x7fELF\0", "", "1: error: is a program, not a script"),
 ];
 
 #[test]
