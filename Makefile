@@ -88,16 +88,13 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs cargo-fuzz
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS)
 	done
 
-# The program makes its own manual pages and completions. PROFILE=dev packages what the tests have built.
+# PROFILE=dev packages what the tests have built.
 deb: ## a Debian package in target/debian; needs cargo-deb
 	@cargo deb --version >/dev/null 2>&1 || { echo "make deb needs cargo-deb: cargo install cargo-deb --locked" >&2; exit 1; }
 	profile=$${PROFILE:-release}
 	cargo build --locked --profile "$$profile"
-	program=$${CARGO_TARGET_DIR:-target}/$${profile/dev/debug}/portcullis
-	rm -rf target/package
-	$$program man --to target/package/man
-	for shell in bash zsh fish; do $$program completions $$shell >target/package/portcullis.$$shell; done
-	cargo deb --locked --no-build --no-strip $${FAST:+--fast} --profile "$$profile" --output "$${OUTPUT:-target/debian/}"
+	config/release/stage.sh "$${CARGO_TARGET_DIR:-target}/$${profile/dev/debug}/portcullis" target/package
+	cargo deb --locked --no-build --no-strip $${FAST:+--fast} --output "$${OUTPUT:-target/debian/}"
 
 cert: ## development certificates in certs/
 	certs/make.sh

@@ -6,9 +6,11 @@ set -euo pipefail
 needed=(
     "c++ g++"
     "curl curl"
+    "debootstrap debootstrap"
     "fail2ban-regex fail2ban"
     "haproxy haproxy"
     "ip iproute2"
+    "lintian lintian"
     "multilog daemontools"
     "openssl openssl"
     "postconf postfix"
@@ -20,6 +22,7 @@ needed=(
     "swaks swaks"
     "systemd-analyze systemd"
     "tcpserver ucspi-tcp"
+    "umoci umoci"
     "valgrind valgrind"
 )
 # Where Debian keeps daemons; an ordinary user's PATH may lack it.
@@ -41,8 +44,11 @@ missing() {
 # For the Debian package.
 cargo deb --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deb
 
+# Root folders of Debian, with what is installed now.
+roots() { "$(dirname "$0")/debian.sh"; }
+
 mapfile -t packages < <(missing)
-[ ${#packages[@]} -gt 0 ] || exit 0
+[ ${#packages[@]} -gt 0 ] || { roots; exit; }
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "The tests need programs that are not installed here. On Debian, as root:" >&2
@@ -57,3 +63,4 @@ install >/dev/null 2>&1 || { apt-get update -qq && install; }
 
 mapfile -t packages < <(missing)
 [ ${#packages[@]} -eq 0 ] || { echo "still missing: ${packages[*]}" >&2; exit 1; }
+roots
