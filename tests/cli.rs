@@ -23,6 +23,23 @@ fn every_command_has_help() {
     }
 }
 
+/// A commit of git, or what a packager said; a program built outside of a repository says that it does not know.
+#[test]
+fn the_version_is_one_line_or_all_of_it() {
+    let site = Site::new("", "");
+    let short = site.run(&["-V"]).out;
+    assert_eq!(short, format!("portcullis {}\n", env!("CARGO_PKG_VERSION")));
+    let long = site.run(&["--version"]).out;
+    let rest = long.strip_prefix(&short).unwrap_or_else(|| panic!("{long}"));
+    let mut words = rest.lines().map(|line| line.split_once(' ').unwrap());
+    let (head, commit) = words.next().unwrap();
+    let commit = commit.trim();
+    let known = commit.len() == 12 && commit.bytes().all(|octet| octet.is_ascii_hexdigit());
+    assert!(head == "commit" && (known || commit == "unknown"), "{long}");
+    assert_eq!(words.map(|(head, _)| head).collect::<Vec<_>>(), ["target", "TLS", "backends", "features"], "{long}");
+    assert!(rest.contains("rustls 0.") && rest.contains("ring 0."), "{long}");
+}
+
 #[test]
 fn bad_usage_is_64_and_says_what_is_right() {
     let site = Site::new("", "");

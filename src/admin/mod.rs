@@ -2,6 +2,7 @@
 //! up the other. `routes` has the answers. It must not be reachable from another host.
 
 pub mod client;
+mod metrics;
 mod networks;
 mod page;
 mod places;

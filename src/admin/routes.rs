@@ -28,14 +28,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::Handles;
+use crate::admin::metrics;
 use crate::admin::page;
 use crate::admin::places::Visit;
-use crate::admin::status;
 use crate::admin::status::Status;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
 use crate::rehearsal::message::Message;
 use crate::rehearsal::told::Teller;
+use crate::report::metrics::families::Format;
 use crate::store::blocks::Block;
 use crate::text::readable;
 
@@ -79,7 +80,7 @@ pub(super) fn router(app: AppState) -> Router {
         .route("/", get(async |State(app): State<AppState>| Html(page::page(&app.handles))))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
-        .route("/metrics", get(async |State(app): State<AppState>| (METRICS_TYPE, status::metrics(&app.handles))))
+        .route("/metrics", get(scrape))
         .route("/api/status", get(async |State(app): State<AppState>| shown(&Status::of(&app.handles))))
         .route("/api/standing", get(rehearse))
         .route("/api/blocks", get(blocks).post(block).delete(unblock))
@@ -121,6 +122,15 @@ async fn ready(State(app): State<AppState>) -> Response {
             let text = format!("not ready: {}\n{}", reasons.join("; "), status.remarks());
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
+    }
+}
+
+async fn scrape(State(app): State<AppState>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::accepted(accept);
+    match metrics::metrics(&app.handles, format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
@@ -255,7 +265,6 @@ fn has_token(headers: &HeaderMap, token: &str) -> bool {
     given.is_some_and(|given| blake3::hash(given.as_bytes()) == blake3::hash(token.as_bytes()))
 }
 
-const METRICS_TYPE: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
 /// The answer to a change without the token.
 pub(super) const NEEDS_TOKEN: &str = "a change needs the token of admin.token_file";
 /// A body of a request, and a reason, in octets.

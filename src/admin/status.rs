@@ -1,18 +1,16 @@
 //! The status of the running proxy as one value: for `status`, for the page, and as the gauges of `/metrics`. It must
 //! not change anything.
 
-use std::fmt::Write;
-
 use serde::Serialize;
 
 use crate::admin::Handles;
 use crate::admin::networks;
 use crate::admin::networks::Network;
-use crate::report::metrics;
 use crate::report::storms::Storm;
 use crate::report::traffic::Rates;
 use crate::report::traffic::TopSenders;
 use crate::store::disk::Health;
+use crate::text::version;
 
 /// The status of the running proxy.
 #[derive(Debug, Serialize)]
@@ -53,7 +51,7 @@ impl Status {
         let condition = services.conditions.current();
         let state_error = state.health().and_then(Health::failing);
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: version::SHORT,
             connections: acceptor.connections(),
             held_octets: services.holds.used(),
             hold_pressure: services.holds.pressure(),
@@ -99,40 +97,6 @@ impl Status {
         let kept = self.state_set_aside.iter();
         kept.map(|kept| format!("the state was damaged and begun anew; the old one is {kept}\n")).collect()
     }
-}
-
-/// Counters and gauges in Prometheus's text format.
-pub(super) fn metrics(handles: &Handles) -> String {
-    let status = Status::of(handles);
-    let reports = &handles.services.reports;
-    let mut text = reports.metrics.encode();
-    metrics::head(&mut text, "storms_begun_total", "Storms that have begun.", "counter");
-    let _ = writeln!(text, "portcullis_storms_begun_total {}", reports.storms.begun());
-    metrics::head(&mut text, "log_lines_lost_total", "Lines of the log that nobody took.", "counter");
-    let _ = writeln!(text, "portcullis_log_lines_lost_total {}", status.log_lines_lost);
-    let gauges = [
-        ("connections", "Connections that are open.", status.connections as u64),
-        ("held_bytes", "Octets of messages on hold.", status.held_octets),
-        ("blocks", "Blocks, ended ones that are not forgotten included.", status.blocks as u64),
-        ("throttle_keys", "Keys of throttles.", status.throttle_keys as u64),
-        ("ledger_entries", "Entries of the ledger.", status.ledger_entries as u64),
-        ("ledger_unacknowledged", "Messages that were delivered and not acknowledged.", status.unacknowledged as u64),
-        ("storms", "Storms that run.", status.storms.len() as u64),
-        ("stress", "1 while connections are nearly used up and time limits are shorter.", u64::from(status.stress)),
-        ("hold_pressure", "0, and 1 to 4 while the hold is nearly used up.", u64::from(status.hold_pressure)),
-        ("state_degraded", "1 while the state cannot be written.", u64::from(status.state == "degraded")),
-        (
-            "state_set_aside",
-            "1 once a damaged state was set aside, until a restart.",
-            u64::from(status.state_set_aside.is_some()),
-        ),
-        ("log_stalled", "1 while nobody reads the log and its lines are thrown away.", u64::from(status.log_stalled)),
-    ];
-    for (name, help, value) in gauges {
-        metrics::head(&mut text, name, help, "gauge");
-        let _ = writeln!(text, "portcullis_{name} {value}");
-    }
-    text
 }
 
 const MOST_NETWORKS: usize = 5;

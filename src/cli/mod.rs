@@ -32,9 +32,10 @@ use crate::cli::output::print;
 use crate::config::file::Overrides;
 use crate::config::units;
 use crate::daemon::assemble::Origin;
+use crate::text::version;
 
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, arg_required_else_help = true)]
+#[command(name = "portcullis", version = version::SHORT, long_version = version::LONG, about, long_about = LONG_ABOUT, after_help = AFTER_HELP, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

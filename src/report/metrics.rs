@@ -1,8 +1,10 @@
 //! Counters of what happened, for Prometheus. Their labels are closed lists, or names of the configuration, so that no
 //! stranger can grow them; counting is one addition. It must not make a label of a client's octets.
 
+pub mod families;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::report::metrics::families::Families;
 use crate::report::storms;
 use crate::session::record::Kind;
 use crate::session::record::Record;
@@ -81,9 +84,11 @@ impl Metrics {
         self.throttles().entry(name.clone()).or_default()[usize::from(shadow)] += 1;
     }
 
-    /// The counters in the text format of Prometheus.
-    pub fn encode(&self) -> String {
-        let mut text = String::new();
+    /// Writes all counters. `throttles` are the configured ones, and whether they are in the shadow: they count from 0.
+    ///
+    /// # Errors
+    /// What the families cannot take.
+    pub fn write(&self, throttles: &[(Arc<str>, bool)], to: &mut Families<'_>) -> fmt::Result {
         let pairs = [
             ("connections", "Connections that came in.", "admission", ["granted", "refused"], &self.connections),
             (
@@ -95,66 +100,48 @@ impl Metrics {
             ),
         ];
         for (name, help, label, values, counters) in pairs {
-            head(&mut text, &format!("{name}_total"), help, "counter");
-            for (value, counter) in values.iter().zip(counters) {
-                let count = counter.load(Ordering::Relaxed);
-                let _ = writeln!(text, "portcullis_{name}_total{{{label}=\"{value}\"}} {count}");
-            }
+            let series = values.iter().zip(counters).map(|(value, counter)| ([(label, *value)], read(counter)));
+            to.counters(name, help, series)?;
         }
-        self.encode_transactions(&mut text);
-        self.encode_throttles(&mut text);
-        for (name, help, counter) in [
-            ("received_bytes", "Octets of messages that crossed the wire.", &self.received),
-            (
-                "spared_bytes",
-                "Octets of messages, as far as known, that our own policy kept from the queue.",
-                &self.spared,
-            ),
+        self.write_endings(to)?;
+        self.write_throttles(throttles, to)?;
+        to.counter("received_bytes", "Bytes of messages received.", read(&self.received))?;
+        to.counter(
+            "spared_bytes",
+            "Bytes of messages, as far as known, that our own policy kept out of the queue.",
+            read(&self.spared),
+        )?;
+        self.answers.write("answer_seconds", "Time from the end of a message to its final reply.", to)
+    }
+
+    fn write_endings(&self, to: &mut Families<'_>) -> fmt::Result {
+        let transactions = Verdict::ALL.iter().zip(&self.transactions).flat_map(|(verdict, counters)| {
+            counters.all().map(|(reason, count)| ([("verdict", verdict.as_str()), ("reason", reason)], count))
+        });
+        to.counters("transactions", "Transactions by how they ended.", transactions)?;
+        for (name, help, counters) in [
+            ("recipients_refused", "Refused recipients by reason.", &self.recipients),
+            ("commands_refused", "Refused commands and connections by reason.", &self.commands),
+            ("auth_failures", "Failed AUTH commands by reason.", &self.logins),
         ] {
-            head(&mut text, &format!("{name}_total"), help, "counter");
-            let _ = writeln!(text, "portcullis_{name}_total {}", counter.load(Ordering::Relaxed));
+            to.counters(name, help, counters.refused().map(|(reason, count)| ([("reason", reason)], count)))?;
         }
-        self.answers.encode("answer_seconds", "From the end of a message to its final reply.", &mut text);
-        text
+        Ok(())
     }
 
-    fn encode_transactions(&self, text: &mut String) {
-        head(text, "transactions_total", "Transactions by how they ended.", "counter");
-        for (verdict, counters) in Verdict::ALL.iter().zip(&self.transactions) {
-            for (reason, count) in counters.used() {
-                let labels = format!("verdict=\"{verdict}\",reason=\"{reason}\"");
-                let _ = writeln!(text, "portcullis_transactions_total{{{labels}}} {count}");
-            }
-        }
-        head(text, "recipients_refused_total", "Refused recipients by reason.", "counter");
-        for (reason, count) in self.recipients.used() {
-            let _ = writeln!(text, "portcullis_recipients_refused_total{{reason=\"{reason}\"}} {count}");
-        }
-        head(text, "commands_refused_total", "Refused commands, and connections, by reason.", "counter");
-        for (reason, count) in self.commands.used() {
-            let _ = writeln!(text, "portcullis_commands_refused_total{{reason=\"{reason}\"}} {count}");
-        }
-        head(text, "auth_failures_total", "AUTH that failed, by reason.", "counter");
-        // The first failure has to show as a change from 0.
-        let none_yet = self.logins.0[Reason::AuthFailed as usize].load(Ordering::Relaxed) == 0;
-        let first = none_yet.then_some((Reason::AuthFailed.as_str(), 0));
-        for (reason, count) in first.into_iter().chain(self.logins.used()) {
-            let _ = writeln!(text, "portcullis_auth_failures_total{{reason=\"{reason}\"}} {count}");
-        }
-    }
-
-    fn encode_throttles(&self, text: &mut String) {
-        let throttles = self.throttles().clone();
+    fn write_throttles(&self, configured: &[(Arc<str>, bool)], to: &mut Families<'_>) -> fmt::Result {
+        let counted = self.throttles().clone();
         let kinds = [
-            ("throttled_total", "How often a throttle was over its limit."),
-            ("shadow_total", "How often a throttle in the shadow was."),
+            ("throttled", "Times that a throttle was over its limit."),
+            ("shadow", "Times that a throttle with shadow = true was over its limit."),
         ];
         for (kind, (name, help)) in kinds.into_iter().enumerate() {
-            head(text, name, help, "counter");
-            for (throttle, counts) in throttles.iter().filter(|(_, counts)| counts[kind] > 0) {
-                let _ = writeln!(text, "portcullis_{name}{{throttle=\"{throttle}\"}} {}", counts[kind]);
-            }
+            let fresh = configured.iter().filter(|(_, shadow)| usize::from(*shadow) == kind);
+            let mut series: BTreeMap<&str, u64> = fresh.map(|(throttle, _)| (&**throttle, 0)).collect();
+            series.extend(counted.iter().filter(|(_, counts)| counts[kind] > 0).map(|(name, it)| (&**name, it[kind])));
+            to.counters(name, help, series.into_iter().map(|(throttle, count)| ([("throttle", throttle)], count)))?;
         }
+        Ok(())
     }
 
     fn throttles(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, [u64; 2]>> {
@@ -163,9 +150,14 @@ impl Metrics {
 }
 
 impl Counters {
-    fn used(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let names = Reason::ALL.iter().map(|reason| reason.as_str()).chain(["none"]);
-        names.zip(&self.0).map(|(name, count)| (name, count.load(Ordering::Relaxed))).filter(|(_, count)| *count > 0)
+    /// Each reason, and none.
+    fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Reason::ALL.iter().map(|reason| reason.as_str()).chain([NO_REASON]).zip(self.0.iter().map(read))
+    }
+
+    /// Each reason that a refusal can have, also those that nothing was refused for yet.
+    fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.all().filter(|(reason, count)| *reason != NO_REASON || *count > 0)
     }
 }
 
@@ -176,35 +168,32 @@ impl Latency {
         add(&self.micros, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
-    fn encode(&self, name: &str, help: &str, text: &mut String) {
-        head(text, name, help, "histogram");
-        let bounds = BOUNDS_MS.iter().map(|bound| (*bound as f64 / 1000.0).to_string()).chain(["+Inf".to_owned()]);
-        let mut count = 0;
-        for (bound, bucket) in bounds.zip(&self.buckets) {
-            count += bucket.load(Ordering::Relaxed);
-            let _ = writeln!(text, "portcullis_{name}_bucket{{le=\"{bound}\"}} {count}");
-        }
-        let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ = writeln!(text, "portcullis_{name}_sum {seconds}\nportcullis_{name}_count {count}");
+    fn write(&self, name: &str, help: &str, to: &mut Families<'_>) -> fmt::Result {
+        let counts: Vec<u64> = self.buckets.iter().map(read).collect();
+        let bounds = BOUNDS_MS.iter().map(|bound| *bound as f64 / 1000.0);
+        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
+        to.histogram(name, help, read(&self.micros) as f64 / 1e6, counts.iter().sum(), &buckets)
     }
 }
 
-/// The two lines before the values.
-pub fn head(text: &mut String, name: &str, help: &str, kind: &str) {
-    let _ = write!(text, "# HELP portcullis_{name} {help}\n# TYPE portcullis_{name} {kind}\n");
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// Milliseconds: from a backend on this host to one that makes senders come again.
+/// The label of what has no reason.
+const NO_REASON: &str = "none";
+/// Milliseconds: from a backend on this host to one so slow that senders retry.
 const BOUNDS_MS: [u64; 13] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 300_000];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::report::metrics::families::Format;
     use crate::report::tests::record;
 
     #[test]
@@ -223,14 +212,20 @@ mod tests {
         metrics.count(&Record { kind: Kind::Session, verdict: None, ..command });
         metrics.throttled(&"slow".into(), false);
         metrics.throttled(&"dark".into(), true);
-        let text = metrics.encode();
+        let throttles: [(Arc<str>, bool); 2] = [("slow".into(), false), ("quiet".into(), true)];
+        let text = families::text(Format::Text, move |to| metrics.write(&throttles, to)).unwrap();
         for line in [
             "portcullis_connections_total{admission=\"granted\"} 1",
             "portcullis_connections_total{admission=\"refused\"} 1",
             "portcullis_acknowledgements_total{outcome=\"lost\"} 1",
             "portcullis_transactions_total{verdict=\"accept\",reason=\"none\"} 1",
             "portcullis_commands_refused_total{reason=\"protocol\"} 3",
+            "portcullis_transactions_total{verdict=\"reject\",reason=\"blocked_sender\"} 0",
+            "portcullis_recipients_refused_total{reason=\"not_local\"} 0",
+            "portcullis_commands_refused_total{reason=\"timeout\"} 0",
+            "portcullis_auth_failures_total{reason=\"auth_failed\"} 0",
             "portcullis_throttled_total{throttle=\"slow\"} 1",
+            "portcullis_shadow_total{throttle=\"quiet\"} 0",
             "portcullis_shadow_total{throttle=\"dark\"} 1",
             "portcullis_received_bytes_total 34",
             "portcullis_spared_bytes_total 34",

@@ -4,3 +4,4 @@ pub mod bounded;
 pub mod number;
 pub mod readable;
 pub mod shell;
+pub mod version;

@@ -1,0 +1,100 @@
+//! `/metrics` of the built program as scrapers read it: both formats under a strict parser, and promtool where there is
+//! one. It must not know what a metric means.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::process::Stdio;
+
+use proxy::Proxy;
+use proxy::Site;
+
+#[test]
+fn both_formats_are_what_a_scraper_reads() {
+    let site = Site::new("", "").with_throttles();
+    let proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.mail("a@b.example", "Subject: x");
+    client.dialog(&[("FROB", "500"), ("QUIT", "221")]);
+    client.rest();
+    let (kind, plain) = scrape(&site, "*/*");
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    let (kind, open) = scrape(&site, "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3");
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let (plain_series, open_series) = (read(&plain, &[""; 3]), read(open.strip_suffix("# EOF\n").unwrap(), &OPEN));
+    assert!(plain_series.len() > 200, "{plain}");
+    // A dashboard must not care for the format.
+    let names = |series: &BTreeMap<String, f64>| series.keys().cloned().collect::<BTreeSet<_>>();
+    let other: Vec<_> = names(&plain_series).symmetric_difference(&names(&open_series)).cloned().collect();
+    assert!(other.is_empty(), "{other:#?}");
+    assert_eq!(plain_series["portcullis_transactions_total{verdict=\"accept\",reason=\"none\"}"], 1.0);
+    assert_eq!(plain_series["portcullis_transactions_total{verdict=\"reject\",reason=\"blocked_sender\"}"], 0.0);
+    promtool(&plain);
+}
+
+/// The series and their values, `le` in one spelling. `behind` is what the samples of a counter, of a gauge and of an
+/// info have behind the name of their family.
+fn read(text: &str, behind: &[&str; 3]) -> BTreeMap<String, f64> {
+    let (mut families, mut series, mut family) = (BTreeSet::new(), BTreeMap::new(), (String::new(), String::new()));
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(help.ends_with('.') && help.len() > 10, "{line}");
+            let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            assert!(families.insert(name.to_owned()), "{name} twice");
+            family = (name.to_owned(), kind.to_owned());
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let (bare, labels) = name.split_once('{').map_or((name, ""), |(bare, labels)| (bare, labels));
+        for label in labels.strip_suffix('}').into_iter().flat_map(|labels| labels.split(',')) {
+            let (name, value) = label.split_once('=').unwrap();
+            assert!(name.bytes().all(|octet| octet.is_ascii_lowercase()), "{line}");
+            assert!(value.len() > 2 && value.starts_with('"') && value.ends_with('"'), "{line}");
+        }
+        let end = bare.strip_prefix(&family.0).unwrap_or_else(|| panic!("{line} below {}", family.0));
+        match family.1.as_str() {
+            "counter" => assert_eq!(end, behind[0], "{line}"),
+            "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&end), "{line}"),
+            "info" => assert_eq!(end, behind[2], "{line}"),
+            "gauge" | "unknown" => assert_eq!(end, behind[1], "{line}"),
+            kind => panic!("{line}: {kind}"),
+        }
+        let once = series.insert(name.replace(".0\"", "\""), value.parse().unwrap());
+        assert_eq!(once, None, "{line} twice");
+    }
+    series
+}
+
+const OPEN: [&str; 3] = ["_total", "", "_info"];
+
+/// Content-Type and text.
+fn scrape(site: &Site, accept: &str) -> (String, String) {
+    let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap();
+    (kind.to_owned(), text.to_owned())
+}
+
+/// It finds names and units that are not as is usual.
+fn promtool(text: &str) {
+    let checks =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut checks) = checks else {
+        return eprintln!("promtool is not installed (Debian: prometheus)");
+    };
+    checks.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let outcome = checks.wait_with_output().unwrap();
+    assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:?}");
+}
