@@ -93,7 +93,7 @@ fn a_good_configuration_has_no_faults_but_may_have_warnings() {
     let site = Site::new("", "");
     fs::create_dir(site.path("queue")).unwrap();
     let outcome = site.run(&["check", "-c", "portcullis.toml"]);
-    assert_eq!((outcome.code, outcome.out.as_str()), (0, "portcullis.toml: no faults\n"), "{outcome:?}");
+    assert_eq!((outcome.code, outcome.out.as_str()), (0, "portcullis.toml: no errors\n"), "{outcome:?}");
     site.write("control/badmailfrom", "a@b.example\nb.example\n");
     let outcome = site.run(&["check"]);
     assert_eq!(outcome.code, 0);
@@ -116,7 +116,7 @@ fn all_faults_are_told_in_the_files_order_and_json_says_the_same() {
         assert!(line.starts_with(&format!("portcullis.toml:{place}: ")), "{place}: {line}");
         assert!(line.contains(suggestion), "{suggestion}: {line}");
     }
-    assert_eq!(lines[EXPECTED.len()], format!("portcullis.toml: {} faults", EXPECTED.len()));
+    assert_eq!(lines[EXPECTED.len()], format!("portcullis.toml: {} errors", EXPECTED.len()));
 
     let json = site.run(&["check", "--json"]);
     assert_eq!(json.code, 1);

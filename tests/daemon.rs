@@ -12,6 +12,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::process::ChildStderr;
 use std::process::Command;
@@ -250,6 +251,54 @@ fn under_multilog_there_is_one_stamp() {
     }
 }
 
+/// What `serve` writes to a pipe that this program reads.
+#[test]
+fn who_reads_the_log_decides_whether_lines_have_a_time() {
+    let first_line = |program: &str, arguments: &[&str], file: &str| {
+        let site = Site::new("", "");
+        let mut reader = Command::new(program);
+        let mut reader = reader
+            .args(arguments)
+            .current_dir(site.path(""))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pipe = reader.stdin.take().unwrap();
+        let mut serve = site.command().arg("serve").stderr(pipe).spawn().unwrap();
+        let mut text = String::new();
+        until("it listens", || {
+            text = fs::read_to_string(site.path(file)).unwrap_or_default();
+            text.contains("started ")
+        });
+        serve.kill().unwrap();
+        serve.wait().unwrap();
+        reader.wait().unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let of_tee = first_line("tee", &["log"], "log");
+    assert!(of_tee.starts_with("20") && of_tee[10..].starts_with('T'), "{of_tee}");
+    let of_multilog = first_line("multilog", &["t", "./main"], "main/current");
+    let (stamp, rest) = of_multilog.split_once(' ').unwrap();
+    assert!(stamp.starts_with('@') && !rest.starts_with("20"), "{of_multilog}");
+}
+
+#[test]
+fn the_journal_is_told_priorities_and_a_variable_that_is_left_over_means_nothing() {
+    let site = Site::new("", "");
+    let file = fs::File::create(site.path("log")).unwrap();
+    let serve = |journal: &str| {
+        let mut command = site.command();
+        command.args(["serve", "-c", "none.toml"]).env("JOURNAL_STREAM", journal).stderr(file.try_clone().unwrap());
+        assert_eq!(command.status().unwrap().code(), Some(78));
+        fs::read_to_string(site.path("log")).unwrap()
+    };
+    let metadata = file.metadata().unwrap();
+    assert!(serve("1:2").starts_with("none.toml: "));
+    let told = serve(&format!("{}:{}", metadata.dev(), metadata.ino()));
+    assert!(told.contains("\n<3>none.toml: "), "{told}");
+}
+
 #[test]
 fn no_privilege_is_left_after_binding() {
     if !nix::unistd::Uid::effective().is_root() {
@@ -293,20 +342,26 @@ fn what_keeps_it_from_starting_is_said() {
     let relay = "[server]\nlisten = [\"0.0.0.0:0\"]\n[backend]\ntcp = \"127.0.0.1:25\"\n";
     let good = configuration("", "maildir = \"mail\"", "");
     let rows = [
-        ("taken", good.replace("127.0.0.1:0", &address.to_string()), format!("cannot listen on {address}: ")),
-        ("user", configuration("user = \"no-such-user\"", "maildir = \"mail\"", ""), "no user \"no-such-user\"".into()),
+        (1, "taken", good.replace("127.0.0.1:0", &address.to_string()), format!("cannot listen on {address}: ")),
         (
+            78,
+            "user",
+            configuration("user = \"no-such-user\"", "maildir = \"mail\"", ""),
+            "no user \"no-such-user\"".into(),
+        ),
+        (
+            78,
             "group",
             configuration("user = \"root\"\ngroup = \"no-such-group\"", "maildir = \"mail\"", ""),
             "no-such-group".into(),
         ),
-        ("open relay", relay.to_owned(), "portcullis.toml:4:".into()),
+        (78, "open relay", relay.to_owned(), "portcullis.toml:4:".into()),
     ];
-    for (what, text, told) in rows {
+    for (code, what, text, told) in rows {
         let site = Site::new("", "");
         site.write("portcullis.toml", &text);
         let outcome = site.run(&["serve"]);
-        assert_eq!(outcome.code, 1, "{what}: {outcome:?}");
+        assert_eq!(outcome.code, code, "{what}: {outcome:?}");
         assert!(outcome.err.contains(&told), "{what}: {outcome:?}");
     }
 }
@@ -427,7 +482,7 @@ impl Unread {
             if let Some((_, listens)) = line.split_once("listening address=") {
                 address = listens.parse().ok();
             }
-            if line.starts_with("started ") {
+            if line.contains("started version=") {
                 break;
             }
         }
@@ -497,7 +552,10 @@ fn a_log_that_nobody_reads_holds_up_no_mail_and_is_said() {
     proxy.signal(Signal::SIGTERM);
     let mut rest = String::new();
     proxy.log.read_to_string(&mut rest).unwrap();
-    assert!(rest.lines().last().unwrap().starts_with("stopped "), "what comes behind is written again: {rest}");
+    assert!(
+        rest.lines().last().unwrap().contains("stopped connections="),
+        "what comes behind is written again: {rest}"
+    );
     proxy.ends();
 }
 

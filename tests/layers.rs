@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "policy::repeat::Before",
             "policy::verdict",
             "store::clock",
+            "text::bounded",
             "text::readable",
         ],
     ),
@@ -62,7 +63,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("admin", &["policy", "store", "report", "front", "config::checked", "rehearsal", "text"]),
     (
         "daemon",
-        &["smtp", "policy", "session", "hold", "backend", "store", "report", "front", "control", "config", "admin"],
+        &[
+            "smtp", "policy", "session", "hold", "backend", "store", "report", "front", "control", "config", "admin",
+            "text",
+        ],
     ),
     ("cli", &["text", "control", "queue", "logs", "takeover", "config", "rehearsal", "admin", "daemon", "policy"]),
     ("main", &["cli"]),

@@ -58,7 +58,7 @@ fn every_step_does_what_it_says() {
         panic!("{commands:#?}")
     };
     run(prepare);
-    assert!(run(check).ends_with(": no faults\n"));
+    assert!(run(check).ends_with(": no errors\n"));
 
     let scan = Svscan::start(&qmail);
     let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -10,9 +10,9 @@ mod routes;
 mod status;
 mod token;
 
-use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -56,30 +56,26 @@ pub(super) enum Bound {
 
 /// The reason why there is no admin interface.
 #[derive(Debug)]
-pub struct AdminFault(String);
-
-impl fmt::Display for AdminFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+pub enum AdminFault {
+    /// The address of `admin.listen` cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// Something else, and the remedy.
+    Other(String),
 }
 
 /// Binds, after the user was changed, and makes the token if there is none. `None`: the interface is off.
 pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
-    let fault = |what: &dyn fmt::Display, error: io::Error, remedy: &str| {
-        AdminFault(format!("admin: {what}: {error}; {remedy}"))
-    };
     match &admin.listen {
         AdminListen::Off => Ok(None),
         AdminListen::Tcp(address) => {
-            let listener = bind::bind(*address)
-                .map_err(|error| fault(address, error, "set another admin.listen, or \"\" for none"))?;
-            let token = token::read_or_make(&admin.token_file).map_err(AdminFault)?;
+            let listener = bind::bind(*address, false).map_err(|error| AdminFault::Bind(*address, error))?;
+            let token = token::read_or_make(&admin.token_file).map_err(AdminFault::Other)?;
             Ok(Some(Bound::Tcp(listener, token)))
         }
         AdminListen::Unix(path) => {
-            let listener = listen_unix(path);
-            Ok(Some(Bound::Unix(listener.map_err(|error| fault(&path.display(), error, "set another admin.listen"))?)))
+            let told =
+                |error| AdminFault::Other(format!("admin.listen: {}: {error}; write another path", path.display()));
+            Ok(Some(Bound::Unix(listen_unix(path).map_err(told)?)))
         }
     }
 }
@@ -134,13 +130,14 @@ where
 /// Binds the socket, replacing one that a killed process left behind, but neither one that answers nor a file of any other
 /// kind.
 fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if path.as_os_str().len() > LONGEST_SOCKET {
+        return Err(io::Error::other(TOO_LONG));
+    }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());
     }
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::other("a file that is not a socket stands there, and is left alone"));
-        }
+        Ok(found) if !found.file_type().is_socket() => return Err(io::Error::other(NOT_A_SOCKET)),
         Ok(_) => fs::remove_file(path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -151,6 +148,32 @@ fn listen_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
+/// What keeps the interface from starting, as far as the files tell that it would bind: the key of the configuration, the
+/// error, and the remedy. Nothing is connected to or changed.
+pub(super) fn obstacle(admin: &Admin) -> Option<(&'static str, String)> {
+    match &admin.listen {
+        AdminListen::Off => None,
+        AdminListen::Tcp(_) => {
+            let metadata = fs::symlink_metadata(&admin.token_file).ok()?;
+            let (what, remedy) = token::flaw(&metadata, &admin.token_file)?;
+            Some(("admin.token_file", format!("{}: {what}; {remedy}", admin.token_file.display())))
+        }
+        AdminListen::Unix(path) => {
+            let is_other = || fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+            let what = match () {
+                () if path.as_os_str().len() > LONGEST_SOCKET => TOO_LONG,
+                () if is_other() => NOT_A_SOCKET,
+                () => return None,
+            };
+            Some(("admin.listen", format!("{}: {what}; write another path", path.display())))
+        }
+    }
+}
+
+/// Octets of a socket's path (unix(7), sun_path).
+const LONGEST_SOCKET: usize = 107;
+const TOO_LONG: &str = "the path of a socket has at most 107 octets";
+const NOT_A_SOCKET: &str = "is a file, not a socket, and is left alone";
 const HEADER: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
@@ -174,8 +197,10 @@ mod tests {
         drop(live);
         for name in ["file", "link", "folder"] {
             let error = listen_unix(&at(name)).unwrap_err().to_string();
-            assert_eq!(error, "a file that is not a socket stands there, and is left alone", "{name}");
+            assert_eq!(error, "is a file, not a socket, and is left alone", "{name}");
         }
         assert_eq!(fs::metadata(at("link")).unwrap().len(), 8);
+        let long = at(&"x".repeat(108));
+        assert_eq!(listen_unix(&long).unwrap_err().to_string(), "the path of a socket has at most 107 octets");
     }
 }

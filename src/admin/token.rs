@@ -61,7 +61,10 @@ pub(super) fn flaw(metadata: &fs::Metadata, file: &Path) -> Option<(String, Stri
     let mode = metadata.permissions().mode() & 0o777;
     let remedy = format!("chmod 600 {}, or remove it: a new one is made", file.display());
     match () {
-        () if !metadata.is_file() => Some(("is no file".to_owned(), "remove it, or set admin.token_file".to_owned())),
+        () if metadata.is_symlink() => Some(("is a link".to_owned(), "remove it, or set admin.token_file".to_owned())),
+        () if !metadata.is_file() => {
+            Some(("is not a regular file".to_owned(), "remove it, or set admin.token_file".to_owned()))
+        }
         () if mode & 0o006 != 0 => Some((format!("others may read or write it (mode {mode:04o})"), remedy)),
         () => None,
     }
@@ -110,7 +113,7 @@ mod tests {
             (
                 "a FIFO",
                 &|| nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap(),
-                Err("is no file; remove"),
+                Err("is not a regular file; remove"),
             ),
         ];
         for (what, make, expected) in table {

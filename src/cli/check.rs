@@ -1,5 +1,5 @@
-//! `check`: prints every fault of the configuration and of the files that it names. It must not change anything, nor
-//! need the running proxy.
+//! `check`: prints every error of the configuration and of the files that it names, and what on this host would keep it
+//! from running. It must not change anything, nor need the running proxy.
 
 use std::process::ExitCode;
 
@@ -8,14 +8,22 @@ use serde_json::json;
 
 use crate::cli::Source;
 use crate::cli::print;
+use crate::daemon::assemble::Finding;
+use crate::daemon::preflight;
+use crate::text::number;
 
-/// Report every fault of the configuration and of the lists, with file, line and column
+/// Report every error of the configuration, of the lists, and of this host, with file, line and column
 ///
-/// Exit code 0 when there is none, else 1. Warnings do not count. Nothing is changed, nothing is started.
+/// Beside the files it looks whether the ports can be listened on (and who has them), whether server.user may write its
+/// folders, and whether the backend is the proxy itself. A proxy that is running with this configuration is no error.
+/// Exit code 0 when there are no errors, else 1. Warnings do not count. Nothing is changed, nothing is started.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     #[command(flatten)]
     source: Source,
+    /// Do not look whether the ports are free: the server that has them is stopped later
+    #[arg(long)]
+    no_ports: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -24,24 +32,30 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(&self) -> ExitCode {
         let origin = self.source.origin(&[], None);
-        let (faults, warnings, notes) = match origin.assemble() {
-            Ok(assembly) => (Vec::new(), assembly.warnings, assembly.notes),
+        let (errors, warnings, notes) = match origin.assemble() {
+            Ok(assembly) => {
+                let host = preflight::look(&assembly, origin.file.as_deref(), !self.no_ports);
+                (host.faults, assembly.warnings, [assembly.notes, host.notes].concat())
+            }
             Err(refused) => (refused.faults, refused.warnings, Vec::new()),
         };
         let file = origin.file.as_ref().map(|file| file.display().to_string());
-        if self.json {
-            print(&json!({ "file": file, "faults": faults, "warnings": warnings, "notes": notes }).to_string());
-        } else {
-            faults.iter().for_each(|fault| print(&fault.to_string()));
-            warnings.iter().for_each(|warning| print(&format!("{warning} (warning)")));
-            notes.iter().for_each(|note| print(&format!("{note} (note)")));
-            let name = file.as_deref().unwrap_or("the embedded default");
-            match faults.len() {
-                0 => print(&format!("{name}: no faults")),
-                1 => print(&format!("{name}: 1 fault")),
-                count => print(&format!("{name}: {count} faults")),
+        match self.json {
+            true => {
+                print(&json!({ "file": file, "faults": errors, "warnings": warnings, "notes": notes }).to_string());
             }
+            false => show(file.as_deref().unwrap_or("the built-in default"), &errors, &warnings, &notes),
         }
-        if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+fn show(name: &str, errors: &[Finding], warnings: &[Finding], notes: &[Finding]) {
+    errors.iter().for_each(|error| print(&error.to_string()));
+    warnings.iter().for_each(|warning| print(&format!("{warning} (warning)")));
+    notes.iter().for_each(|note| print(&format!("{note} (note)")));
+    match errors.len() {
+        0 => print(&format!("{name}: no errors")),
+        count => print(&format!("{name}: {}", number::count(count as u64, "error"))),
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cli::BAD_CONFIGURATION;
 use crate::cli::INTERNAL;
 use crate::cli::Source;
 use crate::cli::count;
@@ -15,6 +16,9 @@ use crate::daemon::serve;
 /// Without a configuration it listens on 127.0.0.1:2525 and keeps accepted mail in the Maildir ./portcullis-mail. TERM
 /// stops it when running transactions have ended, a second TERM at once; HUP reads the configuration and all lists again,
 /// which also happens by itself within a second of a change.
+///
+/// Exit code 0 after a stop, 78 when the configuration has errors (a restart does not help), 1 when it cannot start for
+/// another reason, such as a port in use, 70 when the system refuses something.
 #[derive(Args, Debug)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -35,12 +39,12 @@ impl Serve {
         match serve::serve(self.source.origin(&self.listen, self.backend.as_deref()), self.notify_fd) {
             Ok(()) => ExitCode::SUCCESS,
             Err(fault) => {
-                eprintln!("{fault}");
+                fault.report();
                 match fault {
                     StartFault::System(..) => ExitCode::from(INTERNAL),
+                    StartFault::Files(_) => ExitCode::from(BAD_CONFIGURATION),
                     StartFault::Bind(..)
                     | StartFault::Admin(_)
-                    | StartFault::Files(_)
                     | StartFault::Notification(..)
                     | StartFault::State(_)
                     | StartFault::Unnamed(_)

@@ -7,15 +7,18 @@ use std::net::SocketAddr;
 use crate::backend::Identity;
 use crate::backend::Target;
 use crate::config::build;
+use crate::config::checked::AdminListen;
 use crate::config::faults::Findings;
 use crate::config::faults::Written;
 use crate::config::file::File;
 use crate::config::sections::message::Message;
 use crate::config::sections::server::Server;
+use crate::front;
 
 /// Reports what does not fit together.
 pub(crate) fn check(file: &File, findings: &Findings) {
     listeners(&file.server, findings);
+    admin(file, findings);
     limits(&file.server, findings);
     one_backend(file, findings);
     open_relay(file, findings);
@@ -25,15 +28,29 @@ pub(crate) fn check(file: &File, findings: &Findings) {
 }
 
 fn listeners(server: &Server, findings: &Findings) {
-    let mut seen = HashSet::new();
-    for listener in server.listen.iter().flatten().chain(&server.listen_tls) {
-        // Port 0 is a different one each time.
-        if listener.value.port() != 0 && !seen.insert(listener.value) {
-            findings.fault(listener.at, format!("{} is listened on twice; write it once", listener.value));
-        }
+    let all: Vec<&Written<SocketAddr>> = server.listen.iter().flatten().chain(&server.listen_tls).collect();
+    for (index, listener) in all.iter().enumerate() {
+        let earlier = all[..index].iter().find(|earlier| front::settings::overlap(earlier.value, listener.value));
+        let Some(earlier) = earlier else { continue };
+        let address = listener.value;
+        let what = match earlier.value == address {
+            true => format!("{address} is listed twice; write it once"),
+            false => format!("{address} and {} are the same port; leave one of them out", earlier.value),
+        };
+        findings.fault_with(listener.at, what, earlier.at);
     }
     if let (Some(at), true) = (server.empty_listen, server.listen_tls.is_empty()) {
         findings.missing(at, "nothing is listened on; write listen = [\"127.0.0.1:2525\"]");
+    }
+}
+
+/// The admin interface, which is on a port of its own.
+fn admin(file: &File, findings: &Findings) {
+    let AdminListen::Tcp(address) = file.admin.listen else { return };
+    let all = file.server.listen.iter().flatten().chain(&file.server.listen_tls);
+    for listener in all.filter(|listener| front::settings::overlap(listener.value, address)) {
+        let what = format!("{} is the port of the admin interface, admin.listen; write another port", listener.value);
+        findings.fault(listener.at, what);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -58,11 +59,40 @@ pub(crate) struct Written<T> {
     pub(crate) at: At,
 }
 
+/// The places of all keys that were written, for faults that are found later, on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    file: PathBuf,
+    /// `server.listen[1]`, `tls.more[0].key`; the place's `what` is empty.
+    keys: HashMap<String, Fault>,
+}
+
+impl Places {
+    /// A fault of `key`, at its value, or of what it would be in, where it was not written: `server.listen[1]`, else
+    /// `server.listen`, else `server`, else the whole file.
+    pub fn fault(&self, key: &str, what: impl Into<String>) -> Fault {
+        let within = std::iter::successors(Some(key), |key| Some(&key[..key.rfind(['.', '['])?]));
+        let place = within.filter_map(|key| self.keys.get(key)).next();
+        let place = place.cloned().unwrap_or_else(|| Fault::of_file(&self.file, String::new()));
+        Fault { what: what.into(), ..place }
+    }
+}
+
+/// A fault or a warning, before lines are counted.
+#[derive(Debug)]
+struct Found {
+    at: At,
+    what: String,
+    /// Another place, whose line is written behind `what`.
+    other: Option<At>,
+}
+
 /// Collects what the reading and the checking of one file find.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    faults: RefCell<Vec<(At, String)>>,
-    warnings: RefCell<Vec<(At, String)>>,
+    faults: RefCell<Vec<Found>>,
+    warnings: RefCell<Vec<Found>>,
+    places: RefCell<Vec<Found>>,
     sections: RefCell<Vec<KnownSection>>,
     unknown: RefCell<Vec<UnknownKey>>,
     incomplete: Cell<bool>,
@@ -70,11 +100,21 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn fault(&self, at: At, what: impl Into<String>) {
-        self.faults.borrow_mut().push((at, what.into()));
+        self.faults.borrow_mut().push(Found { at, what: what.into(), other: None });
+    }
+
+    /// A fault of a value that disagrees with the one at `other`, whose line is told behind `what`.
+    pub(crate) fn fault_with(&self, at: At, what: impl Into<String>, other: At) {
+        self.faults.borrow_mut().push(Found { at, what: what.into(), other: Some(other) });
     }
 
     pub(crate) fn warn(&self, at: At, what: impl Into<String>) {
-        self.warnings.borrow_mut().push((at, what.into()));
+        self.warnings.borrow_mut().push(Found { at, what: what.into(), other: None });
+    }
+
+    /// Notes where `key` was written; on the command line it takes precedence.
+    pub(crate) fn place(&self, key: String, at: At) {
+        self.places.borrow_mut().push(Found { at, what: key, other: None });
     }
 
     /// A part of the file could not be read: what seems to be missing may have been written there.
@@ -100,6 +140,15 @@ impl Findings {
     pub(crate) fn keys(&self) -> Vec<(String, &'static str)> {
         let sections = self.sections.borrow();
         sections.iter().flat_map(|it| it.keys.iter().map(|key| (it.name.clone(), *key))).collect()
+    }
+
+    /// Every key's place.
+    pub(crate) fn places(&self, file: &Path, text: &str) -> Places {
+        let mut placed = place_all(file, text, self.places.take());
+        // The command line's come first, and the last one counts.
+        placed.reverse();
+        let keys = placed.into_iter().map(|mut place| (std::mem::take(&mut place.what), place)).collect();
+        Places { file: file.to_owned(), keys }
     }
 
     /// Faults and warnings, placed.
@@ -186,17 +235,30 @@ fn fold(name: &str) -> String {
 }
 
 /// Sorted by place. The text is walked once, however many faults there are.
-fn place_all(file: &Path, text: &str, mut found: Vec<(At, String)>) -> Vec<Fault> {
-    found.sort_by_key(|(at, _)| *at);
+fn place_all(file: &Path, text: &str, mut found: Vec<Found>) -> Vec<Fault> {
+    found.sort_by_key(|found| found.at);
     let mut walk = Walk { text, octet: 0, line: 1, column: 1 };
-    let place = |(at, what)| match at {
-        At::Option(name) => Fault::of_file(Path::new(name), what),
-        At::Octet(octet) => {
-            walk.to(octet);
-            Fault { file: file.to_owned(), line: walk.line, column: walk.column, what }
+    let place = |Found { at, mut what, other }| {
+        other.iter().for_each(|other| what.push_str(&line_of(*other, text)));
+        match at {
+            At::Option(name) => Fault::of_file(Path::new(name), what),
+            At::Octet(octet) => {
+                walk.to(octet);
+                Fault { file: file.to_owned(), line: walk.line, column: walk.column, what }
+            }
         }
     };
     found.into_iter().map(place).collect()
+}
+
+fn line_of(at: At, text: &str) -> String {
+    match at {
+        At::Option(name) => format!(" (see {name})"),
+        At::Octet(octet) => {
+            let before = &text.as_bytes()[..octet.min(text.len())];
+            format!(" (see line {})", 1 + before.iter().filter(|octet| **octet == b'\n').count())
+        }
+    }
 }
 
 struct Walk<'t> {
@@ -228,16 +290,43 @@ mod tests {
     fn places_count_lines_and_characters() {
         let text = "ä = 1\nb = 2\n";
         let found = vec![
-            (At::Octet(7), "the b".to_owned()),
-            (At::Octet(5), "the 1".to_owned()),
-            (At::Octet(900), "past the end".to_owned()),
-            (At::Option("--backend"), "an option".to_owned()),
+            (At::Octet(7), "the b", None),
+            (At::Octet(5), "the 1", Some(At::Octet(7))),
+            (At::Octet(900), "past the end", None),
+            (At::Option("--backend"), "an option", Some(At::Option("--listen"))),
         ];
+        let found = found.into_iter().map(|(at, what, other)| Found { at, what: what.to_owned(), other }).collect();
         let placed: Vec<String> = place_all(Path::new("p.toml"), text, found).iter().map(ToString::to_string).collect();
         assert_eq!(
             placed,
-            ["--backend: an option", "p.toml:1:5: the 1", "p.toml:2:1: the b", "p.toml:3:1: past the end"]
+            [
+                "--backend: an option (see --listen)",
+                "p.toml:1:5: the 1 (see line 2)",
+                "p.toml:2:1: the b",
+                "p.toml:3:1: past the end"
+            ]
         );
+    }
+
+    #[test]
+    fn a_later_fault_has_the_place_of_its_key_or_of_what_that_would_be_in() {
+        let findings = Findings::default();
+        findings.place("server".to_owned(), At::Octet(0));
+        findings.place("server.listen[0]".to_owned(), At::Octet(14));
+        findings.place("server.listen".to_owned(), At::Octet(11));
+        findings.place("backend.tcp".to_owned(), At::Octet(1));
+        findings.place("backend.tcp".to_owned(), At::Option("--backend"));
+        let places = findings.places(Path::new("p.toml"), "server = { x = 1 }");
+        let table = [
+            ("server.listen[0]", "p.toml:1:15: x"),
+            ("server.listen[1]", "p.toml:1:12: x"),
+            ("server.user", "p.toml:1:1: x"),
+            ("backend.tcp", "--backend: x"),
+            ("state.url", "p.toml: x"),
+        ];
+        for (key, expected) in table {
+            assert_eq!(places.fault(key, "x").to_string(), expected, "{key}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl File {
             findings.fault(At::Octet(error.span().start as usize), syntax(error, text));
         }
         let at = At::Octet(0);
-        Section::read(String::new(), Some(document.table()), at, findings, Self::read_sections)
+        Section::read(String::new(), String::new(), Some(document.table()), at, findings, Self::read_sections)
     }
 
     fn read_sections(file: &mut Section<'_>) -> Self {
@@ -98,7 +98,8 @@ impl File {
         if !overrides.listen.is_empty() {
             let at = At::Option("--listen");
             let mut addresses = Vec::with_capacity(overrides.listen.len());
-            for text in &overrides.listen {
+            for (index, text) in overrides.listen.iter().enumerate() {
+                findings.place(format!("server.listen[{index}]"), at);
                 match listen_address(text) {
                     Ok(value) => addresses.push(Written { value, at }),
                     Err(instead) => findings.fault(at, format!("{text:?} is no address; {instead}")),
@@ -108,12 +109,16 @@ impl File {
             self.server.empty_listen = None;
         }
         if let Some(url) = &overrides.backend {
+            ["tcp", "spawn", "maildir"]
+                .iter()
+                .for_each(|key| findings.place(format!("backend.{key}"), At::Option("--backend")));
             match target_of_url(url) {
                 Ok(target) => self.set_target(At::Option("--backend"), target),
                 Err(what) => findings.fault(At::Option("--backend"), what),
             }
         }
         if let Some(folder) = &overrides.control {
+            findings.place("qmail.control".to_owned(), At::Option("--control"));
             self.qmail.control = Some(Written { value: folder.clone(), at: At::Option("--control") });
         }
     }

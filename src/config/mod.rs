@@ -12,6 +12,7 @@ use crate::config::checked::Draft;
 use crate::config::faults::At;
 use crate::config::faults::Fault;
 use crate::config::faults::Findings;
+use crate::config::faults::Places;
 use crate::config::file::File;
 use crate::config::file::Overrides;
 use crate::text::bounded;
@@ -37,6 +38,8 @@ pub struct Loaded {
     pub config: Draft,
     /// Warnings: values that are probably not as they were meant.
     pub warnings: Vec<Fault>,
+    /// Where each key was written.
+    pub places: Places,
 }
 
 /// A configuration with faults.
@@ -49,6 +52,8 @@ pub struct Refused {
     /// The values that could be read all the same: good enough to look for faults in the files that they name, for
     /// nothing else.
     pub readable: Option<Box<Draft>>,
+    /// Where each key was written, as far as it could be read.
+    pub places: Box<Places>,
 }
 
 /// The file to read: `explicit`, else `$PORTCULLIS_CONFIG`, else the first of [`DEFAULT_FILES`] that exists. A file that
@@ -56,6 +61,13 @@ pub struct Refused {
 pub fn find(explicit: Option<&Path>) -> Option<PathBuf> {
     let named = std::env::var_os("PORTCULLIS_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from);
     find_in(explicit, named, &DEFAULT_FILES.map(Path::new))
+}
+
+/// The file that a process in `folder` reads, by its option and its `$PORTCULLIS_CONFIG`: as [`find`] does.
+pub fn find_for(explicit: Option<&Path>, named: Option<PathBuf>, folder: &Path) -> Option<PathBuf> {
+    let defaults = DEFAULT_FILES.map(|file| folder.join(file));
+    let found = find_in(explicit, named, &defaults.each_ref().map(PathBuf::as_path));
+    found.map(|file| folder.join(file))
 }
 
 /// Reads and checks the file and what it names: the backend's program, lists and certificates must be there.
@@ -71,7 +83,7 @@ pub fn load(path: &Path) -> Result<Loaded, Vec<Fault>> {
 /// # Errors
 /// All faults, those of the command line first.
 pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> {
-    let unreadable = |faults| Refused { faults, warnings: Vec::new(), readable: None };
+    let unreadable = |faults| Refused { faults, warnings: Vec::new(), readable: None, places: Box::default() };
     let octets = bounded::read(path, LARGEST_FILE)
         .map_err(|error| unreadable(vec![Fault::of_file(path, unread(path, &error))]))?;
     let text = match str::from_utf8(&octets) {
@@ -86,7 +98,7 @@ pub fn load_with(path: &Path, overrides: &Overrides) -> Result<Loaded, Refused> 
             let source = Source { name: path, text: &lossy, default_backend: false, look_at_files: false };
             let readable =
                 read(&source, overrides).map_or_else(|refused| refused.readable, |it| Some(Box::new(it.config)));
-            return Err(Refused { faults, warnings: Vec::new(), readable });
+            return Err(Refused { faults, warnings: Vec::new(), readable, places: Box::default() });
         }
     };
     read(&Source { name: path, text, default_backend: false, look_at_files: true }, overrides)
@@ -165,10 +177,11 @@ fn read(source: &Source<'_>, overrides: &Overrides) -> Result<Loaded, Refused> {
         needs::check(&file, folder, &findings);
     }
     let (faults, warnings) = findings.placed(source.name, source.text);
+    let places = findings.places(source.name, source.text);
     let config = build::build(&file, folder);
     match faults.is_empty() {
-        true => Ok(Loaded { config, warnings }),
-        false => Err(Refused { faults, warnings, readable: Some(Box::new(config)) }),
+        true => Ok(Loaded { config, warnings, places }),
+        false => Err(Refused { faults, warnings, readable: Some(Box::new(config)), places: Box::new(places) }),
     }
 }
 

@@ -19,6 +19,8 @@ use crate::config::faults::one_of;
 pub(crate) struct Section<'a> {
     /// The section's name as in the file: `server`, `server.timeout`, `[[throttle]]`; empty for the file itself.
     name: String,
+    /// The same with an index, as [`Places`](crate::config::faults::Places) has it: `throttle[0]`.
+    path: String,
     table: Option<&'a Table<'a>>,
     at: At,
     keys: Vec<&'static str>,
@@ -30,12 +32,14 @@ impl<'a> Section<'a> {
     /// written, but the keys become known all the same.
     pub(crate) fn read<T>(
         name: String,
+        path: String,
         table: Option<&'a Table<'a>>,
         at: At,
         findings: &'a Findings,
         read: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        let mut section = Self { name, table, at, keys: Vec::new(), findings };
+        findings.place(path.clone(), at);
+        let mut section = Self { name, path, table, at, keys: Vec::new(), findings };
         let value = read(&mut section);
         let Self { name, keys, .. } = section;
         let entries = table.map_or(&[][..], Table::entries);
@@ -172,15 +176,15 @@ impl<'a> Section<'a> {
             self.findings.fault(at(item), what);
         }
         let place = table.map_or(self.at, |table| at(table.as_item()));
-        Section::read(self.dotted(key), table, place, self.findings, read)
+        Section::read(self.dotted(key), self.path_of(key), table, place, self.findings, read)
     }
 
     /// Any number of tables, `[[throttle]]`. `None`: not written; `throttle = []` is none at all.
     pub(crate) fn tables<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> T) -> Option<Vec<T>> {
-        let header = format!("[[{}]]", self.dotted(key));
+        let (header, path) = (format!("[[{}]]", self.dotted(key)), self.path_of(key));
         let item = self.item(key);
         let Some(item) = item else {
-            Section::read(header, None, self.at, self.findings, |section| read(section));
+            Section::read(header, path, None, self.at, self.findings, |section| read(section));
             return None;
         };
         let Some(array) = item.as_array() else {
@@ -188,11 +192,12 @@ impl<'a> Section<'a> {
             return None;
         };
         let mut values = Vec::with_capacity(array.len());
-        for element in array {
+        for (index, element) in array.into_iter().enumerate() {
             match element.as_table() {
                 Some(table) => {
                     let at = at(element);
-                    values.push(Section::read(header.clone(), Some(table), at, self.findings, |s| read(s)));
+                    let path = format!("{path}[{index}]");
+                    values.push(Section::read(header.clone(), path, Some(table), at, self.findings, |s| read(s)));
                 }
                 None => self.findings.fault(at(element), format!("this is no table; write {header} and keys below it")),
             }
@@ -228,9 +233,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
     fn item(&mut self, key: &'static str) -> Option<&'a Item<'a>> {
         self.keys.push(key);
-        self.table?.get(key)
+        let item = self.table?.get(key)?;
+        self.findings.place(self.path_of(key), at(item));
+        Some(item)
     }
 
     fn elements<T>(
@@ -240,7 +251,8 @@ impl<'a> Section<'a> {
         parse: &impl Fn(&str) -> Result<T, String>,
     ) -> Vec<Written<T>> {
         let mut values = Vec::with_capacity(array.len());
-        for item in array {
+        for (index, item) in array.into_iter().enumerate() {
+            self.findings.place(format!("{}[{index}]", self.path_of(key)), at(item));
             let value = match item.as_str() {
                 Some(text) => self.parse_text(key, text, item, parse),
                 None => self.wrong_type(key, item, "texts in quotes"),

@@ -15,14 +15,18 @@ use crate::config::Loaded;
 use crate::config::checked::Config;
 use crate::config::checked::ControlValues;
 use crate::config::faults::Fault;
+use crate::config::faults::Places;
 use crate::config::file::Overrides;
 use crate::config::watch::Look;
 use crate::control::load;
 use crate::control::load::Lists;
 use crate::daemon::access;
+use crate::daemon::loops;
 use crate::front::Values;
 use crate::front::settings::Pair;
 use crate::front::tls;
+use crate::front::tls::Part;
+use crate::front::tls::TlsFault;
 use crate::policy::Policy;
 use crate::policy::environment::Variables;
 use crate::policy::list::AddressList;
@@ -33,6 +37,8 @@ use crate::policy::size::Cap;
 use crate::policy::size::SizeRules;
 use crate::policy::throttle::Throttle;
 use crate::session::snapshot::Snapshot;
+use crate::store::clock::Clock;
+use crate::store::clock::Wall;
 
 /// The source of a configuration: the same for every reload.
 #[derive(Clone, Debug)]
@@ -59,6 +65,8 @@ pub struct Assembly {
     pub warnings: Vec<Finding>,
     /// Control files of patches, which are not read.
     pub notes: Vec<Finding>,
+    /// Where each key of the configuration was written.
+    pub places: Places,
 }
 
 impl Assembly {
@@ -131,7 +139,7 @@ impl Origin {
             Some(file) => config::load_with(file, &self.overrides),
             None => config::without_file(&self.overrides),
         };
-        let Loaded { config: draft, warnings } = loaded.map_err(|refused| self.refused(refused))?;
+        let Loaded { config: draft, warnings, places } = loaded.map_err(|refused| self.refused(refused))?;
         let mut warnings: Vec<Finding> = warnings.into_iter().map(Finding::from).collect();
         let look = look.and(Look::at(self.files(&draft.config).iter().skip(self.file.iter().count())));
         let outcome = load::load(&draft.sources());
@@ -144,21 +152,21 @@ impl Origin {
         });
         let mut config = draft.complete(&control_values(&lists));
         warnings.extend(forget_missing_queue(&mut config));
-        let tls = tls::acceptor(&pairs(&config)).unwrap_or_else(|fault| {
-            let file = fault.file.display().to_string();
-            faults.push(Finding { file, line: 0, column: 0, what: fault.what });
+        let tls = tls::acceptor(&pairs(&config)).unwrap_or_else(|found| {
+            faults.extend(found.into_iter().map(|fault| of_pair(&places, fault)));
             None
         });
+        let old = tls::out_of_date(&pairs(&config), Wall::new().now().into());
+        warnings.extend(old.into_iter().map(|fault| of_pair(&places, fault)));
         let files = self.files(&config);
-        if let Some(user) = &config.user {
-            faults.extend(unreadable_for(user, &files));
-        }
+        faults.extend(accounts(&config, &files, &places));
+        faults.extend(loops::faults(&config, &places).into_iter().map(Finding::from));
         let size = size_rules(&config, lists.databytes, &mut faults);
         if !faults.is_empty() {
             return Err(Refused { faults, warnings, files });
         }
         let snapshot = Arc::new(snapshot(&config, lists, size));
-        Ok(Assembly { config, snapshot, tls, files, look, warnings, notes })
+        Ok(Assembly { config, snapshot, tls, files, look, warnings, notes, places })
     }
 
     /// What can be read of files that have faults, for the commands of an operator whose proxy runs by the last good
@@ -191,6 +199,7 @@ impl Origin {
         let mut files = Vec::new();
         if let Some(draft) = refused.readable {
             files = self.files(&draft.config);
+            faults.extend(accounts(&draft.config, &files, &refused.places));
             let sources = draft.sources();
             let outcome = load::load(&sources);
             let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
@@ -276,15 +285,35 @@ fn size_rules(config: &Config, databytes: Option<u64>, faults: &mut Vec<Finding>
     SizeRules { limit: config.size.limit, databytes, caps }
 }
 
-fn unreadable_for(user: &str, files: &[PathBuf]) -> Vec<Finding> {
-    let finding = |(file, why): (PathBuf, String)| {
-        let what = format!("a reload as user {user} will fail: {why}; let {user} read it, or its group");
-        Finding { file: file.display().to_string(), line: 0, column: 0, what }
-    };
-    match access::unreadable(user, files) {
-        Ok(files) => files.into_iter().map(finding).collect(),
-        Err(what) => vec![Finding { file: String::new(), line: 0, column: 0, what }],
+/// `server.user` and `server.group`, and the files that this user could not read again.
+fn accounts(config: &Config, files: &[PathBuf], places: &Places) -> Vec<Finding> {
+    let (user, group) = (config.user.as_deref(), config.group.as_deref());
+    let unknown = [
+        access::unknown_user(user).map(|what| ("server.user", what)),
+        access::unknown_group(group).map(|what| ("server.group", what)),
+    ];
+    let mut faults: Vec<Finding> =
+        unknown.into_iter().flatten().map(|(key, what)| places.fault(key, what).into()).collect();
+    if let (Some(user), true) = (user, faults.is_empty()) {
+        faults.extend(access::unreadable(user, files).into_iter().map(|(file, why)| {
+            let what = format!("a reload as user {user} would fail: {why}; let {user} read it, or its group");
+            Finding { file: file.display().to_string(), line: 0, column: 0, what }
+        }));
     }
+    faults
+}
+
+/// A fault of a certificate or key, where the configuration names it.
+fn of_pair(places: &Places, fault: TlsFault) -> Finding {
+    let part = match fault.part {
+        Part::Certificate => "certificate",
+        Part::Key => "key",
+    };
+    let key = match fault.pair.checked_sub(1) {
+        None => format!("tls.{part}"),
+        Some(more) => format!("tls.more[{more}].{part}"),
+    };
+    places.fault(&key, fault.what).into()
 }
 
 fn control_values(lists: &Lists) -> ControlValues {

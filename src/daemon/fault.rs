@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use crate::admin::AdminFault;
 use crate::daemon::assemble::Finding;
+use crate::daemon::holder::Holder;
+use crate::report::log::start;
 use crate::store::state::StateFault;
 
 /// The reason why the proxy did not start.
@@ -29,6 +31,34 @@ pub enum StartFault {
     System(&'static str, io::Error),
 }
 
+impl StartFault {
+    /// Writes it to stderr, for people or for the journal.
+    pub fn report(&self) {
+        start::report_error(&self.to_string());
+    }
+}
+
+/// The words for an address of `key` that cannot be listened on, with the remedy.
+pub(super) fn not_bound(address: SocketAddr, error: &io::Error, holder: Option<&Holder>, key: &str) -> String {
+    let told = format!("cannot listen on {address}");
+    match (error.kind(), holder) {
+        (io::ErrorKind::AddrInUse, Some(holder)) => {
+            format!("{told}: the port is in use by {holder}; stop that process, or write another {key}")
+        }
+        (io::ErrorKind::AddrInUse, None) => format!("{told}: the port is in use; write another {key}"),
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            let all = if address.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            format!(
+                "{told}: this host has no such address; write one that `ip address` lists, or {all} for all of them"
+            )
+        }
+        (io::ErrorKind::PermissionDenied, _) => {
+            format!("{told}: permission denied; start as root and set server.user, or write a port above 1023")
+        }
+        _ => format!("{told}: {error}; write another {key}"),
+    }
+}
+
 impl fmt::Display for StartFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -37,18 +67,18 @@ impl fmt::Display for StartFault {
                 f.write_str(&lines.join("\n"))
             }
             Self::Bind(address, error) => {
-                write!(f, "cannot listen on {address}: {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => write!(f, "; stop what listens there, or set another server.listen"),
-                    io::ErrorKind::PermissionDenied => write!(f, "; start as root and set server.user"),
-                    _ => Ok(()),
-                }
+                let holder = Holder::of_error(*address, error);
+                f.write_str(&not_bound(*address, error, holder.as_ref(), "server.listen"))
             }
             Self::Unnamed(address) => {
                 write!(f, "the supervisor hands over a listener on {address}, which is not in server.listen")?;
                 f.write_str(" nor in server.listen_tls; name it in one of them")
             }
-            Self::Admin(fault) => write!(f, "{fault}"),
+            Self::Admin(AdminFault::Bind(address, error)) => {
+                let holder = Holder::of_error(*address, error);
+                f.write_str(&not_bound(*address, error, holder.as_ref(), "admin.listen"))
+            }
+            Self::Admin(AdminFault::Other(what)) => f.write_str(what),
             Self::Notification(number, error) => {
                 write!(f, "--notify-fd {number}: {error}; the file notification-fd of s6 has to have the same number")
             }

@@ -37,7 +37,7 @@ pub(super) fn open(front: &Settings) -> Result<Vec<Listener>, StartFault> {
         let is_inherited = found.is_some();
         let socket = match found {
             Some(index) => handed_over.swap_remove(index).0,
-            None => bind(address).map_err(|error| StartFault::Bind(address, error))?,
+            None => bind(address, front.only_v6(address)).map_err(|error| StartFault::Bind(address, error))?,
         };
         listeners.push(Listener { socket, implicit_tls, is_inherited });
     }

@@ -16,6 +16,7 @@ mod limits;
 mod linger;
 pub mod look;
 mod outbox;
+mod pem;
 mod proxy_header;
 mod server;
 mod services;
@@ -23,6 +24,7 @@ pub mod settings;
 mod stream;
 mod tcp;
 pub mod tls;
+mod validity;
 pub mod workers;
 
 pub use crate::front::condition::Condition;

@@ -37,3 +37,52 @@ pub struct Pair {
     /// The private key of the certificate.
     pub key: PathBuf,
 }
+
+/// Whether the two cannot be listened on at once: the same port at one address, or at one and all of its family. Port 0 is
+/// a different one each time, and all of IPv6 is [`only_v6`] beside an address of IPv4.
+pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let covers = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
+    one.port() == other.port() && one.port() != 0 && ip.is_ipv4() == other_ip.is_ipv4() && covers
+}
+
+impl Settings {
+    /// All addresses that are listened on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.listen.iter().chain(&self.listen_tls).copied()
+    }
+
+    /// Whether `address`, one of these, takes IPv6 alone: it is `[::]`, and an address of IPv4 has the same port. Else `[::]`
+    /// takes IPv4 too, unless the system says otherwise (`net.ipv6.bindv6only`).
+    pub fn only_v6(&self, address: SocketAddr) -> bool {
+        let shares = |other: SocketAddr| other.port() == address.port() && other.ip().to_canonical().is_ipv4();
+        address.is_ipv6() && address.ip().is_unspecified() && self.addresses().any(shares)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_exclude_each_other() {
+        let table = [
+            ("127.0.0.1:25", "127.0.0.1:25", true),
+            ("127.0.0.1:25", "127.0.0.1:26", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("127.0.0.1:25", "127.0.0.2:25", false),
+            ("0.0.0.0:25", "127.0.0.1:25", true),
+            ("[::]:25", "[::1]:25", true),
+            ("0.0.0.0:25", "[::]:25", false),
+            ("0.0.0.0:25", "[::1]:25", false),
+            ("[::ffff:127.0.0.1]:25", "127.0.0.1:25", true),
+            ("[::ffff:127.0.0.1]:25", "[::]:25", false),
+        ];
+        for (one, other, expected) in table {
+            let (first, second) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlap(first, second), expected, "{one} {other}");
+            assert_eq!(overlap(second, first), expected, "{other} {one}");
+        }
+    }
+}

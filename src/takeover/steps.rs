@@ -31,7 +31,7 @@ pub(super) fn text(site: &Site, findings: &Findings) -> String {
         "1. Check. The first line makes the folders that the users write in; nothing else is changed.\n"
     );
     command(&mut text, &prepare(site));
-    command(&mut text, &format!("{program} check -c {configuration}"));
+    command(&mut text, &format!("{program} check --no-ports -c {configuration}"));
     command(&mut text, &format!("{program} drill -c {configuration}"));
     text.push_str("\n   To try it beside what runs now, with real delivery, until you press ^C:\n\n");
     command(&mut text, &format!("{program} serve -c {configuration} --listen 127.0.0.1:2525"));

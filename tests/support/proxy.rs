@@ -162,6 +162,15 @@ struct Log {
     more: Condvar,
 }
 
+/// The line behind the time that it has because we are no logger.
+fn without_time(line: String) -> String {
+    let is_time = |text: &str| text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
+    match line.split_once(' ') {
+        Some((time, rest)) if is_time(time) => rest.to_owned(),
+        _ => line,
+    }
+}
+
 impl Proxy {
     pub(crate) fn start(site: &Site) -> Self {
         Self::start_with(site, 1, &[])
@@ -295,7 +304,7 @@ impl Log {
     fn read(&self, output: impl Read) {
         let lines = BufReader::new(output).lines().map_while(Result::ok);
         for line in lines.chain([END.to_owned()]) {
-            self.lines().push(line);
+            self.lines().push(without_time(line));
             self.more.notify_all();
         }
     }

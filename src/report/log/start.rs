@@ -5,13 +5,8 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::io::IsTerminal;
 use std::io::Write;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -38,6 +33,7 @@ use crate::report::Time;
 use crate::report::log::format::Style;
 use crate::report::log::format::write_event;
 use crate::report::log::line_writer::LineWriter;
+use crate::report::log::stream::Stream;
 use crate::report::log::writer::PATIENCE;
 use crate::report::log::writer::Writer;
 
@@ -164,6 +160,9 @@ impl Log {
         let style = Style { format: settings.format, colour: self.colours && self.stream == Stream::Terminal };
         let time = has_time(settings.time, self.stream).then(now);
         with_line(|line| {
+            if self.stream == Stream::Journal {
+                line.push_str(priority(*event.metadata().level()));
+            }
             write_event(line, style, time, event);
             if IS_WRITER.get() {
                 return self.out().write(line.as_bytes());
@@ -206,32 +205,21 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     }
 }
 
-/// The kind of file that stderr is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
-    /// A terminal.
-    Terminal,
-    /// A file, or anything else that adds nothing.
-    File,
-    /// journald, multilog, svlogd, s6-log, a container's runtime: they put their own time before each line.
-    Logger,
+/// Writes lines to stderr before there is a log, or instead of it: an error that keeps the program from starting.
+pub fn report_error(text: &str) {
+    let prefix = if Stream::of_stderr() == Stream::Journal { priority(tracing::Level::ERROR) } else { "" };
+    let lines: String = text.lines().map(|line| format!("{prefix}{line}\n")).collect();
+    // Nobody is left to be told.
+    let _ = io::stderr().write_all(lines.as_bytes());
 }
 
-impl Stream {
-    fn of_stderr() -> Self {
-        let stderr = io::stderr();
-        if stderr.is_terminal() {
-            return Self::Terminal;
-        }
-        let Ok(metadata) = stderr.as_fd().try_clone_to_owned().and_then(|fd| File::from(fd).metadata()) else {
-            return Self::File;
-        };
-        let of_journal = std::env::var("JOURNAL_STREAM").is_ok_and(|journal| {
-            // systemd.exec(5): the variable is inherited by programs whose stderr is not the journal any more.
-            journal == format!("{}:{}", metadata.dev(), metadata.ino())
-        });
-        let kind = metadata.file_type();
-        if of_journal || kind.is_fifo() || kind.is_socket() { Self::Logger } else { Self::File }
+/// The prefix by which journald knows the priority of a line (sd-daemon(3)).
+fn priority(level: tracing::Level) -> &'static str {
+    match level {
+        tracing::Level::ERROR => "<3>",
+        tracing::Level::WARN => "<4>",
+        tracing::Level::INFO => "<6>",
+        _ => "<7>",
     }
 }
 
@@ -245,7 +233,7 @@ fn now() -> Timestamp {
 
 fn has_time(time: Time, stream: Stream) -> bool {
     match time {
-        Time::Auto => stream != Stream::Logger,
+        Time::Auto => !matches!(stream, Stream::Journal | Stream::Logger),
         Time::None => false,
         Time::Rfc3339 => true,
     }
@@ -314,6 +302,17 @@ mod tests {
     }
 
     #[test]
+    fn journald_is_told_the_priority() {
+        let written = log_to(Stream::Journal, logfmt(Level::Debug), |_| {
+            tracing::error!("one");
+            tracing::warn!("two");
+            tracing::info!("three");
+            tracing::debug!("four");
+        });
+        assert_eq!(written, "<3>one level=error\n<4>two level=warn\n<6>three\n<7>four\n");
+    }
+
+    #[test]
     fn settings_change_while_it_runs() {
         let written = log(logfmt(Level::Warn), |handle| {
             let event = || tracing::info!("seen");
@@ -378,6 +377,7 @@ mod tests {
             (Time::Auto, Stream::Terminal, true),
             (Time::Auto, Stream::File, true),
             (Time::Auto, Stream::Logger, false),
+            (Time::Auto, Stream::Journal, false),
             (Time::None, Stream::Terminal, false),
             (Time::Rfc3339, Stream::Logger, true),
         ];
@@ -403,8 +403,12 @@ mod tests {
 
     /// The lines that are written while `events` runs.
     fn log(settings: Settings, events: impl FnOnce(&Handle)) -> String {
+        log_to(Stream::Logger, settings, events)
+    }
+
+    fn log_to(stream: Stream, settings: Settings, events: impl FnOnce(&Handle)) -> String {
         let written = Written::default();
-        let handle = Handle(Arc::new(Log::new(settings, Stream::Logger, Box::new(written.clone()))));
+        let handle = Handle(Arc::new(Log::new(settings, stream, Box::new(written.clone()))));
         let subscriber = tracing_subscriber::registry().with(LogLayer(handle.0.clone()));
         tracing::subscriber::with_default(subscriber, || events(&handle));
         let octets = written.0.lock().unwrap().clone();
