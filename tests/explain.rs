@@ -200,7 +200,7 @@ fn what_the_backend_offers() {
     let arguments = ["--sender", sender, "--recipient", "r@example.org"];
     let alone = site.run(&[&["explain", "--client", "127.0.0.1"], &arguments[..]].concat());
     assert_eq!(alone.code, 0);
-    assert!(alone.out.contains("\nbackend    what it offers is not known; "), "{}", alone.out);
+    assert!(alone.out.contains("\nbackend    its offer is not known yet; "), "{}", alone.out);
     let proxy = Proxy::start(&site);
     heard(&mut proxy.client(), &[]);
     let (code, said) = both(&site, &proxy, &arguments, &[command]);
@@ -375,10 +375,10 @@ fn what_cannot_be_asked() {
         (&["--message", "nofile"], "nofile (--message): "),
         (&["--header", "nofile"], "nofile (--header): "),
         (&["--message", "folder"], "folder (--message): is a directory"),
-        (&["--message", "empty"], "empty (--message): there is nothing in it"),
-        (&["--message", "large"], "large (--message): is over 67109864 octets; --size alone says"),
+        (&["--message", "empty"], "empty (--message): is empty"),
+        (&["--message", "large"], "large (--message): is over 67109864 octets; --size alone shows"),
         (&["--message", "a", "--header", "b"], "--header"),
-        (&["--authenticated", ""], "--authenticated \"\" is no user's name"),
+        (&["--authenticated", ""], "--authenticated \"\" is not a valid user name"),
         (&["--helo", "a\nb"], "--helo \"a\\nb\" is more than one line"),
         (&["--size", "much"], "--size"),
     ];

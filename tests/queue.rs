@@ -129,7 +129,7 @@ fn filters_say_which_messages_are_meant() {
         assert_eq!(queue.ids(arguments), expected, "{arguments:?}");
     }
     for (arguments, told) in [
-        (["--sender", "sillyplace.com"], "write @"),
+        (["--sender", "sillyplace.com"], "@sillyplace.com"),
         (["--header", "List-Id"], "Name: glob"),
         (["--larger", "big"], "10MB"),
         (["--state", "S9"], "S2"),
@@ -304,11 +304,11 @@ fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
     // Now it is `taken`, and asked for once more it is left alone.
     let summary = queue.run(&["list", "--summary"]);
     assert!(
-        summary.out.contains("<newsletter@sillyplace.com>  (") && summary.out.contains(" taken already)"),
+        summary.out.contains("<newsletter@sillyplace.com>  (") && summary.out.contains(" quarantined)"),
         "{summary:?}"
     );
     let shown = queue.run(&["show", &storm.to_string()]);
-    assert!(shown.err.contains("it stands in the queue still"), "{shown:?}");
+    assert!(shown.err.contains("it is still in the queue"), "{shown:?}");
     let again = queue.run(&[&FROM_STORM[..3], &["--dry-run"]].concat());
     assert!(again.err.contains("2 messages already in quarantine"), "{again:?}");
     for id in [storm, failing] {
@@ -360,14 +360,14 @@ fn what_was_taken_live_goes_when_qmail_send_is_stopped() {
                 .iter()
                 .for_each(|kind| fs::remove_file(queue.file(kind, storm)).unwrap());
             let outcome = queue.run(&FROM_STORM);
-            assert!(outcome.err.contains("an earlier run ended half way: 1 message completed"), "{outcome:?}");
+            assert!(outcome.err.contains("completed an interrupted run: 1 message"), "{outcome:?}");
         } else {
             assert_eq!(queue.run(&FROM_STORM[..3]).code, 64, "it asks");
             let told = queue.run(&[&FROM_STORM[..3], &["--dry-run", "--json"]].concat());
             assert_eq!(told.json()["would_clear"], serde_json::json!([storm]), "{told:?}");
             let outcome = queue.run(&FROM_STORM);
             assert!(outcome.err.contains("removed from the queue now, because qmail-send is stopped"), "{outcome:?}");
-            assert!(outcome.err.contains("and out of the queue now: 1 message"), "{outcome:?}");
+            assert!(outcome.err.contains("quarantined earlier while qmail-send was running: 1 message"), "{outcome:?}");
             assert_eq!(outcome.code, 0, "{outcome:?}");
         }
         assert_eq!(queue.picture(), before, "after {gone}");
@@ -391,7 +391,7 @@ fn nothing_is_changed_unasked() {
         (&["quarantine", "all", "--dry-run"], 0, "qmail-send is stopped"),
         (&["quarantine", "7x", "--yes"], 64, "such as 10051767"),
         (&["list", "7x"], 64, "such as 10051767"),
-        (&["list", "--summary", "--top", "x"], 64, "write a number such as 20"),
+        (&["list", "--summary", "--top", "x"], 64, "write a number, such as 20"),
         (&["quarantine", "--sender", "nobody@x.example", "--yes"], 1, "no message"),
     ] {
         let outcome = queue.run(arguments);
@@ -559,7 +559,7 @@ fn restore_hands_the_message_to_those_who_wait_for_it() {
     assert_eq!(fs::read(queue.home().join("got.message")).unwrap(), text);
     let envelope = fs::read(queue.home().join("got.envelope")).unwrap();
     assert_eq!(envelope, b"Fnewsletter@sillyplace.com\0Tx@virt.example\0Tann@remote.example\0\0");
-    assert!(outcome.err.contains("not reported to its sender"), "{outcome:?}");
+    assert!(outcome.err.contains("not reported to the sender"), "{outcome:?}");
     let names = fs::read_dir(queue.quarantine("")).unwrap().map(|entry| entry.unwrap().file_name());
     let names: Vec<_> = names.filter(|name| name != "queue").collect();
     assert_eq!(names, ["reports"], "only what the sender was not told is kept");
@@ -580,7 +580,7 @@ fn restore_and_delete_need_to_be_told_what() {
         (&["restore", "7x"], 64, "write a number as queue list shows it, such as 10051767, or all"),
         (&["restore", "--all"], 1, "--qmail-queue"),
         (&["restore", "all"], 1, "--qmail-queue"),
-        (&["restore", "all", "--qmail-queue", "/nowhere"], 1, "there is no /nowhere"),
+        (&["restore", "all", "--qmail-queue", "/nowhere"], 1, "/nowhere: no such file"),
         (&["delete"], 64, "say which"),
         (&["delete", "all"], 64, "--yes"),
         (&["delete", "7", "--yes"], 1, "no message in quarantine matches"),
@@ -738,7 +738,7 @@ fn a_file_that_cannot_be_changed_is_of_one_message() {
     assert!(outcome.out.contains("\n1 message taken"), "{outcome:?}");
     assert!(attribute("-"));
     let outcome = queue.run(&["quarantine", "1", "--yes"]);
-    assert!(outcome.err.contains("ended half way: 1 message completed"), "{outcome:?}");
+    assert!(outcome.err.contains("completed an interrupted run: 1 message"), "{outcome:?}");
     assert!(!fixed.exists());
 }
 

@@ -24,15 +24,15 @@ use crate::rehearsal::drill::Plan;
 use crate::rehearsal::drill::Row;
 use crate::text::number;
 
-/// Play the incident against a throwaway instance of your configuration
+/// Rehearse the incident against a throwaway instance of your configuration
 ///
-/// 72 copies of a 34 MB newsletter, twenty minutes apart on a clock of its own: once with lost acknowledgements, once
-/// acknowledged, once coming back from a forward with a hop more. The instance has a port of its own and a backend that
-/// counts and forgets; tcprules, rcpthosts and TLS are left out, because the sender is on this host. Nothing is
-/// delivered, and a running proxy is not touched. The sender ignores every refusal.
+/// 72 copies of a 34 MB newsletter, twenty minutes apart on a simulated clock: once with lost acknowledgements, once
+/// acknowledged, once returned by a forward with one hop more. The instance has its own port and a backend that counts and
+/// discards; tcprules, rcpthosts and TLS are left out, because the sender is on this host. Nothing is delivered, and a
+/// running proxy is not touched. The sender ignores every refusal.
 ///
-/// Then twenty habits of honest senders that look like a storm: all that they send has to arrive, as it does without the
-/// proxy (messages over 1 MB are too large there). The exit code is 1 where something does not.
+/// Then twenty habits of honest senders that look like a storm: everything they send has to arrive, as it does without the
+/// proxy (messages over 1 MB are too large there). The exit code is 1 if something does not.
 #[derive(Args, Debug)]
 pub(super) struct Drill {
     #[command(flatten)]
@@ -43,10 +43,10 @@ pub(super) struct Drill {
     /// Size of the newsletter
     #[arg(long, value_name = "SIZE", default_value = "34MB", value_parser = units::size)]
     size: u64,
-    /// Drive this server instead; it gets the copies for real
+    /// Send to this server instead; it really gets the copies
     #[arg(long, value_name = "HOST:PORT", value_parser = server)]
     against: Option<Server>,
-    /// Allow --against another host
+    /// Allow another host with --against
     #[arg(long)]
     force: bool,
     /// Print JSON

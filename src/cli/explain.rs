@@ -34,11 +34,11 @@ use crate::text::bounded;
 use crate::text::readable::shown;
 use crate::text::shell;
 
-/// Say what would happen to a message, and which line of which file decides
+/// Show what would happen to a message, and which line of which file decides
 ///
-/// A session of this client is rehearsed, and nothing of it is counted or delivered. Exit code 0 accept, 1 reject, 2 defer or
-/// disconnect. The running proxy, where it is reachable, is asked for its blocks, throttles and deliveries, and for what its
-/// backend offers; the files are read here. Where they have errors the proxy explains by what it has in force.
+/// The session of this client is rehearsed; nothing is counted or delivered. Exit code 0 accept, 1 reject, 2 defer or
+/// disconnect. The running proxy, if it is reachable, is asked for its blocks, throttles and deliveries, and for what its
+/// backend offers; the files are read here. If they have errors, the proxy explains by what it has in force.
 #[derive(Args, Debug)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -55,10 +55,10 @@ pub(super) struct Explain {
     /// The client's name, as TCPREMOTEHOST would have it
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// The client's name for itself
+    /// The name that the client gives in EHLO
     #[arg(long, value_name = "NAME", default_value = "client.example")]
     helo: String,
-    /// As if the session were inside TLS
+    /// As if the session used TLS
     #[arg(long)]
     tls: bool,
     /// As if this user had logged in
@@ -67,10 +67,10 @@ pub(super) struct Explain {
     /// The declared size: octets, or 10MB, 10MiB
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     size: Option<u64>,
-    /// A message of which the header alone is sent: hops and loops; - is standard input
+    /// A file with a message, of which only the header is sent (hops, loops); - is standard input
     #[arg(long, value_name = "FILE", requires = "recipient", conflicts_with = "message")]
     header: Option<PathBuf>,
-    /// A message that is sent up to its dot: size, hops, loops, line ends, repeats; - is standard input
+    /// A file with a message, sent up to the final dot (size, hops, loops, line ends, repeats); - is standard input
     #[arg(long, value_name = "FILE", requires = "recipient")]
     message: Option<PathBuf>,
     /// Print JSON
@@ -120,7 +120,10 @@ impl Explain {
                 let explanation = explain::explain(configuration, &script, &body, Told::default());
                 Ok((explanation, if desk.is_faulty { Basis::Parts(why) } else { Basis::Files(why) }))
             }
-            Err(why) => Err((ExitCode::FAILURE, format!("{why}\nand the lists have errors: nothing to explain by"))),
+            Err(why) => Err((
+                ExitCode::FAILURE,
+                format!("{why}\nand the lists have errors, so nothing can be explained: run portcullis check"),
+            )),
         }
     }
 
@@ -212,10 +215,10 @@ fn read(file: &Path, option: &str, most: u64) -> Result<Vec<u8>, String> {
     };
     let fault = |what: &str| format!("{} ({option}): {what}", shown(&file.display().to_string()));
     match octets {
-        Ok(octets) if octets.is_empty() => Err(fault("there is nothing in it")),
+        Ok(octets) if octets.is_empty() => Err(fault("is empty")),
         Ok(octets) => Ok(octets),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Err(fault(&format!("{error}; --size alone says what so large a message hears")))
+            Err(fault(&format!("{error}; --size alone shows what so large a message gets")))
         }
         Err(error) => Err(fault(&error.to_string())),
     }
@@ -261,7 +264,7 @@ fn print_table(explanation: &Explanation, basis: &Basis) {
         }
     });
     if explanation.offer.is_none() {
-        print("backend    what it offers is not known; it is taken to offer all that there is");
+        print("backend    its offer is not known yet; taken to offer every extension");
     }
     explanation.steps.iter().for_each(print_step);
     let lift = |key: &String| print(&format!("to lift    portcullis unblock {}", shell::quoted(&shown(key))));

@@ -124,7 +124,7 @@ pub fn try_words(words: &[String]) -> Result<(), String> {
 /// Parses a number in an option: rows, copies, a descriptor.
 fn count<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let number = units::number(text).ok().and_then(|number| T::try_from(number).ok());
-    number.ok_or_else(|| "write a number such as 20".to_owned())
+    number.ok_or_else(|| "write a number, such as 20".to_owned())
 }
 
 /// The time at which the command was given, in the operator's zone.
@@ -140,13 +140,13 @@ const INTERNAL: u8 = 70;
 /// sysexits.h: EX_CONFIG
 const BAD_CONFIGURATION: u8 = 78;
 
-const LONG_ABOUT: &str = "Portcullis is an SMTP policy proxy. It stands on port 25 in front of smtpfront-qmail, or any SMTP server, and \
-decides about every message before its bytes reach the queue: a blocked sender gets 554, an oversized message 552, and a \
-sender that retries over and over is slowed, then stopped.";
+const LONG_ABOUT: &str = "Portcullis is an SMTP policy proxy. It listens on port 25 in front of smtpfront-qmail, or any SMTP server, and \
+decides about every message before it reaches the queue: a blocked sender gets 554, an oversized message 552, and a \
+sender that keeps retrying is slowed down, then refused.";
 
 const AFTER_HELP: &str = "A storm fills the queue:
-  portcullis status                                                   who it is
-  portcullis block newsletter@sillyplace.com                          refuse it from now on
-  portcullis queue list --summary                                     what it has left in the queue
-  portcullis queue quarantine --sender newsletter@sillyplace.com      take that out, and keep it
-  portcullis log --since 1h --sender newsletter@sillyplace.com        see that the block works";
+  portcullis status                                                 who sends it
+  portcullis block newsletter@sillyplace.com                        refuse it from now on
+  portcullis queue list --summary                                   what is in the queue, by sender
+  portcullis queue quarantine --sender newsletter@sillyplace.com    take it out of the queue, and keep it
+  portcullis log --since 1h --sender newsletter@sillyplace.com      is the block working?";

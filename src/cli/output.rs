@@ -17,7 +17,7 @@ pub(super) fn note(outcome: &io::Result<()>) {
         && FAULT.set(error.kind()).is_ok()
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        eprintln!("standard output: {error}: what was to be printed is not whole");
+        eprintln!("standard output: {error}: the output is incomplete");
     }
 }
 

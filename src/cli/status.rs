@@ -18,7 +18,7 @@ use crate::cli::output::is_closed;
 use crate::cli::print;
 use crate::config::units;
 
-/// Say what happens now in the running proxy
+/// Show what the running proxy is doing
 ///
 /// Storms first, then counts of the last 60 seconds and the last hour, and the senders of the last hour with the most
 /// messages accepted, bytes, and messages absorbed, deferred or refused.
@@ -26,7 +26,7 @@ use crate::config::units;
 pub(super) struct Status {
     #[command(flatten)]
     source: Source,
-    /// Again every 2 s, or every TIME, until it is interrupted
+    /// Repeat every 2 s, or every TIME, until interrupted
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = units::duration)]
     watch: Option<Duration>,
     /// Print JSON; with --watch one object a line
@@ -84,7 +84,7 @@ fn table(status: &Value) -> String {
 
 fn write_storm(text: &mut String, storm: &Value) {
     let (key, to, reason) = (word(&storm["key"]), word(&storm["recipients"]), word(&storm["reason"]));
-    let to = if to.is_empty() { "nobody yet" } else { &to };
+    let to = if to.is_empty() { "(no recipient seen yet)" } else { &to };
     let [copies, absorbed, refused, deferred, delivered, similar] =
         ["copies", "absorbed", "refused", "deferred", "delivered", "similar"].map(|name| word(&storm[name]));
     let (queue, wire) = (bytes(&storm["bytes_spared"]), bytes(&storm["wire_spared"]));
@@ -94,16 +94,16 @@ fn write_storm(text: &mut String, storm: &Value) {
         write!(text, "               {copies} copies: {absorbed} absorbed, {refused} refused, {deferred} deferred, ");
     let _ = writeln!(text, "{delivered} delivered again{last}");
     if similar != "0" {
-        let _ = writeln!(text, "               {similar} messages that are alike but for Date and Message-ID");
+        let _ = writeln!(text, "               {similar} messages that differ only in Date and Message-ID");
     }
-    let _ = writeln!(text, "               spared {queue} of the queue, {wire} of the wire");
+    let _ = writeln!(text, "               saved: {queue} of queue, {wire} of traffic");
 }
 
 fn write_now(text: &mut String, status: &Value) {
     let lines = [
         ("state", word(&status["state"])),
         ("connections", word(&status["connections"])),
-        ("on hold", bytes(&status["held_octets"])),
+        ("held", bytes(&status["held_octets"])),
         ("blocks", word(&status["blocks"])),
         ("throttle keys", word(&status["throttle_keys"])),
         ("ledger", format!("{} entries, {} unacknowledged", status["ledger_entries"], status["unacknowledged"])),
@@ -116,16 +116,16 @@ fn write_now(text: &mut String, status: &Value) {
         let _ = writeln!(text, "state          cannot be written: {error}");
     }
     if let Some(kept) = status["state_set_aside"].as_str() {
-        let _ = writeln!(text, "state          was damaged and begun anew; the old one is {kept}");
+        let _ = writeln!(text, "state          was damaged; a new one was begun, the old one is kept as {kept}");
     }
     if status["log_stalled"] == true {
-        text.push_str("log            nobody reads it: its lines are thrown away\n");
+        text.push_str("log            nothing reads it: its lines are discarded\n");
     }
     if status["stress"] == true {
-        text.push_str("stress         connections are nearly used up, time limits are shorter\n");
+        text.push_str("stress         connections are nearly used up: time limits are shorter\n");
     }
     if let Some(pressure @ 1..) = status["hold_pressure"].as_u64() {
-        let _ = writeln!(text, "{:<14} nearly used up ({pressure} of 4), slow messages are given up", "hold");
+        let _ = writeln!(text, "{:<14} nearly used up ({pressure} of 4): the slowest uploads are ended", "hold");
     }
     if status["stopping"] == true {
         text.push_str("stopping       no new transactions\n");
@@ -137,7 +137,7 @@ fn write_networks(text: &mut String, list: &[Value]) {
     if list.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n{:<50} {:>11} {:>11} {:>11}", "client networks", "connections", "on hold", "backend");
+    let _ = writeln!(text, "\n{:<50} {:>11} {:>11} {:>11}", "client networks", "connections", "held", "backend");
     for network in list {
         let [name, connections, backend] =
             ["network", "connections", "backend_sessions"].map(|name| word(&network[name]));

@@ -75,7 +75,7 @@ impl Message {
             return Err(format!("helo {:?} is more than one line", self.helo));
         }
         if let Some(user) = self.user.as_ref().filter(|user| user.is_empty() || user.contains('\0')) {
-            return Err(format!("authenticated {user:?} is no user's name"));
+            return Err(format!("authenticated {user:?} is not a valid user name"));
         }
         let recipients = self.recipients.iter().map(|recipient| rcpt(recipient)).collect::<Result<Vec<_>, _>>()?;
         Ok(Script { mail: self.mail()?, recipients, message: self })
@@ -99,7 +99,7 @@ impl Message {
         match command::parse(self.mail_line().as_bytes()) {
             Ok(Command::Mail(mail)) => Ok(mail),
             _ => Err(format!(
-                "sender {:?} is no address; write user@example.org, or <> for the null sender",
+                "sender {:?} is not a valid address; write user@example.org, or <> for the null sender",
                 self.sender
             )),
         }
@@ -164,7 +164,7 @@ pub fn header(octets: &[u8]) -> &[u8] {
 fn rcpt(recipient: &str) -> Result<Rcpt, String> {
     match command::parse(Message::rcpt_line(recipient).as_bytes()) {
         Ok(Command::Rcpt(rcpt)) => Ok(rcpt),
-        _ => Err(format!("recipient {recipient:?} is no address; write user@example.org")),
+        _ => Err(format!("recipient {recipient:?} is not a valid address; write user@example.org")),
     }
 }
 

@@ -23,19 +23,19 @@ pub(super) struct Filter {
     /// To this recipient, done or not: an address or @host, as the queue has it
     #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
     recipient: Vec<String>,
-    /// With such a subject: * is any text, ? any octet; the whole of it, in any case
+    /// Whose whole subject matches, in any case: * is any text, ? any octet
     #[arg(long, help_heading = WHICH, value_name = "GLOB")]
     subject: Vec<String>,
-    /// With such a field in the header
+    /// With a matching header field
     #[arg(long, help_heading = WHICH, value_name = "'NAME: GLOB'")]
     header: Vec<String>,
-    /// Larger than that: 500kB, 10MB
+    /// Larger than this: 500kB, 10MB
     #[arg(long, help_heading = WHICH, value_name = "SIZE", value_parser = units::size)]
     larger: Option<u64>,
-    /// In the queue for longer than that: 2h, 3d
+    /// In the queue for longer than this: 2h, 3d
     #[arg(long, help_heading = WHICH, value_name = "TIME", value_parser = units::duration)]
     older: Option<Duration>,
-    /// In that state, in the queue: S2, S3, S4, S5, orphan
+    /// In this state of the queue: S2, S3, S4, S5, orphan
     #[arg(long, help_heading = WHICH, value_name = "STATE")]
     state: Vec<State>,
 }

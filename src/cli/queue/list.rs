@@ -29,11 +29,11 @@ use crate::queue::look::scan::Scan;
 use crate::queue::quarantine::folder::Quarantine;
 use crate::text::number;
 
-/// List the messages of the queue
+/// List the messages in the queue
 ///
 /// By number, with state, age, size, recipients done and to do, sender and subject. States: S2 being received, S3 its
 /// envelope being received, S4 not sorted by qmail-send yet, S5 waiting for a try or in delivery, orphan: files without their message.
-/// `taken`: in quarantine, and qmail-send will end it here at its next try. A queue in motion is no error.
+/// `taken`: in quarantine, and qmail-send removes it here at its next attempt. The queue may be in use.
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Only these numbers
@@ -41,19 +41,19 @@ pub(super) struct List {
     ids: Vec<u64>,
     #[command(flatten)]
     filter: Filter,
-    /// What is in quarantine, in place of the queue
+    /// List the quarantine, not the queue
     #[arg(long)]
     quarantined: bool,
-    /// Sum up by sender, largest first: a storm is the first line
+    /// Sums by sender, largest first: a storm is in the first line
     #[arg(long)]
     summary: bool,
-    /// What is largest in --summary
+    /// What --summary sorts by
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = By::Messages, requires = "summary")]
     by: By,
-    /// So many senders in --summary; 0 is all
+    /// Show at most this many senders (0: all)
     #[arg(long, value_name = "COUNT", default_value_t = 20, requires = "summary", value_parser = count::<usize>)]
     top: usize,
-    /// Do not open the messages for their subjects: faster on a large queue
+    /// Leave the subjects out: faster on a large queue
     #[arg(long)]
     no_subject: bool,
     /// Print JSON

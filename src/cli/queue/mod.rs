@@ -34,7 +34,7 @@ use crate::queue::quarantine::owner;
 use crate::queue::quarantine::saved::Stage;
 use crate::text::shell;
 
-/// Look at the qmail queue, and clear it without losing anything
+/// Inspect the qmail queue, and clear it without losing anything
 #[derive(Args, Debug)]
 #[command(long_about = LONG_ABOUT, after_long_help = EXAMPLES)]
 pub(super) struct Queue {
@@ -68,11 +68,11 @@ impl Queue {
 /// Where the queue is; the same on every sub-command.
 #[derive(Args, Debug)]
 struct QueueArgs {
-    /// The queue's folder [default: qmail.queue of the configuration, else queue beside the control folder, else
+    /// The queue [default: qmail.queue of the configuration, else queue beside the control folder, else
     /// /var/qmail/queue or /var/lib/qmail/queue]
     #[arg(long, value_name = "DIR")]
     queue: Option<PathBuf>,
-    /// The quarantine's folder, on the queue's file system [default: quarantine beside the queue, quarantine-NAME beside
+    /// The quarantine, on the queue's file system [default: quarantine beside the queue, quarantine-NAME beside
     /// a queue with another name than queue]
     #[arg(long, value_name = "DIR")]
     quarantine: Option<PathBuf>,
@@ -92,7 +92,7 @@ impl QueueArgs {
         eprintln!("queue {} ({why}), split {}{big}", path.display(), queue.split());
         if !queue.unknown().is_empty() {
             let folders = queue.unknown().join(", ");
-            eprintln!("it has recipients in {folders} too (the channels patch), which are not looked at");
+            eprintln!("it also has recipients in {folders} (the channels patch), which are not read");
         }
         Ok(queue)
     }
@@ -123,8 +123,8 @@ impl QueueArgs {
         let found = self.source.control.clone().or_else(|| beside().filter(|control| control.is_dir()));
         let Some(control) = found.or_else(configured) else {
             return Err(failed(
-                "qmail's control folder is not beside the queue, and virtualdomains tells how recipients were rewritten: \
-                 name it with --control DIR; nothing was changed",
+                "no control folder beside the queue: its virtualdomains tells how recipients were rewritten, so name it with \
+                 --control DIR; nothing was changed",
             ));
         };
         match files::read(&control.join("virtualdomains")) {
@@ -146,7 +146,7 @@ impl QueueArgs {
         }
         let usual = USUAL.iter().find(|path| Path::new(path).is_dir());
         usual.map(|path| (PathBuf::from(path), "the usual place")).ok_or_else(|| {
-            eprintln!("there is no queue in {}: name it with --queue DIR", USUAL.join(" or "));
+            eprintln!("no queue found (looked at {}): name it with --queue DIR", USUAL.join(" and "));
             ExitCode::FAILURE
         })
     }
@@ -205,9 +205,9 @@ fn now() -> i64 {
 const DRY_RUN: &str = "--dry-run to see what would be done";
 const USUAL: [&str; 2] = ["/var/qmail/queue", "/var/lib/qmail/queue"];
 
-const LONG_ABOUT: &str = "Look at the qmail queue, and clear it without losing anything.\n\nlist, show and check change nothing. \
-quarantine takes messages out of the queue, while qmail-send runs or while it is stopped, and keeps them in a folder \
-beside the queue; restore brings them back, delete gives them up for good.";
+const LONG_ABOUT: &str = "Inspect the qmail queue, and clear it without losing anything.\n\nlist, show and check change nothing. \
+quarantine takes messages out of the queue, whether qmail-send is running or stopped, and keeps them in a folder \
+beside the queue; restore brings them back, delete removes them permanently.";
 
 const EXAMPLES: &str = "\
 A storm fills the queue. Who is it?
@@ -217,14 +217,14 @@ Look at its messages, and at one of them:
   portcullis queue list --sender newsletter@sillyplace.com
   portcullis queue show 10051767
 
-Take them out of the queue; qmail-send goes on running. First only say what would happen:
+Take them out of the queue; qmail-send goes on running. First a dry run:
   portcullis queue quarantine --sender newsletter@sillyplace.com --dry-run
   portcullis queue quarantine --sender newsletter@sillyplace.com
 
-It was a mistake, for one of them or for all:
+If it was a mistake, restore one or all:
   portcullis queue restore 10051767
   portcullis queue restore all
 
-It was none: look once more, then give them up.
+If not, check once more, then delete them:
   portcullis queue list --quarantined
   portcullis queue delete --sender newsletter@sillyplace.com";

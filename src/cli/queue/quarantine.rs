@@ -71,7 +71,7 @@ impl Quarantining {
         let filter = self.which.read()?;
         let queue = self.args.open()?;
         if !queue.unknown().is_empty() {
-            return Err(failed("recipients in such folders cannot be marked: nothing was changed"));
+            return Err(failed("recipients in these folders cannot be marked as done: nothing was changed"));
         }
         let folder = self.args.quarantine(&queue);
         if let Some(what) = refusal(&queue, &folder) {
@@ -116,7 +116,7 @@ impl Quarantining {
         Ok(match outcome {
             Ok(()) => code,
             Err(what) if run.taken.is_empty() => failed(&format!("{what}\nno message was taken")),
-            Err(what) => failed(&format!("{what}\nthat is not all: run it again for the rest")),
+            Err(what) => failed(&format!("{what}\nnot all were taken: run it again for the rest")),
         })
     }
 
@@ -201,16 +201,16 @@ impl Quarantining {
         }
         for Holder { id, pid, name } in holders.iter().take(TOLD) {
             eprintln!(
-                "message {id}: a delivery is under way and is not recalled (process {pid}, {name}); `restore` would deliver it \
-                 once more"
+                "message {id}: a delivery is under way and is not recalled (process {pid}, {name}); `restore` would deliver \
+                 it again"
             );
         }
         if !run.finished.is_empty() {
-            eprintln!("an earlier run ended half way: {} completed", count(run.finished.len() as u64, "message"));
+            eprintln!("completed an interrupted run: {}", count(run.finished.len() as u64, "message"));
         }
         if !run.cleared.is_empty() {
             let messages = count(run.cleared.len() as u64, "message");
-            eprintln!("taken earlier, while qmail-send ran, and out of the queue now: {messages}");
+            eprintln!("removed from the queue now, quarantined earlier while qmail-send was running: {messages}");
         }
         let folder = quarantine.path().display().to_string();
         match self.json {
@@ -248,8 +248,10 @@ struct Selected {
 
 /// Says when the messages leave the queue, and how that is hurried.
 fn tell_when(queue: &Queue) {
-    let now = supervisor::try_now(queue).map(|command| format!("; at once: {command}")).unwrap_or_default();
-    eprintln!("nothing more of them is delivered; they leave the queue at qmail-send's next attempt{now}");
+    eprintln!("nothing more of them is delivered; they leave the queue at qmail-send's next attempt");
+    if let Some(command) = supervisor::try_now(queue) {
+        eprintln!("to make that attempt now:\n  {command}");
+    }
 }
 
 /// The question before anything is changed; none where nothing is.

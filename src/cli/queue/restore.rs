@@ -24,16 +24,16 @@ use crate::text::number::count;
 
 /// Bring messages from quarantine back into the queue
 ///
-/// Each goes through qmail-queue with its own sender, to the recipients that had not got it yet; it has a new number then.
-/// Its copy is removed when qmail-queue has taken it, and stays otherwise.
+/// Each goes through qmail-queue with its own sender, to the recipients that have not received it yet, and gets a new number.
+/// The quarantined copy is removed once qmail-queue has accepted it, and stays otherwise.
 #[derive(Args, Debug)]
 pub(super) struct Restoring {
     #[command(flatten)]
     which: Which,
-    /// The program that takes a message [default: bin/qmail-queue beside the queue]
+    /// The program that queues a message [default: bin/qmail-queue beside the queue]
     #[arg(long, value_name = "PATH", env = "QMAILQUEUE")]
     qmail_queue: Option<PathBuf>,
-    /// How long it may take for one message
+    /// Time limit for one message
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = units::duration)]
     timeout: Duration,
     /// Print JSON
@@ -72,7 +72,7 @@ impl Restoring {
                     if has_report {
                         bar.suspend(|| {
                             eprintln!(
-                                "message {id}: what had failed is not reported to its sender; see {}/{REPORTS}",
+                                "message {id}: its earlier failures are not reported to the sender; see {}/{REPORTS}",
                                 path.display()
                             )
                         });

@@ -30,7 +30,7 @@ use crate::queue::quarantine::running;
 use crate::text::readable;
 use crate::text::readable::shown;
 
-/// Show one message: envelope, state, times, header, and where it stands
+/// Show one message: envelope, state, times, header, and what happens to it next
 #[derive(Args, Debug)]
 pub(super) struct Show {
     /// As `list` shows it
@@ -58,7 +58,7 @@ impl Show {
         let is_own = kept.as_ref().is_some_and(|kept| kept.has(self.id));
         let kept = kept.and_then(|kept| kept.message(self.id, &want).ok().flatten());
         let Some(message) = (if is_own { kept.or(found) } else { found.or(kept) }) else {
-            eprintln!("there is no message {} in this queue or in quarantine; it may have been delivered", self.id);
+            eprintln!("no message {} in this queue or in quarantine; it may have been delivered", self.id);
             return ExitCode::FAILURE;
         };
         match self.json {
@@ -67,7 +67,7 @@ impl Show {
         }
         let stands = queue.stat(&queue.place(File::Mess, self.id)).is_ok_and(|stat| stat.st_ino == self.id);
         if message.state() == State::Quarantined && stands {
-            eprintln!("it stands in the queue still, with nothing to do: qmail-send removes it when it tries it next");
+            eprintln!("it is still in the queue, with nothing left to do: qmail-send removes it at its next attempt");
         }
         let dev = queue.stat("mess").map_or(0, |mess| mess.st_dev);
         for holder in running::holders(dev, &HashSet::from([self.id])) {
@@ -130,7 +130,7 @@ fn text(message: &Message, now: i64) -> String {
         line("bounce", &format!("{} of failures, {then}", size(octets)));
     }
     message.troubles.iter().for_each(|trouble| line("trouble", trouble));
-    line("stands", stands(message));
+    line("next", next(message));
     if let Some(header) = &message.header {
         text.push('\n');
         for (name, value) in &header.fields {
@@ -154,18 +154,18 @@ fn write_recipients(line: &mut impl FnMut(&str, &str), list: &Recipients) {
 }
 
 /// The state in one sentence, for the operator to decide by.
-fn stands(message: &Message) -> &'static str {
+fn next(message: &Message) -> &'static str {
     let (_, to_do) = message.counts();
     match message.state() {
         State::S2 | State::S3 => {
-            "qmail-queue writes it, or was killed: if it is debris, qmail-send removes it 36 hours after it was last read"
+            "qmail-queue is writing it, or was killed: what is left over is removed by qmail-send 36 hours after it was last read"
         }
-        State::S4 => "qmail-send sorts its recipients as soon as it runs",
+        State::S4 => "qmail-send sorts its recipients as soon as it is running",
         State::S5 if to_do == 0 && message.bounce_size.is_some() => {
-            "nothing left to deliver; at its end the failures are reported to the sender"
+            "nothing left to deliver; the failures are reported to the sender"
         }
-        State::S5 if to_do == 0 => "nothing left to deliver: qmail-send removes it at its next look",
-        State::S5 => "qmail-send tries what is left to do until the message is queuelifetime old",
+        State::S5 if to_do == 0 => "nothing left to deliver: qmail-send removes it at its next attempt",
+        State::S5 => "qmail-send tries the remaining recipients until the message is queuelifetime old",
         State::Orphan => "its message is gone: portcullis queue check says what to do",
         State::Quarantined => "out of the queue: portcullis queue restore brings it back",
     }

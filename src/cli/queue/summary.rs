@@ -87,7 +87,7 @@ impl Summary {
                 .as_ref()
                 .map_or("(not known: see list --state S2 --state S3)".to_owned(), |sender| format!("<{sender}>"));
             let oldest = sum.oldest.map_or("-".to_owned(), |birth| age(now - birth));
-            let taken = if sum.taken > 0 { format!("  ({} taken already)", sum.taken) } else { String::new() };
+            let taken = if sum.taken > 0 { format!("  ({} quarantined)", sum.taken) } else { String::new() };
             print(&format!("{:>9} {:>11} {share:>5}% {oldest:>8}  {sender}{taken}", sum.messages, size(sum.bytes)));
         }
         if left > 0 {

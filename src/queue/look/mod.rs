@@ -169,7 +169,7 @@ impl State {
             Self::S3 => "its envelope is being received, or left behind by a crash",
             Self::S4 => "received, waits for qmail-send to sort its recipients",
             Self::S5 => "waiting for its next try, or in delivery",
-            Self::Orphan => "files of a message that is not there",
+            Self::Orphan => "files without their message",
             Self::Quarantined => "taken out of the queue, kept in quarantine",
         }
     }

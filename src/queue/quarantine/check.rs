@@ -252,7 +252,7 @@ fn check_message(queue: &Queue, scan: &Scan, message: &Message, is_live: bool, n
         State::Orphan => {
             let what = match message.files.has(File::Info) {
                 true => "the message is gone, and qmail-send tries it until queuelifetime is over",
-                false => "the message is gone; nobody reads them until the number is used again",
+                false => "the message is gone; they are not read until the number is used again",
             };
             let names = files().collect::<Vec<_>>().join(" ");
             findings.push(Kind::Orphan, names, what, leave_or(scan, &remedy::moved(files())));
@@ -335,12 +335,12 @@ fn check_quarantine(quarantine: &Quarantine, options: &str, findings: &mut Findi
         let (what, remedy) = match stage {
             Some(Stage::Taken) if is_there => continue,
             Some(Stage::Taking | Stage::Saved) if is_there && !quarantine.has(id) => {
-                ("it was copied here half way, from a queue that may deliver it too", BY_HAND.to_owned())
+                ("only a part of it was copied here, from a queue that may deliver it too", BY_HAND.to_owned())
             }
             None if is_there && quarantine.is_begun(id) => ("its envelope is damaged", BY_HAND.to_owned()),
             _ => {
                 let again = format!("portcullis queue quarantine {id}{options}");
-                ("a queue quarantine, restore or delete ended half way: this completes or undoes it", again)
+                ("a queue quarantine, restore or delete was interrupted: this completes or undoes it", again)
             }
         };
         let place = quarantine.path().join(id.to_string()).display().to_string();

@@ -74,15 +74,15 @@ impl Quarantine {
             }
             _ => {}
         }
-        let mut quarantine = Self::look(path, queue)?.ok_or_else(|| at("it is not there".to_owned()))?;
+        let mut quarantine = Self::look(path, queue)?.ok_or_else(|| at("no such folder".to_owned()))?;
         let metadata = quarantine.dir.metadata().map_err(|error| at(error.to_string()))?;
         let us = nix::unistd::geteuid().as_raw();
         if metadata.mode() & 0o022 != 0 || metadata.uid() != us {
-            return Err(at(format!("others may write here: it must be owned by uid {us}, with mode 0700")));
+            return Err(at(format!("others may write here: chown {us} it and chmod 700 it")));
         }
         quarantine.lock = quarantine.dir.lock().map_err(|error| at(error.to_string()))?;
         if quarantine.lock.is_none() {
-            return Err(at("another portcullis queue is at work: wait for its end".to_owned()));
+            return Err(at("another portcullis queue is running: wait until it has finished".to_owned()));
         }
         owner::claim(&quarantine.dir, queue).map_err(|error| at(format!("{error}")))?;
         Ok(quarantine)
@@ -223,7 +223,7 @@ impl Quarantine {
         };
         if saved.stage == Stage::Taking {
             message.troubles.push(match self.has(id) {
-                true => "an earlier run ended half way: run queue quarantine again".to_owned(),
+                true => "an earlier run was interrupted: run queue quarantine again".to_owned(),
                 false => "it was copied here half way: the queue it comes from may deliver it too".to_owned(),
             });
         }

@@ -38,7 +38,7 @@ impl<'q> Restore<'q> {
     /// `program` does not exist.
     pub fn new(quarantine: &'q Quarantine, program: &'q Path, limit: Duration) -> Result<Self, String> {
         if !program.is_file() {
-            return Err(format!("there is no {}: name qmail-queue with --qmail-queue PATH", program.display()));
+            return Err(format!("{}: no such file: name qmail-queue with --qmail-queue PATH", program.display()));
         }
         nix::unistd::access(program, AccessFlags::X_OK).map_err(|error| {
             format!(
@@ -61,7 +61,7 @@ impl<'q> Restore<'q> {
     pub fn restore(&self, id: u64) -> Result<usize, String> {
         let saved = whole(self.quarantine, id)?;
         if saved.to_do() == 0 {
-            return Err("nobody waits for it any more, so nothing goes back: queue delete gives it up".to_owned());
+            return Err("no recipient is left, so nothing is restored: queue delete removes it".to_owned());
         }
         let queued = self.queue(id, &saved).map_err(|error| with_remedy(&error))?;
         let status = queued.ok_or_else(|| format!("{} took too long, and was ended", self.program.display()))?;
@@ -117,7 +117,7 @@ pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
         None => Err("it is not in quarantine: see queue list --quarantined".to_owned()),
         // A message copied here from elsewhere has nothing to complete.
         Some(saved) if saved.stage == Stage::Taken || !quarantine.has(id) => Ok(saved),
-        Some(_) => Err(format!("an earlier run ended half way: first complete it with queue quarantine {id}")),
+        Some(_) => Err(format!("an earlier run was interrupted: first complete it with queue quarantine {id}")),
     }
 }
 
@@ -125,7 +125,7 @@ pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
 fn meaning(code: i32) -> &'static str {
     match code {
         11 => "an address is too long",
-        12..=30 | 32..=40 => "it refuses the message for good",
+        12..=30 | 32..=40 => "it refuses the message permanently",
         31 => "the message is refused",
         51 => "out of memory",
         52 => "it took too long",
@@ -143,7 +143,7 @@ fn meaning(code: i32) -> &'static str {
         72 => "the connection to the mail server timed out",
         73 => "the mail server refuses the connection",
         74 => "the connection to the mail server failed",
-        81 => "an internal fault of qmail-queue",
+        81 => "an internal error of qmail-queue",
         91 => "it does not understand the envelope",
         111 | 120 => "it could not be started, or not go on",
         _ => "it failed for now",

@@ -35,9 +35,9 @@ impl Running {
     /// The lock cannot be tried.
     pub fn take(queue: &Queue) -> Result<Self, String> {
         let at = |what: String| format!("{}/{SENDMUTEX}: {what}", queue.path().display());
-        let file = queue
-            .open_file(SENDMUTEX, OFlag::O_WRONLY)
-            .map_err(|error| at(format!("{}; without it nobody knows whether qmail-send runs", with_remedy(&error))))?;
+        let file = queue.open_file(SENDMUTEX, OFlag::O_WRONLY).map_err(|error| {
+            at(format!("{}; without it nobody can tell whether qmail-send is running", with_remedy(&error)))
+        })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self::Stopped(lock)),
             Err((_, Errno::EWOULDBLOCK)) => Ok(Self::Live),

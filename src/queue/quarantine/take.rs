@@ -201,7 +201,7 @@ impl<'q> QuarantineRun<'q> {
         if !self.quarantine.has(id) {
             self.skip(
                 id,
-                "another file has its name in quarantine, or took its place in the queue: restore or delete that first",
+                "another file has its name in quarantine, or its place in the queue: restore or delete that first",
             );
             return Ok(());
         }
@@ -220,13 +220,11 @@ impl<'q> QuarantineRun<'q> {
         let why = match &message {
             None => GONE.to_owned(),
             Some(message) => match message.state() {
-                _ if self.has_odd_file(id) => "one of its files is no regular file: see queue check".to_owned(),
+                _ if self.has_odd_file(id) => "one of its files is not a regular file: see queue check".to_owned(),
                 _ if !message.troubles.is_empty() => message.troubles.join(", "),
-                State::S5 | State::S4 if !self.filter.matches(message, self.now) => {
-                    "it is not one that was meant any more".to_owned()
-                }
+                State::S5 | State::S4 if !self.filter.matches(message, self.now) => "it no longer matches".to_owned(),
                 State::S5 if message.counts().1 == 0 && message.bounce_size.is_none() => {
-                    "nothing is left to deliver: it goes by itself".to_owned()
+                    "nothing is left to deliver: qmail-send removes it".to_owned()
                 }
                 State::S5 => String::new(),
                 State::S4 if !self.is_live => String::new(),
