@@ -2,6 +2,8 @@
 //! real host is looked at, nothing is started.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/hosts.rs"]
+mod hosts;
 #[path = "support/proxy.rs"]
 mod proxy;
 
@@ -49,6 +51,35 @@ impl Host {
         host.write("var/svc/smtp/log/run", LOG);
         fs::create_dir_all(host.path("service")).unwrap();
         symlink("/var/svc/smtp", host.path("service/smtp")).unwrap();
+        host
+    }
+
+    /// The usual ground, and what the stage has.
+    fn of(stage: &hosts::Stage) -> Self {
+        let host = Self::new();
+        host.qmail("var/qmail");
+        host.write(
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/sh\nqmaild:x:7791:2108::/var/qmail:/bin/true\nqmaill:x:7792:2108::/:/bin/true\n\
+             vpopmail:x:89:89::/home/vpopmail:/bin/sh\n_runit-log:x:999:999::/:/bin/true\n",
+        );
+        host.write("etc/group", "root:x:0:\nnofiles:x:2108:\nvchkpw:x:89:\n");
+        host.write("etc/tcp.smtp.cdb", RULES);
+        host.write("proc/sys/kernel/hostname", "mx.example.org\n");
+        for name in ["softlimit", "tcpserver", "rblsmtpd", "envdir", "recordio", "fixcrio", "setlock", "chpst"] {
+            host.program(&format!("usr/bin/{name}"));
+        }
+        ["usr/sbin/smtpfront-qmail", "var/qmail/bin/qmail-smtpd"].iter().for_each(|name| host.program(name));
+        for (name, text) in stage.files {
+            match name.split_at(1) {
+                ("+", name) => host.program(name),
+                ("@", name) => {
+                    fs::create_dir_all(host.path(name).parent().unwrap()).unwrap();
+                    symlink(text, host.path(name)).unwrap();
+                }
+                _ => host.write(name, text),
+            }
+        }
         host
     }
 
@@ -107,6 +138,28 @@ impl Host {
     fn with_all(outcome: &Outcome, told: &[&str]) {
         told.iter().for_each(|told| assert!(outcome.out.contains(told), "{told}\n{}", outcome.out));
     }
+}
+
+#[test]
+fn hosts_as_people_have_them() {
+    let wrong: Vec<String> = hosts::STAGES.iter().filter_map(|stage| played(stage).err()).collect();
+    assert!(wrong.is_empty(), "{} of {}\n{}", wrong.len(), hosts::STAGES.len(), wrong.join("\n"));
+}
+
+fn played(stage: &hosts::Stage) -> Result<(), String> {
+    let host = Host::of(stage);
+    let outcome = host.init(&[]);
+    let names = ["portcullis.toml", "service/run", "service/log/run", "systemd/portcullis.service"];
+    let written = names.map(|name| fs::read_to_string(host.path("new").join(name)).unwrap_or_default()).concat();
+    let new = host.path("new").display().to_string();
+    let all = format!("{}{written}", outcome.out).replace(&new, "NEW");
+    let missing = stage.told.iter().filter(|told| !all.contains(**told)).map(|told| format!("  missing: {told}"));
+    let wrong = stage.never.iter().filter(|never| all.contains(**never)).map(|never| format!("  wrong: {never}"));
+    let mut said: Vec<String> = missing.chain(wrong).collect();
+    if (outcome.code, outcome.err.as_str()) != (stage.code, "") {
+        said.push(format!("  code {}, {}", outcome.code, outcome.err));
+    }
+    if said.is_empty() { Ok(()) } else { Err(format!("{}\n{}\n{all}", stage.name, said.join("\n"))) }
 }
 
 #[test]
@@ -169,7 +222,8 @@ fn qmail_smtpd_behind_rblsmtpd_and_envdir() {
     // Its variables reach the backend as before, also when the folder changes.
     let run = host.text("service/run");
     assert!(run.contains("exec /usr/bin/envdir /var/svc/smtp/env /"), "{run}");
-    assert!(!outcome.out.contains("mind"), "a guard is no reason to mind:\n{}", outcome.out);
+    let mind: Vec<&str> = outcome.out.lines().filter(|line| line.starts_with("mind")).collect();
+    assert!(matches!(mind.as_slice(), [only] if only.contains(": rblsmtpd stays in spawn")), "{mind:?}");
 }
 
 #[test]
@@ -236,8 +290,8 @@ fn a_unit_of_systemd_xinetd_and_inetd() {
             "spawn = [\"/usr/sbin/smtpfront-qmail\"]",
             "systemctl stop smtp.service; systemctl start portcullis",
         ),
-        ("etc/xinetd.d/smtp", xinetd, spawn, "(take the service out of /etc/xinetd.d/smtp"),
-        ("etc/inetd.conf", inetd, spawn, "(take the service out of /etc/inetd.conf"),
+        ("etc/xinetd.d/smtp", xinetd, spawn, "/etc/xinetd.d/smtp && kill -HUP $(pidof xinetd); "),
+        ("etc/inetd.conf", inetd, spawn, "/etc/inetd.conf && kill -HUP $(pidof inetd inetutils-inetd); "),
     ] {
         let host = Host::new();
         host.qmail("var/qmail");
@@ -426,7 +480,44 @@ fn a_folder_that_is_not_empty_is_left_alone() {
     assert_eq!(fs::read_dir(host.path("new")).unwrap().count(), 1);
     fs::remove_file(host.path("new/mine")).unwrap();
     assert_eq!(host.init(&[]).code, 0, "an empty one is as good as a new one");
+    let again = host.init(&[]);
+    assert_eq!((again.code, again.out.as_str()), (1, ""));
+    let left = format!("an earlier init wrote there; nothing was written. Follow {}/STEPS", host.path("new").display());
+    assert!(again.err.contains(&left), "{again:?}");
+    let mut deep = host.command(&[]);
+    let deep = Outcome::of(&deep.args(["--to", "none/new"]).output().unwrap());
+    assert_eq!(deep.code, 64, "twice");
     assert_eq!(host.init(&["--root", "none"]).code, 64, "twice");
+}
+
+#[test]
+fn xinetd_and_inetd_are_changed_by_the_steps_and_back() {
+    let block = "service smtp\n{\n\tuser = qmaild\n\tserver = /var/qmail/bin/qmail-smtpd\n}\nservice ftp\n{\n\tserver = /x\n}\n";
+    let enabled = block.replacen("{\n", "{\n\tdisable = no\n", 1);
+    let lines = "ftp stream tcp nowait root /x x\nsmtp stream tcp nowait qmaild /y/tcp-env tcp-env /y/qmail-smtpd\n";
+    for (file, text, off, on) in [
+        ("etc/xinetd.d/smtp", block, enabled.replace("disable = no", "disable = yes"), enabled.clone()),
+        ("etc/xinetd.d/smtp", &enabled, enabled.replace("disable = no", "disable = yes"), enabled.clone()),
+        ("etc/inetd.conf", lines, lines.replace("smtp stream", "#portcullis# smtp stream"), lines.to_owned()),
+    ] {
+        let host = Host::new();
+        host.qmail("var/qmail");
+        host.write(file, text);
+        let steps = host.init(&[]).out;
+        let copy = host.path(file).display().to_string();
+        let edits = |line: &str| {
+            let from = line.find("sed -i ")?;
+            let edit = line[from..].split(" && kill -HUP ").next()?;
+            Some(edit.replace(&format!("/{file}"), &copy))
+        };
+        let edits: Vec<String> = steps.lines().filter_map(edits).collect();
+        let [switch, back] = edits.as_slice() else { panic!("{steps}") };
+        // Twice is as good as once.
+        for (edit, expected) in [(switch, &off), (switch, &off), (back, &on), (back, &on), (switch, &off)] {
+            assert!(Command::new("/bin/sh").args(["-c", edit]).status().unwrap().success(), "{edit}");
+            assert_eq!(&fs::read_to_string(host.path(file)).unwrap(), expected, "{edit}");
+        }
+    }
 }
 
 #[test]

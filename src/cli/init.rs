@@ -17,6 +17,7 @@ use crate::takeover;
 use crate::takeover::Files;
 use crate::takeover::Findings;
 use crate::takeover::Options;
+use crate::takeover::Ours;
 use crate::text::readable::shown;
 
 /// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
@@ -55,7 +56,7 @@ impl Init {
         };
         let options = Options { root: self.root.clone(), service: self.service.clone(), folder, program };
         if !self.root.is_dir() {
-            eprintln!("--root {}: is no folder that can be entered", self.root.display());
+            eprintln!("--root {}: not a directory, or it may not be entered", self.root.display());
             return ExitCode::FAILURE;
         }
         let (findings, files) = match takeover::look(&options) {
@@ -81,14 +82,17 @@ impl Init {
             print(&json!({ "findings": findings, "written": folder, "faults": faults }).to_string());
         } else {
             print_findings(&findings);
-            self.print_files(&options, files.as_ref(), &faults);
+            self.print_files(&options, findings.ours.is_some(), files.as_ref(), &faults);
         }
         if findings.plan.complete && faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn print_files(&self, options: &Options, files: Option<&Files>, faults: &[String]) {
+    fn print_files(&self, options: &Options, is_ours: bool, files: Option<&Files>, faults: &[String]) {
         let Some(Files { files, steps }) = files else {
-            return print("\nNothing is written: say with --service which of the services is to be taken over.");
+            return print(match is_ours {
+                true => "\nNothing was written.",
+                false => "\nNothing was written: say with --service which of the services is to be taken over.",
+            });
         };
         if self.dry_run {
             let is_terminal = std::io::stdout().is_terminal();
@@ -124,7 +128,11 @@ fn print_findings(findings: &Findings) {
         home.control.iter().for_each(|file| line("", &format!("control/{}: {}", file.name, file.says)));
     }
     for service in &findings.services {
-        let port = service.port.map_or("port not understood".to_owned(), |port| format!("port {port}"));
+        let port = match service.port {
+            _ if service.ours => "Portcullis".to_owned(),
+            Some(port) => format!("port {port}"),
+            None => "port not understood".to_owned(),
+        };
         let state = if service.active { "" } else { ", not active" };
         line("service", &format!("{} ({}, {port}{state})", service.entry.display(), service.supervisor));
         line("", &service.command);
@@ -155,11 +163,26 @@ fn print_findings(findings: &Findings) {
         line("not found", &format!("{missing}; looked for:"));
         findings.looked_for.iter().for_each(|place| line("", place));
     }
+    if let Some(ours) = &findings.ours {
+        print_ours(ours, &line);
+    }
     if let Some(service) = &findings.takes_over {
         line("takes over", &service.display().to_string());
     }
     findings.plan.errors.iter().for_each(|error| line("error", error));
     findings.plan.remarks.iter().for_each(|remark| line("mind", remark));
+}
+
+fn print_ours(ours: &Ours, line: &impl Fn(&str, &str)) {
+    let mut what = ours.entry.as_ref().map_or("a process".to_owned(), |entry| entry.display().to_string());
+    if let Some(file) = &ours.configuration {
+        what = format!("{what}, configuration {}", file.display());
+    }
+    match ours.serves {
+        true => line("serving", &format!("Portcullis runs on this host already: {what}")),
+        false => line("earlier", &format!("an earlier init left Portcullis here, not started: {what}")),
+    }
+    ours.advice.iter().for_each(|advice| line("", advice));
 }
 
 /// Unreadable files listed on a terminal.

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::takeover::Findings;
 use crate::takeover::Options;
@@ -16,6 +17,7 @@ use crate::takeover::accounts::Accounts;
 use crate::takeover::configuration;
 use crate::takeover::logger::Logger;
 use crate::takeover::root::Root;
+use crate::takeover::services;
 use crate::takeover::services::Service;
 use crate::takeover::services::Supervisor;
 use crate::takeover::site::Site;
@@ -34,10 +36,21 @@ pub struct Files {
 /// Writes the files.
 ///
 /// # Errors
-/// The folder exists and is not empty, or the system's error. Files made so far stay.
+/// The folder exists and is not empty, or the system's error. Nothing is left of what was written then.
 pub fn write(folder: &Path, files: &Files) -> Result<(), String> {
+    let is_new = make_new(folder)?;
+    write_into(folder, files).inspect_err(|_| {
+        // It was empty, so that all that is in it is ours.
+        files.files.iter().for_each(|(name, ..)| _ = fs::remove_file(folder.join(name)));
+        ["service/log", "service", "systemd", "state"].iter().for_each(|name| _ = fs::remove_dir(folder.join(name)));
+        if is_new {
+            let _ = fs::remove_dir(folder);
+        }
+    })
+}
+
+fn write_into(folder: &Path, files: &Files) -> Result<(), String> {
     let told = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
-    make_new(folder)?;
     for (name, text, mode) in &files.files {
         let path = folder.join(name);
         let parent = path.parent().unwrap_or(folder);
@@ -50,20 +63,29 @@ pub fn write(folder: &Path, files: &Files) -> Result<(), String> {
     DirBuilder::new().mode(0o750).create(&state).map_err(|error| told(&state, error))
 }
 
-fn make_new(folder: &Path) -> Result<(), String> {
+/// Makes the folder; false if it was there, and empty.
+fn make_new(folder: &Path) -> Result<bool, String> {
+    let shown = folder.display();
     match DirBuilder::new().mode(0o755).create(folder) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(format!("{}: {error}", folder.display()));
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = folder.parent().unwrap_or(folder).display();
+            return Err(format!("{shown}: {parent} does not exist: make it first, or name another folder with --to"));
         }
-        Err(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(format!("{shown}: permission denied: run it as root, or name another folder with --to"));
+        }
+        Err(error) => return Err(format!("{shown}: {error}")),
     }
     match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            Err(format!("{} is not empty: name a new folder with --to, nothing was written", folder.display()))
-        }
-        Err(error) => Err(format!("{}: {error}: name a new folder with --to", folder.display())),
+        Ok(true) => Ok(false),
+        Ok(false) if folder.join("STEPS").exists() => Err(format!(
+            "{shown}: an earlier init wrote there; nothing was written. Follow {shown}/STEPS, or name a new folder \
+             with --to"
+        )),
+        Ok(false) => Err(format!("{shown} is not empty: name a new folder with --to; nothing was written")),
+        Err(error) => Err(format!("{shown}: {error}: name a new folder with --to")),
     }
 }
 
@@ -79,7 +101,8 @@ pub(super) fn site(
         folder: options.folder.clone(),
         program: options.program.clone(),
         supervisor: supervisor(root, service),
-        service: service.map(|service| service.entry.clone()),
+        link: link(root, service).filter(|_| supervisor(root, service).scans()),
+        service: service.map(|service| (service.entry.clone(), service.supervisor)),
         user: findings.plan.user.clone(),
         logger: Logger::of(accounts, service, supervisor(root, service)),
     }
@@ -108,16 +131,36 @@ pub(super) fn files(site: &Site, findings: &Findings, steps: String) -> Files {
 fn supervisor(root: &Root, service: Option<&Service>) -> Supervisor {
     let has = |folder: &str| root.is_folder(Path::new(folder));
     match service.map(|service| service.supervisor) {
-        Some(known @ (Supervisor::Daemontools | Supervisor::Runit | Supervisor::S6 | Supervisor::Systemd)) => known,
-        _ if has("/service") || has("/etc/service") => Supervisor::Daemontools,
-        _ if has("/etc/systemd/system") => Supervisor::Systemd,
-        _ => Supervisor::Daemontools,
+        Some(Supervisor::Socket) => Supervisor::Systemd,
+        Some(Supervisor::Xinetd | Supervisor::Inetd) | None if scanned(root).is_none() && has(SYSTEMD) => {
+            Supervisor::Systemd
+        }
+        Some(Supervisor::Xinetd | Supervisor::Inetd) | None if has("/etc/runit") => Supervisor::Runit,
+        Some(Supervisor::Xinetd | Supervisor::Inetd) | None => Supervisor::Daemontools,
+        Some(known) => known,
     }
+}
+
+/// The first folder that a supervisor of run scripts watches on this host.
+fn scanned(root: &Root) -> Option<&'static str> {
+    let mut watched = services::FOLDERS.iter().filter(|(_, watched)| *watched).map(|(folder, _)| *folder);
+    watched.find(|folder| root.is_folder(Path::new(folder)))
+}
+
+/// A name for the new service beside the old one, or where services are watched.
+fn link(root: &Root, service: Option<&Service>) -> Option<PathBuf> {
+    let beside = service.filter(|service| service.supervisor.scans()).and_then(|service| service.entry.parent());
+    let unlinked =
+        |folder: &Path| services::FOLDERS.iter().any(|(known, watched)| !watched && folder == Path::new(known));
+    let folder = beside.filter(|folder| !unlinked(folder)).or_else(|| scanned(root).map(Path::new))?;
+    let names =
+        (1..100).map(|number| if number == 1 { "portcullis".to_owned() } else { format!("portcullis-{number}") });
+    names.map(|name| folder.join(name)).find(|link| root.link(link).is_none() && !root.exists(link))
 }
 
 fn run(site: &Site, findings: &Findings) -> String {
     let instead =
-        site.service.as_ref().map(|service| format!(" in place of {}", shown(&service.display().to_string())));
+        site.service.as_ref().map(|(service, _)| format!(" in place of {}", shown(&service.display().to_string())));
     let mut words: Vec<String> = findings.plan.in_front.iter().map(|word| shell::word(word)).collect();
     let path = |path: &Path| shell::word(&path.to_string_lossy());
     words.push(format!("{} serve -c {}", path(&site.program), path(&site.configuration())));
@@ -166,3 +209,4 @@ fn unit(site: &Site) -> String {
 const UNIT: &str = include_str!("../../config/systemd/portcullis.service");
 /// The descriptor on which s6 hears that it listens.
 const NOTIFIED: u32 = 3;
+const SYSTEMD: &str = "/etc/systemd/system";

@@ -14,6 +14,17 @@ pub struct Home {
     pub folder: PathBuf,
     /// The control files that Portcullis reads, as far as they are there.
     pub control: Vec<ControlFile>,
+    /// Control files of patches that Portcullis does not read, as far as they are there, and what to do.
+    pub others: Vec<OtherFile>,
+}
+
+/// A control file that only a patched qmail reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OtherFile {
+    /// The file's name: `badhelo`.
+    pub name: &'static str,
+    /// What would have Portcullis do the same; may be empty.
+    pub instead: &'static str,
 }
 
 /// One control file.
@@ -29,7 +40,14 @@ impl Home {
     /// The home at `folder`, if it is one.
     pub(super) fn at(root: &Root, folder: &Path) -> Option<Self> {
         let control = folder.join("control");
-        root.is_folder(&control).then(|| Self { folder: folder.to_owned(), control: files(root, &control) })
+        let other = |(name, instead): &(&'static str, &'static str)| {
+            root.exists(&control.join(name)).then_some(OtherFile { name, instead })
+        };
+        root.is_folder(&control).then(|| Self {
+            folder: folder.to_owned(),
+            control: files(root, &control),
+            others: OTHERS.iter().filter_map(other).collect(),
+        })
     }
 
     /// All homes in the usual places; one that is a link to another is the same.
@@ -89,3 +107,30 @@ const FILES: [(&str, bool); 9] = [
     ("timeoutsmtpd", false),
     ("concurrencyincoming", false),
 ];
+
+/// Lists of patches, and what would have Portcullis do the same.
+const OTHERS: [(&str, &str); 20] = [
+    ("badhelo", ""),
+    ("badhelopatterns", ""),
+    ("badloadertypes", ""),
+    ("badmailfrom.cdb", IN_BADMAILFROM),
+    ("badmailfromnorelay", ""),
+    ("badmailfrompatterns", GLOBS),
+    ("badmailfromto", ""),
+    ("badmailpatterns", GLOBS),
+    ("badmailto", "; or write its addresses into badrcptto"),
+    ("badmailto.cdb", "; or write its addresses into badrcptto"),
+    ("badmimetypes", ""),
+    ("badrcptpatterns", RECIPIENT_GLOBS),
+    ("badrcptto_patterns", RECIPIENT_GLOBS),
+    ("goodrcptto", ""),
+    ("recipients", ""),
+    ("recipients.cdb", ""),
+    ("relaymailfrom", ""),
+    ("spamdyke.conf", ""),
+    ("validrcptto", ""),
+    ("validrcptto.cdb", ""),
+];
+const IN_BADMAILFROM: &str = "; or write its addresses into badmailfrom";
+const GLOBS: &str = "; or write globs, with senders.dialect = \"extended\"";
+const RECIPIENT_GLOBS: &str = "; or write globs, with recipients.dialect = \"extended\"";

@@ -7,6 +7,8 @@ mod folder;
 mod home;
 mod listeners;
 mod logger;
+mod nested;
+mod ours;
 mod plan;
 mod root;
 pub mod script;
@@ -26,10 +28,12 @@ pub use crate::takeover::folder::write;
 pub use crate::takeover::home::ControlFile;
 pub use crate::takeover::home::Home;
 pub use crate::takeover::listeners::Listener;
+pub use crate::takeover::ours::Ours;
 use crate::takeover::plan::Plan;
 pub use crate::takeover::plan::Setting;
 use crate::takeover::root::Root;
 use crate::takeover::services::Service;
+use crate::takeover::services::Supervisor;
 
 /// All that was found.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -44,6 +48,8 @@ pub struct Findings {
     pub services: Vec<Found>,
     /// The service that is taken over.
     pub takes_over: Option<PathBuf>,
+    /// Portcullis, where it is already; nothing is planned then.
+    pub ours: Option<Ours>,
     /// Sockets that listen on its port, or on 25.
     pub listeners: Vec<Listener>,
     /// Files that could not be read, and why.
@@ -65,6 +71,8 @@ pub struct Found {
     pub active: bool,
     /// The port, as far as it is understood.
     pub port: Option<u16>,
+    /// Whether it is Portcullis.
+    pub ours: bool,
     /// The command that its script becomes.
     pub command: String,
     /// Lines that were not understood.
@@ -76,7 +84,7 @@ pub struct Found {
 pub struct Outcome {
     /// All that was found.
     pub findings: Findings,
-    /// The files to write; `None` where several services could be meant.
+    /// The files to write; `None` where several services could be meant, or where Portcullis is already.
     pub files: Option<Files>,
 }
 
@@ -109,7 +117,10 @@ pub fn look(options: &Options) -> Result<Outcome, String> {
     }
     let candidates: Vec<&Service> = match &options.service {
         Some(named) => services.iter().filter(|service| service.is(&root, named)).collect(),
-        None => services.iter().filter(|service| matches!(service.port(), None | Some(25))).collect(),
+        None => {
+            let is_meant = |service: &&Service| matches!(service.port(), None | Some(25)) && !service.is_ours();
+            services.iter().filter(is_meant).collect()
+        }
     };
     let active: Vec<&Service> = candidates.iter().copied().filter(|service| service.active).collect();
     // Services marked as down, or linked nowhere, do not matter if there is one active.
@@ -119,22 +130,36 @@ pub fn look(options: &Options) -> Result<Outcome, String> {
     let mut findings = Findings {
         homes: Home::find(&root),
         services: services.iter().map(Found::of).collect(),
-        takes_over: chosen.map(|service| service.entry.clone()),
         listeners: listeners::on_port(&root, &accounts, chosen.and_then(Service::port).unwrap_or(25)),
         looked_for: looked_for(),
         ..Findings::default()
     };
-    let home = choose_home(&root, chosen, &mut findings);
-    if !ambiguous {
-        findings.plan = plan::plan(&root, &accounts, &findings, chosen, home.as_ref());
+    // A service that is named is taken over though another is ours.
+    if options.service.is_none() || chosen.is_some_and(Service::is_ours) {
+        findings.ours = Ours::find(&root, &services, &findings.listeners);
     }
+    let files = match findings.ours.is_none() && !ambiguous {
+        true => Some(planned(&root, &accounts, options, &mut findings, chosen)),
+        false => None,
+    };
     findings.unreadable = root.unreadable();
-    let files = (!ambiguous).then(|| {
-        let site = folder::site(&root, &accounts, options, &findings, chosen);
-        findings.plan.remarks.extend(site.logger.remark.clone());
-        folder::files(&site, &findings, steps::text(&site, &findings))
-    });
     Ok(Outcome { findings, files })
+}
+
+/// Plans, and makes the files of the plan.
+fn planned(
+    root: &Root,
+    accounts: &Accounts,
+    options: &Options,
+    findings: &mut Findings,
+    chosen: Option<&Service>,
+) -> Files {
+    findings.takes_over = chosen.map(|service| service.entry.clone());
+    let home = choose_home(root, chosen, findings);
+    findings.plan = plan::plan(root, accounts, findings, chosen, home.as_ref());
+    let site = folder::site(root, accounts, options, findings, chosen);
+    findings.plan.remarks.extend(site.logger.remark.clone());
+    folder::files(&site, findings, steps::text(&site, findings))
 }
 
 /// QMAILHOME of the script, else where the program is, else the only one that there is.
@@ -168,7 +193,7 @@ fn home_of_program(root: &Root, service: &Service) -> Option<(Home, String)> {
 fn looked_for() -> Vec<String> {
     let homes = home::PLACES.iter().map(|home| format!("{home}/control"));
     let services = services::FOLDERS.iter().map(|(folder, _)| format!("{folder}/*/run"));
-    let units = services::UNITS.iter().map(|folder| format!("{folder}/*.service"));
+    let units = services::UNITS.iter().map(|folder| format!("{folder}/*.service, *.socket"));
     let others = ["/etc/xinetd.conf", "/etc/xinetd.d/*", "/etc/inetd.conf", "/proc/net/tcp", "/proc/net/tcp6"];
     homes.chain(services).chain(units).chain(others.map(str::to_owned)).collect()
 }
@@ -176,7 +201,8 @@ fn looked_for() -> Vec<String> {
 impl Service {
     /// Whether it has this name, or a link to it has.
     fn is(&self, root: &Root, named: &Path) -> bool {
-        self.entry == named || root.canonical(&self.entry) == root.canonical(named)
+        let is_file = self.supervisor == Supervisor::Socket && self.file == named;
+        self.entry == named || is_file || root.canonical(&self.entry) == root.canonical(named)
     }
 }
 
@@ -188,6 +214,7 @@ impl Found {
             supervisor: service.supervisor.name(),
             active: service.active,
             port: service.port(),
+            ours: service.is_ours(),
             command: service.script.command.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "),
             remarks: all.map(|remark| format!("{}:{}: {}", service.file.display(), remark.line, remark.what)).collect(),
         }

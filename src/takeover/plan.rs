@@ -151,7 +151,7 @@ impl Planner<'_> {
         let Some(server) = self.service.and_then(|service| service.chain.server.as_ref()) else { return String::new() };
         let argument = if word.text.starts_with('-') { "" } else { &word.text };
         let written = match self.service.map(|service| service.supervisor) {
-            Some(Supervisor::Xinetd | Supervisor::Inetd) => argument.to_owned(),
+            Some(Supervisor::Xinetd | Supervisor::Inetd | Supervisor::Socket) => argument.to_owned(),
             _ => format!("{} -{letter} {argument}", server.program.name()),
         };
         self.place(word.line, written.trim_end())
@@ -161,7 +161,7 @@ impl Planner<'_> {
     fn absolute(&self, name: &str) -> String {
         let changed = self.service.and_then(|service| service.script.folder.as_deref());
         let own = self.service.map_or(Path::new("/"), |service| &service.folder);
-        let folder = changed.map_or(own, Path::new);
+        let folder = changed.map_or_else(|| own.to_owned(), |changed| own.join(changed));
         let path = folder.join(name.strip_prefix("./").unwrap_or(name));
         path.to_string_lossy().into_owned()
     }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use crate::takeover::accounts::Accounts;
 use crate::takeover::accounts::HostAnswers;
+use crate::takeover::nested;
 use crate::takeover::root::Root;
 use crate::takeover::script;
 use crate::takeover::script::Chain;
+use crate::takeover::script::Exec;
 use crate::takeover::script::RunScript;
 use crate::takeover::script::Word;
 use crate::takeover::units;
@@ -38,17 +40,25 @@ pub(super) enum Supervisor {
     Runit,
     S6,
     Systemd,
+    /// A socket unit of systemd, which starts a service for each connection.
+    Socket,
     Xinetd,
     Inetd,
 }
 
 impl Supervisor {
+    /// It watches a folder of services with run scripts.
+    pub(super) fn scans(self) -> bool {
+        matches!(self, Self::Daemontools | Self::Runit | Self::S6)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Daemontools => "daemontools",
             Self::Runit => "runit",
             Self::S6 => "s6",
             Self::Systemd => "systemd",
+            Self::Socket => "systemd, a socket",
             Self::Xinetd => "xinetd",
             Self::Inetd => "inetd",
         }
@@ -66,16 +76,23 @@ impl Service {
         let names = |text: &str| PROGRAMS.iter().any(|program| text.contains(program));
         let by_program = self.chain.program().is_some_and(|program| program.words.iter().any(|word| names(&word.text)));
         // A script that is not understood is judged by its text.
-        by_port || by_program || self.chain.server.is_none() && names(text)
+        by_port || by_program || self.is_ours() || self.chain.server.is_none() && names(text)
+    }
+
+    /// Whether it is Portcullis.
+    pub(super) fn is_ours(&self) -> bool {
+        let serves =
+            |exec: &Exec| exec.name() == "portcullis" && exec.words.get(1).is_some_and(|word| word.text == "serve");
+        self.chain.server.is_none() && self.chain.behind.iter().any(serves)
     }
 }
 
 /// The number of a port.
 pub(super) fn port(word: &Word) -> Option<u16> {
     match word.known()? {
-        "smtp" => Some(25),
-        "submission" => Some(587),
-        "smtps" | "submissions" | "ssmtp" => Some(465),
+        "smtp" | "mail" => Some(25),
+        "submission" | "msa" => Some(587),
+        "smtps" | "submissions" | "ssmtp" | "urd" => Some(465),
         number => number.parse().ok(),
     }
 }
@@ -99,8 +116,10 @@ pub(super) fn find(root: &Root, accounts: &Accounts) -> Vec<Service> {
 
 /// The service of one folder, whatever it is called, or unit of systemd.
 pub(super) fn at(root: &Root, accounts: &Accounts, entry: &Path) -> Option<Service> {
-    if entry.extension().is_some_and(|extension| extension == "service") {
-        return unit(root, accounts, entry).map(|(service, _)| service);
+    match entry.extension().and_then(|extension| extension.to_str()) {
+        Some("service") => return unit(root, accounts, entry).map(|(service, _)| service),
+        Some("socket") => return socket(root, accounts, entry),
+        _ => {}
     }
     read_supervised(root, accounts, entry, true).map(|(service, _)| service)
 }
@@ -115,11 +134,11 @@ fn read_supervised(root: &Root, accounts: &Accounts, entry: &Path, watched: bool
     let file = entry.join("run");
     let text = root.read(&file)?;
     let answers = HostAnswers { root, accounts, folder: &folder };
-    let script = script::read(&text, &answers);
+    let script = nested::unfolded(root, &folder, &answers, script::read(&text, &answers));
     let log_file = entry.join("log/run");
     let log = root.read(&log_file).map(|text| Chain::of(&script::read(&text, &answers).command));
     let log = log.map(|chain| (log_file, chain));
-    let active = watched && !root.exists(&folder.join("down"));
+    let active = watched && (!root.exists(&folder.join("down")) || is_running(root, &folder));
     let mut service = Service {
         entry: entry.to_owned(),
         file,
@@ -132,6 +151,15 @@ fn read_supervised(root: &Root, accounts: &Accounts, entry: &Path, watched: bool
     };
     service.supervisor = supervisor(root, &service);
     Some((service, String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// Whether the supervisor's status has a process: daemontools and runit write its number behind the time.
+fn is_running(root: &Root, folder: &Path) -> bool {
+    let file = folder.join("supervise/status");
+    if !matches!(root.length(&file), Some(18 | 20)) {
+        return false;
+    }
+    root.read(&file).is_some_and(|status| status.get(12..16).is_some_and(|pid| pid != [0; 4]))
 }
 
 /// The supervisor, by the status that it keeps, else by the programs that the scripts use, else by the place.
@@ -158,30 +186,53 @@ fn systemd(root: &Root, accounts: &Accounts) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
     for folder in UNITS {
         for name in root.names(Path::new(folder)) {
-            let is_unit = name.to_str().is_some_and(|name| name.ends_with(".service"));
             // A unit in /etc stands over one of the same name elsewhere.
             let is_known = services.iter().any(|known| known.entry.file_name() == Some(&name));
             let file = Path::new(folder).join(name);
             let is_masked = || root.canonical(&file) == Path::new("/dev/null");
-            if !is_unit || is_known || is_masked() {
+            if is_known || is_masked() {
                 continue;
             }
-            let found = unit(root, accounts, &file);
-            services.extend(found.filter(|(service, text)| service.receives_mail(text)).map(|(service, _)| service));
+            match file.extension().and_then(|extension| extension.to_str()) {
+                Some("service") => {
+                    let found = unit(root, accounts, &file).filter(|(service, text)| service.receives_mail(text));
+                    services.extend(found.map(|(service, _)| service));
+                }
+                Some("socket") => services.extend(socket(root, accounts, &file)),
+                _ => {}
+            }
         }
     }
     services
 }
 
+/// What a socket unit starts for each connection, if that is mail.
+fn socket(root: &Root, accounts: &Accounts, file: &Path) -> Option<Service> {
+    let socket = root.text(file).filter(|text| units::accepts(text))?;
+    let stem = file.file_stem()?.to_str()?;
+    let template = UNITS.into_iter().map(|folder| Path::new(folder).join(format!("{stem}@.service")));
+    let (template, text) =
+        template.into_iter().find_map(|file| Some((root.text(&file)?, file))).map(|(a, b)| (b, a))?;
+    let script = units::systemd(&text, Some(&socket));
+    let service = translated(root, accounts, &template, &script, Supervisor::Socket);
+    let service = Service { entry: file.to_owned(), active: is_enabled(root, "sockets", file), ..service };
+    service.receives_mail(&text).then_some(service)
+}
+
+fn is_enabled(root: &Root, target: &str, file: &Path) -> bool {
+    let wanted = PathBuf::from(format!("/etc/systemd/system/{target}.target.wants"));
+    root.names(&wanted).iter().any(|known| Some(known.as_os_str()) == file.file_name())
+}
+
 fn unit(root: &Root, accounts: &Accounts, file: &Path) -> Option<(Service, String)> {
     let text = root.text(file)?;
     // Most units are somebody else's.
-    let ours = PROGRAMS.iter().chain(&["tcpserver", "tcpsvd"]).any(|program| text.contains(program));
-    let service = ours.then(|| translated(root, accounts, file, &units::systemd(&text), Supervisor::Systemd))?;
-    let name = file.file_name()?;
-    let enabled =
-        root.names(Path::new("/etc/systemd/system/multi-user.target.wants")).iter().any(|known| known == name);
-    Some((Service { active: enabled, ..service }, text))
+    let is_meant = PROGRAMS.iter().chain(&UNIT_PROGRAMS).any(|program| text.contains(program));
+    // A template is started by its socket.
+    let is_template = file.file_stem()?.to_str()?.ends_with('@');
+    let read = is_meant && !is_template;
+    let service = read.then(|| translated(root, accounts, file, &units::systemd(&text, None), Supervisor::Systemd))?;
+    Some((Service { active: is_enabled(root, "multi-user", file), ..service }, text))
 }
 
 fn internet(root: &Root, accounts: &Accounts) -> Vec<Service> {
@@ -233,5 +284,7 @@ pub(super) const FOLDERS: [(&str, bool); 10] = [
 /// Folders of units; the first of a name stands.
 pub(super) const UNITS: [&str; 3] = ["/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system"];
 const MAIL_PORTS: [u16; 3] = [25, 465, 587];
+/// Programs in units that may receive mail.
+const UNIT_PROGRAMS: [&str; 5] = ["tcpserver", "tcpsvd", "sslserver", "s6-tcpserver", "portcullis"];
 /// Programs that receive mail.
 const PROGRAMS: [&str; 3] = ["qmail-smtpd", "smtpfront-", "mailfront"];

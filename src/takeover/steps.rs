@@ -14,44 +14,52 @@ use crate::text::shell;
 pub(super) fn text(site: &Site, findings: &Findings) -> String {
     let mut text = String::new();
     let title = match &site.service {
-        Some(service) => format!("Portcullis in place of {}", path(service)),
+        Some((service, _)) => format!("Portcullis in place of {}", path(service)),
         None => "Portcullis; no service to take over was found".to_owned(),
     };
     let _ = writeln!(text, "{title}\n{}\n", "=".repeat(title.chars().count()));
     if !findings.plan.complete {
-        text.push_str(
-            "The configuration is NOT complete: do not switch before these and its commented keys are settled.\n\n",
-        );
-        findings.plan.errors.iter().for_each(|error| _ = writeln!(text, "   error: {}", shown(error)));
-        text.push_str(if findings.plan.errors.is_empty() { "" } else { "\n" });
+        incomplete(&mut text, findings);
     }
     let (program, configuration) = (path(&site.program), path(&site.configuration()));
-    let _ = writeln!(
-        text,
-        "1. Check. The first line makes the folders that the users write in; nothing else is changed.\n"
-    );
+    text.push_str("1. Check. The first line makes the folders that the users write in; nothing else is changed.\n\n");
     command(&mut text, &prepare(site));
     command(&mut text, &format!("{program} check --no-ports -c {configuration}"));
     command(&mut text, &format!("{program} drill -c {configuration}"));
-    text.push_str("\n   To try it beside what runs now, with real delivery, until you press ^C:\n\n");
+    text.push_str("\n   To try it beside the running server, with real delivery, until you press ^C:\n\n");
     command(&mut text, &format!("{program} serve -c {configuration} --listen 127.0.0.1:2525"));
     text.push_str("\n2. Switch.\n\n");
-    let [link, switch, back, later] = moves(site);
-    command(&mut text, &link);
-    command(&mut text, &switch);
+    if site.has_run_script() && site.link.is_none() {
+        text.push_str(NOTHING_SCANS);
+    }
+    let old = Old::of(site);
+    let new = New::of(site);
+    command(&mut text, &new.announce);
+    command(&mut text, &join(&[&old.stop, &new.start]));
     text.push_str(CLOSED);
     text.push_str("3. Confirm.\n\n");
     command(&mut text, &format!("{program} status -c {configuration}"));
     command(&mut text, &format!("{program} explain -c {configuration} --sender someone@example.com --recipient YOU"));
     command(&mut text, &log_command(site));
-    text.push_str("\nTo switch back, at any time, in one line:\n\n");
-    command(&mut text, &back);
-    text.push_str(
-        "\n   The port is closed as shortly; messages under way are finished (at most server.drain, 30s), and nothing that\n   \
-         was accepted is lost: it is in qmail's queue.\n\n4. When it shall stay, also after a reboot:\n\n",
-    );
-    command(&mut text, &later);
+    text.push_str("\nTo switch back at any time, in one line:\n\n");
+    command(&mut text, &join(&[&new.stop, &old.start]));
+    text.push_str(BACK);
+    command(&mut text, &join(&[&new.keep, &old.keep]));
+    if new.keep.is_empty() {
+        text.push_str("   Start service/run from the host's start-up scripts; it stays in the foreground.\n");
+    }
     text
+}
+
+fn incomplete(text: &mut String, findings: &Findings) {
+    text.push_str(
+        "The configuration is NOT complete. Before you switch, settle what it says at its beginning, and its\n",
+    );
+    text.push_str("commented keys.\n\n");
+    for error in &findings.plan.errors {
+        let _ = writeln!(text, "   error: {}", shown(error));
+    }
+    text.push_str(if findings.plan.errors.is_empty() { "" } else { "\n" });
 }
 
 /// The folders of the state and of the log, and whose they are.
@@ -61,7 +69,7 @@ fn prepare(site: &Site) -> String {
     if let Some(user) = &site.user {
         commands.push(format!("chown {}: {state}", shell::word(user)));
     }
-    if site.is_supervised() {
+    if site.has_run_script() {
         let log = path(&site.logger.folder);
         commands.push(format!("mkdir -p {log}"));
         commands.extend(site.logger.user.as_ref().map(|user| format!("chown {}: {log}", shell::word(user))));
@@ -69,61 +77,120 @@ fn prepare(site: &Site) -> String {
     commands.join(" && ")
 }
 
-/// Link, switch, switch back, make it stay.
-fn moves(site: &Site) -> [String; 4] {
-    let (service, link) = (path(&site.folder.join("service")), path(&site.link()));
-    let old = site.service.as_deref().map(path);
-    let [down, up] = match site.supervisor {
+/// Commands about the old service; empty where there is none.
+#[derive(Default)]
+struct Old {
+    stop: String,
+    start: String,
+    /// So that it does not start with the host.
+    keep: String,
+}
+
+impl Old {
+    fn of(site: &Site) -> Self {
+        let Some((service, supervisor)) = &site.service else { return Self::default() };
+        let old = path(service);
+        match supervisor {
+            Supervisor::Daemontools | Supervisor::Runit | Supervisor::S6 => {
+                let [down, up] = verbs(*supervisor);
+                Self { stop: format!("{down} {old}"), start: format!("{up} {old}"), keep: format!("touch {old}/down") }
+            }
+            Supervisor::Systemd | Supervisor::Socket => {
+                let name = service.file_name().map(|name| shell::word(&name.to_string_lossy())).unwrap_or_default();
+                let systemctl = |verb: &str| format!("systemctl {verb} {name}");
+                Self { stop: systemctl("stop"), start: systemctl("start"), keep: systemctl("disable") }
+            }
+            Supervisor::Xinetd => Self::xinetd(&old),
+            Supervisor::Inetd => Self::inetd(&old),
+        }
+    }
+
+    /// xinetd reads its files again at HUP, and closes what is disabled.
+    fn xinetd(file: &str) -> Self {
+        let block = r"/^[[:space:]]*service[[:space:]]\{1,\}\(smtp\|25\)/,/}/";
+        let again = "kill -HUP $(pidof xinetd)";
+        Self {
+            stop: format!(
+                r"sed -i '{block}{{/^[[:space:]]*disable[[:space:]]*=/d;s/{{/{{\n\tdisable = yes/;}}' {file} && {again}"
+            ),
+            start: format!(r"sed -i '{block}s/disable = yes/disable = no/' {file} && {again}"),
+            keep: String::new(),
+        }
+    }
+
+    /// inetd has one service a line.
+    fn inetd(file: &str) -> Self {
+        let line = r"^\([^[:space:]#]*:\)\{0,1\}\(smtp\|25\)[[:space:]]";
+        let again = "kill -HUP $(pidof inetd inetutils-inetd)";
+        Self {
+            stop: format!(r"sed -i '/{line}/s/^/#portcullis# /' {file} && {again}"),
+            start: format!(r"sed -i 's/^#portcullis# //' {file} && {again}"),
+            keep: String::new(),
+        }
+    }
+}
+
+/// Commands about the new service.
+struct New {
+    /// So that the supervisor knows it.
+    announce: String,
+    start: String,
+    stop: String,
+    /// So that it starts with the host.
+    keep: String,
+}
+
+impl New {
+    fn of(site: &Site) -> Self {
+        if site.supervisor == Supervisor::Systemd {
+            let unit = path(&site.folder.join("systemd/portcullis.service"));
+            return Self {
+                announce: format!("cp {unit} /etc/systemd/system/ && systemctl daemon-reload"),
+                start: "systemctl start portcullis".to_owned(),
+                stop: "systemctl stop portcullis".to_owned(),
+                keep: "systemctl enable portcullis".to_owned(),
+            };
+        }
+        let service = path(&site.folder.join("service"));
+        let Some(link) = site.link.as_deref() else { return Self::by_hand(site, &service) };
+        let scan = match (site.supervisor, link.parent()) {
+            (Supervisor::S6, Some(folder)) => format!(" && s6-svscanctl -a {}", path(folder)),
+            _ => "   # the supervisor finds it within 5 seconds, and does not start it yet".to_owned(),
+        };
+        let link = path(link);
+        let [down, up] = verbs(site.supervisor);
+        Self {
+            announce: format!("ln -s {service} {link}{scan}"),
+            start: format!("{up} {link}"),
+            stop: format!("{down} {link}"),
+            keep: format!("rm {service}/down"),
+        }
+    }
+
+    /// A process in the background, whose log is a file.
+    fn by_hand(site: &Site, service: &str) -> Self {
+        let log = path(&site.logger.folder.join("current"));
+        Self {
+            announce: String::new(),
+            start: format!("setsid {service}/run </dev/null >>{log} 2>&1 &"),
+            stop: "kill $(pidof portcullis)".to_owned(),
+            keep: String::new(),
+        }
+    }
+}
+
+/// Down and up.
+fn verbs(supervisor: Supervisor) -> [&'static str; 2] {
+    match supervisor {
         Supervisor::Runit => ["sv down", "sv up"],
         Supervisor::S6 => ["s6-svc -d", "s6-svc -u"],
         _ => ["svc -d", "svc -u"],
-    };
-    if site.supervisor == Supervisor::Systemd {
-        return systemd(site);
     }
-    let scan = match site.supervisor {
-        Supervisor::S6 => "   # then s6-svscanctl -a on the scanned folder",
-        _ => "   # its supervisor finds it within 5 seconds, and does not start it yet",
-    };
-    let (stop_old, start_old, keep) = match (&old, site.service.as_deref().filter(|_| site.is_supervised())) {
-        (Some(old), Some(file)) if !is_file_of_internet(file) => {
-            (format!("{down} {old}; "), format!("; {up} {old}"), format!(" && touch {old}/down"))
-        }
-        (Some(old), _) => (
-            format!("(take the service out of {old} and send its server HUP); "),
-            format!("; (put it into {old} again and send its server HUP)"),
-            String::new(),
-        ),
-        (None, _) => (String::new(), String::new(), String::new()),
-    };
-    [
-        format!("ln -s {service} {link}{scan}"),
-        format!("{stop_old}{up} {link}"),
-        format!("{down} {link}{start_old}"),
-        format!("rm {service}/down{keep}"),
-    ]
 }
 
-fn is_file_of_internet(file: &Path) -> bool {
-    file.starts_with("/etc/xinetd.d") || file == Path::new("/etc/xinetd.conf") || file == Path::new("/etc/inetd.conf")
-}
-
-fn systemd(site: &Site) -> [String; 4] {
-    let unit = path(&site.folder.join("systemd/portcullis.service"));
-    let old = site.service.as_deref().and_then(Path::file_name).map(|name| shell::word(&name.to_string_lossy()));
-    let is_unit = site.service.as_deref().is_some_and(|file| file.extension().is_some_and(|it| it == "service"));
-    let before = |verb: &str| match &old {
-        Some(old) if is_unit => format!("systemctl {verb} {old}; "),
-        Some(_) => format!("({verb} the old service); "),
-        None => String::new(),
-    };
-    let after = before("start");
-    [
-        format!("cp {unit} /etc/systemd/system/ && systemctl daemon-reload"),
-        format!("{}systemctl start portcullis", before("stop")),
-        format!("systemctl stop portcullis; {}", after.trim_end_matches("; ")).trim_end_matches("; ").to_owned(),
-        format!("{}systemctl enable portcullis", before("disable")),
-    ]
+/// Commands of one line, without those that are empty.
+fn join(commands: &[&str]) -> String {
+    commands.iter().filter(|command| !command.is_empty()).copied().collect::<Vec<_>>().join("; ")
 }
 
 fn log_command(site: &Site) -> String {
@@ -131,6 +198,7 @@ fn log_command(site: &Site) -> String {
     match site.supervisor {
         Supervisor::Systemd => "journalctl -u portcullis -f".to_owned(),
         Supervisor::Runit => format!("tail -F {current}"),
+        _ if site.link.is_none() => format!("tail -F {current}"),
         _ => format!("tail -F {current} | tai64nlocal"),
     }
 }
@@ -145,8 +213,18 @@ fn path(path: &Path) -> String {
     shell::word(&path.to_string_lossy())
 }
 
+const NOTHING_SCANS: &str = "   No folder of services that a supervisor watches was found on this host (/service, \
+/etc/service, ...), so that\n   Portcullis is started by hand, in the background. Under a supervisor it is started again \
+when it ends.\n\n";
 const CLOSED: &str = "
-   The port is closed between the two: well under a second, in which a client is refused the connection and comes back.
-   Sessions of the old server end by themselves. If the port was not free in time, the supervisor tries again every second.
+   The port is closed in between for well under a second: a client that connects then is refused and tries again.
+   Sessions of the old server run to their end. If the port is not free in time, Portcullis is started again every second.
+
+";
+const BACK: &str = "
+   Again the port is closed for less than a second. Transactions under way are finished (within server.drain, 30s).
+   Nothing that was accepted is lost: it is in qmail's queue.
+
+4. To make it permanent, so that it also survives a reboot:
 
 ";

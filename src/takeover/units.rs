@@ -3,13 +3,14 @@
 
 use std::fmt::Write;
 
-/// A unit of systemd: `Environment=` and `ExecStart=`; each at the line where it stands.
-pub(super) fn systemd(text: &str) -> String {
-    let value_of = |wanted: &str| {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(wanted)?.trim_start().strip_prefix('='));
-        line.map(str::trim).filter(|value| !value.is_empty())
+/// A unit of systemd: `Environment=` and `ExecStart=`; each at the line where it stands. With a `socket` unit that accepts,
+/// the command is what is started for each connection.
+pub(super) fn systemd(text: &str, socket: Option<&str>) -> String {
+    let user = value_of(text, "User").filter(|user| *user != "root");
+    let server = match socket {
+        Some(socket) => listening(socket, user),
+        None => user.map_or_else(String::new, |user| format!("setuidgid {user} ")),
     };
-    let as_user = value_of("User").filter(|user| *user != "root").map(|user| format!("setuidgid {user} "));
     let mut script = String::new();
     let mut joined = false;
     for line in text.lines() {
@@ -19,10 +20,10 @@ pub(super) fn systemd(text: &str) -> String {
             // A command or a list that goes on.
             _ if joined => line.to_owned(),
             "Environment" => format!("export {value}"),
-            "EnvironmentFile" => format!(". {}", value.trim_start_matches('-')),
+            "EnvironmentFile" => sourced(value),
             "ExecStart" => {
                 let command = value.trim_start_matches(['-', '@', ':', '+', '!']);
-                format!("exec {}{command}", as_user.as_deref().unwrap_or_default())
+                format!("exec {server}{command}")
             }
             _ => String::new(),
         };
@@ -31,6 +32,42 @@ pub(super) fn systemd(text: &str) -> String {
         script.push('\n');
     }
     script
+}
+
+/// The first value of a key that is not empty.
+fn value_of<'t>(text: &'t str, wanted: &str) -> Option<&'t str> {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix(wanted)?.trim_start().strip_prefix('='));
+    line.map(str::trim).filter(|value| !value.is_empty())
+}
+
+/// A file of variables, all of them exported; with a minus it may be missing.
+fn sourced(value: &str) -> String {
+    match value.strip_prefix('-') {
+        Some(file) => format!("if [ -e {file} ]; then set -a; . {file}; set +a; fi"),
+        None => format!("set -a; . {value}; set +a"),
+    }
+}
+
+/// `ListenStream=25` and its kind, as tcpserver would do it.
+fn listening(socket: &str, user: Option<&str>) -> String {
+    let stream = value_of(socket, "ListenStream").unwrap_or_default();
+    let (address, port) = match stream.rsplit_once(':') {
+        Some(("" | "*", port)) => ("::", port),
+        Some((address, port)) => (address.trim_matches(['[', ']']), port),
+        None => ("::", stream),
+    };
+    let number = |key: &str| value_of(socket, key).filter(|value| value.parse::<u32>().is_ok());
+    let mut command = format!("tcpserver -R -c {}", number("MaxConnections").unwrap_or("64"));
+    if let Some(user) = user {
+        let _ = write!(command, " -u {user}");
+    }
+    let _ = write!(command, " {address} {port} ");
+    command
+}
+
+/// Whether a socket unit starts one process for each connection.
+pub(super) fn accepts(socket: &str) -> bool {
+    value_of(socket, "Accept").is_some_and(|value| matches!(value, "yes" | "true" | "1" | "on"))
 }
 
 /// The service of port 25 in a file of xinetd, if there is one.
@@ -59,7 +96,8 @@ pub(super) fn xinetd(text: &str) -> Option<String> {
     if let Some(instances) = value("instances").filter(|number| number.parse::<u32>().is_ok()) {
         let _ = write!(command, " -c {instances}");
     }
-    let _ = write!(command, " {} 25 {}", value("bind").unwrap_or("0"), value("server")?);
+    let bound = value("bind").or_else(|| value("interface")).unwrap_or("0");
+    let _ = write!(command, " {bound} 25 {}", value("server")?);
     let _ = write!(command, " {}", value("server_args").unwrap_or_default());
     let mut lines = vec![String::new(); text.lines().count().max(*line + 1)];
     // Assignments after the command would not be seen.
@@ -75,14 +113,23 @@ pub(super) fn inetd(text: &str) -> Option<String> {
     let mut script = String::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let ["smtp" | "25", "stream", _, _, user, program, _, arguments @ ..] = words.as_slice() {
+        if let [service, "stream", _, _, user, program, _, arguments @ ..] = words.as_slice()
+            && let Some(address) = inetd_address(service)
+        {
             let user = user.split(['.', ':']).next().unwrap_or_default();
-            let _ = write!(script, "exec tcpserver -u {user} 0 25 {program} {}", arguments.join(" "));
+            let _ = write!(script, "exec tcpserver -R -u {user} {address} 25 {program} {}", arguments.join(" "));
             return Some(script);
         }
         script.push('\n');
     }
     None
+}
+
+/// The address of `smtp`, `25` or `127.0.0.1:smtp`.
+fn inetd_address(service: &str) -> Option<&str> {
+    let (address, name) = service.rsplit_once(':').unwrap_or(("0", service));
+    let address = if address == "*" { "0" } else { address.trim_matches(['[', ']']) };
+    matches!(name, "smtp" | "25").then_some(address)
 }
 
 #[cfg(test)]
@@ -93,15 +140,23 @@ mod tests {
     fn each_becomes_a_script_with_its_lines() {
         let unit = "[Service]\nUser=qmaild\nEnvironment=A=b \"C=d e\"\nEnvironmentFile=-/etc/default/x\n\
                     ExecStart=-/usr/bin/tcpserver 0 25 \\\n  /x\nRestart=always";
-        let script =
-            "\n\nexport A=b \"C=d e\"\n. /etc/default/x\nexec setuidgid qmaild /usr/bin/tcpserver 0 25 \\\n  /x\n\n";
-        assert_eq!(systemd(unit), script);
+        let script = "\n\nexport A=b \"C=d e\"\nif [ -e /etc/default/x ]; then set -a; . /etc/default/x; set +a; fi\nexec setuidgid qmaild /usr/bin/tcpserver 0 25 \\\n  /x\n\n";
+        assert_eq!(systemd(unit, None), script);
+        for (stream, command) in [
+            ("25\nMaxConnections=9", "exec tcpserver -R -c 9 -u q :: 25 /x"),
+            ("127.0.0.1:25", "exec tcpserver -R -c 64 -u q 127.0.0.1 25 /x"),
+            ("[::1]:smtp", "exec tcpserver -R -c 64 -u q ::1 smtp /x"),
+        ] {
+            let socket = format!("[Socket]\nListenStream={stream}\nAccept=yes\n");
+            assert!(accepts(&socket));
+            assert_eq!(systemd("ExecStart=-/x\nUser=q", Some(&socket)), format!("{command}\n\n"));
+        }
         let file = "service smtp\n{\n  user = qmaild\n  server = /x/tcp-env\n  server_args = /y/qmail-smtpd\n  env = A=b\n\
                     instances = 30\n}\n";
         let script = "\n\n\nexport A=b; exec tcpserver -R -u qmaild -c 30 0 25 /x/tcp-env /y/qmail-smtpd\n\n\n\n";
         assert_eq!(xinetd(file).as_deref(), Some(script));
         let file = "# smtp\nsmtp stream tcp nowait qmaild.nofiles /x/tcp-env tcp-env /y/qmail-smtpd -v\n";
-        assert_eq!(inetd(file).as_deref(), Some("\nexec tcpserver -u qmaild 0 25 /x/tcp-env /y/qmail-smtpd -v"));
+        assert_eq!(inetd(file).as_deref(), Some("\nexec tcpserver -R -u qmaild 0 25 /x/tcp-env /y/qmail-smtpd -v"));
         assert_eq!((xinetd("service ftp\n{\n}\n"), inetd("ftp stream tcp nowait root /x x")), (None, None));
     }
 }

@@ -40,6 +40,7 @@ impl Planner<'_> {
                 words.extend(self.absolute_words(exec));
                 lines.push(exec.line());
             }
+            self.name_changed(exec);
         }
         lines.sort_unstable();
         lines.dedup();
@@ -53,12 +54,21 @@ impl Planner<'_> {
             return;
         }
         if unknown.is_empty() {
-            let remark =
-                format!("{places}: {} was not found on this host: write its path", text.first().unwrap_or(&""));
-            self.plan.remarks.push(remark);
+            let program = text.first().unwrap_or(&"");
+            self.plan.errors.push(format!("{places}: {program} was not found on this host: write its path"));
         }
         unknown.iter().for_each(|word| self.error(word, "a word of the command"));
         self.propose("backend", "spawn", array(text), places);
+    }
+
+    /// Names the programs that do part of their work before a greeting, which they do not hear of now.
+    fn name_changed(&mut self, exec: &Exec) {
+        let named = exec.words.iter().filter(|word| word.unknown.is_none());
+        let changed = named.filter_map(|word| CHANGED.iter().find(|(program, _)| *program == word.name()));
+        for (program, what) in changed {
+            let remark = self.place(exec.line(), &format!("{program} {what}"));
+            self.plan.remarks.push(remark);
+        }
     }
 
     /// A program before tcpserver: what limits a process belongs to the backend, what sets variables stays in front.
@@ -76,6 +86,11 @@ impl Planner<'_> {
                 }
             }
             "chpst" => self.chpst(exec, spawn, lines),
+            // Sessions of the old server would keep the new one from starting.
+            "setlock" | "s6-setlock" | "fghack" => {
+                let remark = self.place(exec.line(), &format!("{} is not carried over", exec.name()));
+                self.plan.remarks.push(remark);
+            }
             _ => match exec.words.iter().find(|word| word.unknown.is_some()).cloned() {
                 Some(word) => self.error(&word, exec.name()),
                 None => {
@@ -287,6 +302,13 @@ impl script::Answers for Nothing {
 /// Variables that do not decide what a message goes through.
 const HARMLESS: [&str; 12] =
     ["HOME", "HOSTNAME", "LANG", "LANGUAGE", "LOCAL", "LOGNAME", "PATH", "SHELL", "SMTPGREETING", "TERM", "TZ", "USER"];
+/// Programs of chains, and what is otherwise with them behind Portcullis.
+const CHANGED: [(&str, &str); 4] = [
+    ("greetdelay", "would delay every message, not the greeting: leave it out"),
+    ("rblsmtpd", "stays in spawn, and looks up clients whose MAIL has passed"),
+    ("spamdyke", "stays in spawn, and sees sessions whose MAIL has passed, without their STARTTLS"),
+    ("tcpd", "is left out: write the rules of hosts.allow and hosts.deny as tcprules"),
+];
 /// Folders in which programs are looked for, after the PATH of the script.
 const PATH: [&str; 8] =
     ["/command", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/var/qmail/bin"];

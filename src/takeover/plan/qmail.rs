@@ -6,6 +6,7 @@ use crate::control::cdb::Cdb;
 use crate::takeover::plan::Planner;
 use crate::takeover::plan::quoted;
 use crate::takeover::script::Server;
+use crate::text::number::count;
 
 impl Planner<'_> {
     pub(super) fn qmail(&mut self) {
@@ -36,6 +37,13 @@ impl Planner<'_> {
         self.tell("qmail", "read there, and again when they change:");
         for file in &files {
             self.tell("qmail", format!("  {} {}", file.name, file.says));
+        }
+        for other in &home.others {
+            let remark = format!(
+                "{folder}/{}: read by a patched program behind Portcullis, not by Portcullis{}",
+                other.name, other.instead
+            );
+            self.plan.remarks.push(remark);
         }
         if home.says("rcpthosts").is_none() && home.says("morercpthosts.cdb").is_none() {
             let remark =
@@ -117,7 +125,7 @@ impl Planner<'_> {
                     self.propose("size", "limit", quoted("..."), from);
                 }
             },
-            (None, Some(octets)) => self.tell("size", format!("limit comes from control/databytes, now {octets}")),
+            (None, Some(octets)) => self.databytes(&octets),
             (None, None) => {
                 self.tell("size", "nothing limited the size: neither control/databytes nor DATABYTES in the script.");
                 self.propose(
@@ -129,6 +137,25 @@ impl Planner<'_> {
             }
         }
     }
+
+    fn databytes(&mut self, says: &str) {
+        let read = leading_number(says);
+        if read != says {
+            let remark = format!("control/databytes says {}, of which qmail reads {read}", quoted(says));
+            self.plan.remarks.push(remark);
+        }
+        let now = match read.trim_start_matches('0') {
+            "" => "0, no limit",
+            octets => octets,
+        };
+        self.tell("size", format!("limit comes from control/databytes, now {now}"));
+    }
+}
+
+/// The number at the start of a text, as qmail reads it: 0 if there is none.
+fn leading_number(text: &str) -> &str {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.get(..digits).filter(|digits| !digits.is_empty()).unwrap_or("0")
 }
 
 /// The number of rules, and what they do that matters here.
@@ -138,10 +165,14 @@ fn rules_of(octets: &[u8]) -> Option<String> {
         data.split(|octet| *octet == 0).any(|set| set.strip_prefix(b"+").is_some_and(|set| set.starts_with(name)))
     };
     let relay = cdb.iter().filter(|(_, data)| sets(data, b"RELAYCLIENT=")).count();
+    let scanned = cdb.iter().filter(|(_, data)| sets(data, b"QMAILQUEUE=")).count();
     let by_name = cdb.iter().filter(|(key, _)| key.contains(&b'=') || key.contains(&b'@')).count();
-    let mut told = format!("{} rules, {relay} of them with RELAYCLIENT", cdb.iter().count());
+    let mut told = format!("{}, {relay} with RELAYCLIENT", count(cdb.iter().count() as u64, "rule"));
+    if scanned > 0 {
+        told += &format!(", {scanned} with QMAILQUEUE");
+    }
     if by_name > 0 {
-        told += &format!("; {by_name} by the client's name or ident, which match nobody without lookups");
+        told += &format!("; {by_name} by name or ident, which match nobody");
     }
     Some(told)
 }

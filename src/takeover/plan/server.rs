@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::takeover::plan::Planner;
 use crate::takeover::plan::array;
@@ -11,6 +12,7 @@ use crate::takeover::script::Exec;
 use crate::takeover::script::Server;
 use crate::takeover::script::Word;
 use crate::takeover::services;
+use crate::takeover::services::Supervisor;
 
 impl Planner<'_> {
     pub(super) fn server(&mut self) {
@@ -29,8 +31,9 @@ impl Planner<'_> {
         self.hostname(server);
         self.per_client(server);
         if server.program.name() == "sslserver" {
-            let remark = self.place(server.program.line, "TLS of sslserver is not carried over: write [tls]");
-            self.plan.remarks.push(remark);
+            let what = "TLS of sslserver is not carried over: write [tls], and server.listen_tls if it begins with TLS";
+            let error = self.place(server.program.line, what);
+            self.plan.errors.push(error);
         }
         if let Some(banner) = server.option('B') {
             let remark = self.option('B', banner);
@@ -39,7 +42,11 @@ impl Planner<'_> {
     }
 
     fn listen(&mut self, server: &Server) {
-        let from = format!("{} {} {}", server.program.name(), server.address.text, server.port.text);
+        let program = match self.service.map(|service| service.supervisor) {
+            Some(known @ (Supervisor::Xinetd | Supervisor::Inetd | Supervisor::Socket)) => known.name(),
+            _ => server.program.name(),
+        };
+        let from = format!("{program} {} {}", server.address.text, server.port.text);
         let from = self.place(server.address.line, &from);
         match (self.ip(server), services::port(&server.port)) {
             (Some(ip), Some(port)) => {
@@ -64,9 +71,23 @@ impl Planner<'_> {
                 let own = own.find(|listener| listener.program.as_deref() == Some(server.program.name()));
                 Some(own.map(|own| own.address.ip()).filter(|ip| *ip == six).unwrap_or(IpAddr::from([0, 0, 0, 0])))
             }
+            "*" => Some(IpAddr::from([0, 0, 0, 0])),
+            // Of the tcpserver and sslserver that know IPv6.
+            ":0" | "::0" | ":::" => Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
             "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
-            text => text.parse().ok(),
+            text => text.trim_matches(['[', ']']).parse().ok().or_else(|| self.host(text)),
         }
+    }
+
+    /// The first address of a name in /etc/hosts.
+    fn host(&self, name: &str) -> Option<IpAddr> {
+        let hosts = self.root.text(Path::new("/etc/hosts"))?;
+        let lines = hosts.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let mut found = lines.filter_map(|line| {
+            let (address, names) = line.trim().split_once(char::is_whitespace)?;
+            names.split_whitespace().any(|known| known == name).then(|| address.parse().ok())?
+        });
+        found.next()
     }
 
     fn user(&mut self, server: &Server) {

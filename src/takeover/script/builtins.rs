@@ -1,11 +1,14 @@
 //! The simple commands of a script: assignments, `export`, `.`, tests, and the command that the script becomes. What is
 //! only perhaps run makes uncertain what it sets. It must not run anything.
 
+use std::path::Path;
+
 use crate::takeover::script::Remark;
 use crate::takeover::script::Word;
 use crate::takeover::script::condition;
 use crate::takeover::script::interpreter::Flow;
 use crate::takeover::script::interpreter::Interpreter;
+use crate::takeover::script::raw::Piece;
 use crate::takeover::script::raw::RawWord;
 use crate::takeover::script::raw::is_name;
 use crate::takeover::script::shell::tokens;
@@ -19,6 +22,9 @@ impl Interpreter<'_> {
             words.iter_mut().for_each(|word| word.line = line);
         }
         let line = words[0].line;
+        if words[0].bare() == Some(":") {
+            self.assign_defaults(&words);
+        }
         let mut before = Vec::new();
         while let Some(assignment) = words.first().and_then(RawWord::assignment) {
             before.push(assignment);
@@ -62,6 +68,17 @@ impl Interpreter<'_> {
         Flow::Next(Some(true))
     }
 
+    /// `: ${NAME:=value}` sets the variable for good.
+    fn assign_defaults(&mut self, words: &[RawWord]) {
+        for piece in words.iter().flat_map(|word| &word.pieces) {
+            if let Piece::Default { name, operator: ":=" | "=", .. } = piece {
+                let one = RawWord { line: words[0].line, pieces: vec![piece.clone()] };
+                let value = self.variables.expand_one(&one);
+                self.set_variable(name.clone(), value, self.exports_all);
+            }
+        }
+    }
+
     /// Files are asked for by whole paths only where the script has changed its folder.
     fn test(&self, words: &[RawWord]) -> Option<bool> {
         let words = self.variables.expand_all(words);
@@ -85,7 +102,9 @@ impl Interpreter<'_> {
         let expanded = self.variables.expand_all(&words);
         if is_exec || expanded.iter().any(|word| LISTENERS.contains(&word.name())) {
             before.into_iter().for_each(|(name, value)| self.assign(name, &value, true));
-            return Flow::Becomes(expanded);
+            let line = self.sourced;
+            let placed = |word: Word| Word { line: line.unwrap_or(word.line), ..word };
+            return Flow::Becomes(expanded.into_iter().map(placed).collect());
         }
         self.remark(Remark::mind(line, format!("`{shown}` is run by the script and not here")));
         Flow::Next(None)
@@ -153,11 +172,21 @@ impl Interpreter<'_> {
                 (Some((name, value)), _) => self.assign(name, &value, exports || self.exports_all),
                 (None, Some(name)) if exports && is_name(name) => self.variables.export(name),
                 (None, Some(option)) if option.starts_with('-') || is_name(option) => {}
-                _ => {
-                    let what = format!("`{}` is not understood", self.shown(words));
-                    self.remark(Remark::error(word.line, what));
-                }
+                _ => self.export_quoted(word, exports || self.exports_all),
             }
+        }
+    }
+
+    /// `export "NAME=value"`
+    fn export_quoted(&mut self, word: &RawWord, exported: bool) {
+        let line = self.sourced.unwrap_or(word.line);
+        let whole = self.variables.expand_one(word);
+        match whole.text.split_once('=').filter(|(name, _)| is_name(name)) {
+            Some((name, value)) => {
+                let value = Word { text: value.to_owned(), line, ..whole.clone() };
+                self.set_variable(name.to_owned(), value, exported);
+            }
+            None => self.remark(Remark::error(line, format!("`{}` is not understood", whole.text))),
         }
     }
 
@@ -176,12 +205,14 @@ impl Interpreter<'_> {
 
     fn change_folder(&mut self, words: &[RawWord]) {
         let folder = words.get(1).map(|word| self.variables.expand_one(word));
-        match folder.as_ref().and_then(Word::known) {
-            Some(folder) if folder.starts_with('/') => self.variables.folder = Some(folder.to_owned()),
-            _ => {
-                let what = format!("`{}` is not carried over", self.shown(words));
-                self.remark(Remark::mind(words[0].line, what));
-            }
+        let Some(folder) = folder.as_ref().and_then(Word::known).filter(|folder| !folder.is_empty()) else {
+            let what = format!("`{}` is not understood: files with relative names are elsewhere", self.shown(words));
+            return self.remark(Remark::error(words[0].line, what));
+        };
+        let before = self.variables.folder.clone().unwrap_or_default();
+        let changed = Path::new(&before).join(folder.strip_prefix("./").unwrap_or(folder));
+        if folder != "." {
+            self.variables.folder = Some(changed.to_string_lossy().into_owned());
         }
     }
 

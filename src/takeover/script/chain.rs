@@ -101,6 +101,11 @@ impl Server {
         let (program, rest) = words.split_first()?;
         let (options, length) = options(rest, server_options(program.name())?);
         let (address, port, behind) = match &rest[length..] {
+            [both, behind @ ..] if !behind.is_empty() && both.joined().is_some() => {
+                let (address, port) = both.joined()?;
+                let part = |text: &str| Word { text: text.to_owned(), ..both.clone() };
+                (part(address), part(port), behind)
+            }
             [address, port, behind @ ..] if !behind.is_empty() => (address.clone(), port.clone(), behind),
             _ => return None,
         };
@@ -116,6 +121,16 @@ impl Server {
     pub fn last_of(&self, letters: [char; 2]) -> Option<(char, &Word)> {
         let last = self.options.iter().rev().find(|(found, _)| letters.contains(found));
         last.map(|(letter, word)| (*letter, word))
+    }
+}
+
+impl Word {
+    /// The address and the port of `0:25`, `*:25`, `[::]:25`. `:0` and `::1` are addresses.
+    fn joined(&self) -> Option<(&str, &str)> {
+        let (address, port) = self.text.rsplit_once(':')?;
+        let is_four = !address.is_empty() && address.bytes().all(|octet| b"0123456789.*".contains(&octet));
+        let is_six = address.starts_with('[') && address.ends_with(']');
+        (is_four || is_six).then_some((address, port)).filter(|(_, port)| !port.is_empty())
     }
 }
 
@@ -149,6 +164,9 @@ fn wrapper(name: &str) -> Option<(&'static str, usize)> {
         "s6-envdir" => ("L", 1),
         "rblsmtpd" => ("art", 0),
         "chpst" => ("uUbenmdofpcrtlL/", 0),
+        "exec" => ("a", 0),
+        "fdclose" => ("", 1),
+        "fdmove" => ("", 2),
         "nice" => ("n", 0),
         "tcp-env" => ("t", 0),
         "fghack" | "fixcrio" | "nohup" | "pgrphack" | "recordio" | "tcpd" => ("", 0),

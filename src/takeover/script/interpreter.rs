@@ -45,9 +45,12 @@ pub(super) enum Flow {
 
 impl<'a> Interpreter<'a> {
     pub(super) fn new(answers: &'a dyn Answers) -> Self {
+        let mut variables = Variables::new(answers);
+        // Every supervisor starts it by this name.
+        variables.set("0".to_owned(), Word::plain("./run", 1), false);
         Self {
             answers,
-            variables: Variables::new(answers),
+            variables,
             functions: Vec::new(),
             remarks: Vec::new(),
             exports_all: false,
@@ -56,6 +59,15 @@ impl<'a> Interpreter<'a> {
             sourced: None,
             steps: MOST_STEPS,
         }
+    }
+
+    /// For a script that a shell in a chain is given: it stands in `line`, in variables that may be exported already.
+    pub(super) fn inside(mut self, line: u32, given: Vec<(String, Word, bool)>) -> Self {
+        self.sourced = Some(line);
+        for (name, value, exported) in given {
+            self.variables.set(name, value, exported);
+        }
+        self
     }
 
     pub(super) fn run(mut self, text: &str) -> RunScript {

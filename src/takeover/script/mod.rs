@@ -7,6 +7,7 @@
 mod builtins;
 mod chain;
 mod condition;
+mod execline;
 mod filter;
 mod interpreter;
 mod raw;
@@ -108,11 +109,27 @@ pub fn read(text: &[u8], answers: &dyn Answers) -> RunScript {
     }
     if let Some(interpreter) = text.lines().next().and_then(|first| first.strip_prefix("#!")) {
         let name = interpreter.split_whitespace().next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-        if !SHELLS.contains(&name) {
+        if name == "execlineb" {
+            return limited(execline::read(text, answers));
+        }
+        if !is_shell(name) {
             return remark("is not a shell script");
         }
     }
-    let mut script = Interpreter::new(answers).run(text);
+    limited(Interpreter::new(answers).run(text))
+}
+
+/// Reads the script that a shell in a chain is given with `-c`, in `line`; with variables, and whether they are exported.
+pub fn read_inside(text: &str, line: u32, given: Vec<(String, Word, bool)>, answers: &dyn Answers) -> RunScript {
+    limited(Interpreter::new(answers).inside(line, given).run(text))
+}
+
+/// Whether a program of this name reads scripts of sh.
+pub fn is_shell(name: &str) -> bool {
+    SHELLS.contains(&name)
+}
+
+fn limited(mut script: RunScript) -> RunScript {
     script.remarks.sort();
     script.remarks.dedup();
     if script.remarks.len() > MOST_REMARKS {

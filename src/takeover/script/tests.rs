@@ -56,7 +56,7 @@ fn variables_reach_the_command() {
 }
 
 /// A title, the script, its command, and what it exports.
-const REACHES: [(&str, &str, &str, &str); 49] = [
+const REACHES: [(&str, &str, &str, &str); 52] = [
     ("exec", "exec a b", "a b", ""),
     ("the last word without exec", "tcpserver 0 25 qmail-smtpd", "tcpserver 0 25 qmail-smtpd", ""),
     ("an assignment", "A=b\nexec x $A ${A}c \"$A d\"", "x b bc b d", ""),
@@ -93,6 +93,9 @@ const REACHES: [(&str, &str, &str, &str); 49] = [
     ),
     ("a filter of a file", "exec x $(cut -f1 /var/qmail/control/me)", "x mx.example.org", ""),
     ("a shell's cat", "exec x $(</var/qmail/control/me)", "x mx.example.org", ""),
+    ("a folder of its own", "cd \"$(dirname \"$0\")\"\nexec x `basename $0`", "x run", ""),
+    ("a default that is kept", ": ${A:=1} ${B=2}\nexport A\nexec x $A$B", "x 12", "A=1"),
+    ("the system", "[ `uname -s` = Linux ] && A=1\nexec x $A `echo 2 3`", "x 1 2 3", ""),
     ("a folder", "cd /var/qmail/control\nexec x `cat me`", "x mx.example.org", ""),
     ("the branch that the host has", "if [ -x /x ]; then export A=1; else export B=1; fi\nexec x", "x", "A=1"),
     ("and that it has not", "if [ -x /y ]; then export A=1; else export B=1; fi\nexec x", "x", "B=1"),
@@ -165,7 +168,12 @@ const NOT_FOLLOWED: [(&str, &str, &str, &str); 24] = [
         "1: error: `. /hidden` depends on a condition, and is not followed",
     ),
     ("a limit", "ulimit -n 100\nexec x", "x", "1: `ulimit -n 100` is not carried over"),
-    ("a folder that is not known", "cd $A\nexec x", "x", "1: `cd $A` is not carried over"),
+    (
+        "a folder that is not known",
+        "cd $A\nexec x",
+        "x",
+        "1: error: `cd $A` is not understood: files with relative names are elsewhere",
+    ),
     ("another program", "qmail-clean\nexec x", "x", "1: `qmail-clean` is run by the script and not here"),
     (
         "words that are made",
@@ -258,6 +266,10 @@ fn chains_are_cut_at_their_programs() {
             "exec strange -x 1 tcpserver 0 25 p",
             "strange -x 1 [ at 0 25] p (strange is not known here, and stays in front as it is)",
         ),
+        ("exec tcpserver 0:25 p", " [ at 0 25] p"),
+        ("exec tcpserver [::]:smtp p q", " [ at [::] smtp] p q"),
+        ("exec tcpserver :0 25 p", " [ at :0 25] p"),
+        ("exec tcpserver ::1 25 p", " [ at ::1 25] p"),
         ("exec tcpserver 0 25", " [none] tcpserver 0 25 (tcpserver has no address, no port or no program)"),
         ("exec setuidgid qmaill multilog t ./main", " [none] setuidgid qmaill | multilog t ./main"),
         ("exec softlimit", " [none] softlimit"),
