@@ -23,8 +23,8 @@ pub fn run_script(input: &[u8]) {
     let words = |execs: &[script::Exec]| execs.iter().map(|exec| exec.words.len()).sum::<usize>();
     let in_execs = words(&chain.before) + words(&chain.behind);
     let found = match &chain.server {
-        // The program, the address and the port; and options, of which several may stand in one word.
-        Some(_) => in_execs + 3 <= script.command.len(),
+        // The program, the address and the port, which may be one word; and options, several of which may be one.
+        Some(_) => in_execs + 2 <= script.command.len(),
         None => in_execs >= script.command.len().min(1) && in_execs <= 2 * script.command.len(),
     };
     assert!(found, "{chain:?} of {:?}", script.command);
