@@ -89,6 +89,64 @@ fn the_stamps_of_real_loggers_are_now() {
     }
 }
 
+/// What everybody pipes: the real tai64nlocal, and a multilog that was patched to write such times.
+#[test]
+fn readable_times_are_the_same_times() {
+    let stamped = fs::read(data().join("multilog-smtpfront/current")).unwrap();
+    for zone in ["UTC", "CET-1CEST,M3.5.0,M10.5.0/3"] {
+        let mut local = Command::new("tai64nlocal");
+        local.env("TZ", zone).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let readable = piped(&mut local, &stamped).stdout;
+        assert_ne!(readable, stamped);
+        let told: Vec<String> = [&stamped, &readable]
+            .iter()
+            .map(|text| {
+                let output = piped(log().env("TZ", zone).stdin(Stdio::piped()).stdout(Stdio::piped()), text);
+                assert_eq!(output.status.code(), Some(0), "{output:?}");
+                String::from_utf8(output.stdout).unwrap()
+            })
+            .collect();
+        assert_eq!(told[0], told[1], "{zone}");
+        let shown = if zone == "UTC" { "2026-11-23 01:05:21 UTC to" } else { "2026-11-23 02:05:21 CET to" };
+        assert!(told[0].starts_with(shown), "{}", told[0]);
+        let site = tempfile::tempdir().unwrap();
+        let half = readable.len() / 2;
+        let half = half + readable[half..].iter().position(|octet| *octet == b'\n').unwrap() + 1;
+        fs::write(site.path().join("2026-11-23 02:10:00.501278543.s"), &readable[..half]).unwrap();
+        fs::write(site.path().join("current"), &readable[half..]).unwrap();
+        let output = log().env("TZ", zone).arg(site.path()).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), told[0], "{zone}, rotated");
+    }
+}
+
+#[test]
+fn lines_of_other_programs_are_counted_by_name() {
+    let text = "rblsmtpd: 192.0.2.1 pid 29029: 451 Blocked\nspamdyke[7]: ALLOWED from: a@b.example\n\
+                spamdyke[8]: DENIED_OTHER from: a@b.example\nnew msg 7 queue5\nstarting delivery 1: msg 7 to local joe@x.example queue5\n\
+                nobody knows\n";
+    let output = piped(log().stdin(Stdio::piped()).stdout(Stdio::piped()), text.as_bytes());
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.starts_with("6 lines, of other programs: spamdyke 2, rblsmtpd 1, 1 in no known format\n"), "{told}");
+    let output = piped(log().arg("--json").stdin(Stdio::piped()).stdout(Stdio::piped()), text.as_bytes());
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["lines_of_other_programs"], serde_json::json!({ "rblsmtpd": 1, "spamdyke": 2 }));
+    let recipient = ["--recipient", "joe@x.example", "--lines"];
+    let output = piped(log().args(recipient).stdin(Stdio::piped()).stdout(Stdio::piped()), text.as_bytes());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("joe@x.example queue5"));
+}
+
+#[test]
+fn a_folder_of_logs_is_all_of_them() {
+    let site = tempfile::tempdir().unwrap();
+    for (name, from) in [("smtpd", "multilog-smtpfront/current"), ("send", "qmail-send.current")] {
+        fs::create_dir(site.path().join(name)).unwrap();
+        fs::copy(data().join(from), site.path().join(name).join("current")).unwrap();
+    }
+    let output = log().arg(site.path()).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains(" accepted (") && told.contains("queue: "), "{told}");
+}
+
 /// The real journal, and the real rsyslogd in the two forms that it writes on Debian.
 #[test]
 fn what_syslogd_and_journald_put_in_front_is_a_time() {
@@ -174,7 +232,7 @@ fn rsyslog(template: &str) -> Vec<u8> {
 fn what_cannot_be_meant_is_refused() {
     let table: [(&[&str], &str); 5] = [
         (&["--since", "1h", "--until", "2h"], "is not before --until"),
-        (&["--since", "2026-11-25", "--until", "2026-11-25"], "nothing is between"),
+        (&["--since", "2026-11-25", "--until", "2026-11-25"], "no line can match"),
         (&["--sender", ""], "the null sender is written <>"),
         (&["--recipient", "*@example.org"], "there are no globs"),
         (&["--top", "many"], "write a number such as 20"),
@@ -205,7 +263,7 @@ fn the_summary_as_json() {
 fn what_is_no_log_is_told() {
     let output = log().arg("/etc/passwd").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no line has a form that is known"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no line is in a known format"), "{output:?}");
 }
 
 #[test]
@@ -241,7 +299,7 @@ fn bad_usage() {
         (&["--reason", "nonsense", "x"], 64, "blocked_sender"),
         (&["--tai", "utc", "x"], 64, "daemontools"),
         (&["absent"], 1, "absent: No such file"),
-        (&["."], 1, "current: No such file"),
+        (&["."], 1, "there is no log in this folder: name a file"),
         (&["--follow", "absent"], 1, "absent: No such file"),
         (&["--follow", "-", "x"], 1, "standard input"),
     ];
@@ -333,6 +391,18 @@ fn compare(name: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     assert_eq!(text, fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+}
+
+fn piped(command: &mut Command, input: &[u8]) -> std::process::Output {
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn({
+        let input = input.to_vec();
+        move || stdin.write_all(&input)
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    output
 }
 
 fn wait_for(mut is_so: impl FnMut() -> bool) {

@@ -146,7 +146,7 @@ impl Join {
                 Some((pid, event)) => Joined { meaning: None, ..self.smtpfront(pid, event, line.time) },
                 None => Joined::default(),
             },
-            Parsed::Ours(_) | Parsed::Text => Joined::default(),
+            Parsed::Ours(_) | Parsed::Foreign(..) | Parsed::Text => Joined::default(),
         }
     }
 

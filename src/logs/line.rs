@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::logs::foreign;
 use crate::logs::ours;
 use crate::logs::qmail_send;
 use crate::logs::smtpfront;
@@ -31,6 +32,8 @@ pub enum Parsed<'a> {
     Tcpserver(tcpserver::Event<'a>),
     /// qmail-send.
     QmailSend(qmail_send::Event<'a>),
+    /// Another program, and whether it complains.
+    Foreign(&'static str, bool),
     /// A line of no program that is known here.
     Text,
 }
@@ -52,6 +55,7 @@ impl Parsed<'_> {
             Self::Ours(ours::Event::Trouble)
                 | Self::Tcpserver(tcpserver::Event::Trouble)
                 | Self::QmailSend(qmail_send::Event::Trouble)
+                | Self::Foreign(_, true)
         )
     }
 
@@ -62,6 +66,7 @@ impl Parsed<'_> {
             Self::Smtpfront(..) => "smtpfront-qmail",
             Self::Tcpserver(_) => "tcpserver",
             Self::QmailSend(_) => "qmail-send",
+            Self::Foreign(program, _) => program,
             Self::Text => "",
         }
     }
@@ -78,7 +83,10 @@ pub fn parse(text: &[u8]) -> (Option<Timestamp>, Parsed<'_>) {
     if let Some((time, parsed)) = ours::read(text) {
         return (time, Parsed::Ours(parsed));
     }
-    (None, qmail_send::read(text).map_or(Parsed::Text, Parsed::QmailSend))
+    if let Some(event) = qmail_send::read(text) {
+        return (None, Parsed::QmailSend(event));
+    }
+    (None, foreign::read(text).map_or(Parsed::Text, |program| Parsed::Foreign(program, foreign::is_trouble(text))))
 }
 
 /// A line that a backend of ours wrote, if it is one of smtpfront-qmail.
@@ -119,6 +127,9 @@ mod tests {
             ("status: local 0/10 remote 0/20", "qmail-send"),
             ("mail session=a verdict=accept", "portcullis"),
             ("reload level=error", "portcullis"),
+            ("sslserver: status: 0/20", "tcpserver"),
+            ("simscan:[1]:CLEAN (0.1/5.0):3s:x:192.0.2.1:a@b.example:c@d.example", "simscan"),
+            ("new msg 7 queue5", "qmail-send"),
             ("hello", ""),
             ("", ""),
         ];

@@ -28,7 +28,7 @@ pub enum Event<'a> {
     },
     /// `starting delivery 1: msg 10051899 to local joe@mx.example.org`
     Starting {
-        /// The delivery's number.
+        /// The delivery's number; of several queues with that of its queue.
         delivery: u64,
         /// The message's number.
         message: u64,
@@ -69,6 +69,39 @@ pub enum Delivery {
 
 /// Reads a line; `None` if it is none of qmail-send's.
 pub fn read(text: &[u8]) -> Option<Event<'_>> {
+    let (text, queue) = without_queue(text);
+    Some(in_queue(event(text)?, queue))
+}
+
+/// The line without the ` queue5` that indimail's qmail-send puts behind each, because it has several queues; and which.
+fn without_queue(text: &[u8]) -> (&[u8], u16) {
+    let Some(at) = memchr::memrchr(b' ', text) else { return (text, 0) };
+    let queue = &text[at + 1..];
+    let number = [&b"queue"[..], b"slowq", b"nqueue", b"qmta"].iter().find_map(|name| queue.strip_prefix(*name));
+    match number {
+        Some([]) => (&text[..at], 1),
+        Some(digits) => number_of(digits).map_or((text, 0), |number| (&text[..at], number)),
+        None => (text, 0),
+    }
+}
+
+fn number_of(digits: &[u8]) -> Option<u16> {
+    number::<u16>(digits)?.checked_add(2)
+}
+
+/// Each queue counts its deliveries by itself.
+fn in_queue(event: Event<'_>, queue: u16) -> Event<'_> {
+    let within = |delivery: u64| delivery | u64::from(queue) << 48;
+    match event {
+        Event::Starting { delivery, message, recipient } => {
+            Event::Starting { delivery: within(delivery), message, recipient }
+        }
+        Event::Delivery { delivery, end } => Event::Delivery { delivery: within(delivery), end },
+        _ => event,
+    }
+}
+
+fn event(text: &[u8]) -> Option<Event<'_>> {
     let (first, rest) = word(text);
     match first {
         b"status:" => Some(Event::Status),
@@ -138,6 +171,16 @@ mod tests {
             ("end msg 7", Some(Event::End { message: 7 })),
             ("warning: trouble opening remote/14/7; will try again later", Some(Event::Trouble)),
             ("alert: cannot start: qmail-send is already running", Some(Event::Trouble)),
+            ("new msg 7 queue5", Some(Event::New { message: 7 })),
+            ("info msg 7: bytes 319 from <bob@good.example> qp 17315 uid 7791 queue5", info(b"bob@good.example")),
+            (
+                "starting delivery 2: msg 7 to local joe@x.example queue5",
+                Some(Event::Starting { delivery: 2 | 7 << 48, message: 7, recipient: b"joe@x.example" }),
+            ),
+            ("delivery 2: success: ok queue5", Some(Event::Delivery { delivery: 2 | 7 << 48, end: Delivery::Success })),
+            ("delivery 2: success: ok queue1", Some(Event::Delivery { delivery: 2 | 3 << 48, end: Delivery::Success })),
+            ("delivery 2: success: ok slowq", Some(Event::Delivery { delivery: 2 | 1 << 48, end: Delivery::Success })),
+            ("end msg 7 queue5", Some(Event::End { message: 7 })),
             ("end msg x", None),
             ("info msg 7: bytes 319 from bob qp 1", None),
             ("mail session=a1", None),

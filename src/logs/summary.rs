@@ -2,6 +2,7 @@
 //! past `MOST_SENDERS` the less active half become "the others", so that a storm stays visible. It must not keep a
 //! line, but for the last complaint.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use crate::logs::join;
 use crate::logs::join::Meaning;
 use crate::logs::join::Outcome;
 use crate::logs::line::Line;
+use crate::logs::line::Parsed;
 use crate::logs::qmail_send::Delivery;
 use crate::logs::words::number;
 use crate::policy::verdict::Reason;
@@ -23,6 +25,8 @@ pub struct Summary {
     pub lines: u64,
     /// Lines of these that no known program wrote.
     pub unknown: u64,
+    /// Lines of programs that are known by name only.
+    pub foreign: BTreeMap<&'static str, u64>,
     /// Lines without a time where a time was asked for.
     pub untimed: u64,
     /// The first and the last time.
@@ -135,8 +139,10 @@ impl Summary {
     pub fn push(&mut self, line: &Line<'_>, meaning: Option<Meaning<'_>>) {
         self.lines += 1;
         self.span.push(line.time);
-        if line.parsed == crate::logs::line::Parsed::Text {
-            self.unknown += 1;
+        match line.parsed {
+            Parsed::Text => self.unknown += 1,
+            Parsed::Foreign(program, _) => *self.foreign.entry(program).or_default() += 1,
+            _ => {}
         }
         if line.parsed.is_trouble() {
             self.troubles += 1;

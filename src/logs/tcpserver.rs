@@ -1,4 +1,4 @@
-//! Lines of tcpserver and of ipsvd's tcpsvd: connections accepted, denied and ended. It must not remember another line.
+//! Lines of tcpserver, of ucspi-ssl's sslserver and of ipsvd's tcpsvd: connections accepted, denied and ended. It must not remember another line.
 
 use memchr::memchr;
 
@@ -39,7 +39,7 @@ pub enum Event<'a> {
     Other,
 }
 
-/// Reads what follows `tcpserver: ` or `tcpsvd: `.
+/// Reads what follows `tcpserver: `, `sslserver: ` or `tcpsvd: `.
 pub fn read(text: &[u8]) -> Event<'_> {
     let text = text.strip_prefix(b"info: ").unwrap_or(text);
     let (first, rest) = word(text);
@@ -59,7 +59,9 @@ pub fn read(text: &[u8]) -> Event<'_> {
 /// The text behind the name of the program, if this is a line of it.
 pub(super) fn prefix(text: &[u8]) -> Option<&[u8]> {
     let colon = memchr(b':', text.get(..12).unwrap_or(text))?;
-    matches!(&text[..colon], b"tcpserver" | b"tcpsvd").then(|| text[colon..].strip_prefix(b": ")).flatten()
+    matches!(&text[..colon], b"tcpserver" | b"sslserver" | b"tcpsvd")
+        .then(|| text[colon..].strip_prefix(b": "))
+        .flatten()
 }
 
 #[cfg(test)]
@@ -83,6 +85,9 @@ mod tests {
             ("tcpsvd: info: pid 7 from 127.0.0.7", Some(Event::Pid { pid: 7, client: b"127.0.0.7" })),
             ("tcpsvd: info: start 7 0:127.0.0.1 ::127.0.0.7:47305 ./peers/127", Some(Event::Ok { pid: 7 })),
             ("tcpsvd: info: end 7 exit 0", Some(Event::End { pid: 7 })),
+            ("sslserver: pid 7 from ::ffff:192.0.2.1", Some(Event::Pid { pid: 7, client: b"::ffff:192.0.2.1" })),
+            ("sslserver: ok 7 mx:192.0.2.9:465 :192.0.2.1::5", Some(Event::Ok { pid: 7 })),
+            ("sslserver: ssl 7 accept ", Some(Event::Other)),
             ("tcpserver", None),
             ("mailfront[1]: x", None),
             ("", None),

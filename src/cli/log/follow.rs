@@ -60,6 +60,7 @@ pub(super) fn follow(inputs: Vec<Input>, tai: Tai, now: &ZonedDateTime, digest: 
         }
     }
     digest.set_silent(false);
+    tails.iter_mut().for_each(|tail| tail.stamps.follow());
     while digest.flush().is_continue() {
         // The time limit is for file systems without notifications.
         let _ = changed.recv_timeout(BETWEEN_LOOKS);

@@ -31,19 +31,22 @@ use crate::logs::stamp::Tai;
 use crate::policy::addresses::Addresses;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
+use crate::text::number;
 use crate::text::readable;
 
-/// Say what the log amounts to: is the block working?
+/// Summarise the log: is the block working?
 ///
-/// Reads our own lines and those of smtpfront-qmail, tcpserver and qmail-send, with TAI64N stamps, as syslogd or journald
-/// keep them, or without a time. Per sender:
-/// accepted, absorbed, deferred and refused, why, and since when. --lines shows the lines themselves, --message follows
-/// one message through all of them. Exit code 1 if nothing is what was asked for, or a file could not be read.
+/// Reads the logs of Portcullis, smtpfront-qmail, tcpserver, sslserver and qmail-send: with TAI64N stamps, through
+/// tai64nlocal, as syslogd, journald or a container keeps them, or without a time. Other programs' lines are counted by
+/// name. For each sender it shows how many messages were accepted, absorbed, deferred and refused, why, and since when.
+/// Times without a zone are read in local time. --lines shows the lines themselves, --message follows one message through
+/// all logs. Exit code 1 if no line matches, or a file could not be read.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Log {
-    /// Files, folders that multilog or svlogd write (rotated files too), or - for standard input [default: standard
-    /// input if something is piped in, else /var/log/portcullis, else /var/log/smtpfront-qmail]
+    /// Files, folders that multilog, svlogd or s6-log write (rotated files too), folders of such folders, or - for
+    /// standard input [default: standard input if something is piped in, else /var/log/portcullis, else
+    /// /var/log/smtpfront-qmail]
     #[arg(value_name = "FILE")]
     inputs: Vec<PathBuf>,
     /// Not before: 2h ago, 14:00, 2026-11-25, '2026-11-25 14:00', 2026-11-25T13:00:00Z
@@ -58,10 +61,10 @@ pub(super) struct Log {
     /// Only this envelope recipient; as --sender
     #[arg(long, value_name = "ADDRESS")]
     recipient: Vec<String>,
-    /// Only what ended so: accept, reject, defer, absorb, disconnect; may be repeated
+    /// Only messages that ended like this: accept, reject, defer, absorb, disconnect; may be repeated
     #[arg(long, value_parser = verdict)]
     verdict: Vec<Verdict>,
-    /// Only what ended for this reason, such as blocked_sender; may be repeated
+    /// Only messages that ended for this reason, such as blocked_sender; may be repeated
     #[arg(long, value_parser = reason)]
     reason: Vec<Reason>,
     /// The lines of one session: the id that replies show in brackets, or the pid of smtpfront-qmail
@@ -70,19 +73,19 @@ pub(super) struct Log {
     /// The lines of one message, through all logs given: its Message-ID, its number in the queue, or its qp
     #[arg(long, value_name = "ID")]
     message: Option<String>,
-    /// Print the lines that match, in local time, in place of the summary
+    /// Print the matching lines, in local time, instead of the summary
     #[arg(long)]
     lines: bool,
-    /// Print matching lines as they come, through rotation; from now on, or from --since on
+    /// Print matching lines as they are written, through rotation; from now on, or from --since on
     #[arg(short, long)]
     follow: bool,
-    /// Senders in the table; 0 for all
+    /// Show at most this many senders (0: all)
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = count::<usize>)]
     top: usize,
-    /// Who wrote the TAI64N stamps: auto, daemontools (also runit), s6 (27 seconds ahead)
-    #[arg(long, value_name = "WHO", default_value = "auto", value_parser = tai)]
+    /// The program that wrote the TAI64N stamps: auto, daemontools (also runit), s6 (27 seconds ahead)
+    #[arg(long, value_name = "PROGRAM", default_value = "auto", value_parser = tai)]
     tai: Tai,
-    /// Print JSON: the summary as one object; of lines one object each
+    /// Print JSON: the summary as one object, or one object for each line
     #[arg(long)]
     json: bool,
 }
@@ -105,18 +108,18 @@ impl Log {
             false => self.read(inputs, &now, &mut digest),
         };
         if digest.untimed() > 0 {
-            eprintln!("{} lines without a time were left out", digest.untimed());
+            eprintln!("left out, because they have no time: {}", number::count(digest.untimed(), "line"));
         }
         if !lines {
             print(&self.summary(&digest, &now));
         }
         if is_asked && !digest.found() {
-            eprintln!("nothing in the log is what was asked for");
+            eprintln!("no log line matches");
         }
         let is_log = digest.is_log();
         if !is_log {
             eprintln!(
-                "no line has a form that is known: is it a log of ours, smtpfront-qmail's or qmail-send's, and not compressed?"
+                "no line is in a known format: is it a log of Portcullis, smtpfront-qmail or qmail-send, and not compressed?"
             );
         }
         if read && is_log && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -152,7 +155,7 @@ impl Log {
         {
             let shown =
                 |time: jiff::Timestamp| time.to_zoned_datetime(now.time_zone().clone()).strftime("%F %T").to_string();
-            return Err(format!("--since {} is not before --until {}: nothing is between", shown(since), shown(until)));
+            return Err(format!("--since {} is not before --until {}: no line can match", shown(since), shown(until)));
         }
         Ok(Filter {
             senders: Addresses::read("--sender", &self.sender)?,
@@ -168,7 +171,7 @@ impl Log {
 
     fn inputs(&self) -> Result<Vec<Input>, String> {
         if !self.inputs.is_empty() {
-            return Ok(self.inputs.iter().map(|path| Input::at(path)).collect());
+            return Ok(self.inputs.iter().flat_map(|path| Input::at(path)).collect());
         }
         if source::is_piped() {
             return Ok(vec![Input::Stdin]);
@@ -177,12 +180,12 @@ impl Log {
         let usual = usual.ok_or_else(|| {
             let tried = USUAL.join(" nor ");
             format!(
-                "there is neither {tried}: name the log's folder, such as /var/log/qmail/smtpd, or pipe the log in: \
+                "neither {tried} exists: name the log's folder, such as /var/log/qmail/smtpd, or pipe the log in: \
                  journalctl -u portcullis | portcullis log"
             )
         })?;
         eprintln!("reading {}", usual.display());
-        Ok(vec![Input::at(&usual)])
+        Ok(Input::at(&usual))
     }
 }
 
@@ -214,6 +217,7 @@ const EXAMPLES: &str = "Examples:
   portcullis log                                           what happened, from the usual folder
   portcullis log --since 2h --sender @sillyplace.com       is that sender still getting through?
   portcullis log --lines --reason blocked_sender DIR       each refusal, in local time
+  portcullis log /var/log/qmail                            all logs under it: smtpd, send, pop3d
   portcullis log --message 17294 /var/log/smtpfront-qmail /var/log/qmail
                                                            one message, from its connection to its delivery
   portcullis log --follow --sender newsletter@sillyplace.com

@@ -21,6 +21,7 @@ pub(super) fn json(summary: &Summary, top: usize) -> Value {
         "last": written(summary.span.last),
         "lines": summary.lines,
         "unknown_lines": summary.unknown,
+        "lines_of_other_programs": summary.foreign,
         "untimed_lines": summary.untimed,
         "messages": tally(&summary.total),
         "refused_recipients": { "count": summary.recipients.sum(), "reasons": reasons(&summary.recipients) },

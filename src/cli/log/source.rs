@@ -38,20 +38,25 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// The input that an operator names: a file, `-`, such a folder, or a service's folder with one inside.
-    pub(super) fn at(path: &Path) -> Self {
+    /// The inputs that an operator names: a file, `-`, such a folder, a service's folder with one inside, or a folder of
+    /// such folders.
+    pub(super) fn at(path: &Path) -> Vec<Self> {
         if path.as_os_str() == "-" {
-            return Self::Stdin;
+            return vec![Self::Stdin];
         }
         if !path.is_dir() {
-            return Self::File(path.to_owned());
+            return vec![Self::File(path.to_owned())];
         }
-        let inside = ["log/main", "main", "log"].iter().map(|name| path.join(name));
-        let is_log = |folder: &PathBuf| folder.join(folder::CURRENT).is_file();
-        match is_log(&path.to_owned()) {
-            true => Self::Folder(path.to_owned()),
-            false => Self::Folder(inside.into_iter().find(is_log).unwrap_or_else(|| path.to_owned())),
+        let own = ["", "log/main", "main", "log"].iter().map(|name| path.join(name)).find(|folder| is_log(folder));
+        if own.is_none() && !holds_rotated(path) {
+            let inside = names(path).unwrap_or_default();
+            let mut inside: Vec<PathBuf> = inside.iter().map(|name| path.join(name)).filter(|it| is_log(it)).collect();
+            inside.sort();
+            if !inside.is_empty() {
+                return inside.into_iter().map(Self::Folder).collect();
+            }
         }
+        vec![Self::Folder(own.unwrap_or_else(|| path.to_owned()))]
     }
 
     /// Files in the order in which they were written, without those whose lines are all older than `since`.
@@ -69,11 +74,24 @@ impl Input {
                     // The file is being rotated, or its writer never came back.
                     return Ok(files);
                 }
+                if !current.exists() && path.is_dir() {
+                    let what = "there is no log in this folder: name a file, or the folder that multilog writes \
+                                (it has a file named current)";
+                    return Err(io::Error::new(io::ErrorKind::NotFound, what));
+                }
                 files.push(current);
                 Ok(files)
             }
         }
     }
+}
+
+fn is_log(folder: &Path) -> bool {
+    folder.join(folder::CURRENT).is_file()
+}
+
+fn holds_rotated(folder: &Path) -> bool {
+    names(folder).is_ok_and(|names| !folder::rotated(names).is_empty())
 }
 
 /// The names in a folder.

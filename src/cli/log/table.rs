@@ -15,6 +15,7 @@ use crate::logs::summary::Senders;
 use crate::logs::summary::Span;
 use crate::logs::summary::Summary;
 use crate::logs::summary::Tally;
+use crate::text::number::count;
 use crate::text::readable;
 
 /// The whole summary with `top` senders. With `asked`, senders are listed even if nothing about them is remarkable.
@@ -40,38 +41,46 @@ impl Table<'_> {
     fn write_head(&self, text: &mut String) {
         let Summary { span, lines, unknown, total, recipients, commands, auth_failures, connections, .. } =
             self.summary;
-        let unknown = if *unknown > 0 { format!(", {unknown} of no known form") } else { String::new() };
+        let unknown = if *unknown > 0 { format!(", {unknown} in no known format") } else { String::new() };
         let span = match (span.first, span.last) {
             (Some(first), Some(last)) => format!("{} to {}; ", self.clock.whole(first), self.clock.whole(last)),
             _ => String::new(),
         };
-        let _ = writeln!(text, "{span}{lines} lines{unknown}");
+        let _ = writeln!(text, "{span}{}{}{unknown}", count(*lines, "line"), self.others());
         let Tally { accepted, absorbed, deferred, refused, bytes, .. } = total;
         let _ = writeln!(
             text,
-            "{} messages: {accepted} accepted ({}), {absorbed} absorbed, {deferred} deferred, {refused} refused{}",
-            total.activity(),
+            "{}: {accepted} accepted ({}), {absorbed} absorbed, {deferred} deferred, {refused} refused{}",
+            count(total.activity(), "message"),
             DecimalBytes(*bytes),
             why(&total.reasons)
         );
         if recipients.sum() > 0 {
-            let _ = writeln!(text, "{} recipients refused{}", recipients.sum(), why(recipients));
+            let _ = writeln!(text, "{} refused{}", count(recipients.sum(), "recipient"), why(recipients));
         }
         if commands.sum() > 0 {
-            let _ = writeln!(text, "{} commands refused{}", commands.sum(), why(commands));
+            let _ = writeln!(text, "{} refused{}", count(commands.sum(), "command"), why(commands));
         }
         if auth_failures.sum() > 0 {
-            let _ = writeln!(text, "{} AUTH failed{}", auth_failures.sum(), why(auth_failures));
+            let _ = writeln!(text, "{} failed{}", count(auth_failures.sum(), "login"), why(auth_failures));
         }
         if *connections > 0 {
             let why = why(&self.summary.connection_reasons);
-            let _ = writeln!(text, "{connections} connections without a message{why}");
+            let _ = writeln!(text, "{} without a message{why}", count(*connections, "connection"));
         }
         self.write_queue_head(text);
         if let Some((time, trouble)) = &self.summary.last_trouble {
-            let (count, time) = (self.summary.troubles, self.clock.short(*time));
-            let _ = writeln!(text, "{count} warnings and errors, the last at {time}: {}", readable::text(trouble));
+            let (warnings, time) = (count(self.summary.troubles, "warning"), self.clock.short(*time));
+            let _ = writeln!(text, "{warnings}, the last at {time}: {}", readable::text(trouble));
         }
+    }
+
+    /// The programs that are known by name only, with their lines.
+    fn others(&self) -> String {
+        let mut programs: Vec<(&&str, &u64)> = self.summary.foreign.iter().collect();
+        programs.sort_by_key(|(program, lines)| (Reverse(**lines), **program));
+        let list: Vec<String> = programs.iter().map(|(program, lines)| format!("{program} {lines}")).collect();
+        if list.is_empty() { String::new() } else { format!(", of other programs: {}", list.join(", ")) }
     }
 
     fn write_queue_head(&self, text: &mut String) {
@@ -79,9 +88,10 @@ impl Table<'_> {
         if self.summary.queue_total.activity() > 0 {
             let _ = writeln!(
                 text,
-                "queue: {messages} messages ({}); deliveries: {delivered} done, {deferred} deferred, {failed} failed; \
-                 {bounced} bounces",
-                DecimalBytes(*bytes)
+                "queue: {} ({}); deliveries: {delivered} done, {deferred} deferred, {failed} failed; {}",
+                count(*messages, "message"),
+                DecimalBytes(*bytes),
+                count(*bounced, "bounce")
             );
         }
     }
@@ -135,7 +145,7 @@ impl Table<'_> {
             return;
         }
         let heads = ["accepted", "absorbed", "deferred", "refused", "bytes"];
-        self.write_heads(text, "sender", &heads, "mostly because of", shown(senders, self.top));
+        self.write_heads(text, "sender", &heads, "main reason", shown(senders, self.top));
         write_rows(text, senders, self.top, &|tally| {
             let counts = [tally.accepted, tally.absorbed, tally.deferred, tally.refused].map(|count| count.to_string());
             let reason = tally.reasons.sorted().first().map_or("", |(reason, _)| reason.as_str());

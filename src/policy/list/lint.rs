@@ -61,7 +61,7 @@ impl Doubt {
 
 /// The warning about an entry: `"a@b.example why" matches nothing: write "a@b.example"`.
 fn told(entry: &[u8], Doubt { what, remedy, instead }: Doubt) -> String {
-    let shown: String = String::from_utf8_lossy(entry).chars().take(MOST_SHOWN).flat_map(char::escape_debug).collect();
+    let shown: String = String::from_utf8_lossy(entry).chars().take(MOST_SHOWN).map(visible).collect();
     let more = if entry.len() > MOST_SHOWN { "..." } else { "" };
     let remedy = match (remedy::told(&remedy), instead) {
         (Some(remedy), "") => remedy,
@@ -70,6 +70,15 @@ fn told(entry: &[u8], Doubt { what, remedy, instead }: Doubt) -> String {
         (None, instead) => instead.to_owned(),
     };
     format!("\"{shown}{more}\" {what}: {remedy}")
+}
+
+/// A letter, or its number where it does not show.
+fn visible(letter: char) -> String {
+    match letter {
+        ' '..='~' => letter.to_string(),
+        _ if letter.is_alphanumeric() || letter == char::REPLACEMENT_CHARACTER => letter.to_string(),
+        _ => letter.escape_default().to_string(),
+    }
 }
 
 /// Finds one doubt a line.
@@ -139,7 +148,7 @@ fn of_sqmail(address: &[u8], mark: u8) -> Doubt {
         _ => "is s/qmail's (only from clients of another name): not read here",
     };
     let remedy = Remedy { lines: vec![String::from_utf8_lossy(address).into_owned()], ..Remedy::default() };
-    Doubt { instead: "that refuses it from every client, your own too", ..Doubt::new(what, remedy) }
+    Doubt { instead: "but that refuses your own clients too, so rather remove the line", ..Doubt::new(what, remedy) }
 }
 
 /// Whether an entry is a regular expression, as qregex reads badmailfrom. `*.example` and `*@x.*` are none: there is
@@ -237,7 +246,7 @@ mod tests {
             ),
             (
                 "@own.example+",
-                "is s/qmail's (not from clients with RELAYCLIENT): not read here: write \"@own.example\"; that",
+                "is s/qmail's (not from clients with RELAYCLIENT): not read here: write \"@own.example\"; but that",
             ),
             ("192.0.2.1", "is not a sender: block the client"),
             ("a@b.example\r", "ends in CR"),
