@@ -126,7 +126,7 @@ fn owner_and_mode_stay_and_links_are_followed() {
     assert_eq!(fs::metadata(&made).unwrap().mode() & 0o777, 0o644, "qmail's users can read what was not there");
     symlink("nowhere", site.path("control/dangling")).unwrap();
     let outcome = site.run(&["block", "a@b.example", "--file", "control/dangling"]);
-    assert!(outcome.code == 1 && outcome.err.contains("a link to nothing"), "{outcome:?}");
+    assert!(outcome.code == 1 && outcome.err.contains("a link to a file that does not exist"), "{outcome:?}");
 }
 
 /// As another user, because root may write anywhere; without root the test's own user is as good.

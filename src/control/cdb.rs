@@ -12,7 +12,7 @@ pub struct Cdb<'a> {
     records: &'a [u8],
 }
 
-/// The reason why octets are no cdb.
+/// The reason why octets are not a cdb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CdbFault {
     /// A record reaches into the tables, or the records do not fill the room before them.
@@ -71,8 +71,8 @@ impl fmt::Display for CdbFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Record => "is a broken cdb: its records and its tables disagree",
-            Self::Short => "is no cdb: it is shorter than 2048 octets",
-            Self::Table => "is no cdb, or is cut: its tables lie outside the file",
+            Self::Short => "is not a cdb: it is shorter than 2048 octets",
+            Self::Table => "is not a cdb, or is truncated: its tables lie outside the file",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Readers of qmail's control files, and of every file an operator hands us as a list.
 //!
-//! An absent file is `None`, anything else that cannot be read is a fault: a list that is silently empty refuses nobody. It
+//! An absent file is `None`, anything else that cannot be read is an error: a list that is silently empty refuses nobody. It
 //! must not decide what an absent file means.
 
 use std::fs;
@@ -50,10 +50,10 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
         Err(error) => error,
     };
     Err(fault(match error.kind() {
-        ErrorKind::FileTooLarge => "is over 256 MiB: no list is as long as that".to_owned(),
+        ErrorKind::FileTooLarge => "is over 256 MiB, too large for a list: restore a copy".to_owned(),
         // A link that leads nowhere was meant to lead somewhere.
         ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {
-            "is a link to nothing: remove it, or put the file where it points to".to_owned()
+            "is a link to a file that does not exist: remove it, or create the file".to_owned()
         }
         ErrorKind::NotFound => return Ok(None),
         kind @ (ErrorKind::InvalidInput | ErrorKind::IsADirectory) => {
@@ -67,13 +67,23 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
 ///
 /// # Errors
 /// As `read`; and a NUL: no list has one, a file that was lost in a crash has nothing else, and a text in UTF-16 has one in
-/// every second place. It would be read as a list that names nobody.
+/// every second place. It would be read as a list that names nobody. The same for what is compressed or a program.
 pub fn read_text(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
     let text = read(path)?;
-    let Some(at) = text.as_deref().and_then(|text| memchr::memchr(0, text)) else { return Ok(text) };
+    let Some(at) = text.as_deref().and_then(not_text) else { return Ok(text) };
     let line = text.iter().flat_map(|text| &text[..at]).filter(|octet| **octet == b'\n').count() + 1;
-    let what = "has a NUL, so it is no text: write it anew as plain ASCII or UTF-8, or bring back a copy";
+    let what = "is not a text file: write it anew as plain ASCII or UTF-8, or restore a copy";
     Err(ListFault::new(&path.to_string_lossy(), u32::try_from(line).unwrap_or(u32::MAX), what))
+}
+
+/// The place of the octet that shows that this is not a text: a NUL, or the first of many control octets. A few are not
+/// enough: the end of a file of DOS is one.
+fn not_text(text: &[u8]) -> Option<usize> {
+    let is_odd = |octet: &u8| octet.is_ascii_control() && !matches!(octet, b'\t' | b'\r' | b'\n' | 0x0C);
+    let head = &text[..text.len().min(LOOKED_AT)];
+    let odd = head.iter().filter(|octet| is_odd(octet)).count();
+    let binary = (odd >= 8 && odd * 32 >= head.len()).then(|| head.iter().position(is_odd)).flatten();
+    binary.or_else(|| memchr::memchr(0, text))
 }
 
 /// `control_readline`: the first line without trailing blanks; `None` if the file is absent or that line empty.
@@ -85,7 +95,7 @@ pub fn first_line(path: &Path) -> Result<Option<String>, ListFault> {
     let line = first(&text);
     // RFC 5321 section 4.2: the text of a reply is HT, SP and printable US-ASCII.
     if !line.iter().all(|octet| matches!(octet, b'\t' | b' '..=b'~')) {
-        let what = "has octets that no reply may have: write the first line in ASCII, with LF line ends";
+        let what = "has octets that a reply must not have: write the first line in ASCII, with LF line ends";
         return Err(ListFault::new(&path.to_string_lossy(), 1, what));
     }
     Ok((!line.is_empty()).then(|| String::from_utf8_lossy(line).into_owned()))
@@ -105,14 +115,18 @@ fn first(text: &[u8]) -> &[u8] {
 
 fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::PermissionDenied => "let the user that Portcullis runs as read it, and enter its folders",
+        ErrorKind::PermissionDenied => {
+            "give the user that Portcullis runs as permission to read it and to enter its folders"
+        }
         ErrorKind::NotADirectory => "one of its folders is a file",
-        _ => "put a readable file there, or take the name out of the configuration",
+        _ => "put a readable file there, or remove its name from the configuration",
     }
 }
 
 /// Octets of a line that is shown: no number is longer.
 const MOST_SHOWN: usize = 60;
+/// Octets of the beginning in which control octets are counted.
+const LOOKED_AT: usize = 4096;
 /// Octets of a list.
 const LARGEST: u64 = 256 << 20;
 
@@ -157,7 +171,7 @@ mod tests {
         assert!(read(&path.join("below")).unwrap_err().to_string().contains("is a file"));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
-        assert!(read(&link).unwrap_err().to_string().contains("a link to nothing"));
+        assert!(read(&link).unwrap_err().to_string().contains("a link to a file that does not exist"));
     }
 
     #[test]
@@ -165,19 +179,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("badmailfrom");
         let utf16: Vec<u8> = "a@b.example\n".bytes().flat_map(|octet| [octet, 0]).collect();
-        let table: [(&str, &[u8], Option<u32>); 6] = [
+        let binary: Vec<u8> = (0..5000_u32).map(|it| (it.wrapping_mul(2_654_435_761) >> 24) as u8 | 1).collect();
+        let table: [(&str, &[u8], Option<u32>); 8] = [
             ("a text", b"a@b.example\n", None),
             ("with octets of UTF-8", "ä@b.example\n".as_bytes(), None),
             ("empty", b"", None),
             ("nothing but NULs", &[0; 100_000], Some(1)),
             ("its end was lost in a crash", b"a@b.example\nb@b.example\n\0\0\0", Some(3)),
             ("UTF-16", &utf16, Some(1)),
+            ("the end of a file of DOS", b"a@b.example\r\n\x1a", None),
+            ("a binary without NULs", &binary, Some(1)),
         ];
         for (what, text, line) in table {
             fs::write(&path, text).unwrap();
             assert_eq!(read_text(&path).err().map(|fault| fault.location.line), line, "{what}");
             assert_eq!(
-                first_line(&path).is_err_and(|fault| fault.to_string().contains("NUL")),
+                first_line(&path).is_err_and(|fault| fault.to_string().contains("is not a text file")),
                 line.is_some(),
                 "{what}"
             );

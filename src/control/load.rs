@@ -102,7 +102,7 @@ impl Loader<'_> {
     fn control(&mut self, folder: &Path, lists: &mut Lists) {
         // A misspelled folder is not one in which every file is absent.
         if !folder.is_dir() {
-            self.fault(folder, "is no folder that can be entered: name qmail's control folder");
+            self.fault(folder, "is not a folder, or cannot be entered: name qmail's control folder");
             return;
         }
         lists.senders.extend(self.list(&folder.join("badmailfrom"), self.sources.senders_dialect));
@@ -114,7 +114,7 @@ impl Loader<'_> {
         // qmail-smtpd takes 0 for 1.
         lists.timeout = self.integer(&folder.join("timeoutsmtpd"), USUAL_TIMEOUT).map(|seconds| seconds.max(1));
         lists.concurrency = self.integer(&folder.join("concurrencyincoming"), UNKNOWN_CONCURRENCY);
-        let virtual_domains = self.checked(files::read(&folder.join("virtualdomains")));
+        let virtual_domains = self.checked(files::read_text(&folder.join("virtualdomains")));
         lists.virtual_domains = virtual_domains.map(|text| VirtualDomains::parse(&text)).unwrap_or_default();
     }
 
@@ -131,7 +131,7 @@ impl Loader<'_> {
 
     fn parse_list(&mut self, path: &Path, dialect: Dialect, text: &[u8]) -> Option<AddressList> {
         if is_cdb(path) {
-            self.fault(path, "is a cdb: a list of addresses is a text, name that");
+            self.fault(path, "is a cdb: name the text file of the list instead");
             return None;
         }
         let source = name(path);
@@ -155,7 +155,7 @@ impl Loader<'_> {
                 LocalDomains::parse(name(&path), &text)
             }
             None => {
-                let what = "is not there: nobody is local, so every recipient is refused to whom RELAYCLIENT is not set; \
+                let what = "not found: no domain is local, so only clients with RELAYCLIENT can send; \
                             is this qmail's control folder?";
                 self.warnings.push(ListFault::new(&name(&path), 0, what));
                 LocalDomains::default()
@@ -213,7 +213,7 @@ impl Loader<'_> {
     fn named(&mut self, path: &Path) -> Option<Vec<u8>> {
         let read = if is_cdb(path) { files::read(path) } else { files::read_text(path) };
         let read = read.and_then(|text| {
-            let what = "is not there: create it, or take its name out of the configuration";
+            let what = "not found: create it, or remove its name from the configuration";
             text.ok_or_else(|| ListFault::new(&name(path), 0, what)).map(Some)
         });
         self.checked(read)
@@ -349,10 +349,7 @@ mod tests {
         let notes = load(&control(&folder)).notes;
         let told: Vec<_> = notes.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(
-            told[0].contains("badmailpatterns: is not read") && told[1].contains("badhelo: is not read"),
-            "{told:?}"
-        );
+        assert!(told[0].contains("badmailpatterns: not read") && told[1].contains("badhelo: not read"), "{told:?}");
     }
 
     #[test]
@@ -385,12 +382,12 @@ mod tests {
         let expected = [
             "badmailfrom:1: bare.example is neither",
             "rcpthosts: cannot be read",
-            "morercpthosts.cdb: is no cdb, or is cut",
+            "morercpthosts.cdb: is not a cdb, or is truncated",
             "me:1: has octets",
-            "absent: is not there",
+            "absent: not found",
             "morercpthosts.cdb: is a cdb",
             "tcp.smtp:2: has neither allow nor deny",
-            "tcp.smtp:3: ,A is no variable",
+            "tcp.smtp:3: ,A is not a variable",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {
@@ -402,7 +399,7 @@ mod tests {
     fn a_misspelled_folder_is_a_fault() {
         let folder = folder(&[]);
         let sources = Sources { control: Some(folder.path().join("contol")), ..Sources::default() };
-        assert!(faults(&sources)[0].contains("is no folder"));
+        assert!(faults(&sources)[0].contains("is not a folder"));
     }
 
     #[test]

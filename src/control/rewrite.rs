@@ -38,9 +38,9 @@ pub fn rewrite(path: &Path, change: impl Fn(&[u8]) -> Change) -> Result<Change, 
         // An editor may have saved it meanwhile.
         if is_same(before.as_ref(), metadata(&path).map_err(|error| fault(&error))?.as_ref()) {
             written.persist(&path).map_err(|error| fault(&error.error))?;
-            folder_file
-                .sync_all()
-                .map_err(|error| format!("{}: changed, but a power failure may undo it: {error}", path.display()))?;
+            folder_file.sync_all().map_err(|error| {
+                format!("{}: changed, but the change may not survive a power failure: {error}", path.display())
+            })?;
             return Ok(changed);
         }
     }
@@ -54,7 +54,7 @@ fn real(path: &Path) -> Result<PathBuf, String> {
             Ok(path.to_owned())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("{}: is a link to nothing: remove it, or put the file where it points to", path.display()))
+            Err(format!("{}: is a link to a file that does not exist: remove it, or create the file", path.display()))
         }
         Err(error) => Err(format!("{}: {error}", path.display())),
         Ok(path) => Ok(path),
@@ -111,7 +111,7 @@ fn is_same(before: Option<&Metadata>, now: Option<&Metadata>) -> bool {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            ": run it as root, or as the file's owner, of the file's group, who may write to its folder"
+            ": run it as root, or as the owner of the file and with permission to write to its folder"
         }
         io::ErrorKind::ReadOnlyFilesystem => ": the file system is mounted read-only",
         io::ErrorKind::StorageFull => ": make room first",

@@ -118,10 +118,10 @@ impl Reader {
     /// One line: `address:allow` or `address:deny`, then `,NAME="VALUE"` with any octet for the quotes.
     fn rule(&mut self, line: u32, text: &[u8]) -> Result<(), String> {
         if memchr(0, text).is_some() {
-            return Err("has a NUL octet: a compiled file must have a name that ends in .cdb".to_owned());
+            return Err("has a NUL octet: the name of a compiled file must end in .cdb".to_owned());
         }
         let Some(colon) = end_of_address(text) else {
-            self.warnings.push(line, "has no colon: tcprules skips the line without a word; write # before a comment");
+            self.warnings.push(line, "has no colon, so tcprules skips the line: write # before a comment");
             return Ok(());
         };
         let (address, instructions) = (&text[..colon], &text[colon + 1..]);
@@ -137,10 +137,11 @@ impl Reader {
         while !rest.is_empty() {
             let (name, value, after) = split_setting(rest).ok_or_else(|| bad_setting(rest))?;
             if name.trim_ascii().len() < name.len() {
-                self.warnings.push(line, "has a blank beside the name of a variable, which becomes part of the name");
+                self.warnings
+                    .push(line, "has a blank beside the name of a variable, which becomes part of the name: remove it");
             }
             if name.is_empty() {
-                self.warnings.push(line, "has a variable without a name, which is not set");
+                self.warnings.push(line, "has a variable without a name, which is not set: write ,NAME=\"VALUE\"");
             } else {
                 variables.push((name.into(), value.into()));
             }
@@ -158,10 +159,10 @@ impl Reader {
         let left = memrchr(b'.', &address[..dash]).map_or(0, |dot| dot + 1);
         let right = memchr(b'.', &address[dash + 1..]).map_or(address.len(), |dot| dash + 1 + dot);
         let (Some(low), Some(high)) = (number(&address[left..dash]), number(&address[dash + 1..right])) else {
-            return Err(format!("{} is no range: write numbers, as in 192.0.2.10-20", shown(address)));
+            return Err(format!("{} is not a range: write numbers, as in 192.0.2.10-20", shown(address)));
         };
         if low > high.min(255) {
-            self.warnings.push(line, "is an empty range: the lower number comes first, and none is over 255");
+            self.warnings.push(line, "is an empty range: write the lower number first, and none over 255");
         }
         for middle in low..=high.min(255) {
             let key = [&address[..left], middle.to_string().as_bytes(), &address[right..]].concat();
@@ -172,7 +173,7 @@ impl Reader {
 
     fn insert_key(&mut self, line: u32, key: Key, rule: Arc<ClientRule>) -> Result<(), String> {
         if !self.add(key, rule) {
-            self.warnings.push(line, "has an address that a line above has: the rule of that line stands");
+            self.warnings.push(line, "repeats an address of a line above, whose rule holds: remove one of them");
         }
         Ok(())
     }
@@ -223,7 +224,7 @@ fn bad_keyword(instructions: &[u8]) -> String {
 fn bad_setting(rest: &[u8]) -> String {
     match rest {
         [b'\r', ..] | [.., b'\r'] => "ends in CR: save with LF line ends".to_owned(),
-        [b',', ..] => format!("{} is no variable: write ,NAME=\"VALUE\"", shown(rest)),
+        [b',', ..] => format!("{} is not a variable: write ,NAME=\"VALUE\"", shown(rest)),
         _ => format!("a comma must stand before {}", shown(rest)),
     }
 }
@@ -390,8 +391,8 @@ mod tests {
     #[test]
     fn what_tcprules_refuses_is_a_fault_with_its_line() {
         let cases: &[(&[u8], &str)] = &[
-            (b"1.2.3-5-7:allow", "no range"),
-            (b"a-b:allow", "no range"),
+            (b"1.2.3-5-7:allow", "not a range"),
+            (b"a-b:allow", "not a range"),
             (b":allow,A", "write ,NAME="),
             (b":allow,A=", "write ,NAME="),
             (b":allow,A=\"b", "write ,NAME="),
@@ -429,7 +430,7 @@ mod tests {
             (b"1.2.3.9-3:allow", "an empty range"),
             (b":allow, A=\"1\"", "a blank beside the name"),
             (b":allow,=\"1\"", "without a name"),
-            (b"10.:allow\n10.:deny", "the rule of that line stands"),
+            (b"10.:allow\n10.:deny", "repeats an address"),
         ];
         for (text, expected) in cases {
             let (_, faults, warnings) = line(text);

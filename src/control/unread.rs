@@ -13,7 +13,7 @@ pub struct Unread {
 impl Unread {
     /// The note about the file: that it is not read, and what to do instead.
     pub fn note(&self) -> String {
-        format!("is not read by Portcullis: {}", self.instead)
+        format!("not read by Portcullis: {}", self.instead)
     }
 }
 
@@ -23,17 +23,15 @@ pub fn unread(is_present: impl Fn(&str) -> bool) -> Vec<Unread> {
     files.filter(|file| is_present(file.name)).collect()
 }
 
-const SENDERS: &str = "write its addresses into badmailfrom, unless the backend reads it";
-const SENDER_PATTERNS: &str =
-    "write it as globs in a list of senders.blocked (dialect = \"extended\"), unless the backend reads it";
-const RECIPIENTS: &str = "write its addresses into badrcptto, unless the backend reads it";
-const RECIPIENT_PATTERNS: &str =
-    "write it as globs in a list of recipients.blocked (dialect = \"extended\"), unless the backend reads it";
-const VALID: &str = "unknown recipients are refused by a backend that reads it, else by nobody";
-const GREETING: &str = "HELO is checked by a backend that reads it, else by nobody";
-const CHECK: &str = "a backend that reads it goes on checking, else nobody does";
-const RELAY: &str = "relaying is allowed by RELAYCLIENT in qmail.tcprules, by AUTH, or by a backend that reads it";
-const RULES: &str = "name the rules for clients in qmail.tcprules";
+const SENDERS: &str = "copy its addresses to badmailfrom, unless the backend reads it";
+const SENDER_PATTERNS: &str = "write globs into a list of senders.blocked, unless the backend reads it";
+const RECIPIENTS: &str = "copy its addresses to badrcptto, unless the backend reads it";
+const RECIPIENT_PATTERNS: &str = "write globs into a list of recipients.blocked, unless the backend reads it";
+const VALID: &str = "a backend that reads it refuses unknown recipients";
+const GREETING: &str = "a backend that reads it checks HELO";
+const CHECK: &str = "a backend that reads it still applies it";
+const RELAY: &str = "allow relaying by RELAYCLIENT in qmail.tcprules or by AUTH";
+const RULES: &str = "set qmail.tcprules to the rules for clients";
 
 /// What to do instead, and the files: of qregex and the toasters built on it (notqmail and netqmail with patches), SPAMCONTROL
 /// and s/qmail, indimail, qmail-ldap, eQmail, sagredo's qmail, validrcptto, qmail-spp, simscan.
@@ -114,7 +112,7 @@ mod tests {
         for (name, told) in [
             ("badmailpatterns", "senders.blocked"),
             ("badmailto", "badrcptto"),
-            ("badhelo", "HELO"),
+            ("badhelo", "checks HELO"),
             ("badrcptpatterns", "recipients.blocked"),
             ("badmailfrom.cdb", "badmailfrom"),
             ("badrcptto.cdb", "badrcptto"),

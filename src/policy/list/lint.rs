@@ -25,7 +25,12 @@ pub fn addresses(source: &str, text: &[u8]) -> Vec<ListFault> {
 pub fn domains(source: &str, text: &[u8]) -> Vec<ListFault> {
     warnings(source, text, |entry| {
         let is_right = is_domain(entry.strip_prefix(b".").unwrap_or(entry)) || is_numeric(entry);
-        (!is_right).then(|| told(entry, Doubt::new("matches nothing", remedy::of_domains(entry))))
+        let remedy = || if entry.len() > 900 { Remedy::default() } else { remedy::of_domains(entry) };
+        (!is_right).then(|| {
+            let instead =
+                if remedy().lines.is_empty() { "write a domain, or .domain for all hosts below it" } else { "" };
+            told(entry, Doubt { instead, ..Doubt::new("matches nothing", remedy()) })
+        })
     })
 }
 
@@ -61,7 +66,11 @@ impl Doubt {
 
 /// The warning about an entry: `"a@b.example why" matches nothing: write "a@b.example"`.
 fn told(entry: &[u8], Doubt { what, remedy, instead }: Doubt) -> String {
-    let shown: String = String::from_utf8_lossy(entry).chars().take(MOST_SHOWN).map(visible).collect();
+    let shown: String = String::from_utf8_lossy(&entry[..entry.len().min(MOST_SHOWN * 4)])
+        .chars()
+        .take(MOST_SHOWN)
+        .map(visible)
+        .collect();
     let more = if entry.len() > MOST_SHOWN { "..." } else { "" };
     let remedy = match (remedy::told(&remedy), instead) {
         (Some(remedy), "") => remedy,
@@ -106,6 +115,7 @@ fn warnings(source: &str, text: &[u8], check: impl Fn(&[u8]) -> Option<String>) 
 fn dead_address(entry: &[u8]) -> Doubt {
     let remedy = || remedy::of_addresses(entry);
     match entry {
+        _ if entry.len() > 900 => Doubt::new("is longer than any address", Remedy::default()),
         [0xEF, 0xBB, 0xBF, rest @ ..] => match rest {
             [] | [b'#', ..] => Doubt { instead: "save the file without it", ..Doubt::new(BOM, Remedy::default()) },
             _ => Doubt { instead: "save the file without it", ..Doubt::new(BOM, remedy()) },
@@ -129,7 +139,6 @@ fn dead_address(entry: &[u8]) -> Doubt {
         },
         [b'@'] => Doubt::new("matches only senders without a domain", Remedy::default()),
         [.., b'.'] if is_live(&entry[..entry.len() - 1]) => Doubt::new("is read without its trailing dot", remedy()),
-        _ if entry.len() > 900 => Doubt::new("is longer than any address", Remedy::default()),
         _ if !entry.contains(&b'@') && is_domain(entry) && !entry.contains(&b'.') => {
             Doubt::new("matches only a sender without a domain", remedy())
         }
