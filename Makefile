@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz cert deb
+.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz cert deb static image reproducible release
 
 FUZZ_TARGETS := command config data list log message queue reply run_script session tcprules
 FUZZ_SECONDS ?= 60
@@ -95,6 +95,21 @@ deb: ## a Debian package in target/debian; needs cargo-deb
 	cargo build --locked --profile "$$profile"
 	config/release/stage.sh "$${CARGO_TARGET_DIR:-target}/$${profile/dev/debug}/portcullis" target/package
 	cargo deb --locked --no-build --no-strip $${FAST:+--fast} --output "$${OUTPUT:-target/debian/}"
+
+# By glibc: users are those of /etc/passwd, names those of /etc/hosts and DNS; no other service of nsswitch.conf.
+static: ## a program that needs no library, in target/package, with its manual pages
+	triple=$$(rustc -vV | sed -n 's/^host: //p')
+	RUSTFLAGS="$${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --locked --release --target "$$triple"
+	config/release/stage.sh "$${CARGO_TARGET_DIR:-target}/$$triple/release/portcullis" target/package
+
+image: static ## a container image, target/portcullis-oci.tar
+	config/release/image.py target/package/portcullis --to target/portcullis-oci.tar
+
+reproducible: ## everything of a release, built twice in two folders and compared
+	config/release/reproducible.sh
+
+release: ## the release of the version in Cargo.toml, in target/VERSION, with its tag; publishes nothing
+	config/release/release.sh
 
 cert: ## development certificates in certs/
 	certs/make.sh

@@ -135,6 +135,48 @@ fn the_image_is_one_and_runs() {
 }
 
 #[test]
+fn a_release_needs_a_clean_tree_and_a_dated_section() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let git = |words: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=x", "-c", "user.email=x@y.example"]).args(words).current_dir(folder.path());
+        succeeds(&mut git);
+    };
+    let told = || {
+        let mut release = Command::new(at("config/release/release.sh"));
+        let output = release.arg("--check").current_dir("/").output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    fs::create_dir_all(at("config/release")).unwrap();
+    for file in ["Cargo.toml", "Cargo.lock", "config/release/release.sh"] {
+        fs::copy(repository().join(file), at(file)).unwrap();
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    fs::write(at("CHANGELOG.md"), "# Changelog\n\n## [Unreleased]\n").unwrap();
+    git(&["init", "-q"]);
+    assert_eq!(told(), (false, "No release: there are changes that are not committed; git status\n".to_owned()));
+
+    let commit = || {
+        git(&["add", "--all"]);
+        git(&["commit", "-q", "-m", "x"]);
+    };
+    commit();
+    let (may, words) = told();
+    assert!(
+        !may && words
+            .contains(&format!("CHANGELOG.md has no dated section of this version, such as: ## [{version}] - "))
+    );
+
+    fs::write(at("CHANGELOG.md"), format!("# Changelog\n\n## [{version}] - 2026-11-30\n")).unwrap();
+    commit();
+    assert_eq!(told(), (true, String::new()));
+    git(&["tag", &format!("v{version}"), "HEAD~1"]);
+    let (may, words) = told();
+    assert!(!may && words.contains("is at another commit"), "{words}");
+}
+
+#[test]
 fn cargo_installs_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
