@@ -12,7 +12,7 @@ export GIT_CEILING_DIRECTORIES=$work
 rm -rf "$work"
 for place in first second/in-another-place; do
     mkdir -p "$work/$place/sources"
-    git archive HEAD | tar -x -C "$work/$place/sources"
+    git archive "$PORTCULLIS_COMMIT" | tar -x -C "$work/$place/sources"
     "$work/$place/sources/config/release/build.sh" "$work/$place/made"
     rm -rf "$work/$place/sources"
 done
