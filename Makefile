@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz cert deb static image reproducible release
+.PHONY: help run test check packages spelling fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz cert deb static image reproducible release
 
 FUZZ_TARGETS := command config data list log message queue reply run_script session tcprules
 FUZZ_SECONDS ?= 60
@@ -21,10 +21,13 @@ test: ## everything that has to pass: form, lints, docs, builds of benches and f
 	$(MAKE) --no-print-directory fmt clippy doc build-benches build-fuzz doctest instructions
 	$(MAKE) --no-print-directory tests
 
-check: fmt clippy doc ## the fast part of `test`
+check: spelling fmt clippy doc ## the fast part of `test`
 
 packages: ## the programs that the tests run against, from Debian's packages
 	@tests/support/packages.sh
+
+spelling:
+	@if command -v typos >/dev/null; then typos; fi
 
 fmt:
 	cargo fmt --check
