@@ -99,10 +99,12 @@ deb: ## a Debian package in target/debian; needs cargo-deb
 	config/release/stage.sh "$${CARGO_TARGET_DIR:-target}/$${profile/dev/debug}/portcullis" target/package
 	cargo deb --locked --no-build --no-strip $${FAST:+--fast} --output "$${OUTPUT:-target/debian/}"
 
-# By glibc: users are those of /etc/passwd, names those of /etc/hosts and DNS; no other service of nsswitch.conf.
-static: ## a program that needs no library, in target/package, with its manual pages
-	triple=$$(rustc -vV | sed -n 's/^host: //p')
-	RUSTFLAGS="$${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --locked --release --target "$$triple"
+# By musl: a static program of glibc loads the services of nsswitch.conf at run time all the same, and crashes in them.
+static: ## a program that needs no library, in target/package, with its manual pages; needs a target of rustup, and musl-gcc
+	@triple=$$(uname -m)-unknown-linux-musl
+	[ -d "$$(rustc --print sysroot)/lib/rustlib/$$triple" ] || { echo "make static needs: rustup target add $$triple" >&2; exit 1; }
+	command -v musl-gcc >/dev/null || { echo "make static needs musl-gcc: apt-get install musl-tools" >&2; exit 1; }
+	cargo build --locked --release --target "$$triple"
 	config/release/stage.sh "$${CARGO_TARGET_DIR:-target}/$$triple/release/portcullis" target/package
 
 image: static ## a container image, target/portcullis-oci.tar

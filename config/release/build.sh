@@ -7,7 +7,6 @@ cd "$(dirname "$0")/../.."
 output=$(realpath -m "$1")
 : "${SOURCE_DATE_EPOCH:?the time of the commit, in seconds}"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
-triple=$(rustc -vV | sed -n 's/^host: //p')
 name=portcullis-$version
 
 # What one machine has and another has not: paths, locale, zone, modes.
@@ -30,4 +29,4 @@ cp target/package/portcullis "$tree/bin/"
 cp -r target/package/share config docs LICENSE* README.md SECURITY.md CHANGELOG.md "$tree/"
 rm -r "$tree/config/release" "$tree/config/debian"
 tar -C target/tree --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --format=ustar \
-    -c "$name" | gzip -9n >"$output/$name-$triple.tar.gz"
+    -c "$name" | gzip -9n >"$output/$name-$(uname -m)-linux.tar.gz"
