@@ -100,7 +100,7 @@ deb: ## a Debian package in target/debian; needs cargo-deb
 	cargo deb --locked --no-build --no-strip $${FAST:+--fast} --output "$${OUTPUT:-target/debian/}"
 
 # By musl: a static program of glibc loads the services of nsswitch.conf at run time all the same, and crashes in them.
-static: ## a program that needs no library, in target/package, with its manual pages; needs a target of rustup, and musl-gcc
+static: ## a program that needs no library, in target/package, with its manual pages; needs musl
 	@triple=$$(uname -m)-unknown-linux-musl
 	[ -d "$$(rustc --print sysroot)/lib/rustlib/$$triple" ] || { echo "make static needs: rustup target add $$triple" >&2; exit 1; }
 	command -v musl-gcc >/dev/null || { echo "make static needs musl-gcc: apt-get install musl-tools" >&2; exit 1; }
