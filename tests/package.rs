@@ -29,7 +29,7 @@ fn the_package_is_clean_and_runs_on_debian_12_and_13() {
     make.arg("deb").env("PROFILE", "dev").env("FAST", "1").env("OUTPUT", &package).current_dir(repository());
     succeeds(as_from_a_shell(&mut make));
     let judged = succeeds(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(&package));
-    assert_eq!(judged, "", "every tag is mended, or overridden with a reason");
+    assert_eq!(judged, "", "every tag is fixed, or overridden with a reason");
     let newer = newer(&package, folder.path());
     for release in ["bookworm", "trixie"] {
         lives_on(release, &package, &newer);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Prints CHANGELOG.md as a Debian changelog (deb-changelog(5)): a version and its sections a paragraph. What is not
-released yet has the version of Cargo.toml and the time of SOURCE_DATE_EPOCH. It must not invent changes."""
+"""Prints CHANGELOG.md as a Debian changelog (deb-changelog(5)): an entry for each version, with the titles of its
+sections. Before the first release it is one entry, of Cargo.toml's version and SOURCE_DATE_EPOCH; later, changes that are
+not released yet are left out. It must not invent changes."""
 
 import os
 import re
@@ -16,8 +17,9 @@ def main():
     with open("Cargo.toml", "rb") as file:
         cargo = tomllib.load(file)["package"]
     maintainer = cargo["metadata"]["deb"]["maintainer"]
-    for version, date, changes in releases("CHANGELOG.md"):
-        version = cargo["version"] if version == "Unreleased" else version
+    found = list(releases("CHANGELOG.md"))
+    for version, date, changes in [release for release in found if release[1]] or found:
+        version = version if date else cargo["version"]
         print(f"portcullis ({version}-1) unstable; urgency=medium\n")
         for change in changes:
             print(textwrap.fill(change, 78, initial_indent="  * ", subsequent_indent="    "))
