@@ -41,6 +41,18 @@ fn the_version_is_one_line_or_all_of_it() {
 }
 
 #[test]
+fn the_default_configuration_is_printed_and_has_no_errors() {
+    let site = Site::new("", "");
+    let printed = site.run(&["config"]);
+    assert_eq!((printed.code, printed.out.as_str()), (0, portcullis::config::DEFAULT_TEXT), "{printed:?}");
+    site.write("printed.toml", &printed.out);
+    let checked = site.run(&["check", "-c", "printed.toml"]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let schema: Value = serde_json::from_str(&site.run(&["check", "--schema"]).out).unwrap();
+    assert_eq!(schema["properties"]["server"]["type"], "object");
+}
+
+#[test]
 fn bad_usage_is_64_and_says_what_is_right() {
     let site = Site::new("", "");
     let rows: [(&[&str], &str); 7] = [

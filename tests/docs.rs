@@ -13,6 +13,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Command;
 
 use portcullis::policy::replies::DECLARED;
 use portcullis::policy::verdict::Reason;
@@ -130,6 +131,73 @@ fn every_command_line_can_be_typed() {
     }
     assert!(typed > 30, "{typed}");
 }
+
+/// What editors say of a file is what `check` says of it, as far as one file tells.
+#[test]
+fn the_schema_agrees_with_check() {
+    let site = Site::new("", "");
+    site.write("schema.json", &site.run(&["check", "--schema"]).out);
+    let whole =
+        |text: String| if text.contains("[backend]") { text } else { text + "\n[backend]\nmaildir = \"mail\"\n" };
+    let shown = pages().into_iter().flat_map(|page| fenced(&read(&page), "toml"));
+    let mut files: Vec<String> = shown.map(whole).collect();
+    files.push(portcullis::config::DEFAULT_TEXT.to_owned());
+    files.extend(BROKEN.map(|text| whole(text.to_owned())));
+    let names: Vec<String> = (0..files.len()).map(|number| format!("{number}.toml")).collect();
+    names.iter().zip(&files).for_each(|(name, text)| site.write(name, text));
+    let mut python = Command::new("python3");
+    python.current_dir(site.path("")).args(["-c", VALIDATOR, "schema.json"]).args(&names);
+    let outcome = python.output().unwrap();
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+    let said = String::from_utf8(outcome.stdout).unwrap();
+    assert_eq!(said.lines().count(), files.len());
+    for (text, said) in files.iter().zip(said.lines()) {
+        let faults = portcullis::config::parse(Path::new("x"), text).err();
+        assert_eq!(said == "valid", faults.is_none(), "{text}\nschema: {said}\ncheck: {faults:?}");
+    }
+    assert_eq!(said.lines().filter(|said| *said != "valid").count(), BROKEN.len());
+}
+
+/// Each has an error that an editor can see.
+const BROKEN: [&str; 26] = [
+    "[server]\nlisen = [\"127.0.0.1:2525\"]",
+    "[server]\nlisten = \"127.0.0.1:2525\"",
+    "[server]\nlisten = [\"localhost\"]",
+    "[server]\nmax_connections = 0",
+    "[server]\nmax_connections = \"many\"",
+    "[server]\ngreet_delay = \"5\"",
+    "[server]\ntimeout = \"5m\"",
+    "[server]\ntimeout = { comand = \"5m\" }",
+    "[server]\nauth = \"yes\"",
+    "[server]\nmin_rate = \"500B\"",
+    "[server]\nproxy_protocol_from = [\"lan\"]",
+    "[servers]\nlisten = []",
+    "[backend]",
+    "[backend]\nmaildir = \"mail\"\ntcp = \"127.0.0.1:2526\"",
+    "[backend]\ntcp = \"127.0.0.1\"",
+    "[backend]\nspawn = []",
+    "[backend]\nmaildir = \"mail\"\nverify = \"no\"",
+    "[qmail]\nlookup = \"ptr\"",
+    "[size]\nlimit = \"10 MB\"",
+    "[[size.recipients]]\nmatch = [\"@example.org\"]",
+    "[[throttle]]\nname = \"slow\"",
+    "[[throttle]]\nname = \"two words\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/day\"",
+    "[[throttle]]\nname = \"slow\"\ncount = \"mails\"\nper = [\"sendr\"]\nlimit = \"1/day\"",
+    "[[throttle]]\nname = \"slow\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/week\"",
+    "[tls]\ncertificate = \"cert.pem\"",
+    "[log]\nlevel = \"warning\"",
+];
+
+/// One line a file: `valid`, or the first error.
+const VALIDATOR: &str = "
+import json, sys, tomllib, jsonschema
+schema = json.load(open(sys.argv[1]))
+jsonschema.Draft7Validator.check_schema(schema)
+validator = jsonschema.Draft7Validator(schema)
+for name in sys.argv[2:]:
+    error = jsonschema.exceptions.best_match(validator.iter_errors(tomllib.load(open(name, 'rb'))))
+    print(error.message.replace('\\n', ' ')[:200] if error else 'valid')
+";
 
 #[test]
 fn the_configurations_that_are_shown_have_no_faults() {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::Source;
 use crate::cli::print;
+use crate::config::schema;
 use crate::daemon::assemble::Finding;
 use crate::daemon::preflight;
 use crate::text::number;
@@ -27,10 +28,17 @@ pub(super) struct Check {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print the JSON Schema of the configuration, for editors; nothing is checked
+    #[arg(long, conflicts_with = "json")]
+    schema: bool,
 }
 
 impl Check {
     pub(super) fn run(&self) -> ExitCode {
+        if self.schema {
+            print(&format!("{:#}", schema::schema()));
+            return ExitCode::SUCCESS;
+        }
         let origin = self.source.origin(&[], None);
         let (errors, warnings, notes) = match origin.assemble() {
             Ok(assembly) => {

@@ -6,6 +6,7 @@ mod ask;
 mod block_file;
 mod blocks;
 mod check;
+mod config;
 mod desk;
 mod drill;
 mod explain;
@@ -45,6 +46,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
+    Config(config::Config),
     Explain(explain::Explain),
     Block(blocks::Block),
     Unblock(blocks::Unblock),
@@ -85,6 +87,7 @@ pub fn run() -> ExitCode {
         Ok(Arguments { command }) => output::or_unwritten(match command {
             Command::Serve(command) => command.run(),
             Command::Check(command) => command.run(),
+            Command::Config(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Block(command) => command.run(),
             Command::Unblock(command) => command.run(),

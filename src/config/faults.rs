@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::config::key::Key;
+
 /// One fault, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -130,16 +132,16 @@ impl Findings {
     }
 
     /// `section` was read and has these keys; of `unknown` it knows nothing.
-    pub(crate) fn section(&self, name: &str, keys: Vec<&'static str>, unknown: Vec<(String, At)>) {
+    pub(crate) fn section(&self, name: &str, keys: Vec<Key>, unknown: Vec<(String, At)>) {
         let unknown = unknown.into_iter().map(|(key, at)| UnknownKey { section: name.to_owned(), key, at });
         self.unknown.borrow_mut().extend(unknown);
         self.sections.borrow_mut().push(KnownSection { name: name.to_owned(), keys });
     }
 
-    /// Every section and key that was asked for.
-    pub(crate) fn keys(&self) -> Vec<(String, &'static str)> {
+    /// Every key that was asked for, below its section.
+    pub(crate) fn keys(&self) -> Vec<(String, Key)> {
         let sections = self.sections.borrow();
-        sections.iter().flat_map(|it| it.keys.iter().map(|key| (it.name.clone(), *key))).collect()
+        sections.iter().flat_map(|it| it.keys.iter().map(|key| (it.name.clone(), key.clone()))).collect()
     }
 
     /// Every key's place.
@@ -187,7 +189,13 @@ pub(crate) fn one_of<'k>(names: impl IntoIterator<Item = &'k str>) -> String {
 #[derive(Debug)]
 struct KnownSection {
     name: String,
-    keys: Vec<&'static str>,
+    keys: Vec<Key>,
+}
+
+impl KnownSection {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|key| key.name)
+    }
 }
 
 #[derive(Debug)]
@@ -200,12 +208,12 @@ struct UnknownKey {
 impl UnknownKey {
     fn what(&self, sections: &[KnownSection]) -> String {
         let own = sections.iter().find(|section| section.name == self.section);
-        let keys = own.map_or(&[][..], |section| &section.keys);
+        let keys: Vec<&str> = own.map_or_else(Vec::new, |section| section.names().collect());
         let subject = self.subject();
         if let Some(name) = meant(&self.key, keys.iter().copied()) {
             return format!("{subject}; write {name} instead");
         }
-        let elsewhere = sections.iter().find(|section| section.keys.contains(&self.key.as_str()));
+        let elsewhere = sections.iter().find(|section| section.names().any(|name| name == self.key));
         match elsewhere {
             Some(section) if !section.name.is_empty() => format!("{subject}; it belongs in {}", header(&section.name)),
             _ if self.section.is_empty() => format!("{subject}; the sections are {}", keys.join(", ")),
@@ -214,7 +222,7 @@ impl UnknownKey {
     }
 
     fn belongs_elsewhere(&self, sections: &[KnownSection]) -> bool {
-        sections.iter().any(|section| section.keys.contains(&self.key.as_str()))
+        sections.iter().any(|section| section.names().any(|name| name == self.key))
     }
 
     fn subject(&self) -> String {

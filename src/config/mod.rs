@@ -22,8 +22,10 @@ mod check;
 pub mod checked;
 pub mod faults;
 pub mod file;
+mod key;
 mod needs;
 mod reader;
+pub mod schema;
 mod sections;
 pub mod units;
 pub mod watch;
@@ -151,7 +153,7 @@ impl Config {
 pub fn known_keys() -> Vec<(String, &'static str)> {
     let findings = Findings::default();
     File::read("", &findings);
-    findings.keys()
+    findings.keys().into_iter().map(|(section, key)| (section, key.name)).collect()
 }
 
 /// The commented default configuration, for `init` and as a list of all keys.

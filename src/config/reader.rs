@@ -14,6 +14,8 @@ use crate::config::faults::Findings;
 use crate::config::faults::Written;
 use crate::config::faults::meant;
 use crate::config::faults::one_of;
+use crate::config::key::Key;
+use crate::config::key::Kind;
 
 /// One table while it is read.
 pub(crate) struct Section<'a> {
@@ -23,7 +25,7 @@ pub(crate) struct Section<'a> {
     path: String,
     table: Option<&'a Table<'a>>,
     at: At,
-    keys: Vec<&'static str>,
+    keys: Vec<Key>,
     findings: &'a Findings,
 }
 
@@ -43,7 +45,7 @@ impl<'a> Section<'a> {
         let value = read(&mut section);
         let Self { name, keys, .. } = section;
         let entries = table.map_or(&[][..], Table::entries);
-        let unknown = entries.iter().filter(|(key, _)| !keys.contains(&key.name));
+        let unknown = entries.iter().filter(|(written, _)| !keys.iter().any(|key| key.name == written.name));
         let unknown = unknown.map(|(key, _)| (key.name.to_owned(), At::Octet(key.span.start as usize))).collect();
         findings.section(&name, keys, unknown);
         value
@@ -79,7 +81,7 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn flag(&mut self, key: &'static str) -> Option<Written<bool>> {
-        let item = self.item(key)?;
+        let item = self.item(key, Kind::Flag)?;
         match item.as_bool() {
             Some(value) => Some(Written { value, at: at(item) }),
             None => self.wrong_type(key, item, "true or false"),
@@ -87,7 +89,7 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Written<u64>> {
-        let item = self.item(key)?;
+        let item = self.item(key, Kind::Number(range.clone()))?;
         let Value::Integer(number) = item.value() else {
             return self.wrong_type(key, item, &format!("a number from {} to {}", range.start(), range.end()));
         };
@@ -115,7 +117,16 @@ impl<'a> Section<'a> {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Written<T>> {
-        let item = self.item(key)?;
+        self.read_text(key, Kind::Text, parse)
+    }
+
+    fn read_text<T>(
+        &mut self,
+        key: &'static str,
+        kind: Kind,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Written<T>> {
+        let item = self.item(key, kind)?;
         match item.value() {
             Value::String(text) => self.parse_text(key, text, item, parse),
             Value::Integer(number) => {
@@ -132,7 +143,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Written<T>> {
-        let item = self.item(key)?;
+        let item = self.item(key, Kind::Quantity)?;
         match item.value() {
             Value::String(text) => self.parse_text(key, text, item, parse),
             Value::Integer(number) => match parse(&number.to_string()) {
@@ -144,7 +155,7 @@ impl<'a> Section<'a> {
     }
 
     pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<Written<T>> {
-        self.parsed(key, |text| choose(text, choices))
+        self.read_text(key, Kind::Word(names(choices)), |text| choose(text, choices))
     }
 
     /// A list of texts; the ones that can be read are kept.
@@ -154,7 +165,27 @@ impl<'a> Section<'a> {
         example: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<Written<T>>> {
-        let item = self.item(key)?;
+        self.read_list(key, Kind::List, example, parse)
+    }
+
+    /// A list of names from `choices`.
+    pub(crate) fn choices<T: Copy>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        choices: &[(&'static str, T)],
+    ) -> Option<Vec<Written<T>>> {
+        self.read_list(key, Kind::Words(names(choices)), example, |text| choose(text, choices))
+    }
+
+    fn read_list<T>(
+        &mut self,
+        key: &'static str,
+        kind: Kind,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<Written<T>>> {
+        let item = self.item(key, kind)?;
         let Some(array) = item.as_array() else {
             let example = item.as_str().map_or_else(|| example.to_owned(), |text| format!("{text:?}"));
             let what = format!("{} is a list; write {key} = [{example}]", self.dotted(key));
@@ -166,7 +197,7 @@ impl<'a> Section<'a> {
 
     /// A table below this one, `timeout = { ... }` or `[server.timeout]`.
     pub(crate) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let item = self.item(key);
+        let item = self.item(key, Kind::Table);
         let table = item.and_then(Item::as_table);
         if let (Some(item), None) = (item, table) {
             let what = match self.name.as_str() {
@@ -182,7 +213,7 @@ impl<'a> Section<'a> {
     /// Any number of tables, `[[throttle]]`. `None`: not written; `throttle = []` is none at all.
     pub(crate) fn tables<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> T) -> Option<Vec<T>> {
         let (header, path) = (format!("[[{}]]", self.dotted(key)), self.path_of(key));
-        let item = self.item(key);
+        let item = self.item(key, Kind::Tables);
         let Some(item) = item else {
             Section::read(header, path, None, self.at, self.findings, |section| read(section));
             return None;
@@ -207,7 +238,7 @@ impl<'a> Section<'a> {
 
     /// A table with keys of the operator's own: names and texts.
     pub(crate) fn pairs(&mut self, key: &'static str) -> Vec<(Written<String>, String)> {
-        let Some(item) = self.item(key) else { return Vec::new() };
+        let Some(item) = self.item(key, Kind::Pairs) else { return Vec::new() };
         let Some(table) = item.as_table() else {
             let what = format!("{} is a table; write {key} = {{ NAME = \"value\" }}", self.dotted(key));
             self.findings.fault(at(item), what);
@@ -237,10 +268,10 @@ impl<'a> Section<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn item(&mut self, key: &'static str) -> Option<&'a Item<'a>> {
-        self.keys.push(key);
-        let item = self.table?.get(key)?;
-        self.findings.place(self.path_of(key), at(item));
+    fn item(&mut self, name: &'static str, kind: Kind) -> Option<&'a Item<'a>> {
+        self.keys.push(Key { name, kind });
+        let item = self.table?.get(name)?;
+        self.findings.place(self.path_of(name), at(item));
         Some(item)
     }
 
@@ -293,6 +324,10 @@ impl<'a> Section<'a> {
         self.findings.fault(at(item), format!("{} cannot be {found}; write {wanted}", self.dotted(key)));
         None
     }
+}
+
+fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
+    choices.iter().map(|(name, _)| *name).collect()
 }
 
 /// The value of the name `text`, or what to write instead.

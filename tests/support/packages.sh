@@ -34,6 +34,8 @@ missing() {
     done
     # It lies in no PATH.
     test -x /lib/systemd/systemd-journal-remote || echo systemd-journal-remote
+    # It judges files by the schema of the configuration.
+    python3 -c 'import jsonschema, tomllib' 2>/dev/null || echo python3-jsonschema
     # swaks needs it for TLS.
     perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
 }

@@ -39,11 +39,8 @@ impl Message {
 }
 
 fn exempt(section: &mut Section<'_>) -> bool {
-    let relay_client = |text: &str| match text {
-        "relayclient" => Ok(()),
-        _ => Err("write \"relayclient\"".to_owned()),
-    };
-    section.list("bare_newline_exempt", "\"relayclient\"", relay_client).is_some_and(|groups| !groups.is_empty())
+    let written = section.choices("bare_newline_exempt", "\"relayclient\"", &[("relayclient", ())]);
+    written.is_some_and(|groups| !groups.is_empty())
 }
 
 fn hops(section: &mut Section<'_>) -> HopRules {

@@ -2,7 +2,6 @@
 
 use crate::config::faults::Written;
 use crate::config::reader::Section;
-use crate::config::reader::choose;
 use crate::config::sections::time_limit;
 use crate::config::units;
 use crate::policy::repeat::Except;
@@ -16,7 +15,7 @@ pub(crate) fn repeat(section: &mut Section<'_>) -> RepeatRules {
     let absorb = section.choice("unacknowledged", &[("absorb", true), ("deliver", false)]);
     let limit = section.number("limit", 0..=1_000_000);
     let min_size = section.quantity("min_size", units::size);
-    let except = section.list("except", "\"relayclient\"", |text| choose(text, &GROUPS));
+    let except = section.choices("except", "\"relayclient\"", &GROUPS);
     RepeatRules {
         window: window.map_or(default.window, |window| window.value),
         absorb: absorb.map_or(default.absorb, |absorb| absorb.value),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::config::faults::At;
 use crate::config::reader::Section;
-use crate::config::reader::choose;
 use crate::config::sections::time_limit;
 use crate::config::units;
 use crate::config::units::Rate;
@@ -100,7 +99,7 @@ fn names<T: Copy + PartialEq + Debug>(
     example: &str,
     choices: &[(&'static str, T)],
 ) -> Option<Vec<T>> {
-    let written = section.list(key, example, |text| choose(text, choices))?;
+    let written = section.choices(key, example, choices)?;
     for (index, name) in written.iter().enumerate() {
         if written[..index].iter().any(|earlier| earlier.value == name.value) {
             section.findings().fault(name.at, format!("throttle.{key} has this twice; write it once"));
