@@ -23,6 +23,34 @@ fn every_command_has_help() {
     }
 }
 
+/// Each is read by the real groff without a warning.
+#[test]
+fn the_manual_pages_are_written() {
+    let site = Site::new("", "");
+    let outcome = site.run(&["man", "--to", "man"]);
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
+    let names: Vec<String> = fs::read_dir(site.path("man"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for name in ["portcullis.1", "portcullis-config.1", "portcullis.toml.5", "portcullis.8"] {
+        assert!(names.iter().any(|it| it == name), "{name}: {names:?}");
+    }
+    for name in names {
+        let page = fs::read_to_string(site.path("man").join(&name)).unwrap();
+        assert!(page.is_ascii(), "{name}: {:?}", page.find(|c: char| !c.is_ascii()).map(|at| &page[at..]));
+        let mut groff = std::process::Command::new("groff");
+        match groff.args(["-man", "-Tutf8", "-ww", "-z"]).arg(site.path("man").join(&name)).output() {
+            Ok(outcome) => assert!(outcome.status.success() && outcome.stderr.is_empty(), "{name}: {outcome:?}"),
+            Err(error) => eprintln!("groff: {error}"),
+        }
+    }
+    let page = fs::read_to_string(site.path("man/portcullis.toml.5")).unwrap();
+    for (section, key) in portcullis::config::known_keys() {
+        assert!(page.contains(&key.replace('-', "\\-")), "{section} {key}");
+    }
+}
+
 /// A commit of git, or what a packager said; a program built outside of a repository says that it does not know.
 #[test]
 fn the_version_is_one_line_or_all_of_it() {

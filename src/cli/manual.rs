@@ -1,5 +1,7 @@
-//! `completions` and `man`: files that a package installs beside the program, generated from the words of `--help`. It
-//! must not add words of its own.
+//! `completions` and `man`: files that a package installs beside the program, generated from the words of `--help` and
+//! the pages of docs/reference. It must not add words of its own.
+
+mod page;
 
 use std::fs;
 use std::io;
@@ -11,7 +13,9 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::cli::Arguments;
+use crate::cli::manual::page::Page;
 use crate::cli::output::note;
+use crate::config;
 
 /// Print what a shell needs to complete commands and options
 ///
@@ -22,10 +26,10 @@ pub(super) struct Completions {
     shell: Shell,
 }
 
-/// Write the manual pages, portcullis.1 and one for each command
+/// Write the manual pages: portcullis(1) and one for each command, portcullis.toml(5), portcullis(8)
 #[derive(Args, Debug)]
 pub(super) struct Manual {
-    /// Into this folder, which is made where it is missing
+    /// The folder to write to; it is made if it does not exist
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
 }
@@ -43,7 +47,9 @@ impl Completions {
 impl Manual {
     pub(super) fn run(&self) -> ExitCode {
         let command = Arguments::command().disable_help_subcommand(true);
-        let written = fs::create_dir_all(&self.to).and_then(|()| clap_mangen::generate_to(command, &self.to));
+        let written = fs::create_dir_all(&self.to)
+            .and_then(|()| clap_mangen::generate_to(command, &self.to))
+            .and_then(|()| PAGES.iter().try_for_each(|page| fs::write(self.to.join(page.file_name()), page.roff())));
         match written {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -53,3 +59,24 @@ impl Manual {
         }
     }
 }
+
+const PAGES: [Page; 2] = [
+    Page {
+        name: "portcullis.toml",
+        section: "5",
+        about: "configuration of the Portcullis SMTP policy proxy",
+        opens_with: "DESCRIPTION",
+        markdown: include_str!("../../docs/reference/configuration.md"),
+        example: Some(config::DEFAULT_TEXT),
+        see_also: &[("portcullis", "1"), ("portcullis-check", "1"), ("portcullis-config", "1"), ("portcullis", "8")],
+    },
+    Page {
+        name: "portcullis",
+        section: "8",
+        about: "SMTP policy proxy in front of smtpfront-qmail or any SMTP server",
+        opens_with: "",
+        markdown: include_str!("../../docs/reference/daemon.md"),
+        example: None,
+        see_also: &[("portcullis", "1"), ("portcullis-serve", "1"), ("portcullis.toml", "5"), ("tcpserver", "1")],
+    },
+];
