@@ -194,12 +194,7 @@ fn qmail(file: &File, folder: &Path) -> Qmail {
     let path = |written: &Option<Written<PathBuf>>| written.as_ref().map(|path| under(folder, path));
     let control = path(&file.qmail.control);
     let beside = || control.as_ref()?.parent().map(|qmail| qmail.join("queue"));
-    Qmail {
-        queue: path(&file.qmail.queue).or_else(beside),
-        control,
-        tcprules: path(&file.qmail.tcprules),
-        lookup: file.qmail.lookup,
-    }
+    Qmail { queue: path(&file.qmail.queue).or_else(beside), control, tcprules: path(&file.qmail.tcprules) }
 }
 
 fn lists(lists: &sections::lists::Lists, folder: &Path) -> Lists {

@@ -68,7 +68,8 @@ fn limits(server: &Server, findings: &Findings) {
 fn one_backend(file: &File, findings: &Findings) {
     let backend = &file.backend;
     if backend.written.is_empty() {
-        let what = "no backend; write one of maildir, tcp and spawn in [backend], such as tcp = \"127.0.0.1:2526\"";
+        let what =
+            "no backend; write one of maildir, tcp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
         findings.missing(backend.at, what);
     }
     for second in backend.written.iter().skip(1) {

@@ -90,19 +90,6 @@ pub struct Qmail {
     pub queue: Option<PathBuf>,
     /// `tcp.smtp` or `tcp.smtp.cdb`.
     pub tcprules: Option<PathBuf>,
-    /// Whether the names of clients are looked up.
-    pub lookup: Lookup,
-}
-
-/// `qmail.lookup`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// No.
-    Off,
-    /// A name counts only when it leads back to the address.
-    Paranoid,
-    /// The first name of the address.
-    Ptr,
 }
 
 /// Lists, and how they and the control file that they stand beside are read.

@@ -130,10 +130,25 @@ impl File {
     }
 }
 
+/// The value without quotes, brackets and comment that stands alone on its line.
+fn unquoted(text: &str, octet: usize) -> Option<&str> {
+    let octet = text.floor_char_boundary(octet);
+    let start = text[..octet].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next()?;
+    let value = line.split_once('=')?.1.split('#').next()?.trim();
+    (!value.is_empty() && !value.contains(['"', '\'', '[', ']', '{', '}', ','])).then_some(value)
+}
+
 /// The library's words, and what to write where that helps.
 fn syntax(error: &Error, text: &str) -> String {
     let message = error.message(text);
     let instead = match error.kind() {
+        ErrorKind::UnquotedString | ErrorKind::InvalidInteger(_) | ErrorKind::InvalidFloat(_)
+            if unquoted(text, error.span().start as usize).is_some() =>
+        {
+            let value = unquoted(text, error.span().start as usize).unwrap_or_default();
+            return format!("{message}; write it in quotes: {value:?}");
+        }
         ErrorKind::UnquotedString => "write it in quotes",
         ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. } => "write it once",
         ErrorKind::UnterminatedString(_) => "close the text on the line where it began",

@@ -31,6 +31,8 @@ pub mod units;
 pub mod watch;
 
 #[cfg(test)]
+mod remedies;
+#[cfg(test)]
 mod tests;
 
 /// A configuration without faults.

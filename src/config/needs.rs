@@ -79,9 +79,9 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
 /// The system's error in the operator's words, without its number.
 fn reason(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::InvalidInput => "no ordinary file",
+        io::ErrorKind::InvalidInput => "not a regular file",
         io::ErrorKind::IsADirectory => "is a folder",
-        io::ErrorKind::NotADirectory => "no folder",
+        io::ErrorKind::NotADirectory => "not a folder",
         io::ErrorKind::NotFound => "not found",
         io::ErrorKind::PermissionDenied => "permission denied",
         _ => "cannot be read",

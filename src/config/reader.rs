@@ -82,15 +82,25 @@ impl<'a> Section<'a> {
 
     pub(crate) fn flag(&mut self, key: &'static str) -> Option<Written<bool>> {
         let item = self.item(key, Kind::Flag)?;
-        match item.as_bool() {
-            Some(value) => Some(Written { value, at: at(item) }),
-            None => self.wrong_type(key, item, "true or false"),
+        if let Some(value) = item.as_bool() {
+            return Some(Written { value, at: at(item) });
         }
+        let meant = item.as_str().map(str::to_ascii_lowercase);
+        let instead = match meant.as_deref() {
+            Some("true" | "yes" | "on" | "1") => "true",
+            Some("false" | "no" | "off" | "0") => "false",
+            _ => "true or false",
+        };
+        self.wrong_type(key, item, instead)
     }
 
     pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Written<u64>> {
         let item = self.item(key, Kind::Number(range.clone()))?;
         let Value::Integer(number) = item.value() else {
+            let meant = item.as_str().and_then(|text| text.trim().parse().ok()).filter(|value| range.contains(value));
+            if let Some(meant) = meant {
+                return self.wrong_type(key, item, &meant.to_string());
+            }
             return self.wrong_type(key, item, &format!("a number from {} to {}", range.start(), range.end()));
         };
         match number.as_u64().filter(|value| range.contains(value)) {
@@ -130,10 +140,10 @@ impl<'a> Section<'a> {
         match item.value() {
             Value::String(text) => self.parse_text(key, text, item, parse),
             Value::Integer(number) => {
-                let instead = parse(&number.to_string()).err().unwrap_or_else(|| "write it in quotes".to_owned());
+                let instead = parse(&number.to_string()).err().unwrap_or_else(|| format!("write \"{number}\""));
                 self.wrong_value(key, number, item, &instead)
             }
-            _ => self.wrong_type(key, item, "a text in quotes"),
+            _ => self.no_text(key, item, parse),
         }
     }
 
@@ -150,7 +160,7 @@ impl<'a> Section<'a> {
                 Ok(value) => Some(Written { value, at: at(item) }),
                 Err(instead) => self.wrong_value(key, number, item, &instead),
             },
-            _ => self.wrong_type(key, item, "a text in quotes"),
+            _ => self.no_text(key, item, parse),
         }
     }
 
@@ -187,7 +197,12 @@ impl<'a> Section<'a> {
     ) -> Option<Vec<Written<T>>> {
         let item = self.item(key, kind)?;
         let Some(array) = item.as_array() else {
-            let example = item.as_str().map_or_else(|| example.to_owned(), |text| format!("{text:?}"));
+            let text = scalar(item);
+            let example = match text.as_deref().map(|text| (text, parse(text))) {
+                Some((text, Ok(_))) => format!("{text:?}"),
+                Some((_, Err(instead))) => first_quoted(&instead).unwrap_or(example).to_owned(),
+                None => example.to_owned(),
+            };
             let what = format!("{} is a list; write {key} = [{example}]", self.dotted(key));
             self.findings.fault(at(item), what);
             return None;
@@ -195,19 +210,45 @@ impl<'a> Section<'a> {
         Some(self.elements(key, array, &parse))
     }
 
+    /// The text of `key`, whatever is wanted there.
+    pub(crate) fn text_at(&self, key: &str) -> Option<&'a str> {
+        self.table?.get(key)?.as_str()
+    }
+
+    /// A list of any texts; `example` is what is written where it is not a list.
+    pub(crate) fn list_of_words(&mut self, key: &'static str, example: &str) -> Option<Vec<Written<String>>> {
+        let item = self.item(key, Kind::List)?;
+        if let Some(array) = item.as_array() {
+            return Some(self.elements(key, array, &|text: &str| Ok(text.to_owned())));
+        }
+        self.findings.fault(at(item), format!("{} is a list; write {key} = [{example}]", self.dotted(key)));
+        None
+    }
+
     /// A table below this one, `timeout = { ... }` or `[server.timeout]`.
     pub(crate) fn table<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
         let item = self.item(key, Kind::Table);
         let table = item.and_then(Item::as_table);
+        let place = table.map_or(self.at, |table| at(table.as_item()));
+        let mut first = None;
+        let value = Section::read(self.dotted(key), self.path_of(key), table, place, self.findings, |section| {
+            let value = read(section);
+            first = section.keys.first().map(|key| key.name);
+            value
+        });
         if let (Some(item), None) = (item, table) {
             let what = match self.name.as_str() {
                 "" => format!("{key} is a section; write [{key}] and its keys below it"),
-                _ => format!("{} is a table; write {key} = {{ ... }}", self.dotted(key)),
+                _ => {
+                    // All tables of ours are of durations.
+                    let text = item.as_str().filter(|text| text.ends_with(char::is_alphabetic)).unwrap_or("30s");
+                    let first = first.unwrap_or_default();
+                    format!("{} is a table; write {key} = {{ {first} = {text:?} }}", self.dotted(key))
+                }
             };
             self.findings.fault(at(item), what);
         }
-        let place = table.map_or(self.at, |table| at(table.as_item()));
-        Section::read(self.dotted(key), self.path_of(key), table, place, self.findings, read)
+        value
     }
 
     /// Any number of tables, `[[throttle]]`. `None`: not written; `throttle = []` is none at all.
@@ -230,7 +271,9 @@ impl<'a> Section<'a> {
                     let path = format!("{path}[{index}]");
                     values.push(Section::read(header.clone(), path, Some(table), at, self.findings, |s| read(s)));
                 }
-                None => self.findings.fault(at(element), format!("this is no table; write {header} and keys below it")),
+                None => {
+                    self.findings.fault(at(element), format!("this is not a table; write {header} and keys below it"))
+                }
             }
         }
         Some(values)
@@ -247,7 +290,8 @@ impl<'a> Section<'a> {
         let mut pairs = Vec::with_capacity(table.len());
         for (name, item) in table {
             let Some(value) = item.as_str() else {
-                self.findings.fault(at(item), format!("{key}.{name} is a text; write it in quotes"));
+                let text = scalar(item).unwrap_or_default();
+                self.findings.fault(at(item), format!("{key}.{name} is a text; write {text:?}"));
                 continue;
             };
             let name = Written { value: name.name.to_owned(), at: At::Octet(name.span.start as usize) };
@@ -286,7 +330,7 @@ impl<'a> Section<'a> {
             self.findings.place(format!("{}[{index}]", self.path_of(key)), at(item));
             let value = match item.as_str() {
                 Some(text) => self.parse_text(key, text, item, parse),
-                None => self.wrong_type(key, item, "texts in quotes"),
+                None => self.no_text(key, item, parse),
             };
             values.extend(value);
         }
@@ -311,17 +355,36 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A value that is no text, where one is wanted; what to write is what the text would have been, or told about it.
+    fn no_text<T, P>(&self, key: &str, item: &Item<'_>, parse: impl FnOnce(&str) -> Result<P, String>) -> Option<T> {
+        let only = |item: &Item<'_>| match item.as_array() {
+            Some(array) => array.into_iter().next().filter(|_| array.len() == 1).and_then(scalar),
+            None => scalar(item),
+        };
+        let text = only(item).unwrap_or_default();
+        let instead = match parse(&text) {
+            Err(instead) => instead,
+            Ok(_) if text.is_empty() => "write a text in quotes".to_owned(),
+            Ok(_) => format!("write {text:?}"),
+        };
+        self.wrong_kind(key, item, &instead)
+    }
+
     fn wrong_value<T>(&self, key: &str, value: impl std::fmt::Display, item: &Item<'_>, instead: &str) -> Option<T> {
         self.findings.fault(at(item), format!("{} cannot be {value}; {instead}", self.dotted(key)));
         None
     }
 
     fn wrong_type<T>(&self, key: &str, item: &Item<'_>, wanted: &str) -> Option<T> {
+        self.wrong_kind(key, item, &format!("write {wanted}"))
+    }
+
+    fn wrong_kind<T>(&self, key: &str, item: &Item<'_>, instead: &str) -> Option<T> {
         let found = match item.kind().as_str() {
             kind @ ("array" | "integer") => format!("an {kind}"),
             kind => format!("a {kind}"),
         };
-        self.findings.fault(at(item), format!("{} cannot be {found}; write {wanted}", self.dotted(key)));
+        self.findings.fault(at(item), format!("{} cannot be {found}; {instead}", self.dotted(key)));
         None
     }
 }
@@ -340,6 +403,23 @@ pub(crate) fn choose<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Resu
             None => format!("write {}", one_of(names())),
         }),
     }
+}
+
+/// A text, a number or a truth value as it would stand in quotes.
+fn scalar(item: &Item<'_>) -> Option<String> {
+    match item.value() {
+        Value::String(text) => Some((*text).to_string()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        _ => item.as_bool().map(|value| value.to_string()),
+    }
+}
+
+/// The first text in quotes, with them.
+fn first_quoted(text: &str) -> Option<&str> {
+    let start = text.find('"')?;
+    let length = text[start + 1..].find('"')?;
+    text.get(start..start + length + 2)
 }
 
 fn at(item: &Item<'_>) -> At {

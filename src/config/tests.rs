@@ -10,7 +10,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::checked::ControlValues;
-use crate::config::checked::Lookup;
 use crate::front::settings::Pair;
 use crate::policy::list::Dialect;
 use crate::policy::throttle::Action;
@@ -78,8 +77,7 @@ format = \"xml\"
 
 #[test]
 fn a_file_without_a_backend() {
-    let told =
-        "p.toml:1:1: no backend; write one of maildir, tcp and spawn in [backend], such as tcp = \"127.0.0.1:2526\"";
+    let told = "p.toml:1:1: no backend; write one of maildir, tcp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
     assert_eq!(faults_of(""), [told]);
     assert_eq!(faults_of("[server]\n"), [told]);
 }
@@ -193,7 +191,7 @@ fn message_and_list_keys_take_effect() {
     );
     assert_eq!(config.qmail.control.as_deref(), Some(Path::new("/etc/p/../qmail/control")));
     assert_eq!(config.hold.queue.as_deref(), Some(Path::new("/etc/p/../qmail/queue")));
-    assert_eq!((config.qmail.tcprules, config.qmail.lookup), (Some("/etc/p/tcp.smtp".into()), Lookup::Off));
+    assert_eq!(config.qmail.tcprules, Some("/etc/p/tcp.smtp".into()));
     assert_eq!((config.senders.blocked, config.senders.dialect), (vec!["/etc/p/s".into()], Dialect::Extended));
     assert_eq!(config.recipients.blocked, [PathBuf::from("/etc/p/r"), PathBuf::from("/r2")]);
     assert_eq!((config.recipients.dialect, config.routing), (Dialect::Qmail, true));

@@ -1,6 +1,7 @@
 //! `[admin]`: where the running proxy answers its operator. It must not offer an address that is not loopback.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use crate::config::checked::Admin;
@@ -11,6 +12,7 @@ use crate::config::sections::server::listen_address;
 pub(crate) fn read(section: &mut Section<'_>) -> Admin {
     let listen = section.parsed("listen", |text| match text.strip_prefix("unix:") {
         None if text.is_empty() => Ok(AdminListen::Off),
+        None if text.contains('/') && !text.contains("://") => Err(format!("write \"unix:{text}\"")),
         None => loopback(text).map(AdminListen::Tcp),
         Some("") => Err("write \"unix:/run/portcullis.sock\"".to_owned()),
         Some(path) => Ok(AdminListen::Unix(path.into())),
@@ -24,9 +26,13 @@ pub(crate) fn read(section: &mut Section<'_>) -> Admin {
 
 /// The token goes over the wire in the clear.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    match listen_address(text)? {
-        address if address.ip().to_canonical().is_loopback() => Ok(address),
-        _ => Err("write an address of this host only, such as \"127.0.0.1:8025\", or \"unix:FILE\"".to_owned()),
+    let port = text.rsplit([':', '/']).next().and_then(|port| port.parse::<NonZeroU16>().ok());
+    match listen_address(text) {
+        Ok(address) if address.ip().to_canonical().is_loopback() => Ok(address),
+        _ => Err(format!(
+            "write an address that only this host reaches, such as \"127.0.0.1:{}\" or \"unix:/run/portcullis.sock\"",
+            port.map_or(DEFAULT_LISTEN.port(), NonZeroU16::get)
+        )),
     }
 }
 

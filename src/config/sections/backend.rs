@@ -73,7 +73,9 @@ pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
 }
 
 fn spawn(section: &mut Section<'_>) -> Option<Written<Target>> {
-    let words = section.list("spawn", r#""/usr/sbin/smtpfront-qmail""#, |text| Ok(text.to_owned()))?;
+    let example = section.text_at("spawn").map(command);
+    let example = example.as_deref().unwrap_or(r#""/usr/sbin/smtpfront-qmail""#);
+    let words = section.list_of_words("spawn", example)?;
     let findings = section.findings();
     let Some(first) = words.first() else {
         findings
@@ -94,6 +96,23 @@ fn program(text: &str) -> Result<PathBuf, String> {
     match text.contains('/') {
         true => Ok(PathBuf::from(text)),
         false => Err("write the program's whole path, such as \"/usr/sbin/smtpfront-qmail\"".to_owned()),
+    }
+}
+
+/// A command line as a list of texts: its words, or a shell that takes it apart where blanks do not.
+fn command(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let quoted = |words: &[&str]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+    match words.first() {
+        None => quoted(&["/usr/sbin/smtpfront-qmail"]),
+        Some(_) if text.contains(['\'', '"', '\\', '$', '|', ';', '&', '<', '>', '`']) => {
+            quoted(&["/bin/sh", "-c", text])
+        }
+        Some(program) if !program.contains('/') => {
+            let path = format!("/usr/sbin/{program}");
+            quoted(&[&[path.as_str()], &words[1..]].concat())
+        }
+        Some(_) => quoted(&words),
     }
 }
 

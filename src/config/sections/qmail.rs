@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::config::checked::Lookup;
 use crate::config::faults::Written;
 use crate::config::reader::Section;
 
@@ -11,7 +10,6 @@ pub(crate) struct Qmail {
     pub(crate) control: Option<Written<PathBuf>>,
     pub(crate) queue: Option<Written<PathBuf>>,
     pub(crate) tcprules: Option<Written<PathBuf>>,
-    pub(crate) lookup: Lookup,
 }
 
 impl Qmail {
@@ -21,14 +19,11 @@ impl Qmail {
             Some(Written { value: PathBuf::from(text.value), at: text.at })
         };
         let (control, queue, tcprules) = (path("control"), path("queue"), path("tcprules"));
-        let lookup = section.choice("lookup", &LOOKUP);
-        if let Some(wanted) = lookup.as_ref().filter(|lookup| lookup.value != Lookup::Off) {
-            // Rules by host name would silently never match.
-            let what = "names of clients are not looked up in this version; write lookup = \"off\"";
-            section.findings().fault(wanted.at, what);
-        }
-        Self { control, queue, tcprules, lookup: lookup.map_or(Lookup::Off, |written| written.value) }
+        // Rules by host name would silently never match.
+        section.parsed("lookup", |text| match text {
+            "off" => Ok(()),
+            _ => Err("names of clients are not looked up in this version: write \"off\"".to_owned()),
+        });
+        Self { control, queue, tcprules }
     }
 }
-
-const LOOKUP: [(&str, Lookup); 3] = [("off", Lookup::Off), ("ptr", Lookup::Ptr), ("paranoid", Lookup::Paranoid)];

@@ -84,9 +84,17 @@ impl Timeout {
 
 /// `127.0.0.1:2525`, `[::1]:2525`
 pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| match text.strip_prefix(':').map(str::parse::<NonZeroU16>) {
-        Some(Ok(port)) => format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\""),
-        _ => "write an IP address and a port, such as \"127.0.0.1:2525\" or \"[::1]:2525\"".to_owned(),
+    text.parse().map_err(|_| {
+        let without_scheme = text.split_once("://").map_or(text, |(_, rest)| rest).trim();
+        if let Ok(address) = without_scheme.parse::<SocketAddr>() {
+            return format!("write \"{address}\"");
+        }
+        let (host, port) = without_scheme.rsplit_once(':').unwrap_or(("", without_scheme));
+        match (host, port.parse::<NonZeroU16>()) {
+            ("" | "*", Ok(port)) => format!("write \"0.0.0.0:{port}\" or \"[::]:{port}\""),
+            (host, Ok(port)) if host.eq_ignore_ascii_case("localhost") => format!("write \"127.0.0.1:{port}\""),
+            _ => "write an IP address and a port, such as \"127.0.0.1:2525\" or \"[::1]:2525\"".to_owned(),
+        }
     })
 }
 

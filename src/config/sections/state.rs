@@ -32,18 +32,15 @@ fn groups(written: &[Written<Group>]) -> Except {
 
 pub(crate) fn state(section: &mut Section<'_>) -> Settings {
     let url = section.parsed("url", |text| match text.split_once(':') {
-        Some(("redb", file)) if !file.is_empty() => Ok(Some(Settings::File(file.into()))),
-        Some(("redis" | "rediss", host)) if host.starts_with("//") => Ok(None),
-        Some(("memory", "")) => Ok(Some(Settings::Memory)),
-        _ => Err("write \"memory:\", \"redb:FILE\" or \"redis://HOST\"".to_owned()),
+        Some(("redb", file)) if !file.is_empty() => Ok(Settings::File(file.into())),
+        Some(("memory", "")) => Ok(Settings::Memory),
+        Some(("redis" | "rediss", _)) => {
+            Err(format!("no state is shared in this version: write \"redb:{DEFAULT_FILE}\" or \"memory:\""))
+        }
+        None if !text.is_empty() && text != "memory" => Err(format!("write \"redb:{text}\"")),
+        _ => Err(format!("write \"memory:\" or \"redb:{DEFAULT_FILE}\"")),
     });
-    match url {
-        None => Settings::File(DEFAULT_FILE.into()),
-        Some(url) => url.value.unwrap_or_else(|| {
-            section.findings().fault(url.at, "no state is shared in this version; write url = \"redb:FILE\"");
-            Settings::Memory
-        }),
-    }
+    url.map_or_else(|| Settings::File(DEFAULT_FILE.into()), |url| url.value)
 }
 
 const GROUPS: [(&str, Group); 2] = [("relayclient", Group::RelayClient), ("authenticated", Group::Authenticated)];

@@ -80,6 +80,7 @@ fn name(text: &str) -> Result<String, String> {
 fn limit(text: &str, of_bytes: bool) -> Result<Rate, String> {
     let rate = if of_bytes { units::size_rate(text)? } else { units::number_rate(text)? };
     match rate.amount {
+        0 if of_bytes => Err("write a limit above zero, such as \"200MB/day\"".to_owned()),
         0 => Err("write a limit above zero, such as \"12/day\"".to_owned()),
         _ => Ok(rate),
     }
@@ -87,7 +88,7 @@ fn limit(text: &str, of_bytes: bool) -> Result<Rate, String> {
 
 fn burst(text: &str, of_bytes: bool) -> Result<u64, String> {
     match if of_bytes { units::size(text)? } else { units::number(text)? } {
-        0 => Err("write a burst above zero: nothing would ever pass".to_owned()),
+        0 => Err("nothing would ever pass: write a burst above zero, such as \"5\"".to_owned()),
         burst => Ok(burst),
     }
 }

@@ -25,7 +25,9 @@ pub(crate) struct Pair {
 impl Tls {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
         let (certificate, key) = (file(section, "certificate"), file(section, "key"));
-        let is_written = certificate.is_some() || key.is_some();
+        let is_written = certificate.is_some()
+            || key.is_some()
+            || ["certificate", "key"].into_iter().any(|key| is_unreadable(section, key));
         let first = pair(section, certificate, key);
         let required = section.flag("required").filter(|required| required.value).map(|required| required.at);
         let more = section.tables("more", |more| {
@@ -45,9 +47,16 @@ fn file(section: &mut Section<'_>, key: &'static str) -> Option<Written<PathBuf>
     Some(Written { value: text.value.into(), at: text.at })
 }
 
+fn is_unreadable(section: &Section<'_>, key: &str) -> bool {
+    section.has(&[key]) && section.text_at(key) != Some("")
+}
+
 fn pair(section: &Section<'_>, certificate: Option<Written<PathBuf>>, key: Option<Written<PathBuf>>) -> Option<Pair> {
     match (certificate, key) {
         (Some(certificate), Some(key)) => Some(Pair { certificate, key }),
+        // One that cannot be read is told of already.
+        (Some(_), None) if is_unreadable(section, "key") => None,
+        (None, Some(_)) if is_unreadable(section, "certificate") => None,
         (Some(certificate), None) => {
             section.findings().missing(certificate.at, "a certificate needs its key; write key = \"...\" too");
             None
