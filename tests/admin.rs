@@ -401,9 +401,9 @@ fn explain_says_what_a_connection_over_the_limit_hears() {
     let proxy = Proxy::start(&site);
     drop(proxy.client().hello());
     let heard = proxy.client().reply();
-    assert!(heard.starts_with("421 4.7.0 Too many connections, come back in"), "{heard}");
+    assert!(heard.starts_with("421 4.7.0 Too many connections, try again in"), "{heard}");
     let told = site.run(&["explain", "--sender", "joe@b.example", "--client", "127.0.0.1"]);
-    assert!(told.code == 2 && told.out.contains("421 4.7.0 Too many connections, come back in"), "{told:?}");
+    assert!(told.code == 2 && told.out.contains("421 4.7.0 Too many connections, try again in"), "{told:?}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_throttle_that_escalates() {
     let proxy = Proxy::start(&site);
     assert_eq!(both(&site, &proxy, MAIL, &COMMANDS).0, 0);
     for (code, reply) in
-        [(2, "450 4.7.1 Too many mails, come back in "), (1, "554 5.7.1 Too many mails, given up after 2 tries")]
+        [(2, "450 4.7.1 Too many messages, try again in "), (1, "554 5.7.1 Too many messages, refused after 2 tries")]
     {
         explain(&site, MAIL);
         let explained = explain(&site, MAIL);
@@ -301,7 +301,7 @@ fn asking_leaves_no_trace() {
     heard(&mut proxy.client(), &COMMANDS[..1]);
     for _ in 0..2 {
         let told = foretold(&explain(&site, MAIL));
-        assert!(told[1].starts_with("554 5.7.1 Too many mails, blocked for 900 seconds"), "{told:?}");
+        assert!(told[1].starts_with("554 5.7.1 Too many messages, blocked for 900 seconds"), "{told:?}");
     }
     assert_eq!(site.run(&["blocks"]).out, "nothing is blocked\n");
     assert!(!proxy.stop().iter().any(|line| line.starts_with("blocked")));

@@ -43,7 +43,7 @@ fn a_guesser_is_slowed_down_and_seen_by_fail2ban() {
         assert_eq!(guess(&mut client), "535 5.7.8 no");
     }
     let told = guess(&mut client);
-    assert!(told.starts_with("454 4.7.0 Too many failed logins, come back in "), "{told}");
+    assert!(told.starts_with("454 4.7.0 Too many failed logins, try again in "), "{told}");
     assert_eq!(asked(&site), 10);
     // From this network the name waits, whatever the password; other names and mail do not.
     assert!(proxy.client().hello().say(RIGHT).starts_with("454 4.7.0"));

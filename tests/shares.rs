@@ -43,7 +43,7 @@ fn a_message_without_room_is_told_at_its_end_and_harms_no_other() {
         begin(&mut honest);
         honest.send(&format!("Subject: x\r\n\r\n{}.\r\n", lines(octets)));
         let reply = honest.reply();
-        assert_eq!(reply, "452 4.3.1 No room for the message, try again later", "{octets}");
+        assert_eq!(reply, "452 4.3.1 Insufficient storage for the message, try again later", "{octets}");
     }
     honest.mail("a@b.example", "Subject: small");
     assert!(began.elapsed() < Duration::from_secs(5));
@@ -59,7 +59,10 @@ fn one_network_cannot_have_all_of_the_hold() {
     let mut other = from(&proxy, 2).hello();
     assert!(other.say("MAIL FROM:<a@b.example> SIZE=60000").starts_with("250"));
     let mut same = from(&proxy, 1).hello();
-    assert_eq!(same.say("MAIL FROM:<a@b.example> SIZE=60000"), "452 4.3.1 No room for the message, try again later");
+    assert_eq!(
+        same.say("MAIL FROM:<a@b.example> SIZE=60000"),
+        "452 4.3.1 Insufficient storage for the message, try again later"
+    );
     same.mail("a@b.example", "Subject: small");
     assert!(held(&site) <= 112 * 1024);
     let network = &status(&site)["networks"][0];
@@ -84,7 +87,7 @@ fn a_full_hold_takes_small_mail_and_gives_up_what_dribbles() {
     });
     assert!(in_a_second);
     let large = "MAIL FROM:<a@b.example> SIZE=60000";
-    assert_eq!(honest.say(large), "452 4.3.1 No room for the message, try again later");
+    assert_eq!(honest.say(large), "452 4.3.1 Insufficient storage for the message, try again later");
     let mut told = Vec::new();
     until("one of them hears that it was too slow", || {
         told.extend(flood.iter().map(|client| heard(client.stream())).filter(|reply| !reply.is_empty()));

@@ -31,9 +31,9 @@ replies! {
     /// The greeting; `banner` is the text behind the code: our name first (RFC 5321 section 4.2).
     220 "" greeting(banner: &str) "{banner}";
     /// A client that did not wait for the greeting.
-    554 "5.5.1" early_talker() "You talked before the greeting";
+    554 "5.5.1" early_talker() "You sent commands before the greeting";
     /// The answer to QUIT.
-    221 "2.0.0" goodbye(hostname: &str) "{hostname} closes the connection";
+    221 "2.0.0" goodbye(hostname: &str) "{hostname} closing connection";
     /// All connections are taken.
     421 "4.3.2" too_busy() "Too many connections, try again later";
     /// This client's share of the connections is taken.
@@ -41,18 +41,18 @@ replies! {
     /// The proxy stops.
     421 "4.3.2" shutting_down() "Shutting down, try again later";
     /// The message came in slowly, and its room was needed for others.
-    421 "4.3.1" too_slow() "No room for a message that comes in so slowly, try again later";
+    421 "4.3.1" too_slow() "Storage is nearly full and this message arrives too slowly, try again later";
     /// The client was silent, or too slow.
     421 "4.4.2" timeout() "Time limit exceeded";
     /// More protocol errors than `server.max_errors`.
     421 "4.7.0" too_many_errors() "Too many errors";
     /// A verdict `disconnect` when no other reply is due; `what` as for [`throttled`].
     421 "4.7.0" disconnected(what: impl Display, wait: Duration)
-        "Too many {what}, come back in {} seconds", seconds(wait);
+        "Too many {what}, try again in {} seconds", seconds(wait);
     /// A browser: nothing of what it sends may run as a command.
     421 "4.7.0" http() "This is SMTP, not HTTP";
     /// A TLS handshake where plain text was due.
-    421 "4.7.0" tls_hello() "TLS begins here only after STARTTLS";
+    421 "4.7.0" tls_hello() "Use STARTTLS to start TLS on this port";
 
     // Commands that are done.
     /// The answer to HELO; EHLO has [`ehlo`](crate::smtp::reply::ehlo).
@@ -94,9 +94,9 @@ replies! {
     /// A recipient that is no address.
     501 "5.1.3" recipient_syntax() "Syntax error in the recipient's address";
     /// An address that needs SMTPUTF8 without it (RFC 6531 section 3.5).
-    553 "5.6.7" non_ascii() "An address that is not ASCII needs SMTPUTF8";
+    553 "5.6.7" non_ascii() "A non-ASCII address needs SMTPUTF8";
     /// A parameter with a value that it cannot have, or given twice.
-    501 "5.5.4" bad_parameter(name: &str) "Bad value of parameter {name}, or given twice";
+    501 "5.5.4" bad_parameter(name: &str) "Parameter {name} has a bad value or is given twice";
     /// A parameter that was not offered.
     555 "5.5.4" unknown_parameter(name: &str) "Parameter {name} is not offered";
     /// A known parameter with a value that is not offered: `BODY=BINARYMIME`.
@@ -127,7 +127,7 @@ replies! {
     /// MAIL in the clear where TLS is required (RFC 3207 section 4).
     530 "5.7.0" tls_required() "Send STARTTLS first";
     /// AUTH in the clear where only TLS may carry it.
-    538 "5.7.11" encryption_required() "AUTH is possible only under TLS";
+    538 "5.7.11" encryption_required() "AUTH requires TLS";
     /// A line of an AUTH exchange over its limit (RFC 4954 section 6).
     500 "5.5.6" authentication_line_too_long() "Authentication line too long";
 
@@ -143,12 +143,12 @@ replies! {
     /// A recipient that is not in rcpthosts.
     553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
     /// A recipient with `%`, `!` or `@` in its local part, without `recipients.routing`.
-    553 "5.7.1" routed(recipient: impl Display) "<{recipient}> has a route in it, and you may not relay";
+    553 "5.7.1" routed(recipient: impl Display) "<{recipient}> contains a route, and you may not relay";
     /// More recipients than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest
     /// separately.
     452 "4.5.3" too_many_recipients(limit: u32) "Too many recipients, the limit is {limit}";
     /// A recipient whose size limit is not that of the first one; the client sends it separately.
-    452 "4.5.3" different_limit(recipient: impl Display) "<{recipient}> has another size limit, send separately";
+    452 "4.5.3" different_limit(recipient: impl Display) "<{recipient}> has a different size limit, send to it separately";
     /// A message over the limit, declared at MAIL or counted at the final dot; both in octets.
     552 "5.3.4" oversize(size: u64, limit: u64) "Message of {size} octets exceeds the limit of {limit}";
     /// A message over the recipient's own limit.
@@ -156,13 +156,13 @@ replies! {
         "Message of {size} octets exceeds the limit of {limit} for <{recipient}>";
     /// A throttle's defer; `what` goes between `Too many` and the wait: `refused messages from <x@y>`.
     450 "4.7.1" throttled(what: impl Display, wait: Duration)
-        "Too many {what}, come back in {} seconds", seconds(wait);
+        "Too many {what}, try again in {} seconds", seconds(wait);
     /// AUTH after too many failures; the backend is not asked.
-    454 "4.7.0" too_many_failures(wait: Duration) "Too many failed logins, come back in {} seconds", seconds(wait);
+    454 "4.7.0" too_many_failures(wait: Duration) "Too many failed logins, try again in {} seconds", seconds(wait);
     /// A client that tries out names, behind the reply to the last of them.
     421 "4.7.0" too_many_unknown_recipients() "Too many unknown recipients";
     /// A throttle's defer that came too often; `what` as for [`throttled`].
-    554 "5.7.1" escalated(what: impl Display, tries: u32) "Too many {what}, given up after {tries} tries";
+    554 "5.7.1" escalated(what: impl Display, tries: u32) "Too many {what}, refused after {tries} tries";
     /// A throttle's block; `what` as for [`throttled`].
     554 "5.7.1" blocked_for(what: impl Display, wait: Duration) "Too many {what}, blocked for {} seconds", seconds(wait);
     /// A message without SIZE, after others that were too large.
@@ -178,13 +178,13 @@ replies! {
     /// More Received or Delivered-To fields than `message.max_hops`.
     554 "5.4.6" too_many_hops(hops: u32, limit: u32) "Mail loop: {hops} hops, the limit is {limit}";
     /// More own hops than `message.own_hops`.
-    554 "5.4.6" mail_loop(hops: u32, limit: u32) "Mail loop: was here {hops} times, the limit is {limit}";
+    554 "5.4.6" mail_loop(hops: u32, limit: u32) "Mail loop: passed here {hops} times, the limit is {limit}";
     /// A bare newline in a message, where it is refused.
-    554 "5.5.2" bare_newline() "Message has a bare CR or LF; lines end with CRLF";
+    554 "5.5.2" bare_newline() "Message contains a bare CR or LF; lines must end with CRLF";
     /// NUL in a message.
-    554 "5.6.0" nul() "Message has a NUL character";
+    554 "5.6.0" nul() "Message contains a NUL character";
 
-    // Faults on our side, which pass.
+    // Errors on our side, which pass.
     /// STARTTLS while too many handshakes run (RFC 3207 section 4).
     454 "4.7.0" tls_not_available() "TLS is not available at present, try again later";
     /// A backend that is down, silent, or talks nonsense.
@@ -192,8 +192,8 @@ replies! {
     /// A backend without a free permit within `backend.timeout.connect`.
     451 "4.3.2" backend_busy() "The mail server behind this one is busy, try again later";
     /// No memory, disk or queue to hold the message.
-    452 "4.3.1" no_room() "No room for the message, try again later";
-    /// A fault of our own.
+    452 "4.3.1" no_room() "Insufficient storage for the message, try again later";
+    /// An error of our own.
     451 "4.3.0" internal() "Internal error, try again later";
 }
 
@@ -210,7 +210,7 @@ fn written(text: fmt::Arguments<'_>) -> String {
     string
 }
 
-/// Whole seconds. A part of one is rounded up: a client that comes back a moment early is refused once more.
+/// Whole seconds. A part of one is rounded up: a client that retries a moment early is refused once more.
 fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -231,7 +231,7 @@ mod tests {
             ),
             (
                 throttled("refused messages from <x@y>", Duration::from_millis(3_599_001)),
-                "450 4.7.1 Too many refused messages from <x@y>, come back in 3600 seconds [s1]",
+                "450 4.7.1 Too many refused messages from <x@y>, try again in 3600 seconds [s1]",
             ),
         ];
         for (reply, line) in rows {

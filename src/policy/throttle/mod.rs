@@ -297,7 +297,10 @@ impl Default for BlockLength {
 impl fmt::Display for Count {
     /// Writes the word for people: `auth failures`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name().replace('_', " "))
+        match self {
+            Self::Mails => f.write_str("messages"),
+            other => f.write_str(&other.name().replace('_', " ")),
+        }
     }
 }
 
