@@ -23,6 +23,7 @@ pub mod checked;
 pub mod faults;
 pub mod file;
 mod key;
+mod meant;
 mod needs;
 mod reader;
 pub mod schema;

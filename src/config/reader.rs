@@ -12,10 +12,12 @@ use toml_spanner::Value;
 use crate::config::faults::At;
 use crate::config::faults::Findings;
 use crate::config::faults::Written;
-use crate::config::faults::meant;
-use crate::config::faults::one_of;
 use crate::config::key::Key;
 use crate::config::key::Kind;
+use crate::config::meant::choose;
+use crate::config::meant::first_quoted;
+use crate::config::meant::flag_word;
+use crate::config::meant::scalar;
 
 /// One table while it is read.
 pub(crate) struct Section<'a> {
@@ -85,13 +87,7 @@ impl<'a> Section<'a> {
         if let Some(value) = item.as_bool() {
             return Some(Written { value, at: at(item) });
         }
-        let meant = item.as_str().map(str::to_ascii_lowercase);
-        let instead = match meant.as_deref() {
-            Some("true" | "yes" | "on" | "1") => "true",
-            Some("false" | "no" | "off" | "0") => "false",
-            _ => "true or false",
-        };
-        self.wrong_type(key, item, instead)
+        self.wrong_type(key, item, flag_word(item.as_str()))
     }
 
     pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<Written<u64>> {
@@ -130,7 +126,8 @@ impl<'a> Section<'a> {
         self.read_text(key, Kind::Text, parse)
     }
 
-    fn read_text<T>(
+    /// A text of this kind; `parse` returns what to write instead when it fails.
+    pub(crate) fn read_text<T>(
         &mut self,
         key: &'static str,
         kind: Kind,
@@ -391,35 +388,6 @@ impl<'a> Section<'a> {
 
 fn names<T>(choices: &[(&'static str, T)]) -> Vec<&'static str> {
     choices.iter().map(|(name, _)| *name).collect()
-}
-
-/// The value of the name `text`, or what to write instead.
-pub(crate) fn choose<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Result<T, String> {
-    let names = || choices.iter().map(|(name, _)| *name);
-    match choices.iter().find(|(name, _)| *name == text) {
-        Some((_, value)) => Ok(*value),
-        None => Err(match meant(text, names()) {
-            Some(name) => format!("write {name:?} instead"),
-            None => format!("write {}", one_of(names())),
-        }),
-    }
-}
-
-/// A text, a number or a truth value as it would stand in quotes.
-fn scalar(item: &Item<'_>) -> Option<String> {
-    match item.value() {
-        Value::String(text) => Some((*text).to_string()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Float(number) => Some(number.to_string()),
-        _ => item.as_bool().map(|value| value.to_string()),
-    }
-}
-
-/// The first text in quotes, with them.
-fn first_quoted(text: &str) -> Option<&str> {
-    let start = text.find('"')?;
-    let length = text[start + 1..].find('"')?;
-    text.get(start..start + length + 2)
 }
 
 fn at(item: &Item<'_>) -> At {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::faults::Written;
+use crate::config::key::Kind;
 use crate::config::reader::Section;
 
 /// The section as written: paths are not yet under the configuration's folder.
@@ -20,7 +21,7 @@ impl Qmail {
         };
         let (control, queue, tcprules) = (path("control"), path("queue"), path("tcprules"));
         // Rules by host name would silently never match.
-        section.parsed("lookup", |text| match text {
+        section.read_text("lookup", Kind::Word(vec!["off"]), |text| match text {
             "off" => Ok(()),
             _ => Err("names of clients are not looked up in this version: write \"off\"".to_owned()),
         });
