@@ -128,7 +128,7 @@ fn nearly_full_is_told_and_ends() {
     assert!(newcomer.say("FOO").starts_with("500 "));
     assert!(newcomer.say("FOO").starts_with("421 "), "one that comes meanwhile is under it too");
     open.truncate(5);
-    proxy.wait_for("as usual again");
+    proxy.wait_for("back to normal");
     assert!(!site.run(&["status"]).out.contains("stress"));
     assert!(open[0].say("NOOP").starts_with("250 "));
 }

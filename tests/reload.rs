@@ -165,7 +165,7 @@ fn a_broken_edit_keeps_the_last_good_values_and_is_told_with_its_place() {
         site.rename_over(file, text);
         let line = proxy.wait_for(place);
         assert!(line.starts_with("reload level=error "), "{line}");
-        proxy.wait_for("kept=");
+        proxy.wait_for("not reloaded");
         client.dialog(&[("MAIL FROM:<a@b.example>", "554 5.7.1"), ("MAIL FROM:<c@d.example>", "250"), ("RSET", "250")]);
         site.write(file, &before);
         proxy.wait_for("reloaded blocked_senders=1 ");
@@ -175,7 +175,7 @@ fn a_broken_edit_keeps_the_last_good_values_and_is_told_with_its_place() {
         let before = fs::read_to_string(site.path(file)).unwrap();
         fs::remove_file(site.path(file)).unwrap();
         assert!(proxy.wait_for("reload level=error fault").contains(file));
-        proxy.wait_for("kept=");
+        proxy.wait_for("not reloaded");
         client.dialog(&[("MAIL FROM:<a@b.example>", "554 5.7.1")]);
         site.write(file, &before);
         proxy.wait_for("reloaded blocked_senders=1 ");

@@ -157,7 +157,7 @@ fn few_open_files_are_few_connections_and_the_admin_interface_has_its_own() {
     command.current_dir(site.path("")).stdin(std::process::Stdio::null());
     command.args(["-c", "ulimit -n 256; exec \"$0\" serve -c portcullis.toml", proxy::PORTCULLIS]);
     let mut proxy = Proxy::launch(&mut command, 1);
-    let said = proxy.line("open files suffice for fewer connections");
+    let said = proxy.line("too few open files for server.max_connections");
     assert!(said.contains("max_connections=64 configured=10000 limit=256"), "{said}");
     let mut silent: Vec<_> = (0..200).map(|_| from(&proxy, 1)).collect();
     assert!(silent.iter_mut().take(64).all(|client| client.reply().starts_with("220 ")));

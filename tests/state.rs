@@ -224,20 +224,22 @@ fn mail_goes_on_over_a_damaged_state_and_it_is_said_everywhere() {
     let octets = fs::read(site.path(FILE)).unwrap();
     fs::write(site.path(FILE), &octets[..octets.len() / 2]).unwrap();
     proxy = Proxy::start(&site);
-    let told = proxy.line("state broken");
+    let told = proxy.line("state damaged");
     let [kept] = kept(&site.path(FILE)).try_into().unwrap();
     assert_eq!(fs::read(&kept).unwrap().len(), octets.len() / 2);
     assert_eq!((mode(&kept), mode(&site.path(FILE))), (0o600, 0o600));
     let name = kept.file_name().unwrap().to_str().unwrap();
     assert!(
-        told.contains("state broken, beginning anew\" level=error") && told.contains(name) && told.contains("remedy="),
+        told.contains("state damaged; starting with an empty one\" level=error")
+            && told.contains(name)
+            && told.contains("remedy="),
         "{told}"
     );
     takes_mail(&proxy);
     let ready = get(&site, "/ready");
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(name), "{ready}");
     let status = site.run(&["status"]).out;
-    assert!(status.contains("\nstate          was damaged and begun anew") && status.contains(name), "{status}");
+    assert!(status.contains("\nstate          was damaged; a new one was begun") && status.contains(name), "{status}");
     assert!(get(&site, "/metrics").contains("\nportcullis_state_set_aside 1\n"));
     proxy.stop();
     let proxy = Proxy::start(&site);
@@ -252,7 +254,10 @@ fn a_state_that_others_can_read_is_narrowed_and_said() {
     fs::set_permissions(site.path(FILE), fs::Permissions::from_mode(0o644)).unwrap();
     let proxy = Proxy::start(&site);
     assert!(
-        proxy.seen().iter().any(|line| line.contains("is not any more\" level=warn") && line.contains("mode=0644"))
+        proxy
+            .seen()
+            .iter()
+            .any(|line| line.contains("its mode is 0600 now\" level=warn") && line.contains("mode=0644"))
     );
     assert_eq!(mode(&site.path(FILE)), 0o600);
     let log = Proxy::start(&Site::new("", "")).stop();

@@ -95,7 +95,7 @@ impl Status {
     /// Conditions that need an operator's attention, one line each.
     pub(super) fn remarks(&self) -> String {
         let kept = self.state_set_aside.iter();
-        kept.map(|kept| format!("the state was damaged and begun anew; the old one is {kept}\n")).collect()
+        kept.map(|kept| format!("the state was damaged and started empty; the old file is {kept}\n")).collect()
     }
 }
 

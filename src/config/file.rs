@@ -102,7 +102,7 @@ impl File {
                 findings.place(format!("server.listen[{index}]"), at);
                 match listen_address(text) {
                     Ok(value) => addresses.push(Written { value, at }),
-                    Err(instead) => findings.fault(at, format!("{text:?} is no address; {instead}")),
+                    Err(instead) => findings.fault(at, format!("{text:?} is not a valid address; {instead}")),
                 }
             }
             self.server.listen = Some(addresses);

@@ -247,7 +247,7 @@ fn forget_missing_queue(config: &mut Config) -> Option<Finding> {
     let queue = config.hold.queue.take_if(|queue| !queue.is_dir())?;
     let file = config.qmail.control.as_ref().map(|control| control.display().to_string()).unwrap_or_default();
     let what = format!(
-        "there is no queue beside it ({}), so its free space is not watched; write qmail.queue = \"...\"",
+        "no queue beside it ({}), so its free space is not watched; write qmail.queue = \"...\"",
         queue.display()
     );
     // Our own Maildir needs no queue.

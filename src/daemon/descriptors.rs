@@ -33,8 +33,8 @@ pub(super) fn bound_connections(config: &mut Config, limit: u64) {
             max_connections = most,
             configured = wanted,
             limit,
-            remedy = "more open files: LimitNOFILE= of the unit, softlimit -o, ulimit -n",
-            "open files suffice for fewer connections"
+            remedy = "raise the limit of open files: LimitNOFILE= in the unit, softlimit -o, ulimit -n",
+            "too few open files for server.max_connections"
         );
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(),
         };
     };
     let user = User::from_name(name).map_err(|error| format!("server.user {name:?}: {error}"))?;
-    let user = user.ok_or_else(|| format!("server.user: there is no user {name:?} on this host"))?;
+    let user =
+        user.ok_or_else(|| format!("server.user: no user {name:?} on this host; create it, or write another name"))?;
     let gid = match group {
         Some(name) => group_id(name)?,
         None => user.gid,
@@ -49,7 +50,7 @@ pub(super) fn become_user(user: Option<&str>, group: Option<&str>) -> Result<(),
 /// The system's error.
 pub(super) fn drop_capabilities() -> Result<(), String> {
     if Uid::effective().is_root() {
-        tracing::warn!(remedy = "set server.user", "serving as root, and so do backends");
+        tracing::warn!(remedy = "set server.user", "running as root, and so do the backends");
         return Ok(());
     }
     // What is neither permitted nor inheritable cannot be ambient: the kernel clears that set with them.
@@ -80,5 +81,7 @@ pub(super) fn gain_none(backend: &Target) {
 
 fn group_id(name: &str) -> Result<Gid, String> {
     let group = Group::from_name(name).map_err(|error| format!("server.group {name:?}: {error}"))?;
-    group.map(|group| group.gid).ok_or_else(|| format!("server.group: there is no group {name:?} on this host"))
+    group
+        .map(|group| group.gid)
+        .ok_or_else(|| format!("server.group: no group {name:?} on this host; create it, or write another name"))
 }

@@ -64,7 +64,7 @@ impl Reload {
                 for fault in &faults {
                     tracing::error!(fault = %fault, "reload");
                 }
-                tracing::error!(faults = faults.len(), kept = "the values of the last good reading", "reload");
+                tracing::error!(faults = faults.len(), "not reloaded; the last good configuration stays in force");
             }
         }
     }

@@ -139,7 +139,7 @@ fn log_start(origin: &Origin, assembly: &Assembly) {
     let policy = &assembly.snapshot.policy;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        configuration = file.as_deref().unwrap_or("embedded default"),
+        configuration = file.as_deref().unwrap_or("built-in default"),
         backend = %assembly.config.backend.target,
         blocked_senders = policy.senders.iter().map(AddressList::len).sum::<usize>(),
         rules = policy.clients.len(),

@@ -124,7 +124,7 @@ impl ConnectionLimits {
         let changed = conditions.change(|condition| condition.stress = is_due(condition.stress));
         match changed {
             true if !stress => tracing::warn!(connections = granted, max, "nearly full, time limits are shorter"),
-            true => tracing::info!(connections = granted, max, "time limits are as usual again"),
+            true => tracing::info!(connections = granted, max, "time limits are back to normal"),
             false => {}
         }
     }

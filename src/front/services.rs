@@ -107,7 +107,7 @@ impl Services {
             let held = self.holds.used();
             match pressure {
                 0 => tracing::info!(held, "hold has room again"),
-                _ => tracing::warn!(held, pressure, "hold is nearly full, slow messages are given up"),
+                _ => tracing::warn!(held, pressure, "hold is nearly full; slow messages are deferred"),
             }
         }
     }

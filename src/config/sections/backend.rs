@@ -62,7 +62,7 @@ impl Backend {
 /// # Errors
 /// The text to write instead.
 pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
-    let fault = || format!("{url:?} is no backend; write tcp://HOST:PORT, spawn:/PROGRAM or maildir:FOLDER");
+    let fault = || format!("{url:?} is not a valid backend; write tcp://HOST:PORT, spawn:/PROGRAM or maildir:FOLDER");
     let (scheme, rest) = url.split_once(':').ok_or_else(fault)?;
     match scheme {
         "maildir" => path(rest).map(Target::Maildir).map_err(|_| fault()),

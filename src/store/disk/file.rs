@@ -289,7 +289,7 @@ fn narrow(path: &Path, file: &fs::File) {
     }
     let (path, mode) = (path.display(), format!("{mode:04o}"));
     match file.set_permissions(Permissions::from_mode(PRIVATE)) {
-        Ok(()) => tracing::warn!(%path, mode, "state was readable by others, and is not any more"),
+        Ok(()) => tracing::warn!(%path, mode, "state was readable by others; its mode is 0600 now"),
         Err(error) => tracing::warn!(%path, mode, %error, remedy = "chmod 600", "state is readable by others"),
     }
 }

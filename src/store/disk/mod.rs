@@ -171,16 +171,15 @@ impl Health {
     fn failed(&self, error: &NoFile, path: &Path) {
         let mut failing = lock(&self.failing);
         if failing.is_none() {
-            let remedy =
-                "make room on its disk, or let server.user write there; until then a restart forgets what happens";
+            let remedy = "free space on its disk, or let server.user write there; until then a restart forgets what has happened since";
             tracing::error!(%error, path = %path.display(), remedy, "state degraded");
         }
         *failing = Some(error.to_string());
     }
 
     fn set_aside(&self, path: &Path, what: &str, kept: PathBuf) {
-        let remedy = "block again what has to be; remove the kept file when nobody wants to look into it";
-        tracing::error!(path = %path.display(), what, kept = %kept.display(), remedy, "state broken, beginning anew");
+        let remedy = "block again whatever has to be blocked; remove the kept file when it is of no use";
+        tracing::error!(path = %path.display(), what, kept = %kept.display(), remedy, "state damaged; starting with an empty one");
         *lock(&self.set_aside) = Some(kept);
     }
 
