@@ -39,7 +39,7 @@ pub struct Pair {
 }
 
 /// Whether the two cannot be listened on at once: the same port at one address, or at one and all of its family. Port 0 is
-/// a different one each time, and all of IPv6 is [`only_v6`] beside an address of IPv4.
+/// a different one each time, and all of IPv6 is [alone](Settings::only_v6) beside an address of IPv4.
 pub fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     let covers = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
