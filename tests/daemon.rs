@@ -537,7 +537,7 @@ fn a_log_that_nobody_reads_holds_up_no_mail_and_is_said() {
     assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     assert_eq!(site.mails(), 20);
     let status = site.run(&["status"]).out;
-    assert!(status.contains("\nlog            nobody reads it: its lines are thrown away\n"), "{status}");
+    assert!(status.contains("\nlog            nothing reads it: its lines are discarded\n"), "{status}");
     assert!(ask(&site, "/metrics").contains("\nportcullis_log_stalled 1\n"));
     // It is read again.
     let mut line = String::new();
