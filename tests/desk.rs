@@ -7,8 +7,10 @@ mod proxy;
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
 use proxy::Outcome;
+use proxy::PORTCULLIS;
 use proxy::Proxy;
 use proxy::Site;
 
@@ -201,4 +203,17 @@ fn a_block_that_would_hit_ourselves_is_asked_about() {
         assert!(outcome.code == 64 && outcome.err.contains("the null sender cannot be blocked"), "{outcome:?}");
     }
     drop(proxy);
+}
+
+/// On a terminal, which util-linux's script makes.
+#[test]
+fn a_declined_question_ends_with_1() {
+    let site = Site::new("", "");
+    for answer in ["n", "", "nonsense"] {
+        let mut command = Command::new("sh");
+        let typed = format!("echo {answer} | script -qec '{PORTCULLIS} block 127.0.0.1' /dev/null");
+        let output = command.args(["-c", &typed]).current_dir(site.path("")).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("nothing was changed"), "{answer:?}: {said}");
+    }
 }
