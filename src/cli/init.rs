@@ -23,8 +23,9 @@ use crate::text::readable::shown;
 /// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
 ///
 /// Run scripts are read, never run. Nothing is changed: one new folder is written, with a commented configuration, a
-/// service folder, and the steps to switch and to switch back. Root is not needed, but sees more. Exit code 0 when all
-/// that receiving mail needs was found, else 1.
+/// service folder, and the steps to switch and to switch back. Root is not needed, but can read more. Exit code 0 when
+/// the configuration is complete, else 1: errors to settle first, several services to choose from, or Portcullis is here
+/// already.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {

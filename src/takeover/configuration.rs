@@ -28,8 +28,8 @@ fn head(findings: &Findings) -> String {
         None => "# Portcullis, written by `portcullis init`, which found no service to take over.\n".to_owned(),
     };
     text.push_str(
-        "# Above each key stands where its value comes from: a file, its line, what stands there. A key that is not here has\n\
-         # its default; the commented default configuration has them all.\n",
+        "# The comment above each key is its origin: a file, the line, the text. A key that is missing here has its default;\n\
+         # the commented default configuration lists them all.\n",
     );
     if !findings.plan.errors.is_empty() {
         text.push_str("#\n# Errors; until they are settled no backend is set:\n");

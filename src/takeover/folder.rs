@@ -169,7 +169,7 @@ fn run(site: &Site, findings: &Findings) -> String {
     }
     let in_front = match findings.plan.in_front.is_empty() {
         true => "",
-        false => "# What stood before tcpserver and sets its environment stays in front.\n",
+        false => "# Programs that stood before tcpserver and set its environment stay in front.\n",
     };
     format!(
         "#!/bin/sh\n\

@@ -1,5 +1,5 @@
-//! A shell inside a chain, `envdir ./env sh -c '...'`: the command that it becomes, in the variables of the folder. It
-//! must not run anything.
+//! A shell inside a chain, `envdir ./env sh -c '...'`, or a script that a run script becomes: the command that it becomes
+//! in turn, in the variables of the folder. It must not run anything.
 
 use std::path::Path;
 
@@ -15,19 +15,14 @@ use crate::takeover::script::Word;
 pub(super) fn unfolded(root: &Root, folder: &Path, answers: &dyn Answers, outer: RunScript) -> RunScript {
     let chain = Chain::of(&outer.command);
     let (Some(shell), None) = (chain.behind.last(), &chain.server) else { return outer };
-    let text = match shell.words.as_slice() {
-        [program, option, text, ..] if script::is_shell(program.name()) && option.text == "-c" => text,
-        _ => return outer,
-    };
-    let (Some(code), before) = (text.known(), chain.behind.split_last().map_or(&[][..], |(_, before)| before)) else {
-        return outer;
-    };
+    let Some((code, line)) = code(root, folder, &shell.words) else { return outer };
+    let before = chain.behind.split_last().map_or(&[][..], |(_, before)| before);
     let mut given: Vec<(String, Word, bool)> = Vec::new();
     if !before.iter().any(Exec::clears_environment) {
         given.extend(outer.exported.iter().map(|(name, value)| (name.clone(), value.clone(), true)));
     }
     before.iter().for_each(|exec| given.extend(variables(root, folder, exec)));
-    let inner = script::read_inside(code, text.line, given, answers);
+    let inner = script::read_inside(&code, line, given, answers);
     let mut command: Vec<Word> = before.iter().flat_map(|exec| exec.words.clone()).collect();
     command.extend(inner.command.clone());
     if inner.command.is_empty() {
@@ -35,6 +30,27 @@ pub(super) fn unfolded(root: &Root, folder: &Path, answers: &dyn Answers, outer:
     }
     let remarks = outer.remarks.into_iter().chain(inner.remarks).collect();
     RunScript { command, folder: inner.folder.or(outer.folder), exported: inner.exported, remarks }
+}
+
+/// The text of the script, and the line where the outer one names it.
+fn code(root: &Root, folder: &Path, words: &[Word]) -> Option<(String, u32)> {
+    // Most programs are no scripts, and larger.
+    let script = |file: &Word| {
+        let path = folder.join(file.known()?);
+        root.length(&path).filter(|length| *length <= LARGEST_SCRIPT).and_then(|_| root.text(&path))
+    };
+    match words {
+        [shell, option, text, ..] if script::is_shell(shell.name()) && option.text == "-c" => {
+            Some((text.known()?.to_owned(), text.line))
+        }
+        [shell, file, ..] if script::is_shell(shell.name()) => Some((script(file)?, file.line)),
+        [file, ..] if file.text.contains('/') => {
+            let text = script(file)?;
+            let is_read = script::interpreter(&text).is_some_and(script::is_shell);
+            is_read.then_some((text, file.line))
+        }
+        _ => None,
+    }
 }
 
 /// What envdir or env sets, which stays their own.
@@ -57,3 +73,5 @@ fn variables(root: &Root, folder: &Path, exec: &Exec) -> Vec<(String, Word, bool
     };
     names.iter().filter_map(variable).collect()
 }
+
+const LARGEST_SCRIPT: u64 = 64 << 10;

@@ -104,7 +104,7 @@ impl Planner<'_> {
 
     /// Files of ours, beside the configuration.
     fn own_files(&mut self) {
-        let why = "of our own, in a folder that belongs to the user";
+        let why = "Portcullis's own, in a folder that server.user may write";
         self.set("state", "url", quoted("redb:state/portcullis-state.redb"), why);
         self.set("admin", "token_file", quoted("state/portcullis-token"), why);
     }

@@ -448,13 +448,35 @@ pub(crate) const STAGES: &[Stage] = &[
         never: &["error  "],
     },
     Stage {
+        name: "a script that becomes another",
+        files: &[
+            (
+                "var/qmail/rc.smtp",
+                "#!/usr/bin/env bash\nexport QMAILQUEUE=/var/qmail/bin/simscan\n\
+              exec tcpserver -RH -u qmaild ${1:-0} 25 /var/qmail/bin/qmail-smtpd\n",
+            ),
+            ("service/smtp/run", "#!/bin/sh\nexec 2>&1\nexec softlimit -m 9000000 /var/qmail/rc.smtp\n"),
+        ],
+        code: 0,
+        told: &[
+            "spawn = [\"/usr/bin/softlimit\", \"-m\", \"9000000\", \"/var/qmail/bin/qmail-smtpd\"]",
+            "# /service/smtp/run:3: exported",
+            "QMAILQUEUE = \"/var/qmail/bin/simscan\"",
+        ],
+        never: &["error  "],
+    },
+    Stage {
         name: "everything runs as root, and the size is not a number",
         files: &[
             ("var/qmail/control/databytes", "10MB\n"),
             ("service/smtp/run", "#!/bin/sh\nexec tcpserver -RH ::1 25 /var/qmail/bin/qmail-smtpd\n"),
         ],
         code: 0,
-        told: &["listen = [\"[::1]:25\"]", "runs as root", "control/databytes says \"10MB\", of which qmail reads 10"],
+        told: &[
+            "listen = [\"[::1]:25\"]",
+            "the server runs as root: set server.user",
+            "control/databytes says \"10MB\", of which qmail reads 10",
+        ],
         never: &["error  "],
     },
     Stage {

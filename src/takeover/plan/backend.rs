@@ -16,7 +16,7 @@ use crate::takeover::services::Service;
 impl Planner<'_> {
     pub(super) fn backend(&mut self) {
         let Some((service, server)) = self.service.and_then(|it| Some((it, it.chain.server.as_ref()?))) else {
-            let why = "what stands behind is not known: write spawn, or an SMTP server's address";
+            let why = "the program behind is not known: write spawn, or the address of an SMTP server";
             let program = PROGRAMS.into_iter().find(|program| self.root.is_program(Path::new(program)));
             let program = program.unwrap_or("/var/qmail/bin/qmail-smtpd");
             self.propose("backend", "spawn", array([program]), why);

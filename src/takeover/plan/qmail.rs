@@ -127,12 +127,15 @@ impl Planner<'_> {
             },
             (None, Some(octets)) => self.databytes(&octets),
             (None, None) => {
-                self.tell("size", "nothing limited the size: neither control/databytes nor DATABYTES in the script.");
+                self.tell(
+                    "size",
+                    "nothing limits the size now: neither control/databytes nor DATABYTES in the script.",
+                );
                 self.propose(
                     "size",
                     "limit",
                     quoted("0"),
-                    "without this line messages over 25MB are refused, which is new",
+                    "without this line messages over 25MB are refused, which they were not before",
                 );
             }
         }

@@ -23,7 +23,7 @@ impl Planner<'_> {
                 array(["0.0.0.0:25"]),
                 "no service was understood that listens on port 25",
             );
-            self.propose("server", "user", quoted("qmaild"), "whom Portcullis becomes, and with it the backends");
+            self.propose("server", "user", quoted("qmaild"), "the user that Portcullis and its backends run as");
             return;
         };
         self.listen(server);
@@ -92,9 +92,11 @@ impl Planner<'_> {
 
     fn user(&mut self, server: &Server) {
         let Some((word, from)) = self.user_word(server) else {
-            self.propose("server", "user", quoted("qmaild"), "nothing in the script becomes another user");
-            let remark =
-                self.place(server.program.line, "the server runs as root; set server.user, or backends do too");
+            self.propose("server", "user", quoted("qmaild"), "the script does not change the user");
+            let remark = self.place(
+                server.program.line,
+                "the server runs as root: set server.user, else the backends run as root too",
+            );
             self.plan.remarks.push(remark);
             return;
         };

@@ -107,8 +107,7 @@ pub fn read(text: &[u8], answers: &dyn Answers) -> RunScript {
     if text.contains('\0') {
         return remark("is a program, not a script");
     }
-    if let Some(interpreter) = text.lines().next().and_then(|first| first.strip_prefix("#!")) {
-        let name = interpreter.split_whitespace().next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    if let Some(name) = interpreter(text) {
         if name == "execlineb" {
             return limited(execline::read(text, answers));
         }
@@ -122,6 +121,16 @@ pub fn read(text: &[u8], answers: &dyn Answers) -> RunScript {
 /// Reads the script that a shell in a chain is given with `-c`, in `line`; with variables, and whether they are exported.
 pub fn read_inside(text: &str, line: u32, given: Vec<(String, Word, bool)>, answers: &dyn Answers) -> RunScript {
     limited(Interpreter::new(answers).inside(line, given).run(text))
+}
+
+/// The name of the program in the first line: `bash` of `#!/usr/bin/env bash`.
+pub fn interpreter(text: &str) -> Option<&str> {
+    let mut words = text.lines().next()?.strip_prefix("#!")?.split_whitespace();
+    let mut word = words.next().unwrap_or_default();
+    if word.rsplit('/').next() == Some("env") {
+        word = words.find(|word| !word.starts_with('-')).unwrap_or_default();
+    }
+    word.rsplit('/').next()
 }
 
 /// Whether a program of this name reads scripts of sh.
