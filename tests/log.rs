@@ -289,7 +289,7 @@ fn standard_input_is_read_and_nothing_in_it_obeyed() {
 fn bad_usage() {
     let folder = tempfile::tempdir().unwrap();
     let table: &[(&[&str], i32, &str)] = &[
-        (&["--since", "yesterday", "x"], 64, "--since: \"yesterday\" is no time"),
+        (&["--since", "yesterday", "x"], 64, "--since: \"yesterday\" is not a valid time"),
         (
             &["--sender", "sillyplace.com", "x"],
             64,

@@ -190,6 +190,9 @@ const AHEAD_OF_UTC: i64 = 37;
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use jiff::tz::TimeZone;
+    use proptest::prelude::any;
+    use proptest::prop_assert;
+    use proptest::proptest;
 
     use super::*;
 
@@ -292,6 +295,19 @@ mod tests {
         for (line, time) in table {
             let line = format!("{line} a");
             assert_eq!(stamps.split(line.as_bytes()).0.unwrap().to_string(), time, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_too_strange(
+            octets in any::<Vec<u8>>(),
+            line in "(<22>(1 )?)?(smtp \\| )?(Thu,? )?(@4000|2026|26 )?([A-Z][a-z]{2}|[-T_:.,+Z0-9 ]{1,12}){1,4}( [a-z]{1,5}(\\[7\\])?:?){0,3}",
+        ) {
+            for octets in [&octets[..], line.as_bytes()] {
+                let (_, text) = stamps(Tai::Auto).split(octets);
+                prop_assert!(octets.ends_with(text));
+            }
         }
     }
 

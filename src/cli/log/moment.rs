@@ -12,8 +12,9 @@ use crate::config::units;
 /// Reads `2h` (before `now`), `14:00` (the last one), `2026-11-25`, `2026-11-25 14:00`, or RFC 3339 with a zone.
 pub(super) fn read(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     let text = text.trim();
-    let forms =
-        || format!("{text:?} is no time: write 2h, 14:00, 2026-11-25, '2026-11-25 14:00' or 2026-11-25T13:00:00Z");
+    let forms = || {
+        format!("{text:?} is not a valid time: write 2h, 14:00, 2026-11-25, '2026-11-25 14:00' or 2026-11-25T13:00:00Z")
+    };
     if let Ok(ago) = units::duration(text.strip_suffix(" ago").unwrap_or(text)) {
         let ago = SignedDuration::try_from(ago).map_err(|_| forms())?;
         return now.timestamp().checked_sub(ago).map_err(|_| forms());

@@ -62,7 +62,7 @@ fn cap(section: &mut Section<'_>) -> Option<(Vec<String>, u64)> {
     if section.is_written() {
         let findings = section.findings();
         if section.is_empty_list("match") || !section.has(&["match"]) {
-            let what = "this cap is for nobody; write match = [\"fred@example.org\", \"@lists.example.org\"]";
+            let what = "this cap has no recipients; write match = [\"fred@example.org\", \"@lists.example.org\"]";
             findings.missing(section.key_at("match"), what);
         }
         if !section.has(&["limit"]) {

@@ -69,7 +69,7 @@ fn fold(entry: &[u8]) -> Result<Vec<u8>, String> {
         if is_glob(label) && !label.is_ascii() {
             let label = String::from_utf8_lossy(label);
             return Err(format!(
-                "domains are compared as A-labels (xn--...): {label} matches nothing, write it as one"
+                "domains are compared as A-labels (xn--...), so {label} matches nothing: write it as one"
             ));
         }
         folded.extend((index > 0).then_some(b'.'));
@@ -91,13 +91,13 @@ fn fault(entry: &[u8]) -> Option<String> {
         _ if entry.iter().any(u8::is_ascii_control) => {
             "control octets match nothing: write one entry a line".to_owned()
         }
-        _ if has_comment(entry) => "a comment must have a line of its own".to_owned(),
-        [b'!', ..] => "one ! makes an exception".to_owned(),
+        _ if has_comment(entry) => "put the comment on a line of its own, after #".to_owned(),
+        [b'!', ..] => "write one ! for an exception".to_owned(),
         [b'<', ..] | [.., b'>'] => format!("write {} without < and >", shown.trim_matches(['<', '>'])),
         _ if entry.iter().any(|octet| matches!(octet, b'"' | b'\\')) => {
             "addresses are compared without quotes and backslashes: leave them out".to_owned()
         }
-        [.., b'@'] => format!("nothing has an empty domain: write {shown}* for any domain"),
+        [.., b'@'] => format!("{shown} has no domain: write {shown}* for any domain"),
         [b'@', b'.', rest @ ..] => {
             let rest = String::from_utf8_lossy(rest);
             format!("{shown} matches nothing: write @{rest} for that host, .{rest} for all below it")
@@ -169,7 +169,7 @@ mod tests {
             ("an inline comment", "a@b.example # why", "line of its own"),
             ("two entries", "a@b.example c@d.example", "one entry a line"),
             ("nothing", "", "an exception needs"),
-            ("two exclamation marks", "!a@b.example", "one !"),
+            ("two exclamation marks", "!a@b.example", "one ! for an exception"),
             ("a dot", ".", "matches nothing"),
             ("a TAB", "a@b\tc", "control octets"),
         ];

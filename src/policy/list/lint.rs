@@ -194,6 +194,10 @@ const MOST_SHOWN: usize = 60;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use proptest::prelude::any;
+    use proptest::prop_assert;
+    use proptest::proptest;
+
     use super::*;
     use crate::policy::list::AddressList;
     use crate::policy::list::Dialect;
@@ -237,6 +241,28 @@ mod tests {
             let text = format!("{}\n{domain}\n", remedy.lines[0]);
             let list = AddressList::parse("bad".into(), Dialect::Extended, text.as_bytes()).unwrap();
             assert!(remedy.extended && list.find_folded(b"a@b.example").is_none(), "{line}: {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_proposed_is_not_doubted_again(
+            line in "[ab@.,;:#!?*<>()'\"\\\\ /|+=~^$\\[\\]1-3\t\u{A0}\u{FF20}\u{FEFF}-]{1,24}",
+            octets in any::<Vec<u8>>(),
+        ) {
+            for text in [line.as_bytes(), &octets] {
+                addresses("bad", text);
+                domains("rcpthosts", text);
+            }
+            let Doubt { remedy, .. } = dead_address(line.as_bytes());
+            let dialect = if remedy.extended { Dialect::Extended } else { Dialect::Qmail };
+            let text = remedy.lines.join("\n");
+            prop_assert!(AddressList::warnings("bad", dialect, text.as_bytes()).is_empty(), "{line:?}: {text:?}");
+            let list = AddressList::parse("bad".into(), dialect, text.as_bytes());
+            prop_assert!(list.is_ok(), "{line:?}: {text:?}: {list:?}");
+            for name in remedy::of_domains(line.as_bytes()).lines {
+                prop_assert!(domains("rcpthosts", name.as_bytes()).is_empty(), "{line:?}: {name:?}");
+            }
         }
     }
 

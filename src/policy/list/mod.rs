@@ -128,7 +128,8 @@ impl AddressList {
                 Err(what) => faults.push(line, what),
             }
             if patterns.globs.len() > MAX_GLOBS {
-                let what = format!("has more than {MAX_GLOBS} globs, and each is tried for each mail: write .domain");
+                let what =
+                    format!("has more than {MAX_GLOBS} globs, and each is tried for each message: write .domain");
                 faults.push(line, what);
                 break;
             }

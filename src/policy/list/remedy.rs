@@ -99,6 +99,10 @@ impl Remedy {
     /// Adds what stands for one word, if that is known.
     fn take(&mut self, word: &str) {
         let Some((line, extended)) = entry(word) else { return };
+        let is_read = |line: &str| parse_entry(line.strip_prefix('!').unwrap_or(line).as_bytes()).is_ok();
+        if extended && !is_read(&line) {
+            return;
+        }
         if !self.lines.contains(&line) {
             self.lines.push(line);
         }
@@ -144,7 +148,8 @@ fn entry(word: &str) -> Option<(String, bool)> {
         return Some((format!("@[{ip}]"), false));
     }
     if let Some(excepted) = word.strip_prefix(['!', '?']) {
-        return Some((format!("!{}", entry(excepted)?.0), true));
+        let (excepted, _) = entry(excepted).filter(|(excepted, _)| !excepted.starts_with('!'))?;
+        return Some((format!("!{excepted}"), true));
     }
     if let Some(local) = word.strip_suffix('@').filter(|local| !local.is_empty() && is_local(local.as_bytes())) {
         return Some((format!("{local}@*"), true));
@@ -159,7 +164,7 @@ fn entry(word: &str) -> Option<(String, bool)> {
 
 /// Whether a glob has nothing that looks like another program's pattern.
 fn is_plain(word: &str) -> bool {
-    !word.contains(['[', ']', '(', ')', '{', '}', '^', '$', '+', '\\', '"', '\'', '<', '>', ':', '~'])
+    !word.contains([',', ';', '|', '[', ']', '(', ')', '{', '}', '^', '$', '+', '\\', '"', '\'', '<', '>', ':', '~'])
 }
 
 /// The glob that a regular expression of qregex stands for, where there is one: `.*@x\.example`, `^spam@.*$`.
