@@ -271,7 +271,7 @@ mod tests {
         let table = [
             (
                 "a@x.example  //why",
-                "bad:1: \"a@x.example  //why\" matches nothing: write \"a@x.example\", and the comment on a",
+                "bad:1: \"a@x.example  //why\" matches nothing: write \"a@x.example\", and the rest on its own",
             ),
             ("a@b.example,c@d.example", "matches nothing: write one entry a line: \"a@b.example\" and \"c@d.example\""),
             (".*\\ @.*", "is a regular expression (badmailpatterns, qregex): not read here: write addresses"),

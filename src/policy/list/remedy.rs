@@ -118,7 +118,7 @@ pub(super) fn told(remedy: &Remedy) -> Option<String> {
         [one] => format!("write {one}"),
         [all @ .., last] => format!("write one entry a line: {} and {last}", all.join(", ")),
     };
-    let rest = if remedy.has_rest { ", and the comment on a line of its own, after #" } else { "" };
+    let rest = if remedy.has_rest { ", and the rest on its own line after #" } else { "" };
     let dialect = if remedy.extended { " and set dialect = \"extended\"" } else { "" };
     Some(format!("{lines}{dialect}{rest}"))
 }
