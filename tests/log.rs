@@ -235,7 +235,7 @@ fn what_cannot_be_meant_is_refused() {
         (&["--since", "2026-11-25", "--until", "2026-11-25"], "no line can match"),
         (&["--sender", ""], "the null sender is written <>"),
         (&["--recipient", "*@example.org"], "there are no globs"),
-        (&["--top", "many"], "write a number such as 20"),
+        (&["--top", "many"], "write a number, such as 20"),
     ];
     for (arguments, told) in table {
         let output = log().arg("multilog-smtpfront").args(arguments).output().unwrap();

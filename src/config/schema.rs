@@ -66,11 +66,11 @@ impl Writer {
         let mut property = match kind {
             Kind::Flag => json!({ "type": "boolean" }),
             Kind::Number(range) => json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() }),
+            Kind::Text if key == "qmail.lookup" => json!({ "enum": ["off"] }),
             Kind::Text => text(pattern(key, row)),
             Kind::Quantity => {
                 json!({ "anyOf": [text(pattern(key, row)), { "type": "integer", "minimum": 0 }] })
             }
-            Kind::Word(_) if key == "qmail.lookup" => json!({ "enum": ["off"] }),
             Kind::Word(words) => json!({ "enum": words }),
             Kind::List => json!({ "type": "array", "items": text(pattern(key, row)) }),
             Kind::Words(words) => json!({ "type": "array", "items": { "enum": words } }),
