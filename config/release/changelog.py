@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints CHANGELOG.md as a Debian changelog (deb-changelog(5)): an entry for each version, with the titles of its
-sections. Before the first release it is one entry, of Cargo.toml's version and SOURCE_DATE_EPOCH; later, changes that are
-not released yet are left out. It must not invent changes."""
+sections. Before the first release it is one entry, of Cargo.toml's version and SOURCE_DATE_EPOCH; later, changes that
+are not released yet are left out. It must not invent changes."""
 
 import os
 import re
