@@ -22,9 +22,9 @@ fn main() {
 
 /// As the packager says, else as the source archive says, else as git says.
 fn commit() -> String {
-    let told = env::var("PORTCULLIS_COMMIT").ok();
+    let told = env::var("PORTCULLIS_COMMIT").ok().filter(|text| is_commit(text));
     let archived = || fs::read_to_string(ARCHIVED).ok().map(|text| text.trim().to_owned());
-    let found = told.or_else(archived).filter(|text| is_commit(text)).or_else(|| {
+    let found = told.or_else(|| archived().filter(|text| is_commit(text))).or_else(|| {
         // A change of branch, and a new commit.
         for part in ["HEAD", "logs/HEAD"] {
             let path = git(&["rev-parse", "--git-path", part]).filter(|path| Path::new(path).exists());
