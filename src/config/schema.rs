@@ -146,8 +146,9 @@ const KINDS: [(&str, &str); 8] = [
 ];
 
 /// By the key, where its type says too little.
-const PATTERNS: [(&str, &str); 6] = [
+const PATTERNS: [(&str, &str); 7] = [
     ("admin.listen", r"|unix:.+|(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}"),
+    ("qmail.lookup", "off"),
     ("server.contact", "[ -~]{0,100}"),
     ("server.hostname", r"[A-Za-z0-9._\[\]:-]{0,255}"),
     ("size.recipients.match", "[^ *?]*@[^ @*?]+"),
