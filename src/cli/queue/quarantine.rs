@@ -97,10 +97,7 @@ impl Quarantining {
             ask(&question, self.yes, DRY_RUN)?;
         }
         let domains = self.args.virtual_domains(&queue)?;
-        let running = Running::take(&queue).map_err(|what| failed(&what))?;
-        if is_locked == Some(true) && !running.is_live() {
-            return Err(failed("qmail-send was stopped meanwhile: run this again; nothing was changed"));
-        }
+        let running = take(&queue, is_locked)?;
         let quarantine = Quarantine::open(&folder, &queue).map_err(|what| failed(&what))?;
         let mut run = QuarantineRun::new(&queue, &quarantine, &filter, domains, running.is_live(), now());
         let outcome = carry_out(&mut run, &selection.ids, &taken);
@@ -162,11 +159,7 @@ impl Quarantining {
         }
         match is_locked {
             _ if selection.ids.is_empty() => {}
-            Some(true) => {
-                eprintln!(
-                    "qmail-send is running: the remaining recipients are marked as done, and it removes the messages itself"
-                )
-            }
+            Some(true) => eprintln!("qmail-send is running: {LIVE}"),
             Some(false) => {
                 eprintln!("qmail-send is stopped: it cannot start meanwhile, and the files are removed at once")
             }
@@ -247,6 +240,22 @@ struct Selected {
 }
 
 /// Says when the messages leave the queue, and how that is hurried.
+/// Takes qmail-send's lock or finds it running; `is_locked` is what was said before the question.
+fn take(queue: &Queue, is_locked: Option<bool>) -> Result<Running, ExitCode> {
+    let running = Running::take(queue).map_err(|what| failed(&what))?;
+    match (is_locked, running.is_live()) {
+        (Some(true), false) => Err(failed("qmail-send was stopped meanwhile: run this again; nothing was changed")),
+        (Some(false), true) => {
+            // The system's list of locks leaves out those of another container.
+            eprintln!("qmail-send has started, or runs in another container: {LIVE}");
+            Ok(running)
+        }
+        _ => Ok(running),
+    }
+}
+
+const LIVE: &str = "the remaining recipients are marked as done, and it removes the messages itself";
+
 fn tell_when(queue: &Queue) {
     eprintln!("nothing more of them is delivered; they leave the queue at qmail-send's next attempt");
     if let Some(command) = supervisor::try_now(queue) {
