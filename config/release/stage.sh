@@ -19,6 +19,7 @@ done
 "$program" completions bash >"$share/bash-completion/completions/portcullis"
 "$program" completions zsh >"$share/zsh/vendor-completions/_portcullis"
 "$program" completions fish >"$share/fish/vendor_completions.d/portcullis.fish"
+"$program" check --schema >"$share/doc/portcullis/portcullis.schema.json"
 gzip -9n <CHANGELOG.md >"$share/doc/portcullis/changelog.gz"
 "$here/notices.py" | gzip -9n >"$share/doc/portcullis/NOTICES.gz"
 "$here/sbom.py" | gzip -9n >"$share/doc/portcullis/portcullis.cdx.json.gz"
