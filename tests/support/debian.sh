@@ -10,10 +10,15 @@ make_root() {
     local root=$roots/$1
     [ ! -d "$root" ] || return 0
     echo "Making for the tests: $root"
-    rm -rf "$root.new"
     mkdir -p "$roots"
-    timeout 600 debootstrap --variant=minbase --include=adduser,runit "$1" "$root.new" "$mirror" >"$root.log" 2>&1 ||
-        { tail -n 5 "$root.log" >&2; echo "debootstrap could not make $root: $root.log" >&2; return 1; }
+    # A mirror may fail for a moment.
+    for try in 1 2 3; do
+        rm -rf "$root.new"
+        timeout 600 debootstrap --variant=minbase --include=adduser,runit "$1" "$root.new" "$mirror" >"$root.log" 2>&1 &&
+            break
+        [ "$try" -lt 3 ] ||
+            { tail -n 5 "$root.log" >&2; echo "debootstrap could not make $root: $root.log" >&2; return 1; }
+    done
     rm -rf "$root.new"/var/cache/apt/archives/*.deb "$root.new"/var/lib/apt/lists/*
     mv "$root.new" "$root"
 }

@@ -34,8 +34,9 @@ missing() {
     done
     # It lies in no PATH.
     test -x /lib/systemd/systemd-journal-remote || echo systemd-journal-remote
-    # It judges files by the schema of the configuration.
-    python3 -c 'import jsonschema, tomllib' 2>/dev/null || echo python3-jsonschema
+    # It judges files by the schema of the configuration; the first python3 of PATH may not be Debian's.
+    validates='import jsonschema, tomllib'
+    python3 -c "$validates" 2>/dev/null || /usr/bin/python3 -c "$validates" 2>/dev/null || echo python3-jsonschema
     # swaks needs it for TLS.
     perl -MNet::SSLeay -e 1 2>/dev/null || echo libnet-ssleay-perl
 }
