@@ -20,3 +20,4 @@ pub mod summary;
 mod syslog;
 pub mod tcpserver;
 mod words;
+pub mod wrapped;

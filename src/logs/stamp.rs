@@ -166,12 +166,15 @@ fn epoch(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     behind.is_empty().then(|| (time, syslog::sure_text(rest)))
 }
 
-/// The line behind `name  | ` (docker compose) or `[pod/name/name] ` (kubectl).
+/// The line behind `name  | ` (docker compose), `[pod/name/name] ` (kubectl), or `file:` and a stamp (grep).
 fn container(line: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = line.strip_prefix(b"[pod/") {
         return Some(&rest[memchr::memmem::find(rest.get(..rest.len().min(MOST_NAME))?, b"] ")? + 2..]);
     }
     let (name, _) = word(line);
+    if let Some(at) = memchr::memmem::find(name, b":@4").filter(|at| name.len() == at + 1 + STAMP) {
+        return Some(&line[at + 1..]);
+    }
     let is_name = line.first()?.is_ascii_lowercase() && name.len() < MOST_NAME;
     let rest = line[name.len()..].trim_ascii_start();
     rest.strip_prefix(b"| ").filter(|_| is_name)
@@ -355,6 +358,7 @@ mod tests {
         ("tai64nlocal", "2026-11-23 02:27:29.713191500 tcpserver: a", "2026-11-23T01:27:29.7131915Z", "tcpserver: a"),
         ("multilog with readable times", "2023-06-28 16:17:26.501278543 a", "2023-06-28T15:17:26.501278543Z", "a"),
         ("an empty line of it", "2026-11-23 02:27:29.713191500", "2026-11-23T01:27:29.7131915Z", ""),
+        ("grep", "log/current:@400000006b03968b000009c4 a b", "2026-11-23T01:27:29.0000025Z", "a b"),
         ("a comma", "2026-11-23 02:27:29,713 a", "2026-11-23T01:27:29.713Z", "a"),
         ("slashes", "2026/11/23 02:27:29 a", "2026-11-23T01:27:29Z", "a"),
         ("with a zone", "2026-11-23 03:27:29.5+02:00 a", "2026-11-23T01:27:29.5Z", "a"),

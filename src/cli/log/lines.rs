@@ -1,11 +1,13 @@
-//! Cuts the octets of a file or pipe into lines, in large reads and without copying. Of a very long line only the
-//! beginning is kept. It must not interpret a line.
+//! Cuts the octets of a file or pipe into lines, in large reads and without copying; a carriage return and JSON around
+//! a line are left out. Of a very long line only the beginning is kept. It must not interpret a line's text.
 
 use std::io;
 use std::io::Read;
 use std::ops::Range;
 
 use memchr::memchr;
+
+use crate::logs::wrapped;
 
 /// The lines of one input.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl<R: Read> Lines<R> {
                 let line = self.waiting.start..self.waiting.start + self.searched + at;
                 (self.waiting.start, self.searched) = (line.end + 1, 0);
                 if !std::mem::take(&mut self.skipping) {
-                    return Ok(Some(line));
+                    return Ok(Some(self.bare(line)));
                 }
                 continue;
             }
@@ -71,7 +73,21 @@ impl<R: Read> Lines<R> {
         let rest = std::mem::replace(&mut self.waiting, 0..0);
         self.searched = 0;
         let skipped = std::mem::take(&mut self.skipping);
-        (!rest.is_empty() && !skipped).then_some(rest)
+        (!rest.is_empty() && !skipped).then(|| self.bare(rest))
+    }
+
+    /// The line without what a log of another system put around it.
+    fn bare(&mut self, mut line: Range<usize>) -> Range<usize> {
+        if self.buffer[line.clone()].starts_with(BYTE_ORDER_MARK) {
+            line.start += BYTE_ORDER_MARK.len();
+        }
+        if self.buffer[line.clone()].ends_with(b"\r") {
+            line.end -= 1;
+        }
+        if let Some(length) = wrapped::unwrap(&mut self.buffer[line.clone()]) {
+            line.end = line.start + length;
+        }
+        line
     }
 
     pub(super) fn octets(&self, line: Range<usize>) -> &[u8] {
@@ -104,10 +120,26 @@ impl<R: Read> Lines<R> {
             }
         };
         self.waiting.end += read;
+        let is_first = self.read == 0;
         self.read += read as u64;
+        if is_first && let Some((_, what)) = UNREADABLE.iter().find(|(magic, _)| self.buffer.starts_with(magic)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, *what));
+        }
         Ok(read > 0)
     }
 }
+
+/// What an editor of another system puts in front of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// First octets of files that have no lines, and what to do.
+const UNREADABLE: &[(&[u8], &str)] = &[
+    (b"\x1F\x8B", "compressed with gzip: run zcat FILE | portcullis log"),
+    (b"BZh", "compressed with bzip2: run bzcat FILE | portcullis log"),
+    (b"\xFD7zXZ", "compressed with xz: run xzcat FILE | portcullis log"),
+    (b"\x28\xB5\x2F\xFD", "compressed with zstd: run zstdcat FILE | portcullis log"),
+    (b"\xFF\xFE", "in UTF-16: run iconv -f UTF-16 -t UTF-8 FILE | portcullis log"),
+    (b"LPKSHHRH", "a file of the journal itself: run journalctl --file FILE | portcullis log"),
+];
 
 /// Octets of one read.
 const ROOM: usize = 256 << 10;
@@ -133,7 +165,12 @@ mod tests {
     fn cut_at_line_ends() {
         let table: &[(&str, &[&str])] =
             &[("", &[]), ("a", &["a"]), ("a\n", &["a"]), ("a\n\nb", &["a", "", "b"]), ("\n", &[""])];
-        for (text, expected) in table {
+        let others: &[(&str, &[&str])] = &[
+            ("a\r\nb\r\n\r", &["a", "b", ""]),
+            ("\u{feff}a\r\n", &["a"]),
+            ("{\"log\":\"a\\n\",\"time\":\"2026-11-29T12:00:00Z\"}\r\nb", &["1795953600.000000000 a", "b"]),
+        ];
+        for (text, expected) in table.iter().chain(others) {
             assert_eq!(lines(text.as_bytes()), *expected);
         }
         let many: Vec<String> = (0..100_000).map(|number| format!("line {number}")).collect();
@@ -148,6 +185,15 @@ mod tests {
         assert_eq!(found[2], "b");
         let endless = lines("y".repeat(3 * LONGEST).as_bytes());
         assert_eq!(endless.iter().map(String::len).collect::<Vec<_>>(), [LONGEST]);
+    }
+
+    #[test]
+    fn what_has_no_lines_is_named() {
+        for (magic, what) in UNREADABLE {
+            let error = Lines::new([magic, &b"\x08\0\n"[..]].concat().as_slice()).next().unwrap_err();
+            assert_eq!(error.to_string(), *what);
+        }
+        assert_eq!(lines(&b"BZ is no mark\n"[..]), ["BZ is no mark"]);
     }
 
     #[test]

@@ -119,7 +119,8 @@ impl Log {
         let is_log = digest.is_log();
         if !is_log {
             eprintln!(
-                "no line is in a known format: is it a log of Portcullis, smtpfront-qmail or qmail-send, and not compressed?"
+                "no line is in a known format: is it a log of Portcullis (logfmt or json), smtpfront-qmail or \
+                 qmail-send? From journalctl, take -o short, cat or json"
             );
         }
         if read && is_log && (!is_asked || digest.found()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
