@@ -86,7 +86,8 @@ fn name(tag: &[u8]) -> Option<&[u8]> {
         }
         None => name,
     };
-    let is_name = name.first().is_some_and(u8::is_ascii_alphabetic) && name.iter().all(u8::is_ascii_graphic);
+    let is_name = name.first().is_some_and(u8::is_ascii_alphabetic)
+        && name.iter().all(|octet| octet.is_ascii_graphic() && *octet != b'=');
     is_name.then_some(name)
 }
 
