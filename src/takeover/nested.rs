@@ -63,7 +63,8 @@ fn variables(root: &Root, folder: &Path, exec: &Exec) -> Vec<(String, Word, bool
         };
         return exec.words[1..].iter().filter_map(pair).collect();
     }
-    let named = exec.words.get(1).filter(|_| exec.name().ends_with("envdir")).and_then(Word::known);
+    let operand = exec.operand().filter(|_| exec.name().ends_with("envdir"));
+    let named = operand.and_then(|at| exec.words[at].known());
     let Some(folder) = named.map(|named| folder.join(named)) else { return Vec::new() };
     let names = root.names(&folder);
     let variable = |name: &std::ffi::OsString| {

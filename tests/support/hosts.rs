@@ -558,4 +558,130 @@ pub(crate) const STAGES: &[Stage] = &[
         told: &["takes over /service/smtp\n"],
         never: &["error  ", "serving"],
     },
+    Stage {
+        name: "a scanner that a loop exports",
+        files: &[
+            ("etc/smtpd.env/QMAILQUEUE", "/opt/q\n"),
+            (
+                "service/smtp/run",
+                "#!/bin/sh\nfor f in /etc/smtpd.env/*; do\n  export `basename $f`=\"`cat $f`\"\ndone\n\
+                 exec tcpserver -RH -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n",
+            ),
+        ],
+        code: 1,
+        told: &[
+            "error      /service/smtp/run:3: `export` depends on a condition, and may set any variable",
+            "NOT complete",
+        ],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "bash: its quotes, command, builtin, and what is appended",
+        files: &[(
+            "service/smtp/run",
+            "#!/bin/bash -e\ncommand export QMAILQUEUE=$'/opt/q'\nbuiltin export OPTS=a B=1; OPTS+=b\nexport -n B\n\
+             ulimit -n 512\ncommand exec nice -n 5 tcpserver -RH -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n",
+        )],
+        code: 0,
+        told: &[
+            "QMAILQUEUE = \"/opt/q\"",
+            "OPTS = \"ab\"",
+            "exec nice -n 5 ",
+            "mind       /service/smtp/run:5: `ulimit -n 512` is not carried over",
+        ],
+        never: &["error  ", "B = \"1\""],
+    },
+    Stage {
+        name: "a root folder of its own",
+        files: &[(
+            "service/smtp/run",
+            "#!/bin/sh\nexec chroot /jail /usr/bin/tcpserver -RH -u 7791 0 25 /var/qmail/bin/qmail-smtpd\n",
+        )],
+        code: 1,
+        told: &["error      /service/smtp/run:2: chroot is not understood: it may change the user, the root folder"],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "a root folder of chpst",
+        files: &[(
+            "service/smtp/run",
+            "#!/bin/sh\nexec chpst -/ /jail -u qmaild /usr/bin/tcpserver -RH 0 25 /var/qmail/bin/qmail-smtpd\n",
+        )],
+        code: 1,
+        told: &["error      /service/smtp/run:2: chpst -/ is not carried over"],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "a folder of variables behind a program that is not known",
+        files: &[
+            ("service/smtp/env/QMAILQUEUE", "/opt/q\n"),
+            (
+                "service/smtp/run",
+                "#!/bin/sh\nexec cgexec -g cpu:smtp envdir ./env setuidgid qmaild tcpserver -RH 0 25 \
+                 /var/qmail/bin/qmail-smtpd\n",
+            ),
+        ],
+        code: 1,
+        told: &["error      /service/smtp/run:2: cgexec is not understood: it may change the user"],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "ionice and a folder of variables",
+        files: &[
+            ("+usr/bin/ionice", ""),
+            ("service/smtp/env/QMAILQUEUE", "/opt/q\n"),
+            (
+                "service/smtp/run",
+                "#!/bin/sh\nexec ionice -c2 -n7 envdir ./env setuidgid qmaild tcpserver -RH 0 25 \
+                 /var/qmail/bin/qmail-smtpd\n",
+            ),
+        ],
+        code: 0,
+        told: &["exec /usr/bin/ionice -c2 -n7 /usr/bin/envdir /service/smtp/env ", "user = \"qmaild\""],
+        never: &["error  ", "runs as root"],
+    },
+    Stage {
+        name: "indimail of today: envdir -c, and a shell inside",
+        files: &[
+            ("service/qmail-smtpd.25/variables/SOFT_MEM", "536870912\n"),
+            ("service/qmail-smtpd.25/variables/QMAILQUEUE", "/usr/sbin/qmail-multi\n"),
+            (
+                "service/qmail-smtpd.25/run",
+                "#!/bin/sh\nexec 2>&1\nexec /usr/bin/env -i PATH=\"/bin:/usr/bin\" /usr/bin/envdir -c variables sh -c '\n\
+                 exec /usr/bin/softlimit -m $SOFT_MEM -o 1024 /usr/bin/tcpserver -v -H -R -c 25 -u qmaild 0 25 \
+                 /var/qmail/bin/qmail-smtpd mx.example.org /usr/sbin/vchkpw /usr/bin/true\n'\n",
+            ),
+        ],
+        code: 0,
+        told: &[
+            "exec env - /usr/bin/envdir -c /service/qmail-smtpd.25/variables ",
+            "\"-m\", \"536870912\", \"-o\", \"1024\", \"/var/qmail/bin/qmail-smtpd\"",
+        ],
+        never: &["error  "],
+    },
+    Stage {
+        name: "env takes a variable away",
+        files: &[(
+            "service/smtp/run",
+            "#!/bin/sh\nexport QMAILQUEUE=/opt/q DEBUG=1\n\
+             exec env -u DEBUG A=b tcpserver -RH -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n",
+        )],
+        code: 0,
+        told: &["QMAILQUEUE = \"/opt/q\"", "A = \"b\"", "\nexec /"],
+        never: &["error  ", "mind  ", "DEBUG ="],
+    },
+    Stage {
+        name: "numbers and more groups in chpst -u",
+        files: &[(
+            "service/smtp/run",
+            "#!/bin/sh\nexec chpst -u :7791:89:2108 tcpserver -RH 0 25 /var/qmail/bin/qmail-smtpd\n",
+        )],
+        code: 0,
+        told: &[
+            "user = \"qmaild\"",
+            "group = \"vchkpw\"",
+            "mind       /service/smtp/run:2: more groups than one (2108) are not carried over",
+        ],
+        never: &["error  "],
+    },
 ];

@@ -80,11 +80,7 @@ impl Planner<'_> {
                 spawn.extend(self.absolute_words(exec));
                 lines.push(exec.line());
             }
-            "env" => {
-                if exec.clears_environment() {
-                    self.plan.in_front.extend(["env".to_owned(), "-".to_owned()]);
-                }
-            }
+            "env" => self.env(exec),
             "chpst" => self.chpst(exec, spawn, lines),
             // Sessions of the old server would keep the new one from starting.
             "setlock" | "s6-setlock" | "fghack" => {
@@ -99,6 +95,19 @@ impl Planner<'_> {
                     self.warn_of_relay(exec);
                 }
             },
+        }
+    }
+
+    /// Takes over env: what it sets and takes away is seen in `environment`.
+    fn env(&mut self, exec: &Exec) {
+        if exec.clears_environment() {
+            self.plan.in_front.extend(["env".to_owned(), "-".to_owned()]);
+        }
+        for (letter, _) in exec.options() {
+            if !matches!(letter, '-' | 'i' | 'u') {
+                let error = self.place(exec.line(), &format!("env -{letter} is not understood"));
+                self.plan.errors.push(error);
+            }
         }
     }
 
@@ -118,6 +127,11 @@ impl Planner<'_> {
                     self.plan.in_front.extend([program.clone(), "-e".to_owned(), folder]);
                 }
                 'u' | 'v' => {}
+                '/' => {
+                    let what = "chpst -/ is not carried over: every file is looked for outside of that root folder";
+                    let error = self.place(exec.line(), what);
+                    self.plan.errors.push(error);
+                }
                 _ => {
                     let remark = self.place(exec.line(), &format!("chpst -{letter} is not carried over"));
                     self.plan.remarks.push(remark);
@@ -135,8 +149,8 @@ impl Planner<'_> {
     fn absolute_words(&self, exec: &Exec) -> Vec<Word> {
         let mut words = exec.words.clone();
         words[0].text = self.program(&words[0].text);
-        if let ("envdir" | "s6-envdir", Some(folder)) = (exec.name(), words.get_mut(1)) {
-            folder.text = self.absolute(&folder.text);
+        if let ("envdir" | "s6-envdir", Some(at)) = (exec.name(), exec.operand()) {
+            words[at].text = self.absolute(&words[at].text);
         }
         words
     }
@@ -217,6 +231,9 @@ impl Planner<'_> {
                 let (name, value) = word.text.split_once('=')?;
                 Some((name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))
             };
+            let taken: Vec<Word> =
+                exec.options().into_iter().filter(|(letter, _)| *letter == 'u').map(|it| it.1).collect();
+            variables.retain(|(name, _)| taken.iter().all(|taken| taken.text != *name));
             variables.extend(exec.words[1..].iter().filter_map(set));
         }
         let open = !self.listens_on_loopback();
@@ -253,8 +270,8 @@ impl Planner<'_> {
     /// Whether a folder of envdir that stays in front has this variable. An empty file takes it away.
     pub(super) fn in_front_sets(&self, name: &str) -> bool {
         let words = self.plan.in_front.windows(2);
-        let mut folders =
-            words.filter(|pair| pair[0].ends_with("envdir") || pair[0] == "-e").map(|pair| Path::new(&pair[1]));
+        let follows = |word: &str| word.ends_with("envdir") || matches!(word, "-e" | "-c");
+        let mut folders = words.filter(|pair| follows(&pair[0])).map(|pair| Path::new(&pair[1]));
         folders.any(|folder| self.root.length(&folder.join(name)).is_some_and(|length| length > 0))
     }
 

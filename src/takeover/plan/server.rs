@@ -101,8 +101,14 @@ impl Planner<'_> {
             return;
         };
         let from = self.place(word.line, &from);
-        // chpst and tcpsvd have `user:group`.
-        let (text, group) = word.text.split_once(':').unwrap_or((&word.text, ""));
+        // chpst and tcpsvd have `user:group`, more groups, and a colon in front of numbers.
+        let named = word.text.strip_prefix(':').unwrap_or(&word.text);
+        let (text, groups) = named.split_once(':').unwrap_or((named, ""));
+        let (group, more) = groups.split_once(':').unwrap_or((groups, ""));
+        if !more.is_empty() {
+            let remark = self.place(word.line, &format!("more groups than one ({more}) are not carried over"));
+            self.plan.remarks.push(remark);
+        }
         let Some(user) = self.accounts.user(&Word { text: text.to_owned(), ..word.clone() }) else {
             self.error(&word, "the user");
             return self.propose("server", "user", quoted("qmaild"), from);
@@ -130,7 +136,7 @@ impl Planner<'_> {
         by_environment.or_else(|| {
             let changes = |exec: &Exec| {
                 let word = match exec.name() {
-                    "setuidgid" | "s6-setuidgid" => exec.words.get(1)?.clone(),
+                    "setuidgid" | "s6-setuidgid" => exec.words[exec.operand()?].clone(),
                     "chpst" => exec.options().into_iter().find(|(letter, _)| *letter == 'u')?.1,
                     _ => return None,
                 };

@@ -14,6 +14,7 @@ use crate::takeover::script::raw::is_name;
 use crate::takeover::script::shell::tokens;
 use crate::takeover::script::substitution::Substitution;
 use crate::takeover::script::syntax::parse;
+use crate::takeover::script::variables::OUTSIDE;
 
 impl Interpreter<'_> {
     /// A command that is surely run.
@@ -21,12 +22,13 @@ impl Interpreter<'_> {
         if let Some(line) = self.sourced {
             words.iter_mut().for_each(|word| word.line = line);
         }
+        words.drain(..prefixes(&words));
         let line = words[0].line;
         if words[0].bare() == Some(":") {
             self.assign_defaults(&words);
         }
         let mut before = Vec::new();
-        while let Some(assignment) = words.first().and_then(RawWord::assignment) {
+        while let Some(assignment) = words.first().and_then(|word| self.assignment(word)) {
             before.push(assignment);
             words.remove(0);
         }
@@ -48,10 +50,7 @@ impl Interpreter<'_> {
             }
             "false" => return Flow::Next(Some(false)),
             "[" | "[[" | "test" => return Flow::Next(self.test(&words)),
-            "read" => {
-                let names: Vec<&str> = words[1..].iter().filter_map(RawWord::bare).collect();
-                names.iter().for_each(|name| self.unknown(name, line, "is read from a file", false));
-            }
+            "read" | "mapfile" | "readarray" | "getopts" | "printf" => self.fills(&words),
             "eval" => {
                 let what = format!("`{}` is not understood: it may set any variable", self.shown(&words));
                 self.remark(Remark::error(line, what));
@@ -66,6 +65,18 @@ impl Interpreter<'_> {
             _ => return self.start(before, words),
         }
         Flow::Next(Some(true))
+    }
+
+    /// What fills variables: `read NAME`, `printf -v NAME`.
+    fn fills(&mut self, words: &[RawWord]) {
+        let bare = |word: &RawWord| word.bare().map(str::to_owned);
+        let names: Vec<String> = match words[0].bare() {
+            Some("printf") if words.get(1).and_then(RawWord::bare) != Some("-v") => Vec::new(),
+            Some("printf") => words.get(2).and_then(bare).into_iter().collect(),
+            _ => words[1..].iter().filter_map(bare).collect(),
+        };
+        let why = format!("is filled by {}", words[0].bare().unwrap_or_default());
+        names.iter().for_each(|name| self.unknown(name, words[0].line, &why, false));
     }
 
     /// `: ${NAME:=value}` sets the variable for good.
@@ -113,15 +124,24 @@ impl Interpreter<'_> {
     /// A command that may be run or not: nothing that it sets can be relied on.
     pub(super) fn uncertain(&mut self, words: &[RawWord]) -> Flow {
         let line = self.sourced.unwrap_or(words[0].line);
+        let words = &words[prefixes(words)..];
         let keyword = words[0].bare().unwrap_or_default();
-        let named = matches!(keyword, "export" | "readonly" | "unset" | "typeset" | "declare" | "local" | "read");
+        let named = matches!(
+            keyword,
+            "export" | "readonly" | "unset" | "typeset" | "declare" | "local" | "read" | "mapfile" | "readarray"
+        );
         let exported = self.exports_all || matches!(keyword, "export");
         let mut sets = false;
         for word in if named { &words[1..] } else { words } {
-            let name = match (word.assignment(), word.bare()) {
+            let name = match (self.assignment(word), word.bare()) {
                 (Some((name, _)), _) => name,
                 (None, Some(name)) if named && is_name(name) => name.to_owned(),
                 (None, Some(option)) if named && option.starts_with('-') => continue,
+                _ if named => {
+                    let what = format!("`{keyword}` depends on a condition, and may set any variable");
+                    self.remark(Remark::error(line, what));
+                    break;
+                }
                 _ => break,
             };
             sets = true;
@@ -145,6 +165,16 @@ impl Interpreter<'_> {
         Flow::Next(None)
     }
 
+    /// `NAME=value`, or `NAME+=value` with what the variable had before.
+    fn assignment(&self, word: &RawWord) -> Option<(String, RawWord)> {
+        let (name, mut value) = word.assignment()?;
+        let Some(name) = name.strip_suffix('+') else { return Some((name, value)) };
+        if self.variables.has(name) || OUTSIDE.contains(&name) {
+            value.pieces.insert(0, Piece::Variable { name: name.to_owned(), quoted: true });
+        }
+        Some((name.to_owned(), value))
+    }
+
     fn unknown(&mut self, name: &str, line: u32, why: &str, exported: bool) {
         let unknown = Some(format!("${name} {why}"));
         self.set_variable(name.to_owned(), Word { line, unknown, ..Word::default() }, exported);
@@ -165,10 +195,17 @@ impl Interpreter<'_> {
 
     fn export(&mut self, words: &[RawWord]) {
         let marks = words[1..].iter().filter_map(RawWord::bare).any(|word| word.starts_with('-') && word.contains('x'));
+        let takes_away = |word: &RawWord| match words[0].bare() {
+            Some("export") => word.bare().is_some_and(|option| option.starts_with('-') && option.contains('n')),
+            _ => word.bare().is_some_and(|option| option.starts_with('+') && option.contains('x')),
+        };
+        if words[1..].iter().any(takes_away) {
+            return words[1..].iter().filter_map(RawWord::bare).for_each(|name| self.variables.keep_back(name));
+        }
         // `readonly` and `declare` alone export nothing.
         let exports = words[0].bare() == Some("export") || marks;
         for word in &words[1..] {
-            match (word.assignment(), word.bare()) {
+            match (self.assignment(word), word.bare()) {
                 (Some((name, value)), _) => self.assign(name, &value, exports || self.exports_all),
                 (None, Some(name)) if exports && is_name(name) => self.variables.export(name),
                 (None, Some(option)) if option.starts_with('-') || is_name(option) => {}
@@ -260,6 +297,13 @@ impl Interpreter<'_> {
         }
         text
     }
+}
+
+/// The words `command` and `builtin` before a command that they run.
+fn prefixes(words: &[RawWord]) -> usize {
+    let bare = |at: usize| words.get(at).and_then(RawWord::bare);
+    let is_command = |at: usize| words.get(at).is_some() && !bare(at).is_some_and(|word| word.starts_with('-'));
+    (0..words.len()).take_while(|at| matches!(bare(*at), Some("command" | "builtin")) && is_command(at + 1)).count()
 }
 
 /// Commands that change nothing that a new service would need.

@@ -46,11 +46,7 @@ impl Chain {
         if let Some(at) = words.iter().position(|word| server_options(word.name()).is_some()) {
             chain.before = execs(&words[..at]);
             let unknown = chain.before.iter().filter(|exec| arguments(exec.name(), &exec.words).is_none());
-            let remark = |exec: &Exec| {
-                let what = format!("{} is not known here, and stays in front as it is", exec.words[0].text);
-                Remark::mind(exec.words[0].line, what)
-            };
-            chain.remarks = unknown.map(remark).collect();
+            chain.remarks = unknown.map(unknown_program).collect();
             match Server::of(&words[at..]) {
                 Some((server, behind)) => {
                     chain.server = Some(server);
@@ -81,12 +77,27 @@ impl Exec {
     /// Letter and argument of each option; one without an argument has the word it stands in. None for a program that is
     /// not known.
     pub fn options(&self) -> Vec<(char, Word)> {
-        wrapper(self.name()).map_or_else(Vec::new, |(letters, _)| options(&self.words[1..], letters).0)
+        let letters = match self.name() {
+            "env" => Some(ENV),
+            name => wrapper(name).map(|(letters, _)| letters),
+        };
+        letters.map_or_else(Vec::new, |letters| options(&self.words[1..], letters).0)
     }
 
-    /// `env -`, `env -i`: variables of before do not reach what it starts.
+    /// Where the first word behind the options is, such as the folder of envdir; `None` if there is none.
+    pub fn operand(&self) -> Option<usize> {
+        let (letters, _) = wrapper(self.name())?;
+        Some(1 + options(&self.words[1..], letters).1).filter(|at| *at < self.words.len())
+    }
+
+    /// `env -`, `env -i`, `envdir -c` of indimail: variables of before do not reach what it starts.
     pub fn clears_environment(&self) -> bool {
-        self.name() == "env" && self.words.iter().any(|word| matches!(word.text.as_str(), "-" | "-i"))
+        let has = |wanted: char| self.options().iter().any(|(letter, _)| *letter == wanted);
+        match self.name() {
+            "env" => has('i') || has('-'),
+            "envdir" => has('c'),
+            _ => false,
+        }
     }
 
     /// The line of the program.
@@ -134,6 +145,18 @@ impl Word {
     }
 }
 
+/// A program whose words are not known stays in front only if it can change neither what runs there nor as whom.
+fn unknown_program(exec: &Exec) -> Remark {
+    let is_relative = |word: &Word| word.text.starts_with('.') && word.text.contains('/');
+    let decides = |word: &Word| word.name() == "env" || wrapper(word.name()).is_some() || is_relative(word);
+    let (line, name) = (exec.line(), &exec.words[0].text);
+    if DECIDING.contains(&exec.name()) || exec.words[1..].iter().any(decides) {
+        let what = format!("{name} is not understood: it may change the user, the root folder or the environment");
+        return Remark::error(line, what);
+    }
+    Remark::mind(line, format!("{name} is not known here, and stays in front as it is"))
+}
+
 /// Cuts at the known programs; what begins with an unknown one is all its own.
 fn execs(mut words: &[Word]) -> Vec<Exec> {
     let mut execs = Vec::new();
@@ -149,7 +172,7 @@ fn execs(mut words: &[Word]) -> Vec<Exec> {
 fn arguments(name: &str, words: &[Word]) -> Option<usize> {
     let rest = words.get(1..)?;
     if name == "env" {
-        let minus = rest.iter().take_while(|word| word.text.starts_with('-')).count();
+        let minus = options(rest, ENV).1;
         return Some(minus + rest[minus..].iter().take_while(|word| word.text.contains('=')).count());
     }
     let (letters, more) = wrapper(name)?;
@@ -169,7 +192,10 @@ fn wrapper(name: &str) -> Option<(&'static str, usize)> {
         "fdmove" => ("", 2),
         "nice" => ("n", 0),
         "tcp-env" => ("t", 0),
-        "fghack" | "fixcrio" | "nohup" | "pgrphack" | "recordio" | "tcpd" => ("", 0),
+        "ionice" => ("cn", 0),
+        "stdbuf" => ("ioe", 0),
+        "taskset" => ("", 1),
+        "authbind" | "fghack" | "fixcrio" | "nohup" | "pgrphack" | "recordio" | "setsid" | "tcpd" => ("", 0),
         _ => return None,
     })
 }
@@ -178,7 +204,14 @@ fn wrapper(name: &str) -> Option<(&'static str, usize)> {
 fn options(words: &[Word], letters: &str) -> (Vec<(char, Word)>, usize) {
     let mut options = Vec::new();
     let mut at = 0;
-    while let Some(word) = words.get(at).filter(|word| word.text.len() > 1 && word.text.starts_with('-')) {
+    while let Some(word) = words.get(at).filter(|word| word.text.starts_with('-')) {
+        // `env -`; elsewhere it is no option.
+        if word.text == "-" {
+            if letters != ENV {
+                break;
+            }
+            options.push(('-', word.clone()));
+        }
         at += 1;
         if word.text == "--" {
             break;
@@ -212,3 +245,25 @@ fn server_options(name: &str) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// The options of env with an argument.
+const ENV: &str = "uCS";
+/// Programs that change the user, the root folder or what a process sees of the host.
+const DECIDING: [&str; 16] = [
+    "capsh",
+    "chroot",
+    "chrootuid",
+    "doas",
+    "gosu",
+    "ip",
+    "jail",
+    "nsenter",
+    "prlimit",
+    "runuser",
+    "setpriv",
+    "start-stop-daemon",
+    "su",
+    "su-exec",
+    "sudo",
+    "unshare",
+];

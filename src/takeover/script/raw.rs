@@ -56,11 +56,11 @@ impl RawWord {
         }
     }
 
-    /// `NAME` and the word that is the value, if this is `NAME=value`.
+    /// `NAME` and the word that is the value, if this is `NAME=value`; `NAME+` if it is `NAME+=value`.
     pub(super) fn assignment(&self) -> Option<(String, Self)> {
         let Some(Piece::Text { text, quoted: false }) = self.pieces.first() else { return None };
         let (name, rest) = text.split_once('=')?;
-        if !is_name(name) {
+        if !is_name(name.strip_suffix('+').unwrap_or(name)) {
             return None;
         }
         let mut pieces = self.pieces.clone();

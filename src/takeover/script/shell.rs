@@ -259,7 +259,19 @@ impl Reader<'_> {
                 self.next();
                 word.pieces.push(Piece::Unknown { text: format!("${special}") });
             }
+            Some('\'') if !quoted => self.escaped(word),
             _ => word.push('$', quoted),
+        }
+    }
+
+    /// `$'text'` of bash; what its escapes stand for is not understood.
+    fn escaped(&mut self, word: &mut RawWord) {
+        let mut text = RawWord { line: self.line, pieces: Vec::new() };
+        self.single_quoted(&mut text);
+        let has_escapes = |piece: &Piece| matches!(piece, Piece::Text { text, .. } if text.contains('\\'));
+        match text.pieces.iter().any(has_escapes) {
+            true => word.pieces.push(Piece::Unknown { text: "$'...'".to_owned() }),
+            false => word.pieces.append(&mut text.pieces),
         }
     }
 

@@ -56,7 +56,10 @@ fn variables_reach_the_command() {
 }
 
 /// A title, the script, its command, and what it exports.
-const REACHES: [(&str, &str, &str, &str); 52] = [
+const REACHES: [(&str, &str, &str, &str); 55] = [
+    ("quotes of bash, and +=", "export A=$'b c' B=x\nB+=y\nC+=z; export C\nexec p", "p", "A=b c B=xy C=z"),
+    ("command and builtin", "command export A=1; builtin export B=2\ncommand exec p", "p", "A=1 B=2"),
+    ("exported no more", "export A=1 B=2 C=3; export -n A; declare +x B\nexec p", "p", "C=3"),
     ("exec", "exec a b", "a b", ""),
     ("the last word without exec", "tcpserver 0 25 qmail-smtpd", "tcpserver 0 25 qmail-smtpd", ""),
     ("an assignment", "A=b\nexec x $A ${A}c \"$A d\"", "x b bc b d", ""),
@@ -125,7 +128,7 @@ fn what_is_not_followed_is_told_with_its_line() {
 }
 
 /// A title, the script, its command, and what is told.
-const NOT_FOLLOWED: [(&str, &str, &str, &str); 24] = [
+const NOT_FOLLOWED: [(&str, &str, &str, &str); 26] = [
     ("a guard says nothing", "if [ -z \"$A\" -o ! -f /hidden ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
     ("a short guard neither", "[ -f /hidden ] || exit 1\nexec x", "x", ""),
     ("one that holds", "[ -f /y ] || exit 1\nexec x", "x", "1: the script would end here now: `exit 1`"),
@@ -182,7 +185,14 @@ const NOT_FOLLOWED: [(&str, &str, &str, &str); 24] = [
         "1: error: `eval A=$B` is not understood: it may set any variable",
     ),
     ("a function that is never called", "f() {\n  A=1\n}\nexec x $A", "x !$A is not set by the script!", ""),
-    ("a value that is read", "read A </x\nexec x $A", "x !$A is read from a file!", ""),
+    ("a value that is read", "read A </x\nexec x $A", "x !$A is filled by read!", ""),
+    ("a value that is printed", "printf -v A '%s' b\nexec x $A", "x !$A is filled by printf!", ""),
+    (
+        "variables of a file, in a loop",
+        "while read -r l; do export \"$l\"; done </x\nexec x",
+        "x",
+        "1: error: `export` depends on a condition, and may set any variable",
+    ),
     (
         "a case",
         "case $1 in\n start) exec x ;;\n stop) echo no ;;\nesac\nexec y",
@@ -266,6 +276,17 @@ fn chains_are_cut_at_their_programs() {
             "exec strange -x 1 tcpserver 0 25 p",
             "strange -x 1 [ at 0 25] p (strange is not known here, and stays in front as it is)",
         ),
+        (
+            "exec chroot /jail tcpserver 0 25 p",
+            "chroot /jail [ at 0 25] p (chroot is not understood: it may change the user, the root folder or the environment)",
+        ),
+        (
+            "exec strange envdir ./e tcpserver 0 25 p",
+            "strange envdir ./e [ at 0 25] p (strange is not understood: it may change the user, the root folder or the \
+             environment)",
+        ),
+        ("exec env -u A -i B=c envdir -c e tcpserver 0 25 p", "env -u A -i B=c | envdir -c e [ at 0 25] p"),
+        ("exec ionice -c2 -n 7 taskset -c 0,1 tcpserver 0 25 p", "ionice -c2 -n 7 | taskset -c 0,1 [ at 0 25] p"),
         ("exec tcpserver 0:25 p", " [ at 0 25] p"),
         ("exec tcpserver [::]:smtp p q", " [ at [::] smtp] p q"),
         ("exec tcpserver :0 25 p", " [ at :0 25] p"),

@@ -55,6 +55,11 @@ impl<'a> Variables<'a> {
         }
     }
 
+    /// It is exported no more.
+    pub(super) fn keep_back(&mut self, name: &str) {
+        self.all.iter_mut().filter(|variable| variable.name == name).for_each(|variable| variable.exported = false);
+    }
+
     pub(super) fn remove(&mut self, names: &[&str]) {
         self.all.retain(|variable| !names.contains(&variable.name.as_str()));
     }
@@ -245,7 +250,7 @@ impl Word {
 }
 
 /// Variables that a supervisor may have, so that a default is not certain.
-const OUTSIDE: [&str; 9] = ["0", "HOME", "HOSTNAME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"];
+pub(super) const OUTSIDE: [&str; 9] = ["0", "HOME", "HOSTNAME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER"];
 /// Octets of a value.
 const LONGEST: usize = 8 << 10;
 const MOST_SOURCES: usize = 20;
