@@ -97,6 +97,18 @@ fn heals_for_good(path: &Path, what: &str) {
 }
 
 #[test]
+fn a_text_of_another_name_is_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passwd");
+    fs::write(&path, "root:x:0:0::/root:/bin/sh\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open(&path));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "root:x:0:0::/root:/bin/sh\n");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    assert!(kept(&path).is_empty());
+}
+
+#[test]
 fn a_damaged_file_is_set_aside_and_said() {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");

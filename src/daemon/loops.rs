@@ -57,16 +57,35 @@ fn is_of_this_host(address: IpAddr) -> bool {
 
 /// The addresses of a host as far as this host knows them itself: numbers, `localhost`, and names in /etc/hosts.
 fn addresses(host: &str) -> Vec<IpAddr> {
+    let host = host.strip_suffix('.').unwrap_or(host);
     let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
-    match host.parse::<IpAddr>() {
+    match host.parse::<IpAddr>().or_else(|error| numbers(host).map(IpAddr::from).ok_or(error)) {
         // connect(2) to no address is one to this host.
         Ok(address) if address.is_unspecified() => loopback.to_vec(),
         Ok(address) => vec![address],
-        Err(_) if host.eq_ignore_ascii_case("localhost") => loopback.to_vec(),
+        Err(_) if host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost")) => loopback.to_vec(),
         Err(_) => {
             let hosts = bounded::read_text(Path::new("/etc/hosts"), LARGEST_HOSTS).unwrap_or_default();
             named(&hosts, host).collect()
         }
+    }
+}
+
+/// `127.1`, `0x7f000001`: what getaddrinfo(3) takes for an address as inet_aton(3) does.
+fn numbers(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x").or_else(|| part.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let parts: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    let room = 8 * u32::try_from(4_usize.checked_sub(first.len())?).ok()?;
+    let begin = first.iter().try_fold(0_u32, |sum, part| (*part < 256).then_some(sum << 8 | part))?;
+    match room {
+        32 => Some(Ipv4Addr::from(*last)),
+        8 | 16 | 24 => (*last < 1 << room).then(|| Ipv4Addr::from(begin << room | last)),
+        _ => None,
     }
 }
 
@@ -107,6 +126,15 @@ mod tests {
             ("[::ffff:127.0.0.1]:2525", "127.0.0.1:2525", true),
             ("127.0.0.1:2525", "127.0.0.1:8025", true),
             ("127.0.0.1:0", "127.0.0.1:25", false),
+            ("127.0.0.1:2525", "127.1:2525", true),
+            ("127.0.0.1:2525", "2130706433:2525", true),
+            ("127.0.0.1:2525", "0x7f.0.1:2525", true),
+            ("127.0.0.1:2525", "0177.0.0.1:2525", true),
+            ("127.0.0.1:2525", "0:2525", true),
+            ("127.0.0.1:2525", "localhost.:2525", true),
+            ("127.0.0.1:2525", "smtp.localhost:2525", true),
+            ("127.0.0.1:2525", "127.0.0.0.1:2525", false),
+            ("127.0.0.1:2525", "127.256:2525", false),
         ];
         for (listen, tcp, expected) in table {
             let text = format!(

@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::fs::Permissions;
 use std::io;
 use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::AssertUnwindSafe;
@@ -111,6 +112,9 @@ impl File {
             return Err(NoFile::Refused("it is neither a file nor a folder, and left alone".to_owned()));
         }
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(refused)?;
+        if path.extension().is_none_or(|name| name != "redb") && is_text(&file).map_err(refused)? {
+            return Err(NoFile::Refused("it is a text file, not a state, and left alone".to_owned()));
+        }
         narrow(path, &file);
         let was_empty = metadata.len() == 0;
         guarded(|| {
@@ -320,5 +324,13 @@ const CACHE: usize = 8 << 20;
 const PRIVATE: u32 = 0o600;
 /// Octets; full tables take less.
 const LARGEST_COPY: u64 = 1 << 30;
+/// Whether a file begins with text: by another name than that of a state it is somebody's, and keeps its name and mode.
+fn is_text(file: &fs::File) -> io::Result<bool> {
+    let mut beginning = [0; 64];
+    let length = file.read_at(&mut beginning, 0)?;
+    let is_plain = |octet: &u8| octet.is_ascii_graphic() || matches!(octet, b' ' | b'\t' | b'\r' | b'\n');
+    Ok(length > 0 && beginning[..length].iter().all(is_plain))
+}
+
 /// Files that are set aside within one second.
 const MOST_NAMES: u32 = 100;
