@@ -492,7 +492,7 @@ fn a_folder_that_is_not_empty_is_left_alone() {
 
 #[test]
 fn xinetd_and_inetd_are_changed_by_the_steps_and_back() {
-    let block = "service smtp\n{\n\tuser = qmaild\n\tserver = /var/qmail/bin/qmail-smtpd\n}\nservice ftp\n{\n\tserver = /x\n}\n";
+    let block = "service smtp\n{\n\tuser = qmaild\n\tserver = /var/qmail/bin/qmail-smtpd\n}\nservice smtps\n{\n\tserver = /x\n}\n";
     let enabled = block.replacen("{\n", "{\n\tdisable = no\n", 1);
     let lines = "ftp stream tcp nowait root /x x\nsmtp stream tcp nowait qmaild /y/tcp-env tcp-env /y/qmail-smtpd\n";
     for (file, text, off, on) in [

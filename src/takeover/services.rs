@@ -1,6 +1,7 @@
 //! The services of this host that receive mail: run scripts of daemontools, runit and s6, units of systemd, xinetd,
 //! inetd. Scripts are read, never run. It must not ask a supervisor.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -213,7 +214,7 @@ fn socket(root: &Root, accounts: &Accounts, file: &Path) -> Option<Service> {
     let template = UNITS.into_iter().map(|folder| Path::new(folder).join(format!("{stem}@.service")));
     let (template, text) =
         template.into_iter().find_map(|file| Some((root.text(&file)?, file))).map(|(a, b)| (b, a))?;
-    let script = units::systemd(&text, Some(&socket));
+    let script = units::systemd(&text, &drop_ins(root, &template), Some(&socket));
     let service = translated(root, accounts, &template, &script, Supervisor::Socket);
     let service = Service { entry: file.to_owned(), active: is_enabled(root, "sockets", file), ..service };
     service.receives_mail(&text).then_some(service)
@@ -230,21 +231,24 @@ fn unit(root: &Root, accounts: &Accounts, file: &Path) -> Option<(Service, Strin
     let is_meant = PROGRAMS.iter().chain(&UNIT_PROGRAMS).any(|program| text.contains(program));
     // A template is started by its socket.
     let is_template = file.file_stem()?.to_str()?.ends_with('@');
-    let read = is_meant && !is_template;
-    let service = read.then(|| translated(root, accounts, file, &units::systemd(&text, None), Supervisor::Systemd))?;
+    if !is_meant || is_template {
+        return None;
+    }
+    let script = units::systemd(&text, &drop_ins(root, file), None);
+    let service = translated(root, accounts, file, &script, Supervisor::Systemd);
     Some((Service { active: is_enabled(root, "multi-user", file), ..service }, text))
 }
 
 fn internet(root: &Root, accounts: &Accounts) -> Vec<Service> {
     let mut services = Vec::new();
     let mut files = vec![PathBuf::from("/etc/xinetd.conf")];
+    let defaults = root.text(&files[0]).unwrap_or_default();
     files.extend(root.names(Path::new("/etc/xinetd.d")).into_iter().map(|name| Path::new("/etc/xinetd.d").join(name)));
     for file in files {
         let Some(text) = root.text(&file) else { continue };
-        let Some(script) = units::xinetd(&text) else { continue };
+        let Some(script) = units::xinetd(&text, &defaults) else { continue };
         let service = translated(root, accounts, &file, &script, Supervisor::Xinetd);
-        let disabled = text.lines().any(|line| line.split('=').map(str::trim).eq(["disable", "yes"]));
-        services.push(Service { active: !disabled, ..service });
+        services.push(Service { active: !units::is_disabled(&text), ..service });
     }
     let file = Path::new("/etc/inetd.conf");
     if let Some(script) = root.text(file).and_then(|text| units::inetd(&text)) {
@@ -253,9 +257,29 @@ fn internet(root: &Root, accounts: &Accounts) -> Vec<Service> {
     services
 }
 
-fn translated(root: &Root, accounts: &Accounts, file: &Path, script: &str, supervisor: Supervisor) -> Service {
+/// The texts of the drop-ins of a unit, in the order of their names; of one name, the first folder's stands.
+fn drop_ins(root: &Root, file: &Path) -> Vec<String> {
+    let Some(name) = file.file_name().map(|name| format!("{}.d", name.to_string_lossy())) else { return Vec::new() };
+    let mut found = BTreeMap::new();
+    for folder in UNITS.map(|folder| Path::new(folder).join(&name)) {
+        let names = root.names(&folder).into_iter().filter(|name| Path::new(name).extension() == Some("conf".as_ref()));
+        names.for_each(|name| _ = found.entry(name.clone()).or_insert_with(|| folder.join(name)));
+    }
+    found.values().filter_map(|file| root.text(file)).collect()
+}
+
+fn translated(
+    root: &Root,
+    accounts: &Accounts,
+    file: &Path,
+    translated: &units::Translated,
+    supervisor: Supervisor,
+) -> Service {
     let folder = PathBuf::from("/");
-    let script = script::read(script.as_bytes(), &HostAnswers { root, accounts, folder: &folder });
+    let answers = HostAnswers { root, accounts, folder: &folder };
+    let script = script::read(translated.script.as_bytes(), &answers);
+    let mut script = nested::unfolded(root, &folder, &answers, script);
+    script.remarks.extend(translated.remarks.iter().cloned());
     Service {
         entry: file.to_owned(),
         folder,

@@ -107,7 +107,7 @@ impl Old {
 
     /// xinetd reads its files again at HUP, and closes what is disabled.
     fn xinetd(file: &str) -> Self {
-        let block = r"/^[[:space:]]*service[[:space:]]\{1,\}\(smtp\|25\)/,/}/";
+        let block = r"/^[[:space:]]*service[[:space:]]\{1,\}\(smtp\|25\)\([[:space:]{#]\|$\)/,/}/";
         let again = "kill -HUP $(pidof xinetd)";
         Self {
             stop: format!(

@@ -684,4 +684,107 @@ pub(crate) const STAGES: &[Stage] = &[
         ],
         never: &["error  "],
     },
+    Stage {
+        name: "systemd: a drop-in sets the scanner, and a group",
+        files: &[
+            (
+                "lib/systemd/system/smtp.service",
+                "[Service]\nUser=qmaild\nGroup=vchkpw\nLimitAS=100M\nEnvironment=OLD=1\n\
+                 ExecStart=/usr/bin/tcpserver -RH 0 25 \\\n  /var/qmail/bin/qmail-smtpd\nEnvironment=LATE=1\n",
+            ),
+            ("etc/systemd/system/smtp.service.d/scan.conf", "[Service]\nEnvironment=\nEnvironment=QMAILQUEUE=/opt/q\n"),
+            ("@etc/systemd/system/multi-user.target.wants/smtp.service", "/lib/systemd/system/smtp.service"),
+        ],
+        code: 0,
+        told: &[
+            "QMAILQUEUE = \"/opt/q\"",
+            "group = \"vchkpw\"",
+            "spawn = [\"/var/qmail/bin/qmail-smtpd\"]",
+            "mind       /lib/systemd/system/smtp.service:4: LimitAS=100M is not carried over",
+        ],
+        never: &["error  ", "OLD =", "LATE ="],
+    },
+    Stage {
+        name: "systemd: variables behind the command, and a shell",
+        files: &[
+            (
+                "etc/systemd/system/smtp.service",
+                "[Service]\nExecStart=/bin/sh -c 'export A=1; exec /usr/bin/tcpserver -RH -u qmaild 0 25 \
+                 /var/qmail/bin/qmail-smtpd'\nEnvironment=QMAILQUEUE=/opt/q\n",
+            ),
+            ("@etc/systemd/system/multi-user.target.wants/smtp.service", "/etc/systemd/system/smtp.service"),
+        ],
+        code: 0,
+        told: &["QMAILQUEUE = \"/opt/q\"", "A = \"1\"", "user = \"qmaild\"", "listen = [\"0.0.0.0:25\"]"],
+        never: &["error  "],
+    },
+    Stage {
+        name: "systemd: a root folder, and specifiers",
+        files: &[
+            (
+                "etc/systemd/system/smtp.service",
+                "[Service]\nUser=qmaild\nRootDirectory=/jail\nExecStart=/usr/bin/tcpserver -RH -l %H 0 25 \
+                 /var/qmail/bin/qmail-smtpd\n",
+            ),
+            ("@etc/systemd/system/multi-user.target.wants/smtp.service", "/etc/systemd/system/smtp.service"),
+        ],
+        code: 1,
+        told: &[
+            "error      /etc/systemd/system/smtp.service:3: RootDirectory=/jail is not carried over",
+            "error      /etc/systemd/system/smtp.service:4: ExecStart=",
+            ": specifiers of systemd are not understood",
+        ],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "xinetd lets only some in",
+        files: &[(
+            "etc/xinetd.d/smtp",
+            "service smtp\n{\n  user = qmaild\n  group = vchkpw\n  only_from = 10.0.0.0/8\n  rlimit_as = 30M\n  \
+             server = /var/qmail/bin/qmail-smtpd\n}\n",
+        )],
+        code: 1,
+        told: &[
+            "group = \"vchkpw\"",
+            "error      /etc/xinetd.d/smtp:5: only_from = 10.0.0.0/8 is not carried over: write it as tcprules",
+            "mind       /etc/xinetd.d/smtp:6: rlimit_as = 30M is not carried over",
+        ],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "Plesk: xinetd, and the rules of xinetd.conf for all services",
+        files: &[
+            (
+                "etc/xinetd.conf",
+                "defaults\n{\n  no_access = 192.0.2.0/24\n  per_source = 10\n}\nincludedir /etc/xinetd.d\n",
+            ),
+            (
+                "etc/xinetd.d/smtp_psa",
+                "service smtp\n{\n  wait = no\n  disable = no\n  user = root\n  instances = UNLIMITED\n  env = SMTPAUTH=1\n  \
+                 server = /var/qmail/bin/tcp-env\n  server_args = -Rt0 /var/qmail/bin/relaylock /var/qmail/bin/qmail-smtpd \
+                 /var/qmail/bin/smtp_auth /var/qmail/bin/true\n}\n",
+            ),
+        ],
+        code: 1,
+        told: &[
+            "SMTPAUTH = \"1\"",
+            "spawn = [\"/var/qmail/bin/relaylock\", \"/var/qmail/bin/qmail-smtpd\", \"/var/qmail/bin/smtp_auth\", ",
+            "no_access = 192.0.2.0/24 is not carried over: write it as tcprules",
+        ],
+        never: &["\nspawn = "],
+    },
+    Stage {
+        name: "inetd: another program for IPv6",
+        files: &[(
+            "etc/inetd.conf",
+            "smtp stream tcp4 nowait qmaild:vchkpw /var/qmail/bin/tcp-env tcp-env /var/qmail/bin/qmail-smtpd\n\
+             smtp stream tcp6 nowait qmaild:vchkpw /opt/scan scan /var/qmail/bin/qmail-smtpd\n",
+        )],
+        code: 1,
+        told: &[
+            "group = \"vchkpw\"",
+            "error      /etc/inetd.conf:2: a second service of port 25, which is another, is not carried over",
+        ],
+        never: &["\nspawn = "],
+    },
 ];
