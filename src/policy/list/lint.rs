@@ -137,10 +137,14 @@ fn dead_address(entry: &[u8]) -> Doubt {
             instead: "block the client (portcullis block), or deny it in qmail.tcprules",
             ..Doubt::new("is not a sender", Remedy::default())
         },
+        [b';', ..] | [b'/', b'/', ..] => {
+            Doubt { instead: "write # before a comment", ..Doubt::new("matches nothing", Remedy::default()) }
+        }
         [b'@'] => Doubt::new("matches only senders without a domain", Remedy::default()),
         [.., b'.'] if is_live(&entry[..entry.len() - 1]) => Doubt::new("is read without its trailing dot", remedy()),
         _ if !entry.contains(&b'@') && is_domain(entry) && !entry.contains(&b'.') => {
-            Doubt::new("matches only a sender without a domain", remedy())
+            let instead = "write a whole address, or @domain";
+            Doubt { instead, ..Doubt::new("matches only an address without a domain", Remedy::default()) }
         }
         _ if str::from_utf8(entry).is_err() && remedy().lines.is_empty() => {
             Doubt { instead: "save the file as UTF-8", ..Doubt::new("is not UTF-8", Remedy::default()) }
@@ -304,7 +308,8 @@ mod tests {
         let right = "# all is well\n\na@b.example\n@C.example \nx y@d.example\n@[192.0.2.9]\n@[IPv6:2001:db8::1]\n\
                      o'neil@b.example\nbounce+x=y.example@b.example\n/S=joe/O=x/@gate.example\nroot@localhost\n\
                      a.b-c_d@sub_domain.b.example\n@b\u{FC}cher.example\n@xn--bcher-kva.example\nhost!user@b.example\n\
-                     SRS0=ab=cd=x.example=a@b.example\njoe%x.example@b.example\n#\n@123.example\na#b@b.example\n";
+                     SRS0=ab=cd=x.example=a@b.example\njoe%x.example@b.example\n#\n@123.example\na#b@b.example\n\
+                     root@192.0.2.1\na@cabinet-.example\na@-x.example\n";
         assert_eq!(addresses("bad", right.as_bytes()), []);
         let right = "localhost\nexample.org\n.example.net\n# no @\n192.0.2.1\nb\u{FC}cher.example\nmy_host.example\n";
         assert_eq!(domains("rcpthosts", right.as_bytes()), []);
@@ -416,7 +421,6 @@ mod tests {
         ("*spam*@x.example", &["myspammer@x.example"]),
         ("newsletter@", &["newsletter@any.example"]),
         ("@192.0.2.1", &["any@[192.0.2.1]"]),
-        ("a@192.0.2.1", &[]),
         (".*@x\\.example", &[X]),
         (".*@x\\.example$", &[X]),
         ("^.*@x.example$", &[X]),
@@ -427,8 +431,10 @@ mod tests {
         ("@x.example+", &[X]),
         ("@x.example-", &[X]),
         ("@x.example=", &[X]),
-        ("root", &["any@root"]),
         // Nothing can be written instead.
+        ("root", &[]),
+        ("; honest@other.example", &[]),
+        ("// a@b.example", &[]),
         ("~x.example", &[]),
         ("!.*@.*\\..*", &[]),
         (".*\\ @.*", &[]),

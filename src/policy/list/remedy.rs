@@ -3,6 +3,7 @@
 //! remedy: `lint` does.
 
 use std::net::IpAddr;
+use std::net::Ipv4Addr;
 
 use memchr::memrchr;
 
@@ -22,7 +23,18 @@ pub(super) struct Remedy {
 /// Whether a line can match an address that a sender may have: something, `@`, and a domain.
 pub(super) fn is_live(entry: &[u8]) -> bool {
     let Some(at) = memrchr(b'@', entry) else { return false };
-    entry.len() <= MOST && is_domain(&entry[at + 1..]) && is_local(&entry[..at])
+    let (local, domain) = (&entry[..at], &entry[at + 1..]);
+    entry.len() <= MOST && (is_domain(domain) || at > 0 && is_used(domain)) && is_local(local)
+}
+
+/// Whether senders have such a domain, although DNS has not: devices send as `root@192.0.2.1`, some hosts as `a@x-.example`.
+fn is_used(domain: &[u8]) -> bool {
+    let Ok(domain) = str::from_utf8(domain) else { return false };
+    let is_label = |label: &str| {
+        label.contains(char::is_alphanumeric) && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
+    };
+    let is_marked = domain.ends_with('-') || domain.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    domain.parse::<Ipv4Addr>().is_ok() || !is_marked && domain.contains('.') && domain.split('.').all(is_label)
 }
 
 /// Whether a name is one that DNS may have, or an address literal.
@@ -44,7 +56,7 @@ pub(super) fn is_domain(name: &[u8]) -> bool {
 /// Whether a local part, or none, stands as qmail compares it: without quotes, blanks at its ends and marks.
 fn is_local(local: &[u8]) -> bool {
     let is_odd = |octet: &u8| octet.is_ascii_control() || b"\"\\<>()[],;:*?".contains(octet);
-    let marked = matches!(local.first(), Some(b'!' | b'~' | b'^'));
+    let marked = matches!(local.first(), Some(b'!' | b'~' | b'^')) || local.starts_with(b"//");
     let several = local.contains(&b'@') && (local.contains(&b' ') || local.contains(&b'|'));
     let text = String::from_utf8_lossy(local);
     let hidden = text.chars().any(|letter| is_blank(letter) && letter != ' ' || is_hidden(letter));
