@@ -1,5 +1,6 @@
 //! The pages in docs/ against the program: what there is stands in the reference, what stands there is, every command
-//! line can be typed, every link leads somewhere. It must not judge the words between.
+//! line can be typed, every link leads somewhere, no line is too long, no word is one that the glossary rules out. It must
+//! not judge more of the words between.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/proxy.rs"]
@@ -244,6 +245,96 @@ fn the_index_names_every_page() {
     }
 }
 
+/// Tables, blocks and definitions of links cannot be wrapped.
+#[test]
+fn no_line_of_prose_is_over_120_columns() {
+    let own = ["CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md"].map(|name| root().join(name));
+    let mut too_long = Vec::new();
+    for page in pages().into_iter().chain(own) {
+        let text = read(&page);
+        for line in prose(&text).lines().filter(|line| !line.starts_with('|') && !is_link_definition(line)) {
+            if line.chars().count() > 120 {
+                too_long.push(format!("{}: {line}", page.display()));
+            }
+        }
+    }
+    assert!(too_long.is_empty(), "{too_long:#?}");
+}
+
+fn is_link_definition(line: &str) -> bool {
+    line.starts_with('[') && line.contains("]: ")
+}
+
+/// The right column of the glossary in CONTRIBUTING.md, in pages, in the default configuration and in every help text.
+#[test]
+fn the_words_are_those_of_the_glossary() {
+    let phrases = ruled_out();
+    assert!(phrases.len() > 20 && phrases.contains(&"hears 000".to_owned()), "{phrases:?}");
+    let mut texts: Vec<(String, String)> = pages().iter().map(|page| named(page)).collect();
+    texts.push(named(&root().join("SECURITY.md")));
+    for folder in ["config/systemd", "config/service", "config/runit", "config/s6"] {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        texts.extend(files.filter(|path| path.is_file()).map(|path| named(&path)));
+    }
+    texts.push(("the default configuration".to_owned(), portcullis::config::DEFAULT_TEXT.to_owned()));
+    texts.extend(helps());
+    assert!(texts.len() > 40, "{}", texts.len());
+    let mut found = Vec::new();
+    for (name, text) in &texts {
+        let text = plain(text);
+        let hits = phrases.iter().filter(|phrase| has_phrase(&text, phrase));
+        found.extend(hits.map(|phrase| format!("{name}: {phrase}")));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+fn named(page: &Path) -> (String, String) {
+    (page.display().to_string(), read(page))
+}
+
+/// What the glossary says not to write, without what only a reader can tell from a good use.
+fn ruled_out() -> Vec<String> {
+    let table = read(&root().join("CONTRIBUTING.md"));
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "));
+    let phrases =
+        rows.flat_map(|(_, not)| not.split([',', ';']).map(|phrase| phrase.trim().to_owned()).collect::<Vec<_>>());
+    let told = phrases.filter(|phrase| !ONLY_A_READER.contains(&phrase.as_str()));
+    told.map(|phrase| plain(&phrase)).collect()
+}
+
+/// `not` is the head of the column; a process gives up its capabilities, and a command may say something.
+const ONLY_A_READER: [&str; 5] = ["not", "---", "give up", "say", "tell what … amounts to"];
+
+/// Words alone: without blocks, code and line ends, digits all alike.
+fn plain(text: &str) -> String {
+    let prose = prose(text).split('`').step_by(2).collect::<Vec<_>>().join("` `");
+    let words = prose.split_whitespace().filter(|word| *word != "#").collect::<Vec<_>>().join(" ");
+    words.chars().map(|c| if c.is_ascii_digit() { '0' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn has_phrase(text: &str, phrase: &str) -> bool {
+    let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    text.match_indices(phrase)
+        .any(|(at, _)| ends(text[..at].chars().next_back()) && ends(text[at + phrase.len()..].chars().next()))
+}
+
+/// `portcullis COMMAND --help` for each, with its subcommands.
+fn helps() -> Vec<(String, String)> {
+    let mut helps = Vec::new();
+    let mut wanted = vec![Vec::new()];
+    while let Some(words) = wanted.pop() {
+        let run = Command::new(env!("CARGO_BIN_EXE_portcullis")).args(&words).arg("--help").output().unwrap();
+        let text = String::from_utf8(run.stdout).unwrap();
+        let listed = text.split_once("\nCommands:\n").map_or("", |(_, rest)| rest.split("\n\n").next().unwrap());
+        let names = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+        let below = names.filter(|name| !name.is_empty() && *name != "help");
+        wanted.extend(below.map(|name| [words.clone(), vec![name.to_owned()]].concat()));
+        helps.push((format!("portcullis {} --help", words.join(" ")), text));
+    }
+    assert!(helps.len() > 15, "{}", helps.len());
+    helps
+}
+
 /// Both ways; what differs is named.
 fn same(what: &str, page: Vec<String>, program: BTreeSet<String>) {
     let mut twice = page.clone();
@@ -448,16 +539,21 @@ fn words(line: &str) -> Vec<String> {
     words.into_iter().filter(|word| !word.is_empty()).collect()
 }
 
+/// A page without its blocks.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect()
+}
+
 /// What stands in the parentheses of `[text](link)`, outside of blocks and code.
 fn links(text: &str) -> Vec<String> {
-    let prose = text.split("\n```").step_by(2).collect::<String>();
+    let prose = prose(text);
     let found = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     found.map(|(link, _)| link.to_owned()).collect()
 }
 
 /// The anchors of a page, as forges make them of its headings.
 fn headings(text: &str) -> Vec<String> {
-    let prose = text.split("\n```").step_by(2).collect::<String>();
+    let prose = prose(text);
     let heads = prose.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let fits = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
     heads.map(|head| head.to_lowercase().chars().filter(fits).collect::<String>().replace(' ', "-")).collect()
