@@ -497,7 +497,7 @@ impl Unread {
             for _ in 0..10 {
                 client.dialog(&[(&format!("MAIL FROM:<{sender}>"), "554")]);
             }
-            ask(site, "/ready").contains("not ready: nobody reads the log")
+            ask(site, "/ready").contains("not ready: the log is not being read")
         });
     }
 
@@ -537,7 +537,7 @@ fn a_log_that_nobody_reads_holds_up_no_mail_and_is_said() {
     assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
     assert_eq!(site.mails(), 20);
     let status = site.run(&["status"]).out;
-    assert!(status.contains("\nlog            nothing reads it: its lines are discarded\n"), "{status}");
+    assert!(status.contains("\nlog            is not being read: its lines are discarded\n"), "{status}");
     assert!(ask(&site, "/metrics").contains("\nportcullis_log_stalled 1\n"));
     // It is read again.
     let mut line = String::new();

@@ -351,7 +351,7 @@ fn what_is_not_understood_is_said_and_never_guessed() {
         "error /service/smtp/run:2: /etc/default/qmail, which the script reads: no such file, or it cannot be read; what it",
         "error /service/smtp/run:2: the value of DATABYTES: ${DATABYTES#x} is not understood",
         "mind  /service/smtp/run:3: the value of PATH: $PATH is not set by the script",
-        "error /service/smtp/run:5: RELAYCLIENT for everybody is an open relay: left out",
+        "error /service/smtp/run:5: RELAYCLIENT for every client is an open relay: left out",
         "mind  /service/smtp/run:6: -c, sessions at a time: `wc -l </etc/limits` is not understood",
         "error /service/smtp/run:6: the address: $ADDRESS is not set by the script",
     ] {
@@ -404,7 +404,10 @@ fn an_environment_that_lets_everybody_relay_is_told() {
     host.write("var/svc/smtp/env/RELAYCLIENT", "\n");
     host.write("var/svc/smtp/env/DATABYTES", "5000000\n");
     let outcome = host.configured(&["# limit comes from DATABYTES of envdir, see service/run"]);
-    Host::with_all(&outcome, &["mind       /service/smtp/run:2: envdir sets RELAYCLIENT for everybody, an open relay"]);
+    Host::with_all(
+        &outcome,
+        &["mind       /service/smtp/run:2: envdir sets RELAYCLIENT for every client, an open relay"],
+    );
 }
 
 #[test]
@@ -422,16 +425,13 @@ fn the_socket_tells_the_ipv6_build_of_tcpserver() {
 fn which_home_it_is_is_not_guessed() {
     let host = Host::with_service(&SMTPFRONT.replace("QMAILHOME=/var/qmail;", "QMAILHOME=/opt/qmail;"));
     let outcome = host.init(&["--dry-run"]);
-    Host::with_all(
-        &outcome,
-        &["mind       whether /var/qmail is the one that is used was not understood: write qmail.control"],
-    );
+    Host::with_all(&outcome, &["mind       could not tell whether /var/qmail is the one in use: write qmail.control"]);
     let host = Host::with_service(&SMTPFRONT.replace("QMAILHOME=/var/qmail; export QMAILHOME", ""));
     host.qmail("var/lib/qmail");
     let outcome = host.init(&["--dry-run"]);
     Host::with_all(
         &outcome,
-        &["whether /var/qmail or /var/lib/qmail is the one that is used was not understood", "# control = "],
+        &["could not tell whether /var/qmail or /var/lib/qmail is the one in use", "# control = "],
     );
 }
 

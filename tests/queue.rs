@@ -285,7 +285,10 @@ fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
     let text = fs::read(queue.file("mess", storm)).unwrap();
     let outcome = queue.run(&FROM_STORM);
     assert_eq!(outcome.code, 1, "one is not sorted yet: {outcome:?}");
-    assert!(outcome.err.contains(&format!("message {queued} was not taken: qmail-send has not sorted")), "{outcome:?}");
+    assert!(
+        outcome.err.contains(&format!("message {queued} was not taken: qmail-send has not preprocessed")),
+        "{outcome:?}"
+    );
     assert!(outcome.out.contains("2 messages taken to"), "{outcome:?}");
     assert_eq!(queue.records("local", storm), "Djoe@mx.example.org Dfred@mx.example.org");
     assert_eq!(queue.records("remote", storm), "Dann@remote.example");

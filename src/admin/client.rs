@@ -55,7 +55,7 @@ pub fn ask(admin: &Admin, wish: &Wish) -> Result<(String, Value), String> {
     })?;
     match serde_json::from_str(&text) {
         Ok(value) if wish.is_answered_by(&value) => Ok((text, value)),
-        _ => Err("what answers there (admin.listen) is not the proxy: nothing that it says is shown".to_owned()),
+        _ => Err("what answers there (admin.listen) is not the proxy; its answer is not shown".to_owned()),
     }
 }
 
@@ -77,7 +77,7 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
         format!("the proxy does not answer on {place} (admin.listen): {error}; {remedy}")
     };
     match &admin.listen {
-        AdminListen::Off => Err("admin.listen is \"\", so the running proxy cannot be asked; set it".to_owned()),
+        AdminListen::Off => Err("admin.listen is \"\", so the running proxy is not reachable; set it".to_owned()),
         AdminListen::Tcp(address) => {
             let token = bounded::read_text(&admin.token_file, token::LARGEST);
             let stream = TcpStream::connect(address).await.map_err(|error| absent(address, error))?;

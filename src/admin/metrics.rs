@@ -27,7 +27,7 @@ fn write(handles: &Handles, to: &mut Families<'_>) -> fmt::Result {
         snapshot.policy.throttles.iter().map(|throttle| (throttle.name.clone(), throttle.shadow)).collect();
     services.reports.metrics.write(&throttles, to)?;
     to.counter("storms_begun", "Storms that have begun.", services.reports.storms.begun())?;
-    to.counter("log_lines_lost", "Log lines thrown away because nobody read the log.", status.log_lines_lost)?;
+    to.counter("log_lines_lost", "Log lines thrown away because the log was not read.", status.log_lines_lost)?;
     write_gauges(&status, to)?;
     to.info("build", "The version that runs.", &[("version", status.version), ("commit", version::COMMIT)])
 }
@@ -49,7 +49,11 @@ fn write_gauges(status: &Status, to: &mut Families<'_>) -> fmt::Result {
             "1 after a damaged state was set aside, until a restart.",
             u64::from(status.state_set_aside.is_some()),
         ),
-        ("log_stalled", "1 while nobody reads the log and its lines are thrown away.", u64::from(status.log_stalled)),
+        (
+            "log_stalled",
+            "1 while the log is not being read and its lines are thrown away.",
+            u64::from(status.log_stalled),
+        ),
     ];
     gauges.into_iter().try_for_each(|(name, help, value)| to.gauge(name, help, value))
 }

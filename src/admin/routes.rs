@@ -219,8 +219,8 @@ async fn count_anew(app: &AppState, key: &str) -> Response {
     };
     let throttles: Vec<String> = snapshot.policy.throttles.iter().filter_map(of_label).collect();
     if throttles.is_empty() {
-        let remedy = "see `blocks`; `explain --sender A --client IP` says what refuses that mail";
-        return (StatusCode::NOT_FOUND, format!("no block and no throttle holds {key}: {remedy}\n")).into_response();
+        let remedy = "see `blocks`; `explain --sender A --client IP` shows what refuses that mail";
+        return (StatusCode::NOT_FOUND, format!("no block or throttle applies to {key}: {remedy}\n")).into_response();
     }
     tracing::info!(key, throttles = throttles.join(","), "unblock");
     match state.flush().await {

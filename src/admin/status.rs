@@ -87,7 +87,7 @@ impl Status {
         }
         reasons.extend(self.state_error.iter().map(|error| format!("the state cannot be written ({error})")));
         if self.log_stalled {
-            reasons.push("nobody reads the log".to_owned());
+            reasons.push("the log is not being read".to_owned());
         }
         reasons
     }

@@ -28,8 +28,8 @@ use crate::text::shell;
 /// Block a sender, a domain or a client for a time
 ///
 /// The running proxy applies it at once, also on open connections, and keeps it over a restart. With --file the sender or
-/// domain is written into badmailfrom instead, where it stays until it is removed; the proxy need not be running. What would
-/// hit yourself (this host, clients that may relay, your own domains) or a very large network needs confirmation.
+/// domain is written into badmailfrom instead, where it stays until it is removed; the proxy need not be running. A
+/// block that hits this host, clients that may relay, your own domains, or a very large network needs confirmation.
 #[derive(Args, Debug)]
 pub(super) struct Block {
     #[command(flatten)]

@@ -13,16 +13,16 @@ use crate::daemon::assemble::Finding;
 use crate::daemon::preflight;
 use crate::text::number;
 
-/// Report every error of the configuration, of the lists, and of this host, with file, line and column
+/// Report every error in the configuration, in the lists, and on this host, with file, line and column
 ///
-/// Beside the files it looks whether the ports can be listened on (and who has them), whether server.user may write its
-/// folders, and whether the backend is the proxy itself. A proxy that is running with this configuration is no error.
-/// Exit code 0 when there are no errors, else 1. Warnings do not count. Nothing is changed, nothing is started.
+/// Besides the files, it checks whether the ports are free (and which process has them), whether server.user may write to
+/// its folders, and whether the backend is the proxy itself. A proxy that is already running with this configuration is
+/// not an error. Exit code 0 if there are no errors, else 1; warnings do not count. Nothing is changed or started.
 #[derive(Args, Debug)]
 pub(super) struct Check {
     #[command(flatten)]
     source: Source,
-    /// Do not look whether the ports are free: the server that has them is stopped later
+    /// Do not check whether the ports are free: for use while the old server is still running
     #[arg(long)]
     no_ports: bool,
     /// Print JSON

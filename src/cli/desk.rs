@@ -89,7 +89,7 @@ impl Source {
         let first = refused.faults.first().map(ToString::to_string).unwrap_or_default();
         let count = number::count(refused.faults.len() as u64, "error");
         let check = self.config.as_ref().map_or(String::new(), |file| format!(" -c {}", file.display()));
-        format!("{first} ({count}, run portcullis check{check}; going on with what could be read)")
+        format!("{first} ({count}, run portcullis check{check}; continuing with what could be read)")
     }
 }
 
@@ -109,7 +109,7 @@ fn reachable(admin: Admin, file: Option<&Path>) -> Admin {
     let sockets = std::iter::once(folder.join("admin.sock")).chain(USUAL_SOCKETS.map(PathBuf::from));
     match sockets.into_iter().find(|path| UnixStream::connect(path).is_ok()) {
         Some(path) => {
-            eprintln!("admin.listen could not be read: asking the proxy at {}", path.display());
+            eprintln!("admin.listen could not be read: trying {}", path.display());
             Admin { listen: AdminListen::Unix(path), token_file }
         }
         None => Admin { token_file, ..admin },

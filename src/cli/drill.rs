@@ -27,7 +27,7 @@ use crate::text::number;
 /// Rehearse the incident against a throwaway instance of your configuration
 ///
 /// 72 copies of a 34 MB newsletter, twenty minutes apart on a simulated clock: once with lost acknowledgements, once
-/// acknowledged, once returned by a forward with one hop more. The instance has its own port and a backend that counts and
+/// acknowledged, once returned by a forward with one more hop. The instance has its own port and a backend that counts and
 /// discards; tcprules, rcpthosts and TLS are left out, because the sender is on this host. Nothing is delivered, and a
 /// running proxy is not touched. The sender ignores every refusal.
 ///
@@ -124,7 +124,7 @@ impl Drill {
         refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
         let count = number::count(refused.faults.len() as u64, "error");
         eprintln!(
-            "{count}: Portcullis does not start with this. The drill goes on with what could be read, and defaults for the rest"
+            "{count}: Portcullis does not start with this. The drill continues with what could be read, and defaults for the rest"
         );
         Ok(())
     }

@@ -36,9 +36,9 @@ use crate::text::shell;
 
 /// Show what would happen to a message, and which line of which file decides
 ///
-/// The session of this client is rehearsed; nothing is counted or delivered. Exit code 0 accept, 1 reject, 2 defer or
-/// disconnect. The running proxy, if it is reachable, is asked for its blocks, throttles and deliveries, and for what its
-/// backend offers; the files are read here. If they have errors, the proxy explains by what it has in force.
+/// Rehearses the session of this client; nothing is counted or delivered. The files are read here; blocks, throttles,
+/// deliveries and the backend's extensions come from the running proxy, if it is reachable. If the files have errors, the
+/// proxy answers by the configuration that it has in force. Exit code 0: accept, 1: reject, 2: defer or disconnect.
 #[derive(Args, Debug)]
 pub(super) struct Explain {
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(super) struct Explain {
     /// The client's address
     #[arg(long, value_name = "IP", default_value = "192.0.2.1", value_parser = client_address)]
     client: IpAddr,
-    /// The client's name, as TCPREMOTEHOST would have it
+    /// The client's host name, as in TCPREMOTEHOST
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
     /// The name that the client gives in EHLO
@@ -218,7 +218,7 @@ fn read(file: &Path, option: &str, most: u64) -> Result<Vec<u8>, String> {
         Ok(octets) if octets.is_empty() => Err(fault("is empty")),
         Ok(octets) => Ok(octets),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Err(fault(&format!("{error}; --size alone shows what so large a message gets")))
+            Err(fault(&format!("{error}; --size alone shows what a message of that size gets")))
         }
         Err(error) => Err(fault(&error.to_string())),
     }
@@ -256,15 +256,18 @@ fn print_table(explanation: &Explanation, basis: &Basis) {
     print(&match basis {
         Basis::Both => "proxy      running; its blocks and throttles are included".to_owned(),
         Basis::Proxy => {
-            "proxy      running; all of this is by the configuration that it has in force, not by the files".to_owned()
+            "proxy      running; everything here is by the configuration that it has in force, not by the files"
+                .to_owned()
         }
         Basis::Files(why) => format!("proxy      not reachable, so blocks and throttles are not included: {why}"),
         Basis::Parts(why) => {
-            format!("proxy      not reachable; by what could be read of the files, without blocks and throttles: {why}")
+            format!(
+                "proxy      not reachable; by the files as far as they could be read, without blocks and throttles: {why}"
+            )
         }
     });
     if explanation.offer.is_none() {
-        print("backend    its offer is not known yet; taken to offer every extension");
+        print("backend    its extensions are not known yet; assumed to offer all of them");
     }
     explanation.steps.iter().for_each(print_step);
     let lift = |key: &String| print(&format!("to lift    portcullis unblock {}", shell::quoted(&shown(key))));

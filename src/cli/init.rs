@@ -24,8 +24,8 @@ use crate::text::readable::shown;
 ///
 /// Run scripts are read, never run. Nothing is changed: one new folder is written, with a commented configuration, a
 /// service folder, and the steps to switch and to switch back. Root is not needed, but can read more. Exit code 0 when
-/// the configuration is complete, else 1: errors to settle first, several services to choose from, or Portcullis is here
-/// already.
+/// the configuration is complete, else 1: there are errors to settle first, several services to choose from, or
+/// Portcullis is already installed.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {
@@ -92,7 +92,7 @@ impl Init {
         let Some(Files { files, steps }) = files else {
             return print(match is_ours {
                 true => "\nNothing was written.",
-                false => "\nNothing was written: say with --service which of the services is to be taken over.",
+                false => "\nNothing was written: choose the service to take over with --service.",
             });
         };
         if self.dry_run {

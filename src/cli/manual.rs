@@ -17,7 +17,7 @@ use crate::cli::manual::page::Page;
 use crate::cli::output::note;
 use crate::config;
 
-/// Print what a shell needs to complete commands and options
+/// Print a script that completes commands and options in a shell
 ///
 /// For bash: portcullis completions bash >/etc/bash_completion.d/portcullis
 #[derive(Args, Debug)]

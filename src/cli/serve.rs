@@ -14,11 +14,11 @@ use crate::daemon::serve;
 /// Run the proxy
 ///
 /// Without a configuration it listens on 127.0.0.1:2525 and keeps accepted mail in the Maildir ./portcullis-mail. TERM
-/// stops it when running transactions have ended, a second TERM at once; HUP reads the configuration and all lists again,
+/// stops it once running transactions have finished, a second TERM at once; HUP reads the configuration and all lists again,
 /// which also happens by itself within a second of a change.
 ///
 /// Exit code 0 after a stop, 78 when the configuration has errors (a restart does not help), 1 when it cannot start for
-/// another reason, such as a port in use, 70 when the system refuses something.
+/// another reason, such as a port in use, 70 when the system refuses a resource.
 #[derive(Args, Debug)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(super) struct Serve {
     /// The backend: tcp://127.0.0.1:2526, spawn:/usr/sbin/smtpfront-qmail, or maildir:./portcullis-mail
     #[arg(long, value_name = "URL")]
     backend: Option<String>,
-    /// Write a newline to this open descriptor when it listens, as s6's notification-fd wants it
+    /// Write a newline to this open descriptor once the ports are open, for s6's notification-fd
     #[arg(long, value_name = "N", value_parser = count::<u32>)]
     notify_fd: Option<u32>,
 }

@@ -29,7 +29,7 @@ pub(super) struct Status {
     /// Repeat every 2 s, or every TIME, until interrupted
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = units::duration)]
     watch: Option<Duration>,
-    /// Print JSON; with --watch one object a line
+    /// Print JSON; with --watch one object per line
     #[arg(long)]
     json: bool,
 }
@@ -116,16 +116,17 @@ fn write_now(text: &mut String, status: &Value) {
         let _ = writeln!(text, "state          cannot be written: {error}");
     }
     if let Some(kept) = status["state_set_aside"].as_str() {
-        let _ = writeln!(text, "state          was damaged; a new one was begun, the old one is kept as {kept}");
+        let _ = writeln!(text, "state          was damaged and started empty; the old file is kept as {kept}");
     }
     if status["log_stalled"] == true {
-        text.push_str("log            nothing reads it: its lines are discarded\n");
+        text.push_str("log            is not being read: its lines are discarded\n");
     }
     if status["stress"] == true {
         text.push_str("stress         connections are nearly used up: time limits are shorter\n");
     }
     if let Some(pressure @ 1..) = status["hold_pressure"].as_u64() {
-        let _ = writeln!(text, "{:<14} nearly used up ({pressure} of 4): the slowest uploads are ended", "hold");
+        let _ =
+            writeln!(text, "{:<14} nearly used up ({pressure} of 4): the slowest uploads are closed with 421", "hold");
     }
     if status["stopping"] == true {
         text.push_str("stopping       no new transactions\n");

@@ -72,7 +72,7 @@ pub fn read_text(path: &Path) -> Result<Option<Vec<u8>>, ListFault> {
     let text = read(path)?;
     let Some(at) = text.as_deref().and_then(not_text) else { return Ok(text) };
     let line = text.iter().flat_map(|text| &text[..at]).filter(|octet| **octet == b'\n').count() + 1;
-    let what = "is not a text file: write it anew as plain ASCII or UTF-8, or restore a copy";
+    let what = "is not a text file: rewrite it as plain ASCII or UTF-8, or restore a copy";
     Err(ListFault::new(&path.to_string_lossy(), u32::try_from(line).unwrap_or(u32::MAX), what))
 }
 

@@ -137,8 +137,10 @@ impl Reader {
         while !rest.is_empty() {
             let (name, value, after) = split_setting(rest).ok_or_else(|| bad_setting(rest))?;
             if name.trim_ascii().len() < name.len() {
-                self.warnings
-                    .push(line, "has a blank beside the name of a variable, which becomes part of the name: remove it");
+                self.warnings.push(
+                    line,
+                    "has a blank next to the name of a variable, which becomes part of the name: remove it",
+                );
             }
             if name.is_empty() {
                 self.warnings.push(line, "has a variable without a name, which is not set: write ,NAME=\"VALUE\"");
@@ -225,7 +227,7 @@ fn bad_setting(rest: &[u8]) -> String {
     match rest {
         [b'\r', ..] | [.., b'\r'] => "ends in CR: save with LF line ends".to_owned(),
         [b',', ..] => format!("{} is not a variable: write ,NAME=\"VALUE\"", shown(rest)),
-        _ => format!("a comma must stand before {}", shown(rest)),
+        _ => format!("there must be a comma before {}", shown(rest)),
     }
 }
 
@@ -234,20 +236,22 @@ fn bad_setting(rest: &[u8]) -> String {
 fn dead_address(address: &[u8]) -> Option<String> {
     let text = shown(address);
     if address.trim_ascii() != address {
-        return Some(format!("{text} has a blank beside the address: no client matches it"));
+        return Some(format!("{text} has a blank next to the address: no client matches it"));
     }
     if memchr(b'@', address).is_some() {
-        return Some(format!("{text} matches nobody: ident is not asked (as with tcpserver -R)"));
+        return Some(format!("{text} matches no client: ident is not used (as with tcpserver -R)"));
     }
     if address.first() == Some(&b'=') {
-        return Some(format!("{text} matches nobody: names are not looked up (as with tcpserver -H); write addresses"));
+        return Some(format!(
+            "{text} matches no client: names are not looked up (as with tcpserver -H); write addresses"
+        ));
     }
     match address {
         [] | [b'_' | b'^', ..] | [.., b'.'] => None,
-        [.., b':'] => is_padded(address).then(|| format!("{text} matches nobody: write a network, 2001:db8::/32")),
+        [.., b':'] => is_padded(address).then(|| format!("{text} matches no client: write a network, 2001:db8::/32")),
         _ if is_named(address) || address.iter().any(|octet| matches!(octet, b'-' | b'/')) => None,
         _ if str::from_utf8(address).is_ok_and(|text| text.parse::<IpAddr>().is_ok()) => None,
-        _ => Some(format!("{text} matches nobody: a prefix ends in a dot, a network has a slash (10.0.0.0/8)")),
+        _ => Some(format!("{text} matches no client: a prefix ends in a dot, a network has a slash (10.0.0.0/8)")),
     }
 }
 
@@ -396,11 +400,11 @@ mod tests {
             (b":allow,A", "write ,NAME="),
             (b":allow,A=", "write ,NAME="),
             (b":allow,A=\"b", "write ,NAME="),
-            (b":allow,A=\"b\"c", "a comma must stand before c"),
+            (b":allow,A=\"b\"c", "there must be a comma before c"),
             (b":allow,", "write ,NAME="),
             (b":Allow", "lower case"),
             (b": allow", "right after the colon"),
-            (b":denyx", "a comma must stand before x"),
+            (b":denyx", "there must be a comma before x"),
             (b":allow\r", "ends in CR"),
             (b"10.:", "neither allow nor deny"),
             (b"\0:allow", "NUL"),
@@ -422,13 +426,13 @@ mod tests {
             (b"\r", "has no colon"),
             (b"10.2:allow", "a prefix ends in a dot"),
             (b"mail.example:allow", "a prefix ends in a dot"),
-            (b"2001:0db8::allow", "2001:0db8: matches nobody"),
-            (b"=a.example:allow", "=a.example matches nobody"),
-            (b"=:allow", "= matches nobody"),
-            (b"joe@10.0.0.1:allow", "ident is not asked"),
-            (b" 10.:allow", "a blank beside the address"),
+            (b"2001:0db8::allow", "2001:0db8: matches no client"),
+            (b"=a.example:allow", "=a.example matches no client"),
+            (b"=:allow", "= matches no client"),
+            (b"joe@10.0.0.1:allow", "ident is not used"),
+            (b" 10.:allow", "a blank next to the address"),
             (b"1.2.3.9-3:allow", "an empty range"),
-            (b":allow, A=\"1\"", "a blank beside the name"),
+            (b":allow, A=\"1\"", "a blank next to the name"),
             (b":allow,=\"1\"", "without a name"),
             (b"10.:allow\n10.:deny", "repeats an address"),
         ];

@@ -63,7 +63,9 @@ fn addresses(host: &str) -> Vec<IpAddr> {
         // connect(2) to no address is one to this host.
         Ok(address) if address.is_unspecified() => loopback.to_vec(),
         Ok(address) => vec![address],
-        Err(_) if host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost")) => loopback.to_vec(),
+        Err(_) if host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost")) => {
+            loopback.to_vec()
+        }
         Err(_) => {
             let hosts = bounded::read_text(Path::new("/etc/hosts"), LARGEST_HOSTS).unwrap_or_default();
             named(&hosts, host).collect()

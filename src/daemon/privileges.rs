@@ -56,7 +56,7 @@ pub(super) fn drop_capabilities() -> Result<(), String> {
     // What is neither permitted nor inheritable cannot be ambient: the kernel clears that set with them.
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
-        .map_err(|error| format!("cannot give up capabilities: {error}"))
+        .map_err(|error| format!("cannot drop capabilities: {error}"))
 }
 
 /// Whether the backend may start a setuid program: smtpfront-qmail starts qmail-queue.

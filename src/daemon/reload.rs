@@ -108,7 +108,7 @@ impl Reload {
         let rules = policy.clients.len();
         let before = self.server.services.snapshot.borrow().policy.senders.iter().map(AddressList::len).sum::<usize>();
         if before > 0 && senders == 0 {
-            tracing::warn!(lifted = before, "no sender is blocked any more");
+            tracing::warn!(lifted = before, "no blocked senders left");
         }
         self.server.update(values);
         // The backend, or its environment, has changed.

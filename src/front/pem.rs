@@ -31,7 +31,7 @@ pub(super) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let octets = read(file)?;
     if is_encrypted(&octets) {
         let remedy = "decrypt it for server.user alone: openssl pkey -in FILE -out NEW";
-        return Err(format!("is encrypted with a passphrase, which nobody is here to type; {remedy}"));
+        return Err(format!("is encrypted with a passphrase, which the proxy cannot ask for; {remedy}"));
     }
     PrivateKeyDer::from_pem_slice(&octets).map_err(|_| match has(&octets, "PRIVATE KEY-----") {
         true => {

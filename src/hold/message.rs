@@ -247,7 +247,7 @@ impl Hold {
     }
 
     fn take_file(&mut self) -> Result<File, HoldFault> {
-        self.file.take().ok_or_else(|| HoldFault::Io(io::Error::other("the message was lost by an earlier fault")))
+        self.file.take().ok_or_else(|| HoldFault::Io(io::Error::other("the message was lost in an earlier error")))
     }
 
     /// Waits for the job under way, if any.

@@ -69,7 +69,7 @@ impl Addresses {
 
 /// The error for an empty word, wherever an address is asked for.
 pub fn empty_word(option: &str) -> String {
-    format!("{option} '': an empty word is no address; the null sender is written <>")
+    format!("{option} '': an empty word is not a valid address; the null sender is written <>")
 }
 
 /// Folds an address that qmail stored, which is free of quotes and routes. A blank or a dot at its end evades qmail's

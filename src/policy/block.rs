@@ -64,7 +64,9 @@ impl BlockKey {
     pub fn doubt(&self) -> Option<String> {
         let Self::Sender(address) = self else { return None };
         let (local, domain) = address.rsplit_once('@').filter(|_| address.contains('*'))?;
-        Some(format!("{local} would be a mailbox, there are no patterns here: @{domain} is every sender there"))
+        Some(format!(
+            "{local} would be taken as a mailbox, because patterns do not work here: write @{domain} for every sender there"
+        ))
     }
 
     /// The clients that the key refuses, where these are more than anybody means.
@@ -185,7 +187,7 @@ mod tests {
             assert_eq!(text.parse::<BlockKey>().unwrap().breadth().as_deref(), expected, "{text}");
         }
         let doubt = |text: &str| text.parse::<BlockKey>().unwrap().doubt();
-        assert!(doubt("*@x.example").unwrap().contains("@x.example is every sender there"));
+        assert!(doubt("*@x.example").unwrap().contains("write @x.example for every sender there"));
         assert_eq!(doubt("a@x.example"), None);
     }
 }

@@ -28,7 +28,7 @@ fn head(findings: &Findings) -> String {
         None => "# Portcullis, written by `portcullis init`, which found no service to take over.\n".to_owned(),
     };
     text.push_str(
-        "# The comment above each key is its origin: a file, the line, the text. A key that is missing here has its default;\n\
+        "# The comment above each key is its origin: file, line and text. A key that is missing here has its default;\n\
          # the commented default configuration lists them all.\n",
     );
     if !findings.plan.errors.is_empty() {

@@ -169,7 +169,7 @@ fn run(site: &Site, findings: &Findings) -> String {
     }
     let in_front = match findings.plan.in_front.is_empty() {
         true => "",
-        false => "# Programs that stood before tcpserver and set its environment stay in front.\n",
+        false => "# Programs that ran before tcpserver and set its environment are kept in front.\n",
     };
     format!(
         "#!/bin/sh\n\
@@ -187,7 +187,7 @@ fn log_run(logger: &Logger) -> String {
         .as_ref()
         .map_or_else(String::new, |file| format!("# As in {}.\n", shown(&file.display().to_string())));
     format!(
-        "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" sees it.\n{like}exec {}\n",
+        "#!/bin/sh\n# The logger stamps the lines, so Portcullis writes no time: log.time = \"auto\" detects it.\n{like}exec {}\n",
         logger.command
     )
 }

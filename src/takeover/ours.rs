@@ -116,8 +116,8 @@ fn go_on(root: &Root, service: &Service) -> Vec<String> {
     }
     let entry = shell::word(&service.entry.to_string_lossy());
     match root.link(&service.entry) {
-        Some(_) => advice.push(format!("To begin anew, remove the link first: rm {entry}")),
-        None => advice.push(format!("To begin anew, remove {entry} first")),
+        Some(_) => advice.push(format!("To start over, remove the link first: rm {entry}")),
+        None => advice.push(format!("To start over, remove {entry} first")),
     }
     advice
 }

@@ -97,7 +97,7 @@ impl Planner<'_> {
         for setting in &mut self.plan.settings {
             if setting.active && setting.key == "spawn" {
                 setting.active = false;
-                setting.from = format!("{}; settle the errors above, then take out the #", setting.from);
+                setting.from = format!("{}; settle the errors above, then remove the #", setting.from);
             }
         }
     }

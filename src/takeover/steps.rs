@@ -53,9 +53,9 @@ pub(super) fn text(site: &Site, findings: &Findings) -> String {
 
 fn incomplete(text: &mut String, findings: &Findings) {
     text.push_str(
-        "The configuration is NOT complete. Before you switch, settle what it says at its beginning, and its\n",
+        "The configuration is NOT complete. Before you switch, settle the errors at its beginning, and write the\n",
     );
-    text.push_str("commented keys.\n\n");
+    text.push_str("values of its commented keys.\n\n");
     for error in &findings.plan.errors {
         let _ = writeln!(text, "   error: {}", shown(error));
     }

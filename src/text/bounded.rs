@@ -60,7 +60,7 @@ fn read_into(mut octets: Vec<u8>, file: impl Read, limit: u64) -> io::Result<Vec
 }
 
 fn text(octets: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(octets).map_err(|_| io::Error::new(ErrorKind::InvalidData, "is no UTF-8"))
+    String::from_utf8(octets).map_err(|_| io::Error::new(ErrorKind::InvalidData, "is not valid UTF-8"))
 }
 
 #[cfg(test)]

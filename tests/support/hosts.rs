@@ -475,7 +475,7 @@ pub(crate) const STAGES: &[Stage] = &[
         told: &[
             "listen = [\"[::1]:25\"]",
             "the server runs as root: set server.user",
-            "control/databytes says \"10MB\", of which qmail reads 10",
+            "control/databytes contains \"10MB\", which qmail reads as 10",
         ],
         never: &["error  "],
     },
@@ -486,7 +486,7 @@ pub(crate) const STAGES: &[Stage] = &[
             "#!/bin/sh\nexport RELAYCLIENT=\nexec tcpserver -RH -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n",
         )],
         code: 1,
-        told: &["error      /service/smtp/run:2: RELAYCLIENT for everybody is an open relay: left out"],
+        told: &["error      /service/smtp/run:2: RELAYCLIENT for every client is an open relay: left out"],
         never: &["RELAYCLIENT = "],
     },
     Stage {

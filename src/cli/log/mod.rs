@@ -58,7 +58,7 @@ pub(super) struct Log {
     /// Only this envelope sender, matched as in badmailfrom: a@example.org, @example.org, or <>; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     sender: Vec<String>,
-    /// Only this envelope recipient; as --sender
+    /// Only this envelope recipient; written as for --sender
     #[arg(long, value_name = "ADDRESS")]
     recipient: Vec<String>,
     /// Only messages that ended like this: accept, reject, defer, absorb, disconnect; may be repeated

@@ -17,13 +17,13 @@ use crate::text::shell;
 /// Several of one kind are alternatives; different kinds must all hold.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Filter {
-    /// From this sender: an address, @host, or <> for bounces; compared as badmailfrom is
+    /// From this sender: an address, @host, or <> for bounces; compared as in badmailfrom
     #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
     sender: Vec<String>,
     /// To this recipient, done or not: an address or @host, as the queue has it
     #[arg(long, help_heading = WHICH, value_name = "ADDRESS")]
     recipient: Vec<String>,
-    /// Whose whole subject matches, in any case: * is any text, ? any octet
+    /// With a subject that matches as a whole, ignoring case: * is any text, ? any octet
     #[arg(long, help_heading = WHICH, value_name = "GLOB")]
     subject: Vec<String>,
     /// With a matching header field

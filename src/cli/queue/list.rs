@@ -32,8 +32,9 @@ use crate::text::number;
 /// List the messages in the queue
 ///
 /// By number, with state, age, size, recipients done and to do, sender and subject. States: S2 being received, S3 its
-/// envelope being received, S4 not sorted by qmail-send yet, S5 waiting for a try or in delivery, orphan: files without their message.
-/// `taken`: in quarantine, and qmail-send removes it here at its next attempt. The queue may be in use.
+/// envelope being received, S4 not yet preprocessed by qmail-send, S5 waiting for an attempt or being delivered,
+/// orphan: files without their message.
+/// `taken`: in quarantine, and qmail-send removes it from the queue at its next attempt. The queue may be in use.
 #[derive(Args, Debug)]
 pub(super) struct List {
     /// Only these numbers

@@ -40,8 +40,8 @@ use crate::text::number::count;
 ///
 /// Nothing is deleted: a message goes to the quarantine beside the queue, with its envelope, and `restore` brings it back.
 /// It works while qmail-send is running: the remaining recipients are marked as done, as qmail-send itself does, and it
-/// removes the message at its next attempt; until then the message is still in the queue, and nothing of it is delivered. A
-/// delivery that is under way is not recalled, and a message whose recipients are not sorted yet (S4) has to wait: the
+/// removes the message at its next attempt; until then the message is still in the queue, but is not delivered any further.
+/// A delivery that is under way is not recalled, and a message that qmail-send has not preprocessed yet (S4) has to wait: the
 /// command says so. When qmail-send is stopped, it cannot start meanwhile, and the files are removed at once, also those of
 /// messages that were quarantined earlier and are still in the queue. Bounces that would go to the sender are kept
 /// too. Needs root.

@@ -160,7 +160,7 @@ fn next(message: &Message) -> &'static str {
         State::S2 | State::S3 => {
             "qmail-queue is writing it, or was killed: what is left over is removed by qmail-send 36 hours after it was last read"
         }
-        State::S4 => "qmail-send sorts its recipients as soon as it is running",
+        State::S4 => "qmail-send preprocesses it as soon as it is running",
         State::S5 if to_do == 0 && message.bounce_size.is_some() => {
             "nothing left to deliver; the failures are reported to the sender"
         }

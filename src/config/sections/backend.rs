@@ -169,7 +169,7 @@ fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
 fn keepalive(section: &mut Section<'_>, targets: &[Written<Target>], identity: Identity) -> u64 {
     let Some(Written { value, at }) = section.number("keepalive", 0..=100_000) else { return 0 };
     if value > 0 && (is_no_tcp(targets) || identity != Identity::None) {
-        let what = "backend.keepalive is for a tcp backend that does not hear of the client, identity = \"none\"; leave it out";
+        let what = "backend.keepalive works only with a tcp backend and identity = \"none\"; leave it out";
         section.findings().fault(at, what);
     }
     value

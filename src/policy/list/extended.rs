@@ -89,7 +89,7 @@ fn fault(entry: &[u8]) -> Option<String> {
         [] => "an exception needs an entry after the !".to_owned(),
         _ if entry.len() > MAX_ENTRY => "the entry is longer than any address".to_owned(),
         _ if entry.iter().any(u8::is_ascii_control) => {
-            "control octets match nothing: write one entry a line".to_owned()
+            "control octets match nothing: write one entry per line".to_owned()
         }
         _ if has_comment(entry) => "put the comment on a line of its own, after #".to_owned(),
         [b'!', ..] => "write one ! for an exception".to_owned(),
@@ -103,7 +103,7 @@ fn fault(entry: &[u8]) -> Option<String> {
             format!("{shown} matches nothing: write @{rest} for that host, .{rest} for all below it")
         }
         [b'.'] => "a dot alone matches nothing".to_owned(),
-        _ if at.is_some_and(|at| memchr(b' ', &entry[at..]).is_some()) => "write one entry a line".to_owned(),
+        _ if at.is_some_and(|at| memchr(b' ', &entry[at..]).is_some()) => "write one entry per line".to_owned(),
         [b'.', ..] => return None,
         _ if at.is_none() && !is_glob(entry) => {
             format!(
@@ -167,7 +167,7 @@ mod tests {
             ("brackets", "<a@b.example>", "write a@b.example without"),
             ("quotes", "\"a b\"@c.example", "leave them out"),
             ("an inline comment", "a@b.example # why", "line of its own"),
-            ("two entries", "a@b.example c@d.example", "one entry a line"),
+            ("two entries", "a@b.example c@d.example", "one entry per line"),
             ("nothing", "", "an exception needs"),
             ("two exclamation marks", "!a@b.example", "one ! for an exception"),
             ("a dot", ".", "matches nothing"),

@@ -100,7 +100,7 @@ fn warnings(source: &str, text: &[u8], check: impl Fn(&[u8]) -> Option<String>) 
         }
         let what = match entry {
             _ if entry.contains(&0) => {
-                Some("has a NUL octet: qmail ends the entry there and begins another; write it anew".to_owned())
+                Some("has a NUL octet: qmail ends the entry there and begins another; write the line again".to_owned())
             }
             // The rest of the line is judged without it, so that one warning has all that is to be done.
             [entry @ .., b'\r'] => check(trim_end(entry)).or_else(|| Some(CR.to_owned())),
@@ -277,7 +277,10 @@ mod tests {
                 "a@x.example  //why",
                 "bad:1: \"a@x.example  //why\" matches nothing: write \"a@x.example\", and the rest on its own",
             ),
-            ("a@b.example,c@d.example", "matches nothing: write one entry a line: \"a@b.example\" and \"c@d.example\""),
+            (
+                "a@b.example,c@d.example",
+                "matches nothing: write one entry per line: \"a@b.example\" and \"c@d.example\"",
+            ),
             (".*\\ @.*", "is a regular expression (badmailpatterns, qregex): not read here: write addresses"),
             (
                 "!.*@.*\\..*",

@@ -128,7 +128,7 @@ pub(super) fn told(remedy: &Remedy) -> Option<String> {
     let lines = match &shown[..] {
         [] => return None,
         [one] => format!("write {one}"),
-        [all @ .., last] => format!("write one entry a line: {} and {last}", all.join(", ")),
+        [all @ .., last] => format!("write one entry per line: {} and {last}", all.join(", ")),
     };
     let rest = if remedy.has_rest { ", and the rest on its own line after #" } else { "" };
     let dialect = if remedy.extended { " and set dialect = \"extended\"" } else { "" };

@@ -40,7 +40,7 @@ impl Throttle {
                 format!("auth_failures are counted before the {part} is known: write per = [\"client-net\", \"user\"]")
             }),
             count if self.per.contains(&Part::User) => {
-                Some(format!("{} do not tell a user: write count = \"auth_failures\"", count.name()))
+                Some(format!("{} have no user: write count = \"auth_failures\"", count.name()))
             }
             Count::UnknownRecipients if self.has_recipient() => {
                 Some("unknown_recipients are counted per client: write per = [\"client-net\"]".to_owned())
@@ -54,7 +54,7 @@ impl Throttle {
             return None;
         }
         let unknown = self.only.iter().chain(&self.except).find(|group| **group != Group::RelayClient)?;
-        Some(format!("connections are counted before \"{unknown}\" is known: only \"relayclient\" can be told by then"))
+        Some(format!("connections are counted before \"{unknown}\" is known: only \"relayclient\" is known by then"))
     }
 
     fn impossible_action(&self) -> Option<String> {
@@ -96,7 +96,7 @@ impl Throttle {
         }
         (self.refill() > LONGEST_REFILL).then(|| {
             let days = self.refill().as_secs() / DAY.as_secs();
-            format!("the burst would take {days} days to come back: write a smaller burst or a larger limit")
+            format!("the burst would take {days} days to recover: write a smaller burst or a larger limit")
         })
     }
 }

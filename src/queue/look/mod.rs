@@ -167,8 +167,8 @@ impl State {
         match self {
             Self::S2 => "being received or removed, or left behind by a crash",
             Self::S3 => "its envelope is being received, or left behind by a crash",
-            Self::S4 => "received, waits for qmail-send to sort its recipients",
-            Self::S5 => "waiting for its next try, or in delivery",
+            Self::S4 => "received, waiting for qmail-send to preprocess it",
+            Self::S5 => "waiting for its next attempt, or being delivered",
             Self::Orphan => "files without their message",
             Self::Quarantined => "taken out of the queue, kept in quarantine",
         }

@@ -113,7 +113,7 @@ pub fn check(
         findings.push(
             Kind::Name,
             "mess".to_owned(),
-            format!("{unseen} more files are not where or as they should be"),
+            format!("{unseen} more files are misplaced or odd"),
             "follow these remedies first, then run this again",
         );
     }
@@ -172,12 +172,12 @@ fn check_stray(queue: &Queue, stray: &Stray, findings: &mut Findings) {
         }
         StrayFault::Place(right) => check_misplaced(queue, place, right, findings),
         StrayFault::Kind => {
-            let what = "is not a regular file, as all that qmail makes";
-            findings.push(Kind::Name, place, what, "look what it is; queue quarantine leaves the message alone")
+            let what = "is not a regular file, unlike every file that qmail makes";
+            findings.push(Kind::Name, place, what, "find out what it is; queue quarantine leaves the message alone")
         }
         StrayFault::Name => {
             let remedy = remedy::stopped(&remedy::out_of_queue(&place));
-            findings.push(Kind::Name, place, "is not the number of a message: qmail does not look at it", remedy)
+            findings.push(Kind::Name, place, "is not the number of a message: qmail ignores it", remedy)
         }
         StrayFault::Missing => {
             let remedy = remedy::make(&place);
@@ -185,15 +185,14 @@ fn check_stray(queue: &Queue, stray: &Stray, findings: &mut Findings) {
         }
         StrayFault::Folder => {
             let remedy = format!("rmdir {}", shell::word(&place));
-            findings.push(Kind::Split, place, "is a folder that qmail does not look into", remedy)
+            findings.push(Kind::Split, place, "is a folder that qmail ignores", remedy)
         }
         StrayFault::Unreadable(why) => {
             let remedy = match queue.stat(&place) {
                 Ok(stat) if is_regular(&stat) => {
                     remedy::stopped(&format!("{}; {}", remedy::out_of_queue(&place), remedy::make(&place)))
                 }
-                _ => "look at the file system (dmesg, fsck); what else is said of messages may be wrong until then"
-                    .into(),
+                _ => "look at the file system (dmesg, fsck); the other findings may be wrong until then".into(),
             };
             findings.push(Kind::Split, place, format!("cannot be read: {why}"), remedy)
         }
@@ -265,7 +264,7 @@ fn check_message(queue: &Queue, scan: &Scan, message: &Message, is_live: bool, n
         }
         State::S4 if is_live && age > STUCK => {
             let place = queue.place(File::Todo, message.id);
-            let what = "qmail-send runs and has not sorted its recipients";
+            let what = "qmail-send is running and has not preprocessed it";
             findings.push(Kind::Stuck, place, what, "look at lock/trigger and at qmail-send's log");
         }
         _ => {}
@@ -310,7 +309,7 @@ fn check_received(queue: &Queue, scan: &Scan, received: Vec<Message>, now: i64, 
         let is_settled = message.birth.is_some_and(|birth| now - birth > JUST_NOW);
         let is_left = !open.contains(&message.id) && !has_lost_sender(&message);
         if is_left && (is_old || all_seen && is_settled) {
-            let what = format!("{}: no qmail-queue writes it any more", message.state());
+            let what = format!("{}: no qmail-queue is writing it now", message.state());
             findings.push(Kind::Debris, place, what, leave_or(scan, LEAVE));
         }
     }
@@ -323,7 +322,7 @@ fn check_pids(queue: &Queue, now: i64, findings: &mut Findings) {
         let place = format!("pid/{name}");
         let Ok(stat) = queue.stat(&place) else { continue };
         if !name.starts_with('.') && now - stat.st_mtime > QMAIL_QUEUE_LIVES {
-            findings.push(Kind::Debris, place, "no qmail-queue writes it any more", LEAVE);
+            findings.push(Kind::Debris, place, "no qmail-queue is writing it now", LEAVE);
         }
     }
 }

@@ -64,7 +64,7 @@ impl<'q> Restore<'q> {
             return Err("no recipient is left, so nothing is restored: queue delete removes it".to_owned());
         }
         let queued = self.queue(id, &saved).map_err(|error| with_remedy(&error))?;
-        let status = queued.ok_or_else(|| format!("{} took too long, and was ended", self.program.display()))?;
+        let status = queued.ok_or_else(|| format!("{} took too long and was killed", self.program.display()))?;
         match status.code() {
             Some(0) => {}
             Some(code) => return Err(format!("qmail-queue said {code}: {}", meaning(code))),
@@ -145,7 +145,7 @@ fn meaning(code: i32) -> &'static str {
         74 => "the connection to the mail server failed",
         81 => "an internal error of qmail-queue",
         91 => "it does not understand the envelope",
-        111 | 120 => "it could not be started, or not go on",
+        111 | 120 => "it could not be started, or could not continue",
         _ => "it failed for now",
     }
 }

@@ -36,7 +36,7 @@ impl Running {
     pub fn take(queue: &Queue) -> Result<Self, String> {
         let at = |what: String| format!("{}/{SENDMUTEX}: {what}", queue.path().display());
         let file = queue.open_file(SENDMUTEX, OFlag::O_WRONLY).map_err(|error| {
-            at(format!("{}; without it nobody can tell whether qmail-send is running", with_remedy(&error)))
+            at(format!("{}; without it there is no way to tell whether qmail-send is running", with_remedy(&error)))
         })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self::Stopped(lock)),

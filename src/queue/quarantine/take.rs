@@ -155,7 +155,7 @@ impl<'q> QuarantineRun<'q> {
         match (id, outcome) {
             (_, Ok(())) => Ok(()),
             (Some(id), Err(error)) if is_of_one(step, &error) => {
-                self.give_up(id, &format!("{}; what is left of it is for a later run", with_remedy(&error)));
+                self.give_up(id, &format!("{}; a later run completes it", with_remedy(&error)));
                 Ok(())
             }
             (_, Err(error)) => Err(self.fault(id, &error)),
@@ -235,7 +235,7 @@ impl<'q> QuarantineRun<'q> {
         let octets = message.filter(|_| why.is_empty()).and_then(|message| saved::write(&message, &self.domains));
         let Some(octets) = octets else {
             self.kept.remove(&id);
-            self.skip(id, if why.is_empty() { "its envelope is not whole, or over 64 MiB" } else { &why });
+            self.skip(id, if why.is_empty() { "its envelope is incomplete, or over 64 MiB" } else { &why });
             return self.quarantine.remove(id);
         };
         match self.quarantine.dir().link(self.queue, &self.queue.place(File::Bounce, id), &folder::bounce(id)) {
@@ -331,5 +331,5 @@ fn is_of_one(step: Step, error: &io::Error) -> bool {
 const REMOVAL: [File; 7] = [File::Bounce, File::Local, File::Remote, File::Info, File::Todo, File::Intd, File::Mess];
 /// Messages that an interrupted run can leave to be completed.
 const IN_DOUBT: usize = 64;
-const S4: &str = "qmail-send has not sorted its recipients yet (S4): try again in a moment, or stop qmail-send";
+const S4: &str = "qmail-send has not preprocessed it yet (S4): try again in a moment, or stop qmail-send";
 const GONE: &str = "it has left the queue";

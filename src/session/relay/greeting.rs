@@ -96,5 +96,5 @@ impl Relay {
     }
 }
 
-const NO_STARTTLS: &str = "STARTTLS is not to be had; backend.tls = \"off\" would do without";
+const NO_STARTTLS: &str = "STARTTLS is not offered by the backend; backend.tls = \"off\" does without it";
 const NO_XCLIENT: &str = "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts";

@@ -178,7 +178,7 @@ impl Health {
     }
 
     fn set_aside(&self, path: &Path, what: &str, kept: PathBuf) {
-        let remedy = "block again whatever has to be blocked; remove the kept file when it is of no use";
+        let remedy = "set the blocks that are still needed again; remove the kept file when it is no longer needed";
         tracing::error!(path = %path.display(), what, kept = %kept.display(), remedy, "state damaged; starting with an empty one");
         *lock(&self.set_aside) = Some(kept);
     }

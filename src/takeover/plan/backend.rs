@@ -185,7 +185,7 @@ impl Planner<'_> {
             "backend",
             "spawn",
             value,
-            format!("{path} is a shell script; the same without a shell each session"),
+            format!("{path} is a shell script; this is the same without a shell for each session"),
         );
     }
 
@@ -241,7 +241,7 @@ impl Planner<'_> {
             let from = self.place(value.line, &format!("exported{}", sources(&value)));
             if name == "RELAYCLIENT" && open {
                 let what =
-                    "RELAYCLIENT for everybody is an open relay: left out; write it for your networks in tcprules";
+                    "RELAYCLIENT for every client is an open relay: left out; write it for your networks in tcprules";
                 let error = self.place(value.line, what);
                 self.plan.errors.push(error);
             } else if value.unknown.is_some() {
@@ -261,7 +261,7 @@ impl Planner<'_> {
 
     fn warn_of_relay(&mut self, exec: &Exec) {
         if exec.name().ends_with("envdir") && self.in_front_sets("RELAYCLIENT") && !self.listens_on_loopback() {
-            let what = format!("{} sets RELAYCLIENT for everybody, an open relay: take it out there", exec.name());
+            let what = format!("{} sets RELAYCLIENT for every client, an open relay: remove it there", exec.name());
             let remark = self.place(exec.line(), &what);
             self.plan.remarks.push(remark);
         }

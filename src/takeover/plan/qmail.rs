@@ -23,11 +23,11 @@ impl Planner<'_> {
             let found: Vec<String> = self.findings.homes.iter().map(|home| home.folder.display().to_string()).collect();
             let why = match found.is_empty() {
                 true => "no qmail home was found".to_owned(),
-                false => format!("whether {} is the one that is used was not understood", found.join(" or ")),
+                false => format!("could not tell whether {} is the one in use", found.join(" or ")),
             };
             let folder = found.first().map_or("/var/qmail", String::as_str);
             let remark =
-                format!("{why}: write qmail.control, or senders and recipients are judged without control files");
+                format!("{why}: write qmail.control, or senders and recipients are checked without control files");
             self.plan.remarks.push(remark);
             return self.propose("qmail", "control", quoted(&format!("{folder}/control")), why);
         };
@@ -46,8 +46,9 @@ impl Planner<'_> {
             self.plan.remarks.push(remark);
         }
         if home.says("rcpthosts").is_none() && home.says("morercpthosts.cdb").is_none() {
-            let remark =
-                format!("{folder}/rcpthosts: no such file, so no domain is local: strangers may write to nobody");
+            let remark = format!(
+                "{folder}/rcpthosts: no such file, so no domain is local: mail from strangers is refused for every recipient"
+            );
             self.plan.remarks.push(remark);
         }
     }
@@ -135,7 +136,7 @@ impl Planner<'_> {
                     "size",
                     "limit",
                     quoted("0"),
-                    "without this line messages over 25MB are refused, which they were not before",
+                    "without this line messages over 25MB are refused, although they were not before",
                 );
             }
         }
@@ -144,7 +145,7 @@ impl Planner<'_> {
     fn databytes(&mut self, says: &str) {
         let read = leading_number(says);
         if read != says {
-            let remark = format!("control/databytes says {}, of which qmail reads {read}", quoted(says));
+            let remark = format!("control/databytes contains {}, which qmail reads as {read}", quoted(says));
             self.plan.remarks.push(remark);
         }
         let now = match read.trim_start_matches('0') {
@@ -175,7 +176,7 @@ fn rules_of(octets: &[u8]) -> Option<String> {
         told += &format!(", {scanned} with QMAILQUEUE");
     }
     if by_name > 0 {
-        told += &format!("; {by_name} by name or ident, which match nobody");
+        told += &format!("; {by_name} by name or ident, which match no client");
     }
     Some(told)
 }

@@ -17,12 +17,7 @@ use crate::takeover::services::Supervisor;
 impl Planner<'_> {
     pub(super) fn server(&mut self) {
         let Some(server) = self.service.and_then(|service| service.chain.server.as_ref()) else {
-            self.propose(
-                "server",
-                "listen",
-                array(["0.0.0.0:25"]),
-                "no service was understood that listens on port 25",
-            );
+            self.propose("server", "listen", array(["0.0.0.0:25"]), "no service that listens on port 25 could be read");
             self.propose("server", "user", quoted("qmaild"), "the user that Portcullis and its backends run as");
             return;
         };

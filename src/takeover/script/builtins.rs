@@ -45,7 +45,7 @@ impl Interpreter<'_> {
             "exec" if words.len() == 1 => {}
             "exit" if self.depth == 0 => return Flow::Ends,
             "exit" => {
-                let what = format!("the script would end here now: `{}`", self.shown(&words));
+                let what = format!("on this host the script would end here: `{}`", self.shown(&words));
                 self.remark(Remark::mind(line, what));
             }
             "false" => return Flow::Next(Some(false)),
@@ -117,7 +117,7 @@ impl Interpreter<'_> {
             let placed = |word: Word| Word { line: line.unwrap_or(word.line), ..word };
             return Flow::Becomes(expanded.into_iter().map(placed).collect());
         }
-        self.remark(Remark::mind(line, format!("`{shown}` is run by the script and not here")));
+        self.remark(Remark::mind(line, format!("`{shown}` is run by the script, but not by init")));
         Flow::Next(None)
     }
 
@@ -243,7 +243,7 @@ impl Interpreter<'_> {
     fn change_folder(&mut self, words: &[RawWord]) {
         let folder = words.get(1).map(|word| self.variables.expand_one(word));
         let Some(folder) = folder.as_ref().and_then(Word::known).filter(|folder| !folder.is_empty()) else {
-            let what = format!("`{}` is not understood: files with relative names are elsewhere", self.shown(words));
+            let what = format!("`{}` is not understood: relative file names would not be found", self.shown(words));
             return self.remark(Remark::error(words[0].line, what));
         };
         let before = self.variables.folder.clone().unwrap_or_default();

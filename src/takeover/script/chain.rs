@@ -154,7 +154,7 @@ fn unknown_program(exec: &Exec) -> Remark {
         let what = format!("{name} is not understood: it may change the user, the root folder or the environment");
         return Remark::error(line, what);
     }
-    Remark::mind(line, format!("{name} is not known here, and stays in front as it is"))
+    Remark::mind(line, format!("{name} is not known to init, and stays before the program as it is"))
 }
 
 /// Cuts at the known programs; what begins with an unknown one is all its own.

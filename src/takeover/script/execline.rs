@@ -158,7 +158,7 @@ impl Reader<'_> {
         self.options("tx");
         let block = self.block()?;
         let text: Vec<String> = block.iter().map(|word| self.variables.expand_one(word).text).collect();
-        self.remarks.push(Remark::mind(line, format!("`{}` is run by the script and not here", text.join(" "))));
+        self.remarks.push(Remark::mind(line, format!("`{}` is run by the script, but not by init", text.join(" "))));
         Some(())
     }
 

@@ -131,7 +131,7 @@ fn what_is_not_followed_is_told_with_its_line() {
 const NOT_FOLLOWED: [(&str, &str, &str, &str); 26] = [
     ("a guard says nothing", "if [ -z \"$A\" -o ! -f /hidden ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
     ("a short guard neither", "[ -f /hidden ] || exit 1\nexec x", "x", ""),
-    ("one that holds", "[ -f /y ] || exit 1\nexec x", "x", "1: the script would end here now: `exit 1`"),
+    ("one that holds", "[ -f /y ] || exit 1\nexec x", "x", "1: on this host the script would end here: `exit 1`"),
     (
         "a branch that sets",
         "A=1\nif [ -f /hidden ]; then A=2; fi\nexec x $A",
@@ -162,7 +162,7 @@ const NOT_FOLLOWED: [(&str, &str, &str, &str); 26] = [
         "one that is there",
         "A=1\n. /var/qmail/control/me\nexec x",
         "x",
-        "2: `mx.example.org` is run by the script and not here",
+        "2: `mx.example.org` is run by the script, but not by init",
     ),
     (
         "one that is perhaps read",
@@ -175,9 +175,9 @@ const NOT_FOLLOWED: [(&str, &str, &str, &str); 26] = [
         "a folder that is not known",
         "cd $A\nexec x",
         "x",
-        "1: error: `cd $A` is not understood: files with relative names are elsewhere",
+        "1: error: `cd $A` is not understood: relative file names would not be found",
     ),
-    ("another program", "qmail-clean\nexec x", "x", "1: `qmail-clean` is run by the script and not here"),
+    ("another program", "qmail-clean\nexec x", "x", "1: `qmail-clean` is run by the script, but not by init"),
     (
         "words that are made",
         "eval A=$B\nexec x",
@@ -274,7 +274,7 @@ fn chains_are_cut_at_their_programs() {
         ),
         (
             "exec strange -x 1 tcpserver 0 25 p",
-            "strange -x 1 [ at 0 25] p (strange is not known here, and stays in front as it is)",
+            "strange -x 1 [ at 0 25] p (strange is not known to init, and stays before the program as it is)",
         ),
         (
             "exec chroot /jail tcpserver 0 25 p",
