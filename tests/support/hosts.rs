@@ -787,4 +787,25 @@ pub(crate) const STAGES: &[Stage] = &[
         ],
         never: &["\nspawn = "],
     },
+    Stage {
+        name: "netqmail with the TLS patch, and its plugins",
+        files: &[
+            ("var/qmail/control/servercert.pem", "certificate and key\n"),
+            (
+                "service/smtp/run",
+                "#! /bin/sh\n\n\t# 'odd' \"comment\nNOPLUGINS=\nexport NOPLUGINS SPPFILE=control/smtpplugins.mx\n  exec   env\t\
+                 QMAILQUEUE='/opt/q --mode=strict a=b'   \\\n\tsoftlimit -a 50000000 tcpserver -x/etc/tcp.smtp.cdb -RH \
+                 -u7791 -g2108 -b50 -c100 0   25  \\\n   qmail-smtpd # trailing\n",
+            ),
+        ],
+        code: 0,
+        told: &[
+            "NOPLUGINS = \"\"",
+            "SPPFILE = \"control/smtpplugins.mx\"",
+            "QMAILQUEUE = \"/opt/q --mode=strict a=b\"",
+            "max = 100",
+            "mind       /var/qmail/control/servercert.pem: a qmail-smtpd with the TLS patch offers STARTTLS by it",
+        ],
+        never: &["error  "],
+    },
 ];

@@ -6,6 +6,7 @@ use crate::control::cdb::Cdb;
 use crate::takeover::plan::Planner;
 use crate::takeover::plan::quoted;
 use crate::takeover::script::Server;
+use crate::takeover::services::Service;
 use crate::text::number::count;
 
 impl Planner<'_> {
@@ -42,6 +43,18 @@ impl Planner<'_> {
             let remark = format!(
                 "{folder}/{}: read by a patched program behind Portcullis, not by Portcullis{}",
                 other.name, other.instead
+            );
+            self.plan.remarks.push(remark);
+        }
+        let certificate = home.folder.join("control/servercert.pem");
+        let is_smtpd = |service: &Service| {
+            service.chain.behind.iter().flat_map(|it| &it.words).any(|it| it.name() == "qmail-smtpd")
+        };
+        if self.root.exists(&certificate) && self.service.is_some_and(is_smtpd) {
+            let remark = format!(
+                "{}: a qmail-smtpd with the TLS patch offers STARTTLS by it; behind Portcullis clients are not offered \
+                 it: write [tls]",
+                certificate.display()
             );
             self.plan.remarks.push(remark);
         }
