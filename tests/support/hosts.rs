@@ -808,4 +808,18 @@ pub(crate) const STAGES: &[Stage] = &[
         ],
         never: &["error  "],
     },
+    Stage {
+        name: "variables of a file, exported at once",
+        files: &[
+            ("etc/smtpd.env", "# scanner\nQMAILQUEUE=/opt/q\nA=1\n"),
+            (
+                "service/smtp/run",
+                "#!/bin/sh\nexport $(grep -v '^#' /etc/smtpd.env)\n\
+                 exec tcpserver -RH -u qmaild 0 25 /var/qmail/bin/qmail-smtpd\n",
+            ),
+        ],
+        code: 0,
+        told: &["QMAILQUEUE = \"/opt/q\"", "A = \"1\""],
+        never: &["error  "],
+    },
 ];

@@ -132,6 +132,9 @@ impl Interpreter<'_> {
         );
         let exported = self.exports_all || matches!(keyword, "export");
         let mut sets = false;
+        if keyword == "printf" {
+            self.fills(words);
+        }
         for word in if named { &words[1..] } else { words } {
             let name = match (self.assignment(word), word.bare()) {
                 (Some((name, _)), _) => name,
@@ -214,16 +217,21 @@ impl Interpreter<'_> {
         }
     }
 
-    /// `export "NAME=value"`
+    /// `export "NAME=value"`, and `export $(cat FILE)`, which is cut at its blanks.
     fn export_quoted(&mut self, word: &RawWord, exported: bool) {
         let line = self.sourced.unwrap_or(word.line);
-        let whole = self.variables.expand_one(word);
-        match whole.text.split_once('=').filter(|(name, _)| is_name(name)) {
-            Some((name, value)) => {
-                let value = Word { text: value.to_owned(), line, ..whole.clone() };
-                self.set_variable(name.to_owned(), value, exported);
+        for whole in self.variables.expand_all(std::slice::from_ref(word)) {
+            match whole.text.split_once('=').filter(|(name, _)| is_name(name)) {
+                Some((name, value)) => {
+                    let value = Word { text: value.to_owned(), line, ..whole.clone() };
+                    self.set_variable(name.to_owned(), value, exported);
+                }
+                None if exported && whole.known().is_some_and(is_name) => self.variables.export(&whole.text),
+                None => {
+                    let what = whole.unknown.unwrap_or_else(|| format!("`{}` is not understood", whole.text));
+                    self.remark(Remark::error(line, what));
+                }
             }
-            None => self.remark(Remark::error(line, format!("`{}` is not understood", whole.text))),
         }
     }
 

@@ -56,7 +56,9 @@ fn variables_reach_the_command() {
 }
 
 /// A title, the script, its command, and what it exports.
-const REACHES: [(&str, &str, &str, &str); 55] = [
+const REACHES: [(&str, &str, &str, &str); 57] = [
+    ("export of a name that is made", "A=B; B=1\nexport $A\nexec p", "p", "B=1"),
+    ("export of words that are made", "A='B=1 C=2'\nexport $A \"D=3 4\"\nexec p", "p", "B=1 C=2 D=3 4"),
     ("quotes of bash, and +=", "export A=$'b c' B=x\nB+=y\nC+=z; export C\nexec p", "p", "A=b c B=xy C=z"),
     ("command and builtin", "command export A=1; builtin export B=2\ncommand exec p", "p", "A=1 B=2"),
     ("exported no more", "export A=1 B=2 C=3; export -n A; declare +x B\nexec p", "p", "C=3"),
@@ -128,7 +130,7 @@ fn what_is_not_followed_is_told_with_its_line() {
 }
 
 /// A title, the script, its command, and what is told.
-const NOT_FOLLOWED: [(&str, &str, &str, &str); 26] = [
+const NOT_FOLLOWED: [(&str, &str, &str, &str); 28] = [
     ("a guard says nothing", "if [ -z \"$A\" -o ! -f /hidden ]; then\n echo unset\n exit 1\nfi\nexec x", "x", ""),
     ("a short guard neither", "[ -f /hidden ] || exit 1\nexec x", "x", ""),
     ("one that holds", "[ -f /y ] || exit 1\nexec x", "x", "1: on this host the script would end here: `exit 1`"),
@@ -187,6 +189,13 @@ const NOT_FOLLOWED: [(&str, &str, &str, &str); 26] = [
     ("a function that is never called", "f() {\n  A=1\n}\nexec x $A", "x !$A is not set by the script!", ""),
     ("a value that is read", "read A </x\nexec x $A", "x !$A is filled by read!", ""),
     ("a value that is printed", "printf -v A '%s' b\nexec x $A", "x !$A is filled by printf!", ""),
+    (
+        "a value that is perhaps printed",
+        "A=1\ngrep -q x /x && printf -v A %s b\nexec x $A",
+        "x !$A is filled by printf!",
+        "",
+    ),
+    ("an export of what is not known", "export $(wc /x)\nexec x", "x", "1: error: `wc /x` is not understood"),
     (
         "variables of a file, in a loop",
         "while read -r l; do export \"$l\"; done </x\nexec x",
