@@ -171,7 +171,7 @@ pub(crate) fn meant<'k>(written: &str, known: impl IntoIterator<Item = &'k str>)
     let folded = fold(written);
     let distance = |name: &&str| strsim::damerau_levenshtein(&folded, &fold(name));
     let nearest = known.into_iter().min_by_key(distance)?;
-    let tolerated = 1 + nearest.len().min(written.len()) / 4;
+    let tolerated = 1 + nearest.len().min(written.len()) / 5;
     let first_octet_agrees = folded.as_bytes().first() == nearest.as_bytes().first();
     (distance(&nearest) <= tolerated && (first_octet_agrees || nearest.len() > 3)).then_some(nearest)
 }
@@ -216,6 +216,9 @@ impl UnknownKey {
         let elsewhere = sections.iter().find(|section| section.names().any(|name| name == self.key));
         match elsewhere {
             Some(section) if !section.name.is_empty() => format!("{subject}; it belongs in {}", header(&section.name)),
+            Some(_) if self.key == "throttle" && !self.section.is_empty() => {
+                format!("{subject}; write it above the first section")
+            }
             _ if self.section.is_empty() => format!("{subject}; the sections are {}", keys.join(", ")),
             _ => format!("{subject}; its keys are {}", keys.join(", ")),
         }
@@ -348,6 +351,7 @@ mod tests {
             ("camel case", "maxConnections", Some("max_connections")),
             ("a short one, exchanged", "tsl", Some("tls")),
             ("another word", "colour", None),
+            ("another short word", "toss", None),
             ("a short other word", "on", None),
             ("nothing", "", None),
         ];

@@ -130,35 +130,75 @@ impl File {
     }
 }
 
-/// The value without quotes, brackets and comment that stands alone on its line.
-fn unquoted(text: &str, octet: usize) -> Option<&str> {
+/// The line of the file that has this octet.
+fn line_at(text: &str, octet: usize) -> &str {
     let octet = text.floor_char_boundary(octet);
     let start = text[..octet].rfind('\n').map_or(0, |end| end + 1);
-    let line = text[start..].lines().next()?;
+    text[start..].lines().next().unwrap_or_default()
+}
+
+/// The value without quotes, brackets and comment that stands alone on its line.
+fn unquoted(line: &str) -> Option<&str> {
     let value = line.split_once('=')?.1.split('#').next()?.trim();
-    (!value.is_empty() && !value.contains(['"', '\'', '[', ']', '{', '}', ','])).then_some(value)
+    let is_plain = |c: char| !c.is_control() && !"\"'[]{},;“”‘’".contains(c);
+    (!value.is_empty() && value.chars().all(is_plain)).then_some(value)
 }
 
 /// The library's words, and what to write where that helps.
 fn syntax(error: &Error, text: &str) -> String {
     let message = error.message(text);
+    let line = line_at(text, error.span().start as usize).trim();
     let instead = match error.kind() {
-        ErrorKind::UnquotedString | ErrorKind::InvalidInteger(_) | ErrorKind::InvalidFloat(_)
-            if unquoted(text, error.span().start as usize).is_some() =>
-        {
-            let value = unquoted(text, error.span().start as usize).unwrap_or_default();
-            return format!("{message}; write it in quotes: {value:?}");
-        }
-        ErrorKind::UnquotedString => "write it in quotes",
         ErrorKind::DuplicateKey { .. } | ErrorKind::DuplicateTable { .. } => "write it once",
         ErrorKind::UnterminatedString(_) => "close the text on the line where it began",
         ErrorKind::InvalidEscape(_) => "write \\\\ for a backslash, or the text in single quotes",
         ErrorKind::UnclosedArray | ErrorKind::UnclosedInlineTable => "close it with ] or }",
-        ErrorKind::InvalidInteger(_) | ErrorKind::InvalidFloat(_) => "write texts such as \"10MB\" or \"5m\" in quotes",
         ErrorKind::MissingArrayComma | ErrorKind::MissingInlineTableComma => {
             "write a comma between the values and close the list"
         }
-        _ => "write KEY = VALUE, or a [section]",
+        kind => match written_otherwise(line) {
+            Some(instead) => return format!("{message}; {instead}"),
+            None if matches!(kind, ErrorKind::UnquotedString) => "write it in quotes",
+            None if matches!(kind, ErrorKind::InvalidInteger(_) | ErrorKind::InvalidFloat(_)) => {
+                "write texts such as \"10MB\" or \"5m\" in quotes"
+            }
+            None => "write KEY = VALUE, or a [section]",
+        },
     };
     format!("{message}; {instead}")
+}
+
+/// What to write in place of a line as other formats have it: INI, YAML, Python, C, and word processors' quotes.
+fn written_otherwise(line: &str) -> Option<String> {
+    if line.starts_with(';') || line.starts_with("//") {
+        return Some("write # before a comment".to_owned());
+    }
+    if line.contains(['“', '”', '‘', '’', '„']) {
+        return Some(format!("write straight quotes: {}", line.replace(['“', '”', '‘', '’', '„'], "\"")));
+    }
+    if let Some(value) = unquoted(line) {
+        return Some(match value {
+            "True" | "TRUE" | "yes" | "Yes" => "write true".to_owned(),
+            "False" | "FALSE" | "no" | "No" => "write false".to_owned(),
+            _ if value.bytes().all(|octet| octet.is_ascii_digit()) => {
+                format!("write {}", Some(value.trim_start_matches('0')).filter(|it| !it.is_empty()).unwrap_or("0"))
+            }
+            _ => format!("write it in quotes: {value:?}"),
+        });
+    }
+    let is_word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
+    if let Some((key, value)) = line.split_once('=') {
+        let (key, value) = (key.trim(), value.trim());
+        let is_quoted = is_word(key) && value.starts_with('"');
+        return match value.strip_suffix(';') {
+            Some(value) if is_quoted => Some(format!("write {key} = {value}")),
+            None if is_quoted && value.contains("\",") => Some(format!("write {key} = [{value}]")),
+            _ => None,
+        };
+    }
+    let (key, value) = line.split_once(':').filter(|(key, _)| is_word(key.trim()))?;
+    Some(match value.trim() {
+        "" => format!("write [{}]", key.trim()),
+        _ => format!("write = in place of the colon behind {}", key.trim()),
+    })
 }

@@ -80,6 +80,8 @@ fn apply(text: &str, fault: &Fault) -> Option<String> {
     } else if remedy.starts_with("[[") {
         let header = remedy.split(' ').next()?;
         lines[at] = header.to_owned();
+    } else if remedy.starts_with('[') && remedy.ends_with(']') && !remedy.contains('"') {
+        lines[at] = remedy.to_owned();
     } else if let Some(section) = remedy.strip_suffix(" and its keys below it") {
         lines.remove(at);
         lines.push(section.to_owned());
@@ -233,6 +235,9 @@ const ASK_FOR_MORE: &[&str] = &[
     "close the text on the line",
     "write a comma between",
     "write KEY = VALUE",
+    "write # before a comment",
+    "write straight quotes",
+    "write = in place of",
     "write it without control characters",
     "write a name without = and no NUL",
     "write the path of a",
@@ -246,6 +251,15 @@ const ASK_FOR_MORE: &[&str] = &[
 
 /// Mistakes as they are made, beside those of the table.
 const OTHERS: &[&str] = &[
+    "[message]\nhold = True",
+    "[message]\nhold = no",
+    "[server]\nauth = off",
+    "[server]\nmax_errors = 010",
+    "[server]\nlisten = 127.0.0.1:25",
+    "[server]\nlisten = \"127.0.0.1:25\", \"127.0.0.1:26\"",
+    "[server]\nhostname = \"mx.example\";",
+    "[server]\nhostname = mx.example",
+    "[backend]\nmaildir = ./mail",
     "[backend]\nspawn = \"prog -x\"",
     "[backend]\nspawn = \"prog\"",
     "[backend]\nspawn = \"/usr/sbin/smtpfront-qmail --x  y\"",

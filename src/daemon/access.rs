@@ -22,7 +22,10 @@ use nix::unistd::getgrouplist;
 pub(super) fn unknown_user(user: Option<&str>) -> Option<String> {
     let user = user?;
     let is_known = matches!(User::from_name(user), Ok(Some(_)));
-    (!is_known).then(|| format!("server.user: no user {user:?} on this host; create it, or write another name"))
+    (!is_known).then(|| match user.bytes().all(|octet| octet.is_ascii_digit()) {
+        true => format!("server.user: {user:?} is a number; write the name of the user (getent passwd {user})"),
+        false => format!("server.user: no user {user:?} on this host; create it, or write another name"),
+    })
 }
 
 /// The reason why `server.group` cannot be used.
