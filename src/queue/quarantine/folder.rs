@@ -31,6 +31,7 @@ use crate::queue::quarantine::owner::ANOTHER;
 use crate::queue::quarantine::saved;
 use crate::queue::quarantine::saved::Saved;
 use crate::queue::quarantine::saved::Stage;
+use crate::text::shell;
 
 /// An open quarantine.
 #[derive(Debug)]
@@ -78,13 +79,14 @@ impl Quarantine {
         let metadata = quarantine.dir.metadata().map_err(|error| at(error.to_string()))?;
         let us = nix::unistd::geteuid().as_raw();
         if metadata.mode() & 0o022 != 0 || metadata.uid() != us {
-            return Err(at(format!("others may write here: chown {us} it and chmod 700 it")));
+            let name = shell::word(&path.display().to_string());
+            return Err(at(format!("others may write here: chown {us} {name}; chmod 700 {name}")));
         }
         quarantine.lock = quarantine.dir.lock().map_err(|error| at(error.to_string()))?;
         if quarantine.lock.is_none() {
             return Err(at("another portcullis queue is running: wait until it has finished".to_owned()));
         }
-        owner::claim(&quarantine.dir, queue).map_err(|error| at(format!("{error}")))?;
+        owner::claim(&quarantine.dir, queue).map_err(|error| at(with_remedy(&error)))?;
         Ok(quarantine)
     }
 
