@@ -314,6 +314,8 @@ fn while_qmail_send_runs_recipients_are_marked_and_nothing_else() {
     assert!(shown.err.contains("it is still in the queue"), "{shown:?}");
     let again = queue.run(&[&FROM_STORM[..3], &["--dry-run"]].concat());
     assert!(again.err.contains("2 messages already in quarantine"), "{again:?}");
+    let repeated = queue.run(&FROM_STORM);
+    assert!(repeated.err.contains("they leave the queue at qmail-send's next attempt"), "{repeated:?}");
     for id in [storm, failing] {
         assert_eq!(send.pass(&queue, id), [""; 0], "nothing is delivered, no bounce goes out");
         assert!(!queue.file("mess", id).exists());

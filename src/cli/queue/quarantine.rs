@@ -106,7 +106,7 @@ impl Quarantining {
             false => Vec::new(),
         };
         let code = self.report(&run, &holders, &quarantine, outcome.as_ref().err());
-        if run.is_live() && !run.taken.is_empty() {
+        if run.is_live() && !(run.taken.is_empty() && taken.is_empty()) {
             tell_when(&queue);
         }
         self.tell_rest(&queue, &scan, &selection);
@@ -239,7 +239,6 @@ struct Selected {
     scan: Scan,
 }
 
-/// Says when the messages leave the queue, and how that is hurried.
 /// Takes qmail-send's lock or finds it running; `is_locked` is what was said before the question.
 fn take(queue: &Queue, is_locked: Option<bool>) -> Result<Running, ExitCode> {
     let running = Running::take(queue).map_err(|what| failed(&what))?;
@@ -256,6 +255,7 @@ fn take(queue: &Queue, is_locked: Option<bool>) -> Result<Running, ExitCode> {
 
 const LIVE: &str = "the remaining recipients are marked as done, and it removes the messages itself";
 
+/// Says when the messages leave the queue, and how that is hurried.
 fn tell_when(queue: &Queue) {
     eprintln!("nothing more of them is delivered; they leave the queue at qmail-send's next attempt");
     if let Some(command) = supervisor::try_now(queue) {
