@@ -203,6 +203,7 @@ fn what_cannot_be_reached_is_named_with_its_key() {
     let absent = site.run(&["block", "a@b.example"]);
     assert_eq!(absent.code, 1);
     assert!(absent.err.contains("portcullis-token (admin.token_file) cannot be read"), "{absent:?}");
+    assert!(absent.err.contains("restart the proxy, which makes it"), "{absent:?}");
 }
 
 /// One request over TCP; the first line of the answer.
@@ -481,7 +482,10 @@ fn a_token_that_anybody_may_have_read_is_refused_at_the_start_and_warned_of_late
     let refused = site.run(&["serve", "-c", "portcullis.toml"]);
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("admin: portcullis-token: others may read or write it (mode 0666)"), "{refused:?}");
-    assert!(refused.err.contains("chmod 600 portcullis-token, or remove it: a new one is made"), "{refused:?}");
+    assert!(
+        refused.err.contains("chmod 600 portcullis-token, or remove it: the next start makes a new one"),
+        "{refused:?}"
+    );
     fs::remove_file(site.path("portcullis-token")).unwrap();
     Proxy::start(&site).stop();
 }

@@ -50,9 +50,7 @@ pub enum Wish {
 pub fn ask(admin: &Admin, wish: &Wish) -> Result<(String, Value), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let text = runtime.block_on(async {
-        timeout(PATIENCE, exchange(admin, wish)).await.map_err(|_| "no answer within 10 s".to_owned())?
-    })?;
+    let text = runtime.block_on(answer(admin, wish))?;
     match serde_json::from_str(&text) {
         Ok(value) if wish.is_answered_by(&value) => Ok((text, value)),
         _ => Err("what answers there (admin.listen) is not the proxy; its answer is not shown".to_owned()),
@@ -68,10 +66,29 @@ pub fn doubt(admin: &Admin) -> Option<String> {
     Some(format!("{} (admin.token_file): {what}; {remedy}", admin.token_file.display()))
 }
 
+async fn answer(admin: &Admin, wish: &Wish) -> Result<String, String> {
+    timeout(PATIENCE, exchange(admin, wish)).await.map_err(|_| silence(admin, wish))?
+}
+
+/// What is said of a proxy that takes the connection and no more. It may read the request later.
+fn silence(admin: &Admin, wish: &Wish) -> String {
+    let place = match &admin.listen {
+        AdminListen::Off => String::new(),
+        AdminListen::Tcp(address) => address.to_string(),
+        AdminListen::Unix(path) => path.display().to_string(),
+    };
+    let later = match wish {
+        Wish::Block(..) | Wish::Unblock(_) => "; it may still carry this out: look with portcullis blocks",
+        Wish::Blocks | Wish::Rehearsal(..) | Wish::Status => "",
+    };
+    let seconds = PATIENCE.as_secs();
+    format!("no answer on {place} (admin.listen) within {seconds} s: if the proxy hangs, restart it{later}")
+}
+
 async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
     let absent = |place: &dyn std::fmt::Display, error: std::io::Error| {
         let remedy = match error.kind() {
-            std::io::ErrorKind::PermissionDenied => "run this as root or as server.user",
+            std::io::ErrorKind::PermissionDenied => AS_ROOT,
             _ => "is it running with this configuration?",
         };
         format!("the proxy does not answer on {place} (admin.listen): {error}; {remedy}")
@@ -91,7 +108,13 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
                 (false, _) => what,
                 (true, Err(error)) => {
                     let file = admin.token_file.display();
-                    format!("{file} (admin.token_file) cannot be read: {error}; run this as root or as server.user")
+                    let remedy = match error.kind() {
+                        std::io::ErrorKind::NotFound => {
+                            "restart the proxy, which makes it, or name its configuration, -c"
+                        }
+                        _ => AS_ROOT,
+                    };
+                    format!("{file} (admin.token_file) cannot be read: {error}; {remedy}")
                 }
                 (true, Ok(_)) => {
                     let file = admin.token_file.display();
@@ -178,9 +201,33 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
+const AS_ROOT: &str = "run this as root or as server.user";
 /// TCP_LISTEN
 const LISTENS: &str = "0A";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a table of the kernel.
 const LARGEST_TABLE: u64 = 256 << 20;
 const LARGEST_ANSWER: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_hangs_is_named_and_a_block_may_come_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let _hangs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let admin = Admin { listen: AdminListen::Unix(path.clone()), token_file: "token".into() };
+        for (wish, may_come_later) in [
+            (Wish::Block("a@b.example".to_owned(), 60, String::new()), true),
+            (Wish::Unblock("a@b.example".to_owned()), true),
+            (Wish::Blocks, false),
+            (Wish::Status, false),
+        ] {
+            let told = answer(&admin, &wish).await.unwrap_err();
+            assert!(told.contains(&path.display().to_string()) && told.contains("restart it"), "{told}");
+            assert_eq!(told.contains("portcullis blocks"), may_come_later, "{told}");
+        }
+    }
+}

@@ -59,7 +59,7 @@ pub(super) fn read_or_make(file: &Path) -> Result<String, String> {
 /// The reason why the file keeps no secret, and the remedy. A group may have been given it on purpose.
 pub(super) fn flaw(metadata: &fs::Metadata, file: &Path) -> Option<(String, String)> {
     let mode = metadata.permissions().mode() & 0o777;
-    let remedy = format!("chmod 600 {}, or remove it: a new one is made", file.display());
+    let remedy = format!("chmod 600 {}, or remove it: the next start makes a new one", file.display());
     match () {
         () if metadata.is_symlink() => Some(("is a link".to_owned(), "remove it, or set admin.token_file".to_owned())),
         () if !metadata.is_file() => {
