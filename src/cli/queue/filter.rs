@@ -105,7 +105,9 @@ impl Which {
         }
         let filter = self.filter.read(&ids)?;
         match filter.is_empty() && !is_all {
-            true => Err(bad("say which messages: numbers, --sender ADDRESS, another filter, or all; see queue list")),
+            true => Err(bad(
+                "say which messages: numbers, --sender ADDRESS, another filter, or all; see portcullis queue list",
+            )),
             false => Ok(filter),
         }
     }

@@ -225,7 +225,7 @@ impl Quarantine {
         };
         if saved.stage == Stage::Taking {
             message.troubles.push(match self.has(id) {
-                true => "an earlier run was interrupted: run queue quarantine again".to_owned(),
+                true => "an earlier run was interrupted: run portcullis queue quarantine again".to_owned(),
                 false => "it was copied here half way: the queue it comes from may deliver it too".to_owned(),
             });
         }

@@ -114,7 +114,7 @@ impl<'q> Restore<'q> {
 pub fn whole(quarantine: &Quarantine, id: u64) -> Result<Saved, String> {
     let saved = quarantine.saved(id).map_err(|error| with_remedy(&error))?;
     match saved.filter(|_| quarantine.is_there(id)) {
-        None => Err("it is not in quarantine: see queue list --quarantined".to_owned()),
+        None => Err("it is not in quarantine: see portcullis queue list --quarantined".to_owned()),
         // A message copied here from elsewhere has nothing to complete.
         Some(saved) if saved.stage == Stage::Taken || !quarantine.has(id) => Ok(saved),
         Some(_) => Err(format!("an earlier run was interrupted: first complete it with queue quarantine {id}")),

@@ -179,7 +179,7 @@ impl<'q> QuarantineRun<'q> {
         match self.queue.stat(&place) {
             Ok(stat) if is_regular(&stat) && stat.st_ino == id => {}
             Ok(_) => {
-                self.skip(id, "its name is not the number of its inode: see queue check");
+                self.skip(id, "its name is not the number of its inode: see portcullis queue check");
                 return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -220,7 +220,9 @@ impl<'q> QuarantineRun<'q> {
         let why = match &message {
             None => GONE.to_owned(),
             Some(message) => match message.state() {
-                _ if self.has_odd_file(id) => "one of its files is not a regular file: see queue check".to_owned(),
+                _ if self.has_odd_file(id) => {
+                    "one of its files is not a regular file: see portcullis queue check".to_owned()
+                }
                 _ if !message.troubles.is_empty() => message.troubles.join(", "),
                 State::S5 | State::S4 if !self.filter.matches(message, self.now) => "it no longer matches".to_owned(),
                 State::S5 if message.counts().1 == 0 && message.bounce_size.is_none() => {
@@ -303,7 +305,7 @@ impl<'q> QuarantineRun<'q> {
         let which = id.map_or(String::new(), |id| format!("message {id}: "));
         match error.raw_os_error() {
             Some(nix::libc::EXDEV) => format!(
-                "{which}{} is on another file system than the queue: name a folder beside it with --quarantine DIR",
+                "{which}{} is on another file system than the queue: name a folder beside the queue with --quarantine DIR",
                 self.quarantine.path().display()
             ),
             _ => format!("{which}{}", with_remedy(error)),
