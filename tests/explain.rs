@@ -200,7 +200,7 @@ fn what_the_backend_offers() {
     let arguments = ["--sender", sender, "--recipient", "r@example.org"];
     let alone = site.run(&[&["explain", "--client", "127.0.0.1"], &arguments[..]].concat());
     assert_eq!(alone.code, 0);
-    assert!(alone.out.contains("\nbackend    its offer is not known yet; "), "{}", alone.out);
+    assert!(alone.out.contains("\nbackend    its extensions are not known yet; "), "{}", alone.out);
     let proxy = Proxy::start(&site);
     heard(&mut proxy.client(), &[]);
     let (code, said) = both(&site, &proxy, &arguments, &[command]);

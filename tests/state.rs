@@ -251,7 +251,7 @@ fn mail_goes_on_over_a_damaged_state_and_it_is_said_everywhere() {
     let ready = get(&site, "/ready");
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(name), "{ready}");
     let status = site.run(&["status"]).out;
-    assert!(status.contains("\nstate          was damaged; a new one was begun") && status.contains(name), "{status}");
+    assert!(status.contains("\nstate          was damaged and started empty") && status.contains(name), "{status}");
     assert!(get(&site, "/metrics").contains("\nportcullis_state_set_aside 1\n"));
     proxy.stop();
     let proxy = Proxy::start(&site);
