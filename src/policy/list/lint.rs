@@ -8,6 +8,7 @@ use memchr::memchr;
 use crate::policy::list::entries::lines;
 use crate::policy::list::entries::trim_end;
 use crate::policy::list::extended::Pattern;
+use crate::policy::list::extended::parse_entry;
 use crate::policy::list::fault::Faults;
 use crate::policy::list::fault::ListFault;
 use crate::policy::list::remedy;
@@ -36,12 +37,18 @@ pub fn domains(source: &str, text: &[u8]) -> Vec<ListFault> {
 
 /// The reason why an entry of the extended dialect, which could be read as `pattern`, matches nothing that was meant.
 pub(super) fn in_extended(entry: &[u8], pattern: &Pattern) -> Option<String> {
-    let is_right = match pattern {
+    (!is_right(entry, pattern)).then(|| told(entry, dead_address(entry)))
+}
+
+fn is_right(entry: &[u8], pattern: &Pattern) -> bool {
+    match pattern {
         Pattern::Exact(_) => is_live(without_trailing_dot(entry)) || entry.contains(&b'*'),
-        Pattern::Below(_) => is_domain(without_trailing_dot(&entry[entry.iter().position(|it| *it == b'.')? + 1..])),
+        Pattern::Below(_) => {
+            let below = entry.iter().position(|octet| *octet == b'.').map(|dot| &entry[dot + 1..]);
+            below.is_none_or(|below| is_domain(without_trailing_dot(below)))
+        }
         Pattern::Glob(_) => !entry.iter().any(|octet| b",;()".contains(octet)),
-    };
-    (!is_right).then(|| told(entry, dead_address(entry)))
+    }
 }
 
 /// The words about a regular expression, if an entry is one.
@@ -111,8 +118,23 @@ fn warnings(source: &str, text: &[u8], check: impl Fn(&[u8]) -> Option<String>) 
     found.into_vec()
 }
 
-/// The doubt about an entry that is not live.
+/// The doubt about an entry that is not live. What is proposed would not be doubted itself.
 fn dead_address(entry: &[u8]) -> Doubt {
+    let mut doubt = judge(entry);
+    let extended = doubt.remedy.extended;
+    doubt.remedy.lines.retain(|line| stands(line.as_bytes(), extended));
+    doubt
+}
+
+fn stands(line: &[u8], extended: bool) -> bool {
+    if !extended {
+        return is_live(line);
+    }
+    let entry = line.strip_prefix(b"!").unwrap_or(line);
+    !is_regex(entry) && parse_entry(entry).is_ok_and(|pattern| is_right(entry, &pattern))
+}
+
+fn judge(entry: &[u8]) -> Doubt {
     let remedy = || remedy::of_addresses(entry);
     match entry {
         _ if entry.len() > 900 => Doubt::new("is longer than any address", Remedy::default()),
@@ -267,6 +289,13 @@ mod tests {
             for name in remedy::of_domains(line.as_bytes()).lines {
                 prop_assert!(domains("rcpthosts", name.as_bytes()).is_empty(), "{line:?}: {name:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_read_is_never_proposed() {
+        for line in ["<.*1\u{a0}", "<.*@x.example> why", "(.+spam", "\u{ff20}*.a!"] {
+            assert!(dead_address(line.as_bytes()).remedy.lines.is_empty(), "{line}");
         }
     }
 
