@@ -279,6 +279,10 @@ impl Host {
     fn type_all(&self, steps: &[Step]) -> Vec<Vec<String>> {
         let mut script = self.prepare.clone();
         for (at, step) in steps.iter().enumerate() {
+            // The log is written by a thread of its own.
+            if step.command.starts_with("grep ") {
+                script.push_str(&format!("until {} > /dev/null; do :; done\n", step.command));
+            }
             script.push_str(&format!("echo '{MARK}{at}'\n{}\n", step.command));
             if step.command.trim_end().ends_with('&') {
                 script.push_str(UNTIL_IT_LISTENS);
@@ -389,7 +393,7 @@ until (exec 3<>/dev/tcp/127.0.0.1/2525) 2>/dev/null; do :; done
 
 const UNTIL_IT_HAS_TRIED: &str = "\nuntil test -e /tried; do :; done";
 
-/// What the storm sends while it is blocked.
+/// What the storm sends while it is blocked; then all of its connections have ended.
 const SEVEN_COPIES: &str = r#"python3 - <<'END'
 import socket
 for _ in range(7):
@@ -400,6 +404,7 @@ for _ in range(7):
             while replies.readline()[3:4] == b"-":
                 pass
 END
+until portcullis status | grep -qx "connections    0"; do :; done
 "#;
 
 /// Not as a job: those of the page begin with %1.
