@@ -105,7 +105,6 @@ fn every_command_of_the_first_steps_prints_what_it_shows() {
         let makes_a_slip = step.shown.iter().any(|line| line.contains("serevr"));
         match step.command.as_str() {
             "portcullis check" if makes_a_slip => step.command.insert_str(0, MAKE_A_SLIP),
-            "cat log" => step.command.insert_str(0, "until grep -q started log; do :; done\n"),
             "portcullis check" => step.command.insert_str(0, "cp /etc/portcullis.toml.page /etc/portcullis.toml\n"),
             command if command.starts_with("portcullis explain") => {
                 step.command.insert_str(0, "cp /etc/portcullis.toml.page /etc/portcullis.toml\n");
@@ -284,7 +283,10 @@ impl Host {
                 script.push_str(&format!("until {} > /dev/null; do :; done\n", step.command));
             }
             script.push_str(&format!("echo '{MARK}{at}'\n{}\n", step.command));
-            if step.command.trim_end().ends_with('&') {
+            // Where the page shows the log, a connection that only looks would stand in it.
+            if step.command.ends_with("2> log &") {
+                script.push_str("until grep -qs ' started ' log; do :; done\n");
+            } else if step.command.trim_end().ends_with('&') {
                 script.push_str(UNTIL_IT_LISTENS);
             }
         }
