@@ -161,6 +161,8 @@ fn server(text: &str) -> Result<Server, String> {
 
 fn print_table(rows: &[Row]) {
     let number = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
+    // The length of a host's name must not make 33 of 34.
+    let megabytes = |octets: u64| octets.saturating_add(500_000) / 1_000_000;
     print("scenario              copies  250  5xx  4xx  delivered  wire MB  queue MB  backend sessions  CPU s");
     for row in rows {
         let cpu = row.cpu_seconds.map_or("-".to_owned(), |cpu| format!("{cpu:.1}"));
@@ -172,8 +174,8 @@ fn print_table(rows: &[Row]) {
             row.rejected,
             row.deferred,
             number(row.delivered),
-            row.wire_bytes / 1_000_000,
-            row.queue_bytes / 1_000_000,
+            megabytes(row.wire_bytes),
+            megabytes(row.queue_bytes),
             number(row.backend_sessions),
             cpu,
         ));

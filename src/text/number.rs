@@ -1,15 +1,12 @@
 //! A number with its noun: "1 error", "2 errors", "0 entries". It must not know what is counted.
 
-use std::fmt::Display;
-
 /// `number` with `noun`, in the plural unless the number is one. Regular nouns only: `message`, `entry`, `address`.
 pub fn count(number: impl Into<u64>, noun: &str) -> String {
     let number = number.into();
     format!("{number} {}", form(number, noun))
 }
 
-/// `noun` as it stands behind `number`.
-pub fn form(number: u64, noun: &str) -> impl Display {
+fn form(number: u64, noun: &str) -> String {
     if number == 1 {
         return noun.to_owned();
     }
