@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "policy::repeat::Before",
             "policy::verdict",
             "store::clock",
-            "text::bounded",
+            "text::processes",
             "text::readable",
         ],
     ),

@@ -27,6 +27,8 @@ use crate::config::checked::AdminListen;
 use crate::rehearsal::message::Message;
 use crate::text::bounded;
 use crate::text::readable;
+use crate::text::sockets::TABLES;
+use crate::text::sockets::listening;
 
 /// What is wanted of the running proxy.
 #[derive(Clone, Debug)]
@@ -133,14 +135,8 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
 /// would be told the token.
 fn stranger(port: u16, token_file: &Path) -> Option<u32> {
     let owner = std::fs::metadata(token_file).ok()?.uid();
-    let uid = |line: &str| {
-        // proc_net_tcp: sl local_address rem_address st tx:rx tr:when retrnsmt uid
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (_, local) = words.get(1)?.rsplit_once(':')?;
-        let listens = words.get(3) == Some(&LISTENS) && u16::from_str_radix(local, 16).ok()? == port;
-        words.get(7).filter(|_| listens)?.parse::<u32>().ok()
-    };
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| bounded::read_text(table.as_ref(), LARGEST_TABLE));
+    let uid = |line: &str| listening(line).filter(|socket| socket.address.port() == port).map(|socket| socket.uid);
+    let tables = TABLES.map(|table| bounded::read_text(table.as_ref(), LARGEST_TABLE));
     tables.iter().flatten().flat_map(|table| table.lines()).filter_map(uid).find(|uid| *uid != 0 && *uid != owner)
 }
 
@@ -202,8 +198,6 @@ fn encoded(text: &str) -> String {
 }
 
 const AS_ROOT: &str = "run this as root or as server.user";
-/// TCP_LISTEN
-const LISTENS: &str = "0A";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a table of the kernel.
 const LARGEST_TABLE: u64 = 256 << 20;

@@ -6,9 +6,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::io::Read;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,10 +16,13 @@ use nix::unistd::User;
 
 use crate::config;
 use crate::front::settings::overlap;
-use crate::text::bounded;
+use crate::text::processes;
+use crate::text::sockets::Listening;
+use crate::text::sockets::TABLES;
+use crate::text::sockets::listening;
 
-/// A process that listens, as far as we may know it.
-/// Two sockets of one process have equal holders, but for a user that only one kind tells.
+/// A process that listens, as far as we may know it. Two sockets of one process have equal holders, but for a user that
+/// only one kind tells.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
     /// The process and its program; `None`: another user's, which only root may see.
@@ -39,11 +39,10 @@ impl PartialEq for Holder {
 impl Holder {
     /// The holder of a TCP port; `None` where nobody listens.
     pub(super) fn of_port(address: SocketAddr) -> Option<Self> {
-        let listening =
-            ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().flat_map(read_lines).filter_map(|line| listener(&line));
-        let mut found: Vec<Listener> = listening.filter(|found| found.address.port() == address.port()).collect();
+        let listening = TABLES.into_iter().flat_map(read_lines).filter_map(|line| listening(&line));
+        let mut found: Vec<Listening> = listening.filter(|found| found.address.port() == address.port()).collect();
         // The very address first, then one that covers it, then all of the other family.
-        let distance = |found: &Listener| match () {
+        let distance = |found: &Listening| match () {
             () if found.address == address => 0,
             () if overlap(found.address, address) => 1,
             () if found.address.ip().is_unspecified() || address.ip().is_unspecified() => 2,
@@ -102,31 +101,6 @@ impl fmt::Display for Holder {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Listener {
-    address: SocketAddr,
-    uid: u32,
-    inode: u64,
-}
-
-/// A line of /proc/net/tcp or tcp6, if its socket listens.
-fn listener(line: &str) -> Option<Listener> {
-    let words: Vec<&str> = line.split_whitespace().take(10).collect();
-    let [_, local, _, LISTEN, _, _, _, uid, _, inode] = words[..] else { return None };
-    let (ip, port) = local.split_once(':')?;
-    // Words of four octets, each in the order of this machine.
-    let word = |at: usize| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
-    let ip = match ip.len() {
-        8 => IpAddr::from(Ipv4Addr::from(word(0)?)),
-        _ => {
-            let octets = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
-            IpAddr::from(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?))
-        }
-    };
-    let address = SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?);
-    Some(Listener { address, uid: uid.parse().ok()?, inode: inode.parse().ok()? })
-}
-
 /// The path and the inode of a line of /proc/net/unix, if its socket listens.
 fn unix_listener(line: &str) -> Option<(PathBuf, u64)> {
     let words: Vec<&str> = line.split_whitespace().take(7).collect();
@@ -148,8 +122,7 @@ fn real(path: &Path) -> PathBuf {
 /// The first process that has the socket open, by its number.
 fn process(inode: u64) -> Option<(u32, String)> {
     let wanted = format!("socket:[{inode}]");
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-    let mut all: Vec<u32> = fs::read_dir("/proc").ok()?.flatten().filter_map(number).collect();
+    let mut all: Vec<u32> = processes::all().collect();
     all.sort_unstable();
     let has = |pid: &u32| {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
@@ -160,8 +133,7 @@ fn process(inode: u64) -> Option<(u32, String)> {
             .any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == OsStr::new(&wanted)))
     };
     let pid = all.into_iter().find(has)?;
-    let name = bounded::read(Path::new(&format!("/proc/{pid}/comm")), LONGEST_NAME).ok()?;
-    Some((pid, String::from_utf8_lossy(name.trim_ascii()).into_owned()))
+    Some((pid, processes::name(pid)?))
 }
 
 /// The configuration file of a Portcullis, `Some(None)` for the built-in default; `None` where it cannot be seen.
@@ -199,12 +171,8 @@ fn read_lines(name: &'static str) -> impl Iterator<Item = String> {
     lines.into_iter()
 }
 
-/// The state of a socket that listens (TCP_LISTEN of the kernel's tcp_states.h).
-const LISTEN: &str = "0A";
 /// The flags of a socket that listens (__SO_ACCEPTCON of the kernel's net.h).
 const ACCEPTS: &str = "00010000";
-/// Octets of a program's name.
-const LONGEST_NAME: u64 = 64;
 /// Octets of a file in /proc; a hundred thousand connections have 15 MB.
 const LARGEST: u64 = 32 << 20;
 

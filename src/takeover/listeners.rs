@@ -1,9 +1,6 @@
 //! The listeners on a port by /proc/net/tcp and tcp6, and the processes that have their sockets, as far as that can be
 //! read. It must not connect to anything.
 
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -12,6 +9,9 @@ use serde::Serialize;
 
 use crate::takeover::accounts::Accounts;
 use crate::takeover::root::Root;
+use crate::text::sockets::Listening;
+use crate::text::sockets::TABLES;
+use crate::text::sockets::listening;
 
 /// One listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,11 +28,11 @@ pub struct Listener {
 
 /// Everybody that listens on `port`.
 pub(super) fn on_port(root: &Root, accounts: &Accounts, port: u16) -> Vec<Listener> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| text(root, table));
-    let sockets: Vec<_> =
-        tables.iter().flat_map(|table| table.lines()).filter_map(|line| listening(line, port)).collect();
+    let tables = TABLES.map(|table| text(root, table));
+    let listening = tables.iter().flat_map(|table| table.lines()).filter_map(listening);
+    let sockets: Vec<_> = listening.filter(|socket| socket.address.port() == port).collect();
     let owners = owners(root, &sockets);
-    let listener = |(socket, owner): (&Socket, Option<u32>)| Listener {
+    let listener = |(socket, owner): (&Listening, Option<u32>)| Listener {
         address: socket.address,
         user: accounts.user_name(socket.uid).map_or_else(|| socket.uid.to_string(), str::to_owned),
         pid: owner,
@@ -41,45 +41,14 @@ pub(super) fn on_port(root: &Root, accounts: &Accounts, port: u16) -> Vec<Listen
     sockets.iter().zip(owners).map(listener).collect()
 }
 
-struct Socket {
-    address: SocketAddr,
-    uid: u32,
-    inode: u64,
-}
-
 /// The kernel's files have no length, but a limit all the same.
 fn text(root: &Root, path: &str) -> String {
     let octets = root.read_up_to(Path::new(path), LARGEST_TABLE).unwrap_or_default();
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ...`; state 0A is LISTEN.
-fn listening(line: &str, port: u16) -> Option<Socket> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [_, local, _, "0A", _, _, _, uid, _, inode, ..] = fields.as_slice() else { return None };
-    let (address, found) = local.split_once(':')?;
-    if u16::from_str_radix(found, 16) != Ok(port) {
-        return None;
-    }
-    Some(Socket { address: SocketAddr::new(ip(address)?, port), uid: uid.parse().ok()?, inode: inode.parse().ok()? })
-}
-
-/// Words of 32 bits, each in the machine's order.
-fn ip(hexadecimal: &str) -> Option<IpAddr> {
-    let word = |at: usize| u32::from_str_radix(hexadecimal.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-    match hexadecimal.len() {
-        8 => Some(Ipv4Addr::from(word(0)?).into()),
-        32 => {
-            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-            let octets: [u8; 16] = words.concat().try_into().ok()?;
-            Some(Ipv6Addr::from(octets).into())
-        }
-        _ => None,
-    }
-}
-
 /// The first process of each socket.
-fn owners(root: &Root, sockets: &[Socket]) -> Vec<Option<u32>> {
+fn owners(root: &Root, sockets: &[Listening]) -> Vec<Option<u32>> {
     let mut owners = vec![None; sockets.len()];
     let mut pids: Vec<u32> =
         root.quiet_names(Path::new("/proc")).iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
@@ -114,27 +83,6 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-
-    #[test]
-    fn lines_of_the_kernel_are_read() {
-        let line = |local: &str, state: &str| {
-            format!("   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000        0 4711 1")
-        };
-        let six = "00000000000000000000000001000000:0019";
-        let table = [
-            ("0100007F:0019", "0A", Some("127.0.0.1:25")),
-            ("00000000:0019", "0A", Some("0.0.0.0:25")),
-            (six, "0A", Some("[::1]:25")),
-            ("0100007F:0050", "0A", None),
-            ("0100007F:0019", "01", None),
-            ("nonsense", "0A", None),
-            ("0100007:0019", "0A", None),
-        ];
-        for (local, state, expected) in table {
-            let found = listening(&line(local, state), 25);
-            assert_eq!(found.map(|socket| socket.address.to_string()).as_deref(), expected, "{local} {state}");
-        }
-    }
 
     #[test]
     fn our_own_socket_is_found_with_our_process() {

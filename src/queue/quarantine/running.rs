@@ -17,7 +17,7 @@ use nix::fcntl::OFlag;
 use crate::queue::look::layout::Queue;
 use crate::queue::look::layout::with_remedy;
 use crate::text::bounded;
-use crate::text::readable;
+use crate::text::processes;
 
 /// The state of qmail-send while the queue is changed.
 #[derive(Debug)]
@@ -92,22 +92,13 @@ pub struct Holder {
 /// system. Processes that we may not inspect are left out.
 pub fn holders(dev: u64, ids: &HashSet<u64>) -> Vec<Holder> {
     let mut holders = Vec::new();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for process in processes {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
-        let open = open_files(&process.path()).into_iter().flatten();
+    for pid in processes::all().filter(|pid| *pid != std::process::id()) {
+        let open = open_files(&Path::new("/proc").join(pid.to_string())).into_iter().flatten();
         let mut found: Vec<u64> =
             open.filter(|file| file.dev() == dev && ids.contains(&file.ino())).map(|file| file.ino()).collect();
         found.sort_unstable();
         found.dedup();
-        // A process may call itself anything.
-        let name = || {
-            let comm = bounded::read(&process.path().join("comm"), LONGEST_NAME);
-            readable::text(comm.unwrap_or_default().trim_ascii_end())
-        };
+        let name = || processes::name(pid).unwrap_or_default();
         holders.extend(found.into_iter().map(|id| Holder { id, pid, name: name() }));
         if holders.len() > MAX_HOLDERS {
             break;
@@ -123,8 +114,6 @@ fn open_files(process: &Path) -> io::Result<impl Iterator<Item = Metadata> + use
 
 /// Octets read of a kernel table.
 const LARGEST_TABLE: u64 = 256 << 20;
-/// Octets read of a process's name, which the kernel cuts at 15.
-const LONGEST_NAME: u64 = 64;
 const SENDMUTEX: &str = "lock/sendmutex";
 /// Processes listed; qmail's concurrency is 255 at most.
 const MAX_HOLDERS: usize = 10_000;

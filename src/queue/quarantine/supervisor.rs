@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use crate::queue::look::layout::Queue;
 use crate::queue::quarantine::running;
 use crate::text::bounded;
+use crate::text::processes;
 use crate::text::shell;
 
 /// The command that makes the qmail-send of this queue try all messages now; `None` where none is found to run.
 pub fn try_now(queue: &Queue) -> Option<String> {
     let pid = running::lock_holder(queue)?;
-    (name(pid)? == "qmail-send").then(|| command(Path::new("/proc"), pid))
+    (processes::name(pid)? == "qmail-send").then(|| command(Path::new("/proc"), pid))
 }
 
 /// The command, as far as `proc` tells who supervises the process.
@@ -56,11 +57,6 @@ fn unit(cgroup: &str) -> Option<String> {
     let paths = cgroup.lines().filter_map(|line| line.rsplit_once(':'));
     let mut last = paths.filter_map(|(_, path)| path.rsplit('/').next());
     last.find(|name| name.ends_with(".service") && !name.starts_with("user@")).map(str::to_owned)
-}
-
-fn name(pid: u32) -> Option<String> {
-    let comm = bounded::read_text(&Path::new("/proc").join(pid.to_string()).join("comm"), LARGEST).ok()?;
-    Some(comm.trim().to_owned())
 }
 
 const SERVICES: [&str; 4] = ["/service", "/etc/service", "/var/service", "/run/service"];

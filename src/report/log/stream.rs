@@ -14,7 +14,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::text::bounded;
+use crate::text::processes;
 
 /// The kind of file that stderr is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +58,15 @@ fn is_read_by_logger(pipe: &fs::Metadata) -> bool {
         false => readers.iter().any(|name| LOGGERS.contains(&name.as_str())),
         true => {
             let parent = std::os::unix::process::parent_id();
-            parent == 0 || LOGGERS.contains(&name(parent).as_str())
+            parent == 0 || processes::name(parent).is_some_and(|name| LOGGERS.contains(&name.as_str()))
         }
     }
 }
 
 /// The programs of all processes that have the pipe open for reading, ourselves left out.
 fn readers(device: u64, inode: u64) -> Vec<String> {
-    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u32>().ok();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(number);
-    let others = processes.filter(|pid| *pid != std::process::id());
-    others.filter(|pid| reads(*pid, device, inode)).map(name).collect()
+    let others = processes::all().filter(|pid| *pid != std::process::id());
+    others.filter(|pid| reads(*pid, device, inode)).filter_map(processes::name).collect()
 }
 
 fn reads(pid: u32, device: u64, inode: u64) -> bool {
@@ -80,12 +78,6 @@ fn is_open_for_reading(descriptor: &Path, device: u64, inode: u64) -> bool {
     // The link's own mode tells how it was opened (proc(5)).
     let may_read = fs::symlink_metadata(descriptor).is_ok_and(|link| link.mode() & 0o400 != 0);
     may_read && fs::metadata(descriptor).is_ok_and(|found| (found.dev(), found.ino()) == (device, inode))
-}
-
-/// The program of a process; 15 octets at most (proc(5), comm).
-fn name(pid: u32) -> String {
-    let read = bounded::read(Path::new(&format!("/proc/{pid}/comm")), LONGEST_NAME).unwrap_or_default();
-    String::from_utf8_lossy(read.trim_ascii()).into_owned()
 }
 
 /// Programs that put a time before each line, and the supervisors that keep a logger's pipe open, or start it in a moment.
@@ -112,5 +104,3 @@ const LOGGERS: &[&str] = &[
 ];
 /// Descriptors of one process that are looked at; a logger's pipe is its standard input.
 const MOST_DESCRIPTORS: usize = 256;
-/// Octets of a program's name.
-const LONGEST_NAME: u64 = 64;
