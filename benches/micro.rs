@@ -38,6 +38,7 @@ use portcullis::smtp::command::Command;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::data::DataDecoder;
 use portcullis::smtp::data::DataStatus;
+use portcullis::smtp::data::Dots;
 use portcullis::smtp::line::LineEnd;
 use portcullis::smtp::line::LineReader;
 use portcullis::smtp::line::MAX_COMMAND_LINE;
@@ -92,7 +93,7 @@ fn data(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || message.as_bytes().chunks(READ).map(BytesMut::from).collect::<Vec<_>>(),
                 |reads| {
-                    let mut decoder = DataDecoder::new(BareNewline::Normalize, false);
+                    let mut decoder = DataDecoder::new(BareNewline::Normalize, false, Dots::Stuffed);
                     let mut waiting = BytesMut::new();
                     let mut status = DataStatus::More;
                     for read in reads {

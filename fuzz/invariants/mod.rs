@@ -24,6 +24,7 @@ use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::data::DataDecoder;
 use portcullis::smtp::data::DataFault;
 use portcullis::smtp::data::DataStatus;
+use portcullis::smtp::data::Dots;
 use portcullis::smtp::line::LineEnd;
 use portcullis::smtp::line::LineFault;
 use portcullis::smtp::line::LineReader;
@@ -73,11 +74,17 @@ pub fn command(input: &[u8]) {
 pub fn data(input: &[u8]) {
     for mode in [BareNewline::Normalize, BareNewline::Reject] {
         for lf_dot_lf_ends in [false, true] {
-            let whole = decode(input, mode, lf_dot_lf_ends, input.len());
+            let decoder = |dots| DataDecoder::new(mode, lf_dot_lf_ends, dots);
+            let whole = decode(input, decoder(Dots::Stuffed), input.len());
+            let plain = decode(input, decoder(Dots::Plain), input.len());
             for cut in CUTS {
-                assert_eq!(whole, decode(input, mode, lf_dot_lf_ends, cut), "cut to {cut}");
+                assert_eq!(whole, decode(input, decoder(Dots::Stuffed), cut), "cut to {cut}");
+                assert_eq!(plain, decode(input, decoder(Dots::Plain), cut), "plain, cut to {cut}");
             }
             canonical(&whole);
+            let lines = whole.text.split_inclusive(|octet| *octet == b'\n');
+            let unstuffed = lines.map(|line| line.strip_prefix(b".").unwrap_or(line)).collect::<Vec<_>>().concat();
+            assert_eq!(plain, Decoded { text: unstuffed, ..whole }, "plain is stuffed without the stuffing");
         }
     }
 }
@@ -157,12 +164,12 @@ struct Decoded {
     fault: Option<DataFault>,
     size: u64,
     lines: u64,
+    dots: u64,
     text: Vec<u8>,
     left: usize,
 }
 
-fn decode(input: &[u8], mode: BareNewline, lf_dot_lf_ends: bool, cut: usize) -> Decoded {
-    let mut decoder = DataDecoder::new(mode, lf_dot_lf_ends);
+fn decode(input: &[u8], mut decoder: DataDecoder, cut: usize) -> Decoded {
     let (mut waiting, mut text, mut fed, mut status) = (BytesMut::new(), Vec::new(), 0, DataStatus::More);
     for piece in pieces(input, cut) {
         waiting.extend_from_slice(piece);
@@ -174,7 +181,8 @@ fn decode(input: &[u8], mode: BareNewline, lf_dot_lf_ends: bool, cut: usize) -> 
     }
     // What was not looked at is left for the next command, whether it has arrived yet or not.
     let left = waiting.len() + input.len() - fed;
-    Decoded { status, fault: decoder.fault(), size: decoder.size(), lines: decoder.lines(), text, left }
+    let (size, lines, dots) = (decoder.size(), decoder.lines(), decoder.dots());
+    Decoded { status, fault: decoder.fault(), size, lines, dots, text, left }
 }
 
 fn canonical(decoded: &Decoded) {
@@ -197,7 +205,7 @@ fn canonical(decoded: &Decoded) {
         assert_eq!(fate(&sent), Fate::Ends(sent.len()), "{server} would end the message elsewhere");
     }
     let stuffed = text.split(|octet| *octet == b'\n').filter(|line| line.starts_with(b".")).count();
-    assert_eq!(decoded.size, (text.len() - stuffed) as u64);
+    assert_eq!((decoded.size, decoded.dots), ((text.len() - stuffed) as u64, stuffed as u64));
     assert_eq!(decoded.lines, line_ends as u64);
 }
 

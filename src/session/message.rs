@@ -26,6 +26,7 @@ use crate::session::state::State;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataFault;
 use crate::smtp::data::DataStatus;
+use crate::smtp::data::Dots;
 use crate::smtp::reply::Signature;
 use crate::smtp::reply_reader::BackendReply;
 
@@ -96,7 +97,7 @@ impl Session {
         let exempt = settings.bare_newline_exempt_relay_client && self.client.is_relay_client();
         let message = self.message_reader(transaction);
         self.state = State::Body(Box::new(Body {
-            decoder: DataDecoder::new(settings.bare_newline, exempt),
+            decoder: DataDecoder::new(settings.bare_newline, exempt, Dots::Stuffed),
             message,
             began: now.monotonic,
             end: None,

@@ -2,6 +2,7 @@
 //!
 //! It must not let an octet through that two servers could read differently: the output has CRLF as its only line end,
 //! every dot at the start of a line doubled, no CR, LF or NUL anywhere else, and therefore no end of data inside.
+//! Where the message goes out with its length (RFC 3030) the same octets are put out without the stuffing dots.
 //!
 //! Deviations from RFC 5321: a bare LF can be taken as a line end and a stray CR as a space (section 2.3.8 forbids to
 //! send them); LF.LF ends a message for clients that are exempt (against section 4.1.1.4; for nobody else); NUL is
@@ -23,6 +24,16 @@ pub enum BareNewline {
     Normalize,
     /// A bare newline is refused by 554 5.5.2, and the connection closed.
     Reject,
+}
+
+/// The form in which the dots at the start of a line are put out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dots {
+    /// Doubled, for DATA (RFC 5321 section 4.5.2).
+    Stuffed,
+    /// As the message has them, for a backend that is given the length (BDAT, RFC 3030 section 2). Such octets must
+    /// never follow a DATA: a lone dot would end the message.
+    Plain,
 }
 
 /// The state of a message after the octets so far.
@@ -55,8 +66,10 @@ pub struct DataDecoder {
     after_bare_lf: bool,
     rewrite: bool,
     lf_dot_lf_ends: bool,
+    form: Dots,
     size: u64,
     lines: u64,
+    dots: u64,
     fault: Option<DataFault>,
 }
 
@@ -64,20 +77,22 @@ impl DataDecoder {
     /// A decoder that stands directly behind the 354. With `lf_dot_lf_ends` (an exempt client) a lone dot that a bare
     /// LF follows ends the message too, and bare newlines are rewritten whatever `mode` says: they cannot be both the
     /// end and refused.
-    pub fn new(mode: BareNewline, lf_dot_lf_ends: bool) -> Self {
+    pub fn new(mode: BareNewline, lf_dot_lf_ends: bool, form: Dots) -> Self {
         Self {
             at: At::Line,
             after_bare_lf: false,
             rewrite: mode == BareNewline::Normalize || lf_dot_lf_ends,
             lf_dot_lf_ends,
+            form,
             size: 0,
             lines: 0,
+            dots: 0,
             fault: None,
         }
     }
 
-    /// Takes the octets of `input` that can be judged and hands them to `sink`: canonical, dots stuffed, without the
-    /// final dot; split off `input` and not copied where nothing had to change. Call it again when `input` has grown;
+    /// Takes the octets of `input` that can be judged and hands them to `sink`: canonical, without the final
+    /// dot; split off `input` and not copied where nothing had to change. Call it again when `input` has grown;
     /// on [`DataStatus::More`] up to two octets (CR, `.`, `.` CR) wait in there for what follows them.
     pub fn decode(&mut self, input: &mut BytesMut, sink: &mut dyn FnMut(Bytes)) -> DataStatus {
         let muted = self.fault.is_some();
@@ -109,6 +124,11 @@ impl DataDecoder {
     /// Lines so far: `size - lines` are the octets as qmail counts them.
     pub fn lines(&self) -> u64 {
         self.lines
+    }
+
+    /// Lines so far that begin with a dot: with none, both forms of the output are the same.
+    pub fn dots(&self) -> u64 {
+        self.dots
     }
 
     /// The first fault. After a NUL nothing more is put out, but decoding goes on to the true end of the message.
@@ -145,8 +165,12 @@ impl DataDecoder {
             LineStart::Text => self.at = At::Text,
             // RFC 5321 section 4.5.2: the first dot of a longer line is not part of it. A second one needs it again.
             LineStart::DotDot => {
-                output.keep(2);
+                if self.form == Dots::Plain {
+                    output.replace(1, b"");
+                }
+                output.keep(if self.form == Dots::Plain { 1 } else { 2 });
                 self.size += 1;
+                self.dots += 1;
                 self.at = At::Text;
             }
             LineStart::Dot => {
@@ -157,18 +181,18 @@ impl DataDecoder {
             LineStart::DotLf if self.lf_dot_lf_ends => return self.end(output, 2),
             LineStart::DotLf if !self.rewrite => return self.refuse(),
             // A line that consists of a dot, for us; the end of data, for mailfront, if it went out as it came.
-            LineStart::DotCrlf => {
-                output.replace(3, b"..\r\n");
-                self.size += 1;
-                self.end_line(false);
-            }
-            LineStart::DotLf => {
-                output.replace(2, b"..\r\n");
-                self.size += 1;
-                self.end_line(true);
-            }
+            LineStart::DotCrlf => self.lone_dot(output, 3),
+            LineStart::DotLf => self.lone_dot(output, 2),
         }
         ControlFlow::Continue(())
+    }
+
+    /// Puts out a line that consists of a dot, in the place of `octets`: the dot and its line end, a bare LF with two.
+    fn lone_dot(&mut self, output: &mut Output<'_>, octets: usize) {
+        output.replace(octets, if self.form == Dots::Plain { b".\r\n" } else { b"..\r\n" });
+        self.size += 1;
+        self.dots += 1;
+        self.end_line(octets == 2);
     }
 
     fn go_on(&mut self, output: &mut Output<'_>) -> ControlFlow<DataStatus> {
@@ -387,6 +411,7 @@ mod tests {
         left: Vec<u8>,
         size: u64,
         lines: u64,
+        dots: u64,
         fault: Option<DataFault>,
     }
 
@@ -409,11 +434,12 @@ mod tests {
             }
         };
         let left = [&input, rest].concat();
-        Decoded { status, output, left, size: decoder.size(), lines: decoder.lines(), fault: decoder.fault() }
+        let (size, lines, dots) = (decoder.size(), decoder.lines(), decoder.dots());
+        Decoded { status, output, left, size, lines, dots, fault: decoder.fault() }
     }
 
     fn decode(mode: BareNewline, exempt: bool, octets: &[u8]) -> Decoded {
-        decode_cut(DataDecoder::new(mode, exempt), octets, &[usize::MAX])
+        decode_cut(DataDecoder::new(mode, exempt, Dots::Stuffed), octets, &[usize::MAX])
     }
 
     fn normalized(octets: &[u8]) -> Decoded {
@@ -484,25 +510,53 @@ mod tests {
 
     #[test]
     fn lines_and_their_counts() {
-        let rows: [(&str, &str, &str, u64, u64); 13] = [
-            ("an empty message", ".\r\n", "", 0, 0),
-            ("an empty line", "\r\n.\r\n", "\r\n", 2, 1),
-            ("two lines", "a\r\nb\r\n.\r\n", "a\r\nb\r\n", 6, 2),
-            ("a stuffed dot is one octet of the message", "..a\r\n.\r\n", "..a\r\n", 4, 1),
-            ("a stuffed lone dot", "..\r\n.\r\n", "..\r\n", 3, 1),
-            ("two stuffed dots", "...\r\n.\r\n", "...\r\n", 4, 1),
-            ("a dot that was not stuffed is not part of the line", ".a\r\n.\r\n", "a\r\n", 3, 1),
-            ("a bare LF counts as CRLF", "a\nb\n\r\n.\r\n", "a\r\nb\r\n\r\n", 8, 3),
-            ("a lone dot before a bare LF", ".\n\r\n.\r\n", "..\r\n\r\n", 5, 2),
-            ("a lone dot behind a bare LF", "\n.\r\n.\r\n", "\r\n..\r\n", 5, 2),
-            ("a stuffed line behind a bare LF", "\n..a\r\n.\r\n", "\r\n..a\r\n", 6, 2),
-            ("a stray CR is a space", "a\rb\r\r\n.\r\n", "a b \r\n", 6, 1),
-            ("a stray CR behind a dot", ".\ra\r\n.\r\n", " a\r\n", 4, 1),
+        let rows: [(&str, &str, &str, u64, u64, u64); 15] = [
+            ("an empty message", ".\r\n", "", 0, 0, 0),
+            ("an empty line", "\r\n.\r\n", "\r\n", 2, 1, 0),
+            ("two lines", "a\r\nb\r\n.\r\n", "a\r\nb\r\n", 6, 2, 0),
+            ("a stuffed dot is one octet of the message", "..a\r\n.\r\n", "..a\r\n", 4, 1, 1),
+            ("a stuffed lone dot", "..\r\n.\r\n", "..\r\n", 3, 1, 1),
+            ("two stuffed dots", "...\r\n.\r\n", "...\r\n", 4, 1, 1),
+            ("a dot that was not stuffed is not part of the line", ".a\r\n.\r\n", "a\r\n", 3, 1, 0),
+            ("a bare LF counts as CRLF", "a\nb\n\r\n.\r\n", "a\r\nb\r\n\r\n", 8, 3, 0),
+            ("a lone dot before a bare LF", ".\n\r\n.\r\n", "..\r\n\r\n", 5, 2, 1),
+            ("a lone dot behind a bare LF", "\n.\r\n.\r\n", "\r\n..\r\n", 5, 2, 1),
+            ("a stuffed line behind a bare LF", "\n..a\r\n.\r\n", "\r\n..a\r\n", 6, 2, 1),
+            ("a stray CR is a space", "a\rb\r\r\n.\r\n", "a b \r\n", 6, 1, 0),
+            ("a stray CR behind a dot", ".\ra\r\n.\r\n", " a\r\n", 4, 1, 0),
+            ("a dot inside of a line", "a..\r\n .\r\n.\r\n", "a..\r\n .\r\n", 9, 2, 0),
+            ("each such line counts", "..\r\n..a\r\n.b\r\n.\r\n", "..\r\n..a\r\nb\r\n", 10, 3, 2),
         ];
-        for (sentence, octets, output, size, lines) in rows {
+        for (sentence, octets, output, size, lines, dots) in rows {
             let decoded = normalized(octets.as_bytes());
             let (status, left, fault) = (DataStatus::End, vec![], None);
-            assert_eq!(decoded, Decoded { status, output: output.into(), left, size, lines, fault }, "{sentence}");
+            assert_eq!(
+                decoded,
+                Decoded { status, output: output.into(), left, size, lines, dots, fault },
+                "{sentence}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_lines_have_the_dots_of_the_message() {
+        let rows: [(&str, &str, &str); 10] = [
+            ("a stuffed dot", "..a\r\n.\r\n", ".a\r\n"),
+            ("a stuffed lone dot", "a\r\n..\r\n.\r\n", "a\r\n.\r\n"),
+            ("an end of data as text", "a\r\n..\r\nRSET\r\n.\r\n", "a\r\n.\r\nRSET\r\n"),
+            ("two stuffed dots", "...\r\n.\r\n", "..\r\n"),
+            ("a dot that was not stuffed is not part of the line", ".a\r\n.\r\n", "a\r\n"),
+            ("a lone dot before a bare LF", ".\n\r\n.\r\n", ".\r\n\r\n"),
+            ("a lone dot behind a bare LF", "\n.\r\n.\r\n", "\r\n.\r\n"),
+            ("a stuffed line behind a bare LF", "\n..a\n\r\n.\r\n", "\r\n.a\r\n\r\n"),
+            ("a stuffed dot and a stray CR", "..\ra\r\n.\r\n", ". a\r\n"),
+            ("no dots", "a\r\n\r\nb\r\n.\r\n", "a\r\n\r\nb\r\n"),
+        ];
+        for (sentence, octets, output) in rows {
+            let decoder = DataDecoder::new(BareNewline::Normalize, false, Dots::Plain);
+            let decoded = decode_cut(decoder, octets.as_bytes(), &[usize::MAX]);
+            assert_eq!(decoded.output, output.as_bytes(), "{sentence}");
+            assert_eq!((decoded.status, decoded.size), (DataStatus::End, output.len() as u64), "{sentence}");
         }
     }
 
@@ -531,7 +585,7 @@ mod tests {
         for (octets, output) in
             [(&b"ab\nc\r\n.\r\n"[..], "ab"), (b"ab\rc", "ab"), (b".\nMAIL", ""), (b"a\r\n.\rb", "a\r\n")]
         {
-            let mut decoder = DataDecoder::new(BareNewline::Reject, false);
+            let mut decoder = DataDecoder::new(BareNewline::Reject, false, Dots::Stuffed);
             let mut input = BytesMut::from(octets);
             let mut seen = Vec::new();
             let status = decoder.decode(&mut input, &mut |part| seen.extend_from_slice(&part));
@@ -559,7 +613,7 @@ mod tests {
         let mut input = BytesMut::from(&text.as_bytes()[..65536]);
         let address = input.as_ptr();
         let mut parts = Vec::new();
-        let mut decoder = DataDecoder::new(BareNewline::Normalize, false);
+        let mut decoder = DataDecoder::new(BareNewline::Normalize, false, Dots::Stuffed);
         assert_eq!(decoder.decode(&mut input, &mut |part| parts.push(part)), DataStatus::More);
         assert_eq!(parts.len(), 1);
         assert_eq!((parts[0].as_ptr(), parts[0].len()), (address, 65536));
@@ -570,7 +624,7 @@ mod tests {
         for octets in ["\n", "\r", ".\n", ".a\r\n", "a\n", "\r\n.a\r\n"] {
             let mut input = BytesMut::from(octets.repeat(65536 / octets.len()).as_bytes());
             let mut parts = 0;
-            let mut decoder = DataDecoder::new(BareNewline::Normalize, false);
+            let mut decoder = DataDecoder::new(BareNewline::Normalize, false, Dots::Stuffed);
             assert_eq!(decoder.decode(&mut input, &mut |_| parts += 1), DataStatus::More);
             assert!(parts <= 2, "{parts} parts of {octets:?}");
         }
@@ -598,7 +652,7 @@ mod tests {
             let at = at.min(octets.len());
             octets.splice(at..at, hostile);
             let whole = decode(mode, exempt, &octets);
-            prop_assert_eq!(whole, decode_cut(DataDecoder::new(mode, exempt), &octets, &[1]));
+            prop_assert_eq!(whole, decode_cut(DataDecoder::new(mode, exempt, Dots::Stuffed), &octets, &[1]));
         }
     }
 
@@ -609,8 +663,24 @@ mod tests {
         fn a_cut_makes_no_difference(octets in hostile(), cuts in prop::collection::vec(1usize..5, 1..8),
                                      mode in mode(), exempt: bool) {
             let whole = decode(mode, exempt, &octets);
-            let cut = decode_cut(DataDecoder::new(mode, exempt), &octets, &cuts);
+            let cut = decode_cut(DataDecoder::new(mode, exempt, Dots::Stuffed), &octets, &cuts);
             prop_assert_eq!(cut, whole);
+        }
+
+        /// Whatever the form of the dots, the rest is the same, wherever the stream is cut.
+        #[test]
+        fn plain_is_stuffed_without_the_stuffing(octets in hostile(), cuts in prop::collection::vec(1usize..5, 1..8),
+                                                 mode in mode(), exempt: bool) {
+            let stuffed = decode(mode, exempt, &octets);
+            let plain = decode_cut(DataDecoder::new(mode, exempt, Dots::Plain), &octets, &cuts);
+            let lines = stuffed.output.split_inclusive(|octet| *octet == b'\n');
+            let unstuffed: Vec<&[u8]> = lines.map(|line| line.strip_prefix(b".").unwrap_or(line)).collect();
+            prop_assert_eq!(&plain.output, &unstuffed.concat());
+            if plain.fault.is_none() {
+                let dots = plain.output.split(|octet| *octet == b'\n').filter(|line| line.starts_with(b".")).count();
+                prop_assert_eq!((plain.dots, plain.size), (dots as u64, plain.output.len() as u64));
+            }
+            prop_assert_eq!(plain, Decoded { output: unstuffed.concat(), ..stuffed });
         }
 
         #[test]

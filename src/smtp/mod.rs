@@ -29,9 +29,10 @@
 //! use portcullis::smtp::data::BareNewline;
 //! use portcullis::smtp::data::DataDecoder;
 //! use portcullis::smtp::data::DataStatus;
+//! use portcullis::smtp::data::Dots;
 //!
 //! let mut input = BytesMut::from("Subject: x\r\n\r\n\n.\nMAIL FROM:<a@b.example>\r\n.\r\nQUIT\r\n");
-//! let (mut decoder, mut text) = (DataDecoder::new(BareNewline::Normalize, false), Vec::new());
+//! let (mut decoder, mut text) = (DataDecoder::new(BareNewline::Normalize, false, Dots::Stuffed), Vec::new());
 //! let status = decoder.decode(&mut input, &mut |octets| text.extend_from_slice(&octets));
 //! assert_eq!(status, DataStatus::End);
 //! assert_eq!(text, b"Subject: x\r\n\r\n\r\n..\r\nMAIL FROM:<a@b.example>\r\n");
