@@ -64,6 +64,16 @@ impl Address {
         &self.folded
     }
 
+    /// The address as qmail-queue takes it: quotes and backslashes removed, letters as the client wrote them.
+    pub fn unquoted(&self) -> Vec<u8> {
+        let wire = self.wire();
+        let Some(at) = self.at.and(memrchr(b'@', wire)) else { return wire.to_vec() };
+        let mut unquoted = Vec::with_capacity(wire.len());
+        unquote(&wire[..at], &mut unquoted);
+        unquoted.extend_from_slice(&wire[at..]);
+        unquoted
+    }
+
     /// The domain of the folded form; `None` for `Postmaster`, and other addresses without one.
     pub fn domain(&self) -> Option<&[u8]> {
         Some(&self.folded[self.at? + 1..])

@@ -4,6 +4,8 @@
 //! Deviation from the RFC: a client's name for itself need not be a domain. Text that could be read as another part of
 //! the line is written as `?`, as Postfix does.
 
+pub mod qmail;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
