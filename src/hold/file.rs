@@ -7,11 +7,14 @@ use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::libc::off_t;
+use nix::sys::memfd::MFdFlags;
+use nix::sys::memfd::memfd_create;
 use nix::sys::sendfile::sendfile;
 use nix::sys::statvfs::statvfs;
 
@@ -64,6 +67,23 @@ pub(super) fn write(file: Option<File>, spool: &Path, at: u64, pieces: Vec<Bytes
         file.write_all(&piece)?;
     }
     Ok(Done { file, what: What::Written })
+}
+
+/// A file of these pieces that is in memory only, at its start.
+pub(super) fn in_memory(pieces: &[Bytes]) -> io::Result<File> {
+    let file = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC)?);
+    let mut at = 0;
+    for piece in pieces {
+        file.write_all_at(piece, at)?;
+        at += piece.len() as u64;
+    }
+    Ok(file)
+}
+
+/// The file at its start. Nothing waits for the disk.
+pub(super) fn from_start(mut file: File) -> io::Result<File> {
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
 }
 
 /// Reads the octets from `at` to `end`, at most [`AT_ONCE`] of them.

@@ -43,6 +43,8 @@ pub struct Hold {
     reading: Reading,
     /// Whether the job was begun before a rewind, so that its result is not wanted.
     is_stale: bool,
+    /// Whether lines are kept with LF for CRLF.
+    is_stored: bool,
 }
 
 /// The result of `fill`.
@@ -81,8 +83,25 @@ struct Reading {
 impl Hold {
     pub(super) fn new(account: Account, chunks: Chunks, settings: Arc<Settings>) -> Self {
         let reading = Reading::default();
-        let (pieces, is_stale) = (Vec::new(), false);
-        Self { account, chunks, settings, file: None, filed: 0, pieces, open: None, job: None, reading, is_stale }
+        let (pieces, is_stale, is_stored) = (Vec::new(), false, false);
+        Self {
+            account,
+            chunks,
+            settings,
+            file: None,
+            filed: 0,
+            pieces,
+            open: None,
+            job: None,
+            reading,
+            is_stale,
+            is_stored,
+        }
+    }
+
+    /// Keeps lines with LF line ends, as files have them. Pushed is canonical text, in which CR stands before LF only.
+    pub fn stored(self) -> Self {
+        Self { is_stored: true, ..self }
     }
 
     /// Appends octets to the message, in memory; call `flush` when `needs_flush` says so. A fill after this starts
@@ -91,9 +110,22 @@ impl Hold {
     /// # Errors
     ///
     /// `NoRoom` when `total`, or the owner's share of it, is used up: none of `octets` were taken.
-    pub fn push(&mut self, mut octets: &[u8]) -> Result<(), HoldFault> {
-        self.account.reserve(octets.len() as u64)?;
+    pub fn push(&mut self, octets: &[u8]) -> Result<(), HoldFault> {
+        let left_out = if self.is_stored { memchr::memchr_iter(b'\r', octets).count() } else { 0 };
+        self.account.reserve((octets.len() - left_out) as u64)?;
         self.rewind();
+        let mut from = 0;
+        if left_out > 0 {
+            for end in memchr::memchr_iter(b'\r', octets) {
+                self.append(&octets[from..end]);
+                from = end + 1;
+            }
+        }
+        self.append(&octets[from..]);
+        Ok(())
+    }
+
+    fn append(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() {
             let chunk = match &mut self.open {
                 Some(chunk) => chunk,
@@ -106,7 +138,6 @@ impl Hold {
                 self.close_chunk();
             }
         }
-        Ok(())
     }
 
     /// Octets of the message so far.
@@ -154,6 +185,26 @@ impl Hold {
     pub fn rewind(&mut self) {
         self.reading = Reading::default();
         self.is_stale = self.job.is_some();
+    }
+
+    /// The whole message as a file, to be read from its start by another program: the hold's own, or one in memory. The
+    /// message is in there only from now on; its room is kept until the hold is dropped. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// `NoRoom` when the disk is full, `Io` when it fails; the message is lost then.
+    pub fn poll_file(&mut self, cx: &mut Context<'_>) -> Poll<Result<File, HoldFault>> {
+        ready!(self.poll_finish(cx))?;
+        self.close_chunk();
+        if self.filed == 0 {
+            let pieces = std::mem::take(&mut self.pieces);
+            return Poll::Ready(file::in_memory(&pieces).map_err(HoldFault::from));
+        }
+        if !self.pieces.is_empty() {
+            self.start_writing()?;
+            ready!(self.poll_finish(cx))?;
+        }
+        Poll::Ready(self.take_file().and_then(|file| Ok(file::from_start(file)?)))
     }
 
     /// Whether a part of the message is in a file, and can be sent from there to a socket.
