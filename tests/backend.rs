@@ -155,6 +155,7 @@ fn tcp(server: &str, max: usize) -> Settings {
         max,
         keepalive: 0,
         connect: LONG,
+        reply: LONG,
     }
 }
 

@@ -124,6 +124,8 @@ fn is_playable(dialog: &Dialog) -> bool {
     };
     let scene_only = [
         "answers",
+        "backend queue",
+        "backend queue",
         "backend_starttls",
         "greet_delay",
         "no_room",
@@ -311,6 +313,7 @@ impl Stage {
             max: 4,
             keepalive: 0,
             connect,
+            reply: connect,
         };
         let seed = Seed::new([7; 16]);
         let clock = Arc::new(Virtual::new(Time::from_seconds(1_795_395_525)));

@@ -40,6 +40,7 @@ use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
 use portcullis::session::record::Record;
 use portcullis::session::settings::Auth;
+use portcullis::session::settings::BackendProtocol;
 use portcullis::session::settings::Settings;
 use portcullis::session::settings::Timeouts;
 use portcullis::session::snapshot::Snapshot;
@@ -151,8 +152,10 @@ fn settings() -> impl Strategy<Value = Settings> {
                     hold,
                     bare_newline,
                     bare_newline_exempt_relay_client: false,
+                    backend_protocol: BackendProtocol::Smtp,
                     backend_reply: minute,
                     backend_connect: minute,
+                    hide_user: false,
                     add_received,
                     backend_starttls: starttls,
                     xclient,

@@ -247,6 +247,7 @@ impl Stage {
                 }
             }
             Output::BackendStartTls => unreachable!("no TLS to the backend here"),
+            Output::Submit(_) => unreachable!("the backend is a server"),
             Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::Release(release) => {

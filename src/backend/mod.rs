@@ -5,20 +5,23 @@
 //! the exception: it is a backend).
 
 mod connection;
+mod environment;
+mod log;
 mod maildir;
 mod offers;
 mod permits;
 mod pool;
+mod queue;
+mod settings;
 mod spawn;
 mod tcp;
 mod tls;
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -41,76 +44,12 @@ use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;
 
 pub use crate::backend::connection::Connection;
-
-/// The server or program behind us.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Our own delivery into this Maildir.
-    Maildir(PathBuf),
-    /// One process a session: program and arguments.
-    Spawn(Vec<OsString>),
-    /// An SMTP server: `host:port`.
-    Tcp(String),
-}
-
-impl fmt::Display for Target {
-    /// As `--backend` takes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
-            Self::Spawn(words) => {
-                let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-                write!(f, "spawn:{}", words.join(" "))
-            }
-            Self::Tcp(address) => write!(f, "tcp://{address}"),
-        }
-    }
-}
-
-/// The way in which a tcp backend hears of the client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Identity {
-    /// None; a Received line tells it.
-    #[default]
-    None,
-    /// By a PROXY header before the first octet.
-    Proxy,
-    /// By XCLIENT behind its EHLO.
-    Xclient,
-}
-
-/// TLS to a tcp backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tls {
-    /// From the first octet.
-    Implicit,
-    /// None.
-    #[default]
-    Off,
-    /// After STARTTLS.
-    Starttls,
-}
-
-/// The section `[backend]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The server or program behind us.
-    pub target: Target,
-    /// The way in which a tcp backend hears of the client.
-    pub identity: Identity,
-    /// TLS to a tcp backend.
-    pub tls: Tls,
-    /// The certificate of a tcp backend is verified.
-    pub verify: bool,
-    /// Our own name, for the Maildir's Received line and TCPLOCALHOST.
-    pub hostname: String,
-    /// Sessions with the backend at one time.
-    pub max: usize,
-    /// Sessions of a tcp backend that are kept for the next client; 0 for none.
-    pub keepalive: usize,
-    /// Time limit of the wait for a permit, and again of the connection, and again of the greeting.
-    pub connect: Duration,
-}
+pub use crate::backend::queue::Envelope;
+pub use crate::backend::settings::Identity;
+pub use crate::backend::settings::Settings;
+pub use crate::backend::settings::Target;
+pub use crate::backend::settings::Tls;
+pub use crate::smtp::reply_reader::BackendReply;
 
 /// The client on whose behalf a backend is opened.
 #[derive(Clone, Debug)]
@@ -210,6 +149,30 @@ impl Backends {
         Ok((self.open(client, fresh).await?, Login { _permit: login }))
     }
 
+    /// Hands a whole message over, with its envelope, to a process of its own: waits for a permit as [`Self::open`] does, then
+    /// for the program, which has `reply` for its work. Dropped after the program was started, the program still comes to
+    /// its end. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// No permit in time, or the backend takes no whole messages.
+    pub async fn submit(
+        &self,
+        client: &ClientInfo,
+        envelope: &Envelope,
+        message: File,
+    ) -> Result<BackendReply, OpenFault> {
+        let waiting = self.permits.acquire(client.address.ip());
+        let permit = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+        let settings = self.settings();
+        let Target::Queue(program) = &settings.target else {
+            return Err(OpenFault::Unavailable(format!("{} takes no whole messages", settings.target)));
+        };
+        // The semaphore is never closed.
+        let starting = self.starting.clone().acquire_owned().await;
+        let job = queue::Job::new(program, &settings, client, envelope, message);
+        queue::run(job, starting.ok(), permit).await
+    }
+
     /// A permit for AUTH in a session that is open already; `None`: there is none at once.
     pub fn begin_login(&self, client: IpAddr) -> Option<Login> {
         Some(Login { _permit: self.logins.try_acquire(client)? })
@@ -278,8 +241,10 @@ impl Backends {
     /// The backend's last offer under these variables, and whether that was within the last minute.
     pub fn offer(&self, environment: &Environment) -> Option<(Arc<Offer>, bool)> {
         // The offer of our own server need not be learned.
-        if matches!(self.settings().target, Target::Maildir(_)) {
-            return Some((maildir::offer(), true));
+        match self.settings().target {
+            Target::Maildir(_) => return Some((maildir::offer(), true)),
+            Target::Queue(_) => return Some((queue::offer(), true)),
+            Target::Spawn(_) | Target::Tcp(_) => {}
         }
         self.offers.find(environment.key(), now())
     }
@@ -337,6 +302,7 @@ async fn connect(
 ) -> Result<Connection, String> {
     match &settings.target {
         Target::Maildir(maildir) => Ok(Connection::maildir(maildir.clone(), &settings.hostname, client, permit)),
+        Target::Queue(_) => Err(format!("{} takes whole messages only", settings.target)),
         Target::Spawn(program) => {
             // The semaphore is never closed.
             let starting = starting.clone().acquire_owned().await;

@@ -4,9 +4,6 @@
 //! child leads a process group, so that a shell wrapper is ended with all that it started. It must not end a program that
 //! ends by itself at end of file: a qmail-queue killed in its work leaves files in the queue.
 
-mod environment;
-mod log;
-
 use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::io;
@@ -30,6 +27,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::backend::ClientInfo;
+use crate::backend::environment;
+use crate::backend::log;
 use crate::backend::permits::Permit;
 
 /// The time that a child has for each step of its end.
@@ -152,8 +151,7 @@ fn command(
 ) -> io::Result<Command> {
     let output = OwnedFd::from(connection.try_clone()?);
     let mut command = Command::new(program);
-    command.args(arguments).env_clear();
-    environment::apply(client, hostname, &mut command);
+    command.args(arguments).env_clear().envs(environment::variables(client, hostname));
     command.stdin(Stdio::from(OwnedFd::from(connection))).stdout(Stdio::from(output)).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     Ok(command)
@@ -161,7 +159,7 @@ fn command(
 
 /// The file of a program; a name without a slash is looked up in the PATH that the child will have. Left to the standard
 /// library, the search would need a fork of the whole process instead of posix_spawn: 12 ms instead of 0.07.
-fn find(name: &OsStr, path: Option<&[u8]>) -> io::Result<PathBuf> {
+pub(super) fn find(name: &OsStr, path: Option<&[u8]>) -> io::Result<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Ok(name.into());
     }

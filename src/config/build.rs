@@ -30,6 +30,7 @@ use crate::front::settings::Pair;
 use crate::hold;
 use crate::policy::throttle::Throttle;
 use crate::session;
+use crate::session::settings::BackendProtocol;
 use crate::session::settings::Timeouts;
 use crate::store;
 
@@ -104,6 +105,7 @@ pub(crate) fn target(file: &File, folder: &Path) -> Target {
     let under = |path: &Path| under(folder, &Written { value: path.to_owned(), at: written.at });
     match &written.value {
         Target::Maildir(path) => Target::Maildir(under(path)),
+        Target::Queue(program) => Target::Queue(under(program)),
         Target::Tcp(address) => Target::Tcp(address.clone()),
         Target::Spawn(words) => {
             let mut words = words.clone();
@@ -153,11 +155,16 @@ fn session(file: &File) -> session::settings::Settings {
             session: server.timeout.session,
         },
         min_rate: server.min_rate,
-        hold: message.hold,
+        hold: message.hold.as_ref().is_none_or(|hold| hold.value),
         bare_newline: message.bare_newline,
         bare_newline_exempt_relay_client: message.bare_newline_exempt_relay_client,
+        backend_protocol: match file.backend.targets.first().map(|target| &target.value) {
+            Some(Target::Queue(_)) => BackendProtocol::Queue,
+            _ => BackendProtocol::Smtp,
+        },
         backend_reply: file.backend.reply,
         backend_connect: file.backend.connect,
+        hide_user: server.hide_user,
         // The other backends write their own.
         add_received: is_tcp && identity == Identity::None,
         backend_starttls: is_tcp && file.backend.tls == backend::Tls::Starttls,
@@ -175,6 +182,7 @@ fn backend(file: &File, folder: &Path) -> backend::Settings {
         max: file.backend.max.map_or(40, number),
         keepalive: number(file.backend.keepalive),
         connect: file.backend.connect,
+        reply: file.backend.reply,
     }
 }
 

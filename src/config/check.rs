@@ -24,6 +24,7 @@ pub(crate) fn check(file: &File, findings: &Findings) {
     open_relay(file, findings);
     certificates(file, findings);
     holding(&file.message, findings);
+    held_for_queue(file, findings);
     throttle_names(file, findings);
 }
 
@@ -68,12 +69,19 @@ fn limits(server: &Server, findings: &Findings) {
 fn one_backend(file: &File, findings: &Findings) {
     let backend = &file.backend;
     if backend.written.is_empty() {
-        let what =
-            "no backend; write one of maildir, tcp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
+        let what = "no backend; write one of maildir, queue, tcp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
         findings.missing(backend.at, what);
     }
     for second in backend.written.iter().skip(1) {
-        findings.fault(*second, "there is another backend above; write exactly one of maildir, tcp and spawn");
+        findings.fault(*second, "there is another backend above; write exactly one of maildir, queue, tcp and spawn");
+    }
+}
+
+/// A program that takes messages whole can have none before the final dot.
+fn held_for_queue(file: &File, findings: &Findings) {
+    let is_queue = file.backend.targets.iter().any(|target| matches!(target.value, Target::Queue(_)));
+    if let Some(hold) = file.message.hold.as_ref().filter(|hold| is_queue && !hold.value) {
+        findings.fault(hold.at, "backend.queue takes messages whole, so they have to be held; write hold = true");
     }
 }
 

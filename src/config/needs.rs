@@ -63,8 +63,12 @@ impl Purpose {
 fn needs(file: &File, folder: &Path) -> Vec<Need> {
     let need = |path: &Written<PathBuf>, purpose| Need { at: path.at, path: under(folder, path), purpose };
     let mut all = Vec::new();
-    if let (Some(written), Target::Spawn(words)) = (file.backend.targets.first(), build::target(file, folder)) {
-        let program = words.into_iter().next().map(PathBuf::from);
+    if let Some(written) = file.backend.targets.first() {
+        let program = match build::target(file, folder) {
+            Target::Queue(program) => Some(program),
+            Target::Spawn(words) => words.into_iter().next().map(PathBuf::from),
+            Target::Maildir(_) | Target::Tcp(_) => None,
+        };
         all.extend(program.map(|path| Need { at: written.at, path, purpose: Purpose::Program }));
     }
     let folders = file.qmail.control.iter().chain(&file.qmail.queue).chain(&file.message.spool);

@@ -44,6 +44,8 @@ pub(super) fn bound_connections(config: &mut Config, limit: u64) {
 fn most_connections(config: &Config, limit: u64) -> usize {
     let of_session = match config.backend.target {
         Target::Tcp(_) | Target::Maildir(_) => 1,
+        // The program's log, its error text, its envelope, and the program itself.
+        Target::Queue(_) => 5,
         Target::Spawn(_) => 3,
     };
     let most_files = config.hold.total / config.hold.memory.max(SMALLEST_IN_FILE);

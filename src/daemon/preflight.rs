@@ -162,6 +162,9 @@ fn needs(config: &Config) -> Vec<Need> {
         Target::Maildir(path) => {
             all.push(Need { key: "backend.maildir", path: path.clone(), purpose: Purpose::Made });
         }
+        Target::Queue(program) => {
+            all.push(Need { key: "backend.queue", path: program.clone(), purpose: Purpose::Program });
+        }
         Target::Spawn(words) => {
             let program = words.first().map(PathBuf::from).unwrap_or_default();
             all.push(Need { key: "backend.spawn[0]", path: program, purpose: Purpose::Program });

@@ -59,10 +59,10 @@ pub(super) fn drop_capabilities() -> Result<(), String> {
         .map_err(|error| format!("cannot drop capabilities: {error}"))
 }
 
-/// Whether the backend may start a setuid program: smtpfront-qmail starts qmail-queue.
+/// Whether the backend may start a setuid program, which qmail-queue is: smtpfront-qmail starts it too.
 pub(super) fn may_need_setuid(backend: &Target) -> bool {
     match backend {
-        Target::Spawn(_) => true,
+        Target::Queue(_) | Target::Spawn(_) => true,
         Target::Maildir(_) | Target::Tcp(_) => false,
     }
 }

@@ -134,8 +134,10 @@ replies! {
     // Refusals by rule.
     /// A client under tcprules' `deny` or a block, at MAIL.
     554 "5.7.1" blocked_client(client: impl Display) "Client {client} is blocked";
-    /// MAIL of a sender that will be refused at RCPT.
+    /// MAIL of a sender that will be refused at RCPT, and one that the backend hears of only with the message.
     250 "2.1.0" sender_ok() "Ok";
+    /// RCPT that the backend hears of only with the message.
+    250 "2.1.5" recipient_ok() "Ok";
     /// A sender on a list or under a block.
     554 "5.7.1" blocked_sender(sender: impl Display) "{sender} is blocked";
     /// A recipient on a list.

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 
 use crate::smtp::reply::Offer;
 use crate::smtp::reply::ehlo;
+use crate::smtp::reply_reader::BackendReply;
 
 /// A session with the backend.
 #[derive(Clone, Debug)]
@@ -34,6 +35,11 @@ impl Backend {
     /// The greeting.
     pub(super) fn greeting(&self) -> BytesMut {
         format!("220 {NAME}\r\n").as_bytes().into()
+    }
+
+    /// The reply to a message that is handed over whole.
+    pub(super) fn taken() -> BackendReply {
+        BackendReply { code: 250, lines: vec!["ok".to_owned()] }
     }
 
     /// The reply to octets of the session.

@@ -241,7 +241,7 @@ impl<O: Outside> Rehearsal<O> {
                     self.session.handle_hold(Err(HoldEnd::NoRoom), self.now);
                 }
             }
-            Output::HoldBegin { expected } => {
+            Output::HoldBegin { expected, .. } => {
                 let has_room = self.outside.has_room(self.at, expected);
                 self.session.handle_hold(has_room.then_some(()).ok_or(HoldEnd::NoRoom), self.now);
             }
@@ -250,6 +250,7 @@ impl<O: Outside> Rehearsal<O> {
                 self.session.handle_backend(&mut self.backend.greeting(), true, self.now);
             }
             Output::Record(record) => self.records.push(*record),
+            Output::Submit(_) => self.session.handle_submission(Ok(Backend::taken()), self.now),
             Output::CloseClient
             | Output::Deliver(_)
             | Output::EndMessage

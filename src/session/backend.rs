@@ -60,10 +60,11 @@ impl Session {
         }
     }
 
-    /// Whether the transaction is past our final dot to the backend: its answer is awaited even when the client is
-    /// gone.
+    /// Whether the transaction is past our final dot to the backend, or its message handed over: the answer is awaited
+    /// even when the client is gone.
     pub(super) fn outlives_client(&self) -> bool {
-        matches!(self.state, State::Settle(_)) && self.relay.as_ref().is_some_and(|relay| relay.dot_sent())
+        let is_out = self.submitted_until.is_some() || self.relay.as_ref().is_some_and(|relay| relay.dot_sent());
+        matches!(self.state, State::Settle(_)) && is_out
     }
 
     /// Asks the backend, opening a session with it first where there is none. An authenticated session that is lost

@@ -20,7 +20,8 @@ impl Session {
 
     fn backend_deadline(&self) -> Option<Instant> {
         let settings = &self.snapshot.settings;
-        self.relay.as_ref()?.deadline(settings.backend_connect, settings.backend_reply)
+        let relay = || self.relay.as_ref()?.deadline(settings.backend_connect, settings.backend_reply);
+        self.submitted_until.or_else(relay)
     }
 
     fn client_deadline(&self) -> Option<Instant> {
@@ -58,6 +59,7 @@ impl Session {
         let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now.monotonic);
         if passed(self.backend_deadline()) {
             self.output.push_back(Output::Release(Release::Abort));
+            self.handle_submission(Err(BackendEnd::Lost), now);
             self.backend_ended(BackendEnd::Lost, now);
         }
         if passed(self.idle_backend_deadline()) {

@@ -140,8 +140,22 @@ impl Session {
             return;
         }
         self.state = State::Command;
+        if self.hands_over() {
+            return self.mail_taken();
+        }
         self.replies.push_awaited();
         self.ask_backend(Request::Mail(mail), now);
+    }
+
+    /// Answers MAIL where the backend hears of the envelope only with the message.
+    fn mail_taken(&mut self) {
+        // Of a backend with conversations, before a reload.
+        self.close_backend();
+        let reply = replies::sender_ok();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.mail_code = Some(reply.code);
+        }
+        self.reply(&reply);
     }
 
     /// Takes the backend's reply to MAIL, relayed as it is.
@@ -253,10 +267,22 @@ impl Session {
             return;
         }
         self.passed(&rcpt.recipient);
+        if self.hands_over() {
+            return self.rcpt_taken(rcpt, cap);
+        }
         let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
         transaction.asked.push_back((rcpt.clone(), cap));
         self.replies.push_awaited();
         self.ask_backend(Request::Rcpt(rcpt), now);
+    }
+
+    /// Answers RCPT where the backend hears of the envelope only with the message.
+    fn rcpt_taken(&mut self, rcpt: Arc<Rcpt>, cap: Option<u64>) {
+        let reply = replies::recipient_ok();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.accepted.push(Accepted { rcpt, code: reply.code, cap });
+        }
+        self.reply(&reply);
     }
 
     /// Takes the backend's reply to RCPT, relayed as it is.

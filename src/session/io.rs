@@ -89,14 +89,18 @@ pub enum Output {
     BackendStartTls,
     /// Send the held message to the backend; `handle_body_sent` follows.
     BackendBody,
+    /// Hand the held message over with this envelope; `handle_submission` follows.
+    Submit(Box<Submission>),
     /// Release the session with the backend: it is not needed any more.
     Release(Release),
     /// Begin to hold a message; answer with `handle_hold`.
     HoldBegin {
         /// The declared size in octets, 0 when there is none.
         expected: u64,
+        /// The form in which it is kept.
+        form: Form,
     },
-    /// Octets of the message to be held, judged and canonical.
+    /// Octets of the message to be held, judged and canonical, whatever the form is.
     Hold(Bytes),
     /// Drop the message: its held octets, and the claim on its delivery.
     EndMessage,
@@ -108,6 +112,28 @@ pub enum Output {
     Learned(Environment, Arc<Offer>),
     /// The record of something that ended.
     Record(Box<Record>),
+}
+
+/// The form of a held message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As in a file of a qmail host: lines end with LF.
+    Stored,
+    /// As it goes over a connection: lines end with CRLF.
+    Wire,
+}
+
+/// The envelope of a message that is handed over whole, and the client that it is of.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The environment that the program is started in.
+    pub environment: Environment,
+    /// The client's name for itself.
+    pub helo: String,
+    /// The sender, without quotes; empty for the null sender.
+    pub sender: Vec<u8>,
+    /// The recipients, without quotes.
+    pub recipients: Vec<Vec<u8>>,
 }
 
 /// The state in which the backend's connection is left.

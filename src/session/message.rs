@@ -60,7 +60,7 @@ impl Session {
         if transaction.snapshot.settings.hold {
             let expected = transaction.mail.size.unwrap_or(0);
             self.state = State::HoldBegin;
-            self.output.push_back(Output::HoldBegin { expected });
+            self.output.push_back(Output::HoldBegin { expected, form: self.form() });
         } else {
             self.state = State::DataBegin;
             self.ask_backend(Request::Data, now);
@@ -70,7 +70,7 @@ impl Session {
     /// Takes the hold's result: at DATA, and while the message comes in or goes out.
     pub(super) fn held(&mut self, result: Result<(), HoldEnd>, now: Now) {
         match (&mut self.state, result) {
-            (State::HoldBegin, Ok(())) => self.begin_body(false, now),
+            (State::HoldBegin, Ok(())) => self.begin_held_body(now),
             (State::HoldBegin, Err(end)) => self.finish(hold_failed(end, &self.id), None, now),
             (State::Body(body), Err(end)) => {
                 body.end.get_or_insert(BodyEnd::Hold(end));
@@ -83,6 +83,7 @@ impl Session {
                 self.finish(hold_failed(end, &self.id), Some(&received), now);
             }
             (State::Settle(_), Err(end)) => {
+                self.submitted_until = None;
                 self.close_backend();
                 let outcome = hold_failed(end, &self.id);
                 self.settle(outcome, now);
@@ -91,13 +92,25 @@ impl Session {
         }
     }
 
+    /// The trace line is the head of a message that is handed over as it is held.
+    fn begin_held_body(&mut self, now: Now) {
+        if self.hands_over() {
+            self.output.push_back(Output::Hold(self.trace_line(now.wall)));
+        }
+        self.begin_body(false, now);
+    }
+
     fn begin_body(&mut self, streaming: bool, now: Now) {
         let Some(transaction) = &self.transaction else { return self.contradiction(now) };
         let settings = &transaction.snapshot.settings;
         let exempt = settings.bare_newline_exempt_relay_client && self.client.is_relay_client();
         let message = self.message_reader(transaction);
         self.state = State::Body(Box::new(Body {
-            decoder: DataDecoder::new(settings.bare_newline, exempt, Dots::Stuffed),
+            decoder: DataDecoder::new(
+                settings.bare_newline,
+                exempt,
+                if self.hands_over() { Dots::Plain } else { Dots::Stuffed },
+            ),
             message,
             began: now.monotonic,
             end: None,
@@ -292,7 +305,7 @@ impl Session {
     }
 
     /// Ends the message with its outcome: now, or when the client has sent it to the true end.
-    fn settle(&mut self, outcome: Outcome, now: Now) {
+    pub(super) fn settle(&mut self, outcome: Outcome, now: Now) {
         match std::mem::replace(&mut self.state, State::Command) {
             State::Body(mut body) => {
                 body.end.get_or_insert(BodyEnd::Backend(Box::new(outcome)));

@@ -32,7 +32,8 @@
 //! ```
 //!
 //! Where to read on: `state` has the states; `admission`, `verbs`, `envelope`, `message` and `closing` follow a session from its
-//! beginning to its end; `asking` has the question that is open, `relay` the backend's side of the conversation.
+//! beginning to its end; `asking` has the question that is open, `relay` the backend's side of the conversation, `submitting` (with
+//! `handle_submission`) what a backend without one is handed.
 
 pub mod acknowledgement;
 mod admission;
@@ -66,6 +67,7 @@ mod request;
 pub mod settings;
 pub mod snapshot;
 mod state;
+mod submitting;
 mod throttling;
 mod verbs;
 mod words;
@@ -125,6 +127,8 @@ pub struct Session {
     transaction: Option<Box<Transaction>>,
     /// The session with the backend.
     relay: Option<Box<Relay>>,
+    /// While a message is handed over: the time by which that has ended.
+    submitted_until: Option<Instant>,
     input: CommandInput,
     replies: ReplyQueue,
     output: VecDeque<Output>,
@@ -152,6 +156,7 @@ impl Session {
             ticket: Ticket::default(),
             transaction: None,
             relay: None,
+            submitted_until: None,
             input: CommandInput::default(),
             replies: ReplyQueue::default(),
             output: VecDeque::new(),

@@ -30,7 +30,7 @@ impl Session {
     }
 
     /// The protocol's name (RFC 3848).
-    fn protocol(&self) -> &'static str {
+    pub(super) fn protocol(&self) -> &'static str {
         let extended = self.client.helo.as_ref().is_some_and(|helo| helo.extended);
         match (extended, self.client.tls.is_some(), self.client.authenticated) {
             (false, ..) => "SMTP",

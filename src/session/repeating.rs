@@ -165,6 +165,8 @@ impl Session {
         self.state = State::Settle(received);
         if streaming {
             self.end_body(now);
+        } else if self.hands_over() {
+            self.submit(now);
         } else {
             self.ask_backend(Request::Data, now);
         }

@@ -34,16 +34,29 @@ pub struct Settings {
     pub bare_newline: BareNewline,
     /// Whether clients with RELAYCLIENT may end a message with LF.LF.
     pub bare_newline_exempt_relay_client: bool,
-    /// Time limit of each reply of the backend.
+    /// The protocol that the backend speaks.
+    pub backend_protocol: BackendProtocol,
+    /// Time limit of each reply of the backend, or of its work on a message that it was handed whole.
     pub backend_reply: Duration,
     /// Time limit of connecting to the backend and of its greeting.
     pub backend_connect: Duration,
+    /// Whether the name of the client's user is left out of the Received line.
+    pub hide_user: bool,
     /// Whether a Received line with the client's address is added (a tcp backend of identity `none`).
     pub add_received: bool,
     /// Whether the backend is talked to after STARTTLS only.
     pub backend_starttls: bool,
     /// Whether the backend hears of the client by XCLIENT; one that does not offer it to us is not used.
     pub xclient: bool,
+}
+
+/// The protocol between us and the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendProtocol {
+    /// A conversation in SMTP.
+    Smtp,
+    /// No conversation: each message is handed over whole, with its envelope.
+    Queue,
 }
 
 /// The values of `server.auth`.

@@ -13,7 +13,7 @@
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped; `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
+//! dropped; `s` the held message is handed over with this envelope (`B` answers it); `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
 
 use std::net::IpAddr;
@@ -45,21 +45,25 @@ use portcullis::session::io::BackendEnd;
 use portcullis::session::io::ClientEnd;
 use portcullis::session::io::Delivery;
 use portcullis::session::io::Farewell;
+use portcullis::session::io::Form;
 use portcullis::session::io::HoldEnd;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
 use portcullis::session::io::Release;
+use portcullis::session::io::Submission;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Question;
 use portcullis::session::question::Ticket;
 use portcullis::session::record::Record;
 use portcullis::session::settings::Auth;
+use portcullis::session::settings::BackendProtocol;
 use portcullis::session::settings::Settings;
 use portcullis::session::settings::Timeouts;
 use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::reply::Offer;
+use portcullis::smtp::reply_reader::ReplyReader;
 use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
@@ -172,6 +176,7 @@ impl Builder {
             "answers" if value == "late" => self.answers_late = true,
             "auth" if value == "always" => self.settings.auth = Auth::Always,
             "auth" if value == "off" => self.settings.auth = Auth::Off,
+            "backend" if value == "queue" => self.settings.backend_protocol = BackendProtocol::Queue,
             "badmailfrom" => self.policy.senders = vec![list("badmailfrom").unwrap()],
             "badrcptto" => self.policy.recipients = vec![list("badrcptto").unwrap()],
             "bare_newline" if value == "reject" => self.settings.bare_newline = BareNewline::Reject,
@@ -207,6 +212,15 @@ impl Builder {
             "env" => {
                 let (name, value) = value.split_once('=').unwrap();
                 self.variables.push((name.into(), value.into()));
+            }
+            "hide_user" => self.settings.hide_user = true,
+            // A variable of the client's rule in tcprules.
+            "rule" => {
+                let (name, value) = value.split_once('=').unwrap();
+                let variables = vec![(name.as_bytes().into(), value.as_bytes().into())];
+                let location = Location { source: "tcp.smtp".into(), line: 3 };
+                let rule = ClientRule { deny: false, variables, location };
+                assert!(self.policy.clients.insert(self.client.to_string().as_bytes().into(), rule));
             }
             "greet_delay" => self.greet_delay = Duration::from_secs(value.parse().unwrap()),
             "handshake" if value == "fails" => self.handshake_fails = true,
@@ -329,8 +343,10 @@ pub fn settings() -> Settings {
         hold: true,
         bare_newline: BareNewline::Normalize,
         bare_newline_exempt_relay_client: false,
+        backend_protocol: BackendProtocol::Smtp,
         backend_reply: Duration::from_secs(300),
         backend_connect: Duration::from_secs(10),
+        hide_user: false,
         add_received: false,
         backend_starttls: false,
         xclient: false,
@@ -356,6 +372,9 @@ pub struct Player {
     input: BytesMut,
     replies: BytesMut,
     held: Vec<u8>,
+    form: Form,
+    /// Whether a message was handed over whole, and not answered yet.
+    submitted: bool,
     /// A line to the backend without its end so far.
     unfinished: Vec<u8>,
     ended: bool,
@@ -387,6 +406,8 @@ impl Player {
             input: BytesMut::new(),
             replies: BytesMut::new(),
             held: Vec::new(),
+            form: Form::Wire,
+            submitted: false,
             unfinished: Vec::new(),
             ended: false,
             cut,
@@ -461,6 +482,11 @@ impl Player {
             "Y" => self.session.handle_pressure(rest.parse().unwrap()),
             "Z" => self.session.handle_place_wanted(now),
             "E" => self.session.handle_hold_wanted(now),
+            "!" if self.submitted => {
+                self.submitted = false;
+                let end = if rest == "busy" { BackendEnd::Busy } else { BackendEnd::Lost };
+                self.session.handle_submission(Err(end), now);
+            }
             "!" if rest == "busy" => self.session.handle_backend_end(BackendEnd::Busy, now),
             "!" => self.session.handle_backend_end(BackendEnd::Lost, now),
             _ => return,
@@ -502,6 +528,11 @@ impl Player {
     }
 
     fn backend(&mut self, octets: &[u8], written: bool) {
+        if std::mem::take(&mut self.submitted) {
+            let reply = ReplyReader::default().next(&mut octets.into()).unwrap().unwrap();
+            self.session.handle_submission(Ok(reply), self.now());
+            return self.drain();
+        }
         for piece in octets.chunks(self.cut) {
             self.replies.extend_from_slice(piece);
             let now = self.now();
@@ -563,8 +594,9 @@ impl Player {
             Output::Client(octets) => self.say("c", &octets),
             Output::CloseClient => self.transcript.push("x".into()),
             Output::Hold(octets) => self.held.extend_from_slice(&octets),
-            Output::HoldBegin { expected } => {
+            Output::HoldBegin { expected, form } => {
                 self.transcript.push(format!("h {expected}"));
+                self.form = form;
                 self.held.clear();
                 self.session.handle_hold(self.scene.hold, now);
             }
@@ -581,6 +613,7 @@ impl Player {
             }
             Output::Record(record) => self.transcript.push(format!("r {}", describe(&record))),
             Output::Release(release) => self.release(release),
+            Output::Submit(submission) => self.submit(&submission),
             Output::StartTls => {
                 self.input.clear();
                 self.transcript.push("t".into());
@@ -588,6 +621,19 @@ impl Player {
                 self.session.handle_tls(version, now);
             }
         }
+    }
+
+    fn submit(&mut self, submission: &Submission) {
+        let Submission { sender, recipients, .. } = submission;
+        let to: String = recipients.iter().map(|to| format!(" T<{}>", escape(to))).collect();
+        self.transcript.push(format!("s F<{}>{to}", escape(sender)));
+        let mut held = std::mem::take(&mut self.held);
+        if self.form == Form::Stored {
+            held.retain(|octet| *octet != b'\r');
+        }
+        let lines = held.split_inclusive(|octet| *octet == b'\n');
+        self.transcript.extend(lines.map(|line| format!("s {}", escape(line))));
+        self.submitted = true;
     }
 
     fn release(&mut self, release: Release) {

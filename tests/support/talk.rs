@@ -161,6 +161,7 @@ impl<'a> Talk<'a> {
                 self.reply("220 b\r\n");
             }
             Output::BackendStartTls | Output::StartTls => unreachable!("no TLS here"),
+            Output::Submit(_) => unreachable!("the backend is a server"),
             Output::Client(_)
             | Output::CloseClient
             | Output::Hold(_)

@@ -38,7 +38,8 @@ impl Backend {
         let mut targets = Vec::new();
         let maildir = section.parsed("maildir", |text| path(text).map(Target::Maildir));
         let tcp = section.parsed("tcp", |text| host_and_port(text).map(Target::Tcp));
-        targets.extend(maildir.into_iter().chain(tcp));
+        let queue = section.parsed("queue", |text| queue_program(text).map(Target::Queue));
+        targets.extend(maildir.into_iter().chain(tcp).chain(queue));
         targets.extend(spawn(section));
         targets.sort_by_key(|target| target.at);
         let identity = identity(section, &targets);
@@ -50,22 +51,28 @@ impl Backend {
             let connect = timeout.parsed("connect", time_limit).map_or(CONNECT, |written| written.value);
             (connect, timeout.parsed("reply", time_limit).map_or(REPLY, |written| written.value))
         });
-        let keys = ["maildir", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
+        let keys = ["maildir", "queue", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
         let mut written: Vec<At> = keys.map(|key| section.key_at(key)).collect();
         written.sort();
         Self { at: section.at(), targets, written, environment, identity, tls, verify, max, keepalive, connect, reply }
     }
 }
 
-/// `tcp://127.0.0.1:2526`, `spawn:/usr/sbin/smtpfront-qmail`, `maildir:./portcullis-mail`
+/// `tcp://127.0.0.1:2526`, `spawn:/usr/sbin/smtpfront-qmail`, `queue:/var/qmail/bin/qmail-queue`,
+/// `maildir:./portcullis-mail`
 ///
 /// # Errors
 /// The text to write instead.
 pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
-    let fault = || format!("{url:?} is not a valid backend; write tcp://HOST:PORT, spawn:/PROGRAM or maildir:FOLDER");
+    let fault = || {
+        format!(
+            "{url:?} is not a valid backend; write tcp://HOST:PORT, spawn:/PROGRAM, queue:/PROGRAM or maildir:FOLDER"
+        )
+    };
     let (scheme, rest) = url.split_once(':').ok_or_else(fault)?;
     match scheme {
         "maildir" => path(rest).map(Target::Maildir).map_err(|_| fault()),
+        "queue" => queue_program(rest).map(Target::Queue),
         "spawn" => program(rest).map(|program| Target::Spawn(vec![program.into()])),
         "tcp" => host_and_port(rest.trim_start_matches("//")).map(Target::Tcp),
         _ => Err(fault()),
@@ -93,9 +100,18 @@ fn spawn(section: &mut Section<'_>) -> Option<Written<Target>> {
 
 /// A program's path; a bare name would depend on somebody's PATH.
 fn program(text: &str) -> Result<PathBuf, String> {
+    whole_path(text, "/usr/sbin/smtpfront-qmail")
+}
+
+/// The path of qmail-queue, or of a program in its place.
+fn queue_program(text: &str) -> Result<PathBuf, String> {
+    whole_path(text, "/var/qmail/bin/qmail-queue")
+}
+
+fn whole_path(text: &str, example: &str) -> Result<PathBuf, String> {
     match text.contains('/') {
         true => Ok(PathBuf::from(text)),
-        false => Err("write the program's whole path, such as \"/usr/sbin/smtpfront-qmail\"".to_owned()),
+        false => Err(format!("write the program's whole path, such as {example:?}")),
     }
 }
 

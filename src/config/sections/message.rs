@@ -11,7 +11,8 @@ use crate::smtp::data::BareNewline;
 /// The section as written.
 pub(crate) struct Message {
     pub(crate) hops: HopRules,
-    pub(crate) hold: bool,
+    /// `None`: the default, true.
+    pub(crate) hold: Option<Written<bool>>,
     pub(crate) hold_memory: Option<Written<u64>>,
     pub(crate) hold_total: Option<Written<u64>>,
     pub(crate) spool: Option<Written<PathBuf>>,
@@ -25,7 +26,7 @@ impl Message {
         let hops = hops(section);
         Self {
             hops,
-            hold: section.flag("hold").is_none_or(|written| written.value),
+            hold: section.flag("hold"),
             hold_memory: section.quantity("hold_memory", units::size),
             hold_total: section.quantity("hold_total", units::size),
             spool: section.optional_text("spool").map(|text| Written { value: text.value.into(), at: text.at }),

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
+use crate::backend::BackendReply;
 use crate::backend::Connection;
 use crate::backend::Login;
 use crate::backend::OpenFault;
@@ -86,6 +87,17 @@ enum Backend {
     Closed,
     Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     Open(Box<Side<Connection>>),
+    /// A whole message is being handed over.
+    Submitting(Pin<Box<dyn Future<Output = Submitted> + Send>>),
+}
+
+/// The backend's reply to a message that it was handed, or the reason why there is none.
+type Submitted = Result<BackendReply, SubmitFault>;
+
+/// The reason why a message was not handed over, or is not answered.
+enum SubmitFault {
+    Backend(OpenFault),
+    Hold(HoldFault),
 }
 
 /// A connection, and its permit among the logins when it was opened for AUTH.
@@ -115,6 +127,7 @@ enum Event {
     /// The held message has to be given up, because it comes in too slowly.
     HoldWanted,
     PlaceWanted,
+    Submitted(Submitted),
 }
 
 /// The next step of the loop.
@@ -262,7 +275,7 @@ impl Driver {
                 self.claims.hold(None);
             }
             Output::Hold(octets) => self.keep(&octets),
-            Output::HoldBegin { expected } => self.begin_hold(expected),
+            Output::HoldBegin { expected, form } => self.begin_hold(expected, form),
             Output::Learned(environment, offer) => {
                 self.services.backends.learn(&environment, offer, self.backend_generation);
             }
@@ -273,6 +286,7 @@ impl Driver {
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.tables().clock.now()),
             Output::Release(release) => self.release_backend(release),
             Output::StopAsking => self.stop_asking(),
+            Output::Submit(submission) => self.submit(*submission),
         }
     }
 

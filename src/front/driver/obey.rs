@@ -1,8 +1,11 @@
 //! The outputs of the session, carried out. It must not tell the session more than their outcome.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 
 use crate::backend::ClientInfo;
+use crate::backend::Envelope;
 use crate::front::answers::Answered;
 use crate::front::answers::Answering;
 use crate::front::clock;
@@ -10,6 +13,7 @@ use crate::front::condition::Condition;
 use crate::front::displace;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
+use crate::front::driver::SubmitFault;
 use crate::front::driver::Transfer;
 use crate::front::exchange::Side;
 use crate::front::tls;
@@ -17,9 +21,11 @@ use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
 use crate::session::io::BackendEnd;
 use crate::session::io::Delivery;
+use crate::session::io::Form;
 use crate::session::io::HoldEnd;
 use crate::session::io::Peer;
 use crate::session::io::Release;
+use crate::session::io::Submission;
 use crate::session::question::Answer;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
@@ -53,6 +59,22 @@ impl Driver {
                 return Ok((connection, Some(login)));
             }
             services.backends.open(&client, fresh).await.map(|connection| (connection, None))
+        }));
+    }
+
+    /// Hands the held message over. Its room counts until the program has done with it.
+    pub(super) fn submit(&mut self, submission: Submission) {
+        let Some(mut hold) = self.hold.take() else {
+            return self.session.handle_submission(Err(BackendEnd::Lost), self.now);
+        };
+        let Submission { environment, helo, sender, recipients } = submission;
+        let Peer { client, local, host, .. } = self.session.peer().clone();
+        let client = ClientInfo { address: client, local, host, helo, environment };
+        let services = self.services.clone();
+        self.backend = Backend::Submitting(Box::pin(async move {
+            let message = poll_fn(|cx| hold.poll_file(cx)).await.map_err(SubmitFault::Hold)?;
+            let envelope = Envelope { sender, recipients };
+            services.backends.submit(&client, &envelope, message).await.map_err(SubmitFault::Backend)
         }));
     }
 
@@ -131,11 +153,14 @@ impl Driver {
         self.transfer = Transfer::Running;
     }
 
-    pub(super) fn begin_hold(&mut self, expected: u64) {
+    pub(super) fn begin_hold(&mut self, expected: u64, form: Form) {
         let result = self.services.holds.begin(self.network, expected);
         match result {
             Ok(hold) => {
-                self.hold = Some(Box::new(hold));
+                self.hold = Some(Box::new(match form {
+                    Form::Stored => hold.stored(),
+                    Form::Wire => hold,
+                }));
                 self.session.handle_hold(Ok(()), self.now);
             }
             Err(fault) => self.hold_failed(&fault),

@@ -9,6 +9,8 @@ use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
 use crate::front::driver::Opened;
+use crate::front::driver::SubmitFault;
+use crate::front::driver::Submitted;
 use crate::front::driver::Transfer;
 use crate::front::exchange::Done;
 use crate::front::exchange::Side;
@@ -40,6 +42,7 @@ impl Driver {
                 }
             }
             Event::HoldWanted => self.session.handle_hold_wanted(self.now),
+            Event::Submitted(result) => self.submitted(result),
         }
     }
 
@@ -133,6 +136,21 @@ impl Driver {
                 self.backend_ended(BackendEnd::Lost);
             }
         }
+    }
+
+    fn submitted(&mut self, result: Submitted) {
+        drop(self.take_backend());
+        self.services.note_pressure();
+        let result = match result {
+            Ok(reply) => Ok(reply),
+            Err(SubmitFault::Hold(fault)) => return self.hold_failed(&fault),
+            Err(SubmitFault::Backend(OpenFault::Busy)) => Err(BackendEnd::Busy),
+            Err(SubmitFault::Backend(OpenFault::Unavailable(why))) => {
+                tracing::warn!(error = %why, "backend");
+                Err(BackendEnd::Lost)
+            }
+        };
+        self.session.handle_submission(result, self.now);
     }
 
     pub(super) fn backend_ended(&mut self, end: BackendEnd) {

@@ -110,6 +110,7 @@ impl Driver {
             Backend::Closed => return Poll::Pending,
             Backend::Opening(opening) => return opening.as_mut().poll(cx).map(Event::BackendOpen),
             Backend::Open(side) => side,
+            Backend::Submitting(submitting) => return submitting.as_mut().poll(cx).map(Event::Submitted),
         };
         let interest = Interest { reads: COMMAND_READ, writes: turn.writes };
         match side.poll(interest, cx).map(Event::Backend) {

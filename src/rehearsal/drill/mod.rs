@@ -31,6 +31,7 @@ use crate::rehearsal::drill::habits::HABITS;
 use crate::rehearsal::drill::habits::Habit;
 use crate::rehearsal::drill::letters::newsletter;
 use crate::rehearsal::drill::sink::Sink;
+use crate::session::settings::BackendProtocol;
 use crate::session::snapshot::Snapshot;
 use crate::store::clock::Clock;
 use crate::store::clock::Virtual;
@@ -255,6 +256,7 @@ impl Instance {
         config.front.proxy_protocol_from.clear();
         config.front.greet_delay = Duration::ZERO;
         config.backend.target = Target::Tcp(sink.address.to_string());
+        snapshot.settings.backend_protocol = BackendProtocol::Smtp;
         // One worker, so that it has seen a client's end before it hears the next one's dot.
         let (workers, threads) = Workers::start(1, THREADS).map_err(fault)?;
         let began = clock::now().wall;

@@ -1,29 +1,28 @@
 //! The environment of a child: that of tcpserver (ucspi-tcp 0.88), for an IPv6 client that of its IPv6 build. It must not set
 //! TCP6INTERFACE: the interface's name of a link-local client is not known here.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-
-use tokio::process::Command;
 
 use crate::backend::ClientInfo;
 use crate::policy::net::canonical;
 
-/// Sets the variables in tcpserver's order: the inherited ones, the connection's over them (those without a value are
-/// removed), and the client's rule over both. `command` starts with none.
-pub(super) fn apply(client: &ClientInfo, hostname: &str, command: &mut Command) {
-    for (name, value) in client.environment.iter() {
-        command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
-    }
+/// The variables in tcpserver's order: the inherited ones, the connection's over them (those without a value are
+/// removed), and the client's rule over both.
+pub(super) fn variables(client: &ClientInfo, hostname: &str) -> BTreeMap<OsString, OsString> {
+    let text = |octets: &[u8]| OsStr::from_bytes(octets).to_owned();
+    let mut all: BTreeMap<OsString, OsString> =
+        client.environment.iter().map(|(name, value)| (text(name), text(value))).collect();
     for (name, value) in connection(client, hostname) {
         match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
+            Some(value) => _ = all.insert(name.into(), value.into()),
+            None => _ = all.remove(OsStr::new(name)),
+        }
     }
-    for (name, value) in client.environment.of_rule() {
-        command.env(OsStr::from_bytes(name), OsStr::from_bytes(value));
-    }
+    all.extend(client.environment.of_rule().map(|(name, value)| (text(name), text(value))));
+    all
 }
 
 fn connection(client: &ClientInfo, hostname: &str) -> Vec<(&'static str, Option<String>)> {
