@@ -46,6 +46,14 @@ impl Client {
         Self { stream: BufReader::new(stream) }
     }
 
+    /// Resets the connection.
+    pub(crate) fn reset(self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let stream = self.stream.into_inner();
+        stream.set_nonblocking(true).unwrap();
+        runtime.block_on(async { tokio::net::TcpStream::from_std(stream).unwrap().set_zero_linger().unwrap() });
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.stream.get_ref().local_addr().unwrap().port()
     }

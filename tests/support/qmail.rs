@@ -157,8 +157,18 @@ impl QmailHome {
         self.serve(&format!("spawn = [{smtpfront:?}]\n"), lines)
     }
 
-    /// Starts the proxy in front of any backend.
+    /// Starts the proxy in front of any backend with a conversation.
     pub(crate) fn serve(&self, backend: &str, lines: Lines<'_>) -> Proxy {
+        let proxy = self.serve_quietly(backend, lines);
+        // The backend was asked for its offer; further lines are the clients'.
+        proxy.line(" answer");
+        proxy.until_childless();
+        self.forget_sessions();
+        proxy
+    }
+
+    /// Starts the proxy in front of a backend that is not asked for anything.
+    pub(crate) fn serve_quietly(&self, backend: &str, lines: Lines<'_>) -> Proxy {
         let (home, queue) = (self.path(""), self.path("qmail-queue"));
         let env = if backend.contains("spawn") {
             format!("env = {{ QMAILHOME = {home:?}, QMAILQUEUE = {queue:?} }}")
@@ -184,12 +194,7 @@ impl QmailHome {
         if authority.exists() {
             command.env("SSL_CERT_FILE", authority);
         }
-        let proxy = Proxy::launch(command.stdout(Stdio::null()), 1);
-        // The backend was asked for its offer; further lines are the clients'.
-        proxy.line(" answer");
-        proxy.until_childless();
-        self.forget_sessions();
-        proxy
+        Proxy::launch(command.stdout(Stdio::null()), 1)
     }
 
     /// Starts the real tcpserver with the counted smtpfront-qmail.
