@@ -171,6 +171,7 @@ impl Explain {
             "variables": explanation.variables.iter().map(|(name, value)| (name, value)).collect::<BTreeMap<_, _>>(),
             "size_limit": explanation.limit.as_ref().map(|limit| limit.octets),
             "size_rule": explanation.limit.as_ref().map(|limit| &limit.rule),
+            "known": explanation.known.iter().map(|(who, rule)| (who, rule)).collect::<BTreeMap<_, _>>(),
             "configuration": basis.word(),
             "proxy_asked": matches!(basis, Basis::Both | Basis::Proxy),
             "backend_offer": explanation.offer,
@@ -253,6 +254,7 @@ fn print_table(explanation: &Explanation, basis: &Basis) {
     }
     let limit = explanation.limit.as_ref().map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
     print(&format!("size       {}, unless the backend says less", limit.as_deref().unwrap_or("no limit")));
+    explanation.known.iter().for_each(|(who, rule)| print(&format!("known      {} by {rule}", shown(who))));
     print(&match basis {
         Basis::Both => "proxy      running; its blocks and throttles are included".to_owned(),
         Basis::Proxy => {

@@ -77,6 +77,7 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
         qmail,
         senders: lists(&file.senders, folder),
         recipients: lists(&file.recipients.lists, folder),
+        known: file.recipients.known.iter().map(|path| under(folder, path)).collect(),
         routing: file.recipients.routing,
         size: Size { limit: file.size.limit, caps: file.size.caps.clone() },
         tls: tls(file, folder),

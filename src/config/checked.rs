@@ -49,6 +49,8 @@ pub struct Config {
     pub senders: Lists,
     /// `[recipients]`
     pub recipients: Lists,
+    /// `recipients.known`: lists of the recipients that exist.
+    pub known: Vec<PathBuf>,
     /// `recipients.routing`
     pub routing: bool,
     /// `[size]`
@@ -155,6 +157,7 @@ impl Draft {
     pub fn sources(&self) -> Sources {
         Sources {
             control: self.config.qmail.control.clone(),
+            known: self.config.known.clone(),
             recipients: self.config.recipients.blocked.clone(),
             recipients_dialect: self.config.recipients.dialect,
             senders: self.config.senders.blocked.clone(),

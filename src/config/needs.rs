@@ -73,7 +73,7 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
     }
     let folders = file.qmail.control.iter().chain(&file.qmail.queue).chain(&file.message.spool);
     all.extend(folders.map(|path| need(path, Purpose::Folder)));
-    let lists = file.senders.blocked.iter().chain(&file.recipients.lists.blocked);
+    let lists = file.senders.blocked.iter().chain(&file.recipients.lists.blocked).chain(&file.recipients.known);
     let pairs = file.tls.pair.iter().chain(file.tls.more.iter().map(|more| &more.value));
     let texts = lists.chain(&file.qmail.tcprules).chain(pairs.flat_map(|pair| [&pair.certificate, &pair.key]));
     all.extend(texts.map(|path| need(path, Purpose::Text)));

@@ -12,6 +12,8 @@ use crate::control::files;
 use crate::control::tcprules;
 use crate::control::unread;
 use crate::policy::client::ClientRules;
+use crate::policy::known::KnownList;
+use crate::policy::known::KnownRecipients;
 use crate::policy::list::AddressList;
 use crate::policy::list::Dialect;
 use crate::policy::list::fault::ListFault;
@@ -23,9 +25,11 @@ use crate::policy::virtualdomains::VirtualDomains;
 pub struct Sources {
     /// qmail's control folder, if there is one.
     pub control: Option<PathBuf>,
+    /// Lists of the recipients that exist, as text or validrcptto.cdb.
+    pub known: Vec<PathBuf>,
     /// More lists of recipients, beside badrcptto.
     pub recipients: Vec<PathBuf>,
-    /// The dialect of all lists of recipients.
+    /// The dialect of all lists of recipients, known ones too.
     pub recipients_dialect: Dialect,
     /// More lists of senders, beside badmailfrom.
     pub senders: Vec<PathBuf>,
@@ -46,6 +50,8 @@ pub struct Lists {
     pub databytes: Option<u64>,
     /// smtpgreeting.
     pub greeting: Option<String>,
+    /// The recipients that exist.
+    pub known: KnownRecipients,
     /// rcpthosts and morercpthosts.cdb; `None` without a control folder: locality is not checked.
     pub local: Option<LocalDomains>,
     /// me.
@@ -84,11 +90,12 @@ pub fn load(sources: &Sources) -> Outcome {
     for path in &sources.recipients {
         lists.recipients.extend(loader.named_list(path, sources.recipients_dialect));
     }
+    lists.known = loader.known();
     if let Some(path) = &sources.tcprules {
         lists.clients = loader.clients(path);
     }
     let Loader { faults, warnings, .. } = loader;
-    let notes = sources.control.as_deref().map(notes).unwrap_or_default();
+    let notes = sources.control.as_deref().map(|control| notes(control, &sources.known)).unwrap_or_default();
     Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, warnings, notes }
 }
 
@@ -122,6 +129,38 @@ impl Loader<'_> {
     fn named_list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
         let text = self.named(path)?;
         self.parse_list(path, dialect, &text)
+    }
+
+    /// The recipients that exist. Lists without any would refuse every recipient: an error as well.
+    fn known(&mut self) -> KnownRecipients {
+        let Sources { known: paths, .. } = self.sources;
+        let lists: Vec<KnownList> = paths.iter().filter_map(|path| self.known_list(path)).collect();
+        let are_read = lists.len() == paths.len();
+        if let Some(path) = paths.first().filter(|_| are_read && !lists.iter().any(KnownList::has_addresses)) {
+            self.fault(path, "says only who does not exist, so every recipient would be refused: add who does");
+        }
+        let known = KnownRecipients::new(lists);
+        let rcpthosts = self.sources.control.as_ref().map(|control| control.join("rcpthosts"));
+        if let Some(rcpthosts) = rcpthosts.filter(|_| !known.is_empty()) {
+            // An error of the file is noted already.
+            let text = files::read_text(&rcpthosts).ok().flatten().unwrap_or_default();
+            self.warnings.extend(known.warnings(&name(&rcpthosts), &text));
+        }
+        known
+    }
+
+    fn known_list(&mut self, path: &Path) -> Option<KnownList> {
+        let text = self.named(path)?;
+        let read = match is_cdb(path) {
+            true => match Cdb::read(&text) {
+                Ok(records) => KnownList::of_records(name(path), records.iter()),
+                Err(fault) => {
+                    Err(vec![ListFault::new(&name(path), 0, format!("{fault}; make it again with mkvalidrcptto"))])
+                }
+            },
+            false => KnownList::parse(name(path), self.sources.recipients_dialect, &text),
+        };
+        read.map_err(|faults| self.faults.extend(faults)).ok()
     }
 
     fn list(&mut self, path: &Path, dialect: Dialect) -> Option<AddressList> {
@@ -245,8 +284,10 @@ const USUAL_TIMEOUT: WithoutNumber = (Some(1200), "it is 1200 seconds, as in qma
 /// No program of qmail's reads the file: run scripts do.
 const UNKNOWN_CONCURRENCY: WithoutNumber = (None, "backend.max has its default");
 
-fn notes(control: &Path) -> Vec<ListFault> {
-    let files = unread::unread(|name| control.join(name).exists());
+/// The notes about files of patches, but for those that the configuration names.
+fn notes(control: &Path, named: &[PathBuf]) -> Vec<ListFault> {
+    let is_unread = |path: &PathBuf| path.exists() && !named.contains(path);
+    let files = unread::unread(|name| is_unread(&control.join(name)));
     files.iter().map(|file| ListFault::new(&name(&control.join(file.name)), 0, file.note())).collect()
 }
 

@@ -27,6 +27,7 @@ const SENDERS: &str = "copy its addresses to badmailfrom, unless the backend rea
 const SENDER_PATTERNS: &str = "write globs into a list of senders.blocked, unless the backend reads it";
 const RECIPIENTS: &str = "copy its addresses to badrcptto, unless the backend reads it";
 const RECIPIENT_PATTERNS: &str = "write globs into a list of recipients.blocked, unless the backend reads it";
+const KNOWN: &str = "name it in recipients.known, unless the backend reads it";
 const VALID: &str = "a backend that reads it refuses unknown recipients";
 const GREETING: &str = "a backend that reads it checks HELO";
 const CHECK: &str = "a backend that reads it still applies it";
@@ -40,11 +41,10 @@ const FILES: &[(&str, &[&str])] = &[
     (SENDER_PATTERNS, &["badmailpatterns", "badmailfrompatterns", "badmailpatternsnorelay"]),
     (RECIPIENTS, &["badmailto", "badmailtonorelay", "badrcptto.cdb", "badrcpttonorelay"]),
     (RECIPIENT_PATTERNS, &["badrcptpatterns", "badrcpttopatterns", "badmailtopatterns"]),
+    (KNOWN, &["validrcptto", "validrcptto.cdb", "morevalidrcptto.cdb"]),
     (
         VALID,
         &[
-            "validrcptto",
-            "validrcptto.cdb",
             "goodrcptto",
             "goodrcptto.cdb",
             "goodrcptpatterns",
@@ -116,7 +116,8 @@ mod tests {
             ("badrcptpatterns", "recipients.blocked"),
             ("badmailfrom.cdb", "badmailfrom"),
             ("badrcptto.cdb", "badrcptto"),
-            ("validrcptto.cdb", "unknown recipients"),
+            ("validrcptto.cdb", "recipients.known"),
+            ("goodrcptto", "unknown recipients"),
             ("spfbehavior", "a backend"),
             ("relaymailfrom", "RELAYCLIENT"),
         ] {

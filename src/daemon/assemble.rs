@@ -202,7 +202,8 @@ impl Origin {
             faults.extend(accounts(&draft.config, &files, &refused.places));
             let sources = draft.sources();
             let outcome = load::load(&sources);
-            let named = [&sources.senders, &sources.recipients].into_iter().flatten().chain(&sources.tcprules);
+            let named =
+                [&sources.senders, &sources.recipients, &sources.known].into_iter().flatten().chain(&sources.tcprules);
             let mut named: Vec<String> = named.map(|path| path.display().to_string()).collect();
             named.extend(sources.control.iter().map(|path| path.display().to_string()));
             let told = |fault: &ListFault| {
@@ -222,7 +223,8 @@ impl Origin {
             files.extend(CONTROL_FILES.map(|name| control.join(name)));
         }
         files.extend(config.qmail.tcprules.clone());
-        files.extend(config.senders.blocked.iter().chain(&config.recipients.blocked).cloned());
+        let lists = [&config.senders.blocked, &config.recipients.blocked, &config.known];
+        files.extend(lists.into_iter().flatten().cloned());
         files.extend(pairs(config).into_iter().flat_map(|pair| [pair.certificate, pair.key]));
         files
     }
@@ -262,6 +264,7 @@ fn snapshot(config: &Config, lists: Lists, size: SizeRules) -> Snapshot {
         senders: lists.senders,
         recipients: lists.recipients,
         local: lists.local,
+        known: lists.known,
         routing: config.routing,
         clients: lists.clients,
         variables: Arc::new(variables),

@@ -106,6 +106,7 @@ impl Reload {
         let senders: usize = policy.senders.iter().map(AddressList::len).sum();
         let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();
         let rules = policy.clients.len();
+        let known = Some(policy.known.len()).filter(|_| !policy.known.is_empty());
         let before = self.server.services.snapshot.borrow().policy.senders.iter().map(AddressList::len).sum::<usize>();
         if before > 0 && senders == 0 {
             tracing::warn!(lifted = before, "no blocked senders left");
@@ -114,7 +115,13 @@ impl Reload {
         // The backend, or its environment, has changed.
         tokio::spawn(ask_backend(self.server.services.clone()));
         // Logged last: the values are in force by now.
-        tracing::info!(blocked_senders = senders, blocked_recipients = recipients, rules, "reloaded");
+        tracing::info!(
+            blocked_senders = senders,
+            blocked_recipients = recipients,
+            rules,
+            known_recipients = known,
+            "reloaded"
+        );
         self.config = config;
     }
 }

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod familiar;
 pub mod fingerprint;
 pub mod hops;
+pub mod known;
 pub mod list;
 pub mod local;
 pub mod message;
@@ -26,6 +27,9 @@ use crate::policy::client::ClientRules;
 use crate::policy::environment::Environment;
 use crate::policy::environment::Variables;
 use crate::policy::hops::HopRules;
+use crate::policy::known::Existence;
+use crate::policy::known::KnownRecipients;
+use crate::policy::known::Source;
 use crate::policy::list::AddressList;
 use crate::policy::local::LocalDomains;
 use crate::policy::repeat::RepeatRules;
@@ -47,6 +51,8 @@ pub struct Policy {
     pub recipients: Vec<AddressList>,
     /// The local domains of rcpthosts; `None` leaves the question to the backend.
     pub local: Option<LocalDomains>,
+    /// Who exists, by `recipients.known`.
+    pub known: KnownRecipients,
     /// Whether a recipient may have a route in it (`recipients.routing`).
     pub routing: bool,
     /// The rules of tcprules.
@@ -137,8 +143,8 @@ impl Policy {
         if fits { Ok(cap) } else { Err(ruling()) }
     }
 
-    /// The refusal of a recipient that is on a list, has a route in it, or is not local. `relay` exempts from all but
-    /// the first, as in qmail and mailfront.
+    /// The refusal of a recipient that is on a list, has a route in it, is not local, or does not exist. `relay` exempts
+    /// from all but the first, as in qmail, mailfront and the validrcptto patch.
     pub fn recipient(&self, recipient: &Address, relay: bool) -> Option<Ruling> {
         if let Some(location) = self.recipients.iter().find_map(|list| list.find(recipient)) {
             return Some(Ruling::new(replies::blocked_recipient(recipient), Reason::BlockedRecipient).by(location));
@@ -150,12 +156,24 @@ impl Policy {
         if !self.routing && recipient.has_route() {
             return Some(Ruling::new(replies::routed(recipient), Reason::NotLocal).by("recipients.routing"));
         }
-        let local = self.local.as_ref()?;
         // A recipient without a domain is `Postmaster`, or local by definition (qmail's addrallowed).
         let domain = recipient.domain()?;
-        match local.find(domain) {
-            Some(_) => None,
-            None => Some(Ruling::new(replies::not_local(recipient), Reason::NotLocal).by("rcpthosts")),
+        if self.local.as_ref().is_some_and(|local| local.find(domain).is_none()) {
+            return Some(Ruling::new(replies::not_local(recipient), Reason::NotLocal).by("rcpthosts"));
+        }
+        match self.known.find(recipient, self.local.as_ref()) {
+            Existence::Known(_) => None,
+            Existence::Unknown(rule) => {
+                Some(Ruling::new(replies::unknown_recipient(recipient), Reason::UnknownRecipient).by(rule))
+            }
+        }
+    }
+    /// What says that a recipient exists: the line of a list, or a rule; `None` where nobody asks or knows.
+    pub fn known_by(&self, recipient: &Address) -> Option<String> {
+        match self.known.find(recipient, self.local.as_ref()) {
+            Existence::Known(Source::Entry(location)) => Some(location.to_string()),
+            Existence::Known(Source::Always(rule)) => Some(rule.to_owned()),
+            Existence::Known(Source::Unasked) | Existence::Unknown(_) => None,
         }
     }
 }

@@ -146,6 +146,8 @@ replies! {
     553 "5.7.1" not_local(recipient: impl Display) "<{recipient}> is not local, and you may not relay";
     /// A recipient with `%`, `!` or `@` in its local part, without `recipients.routing`.
     553 "5.7.1" routed(recipient: impl Display) "<{recipient}> contains a route, and you may not relay";
+    /// A recipient of ours that is not in `recipients.known` (RFC 3463 section 3.2).
+    550 "5.1.1" unknown_recipient(recipient: impl Display) "Recipient <{recipient}> does not exist";
     /// More recipients than `server.max_recipients` (RFC 5321 section 4.5.3.1.10); the client sends the rest
     /// separately.
     452 "4.5.3" too_many_recipients(limit: u32) "Too many recipients, the limit is {limit}";

@@ -93,6 +93,8 @@ reasons! {
     BlockedClient "blocked_client",
     /// The recipient's domain is not in rcpthosts.
     NotLocal "not_local",
+    /// The recipient is not in `recipients.known`.
+    UnknownRecipient "unknown_recipient",
     /// SIZE= is over the limit.
     OversizeDeclared "oversize_declared",
     /// The message itself is over the limit.

@@ -9,6 +9,7 @@ use crate::policy::verdict::Verdict;
 use crate::rehearsal::message::At;
 use crate::rehearsal::message::Message;
 use crate::rehearsal::rehearse::Step;
+use crate::smtp::address::parse_address;
 use crate::text::readable;
 
 /// The explanation of a message: the session that it would have.
@@ -20,6 +21,8 @@ pub struct Explanation {
     pub variables: Vec<(String, String)>,
     /// Our limit of its size in octets, before the backend has said its own.
     pub limit: Option<SizeLimit>,
+    /// The recipients that `recipients.known` was asked about and knows, each with what says so.
+    pub known: Vec<(String, String)>,
     /// The keywords that the backend offers; `None`: nobody has heard, and all of them are taken to be offered.
     pub offer: Option<Vec<String>>,
     /// The steps, up to the one that ends the session.
@@ -47,9 +50,14 @@ impl Explanation {
         let variables = environment.of_rule().map(|(name, value)| (readable::text(name), readable::text(value)));
         let limit = policy.size.ours(&environment).announced();
         let limit = limit.map(|limit| SizeLimit { octets: limit.octets, rule: limit.rule.to_owned() });
+        let known = message.recipients.iter().filter_map(|recipient| {
+            let address = parse_address(recipient.trim_matches(['<', '>']).as_bytes()).ok()?;
+            Some((address.to_string(), policy.known_by(&address)?))
+        });
+        let known = known.collect();
         // The name of the client is no news, unless it is refused.
         let steps = steps.into_iter().filter(|step| step.at != At::Hello || !step.passes()).collect();
-        Self { rule, variables: variables.collect(), limit, offer, steps, throttled: Vec::new() }
+        Self { rule, variables: variables.collect(), limit, known, offer, steps, throttled: Vec::new() }
     }
 
     /// The verdict: accept only if every command passes, because of several recipients the refused one is the news.

@@ -217,7 +217,7 @@ impl Session {
         }
         if let Some(ruling) = snapshot.policy.recipient(&rcpt.recipient, self.client.may_relay()) {
             self.refuse_rcpt(&rcpt, &ruling, now);
-            if ruling.reason == Reason::NotLocal {
+            if matches!(ruling.reason, Reason::NotLocal | Reason::UnknownRecipient) {
                 self.note_unknown();
             }
             // Otherwise the replies before it come first.

@@ -28,6 +28,8 @@ use portcullis::front::answers::Claims;
 use portcullis::policy::Policy;
 use portcullis::policy::client::ClientRule;
 use portcullis::policy::environment::Variables;
+use portcullis::policy::known::KnownList;
+use portcullis::policy::known::KnownRecipients;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::list::location::Location;
@@ -228,6 +230,11 @@ impl Builder {
             "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
             "keep_backend" => self.keeps = true,
             "kept" => self.kept = value.parse().unwrap(),
+            "known" => {
+                let text = format!("{}\n", value.replace(' ', "\n"));
+                let list = KnownList::parse("known".into(), Dialect::Qmail, text.as_bytes()).unwrap();
+                self.policy.known = KnownRecipients::new(vec![list]);
+            }
             "limit" => self.policy.size.limit = Some(value.parse().unwrap()),
             "max_errors" => self.settings.max_errors = value.parse().unwrap(),
             "max_hops" => self.policy.hops.max = value.parse().unwrap(),

@@ -5,6 +5,7 @@ set -euo pipefail
 
 needed=(
     "c++ g++"
+    "cdbmake freecdb"
     "curl curl"
     "debootstrap debootstrap"
     "fail2ban-regex fail2ban"

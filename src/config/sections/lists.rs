@@ -27,13 +27,15 @@ impl Lists {
 /// `[recipients]`, as written.
 pub(crate) struct Recipients {
     pub(crate) lists: Lists,
+    pub(crate) known: Vec<Written<PathBuf>>,
     pub(crate) routing: bool,
 }
 
 impl Recipients {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
         let lists = Lists::read(section);
-        Self { lists, routing: section.flag("routing").is_some_and(|written| written.value) }
+        let known = section.list("known", r#""validrcptto.cdb""#, path).unwrap_or_default();
+        Self { lists, known, routing: section.flag("routing").is_some_and(|written| written.value) }
     }
 }
 

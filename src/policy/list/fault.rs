@@ -59,7 +59,11 @@ impl Faults {
         self.first
     }
 
-    pub(super) fn finish(self) -> Result<(), Vec<ListFault>> {
+    /// Nothing, if there are none.
+    ///
+    /// # Errors
+    /// The faults.
+    pub fn finish(self) -> Result<(), Vec<ListFault>> {
         if self.first.is_empty() { Ok(()) } else { Err(self.into_vec()) }
     }
 }

@@ -83,6 +83,11 @@ impl AddressList {
         }
     }
 
+    /// The location of the exception that a folded address is.
+    pub fn find_exception(&self, folded: &[u8]) -> Option<Location> {
+        Some(Location { source: self.source.clone(), line: self.exceptions.line(folded)? })
+    }
+
     /// Number of different entries, exceptions included.
     pub fn len(&self) -> usize {
         self.listed.len() + self.exceptions.len()
