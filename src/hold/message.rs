@@ -78,6 +78,10 @@ struct Reading {
     stop: Option<Stop>,
     /// Index of the next of `pieces`.
     piece: usize,
+    /// Octets of `pieces` handed out.
+    in_memory: u64,
+    /// Octets at the end of the message that are not handed out.
+    left_out: u64,
 }
 
 impl Hold {
@@ -207,6 +211,11 @@ impl Hold {
         Poll::Ready(self.take_file().and_then(|file| Ok(file::from_start(file)?)))
     }
 
+    /// Leaves out so many octets at the end of the message, up to the next rewind.
+    pub fn leave_out(&mut self, octets: u64) {
+        self.reading.left_out = octets;
+    }
+
     /// Whether a part of the message is in a file, and can be sent from there to a socket.
     pub fn has_file(&self) -> bool {
         self.filed > 0
@@ -220,7 +229,7 @@ impl Hold {
 
     /// Whether the next `fill` writes to the socket itself, so that all earlier output has to be flushed.
     pub fn sends(&self) -> bool {
-        self.reading.sends && self.reading.file < self.filed
+        self.reading.sends && self.reading.file < self.file_end()
     }
 
     /// The next piece of the message, or a part of the file sent. Cancel-safe.
@@ -241,13 +250,13 @@ impl Hold {
             if !self.reading.ready.is_empty() {
                 break;
             }
-            if self.reading.file == self.filed {
+            if self.reading.file == self.file_end() {
                 return Poll::Ready(Ok(self.next_in_memory()));
             }
             self.start_reading()?;
         }
         let piece = self.reading.ready.pop_front();
-        if self.job.is_none() && self.reading.ready.is_empty() && self.reading.file < self.filed {
+        if self.job.is_none() && self.reading.ready.is_empty() && self.reading.file < self.file_end() {
             // The disk works while this piece is on its way to the backend.
             self.start_reading()?;
         }
@@ -266,9 +275,22 @@ impl Hold {
 
     fn next_in_memory(&mut self) -> Filled {
         self.close_chunk();
-        let Some(piece) = self.pieces.get(self.reading.piece) else { return Filled::End };
+        let wanted = self.end().saturating_sub(self.filed + self.reading.in_memory);
+        let Some(piece) = self.pieces.get(self.reading.piece).filter(|_| wanted > 0) else { return Filled::End };
+        let taken = piece.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
         self.reading.piece += 1;
-        Filled::Piece(piece.clone())
+        self.reading.in_memory += taken as u64;
+        Filled::Piece(piece.slice(..taken))
+    }
+
+    /// The end of what is handed out.
+    fn end(&self) -> u64 {
+        self.len().saturating_sub(self.reading.left_out)
+    }
+
+    /// The end of what is handed out of the file.
+    fn file_end(&self) -> u64 {
+        self.filed.min(self.end())
     }
 
     fn close_chunk(&mut self) {
@@ -286,7 +308,7 @@ impl Hold {
 
     fn start_reading(&mut self) -> Result<(), HoldFault> {
         let file = self.take_file()?;
-        let (at, end) = (self.reading.file, self.filed);
+        let (at, end) = (self.reading.file, self.file_end());
         self.job = Some(match self.reading.socket.take() {
             Some(socket) => spawn_blocking(move || file::send(file, socket, at, end)),
             None => {
@@ -421,6 +443,12 @@ mod tests {
             assert!(read_all(&mut hold).await == text, "{what}");
             hold.rewind();
             assert!(read_all(&mut hold).await == text, "{what}, once more");
+            for left_out in [1, 2, 70_000, 1 << 20] {
+                hold.rewind();
+                hold.leave_out(left_out);
+                let end = octets.saturating_sub(usize::try_from(left_out).unwrap());
+                assert!(read_all(&mut hold).await == text[..end], "{what}, but for {left_out} octets");
+            }
             assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0, "{what}: no name in the spool");
             drop(hold);
             assert_eq!(holds.used(), 0, "{what}");
@@ -495,6 +523,14 @@ mod tests {
         assert!(hold.sends());
         let (all, was_full) = receive_all(&mut hold, &end).await;
         assert!(all == text && was_full && !hold.sends());
+        // The last octets of the file are its own end, and then those in memory are.
+        for left_out in [2, 600_000] {
+            let (socket, end) = sockets();
+            hold.rewind_to(socket);
+            hold.leave_out(left_out);
+            let (all, _) = receive_all(&mut hold, &end).await;
+            assert!(all == text[..text.len() - usize::try_from(left_out).unwrap()], "but for {left_out} octets");
+        }
         for fills in 0..4 {
             let (socket, first) = sockets();
             hold.rewind_to(socket);

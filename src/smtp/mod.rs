@@ -65,3 +65,4 @@ mod parameter;
 pub mod received;
 pub mod reply;
 pub mod reply_reader;
+pub mod stuffing;
