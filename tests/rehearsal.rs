@@ -481,7 +481,7 @@ impl Served {
                 self.replies.extend_from_slice(reply.as_bytes());
                 self.session.handle_backend(&mut self.replies, true, self.now);
             }
-            Output::BackendBody => self.session.handle_body_sent(self.now),
+            Output::BackendBody(_) => self.session.handle_body_sent(self.now),
             Output::BackendStartTls => self.session.handle_backend_open(false, self.now),
             Output::Client(octets) => self.said.push_str(str::from_utf8(&octets).unwrap()),
             Output::Count(event) => answers::count(self.state.tables(), &event),

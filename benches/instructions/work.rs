@@ -122,7 +122,7 @@ impl Shared {
             }
             Output::Backend(octets) if octets.starts_with(b"DATA") => says(session, b"354 go\r\n"),
             Output::Backend(_) => says(session, b"250 ok\r\n"),
-            Output::BackendBody => session.handle_body_sent(self.now),
+            Output::BackendBody(_) => session.handle_body_sent(self.now),
             Output::HoldBegin { .. } => session.handle_hold(Ok(()), self.now),
             other => drop(black_box(other)),
         }

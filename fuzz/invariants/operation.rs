@@ -81,6 +81,8 @@ pub(super) struct Options {
     pub(super) stream: bool,
     /// `late`: a held message is sent by `D`, not at once.
     pub(super) late: bool,
+    /// `chunking`: the backend offers CHUNKING.
+    pub(super) chunking: bool,
     /// `answers`: questions are answered by `Q`, not at once.
     pub(super) answers: bool,
 }
@@ -89,7 +91,13 @@ impl Options {
     pub(super) fn read(first_line: &[u8]) -> Self {
         let Some(words) = first_line.strip_prefix(b"O ") else { return Self::default() };
         let has = |word: &[u8]| words.split(|octet| *octet == b' ').any(|found| found == word);
-        Self { reject: has(b"reject"), stream: has(b"stream"), late: has(b"late"), answers: has(b"answers") }
+        Self {
+            reject: has(b"reject"),
+            stream: has(b"stream"),
+            late: has(b"late"),
+            chunking: has(b"chunking"),
+            answers: has(b"answers"),
+        }
     }
 }
 

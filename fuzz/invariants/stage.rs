@@ -25,6 +25,7 @@ use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
 use portcullis::session::io::Release;
+use portcullis::session::io::Sending;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Copy;
 use portcullis::session::question::Question;
@@ -55,6 +56,7 @@ pub(super) struct Stage {
     last: Option<(Ticket, Answer)>,
     handshake_fails: bool,
     backend: Backend,
+    held: Vec<u8>,
     /// A backend session waits for the next open.
     kept: bool,
     dots_accepted: usize,
@@ -73,6 +75,10 @@ struct Backend {
     due: VecDeque<&'static [u8]>,
     /// The held message is on its way, and `handle_body_sent` is due.
     sending: bool,
+    /// It offers CHUNKING.
+    chunking: bool,
+    /// The octets that BDAT has announced.
+    announced: Option<u64>,
     /// It hears a message, and neither its dot nor an end since.
     in_body: bool,
     /// The message's last octets stand at the start of a line.
@@ -116,7 +122,8 @@ impl Stage {
             open: None,
             last: None,
             handshake_fails: false,
-            backend: Backend::default(),
+            backend: Backend::of(options),
+            held: Vec::new(),
             // Whatever another client left.
             kept: options.late,
             dots_accepted: 0,
@@ -140,7 +147,7 @@ impl Stage {
                 }
             }
             Operation::BackendEnd(end) => {
-                self.backend = Backend::default();
+                self.backend = Backend::of(self.options);
                 self.session.handle_backend_end(end, now);
             }
             Operation::BackendWanted => self.session.handle_backend_wanted(),
@@ -239,8 +246,8 @@ impl Stage {
                 }
             }
             Output::Backend(octets) => self.backend.hear(&octets),
-            Output::BackendBody => {
-                self.backend.begin_body();
+            Output::BackendBody(sending) => {
+                self.backend.takes(sending, &self.held);
                 self.backend.sending = self.options.late;
                 if !self.options.late {
                     self.session.handle_body_sent(now);
@@ -253,9 +260,12 @@ impl Stage {
             Output::Release(release) => {
                 self.kept |= release == Release::Reusable;
                 assert!(release == Release::Abort || !self.backend.in_body, "in the middle of a message");
-                self.backend = Backend::default();
+                self.backend = Backend::of(self.options);
             }
-            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
+            Output::HoldBegin { .. } => {
+                self.held.clear();
+                self.session.handle_hold(Ok(()), now);
+            }
             Output::OpenBackend { fresh, .. } => self.open_backend(fresh),
             Output::Record(record) => {
                 self.mails.note(&record);
@@ -266,7 +276,10 @@ impl Stage {
                 let version = (!mem::take(&mut self.handshake_fails)).then_some("TLSv1.3");
                 self.session.handle_tls(version, now);
             }
-            Output::Hold(octets) => canonical(&octets),
+            Output::Hold(octets) => {
+                canonical(&octets);
+                self.held.extend_from_slice(&octets);
+            }
             Output::StopAsking => self.open = None,
             Output::Count(_) | Output::Deliver(_) | Output::EndMessage | Output::Learned(..) | Output::Login(_) => {}
         }
@@ -291,6 +304,25 @@ impl Stage {
 }
 
 impl Backend {
+    fn of(options: Options) -> Self {
+        Self { chunking: options.chunking, ..Self::default() }
+    }
+
+    /// Takes the held message: as many octets as were announced, or lines of which none can be taken for its end.
+    fn takes(&mut self, sending: Sending, held: &[u8]) {
+        assert!(held.is_empty() || held.ends_with(b"\r\n"), "the last line is not whole");
+        let octets = held.len() as u64;
+        match sending {
+            Sending::AsHeld => {
+                let dots = held.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"."));
+                assert!(!dots && self.announced.is_none(), "{}", held.escape_ascii());
+            }
+            Sending::Stuffed => assert!(self.announced.is_none(), "stuffed behind BDAT"),
+            Sending::Chunk(announced) => assert_eq!((self.announced, announced), (Some(octets), octets)),
+        }
+        self.begin_body();
+    }
+
     fn begin_body(&mut self) {
         (self.in_body, self.at_line) = (true, true);
     }
@@ -298,7 +330,9 @@ impl Backend {
     /// Commands that we build, one at a time; canonical text behind DATA.
     fn hear(&mut self, octets: &[u8]) {
         if self.in_body {
-            if octets == b".\r\n" && self.at_line {
+            let end: &[u8] = if self.announced.is_some() { b"\r\n" } else { b".\r\n" };
+            if octets == end && self.at_line {
+                self.announced = None;
                 assert!(!self.sending, "a dot before the message");
                 (self.in_body, self.dot_unanswered) = (false, true);
                 self.due.push_back(b"250 ok\r\n");
@@ -310,7 +344,8 @@ impl Backend {
         }
         let text = octets.strip_suffix(b"\r\n").expect("a command ends with CRLF");
         assert!(!text.iter().any(u8::is_ascii_control), "more than a command: {}", octets.escape_ascii());
-        let verbs: [&[u8]; 7] = [b"AUTH ", b"DATA", b"EHLO ", b"HELO ", b"MAIL FROM:<", b"RCPT TO:<", b"RSET"];
+        let verbs: [&[u8]; 8] =
+            [b"AUTH ", b"BDAT ", b"DATA", b"EHLO ", b"HELO ", b"MAIL FROM:<", b"RCPT TO:<", b"RSET"];
         let ours = verbs.iter().any(|verb| text.starts_with(verb));
         // Behind AUTH come lines that are the client's own.
         assert!(ours || text.is_ascii(), "no command of ours: {}", octets.escape_ascii());
@@ -318,7 +353,13 @@ impl Backend {
             let folded = text.to_ascii_lowercase();
             assert!(!folded.ends_with(b"@sillyplace.com>"), "a blocked sender: {}", octets.escape_ascii());
         }
+        if let Some(announced) = text.strip_prefix(b"BDAT ") {
+            let octets = announced.strip_suffix(b" LAST").and_then(|octets| str::from_utf8(octets).ok()?.parse().ok());
+            self.announced = Some(octets.expect("a chunk's length"));
+            return;
+        }
         self.due.push_back(match text {
+            [b'E', ..] if self.chunking => b"250-b\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
             [b'E', ..] => b"250-b\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250 PIPELINING\r\n",
             [b'D', ..] => b"354 go\r\n",
             [b'A', ..] => b"334 \r\n",

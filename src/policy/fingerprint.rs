@@ -1,5 +1,5 @@
-//! Fingerprints, by which two messages are the same: BLAKE3 over the canonical text as it goes to the backend, header
-//! and all, without the fields that senders sign anew for each try. The strong fingerprint is of all the rest: Received
+//! Fingerprints, by which two messages are the same: BLAKE3 over the canonical text as it is held, header and
+//! all, without the fields that senders sign anew for each try. The strong fingerprint is of all the rest: Received
 //! and Delivered-To too, because they decide what the backend does with the message. The weak one leaves out Received,
 //! Date and Message-ID; by it a storm of messages that are made anew each time is seen, and it must refuse nothing.
 //! Both are keyed, so that nobody outside can look for two messages that meet.

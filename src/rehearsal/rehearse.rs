@@ -231,7 +231,7 @@ impl<O: Outside> Rehearsal<O> {
                 let mut replies = self.backend.hear(&octets);
                 self.session.handle_backend(&mut replies, true, self.now);
             }
-            Output::BackendBody => self.session.handle_body_sent(self.now),
+            Output::BackendBody(_) => self.session.handle_body_sent(self.now),
             Output::BackendStartTls => self.session.handle_backend_open(false, self.now),
             Output::Client(octets) => self.said.extend_from_slice(&octets),
             Output::Count(event) => self.outside.count(&event),

@@ -87,8 +87,8 @@ pub enum Output {
     Backend(Bytes),
     /// Discard everything the backend said so far, then do the TLS handshake; answer as for `OpenBackend`.
     BackendStartTls,
-    /// Send the held message to the backend; `handle_body_sent` follows.
-    BackendBody,
+    /// Send the held message to the backend in this way; `handle_body_sent` follows.
+    BackendBody(Sending),
     /// Hand the held message over with this envelope; `handle_submission` follows.
     Submit(Box<Submission>),
     /// Release the session with the backend: it is not needed any more.
@@ -100,7 +100,7 @@ pub enum Output {
         /// The form in which it is kept.
         form: Form,
     },
-    /// Octets of the message to be held, judged and canonical, whatever the form is.
+    /// Octets of the message to be held, judged and canonical, its dots not stuffed, whatever the form is.
     Hold(Bytes),
     /// Drop the message: its held octets, and the claim on its delivery.
     EndMessage,
@@ -134,6 +134,18 @@ pub struct Submission {
     pub sender: Vec<u8>,
     /// The recipients, without quotes.
     pub recipients: Vec<Vec<u8>>,
+}
+
+/// The way in which a held message goes to the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// As it is held, because no line of it begins with a dot.
+    AsHeld,
+    /// With a dot before each line that begins with one (RFC 5321 section 4.5.2).
+    Stuffed,
+    /// As a chunk whose length was announced: without its last line end, which follows from the session when nothing
+    /// can fail any more. The message must have this number of octets, or the rest of it would be commands.
+    Chunk(u64),
 }
 
 /// The state in which the backend's connection is left.

@@ -63,7 +63,8 @@ impl Session {
             self.output.push_back(Output::HoldBegin { expected, form: self.form() });
         } else {
             self.state = State::DataBegin;
-            self.ask_backend(Request::Data, now);
+            let message = self.message(None, now.wall);
+            self.ask_backend(Request::Data(message), now);
         }
     }
 
@@ -105,12 +106,9 @@ impl Session {
         let settings = &transaction.snapshot.settings;
         let exempt = settings.bare_newline_exempt_relay_client && self.client.is_relay_client();
         let message = self.message_reader(transaction);
+        let dots = if streaming { Dots::Stuffed } else { Dots::Plain };
         self.state = State::Body(Box::new(Body {
-            decoder: DataDecoder::new(
-                settings.bare_newline,
-                exempt,
-                if self.hands_over() { Dots::Plain } else { Dots::Stuffed },
-            ),
+            decoder: DataDecoder::new(settings.bare_newline, exempt, dots),
             message,
             began: now.monotonic,
             end: None,
@@ -181,7 +179,8 @@ impl Session {
         let mut facts = message.finish();
         let id = facts.message_id.take();
         let received = ReceivedMessage::at(now.monotonic, decoder.size());
-        let received = Box::new(ReceivedMessage { lines: decoder.lines(), id, ..received });
+        let (lines, has_dots) = (decoder.lines(), decoder.dots() > 0);
+        let received = Box::new(ReceivedMessage { lines, has_dots, id, ..received });
         match end {
             None => self.rule_on_message(received, &facts, streaming, now),
             Some(BodyEnd::Oversize(limit)) => {
@@ -202,21 +201,14 @@ impl Session {
 
     /// Takes the backend's reply to DATA.
     pub(super) fn data_replied(&mut self, reply: BackendReply, now: Now) {
-        let streaming = matches!(self.state, State::DataBegin);
         if reply.code != 354 {
             return self.settle(Outcome::backend(&reply), now);
         }
         if let Some(relay) = &mut self.relay {
-            relay.begin_body(now.monotonic);
+            relay.begin_body(now.monotonic, &mut self.output);
         }
-        if self.snapshot.settings.add_received {
-            let line = self.received_line(now.wall);
-            self.output.push_back(Output::Backend(line));
-        }
-        if streaming {
+        if matches!(self.state, State::DataBegin) {
             self.begin_body(true, now);
-        } else {
-            self.output.push_back(Output::BackendBody);
         }
     }
 

@@ -5,12 +5,20 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::session::Session;
+use crate::session::request::Held;
+use crate::session::request::Message;
 use crate::smtp::received::Received;
 
 impl Session {
+    /// The message as it is to be passed on.
+    pub(super) fn message(&self, held: Option<Held>, wall: Timestamp) -> Message {
+        let received = if self.snapshot.settings.add_received { self.received_line(wall) } else { Bytes::new() };
+        Message { received, held }
+    }
+
     /// The line, folded, with CRLF. The recipient is named when there is only one, so that a message that comes round
     /// again is known as a loop.
-    pub(super) fn received_line(&self, wall: Timestamp) -> Bytes {
+    fn received_line(&self, wall: Timestamp) -> Bytes {
         let recipient = match self.transaction.as_ref().map(|transaction| transaction.accepted.as_slice()) {
             Some([only]) => Some(&only.rcpt.recipient),
             _ => None,

@@ -24,6 +24,7 @@ use crate::session::io::Output;
 use crate::session::outcome::Outcome;
 use crate::session::question::Copy;
 use crate::session::question::Question;
+use crate::session::request::Held;
 use crate::session::request::Request;
 use crate::session::snapshot::Snapshot;
 use crate::session::state::Pending;
@@ -162,13 +163,15 @@ impl Session {
     }
 
     fn deliver(&mut self, received: Box<ReceivedMessage>, streaming: bool, now: Now) {
+        let held = Held { octets: received.size, has_dots: received.has_dots };
         self.state = State::Settle(received);
         if streaming {
             self.end_body(now);
         } else if self.hands_over() {
             self.submit(now);
         } else {
-            self.ask_backend(Request::Data, now);
+            let message = self.message(Some(held), now.wall);
+            self.ask_backend(Request::Data(message), now);
         }
     }
 

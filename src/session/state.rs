@@ -174,6 +174,8 @@ pub(super) struct ReceivedMessage {
     pub(super) size: u64,
     /// Number of its line ends, which count one octet less where messages are stored.
     pub(super) lines: u64,
+    /// Whether a line of it begins with a dot.
+    pub(super) has_dots: bool,
     pub(super) id: Option<String>,
     /// Earlier deliveries of the message, or of others that are alike.
     pub(super) before: Before,
@@ -284,6 +286,6 @@ impl Transaction {
 impl ReceivedMessage {
     /// A message of so many octets, of which nothing else is known.
     pub(super) fn at(at: Instant, size: u64) -> Self {
-        Self { size, lines: 0, id: None, before: Before::default(), at }
+        Self { size, lines: 0, has_dots: false, id: None, before: Before::default(), at }
     }
 }

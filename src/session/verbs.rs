@@ -203,6 +203,7 @@ impl Session {
             dsn: backend.dsn,
             starttls: settings.starttls && self.client.tls.is_none(),
             auth: backend.auth.clone().filter(|_| self.may_authenticate() && !self.client.authenticated),
+            chunking: false,
             xclient: None,
         }
     }

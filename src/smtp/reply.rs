@@ -105,6 +105,8 @@ pub struct Offer {
     pub dsn: bool,
     /// The mechanisms of AUTH.
     pub auth: Option<String>,
+    /// Whether CHUNKING is offered. Only ever heard, never offered.
+    pub chunking: bool,
     /// The attributes of XCLIENT. Only ever heard, never offered.
     pub xclient: Option<String>,
 }
@@ -120,6 +122,7 @@ impl Offer {
         starttls: false,
         dsn: false,
         auth: None,
+        chunking: false,
         xclient: None,
     };
 
@@ -248,6 +251,7 @@ mod tests {
             starttls: true,
             dsn: true,
             auth: Some("PLAIN LOGIN".to_owned()),
+            chunking: true,
             xclient: None,
         };
         let all_lines = "250-mx\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250-DSN\r\n250-ENHANCEDSTATUSCODES\r\n\

@@ -82,6 +82,7 @@ impl BackendReply {
             match keyword.to_ascii_uppercase().as_str() {
                 "8BITMIME" => offer.eight_bit_mime = true,
                 "AUTH" => offer.auth = mechanisms(parameters),
+                "CHUNKING" => offer.chunking = true,
                 "DSN" => offer.dsn = true,
                 "ENHANCEDSTATUSCODES" => offer.enhanced = true,
                 "PIPELINING" => offer.pipelining = true,
@@ -340,7 +341,7 @@ mod tests {
         let mailfront =
             Offer { size: Some(1000), eight_bit_mime: true, enhanced: true, pipelining: true, ..Offer::default() };
         let login = Offer { auth: Some("LOGIN PLAIN".to_owned()), ..Offer::default() };
-        let rest = Offer { smtputf8: true, starttls: true, dsn: true, ..Offer::default() };
+        let rest = Offer { smtputf8: true, starttls: true, dsn: true, chunking: true, ..Offer::default() };
         let sized = |limit| Offer { size: Some(limit), ..Offer::default() };
         let rows = [
             ("smtpfront-qmail", "mx\n250-SIZE 1000\n250-8BITMIME\n250-ENHANCEDSTATUSCODES\n250 PIPELINING", mailfront),

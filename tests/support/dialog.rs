@@ -53,6 +53,7 @@ use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
 use portcullis::session::io::Release;
+use portcullis::session::io::Sending;
 use portcullis::session::io::Submission;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Question;
@@ -66,6 +67,7 @@ use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::data::BareNewline;
 use portcullis::smtp::reply::Offer;
 use portcullis::smtp::reply_reader::ReplyReader;
+use portcullis::smtp::stuffing::Stuffer;
 use portcullis::store::clock::Time;
 use portcullis::store::clock::Virtual;
 use portcullis::store::state::State;
@@ -95,6 +97,8 @@ pub struct Scene {
     pub kept: usize,
     /// Whether answers come only when the dialog says so.
     pub answers_late: bool,
+    /// Whether the backend of a test that plays it itself offers CHUNKING.
+    pub chunking: bool,
 }
 
 impl Dialog {
@@ -131,6 +135,7 @@ struct Builder {
     keeps: bool,
     kept: usize,
     answers_late: bool,
+    chunking: bool,
 }
 
 impl Default for Builder {
@@ -156,6 +161,7 @@ impl Default for Builder {
             keeps: false,
             kept: 0,
             answers_late: false,
+            chunking: false,
         }
     }
 }
@@ -280,6 +286,7 @@ impl Builder {
                 throttle.name = words[0].replace('_', "-").into();
                 self.policy.throttles = vec![throttle];
             }
+            "chunking" => self.chunking = true,
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
             "tls_required" => self.settings.tls_required = true,
@@ -326,6 +333,7 @@ impl Builder {
             keeps: self.keeps,
             kept: self.kept,
             answers_late: self.answers_late,
+            chunking: self.chunking,
         }
     }
 }
@@ -593,8 +601,8 @@ impl Player {
                 self.transcript.push("T".into());
                 self.session.handle_backend_open(false, now);
             }
-            Output::BackendBody => {
-                let held = std::mem::take(&mut self.held);
+            Output::BackendBody(sending) => {
+                let held = sent(sending, std::mem::take(&mut self.held));
                 self.say("b", &held);
                 self.session.handle_body_sent(now);
             }
@@ -702,6 +710,22 @@ impl Player {
             self.transcript.push(text.trim_end().to_owned());
         }
     }
+}
+
+/// The held octets as they go to the backend.
+pub fn sent(sending: Sending, mut held: Vec<u8>) -> Vec<u8> {
+    match sending {
+        Sending::AsHeld => {
+            let dots = held.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"."));
+            assert!(!dots, "a line that begins with a dot is not stuffed");
+        }
+        Sending::Stuffed => held = Stuffer::default().stuff(held.into()).to_vec(),
+        Sending::Chunk(octets) => {
+            assert_eq!(octets, held.len() as u64, "announced");
+            assert_eq!(held.split_off(held.len() - 2), b"\r\n", "the last line end");
+        }
+    }
+    held
 }
 
 fn name(question: &Question) -> &'static str {

@@ -21,6 +21,7 @@ use portcullis::session::question::Ticket;
 use portcullis::store::state::State;
 
 use crate::support::dialog::Scene;
+use crate::support::dialog::sent;
 
 /// A session, its claims and its two sides.
 pub struct Talk<'a> {
@@ -37,7 +38,12 @@ pub struct Talk<'a> {
     replies: BytesMut,
     /// Recipients of the transaction that the backend has accepted.
     pub recipients: Vec<String>,
-    in_body: bool,
+    /// The octets that end the message which the backend hears, while it hears one.
+    in_body: Option<&'static str>,
+    /// Whether the backend offers CHUNKING.
+    chunking: bool,
+    /// The octets of the message.
+    held: Vec<u8>,
     /// Whether `hold = false`.
     streams: bool,
     /// Whether the backend has the dot and has not answered yet.
@@ -71,7 +77,9 @@ impl<'a> Talk<'a> {
             listens: true,
             replies: BytesMut::new(),
             recipients: Vec::new(),
-            in_body: false,
+            in_body: None,
+            chunking: scene.chunking,
+            held: Vec::new(),
             streams: !scene.snapshot.settings.hold,
             asked: false,
             answers_late: scene.answers_late,
@@ -142,17 +150,22 @@ impl<'a> Talk<'a> {
                 }
             }
             Output::Backend(octets) => self.hear(&octets),
-            Output::BackendBody => {
-                self.in_body = true;
+            Output::BackendBody(sending) => {
+                drop(sent(sending, std::mem::take(&mut self.held)));
+                self.in_body.get_or_insert(".\r\n");
                 self.session.handle_body_sent(now);
             }
             Output::Client(octets) if self.listens => self.said.extend_from_slice(&octets),
             Output::Release(_) => {
-                (self.in_body, self.asked) = (false, false);
+                (self.in_body, self.asked) = (None, false);
                 self.recipients.clear();
                 self.replies.clear();
             }
-            Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), now),
+            Output::Hold(octets) => self.held.extend_from_slice(&octets),
+            Output::HoldBegin { .. } => {
+                self.held.clear();
+                self.session.handle_hold(Ok(()), now);
+            }
             Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
             Output::EndMessage => self.claims.hold(None),
@@ -164,7 +177,6 @@ impl<'a> Talk<'a> {
             Output::Submit(_) => unreachable!("the backend is a server"),
             Output::Client(_)
             | Output::CloseClient
-            | Output::Hold(_)
             | Output::Learned(..)
             | Output::Login(_)
             | Output::Record(_)
@@ -181,9 +193,9 @@ impl<'a> Talk<'a> {
     /// Answers octets as the backend.
     fn hear(&mut self, octets: &[u8]) {
         let text = String::from_utf8_lossy(octets).into_owned();
-        if self.in_body {
-            self.asked = text.ends_with(".\r\n");
-            self.in_body = !self.asked;
+        if let Some(end) = self.in_body {
+            self.asked = text.ends_with(end);
+            self.in_body.take_if(|_| text.ends_with(end));
             return;
         }
         if text.starts_with("MAIL") {
@@ -192,8 +204,16 @@ impl<'a> Talk<'a> {
         if let Some(recipient) = text.strip_prefix("RCPT TO:<") {
             self.recipients.extend(recipient.split('>').next().map(str::to_owned));
         }
+        if text.starts_with("BDAT ") {
+            self.in_body = Some("\r\n");
+            return;
+        }
         let data = text.starts_with("DATA");
-        self.in_body = data && self.streams;
-        self.reply(if data { "354 go\r\n" } else { "250 ok\r\n" });
+        self.in_body = (data && self.streams).then_some(".\r\n");
+        self.reply(match () {
+            () if data => "354 go\r\n",
+            () if text.starts_with("EHLO") && self.chunking => "250-b\r\n250 CHUNKING\r\n",
+            () => "250 ok\r\n",
+        });
     }
 }

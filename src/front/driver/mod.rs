@@ -47,6 +47,7 @@ use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::question::Ticket;
 use crate::session::snapshot::Snapshot;
+use crate::smtp::stuffing::Stuffer;
 
 /// A session with its connections, its held message and its claims.
 pub struct Driver {
@@ -68,6 +69,8 @@ pub struct Driver {
     backend_generation: u64,
     hold: Option<Box<Hold>>,
     transfer: Transfer,
+    /// Stuffs the held message on its way.
+    stuffer: Option<Stuffer>,
     claims: Claims,
     /// The question that is open, and its answer to come.
     asking: Option<(Ticket, Pin<Box<dyn Future<Output = Answered> + Send>>)>,
@@ -164,6 +167,7 @@ impl Driver {
             backend_generation: 0,
             hold: None,
             transfer: Transfer::Idle,
+            stuffer: None,
             claims: Claims::default(),
             asking: None,
             slot: None,
@@ -264,7 +268,7 @@ impl Driver {
         match output {
             Output::Ask(ticket, question) => self.ask(ticket, &question),
             Output::Backend(octets) => self.say_to_backend(octets),
-            Output::BackendBody => self.begin_sending(),
+            Output::BackendBody(sending) => self.begin_sending(sending),
             Output::BackendStartTls => self.secure_backend(),
             Output::Client(octets) => self.client.outbox.push(octets),
             Output::Count(event) => answers::count(self.services.state.tables(), &event),

@@ -1,6 +1,7 @@
 //! The outputs of the session, carried out. It must not tell the session more than their outcome.
 
 use std::future::poll_fn;
+use std::io;
 
 use bytes::Bytes;
 
@@ -25,10 +26,12 @@ use crate::session::io::Form;
 use crate::session::io::HoldEnd;
 use crate::session::io::Peer;
 use crate::session::io::Release;
+use crate::session::io::Sending;
 use crate::session::io::Submission;
 use crate::session::question::Answer;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
+use crate::smtp::stuffing::Stuffer;
 
 impl Driver {
     /// Takes the backend's connection away, with all that waited for it.
@@ -144,11 +147,21 @@ impl Driver {
         }
     }
 
-    pub(super) fn begin_sending(&mut self) {
+    pub(super) fn begin_sending(&mut self, sending: Sending) {
         let (Some(hold), Backend::Open(side)) = (&mut self.hold, &self.backend) else { return };
-        match hold.has_file().then(|| side.stream.duplicate_socket()).flatten() {
+        self.stuffer = (sending == Sending::Stuffed).then(Stuffer::default);
+        // Octets that are stuffed have to pass us.
+        let goes_itself = hold.has_file() && self.stuffer.is_none();
+        match goes_itself.then(|| side.stream.duplicate_socket()).flatten() {
             Some(socket) => hold.rewind_to(socket),
             None => hold.rewind(),
+        }
+        if let Sending::Chunk(octets) = sending {
+            if hold.len() != octets {
+                let fault = format!("{} octets are held, {octets} were announced", hold.len());
+                return self.hold_failed(&HoldFault::Io(io::Error::other(fault)));
+            }
+            hold.leave_out(LINE_END);
         }
         self.transfer = Transfer::Running;
     }
@@ -215,3 +228,6 @@ impl Driver {
         self.session.handle_tls(version, self.now);
     }
 }
+
+/// Octets of a line end.
+const LINE_END: u64 = 2;

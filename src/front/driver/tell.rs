@@ -54,7 +54,13 @@ impl Driver {
             }
             // The backend's last reply may still have to be read.
             Filled::Lost => self.transfer = Transfer::Idle,
-            Filled::Piece(octets) => self.say_to_backend(octets),
+            Filled::Piece(octets) => {
+                let octets = match &mut self.stuffer {
+                    Some(stuffer) => stuffer.stuff(octets),
+                    None => octets,
+                };
+                self.say_to_backend(octets);
+            }
             Filled::Sent { full } => {
                 self.transfer = if full { Transfer::Blocked } else { Transfer::Running };
                 self.session.handle_backend_progress(self.now);

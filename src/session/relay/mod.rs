@@ -3,6 +3,7 @@
 //! order; an octet that no command asked for ends the connection, or every later reply would slip by one. It must not
 //! decide anything about mail: the session is told each reply.
 
+mod body;
 mod greeting;
 
 pub(super) use crate::session::relay::greeting::Setup;
@@ -12,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-use bytes::Bytes;
 use bytes::BytesMut;
 
 use crate::policy::environment::Environment;
 use crate::session::io::Output;
 use crate::session::io::Release;
+use crate::session::relay::body::Body;
 use crate::session::request::Request;
 use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
@@ -39,9 +40,7 @@ pub(super) struct Relay {
     reader: ReplyReader,
     /// Whether the backend has seen a MAIL that neither a final dot nor RSET has ended.
     in_transaction: bool,
-    dot_sent: bool,
-    /// Whether the dot has left us: only then can a reply be about the whole message.
-    dot_written: bool,
+    body: Body,
     active: Instant,
     /// The setup of a connection that another client has used, until EHLO is answered on it: a new connection begins
     /// with this when no answer comes.
@@ -128,23 +127,12 @@ impl Relay {
             due: 0,
             reader: ReplyReader::default(),
             in_transaction: false,
-            dot_sent: false,
-            dot_written: false,
+            body: Body::default(),
             active: now,
             unconfirmed: None,
             not_reusable: false,
             is_login,
         }
-    }
-
-    /// Whether our final dot is on its way: from here on only the backend can end the transaction.
-    pub(super) fn dot_sent(&self) -> bool {
-        self.dot_sent
-    }
-
-    /// Whether the dot has left us.
-    pub(super) fn dot_written(&self) -> bool {
-        self.dot_written
     }
 
     /// The time since which nothing is asked and nothing is awaited.
@@ -227,22 +215,6 @@ impl Relay {
         }
     }
 
-    /// Begins the message after 354. The reply to its dot is outstanding from here on, so that an early one is known
-    /// for what it is.
-    pub(super) fn begin_body(&mut self, now: Instant) {
-        self.outstanding.push_back(Expected::Reply(Step::Dot));
-        self.active = now;
-    }
-
-    /// Ends the message with the dot (RFC 5321 section 4.1.1.4).
-    pub(super) fn end_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        if matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot))) && !self.dot_sent {
-            self.dot_sent = true;
-            self.active = now;
-            out.push_back(Output::Backend(Bytes::from_static(b".\r\n")));
-        }
-    }
-
     /// Notes that the backend takes octets: it is alive.
     pub(super) fn progress(&mut self, now: Instant) {
         self.active = now;
@@ -295,7 +267,7 @@ impl Relay {
             self.due -= 1;
             self.active = now;
             self.not_reusable |= reply.code >= 400;
-            self.dot_written = self.dot_sent && written;
+            self.body.note_written(written);
             let event = self.take(reply, out);
             // Octets in the clear behind the 220 are discarded (RFC 3207 section 5).
             if self.phase == Phase::Handshake {
@@ -326,7 +298,7 @@ impl Relay {
             Some(Expected::Reply(step)) => {
                 self.in_transaction = match step {
                     Step::Mail => reply.is_success(),
-                    Step::Dot => false,
+                    Step::Dot => self.body.leaves_transaction(&reply),
                     _ => self.in_transaction,
                 };
                 Some(Event::Reply(step, reply))
@@ -340,7 +312,7 @@ impl Relay {
         match step {
             Step::Data => reply.code == 354 || reply.code >= 400,
             Step::Auth => reply.code != 354,
-            Step::Dot => reply.code >= 400 || (reply.is_success() && self.dot_written),
+            Step::Dot => reply.code >= 400 || (reply.is_success() && self.dot_written()),
             Step::Mail | Step::Rcpt => !reply.is_intermediate(),
         }
     }
@@ -349,8 +321,9 @@ impl Relay {
         self.offer.as_deref().unwrap_or(&Offer::NONE)
     }
 
-    /// Sends what may go out now: one command at a time, or several where the backend offered PIPELINING; DATA and AUTH
-    /// always alone (RFC 2920 section 3.1 has them end a group; a backend that disagrees would slip by one).
+    /// Sends what may go out now: one command at a time, or several where the backend offered PIPELINING; DATA, BDAT and
+    /// AUTH always alone (RFC 2920 section 3.1 has DATA end a group; a backend that disagrees would slip by one; and BDAT
+    /// LAST without a recipient could not be taken back).
     pub(super) fn flush(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         while self.phase == Phase::Ready && self.may_send() {
             let Some(queued) = self.unsent.pop_front() else { return };
@@ -361,11 +334,14 @@ impl Relay {
                     self.not_reusable = true;
                     Step::Auth
                 }
-                Request::Data => Step::Data,
+                Request::Data(message) => {
+                    let Some(message) = self.begin_chunk(message, out) else { continue };
+                    self.body.message = Some(message);
+                    Step::Data
+                }
                 Request::Mail(_) => {
                     self.in_transaction = true;
-                    self.dot_sent = false;
-                    self.dot_written = false;
+                    self.body = Body::default();
                     Step::Mail
                 }
                 Request::Rcpt(_) => Step::Rcpt,
@@ -380,7 +356,7 @@ impl Relay {
     }
 
     fn may_send(&self) -> bool {
-        let alone = |request: &Request| matches!(request, Request::Auth(_) | Request::Data);
+        let alone = |request: &Request| matches!(request, Request::Auth(_) | Request::Data(_));
         let Some(next) = self.unsent.front() else { return false };
         let last_ends_its_group =
             matches!(self.outstanding.back(), Some(Expected::Reply(Step::Auth | Step::Data | Step::Dot)));

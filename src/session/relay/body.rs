@@ -1,0 +1,85 @@
+//! The message on its way to the backend: behind DATA and 354, up to the dot, or as one chunk behind BDAT (RFC 3030). It
+//! must not let the backend have a whole message before all of it has passed: the dot, or the last line end of the chunk,
+//! is sent last, so that a message whose octets stop coming is never delivered.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::session::io::Output;
+use crate::session::io::Sending;
+use crate::session::relay::Expected;
+use crate::session::relay::Relay;
+use crate::session::relay::Step;
+use crate::session::request::Message;
+use crate::smtp::reply_reader::BackendReply;
+
+/// The message of the transaction.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    /// The message, until the backend has said 354.
+    pub(super) message: Option<Message>,
+    is_chunk: bool,
+    dot_sent: bool,
+    /// Whether the dot has left us: only then can a reply be about the whole message.
+    dot_written: bool,
+}
+
+impl Body {
+    /// Notes, at a reply, whether nothing of what was sent still waits.
+    pub(super) fn note_written(&mut self, written: bool) {
+        self.dot_written = self.dot_sent && written;
+    }
+
+    /// Whether the transaction goes on behind the reply to the dot: a refused chunk leaves it undefined up to RSET (RFC
+    /// 3030 section 2).
+    pub(super) fn leaves_transaction(&self, reply: &BackendReply) -> bool {
+        self.is_chunk && !reply.is_success()
+    }
+}
+
+impl Relay {
+    /// Whether our final dot is on its way: from here on only the backend can end the transaction.
+    pub(in crate::session) fn dot_sent(&self) -> bool {
+        self.body.dot_sent
+    }
+
+    /// Whether the dot has left us.
+    pub(in crate::session) fn dot_written(&self) -> bool {
+        self.body.dot_written
+    }
+
+    /// Goes on behind BDAT, which needs no 354; gives the message back if DATA was said.
+    pub(super) fn begin_chunk(&mut self, message: Message, out: &mut VecDeque<Output>) -> Option<Message> {
+        let Some(octets) = message.as_chunk(self.offer()) else { return Some(message) };
+        self.body.is_chunk = true;
+        self.outstanding.push_back(Expected::Reply(Step::Dot));
+        out.push_back(Output::BackendBody(Sending::Chunk(octets)));
+        None
+    }
+
+    /// Begins the message after 354. The reply to its dot is outstanding from here on, so that an early one is known
+    /// for what it is.
+    pub(in crate::session) fn begin_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        let Some(Message { received, held }) = self.body.message.take() else { return };
+        self.outstanding.push_back(Expected::Reply(Step::Dot));
+        self.active = now;
+        if !received.is_empty() {
+            out.push_back(Output::Backend(received));
+        }
+        if let Some(held) = held {
+            out.push_back(Output::BackendBody(if held.has_dots { Sending::Stuffed } else { Sending::AsHeld }));
+        }
+    }
+
+    /// Ends the message: with the dot (RFC 5321 section 4.1.1.4), or the chunk's last line end.
+    pub(in crate::session) fn end_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot))) && !self.body.dot_sent {
+            self.body.dot_sent = true;
+            self.active = now;
+            let end: &[u8] = if self.body.is_chunk { b"\r\n" } else { b".\r\n" };
+            out.push_back(Output::Backend(Bytes::from_static(end)));
+        }
+    }
+}
