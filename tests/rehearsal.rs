@@ -124,7 +124,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         newline,
         rare(),
         prop::bool::weighted(0.8),
-        (rare(), rare(), rare()),
+        (rare(), rare(), rare(), prop::bool::weighted(0.3)),
     )
         .prop_map(
             |(
@@ -134,7 +134,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 bare_newline,
                 tls_required,
                 hold,
-                (xclient, starttls, add_received),
+                (xclient, starttls, add_received, lmtp),
             )| {
                 let minute = Duration::from_secs(60);
                 let timeout = Timeouts { greeting: minute, command: minute, data: minute, session: minute };
@@ -152,7 +152,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                     hold,
                     bare_newline,
                     bare_newline_exempt_relay_client: false,
-                    backend_protocol: BackendProtocol::Smtp,
+                    backend_protocol: if lmtp { BackendProtocol::Lmtp } else { BackendProtocol::Smtp },
                     backend_reply: minute,
                     backend_connect: minute,
                     hide_user: false,
@@ -388,6 +388,9 @@ struct Served {
     input: BytesMut,
     replies: BytesMut,
     in_message: bool,
+    lmtp: bool,
+    /// Replies to the dot.
+    dots: usize,
     said: String,
     records: Vec<Record>,
     heard: Vec<Heard>,
@@ -409,6 +412,8 @@ impl Served {
             input: BytesMut::new(),
             replies: BytesMut::new(),
             in_message: false,
+            lmtp: false,
+            dots: 1,
             said: String::new(),
             records: Vec::new(),
             heard: Vec::new(),
@@ -489,7 +494,7 @@ impl Served {
             Output::EndMessage => self.claims.hold(None),
             Output::HoldBegin { .. } => self.session.handle_hold(Ok(()), self.now),
             Output::OpenBackend { .. } => {
-                self.in_message = false;
+                (self.in_message, self.lmtp) = (false, false);
                 self.session.handle_backend_open(false, self.now);
                 self.session.handle_backend(&mut BytesMut::from("220 b\r\n"), true, self.now);
             }
@@ -502,13 +507,20 @@ impl Served {
         let text = String::from_utf8_lossy(octets);
         if self.in_message {
             self.in_message = text != ".\r\n";
-            return if self.in_message { String::new() } else { "250 2.0.0 Ok\r\n".to_owned() };
+            return if self.in_message { String::new() } else { "250 2.0.0 Ok\r\n".repeat(self.dots) };
         }
         self.in_message = text == "DATA\r\n";
-        match text.split([' ', '\r']).next().unwrap() {
+        let verb = text.split([' ', '\r']).next().unwrap();
+        self.lmtp |= verb == "LHLO";
+        self.dots = match verb {
+            "RCPT" if self.lmtp => self.dots + 1,
+            "MAIL" => usize::from(!self.lmtp),
+            _ => self.dots,
+        };
+        match verb {
             "AUTH" => "235 2.7.0 Ok\r\n".to_owned(),
             "DATA" => "354 go\r\n".to_owned(),
-            "EHLO" => {
+            "EHLO" | "LHLO" => {
                 let offer: String = self.offer.iter().map(|keyword| format!("250-{keyword}\r\n")).collect();
                 format!("250-b\r\n{offer}250-STARTTLS\r\n250 XCLIENT NAME ADDR\r\n")
             }

@@ -281,7 +281,12 @@ impl Stage {
                 self.held.extend_from_slice(&octets);
             }
             Output::StopAsking => self.open = None,
-            Output::Count(_) | Output::Deliver(_) | Output::EndMessage | Output::Learned(..) | Output::Login(_) => {}
+            Output::Count(_)
+            | Output::Deliver(_)
+            | Output::EndMessage
+            | Output::Learned(..)
+            | Output::Login(_)
+            | Output::Served(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use crate::policy::block::Suspect;
 use crate::policy::repeat::Candidate;
+use crate::policy::repeat::CopyKeys;
 use crate::policy::repeat::REFUSAL_MEMORY;
 use crate::policy::throttle::Action;
 use crate::policy::throttle::Count;
@@ -57,6 +58,13 @@ impl Claims {
     /// The message that may go to the backend now; none gives the one before free.
     pub fn hold(&mut self, claim: Option<Claim>) {
         self.on_its_way = claim.map(Box::new);
+    }
+
+    /// The backend has accepted the message on its way for these copies only.
+    pub fn serve(&mut self, served: &[CopyKeys]) {
+        if let Some(claim) = self.on_its_way.take() {
+            claim.accepted_for(served);
+        }
     }
 
     /// What became of them; gives how many are settled by it.

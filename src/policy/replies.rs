@@ -193,6 +193,9 @@ replies! {
     454 "4.7.0" tls_not_available() "TLS is not available at present, try again later";
     /// A backend that is down, silent, or talks nonsense.
     451 "4.3.0" backend_unavailable() "The mail server behind this one is not available, try again later";
+    /// A message that a backend with a reply for each recipient (LMTP) did not take for all of them.
+    451 "4.2.0" partly_delivered(served: usize, recipients: usize)
+        "Delivered to {served} of {recipients} recipients, try again later for the others";
     /// A backend without a free permit within `backend.timeout.connect`.
     451 "4.3.2" backend_busy() "The mail server behind this one is busy, try again later";
     /// No memory, disk or queue to hold the message.

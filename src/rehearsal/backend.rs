@@ -11,6 +11,9 @@ use crate::smtp::reply_reader::BackendReply;
 pub struct Backend {
     /// The answer to EHLO.
     offer: String,
+    /// Replies to the dot: by LMTP one for each recipient.
+    dots: usize,
+    lmtp: bool,
     /// Whether a message is on its way.
     in_message: bool,
     /// Whether the octets that it heard last end a line.
@@ -29,7 +32,7 @@ impl Backend {
         let needed = ["STARTTLS", "XCLIENT NAME ADDR PORT PROTO HELO DESTADDR DESTPORT"];
         let keywords: String = keywords.iter().map(|keyword| format!("250-{keyword}\r\n")).collect();
         let offer = format!("250-{NAME}\r\n{keywords}250-{}\r\n250 {}\r\n", needed[0], needed[1]);
-        Self { offer, in_message: false, ends_line: true }
+        Self { offer, dots: 1, lmtp: false, in_message: false, ends_line: true }
     }
 
     /// The greeting.
@@ -48,14 +51,20 @@ impl Backend {
         self.ends_line = octets.ends_with(b"\n");
         if self.in_message {
             self.in_message = !is_dot;
-            return if is_dot { OK.into() } else { BytesMut::new() };
+            return if is_dot { OK.repeat(self.dots).as_slice().into() } else { BytesMut::new() };
         }
         let verb = octets.get(..4).unwrap_or_default();
         self.in_message = verb == b"DATA";
+        self.lmtp |= verb == b"LHLO";
+        self.dots = match verb {
+            b"MAIL" if self.lmtp => 0,
+            b"RCPT" if self.lmtp => self.dots + 1,
+            _ => self.dots,
+        };
         match verb {
             b"AUTH" => b"235 2.7.0 Ok\r\n".as_slice().into(),
             b"DATA" => b"354 Go on\r\n".as_slice().into(),
-            b"EHLO" => self.offer.as_bytes().into(),
+            b"EHLO" | b"LHLO" => self.offer.as_bytes().into(),
             b"STAR" | b"XCLI" => self.greeting(),
             _ => OK.into(),
         }

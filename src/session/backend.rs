@@ -15,6 +15,7 @@ use crate::session::relay::Relay;
 use crate::session::relay::Setup;
 use crate::session::relay::Step;
 use crate::session::request::Request;
+use crate::session::settings::BackendProtocol;
 use crate::session::state::State;
 use crate::smtp::reply::Offer;
 
@@ -81,8 +82,9 @@ impl Session {
     /// Begins a new session with the backend, and replays what the one before had accepted.
     pub(super) fn new_backend(&mut self, login: bool, now: Now) -> Box<Relay> {
         let helo = self.client.helo.as_ref().map_or("unknown", |helo| &helo.name);
-        let starttls = self.snapshot.settings.backend_starttls;
-        let setup = Setup { starttls, identification: self.identification() };
+        let settings = &self.snapshot.settings;
+        let lmtp = settings.backend_protocol == BackendProtocol::Lmtp;
+        let setup = Setup { lmtp, starttls: settings.backend_starttls, identification: self.identification() };
         let mut relay = Relay::open(&self.client.environment, helo, setup, login, now.monotonic, &mut self.output);
         if let Some(transaction) = &self.transaction
             && let Some(code) = transaction.mail_code

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::policy::environment::Environment;
+use crate::policy::repeat::CopyKeys;
 use crate::policy::throttle::Charge;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
@@ -108,6 +109,9 @@ pub enum Output {
     Count(Event),
     /// The outcome of a delivery for the ledger; no answer.
     Deliver(Delivery),
+    /// The backend accepted the message that was asked about last for these copies only, and its client is to send it
+    /// again; no answer.
+    Served(Vec<CopyKeys>),
     /// The backend's offer to a client with this environment, to be remembered.
     Learned(Environment, Arc<Offer>),
     /// The record of something that ended.

@@ -23,6 +23,7 @@ use crate::session::state::Pending;
 use crate::session::state::ReceivedMessage;
 use crate::session::state::RefusedWhat;
 use crate::session::state::State;
+use crate::session::state::Transaction;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataFault;
 use crate::smtp::data::DataStatus;
@@ -212,14 +213,6 @@ impl Session {
         }
     }
 
-    /// Takes the backend's reply to the message. Before our dot it can only be a refusal: the rest is not sent.
-    pub(super) fn dot_replied(&mut self, reply: BackendReply, now: Now) {
-        if !self.relay.as_ref().is_some_and(|relay| relay.dot_written()) {
-            self.abandon_backend();
-        }
-        self.settle(Outcome::backend(&reply), now);
-    }
-
     /// Answers 451 when the backend is gone or busy: nothing is lost, because nothing was acknowledged.
     pub(super) fn backend_lost(&mut self, end: BackendEnd, now: Now) {
         let reply = match end {
@@ -279,7 +272,10 @@ impl Session {
                 self.end_login();
             }
             State::Body(body) if !body.streaming => {}
-            State::DataBegin | State::Body(_) | State::Settle(_) => self.settle(outcome(&id), now),
+            State::DataBegin | State::Body(_) | State::Settle(_) => {
+                let outcome = self.outcome_of_some(outcome(&id), now);
+                self.settle(outcome, now);
+            }
             _ if awaited > 0 && mail_pending => self.mail_failed(outcome(&id), now),
             _ => {
                 for _ in 0..awaited {
@@ -315,23 +311,31 @@ impl Session {
         self.finish(outcome, Some(received), now);
     }
 
+    /// Charges a message that was delivered to all recipients, or to some.
+    fn charge_delivered(&mut self, transaction: &Transaction, received: &ReceivedMessage, to_all: bool) {
+        let recipients: Vec<_> = match to_all {
+            true => transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect(),
+            false => transaction.served_now().collect(),
+        };
+        if recipients.is_empty() {
+            return;
+        }
+        let snapshot = &transaction.snapshot;
+        let mut charges = self.charges(snapshot, Count::Messages, 1, Some(&transaction.mail.sender), &recipients);
+        charges.extend(self.charges_of_octets(transaction, received.size, &recipients));
+        self.charge(snapshot, charges);
+        self.delivered(snapshot, &recipients);
+    }
+
     /// Ends a transaction: its record, its costs, its reply.
     pub(super) fn finish(&mut self, outcome: Outcome, received: Option<&ReceivedMessage>, now: Now) {
-        let passed_on = outcome.code.is_some_and(|code| code < 400) && outcome.verdict.is_none();
+        let passed_on = outcome.is_passed_on();
         if passed_on {
             self.output.push_back(Output::Deliver(Delivery::Accepted));
             self.acknowledgement.owe(now.monotonic);
         }
-        if let (Some(transaction), Some(received)) = (self.end_recorded(&outcome, received, now), received)
-            && passed_on
-        {
-            let recipients: Vec<_> = transaction.accepted.iter().map(|accepted| &accepted.rcpt.recipient).collect();
-            let sender = &transaction.mail.sender;
-            let snapshot = &transaction.snapshot;
-            let mut charges = self.charges(snapshot, Count::Messages, 1, Some(sender), &recipients);
-            charges.extend(self.charges_of_octets(&transaction, received.size, &recipients));
-            self.charge(snapshot, charges);
-            self.delivered(snapshot, &recipients);
+        if let (Some(transaction), Some(received)) = (self.end_recorded(&outcome, received, now), received) {
+            self.charge_delivered(&transaction, received, passed_on);
         }
         self.output.push_back(Output::EndMessage);
         self.patience.note_message_end(now.monotonic);

@@ -64,6 +64,7 @@ mod repeating;
 mod reply_queue;
 mod replying;
 mod request;
+mod served;
 pub mod settings;
 pub mod snapshot;
 mod state;

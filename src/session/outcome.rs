@@ -35,6 +35,11 @@ impl Outcome {
         Self { line: line.freeze(), code: Some(reply.code), reason: Some(reason), ..Self::default() }
     }
 
+    /// Whether the backend has accepted the message, for all of its recipients.
+    pub(super) fn is_passed_on(&self) -> bool {
+        self.code.is_some_and(|code| code < 400) && self.verdict.is_none()
+    }
+
     /// The outcome by a ruling.
     pub(super) fn ruled(ruling: &Ruling, signature: &Signature) -> Self {
         Self { rule: ruling.rule.clone(), ..Self::ours(&ruling.reply, ruling.reason, signature) }

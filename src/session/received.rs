@@ -13,7 +13,8 @@ impl Session {
     /// The message as it is to be passed on.
     pub(super) fn message(&self, held: Option<Held>, wall: Timestamp) -> Message {
         let received = if self.snapshot.settings.add_received { self.received_line(wall) } else { Bytes::new() };
-        Message { received, held }
+        let recipients = self.transaction.as_ref().map_or(1, |transaction| transaction.accepted.len());
+        Message { received, recipients, held }
     }
 
     /// The line, folded, with CRLF. The recipient is named when there is only one, so that a message that comes round

@@ -55,6 +55,9 @@ impl Session {
         received: Option<&ReceivedMessage>,
         now: Now,
     ) -> Option<Box<Transaction>> {
+        if !outcome.is_passed_on() {
+            self.remember_served();
+        }
         let transaction = self.transaction.as_ref()?;
         let accepted = transaction.accepted.iter().chain(&transaction.served);
         let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());

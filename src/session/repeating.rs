@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::policy::fingerprint::Fingerprints;
 use crate::policy::hops::Hops;
 use crate::policy::message::MessageFacts;
 use crate::policy::message::MessageReader;
@@ -107,19 +108,17 @@ impl Session {
         now: Now,
     ) {
         self.forget_oversize();
-        let Some(transaction) = &self.transaction else { return self.contradiction(now) };
+        let Some(transaction) = &mut self.transaction else { return self.contradiction(now) };
+        transaction.fingerprints = facts.fingerprints;
         let snapshot = transaction.snapshot.clone();
         if let Some(ruling) = facts.hops.ruling(snapshot.policy.hops) {
             self.withdraw(streaming, now);
             return self.reject(ruling, RefusedWhat::Message(received), now);
         }
         let Some(fingerprints) = facts.fingerprints else { return self.deliver(received, streaming, now) };
-        let keys = |recipient: &Address| {
-            let sender = &transaction.mail.sender;
-            let client = self.client.peer.client.ip();
-            CopyKeys::new(&self.seed, client, sender, recipient, &fingerprints.strong, &fingerprints.weak)
-        };
         let traits = MessageTraits { message_id: received.id.is_some(), date: facts.date, size: received.size };
+        let Some(transaction) = &self.transaction else { return self.contradiction(now) };
+        let keys = |recipient| self.copy_keys(transaction, recipient, &fingerprints);
         let copies = transaction.accepted.iter().map(|accepted| keys(&accepted.rcpt.recipient)).collect();
         let is_exact = transaction.mail.size == Some(received.size);
         let envelope = self.envelope().map(|key| Envelope { key, is_exact });
@@ -127,6 +126,12 @@ impl Session {
         let is_excepted = rules.except.covers(self.client.is_relay_client(), self.client.authenticated);
         let candidate = Candidate { rules, traits, copies, envelope, is_excepted };
         self.ask(Question::Copy(candidate), Pending::Copy(received, streaming), now);
+    }
+
+    /// The keys of the message for this recipient.
+    pub(super) fn copy_keys(&self, transaction: &Transaction, recipient: &Address, prints: &Fingerprints) -> CopyKeys {
+        let (client, sender) = (self.client.peer.client.ip(), &transaction.mail.sender);
+        CopyKeys::new(&self.seed, client, sender, recipient, &prints.strong, &prints.weak)
     }
 
     pub(super) fn copy_answered(&mut self, mut received: Box<ReceivedMessage>, streaming: bool, copy: Copy, now: Now) {

@@ -25,6 +25,8 @@ pub(super) enum Request {
 pub(super) struct Message {
     /// Our Received line; empty where the backend writes its own.
     pub(super) received: Bytes,
+    /// Number of its recipients.
+    pub(super) recipients: usize,
     /// What is held of it; `None`: it is streamed.
     pub(super) held: Option<Held>,
 }

@@ -42,7 +42,7 @@ pub struct Settings {
     pub backend_connect: Duration,
     /// Whether the name of the client's user is left out of the Received line.
     pub hide_user: bool,
-    /// Whether a Received line with the client's address is added (a tcp backend of identity `none`).
+    /// Whether a Received line with the client's address is added (a tcp or lmtp backend of identity `none`).
     pub add_received: bool,
     /// Whether the backend is talked to after STARTTLS only.
     pub backend_starttls: bool,
@@ -55,6 +55,8 @@ pub struct Settings {
 pub enum BackendProtocol {
     /// A conversation in SMTP.
     Smtp,
+    /// A conversation in LMTP (RFC 2033).
+    Lmtp,
     /// No conversation: each message is handed over whole, with its envelope.
     Queue,
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytes::BytesMut;
 
+use crate::policy::fingerprint::Fingerprints;
 use crate::policy::message::MessageReader;
 use crate::policy::repeat::Before;
 use crate::policy::size::Bound;
@@ -24,10 +25,12 @@ use crate::session::question::Answer;
 use crate::session::question::Copy;
 use crate::session::question::Throttled;
 use crate::session::snapshot::Snapshot;
+use crate::smtp::address::Address;
 use crate::smtp::command::Mail;
 use crate::smtp::command::Rcpt;
 use crate::smtp::data::DataDecoder;
 use crate::smtp::data::DataStatus;
+use crate::smtp::reply_reader::BackendReply;
 
 /// The event that the session waits for.
 #[derive(Debug)]
@@ -112,6 +115,10 @@ pub(super) struct Transaction {
     pub(super) accepted: Vec<Accepted>,
     /// Recipients that have the message already.
     pub(super) served: Vec<Accepted>,
+    /// The backend's replies to the message so far, where there is one for each of `accepted` (LMTP).
+    pub(super) replies: Vec<BackendReply>,
+    /// The message's fingerprints, once it is complete.
+    pub(super) fingerprints: Option<Fingerprints>,
     /// RCPTs that wait for the backend.
     pub(super) asked: VecDeque<(Arc<Rcpt>, Option<u64>)>,
     /// The outcome of the last refused recipient.
@@ -261,6 +268,8 @@ impl Transaction {
             mail_code: None,
             accepted: Vec::new(),
             served: Vec::new(),
+            replies: Vec::new(),
+            fingerprints: None,
             asked: VecDeque::new(),
             last_refusal: None,
             may_come_again: false,
@@ -272,6 +281,12 @@ impl Transaction {
 }
 
 impl Transaction {
+    /// The recipients for whom the backend has accepted the message by now, where it answers for each.
+    pub(super) fn served_now(&self) -> impl Iterator<Item = &Address> {
+        let answered = self.accepted.iter().zip(&self.replies).filter(|(_, reply)| reply.is_success());
+        answered.map(|(accepted, _)| &accepted.rcpt.recipient)
+    }
+
     /// Notes shadow throttles that would have refused, each once.
     pub(super) fn note_shadows(&mut self, indices: &[usize]) {
         for index in indices {

@@ -122,6 +122,8 @@ impl Ledger {
             return Decision::Refuse(before.same);
         }
         self.is_another(candidate);
+        // As long as some have not got it, the others must not get it again.
+        served.iter().for_each(|index| self.renew(candidate.copies[*index].strong, candidate.rules.window, now));
         Decision::Deliver(Delivery { claim: Some(claim), served, before })
     }
 
@@ -248,6 +250,14 @@ impl Claim {
         self
     }
 
+    /// Remembers that the backend accepted these copies and no other, and that the client was told to send the message
+    /// again.
+    pub fn accepted_for(mut self, served: &[CopyKeys]) {
+        let others: Vec<CopyKeys> = self.copies.iter().copied().filter(|copy| !served.contains(copy)).collect();
+        self.forget(others.into_iter());
+        self.accepted().unacknowledged();
+    }
+
     /// Notes that the client took the 250: the next copy is meant, or at least acknowledged.
     pub fn took(self) {
         let now = self.ledger.clock.now();
@@ -264,9 +274,9 @@ impl Claim {
         }
     }
 
-    /// Gives up the copies of recipients that have it already: nothing is counted for them.
-    fn forget(&mut self, served: impl Iterator<Item = CopyKeys>) {
-        for keys in served {
+    /// Gives up copies, of recipients that have it already or do not get it: nothing is counted for them.
+    fn forget(&mut self, given_up: impl Iterator<Item = CopyKeys>) {
+        for keys in given_up {
             self.copies.retain(|copy| *copy != keys);
             if self.in_flight {
                 self.ledger.in_flight.remove(&keys.strong);

@@ -13,7 +13,7 @@
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped; `s` the held message is handed over with this envelope (`B` answers it); `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
+//! dropped; `s` the held message is handed over with this envelope (`B` answers it); `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, or how many recipients were served of a message that is to come again, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
 //! Settings come first, as `= name value`; `#` lines are comments.
 
 use std::net::IpAddr;
@@ -234,6 +234,7 @@ impl Builder {
             "handshake" if value == "fails" => self.handshake_fails = true,
             "hold" if value == "off" => self.settings.hold = false,
             "hold" if value == "full" => self.hold = Err(HoldEnd::NoRoom),
+            "lmtp" => self.settings.backend_protocol = BackendProtocol::Lmtp,
             "keep_backend" => self.keeps = true,
             "kept" => self.kept = value.parse().unwrap(),
             "known" => {
@@ -618,6 +619,10 @@ impl Player {
             Output::EndMessage => self.claims.hold(None),
             Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => self.deliver(delivery),
+            Output::Served(copies) => {
+                self.transcript.push(format!("k {} served", copies.len()));
+                self.claims.serve(&copies);
+            }
             Output::Learned(..) | Output::Login(_) => {}
             Output::StopAsking => self.transcript.push("a none".into()),
             Output::OpenBackend { fresh, .. } => {

@@ -7,6 +7,7 @@ roots=$(realpath -m "${CARGO_TARGET_DIR:-target}")/mta
 
 # A root folder, and the packages in it.
 wanted=(
+    "dovecot dovecot-core dovecot-lmtpd"
     "exim exim4-base exim4-daemon-light"
     "msmtp msmtp"
     "nullmailer nullmailer"

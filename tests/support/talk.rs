@@ -168,6 +168,7 @@ impl<'a> Talk<'a> {
             }
             Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => _ = self.claims.deliver(delivery),
+            Output::Served(copies) => self.claims.serve(&copies),
             Output::EndMessage => self.claims.hold(None),
             Output::OpenBackend { .. } => {
                 self.session.handle_backend_open(false, now);

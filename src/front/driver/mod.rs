@@ -287,6 +287,7 @@ impl Driver {
             Output::OpenBackend { fresh, environment, helo, login } => {
                 self.open_backend(fresh, login, environment, helo);
             }
+            Output::Served(copies) => self.claims.serve(&copies),
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.tables().clock.now()),
             Output::Release(release) => self.release_backend(release),
             Output::StopAsking => self.stop_asking(),

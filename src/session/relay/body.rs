@@ -3,6 +3,7 @@
 //! is sent last, so that a message whose octets stop coming is never delivered.
 
 use std::collections::VecDeque;
+use std::iter::repeat_n;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ pub(super) struct Body {
     /// The message, until the backend has said 354.
     pub(super) message: Option<Message>,
     is_chunk: bool,
+    is_refused: bool,
     dot_sent: bool,
     /// Whether the dot has left us: only then can a reply be about the whole message.
     dot_written: bool,
@@ -34,8 +36,9 @@ impl Body {
 
     /// Whether the transaction goes on behind the reply to the dot: a refused chunk leaves it undefined up to RSET (RFC
     /// 3030 section 2).
-    pub(super) fn leaves_transaction(&self, reply: &BackendReply) -> bool {
-        self.is_chunk && !reply.is_success()
+    pub(super) fn leaves_transaction(&mut self, reply: &BackendReply) -> bool {
+        self.is_refused |= !reply.is_success();
+        self.is_chunk && self.is_refused
     }
 }
 
@@ -54,7 +57,7 @@ impl Relay {
     pub(super) fn begin_chunk(&mut self, message: Message, out: &mut VecDeque<Output>) -> Option<Message> {
         let Some(octets) = message.as_chunk(self.offer()) else { return Some(message) };
         self.body.is_chunk = true;
-        self.outstanding.push_back(Expected::Reply(Step::Dot));
+        self.expect_replies(message.recipients);
         out.push_back(Output::BackendBody(Sending::Chunk(octets)));
         None
     }
@@ -62,8 +65,8 @@ impl Relay {
     /// Begins the message after 354. The reply to its dot is outstanding from here on, so that an early one is known
     /// for what it is.
     pub(in crate::session) fn begin_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let Some(Message { received, held }) = self.body.message.take() else { return };
-        self.outstanding.push_back(Expected::Reply(Step::Dot));
+        let Some(Message { received, recipients, held }) = self.body.message.take() else { return };
+        self.expect_replies(recipients);
         self.active = now;
         if !received.is_empty() {
             out.push_back(Output::Backend(received));
@@ -73,9 +76,20 @@ impl Relay {
         }
     }
 
+    /// Whether a reply to the dot is outstanding.
+    pub(in crate::session) fn awaits_dot(&self) -> bool {
+        matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot)))
+    }
+
+    /// By LMTP there is one reply to the dot for each recipient that was accepted (RFC 2033 section 4.2).
+    fn expect_replies(&mut self, recipients: usize) {
+        let replies = if self.setup.lmtp { recipients } else { 1 };
+        self.outstanding.extend(repeat_n(Expected::Reply(Step::Dot), replies));
+    }
+
     /// Ends the message: with the dot (RFC 5321 section 4.1.1.4), or the chunk's last line end.
     pub(in crate::session) fn end_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        if matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot))) && !self.body.dot_sent {
+        if self.awaits_dot() && !self.body.dot_sent {
             self.body.dot_sent = true;
             self.active = now;
             let end: &[u8] = if self.body.is_chunk { b"\r\n" } else { b".\r\n" };

@@ -1,4 +1,4 @@
-//! The beginning of a backend session: greeting, EHLO or HELO, STARTTLS, XCLIENT, each answered before the next. It
+//! The beginning of a backend session: greeting, EHLO or HELO (by LMTP LHLO), STARTTLS, XCLIENT, each answered before the next. It
 //! must not let a backend be used that lacks what the operator relies on.
 
 use std::collections::VecDeque;
@@ -18,6 +18,8 @@ use crate::smtp::reply_reader::BackendReply;
 /// The steps that begin a backend session, beside EHLO.
 #[derive(Clone, Debug, Default)]
 pub(in crate::session) struct Setup {
+    /// Whether LMTP is spoken: LHLO instead of EHLO, and no HELO (RFC 2033 section 4.1).
+    pub(in crate::session) lmtp: bool,
     pub(in crate::session) starttls: bool,
     /// The attributes of XCLIENT; `None` when the backend hears of the client otherwise.
     pub(in crate::session) identification: Option<Vec<(&'static str, String)>>,
@@ -51,6 +53,7 @@ impl Relay {
             Phase::Xclient => Some(Event::Unusable(NO_XCLIENT)),
             Phase::Helo if self.setup.starttls => Some(Event::Unusable(NO_STARTTLS)),
             Phase::Helo if self.setup.identification.is_some() => Some(Event::Unusable(NO_XCLIENT)),
+            Phase::Ehlo if self.setup.lmtp && reply.is_permanent() => Some(Event::Unusable(NO_LMTP)),
             // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
             Phase::Ehlo if reply.is_permanent() => {
                 self.phase = Phase::Helo;
@@ -92,9 +95,12 @@ impl Relay {
 
     pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {
         self.phase = Phase::Ehlo;
-        out.push_back(Output::Backend(format!("EHLO {}\r\n", received::told(&self.helo)).into()));
+        let verb = if self.setup.lmtp { "LHLO" } else { "EHLO" };
+        out.push_back(Output::Backend(format!("{verb} {}\r\n", received::told(&self.helo)).into()));
     }
 }
 
 const NO_STARTTLS: &str = "STARTTLS is not offered by the backend; backend.tls = \"off\" does without it";
-const NO_XCLIENT: &str = "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts";
+const NO_XCLIENT: &str =
+    "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts, Dovecot: login_trusted_networks";
+const NO_LMTP: &str = "LHLO is refused by the backend; for a server that speaks SMTP write backend.tcp";
