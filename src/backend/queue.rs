@@ -134,7 +134,7 @@ pub(super) async fn run(
     let running = match started {
         Ok(running) => running,
         Err(error) => {
-            tracing::warn!(program = %program.display(), error = %error, "the program cannot be started");
+            tracing::warn!(error = format!("{}: {error}", program.display()), "queue program cannot be started");
             return Ok(reply::of(End::NotStarted, None));
         }
     };
@@ -200,7 +200,7 @@ impl Keeper {
         drop(permit);
         let reply = reply::of(end, self.running.text.take());
         if !reply.is_success() {
-            tracing::info!(pid = self.running.process.pid(), ?end, reply = reply.text(), "qmail-queue");
+            tracing::info!(pid = self.running.process.pid(), status = ?end, error = reply.text(), "queue program refused");
         }
         // The session may be gone; the program was brought to its end all the same.
         let _ = tell.send(reply);

@@ -116,8 +116,9 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        let told = killpg(self.pid, signal);
-        tracing::warn!(pid = self.pid(), %signal, ?told, "the program has used up its time");
+        // It has not been reaped: the number is still its own.
+        let _ = killpg(self.pid, signal);
+        tracing::warn!(pid = self.pid(), %signal, "queue program is out of time");
     }
 }
 
