@@ -64,10 +64,12 @@ deny: ## licences, banned and doubled crates, sources; advisories where the netw
 	cargo deny check licenses bans sources
 	cargo deny check advisories || echo "advisories: not clean, or the database was not reachable; see above"
 
+# The picture of the documents is of all workloads; a part of them is drawn beside its samples.
 bench: ## all benches: criterion, then the load through Portcullis and its peers (half an hour); LOAD="--workloads W1 …"
 	cargo bench --locked --bench micro
 	cargo bench --locked --bench queue
-	cargo bench --locked --bench load -- $(LOAD)
+	cargo bench --locked --bench load -- --json target/bench.json --picture target/bench.svg $(LOAD)
+	$(if $(findstring --workloads,$(LOAD))$(findstring --systems,$(LOAD)),,cp target/bench.svg docs/images/bench.svg)
 
 bench-quick: ## the load in three minutes, for a first look
 	cargo bench --locked --bench load -- --quick $(LOAD)

@@ -16,6 +16,8 @@ mod process;
 mod report;
 mod rounds;
 mod sink;
+#[path = "../../tests/support/svg.rs"]
+mod svg;
 mod systems;
 mod usage;
 mod wire;
@@ -38,6 +40,9 @@ use crate::systems::Site;
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if let (Some(json), Some(picture)) = (&options.draw, &options.picture) {
+        return code(Some(report::draw(json, picture).map(|()| true).map_err(|fault| fault.to_string())));
+    }
     if options.sink {
         return code(Some(sink::serve(options.ideal.as_deref()).map(|()| true).map_err(|fault| fault.to_string())));
     }
@@ -87,7 +92,9 @@ fn wait(finished: oneshot::Receiver<Result<bool, String>>) -> Option<Result<bool
 fn measure(options: &Options, processes: &Processes) -> Result<bool, Box<dyn Error>> {
     let descriptors = process::raise_descriptor_limit()?;
     // Fail now, not after half an hour, if the file cannot be written.
-    options.json.as_ref().map_or(Ok(()), |file| std::fs::write(file, ""))?;
+    for file in [&options.json, &options.picture].into_iter().flatten() {
+        std::fs::write(file, "")?;
+    }
     let scratch = tempfile::tempdir()?;
     // A session through a proxy takes two descriptors there.
     let idle = options.idle().min(usize::try_from(descriptors.saturating_sub(500) / 2)?);
@@ -100,6 +107,6 @@ fn measure(options: &Options, processes: &Processes) -> Result<bool, Box<dyn Err
             return Err("interrupted".into());
         }
     }
-    report.end(options.json.as_deref())?;
+    report.end(options.json.as_deref(), options.picture.as_deref())?;
     Ok(report.is_whole())
 }

@@ -64,6 +64,12 @@ pub(crate) struct Options {
     /// Write all samples to this file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Draw the results to this file as well (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
+    /// Measure nothing: draw what --json wrote to this file
+    #[arg(long, value_name = "FILE", requires = "picture")]
+    pub(crate) draw: Option<PathBuf>,
     /// Be the sink, not the bench
     #[arg(long, hide = true)]
     pub(crate) sink: bool,

@@ -4,6 +4,7 @@
 mod json;
 mod markdown;
 mod marks;
+mod picture;
 pub(crate) mod row;
 
 use std::io;
@@ -17,6 +18,11 @@ use crate::report::row::Table;
 use crate::systems::System;
 use crate::systems::portcullis;
 use crate::workload::Idle;
+
+/// Draws the results of an earlier bench.
+pub(crate) fn draw(json: &Path, picture: &Path) -> io::Result<()> {
+    std::fs::write(picture, picture::of_json(&std::fs::read_to_string(json)?)?)
+}
 
 /// All results.
 pub(crate) struct Report {
@@ -72,8 +78,8 @@ impl Report {
         self.starts.extend(rows);
     }
 
-    /// Prints the marks, and omissions.
-    pub(crate) fn end(&self, json: Option<&Path>) -> io::Result<()> {
+    /// Prints the marks, and omissions; writes the samples, and draws them.
+    pub(crate) fn end(&self, json: Option<&Path>, picture: Option<&Path>) -> io::Result<()> {
         println!("\n{}", markdown::marks(self));
         for (system, why) in &self.left_out {
             println!("\nLeft out: {system}: {why}.");
@@ -81,7 +87,9 @@ impl Report {
         for what in &self.failed {
             println!("\nFailed: {what}.");
         }
-        json.map_or(Ok(()), |file| std::fs::write(file, json::text(self)))
+        let text = json::text(self);
+        json.map_or(Ok(()), |file| std::fs::write(file, &text))?;
+        picture.map_or(Ok(()), |file| std::fs::write(file, picture::of_json(&text)?))
     }
 
     /// Whether nothing failed.
