@@ -22,6 +22,7 @@ use crate::workload::Idle;
 use crate::workload::Load;
 use crate::workload::Setup;
 use crate::workload::Shape;
+use crate::workload::Stage;
 use crate::workload::Task;
 use crate::workload::W1;
 
@@ -117,9 +118,10 @@ impl Rounds<'_> {
         eprintln!("{}: {}", idle.name, idle.title);
         let mut rows = Vec::new();
         // A fresh process each: memory freed under load would hide a session's use.
-        let shape = Shape { tls: idle.tls, ..W1 };
+        let tls = idle.stage == Stage::Secured;
+        let shape = Shape { tls, ..W1 };
         for system in self.options.systems(idle.systems, shape) {
-            for running in self.start(&[system], Setup { tls: idle.tls, ..Setup::default() }, report) {
+            for running in self.start(&[system], Setup { tls, ..Setup::default() }, report) {
                 match self.sessions(&running, idle) {
                     Ok(row) => rows.push(row),
                     Err(fault) => report.failed(&format!("{system} in {}: {fault}", idle.name)),
@@ -130,11 +132,15 @@ impl Rounds<'_> {
     }
 
     fn sessions(&self, running: &Running, idle: &Idle) -> Result<IdleRow, Box<dyn Error>> {
-        let sessions = if running.system.forks() { self.site.idle / 20 } else { self.site.idle };
+        let (first, sessions) = match idle.stage {
+            Stage::Uploading => (2, UPLOADS),
+            _ if running.system.forks() => (20, self.site.idle / 20),
+            _ => (20, self.site.idle),
+        };
         // The first sessions pay for what all share.
-        let first = Held::open(running.target(), 20, idle.tls)?;
+        let first = Held::open(running.target(), first, idle.stage)?;
         let (before, cpu) = (running.memory()?, running.cpu()?);
-        let rest = Held::open(running.target(), sessions, idle.tls)?;
+        let rest = Held::open(running.target(), sessions, idle.stage)?;
         let (after, cpu) = (running.memory()?, running.cpu()?.saturating_sub(cpu));
         drop((first, rest));
         let grown = |after: u64, before: u64| after.saturating_sub(before) / sessions as u64;
@@ -173,6 +179,8 @@ fn sample(running: &Running, load: &Load, extent: Extent) -> Result<Sample, Box<
     Ok(Sample { acts, seconds, cpu, p50, p99 })
 }
 
+/// Messages on their way in at once: one client may have a quarter of what is held.
+const UPLOADS: usize = 8;
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Systems with less headroom are not measured in the open loop: their queue would only grow.
 const ROOM: f64 = 1.2;

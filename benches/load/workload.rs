@@ -44,6 +44,9 @@ pub(crate) enum Workload {
     /// 4 KB under TLS, 20 a connection
     #[value(name = "W7m")]
     W7m,
+    /// 34 MiB on their way in, half of them here
+    #[value(name = "W8")]
+    W8,
     /// A million blocked senders, throttle keys and ledger entries: the start, then W1, W2 and W4n
     #[value(name = "loaded")]
     Loaded,
@@ -79,7 +82,16 @@ pub(crate) struct Idle {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) systems: &'static [System],
-    pub(crate) tls: bool,
+    pub(crate) stage: Stage,
+}
+
+/// How far a session has come that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Greeted,
+    Secured,
+    /// Half of a message of 34 MiB has come.
+    Uploading,
 }
 
 /// The form of a load.
@@ -124,9 +136,25 @@ impl Workload {
     pub(crate) fn tasks(self) -> Vec<Task> {
         match self {
             Self::W6 => vec![
-                Task::Idle(Idle { name: "W6", title: "idle sessions, after the greeting", systems: IDLE, tls: false }),
-                Task::Idle(Idle { name: "W6t", title: "idle sessions under TLS", systems: IDLE_TLS, tls: true }),
+                Task::Idle(Idle {
+                    name: "W6",
+                    title: "idle sessions, after the greeting",
+                    systems: IDLE,
+                    stage: Stage::Greeted,
+                }),
+                Task::Idle(Idle {
+                    name: "W6t",
+                    title: "idle sessions under TLS",
+                    systems: IDLE_TLS,
+                    stage: Stage::Secured,
+                }),
             ],
+            Self::W8 => vec![Task::Idle(Idle {
+                name: "W8",
+                title: "34 MiB on their way in, half of them here",
+                systems: UPLOADING,
+                stage: Stage::Uploading,
+            })],
             Self::Loaded => {
                 let load = |name, title, shape| Load { name, title, ..load("", "", shape, LOADED, Portcullis) };
                 vec![
@@ -152,7 +180,9 @@ impl Workload {
             Self::W6AndW1 => load("W6+W1", "W1 while idle sessions are held", W1, BUSY, Portcullis),
             Self::W7h => load("W7h", "STARTTLS, a full handshake each", W7H, SECURE, Ideal),
             Self::W7m => Load { ceiling: Ideal, ..load("W7m", "4 KB under TLS, 20 a connection", W7M, SECURE, Nginx) },
-            Self::W1 | Self::W6 | Self::Loaded => half(load("W1", "4 KB, a connection each", W1, SMALL, Haproxy)),
+            Self::W1 | Self::W6 | Self::W8 | Self::Loaded => {
+                half(load("W1", "4 KB, a connection each", W1, SMALL, Haproxy))
+            }
         }
     }
 }
@@ -193,7 +223,7 @@ pub(crate) const STRANGER: &str = "blocked@sillyplace.example";
 pub(crate) const W1: Shape = Shape { act: Act::Message, tls: false, connections: 50, acts: 1, size: 4096 };
 const W2: Shape = Shape { acts: 100, ..W1 };
 const W2P: Shape = Shape { act: Act::Pipelined, ..W2 };
-const W3: Shape = Shape { connections: 4, acts: 4, size: 34 << 20, ..W1 };
+pub(crate) const W3: Shape = Shape { connections: 4, acts: 4, size: 34 << 20, ..W1 };
 const W4N: Shape = Shape { act: Act::Refused, ..W1 };
 const W4K: Shape = Shape { acts: 1000, ..W4N };
 const W5D: Shape = Shape { act: Act::Declared, size: 34 << 20, ..W1 };
@@ -213,7 +243,7 @@ const SMALL: &[System] = &[
     PortcullisSmtpfront,
     HaproxySmtpfront,
 ];
-const RELAYS: &[System] = &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront];
+const RELAYS: &[System] = &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
 const LARGE: &[System] = &[
     Direct,
     Haproxy,
@@ -225,11 +255,13 @@ const LARGE: &[System] = &[
     Postfix,
     Haraka,
     Smtpfront,
+    PortcullisSmtpfront,
 ];
 const REFUSING: &[System] = &[Ideal, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
 const SIZING: &[System] = &[Ideal, Portcullis, Postfix, Haraka, Smtpfront];
 const SECURE: &[System] = &[Ideal, Portcullis, Nginx, Postfix, Haraka];
 const IDLE: &[System] = &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront];
 const IDLE_TLS: &[System] = &[Portcullis, Nginx, Postfix, Haraka];
+const UPLOADING: &[System] = &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
 const BUSY: &[System] = &[Portcullis, PortcullisIdle];
 const LOADED: &[System] = &[Portcullis, PortcullisLoaded];

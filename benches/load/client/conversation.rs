@@ -90,6 +90,16 @@ impl Conversation {
         Ok(true)
     }
 
+    /// Begins a message of an unknown size, and stops behind `text`, its beginning.
+    pub(crate) async fn begin(mut self, text: &[u8]) -> io::Result<Self> {
+        self.hello().await?;
+        self.say(b"MAIL FROM:<sender@client.example>\r\n", b"250").await?;
+        self.say(RCPT, b"250").await?;
+        self.say(b"DATA\r\n", b"354").await?;
+        self.wire.write(text).await?;
+        Ok(self)
+    }
+
     pub(crate) async fn quit(&mut self) -> io::Result<()> {
         self.say(b"QUIT\r\n", b"221").await
     }

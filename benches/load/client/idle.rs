@@ -1,15 +1,19 @@
-//! Sessions that are held and say nothing: after the greeting, or after the handshake where there is TLS.
+//! Sessions that are held and say nothing: after the greeting, after the handshake, or in the middle of a message.
 
 use std::error::Error;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::client::Target;
 use crate::client::conversation::Conversation;
+use crate::client::conversation::text;
 use crate::client::local;
 use crate::wire;
+use crate::workload::Stage;
+use crate::workload::W3;
 
 /// Open sessions on a thread of their own; dropping it closes them.
 pub(crate) struct Held {
@@ -19,13 +23,13 @@ pub(crate) struct Held {
 
 impl Held {
     /// Opens the sessions, and returns when all are open.
-    pub(crate) fn open(target: Target, sessions: usize, tls: bool) -> Result<Self, String> {
+    pub(crate) fn open(target: Target, sessions: usize, stage: Stage) -> Result<Self, String> {
         let (close, mut closed) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             let held = local(LONGEST, async {
                 let open = tokio::select! {
-                    open = hold(target, sessions, tls) => open,
+                    open = hold(target, sessions, stage) => open,
                     _ = &mut closed => return Ok(()),
                 };
                 tell.send(open.as_ref().map(|_| ()).map_err(ToString::to_string))?;
@@ -53,17 +57,19 @@ impl Drop for Held {
     }
 }
 
-async fn hold(target: Target, sessions: usize, tls: bool) -> Result<Vec<Conversation>, Box<dyn Error>> {
+async fn hold(target: Target, sessions: usize, stage: Stage) -> Result<Vec<Conversation>, Box<dyn Error>> {
     let connector = wire::connector()?;
+    let text: Bytes = if stage == Stage::Uploading { text(W3.size).into() } else { Bytes::new() };
     let mut held = Vec::with_capacity(sessions);
     while held.len() < sessions {
         let mut opening = JoinSet::new();
         for _ in 0..AT_A_TIME.min(sessions - held.len()) {
-            let connector = connector.clone();
+            let (connector, text) = (connector.clone(), text.clone());
             opening.spawn_local(async move {
-                match tls {
-                    true => Conversation::open_for_tls(target.address).await?.secure(&connector).await,
-                    false => Conversation::open(target.address).await,
+                match stage {
+                    Stage::Greeted => Conversation::open(target.address).await,
+                    Stage::Secured => Conversation::open_for_tls(target.address).await?.secure(&connector).await,
+                    Stage::Uploading => Conversation::open(target.address).await?.begin(&text[..text.len() / 2]).await,
                 }
             });
         }

@@ -69,7 +69,7 @@ fn idle(table: &IdleTable) -> Value {
             "rss_octets": row.resident, "processes": row.processes, "cpu_seconds": row.cpu.as_secs_f64(),
         })
     });
-    json!({ "name": table.idle.name, "tls": table.idle.tls, "systems": rows.collect::<Vec<_>>() })
+    json!({ "name": table.idle.name, "stage": format!("{:?}", table.idle.stage).to_lowercase(), "systems": rows.collect::<Vec<_>>() })
 }
 
 fn start(row: &StartRow) -> Value {

@@ -33,6 +33,7 @@ use crate::usage::Memory;
 use crate::workload::Act;
 use crate::workload::Setup;
 use crate::workload::Shape;
+use crate::workload::Stage;
 
 /// One way to the sink, or to what does without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,6 +72,9 @@ pub(crate) enum System {
     PortcullisSmtpfront,
     /// The same, remembering no message: what the ledger costs
     PortcullisWithoutLedger,
+    /// The same with two threads for the sessions, and with four
+    PortcullisTwoWorkers,
+    PortcullisFourWorkers,
 }
 
 /// A system's refusal of a blocked sender or a large message.
@@ -221,7 +225,7 @@ impl Site {
     }
 
     fn hold(&self, system: System, address: SocketAddr) -> io::Result<Held> {
-        Held::open(Target { address, refusal: system.refusal() }, self.idle, false).map_err(io::Error::other)
+        Held::open(Target { address, refusal: system.refusal() }, self.idle, Stage::Greeted).map_err(io::Error::other)
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
         System::PortcullisInMemory => values.push(("message", "hold_memory = \"64MiB\"".to_owned())),
         System::PortcullisSmtpfront => values.push(("backend", spawning(starting)?)),
         System::PortcullisWithoutLedger => values.push(("repeat", "unacknowledged = \"deliver\"".to_owned())),
+        System::PortcullisTwoWorkers => values.push(("workers", "\nworkers = 2".to_owned())),
+        System::PortcullisFourWorkers => values.push(("workers", "\nworkers = 4".to_owned())),
         _ => {}
     }
     if starting.setup.limited {
@@ -58,6 +60,7 @@ pub(crate) fn text(values: &[(&str, String)]) -> String {
         ("message", "hold = true"),
         ("repeat", "unacknowledged = \"absorb\""),
         ("folder", "/var/lib/portcullis"),
+        ("workers", ""),
     ];
     let values = values.iter().rev().map(|(name, value)| (*name, value.as_str()));
     values
@@ -84,7 +87,7 @@ listen = [\"{listen}\"]
 hostname = \"portcullis.example\"
 max_connections = 9000
 max_connections_per_client = 9000
-max_errors = 100000
+max_errors = 100000{workers}
 timeout = { greeting = \"10m\", command = \"10m\" }
 [backend]
 {backend}
