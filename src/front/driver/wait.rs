@@ -40,8 +40,7 @@ impl Driver {
         let fills = self.transfer == Transfer::Running && self.may_fill();
         let reads = !self.client_ended && self.client.input.len() < READ_AHEAD && !self.is_congested();
         let room = match self.session.takes_message() {
-            true if self.heard >= SHARED_ROOM => BODY_READ,
-            true => SHARED_ROOM,
+            true => body_room(self.heard),
             false => COMMAND_READ,
         };
         if !self.session.has_idle_backend() {
@@ -55,8 +54,8 @@ impl Driver {
             reads: if reads { room } else { 0 },
             fills,
             flushes: self.transfer == Transfer::Idle && self.hold.as_ref().is_some_and(|hold| hold.needs_flush()),
-            // Small messages leave with their dot, in one piece.
-            writes: !fills || self.backend.outbox_len() >= GATHER,
+            // A small message leaves with its dot, a large one in large pieces.
+            writes: !fills,
         }
     }
 
@@ -144,10 +143,18 @@ impl Driver {
     }
 }
 
+/// Octets of a message to read at once. It grows with what comes: a read that filled its room is followed by a larger one.
+fn body_room(heard: usize) -> usize {
+    match heard {
+        LONG_READ.. => LONGEST_READ,
+        SHARED_ROOM.. => LONG_READ,
+        _ => SHARED_ROOM,
+    }
+}
+
 /// Octets read at once: of commands, and of a long message.
 const COMMAND_READ: usize = 2 * 1024;
-const BODY_READ: usize = 64 * 1024;
+const LONG_READ: usize = 64 * 1024;
+const LONGEST_READ: usize = 256 * 1024;
 /// Octets that may wait while the session cannot use them: enough to see that the client is gone.
 const READ_AHEAD: usize = 128 * 1024;
-/// Less than this of a message waits for its dot.
-const GATHER: usize = 64 * 1024;
