@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::io::IoSlice;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
@@ -63,8 +64,15 @@ pub(super) fn write(file: Option<File>, spool: &Path, at: u64, pieces: Vec<Bytes
         None => tempfile::tempfile_in(spool)?,
     };
     file.seek(SeekFrom::Start(at))?;
-    for piece in pieces {
-        file.write_all(&piece)?;
+    let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = slices.as_mut_slice();
+    while !left.is_empty() {
+        match file.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut left, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Done { file, what: What::Written })
 }
