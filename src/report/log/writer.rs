@@ -149,17 +149,20 @@ impl Shared {
         state.is_stalled = false;
         let lines = std::mem::take(&mut state.waiting);
         let lost_behind = std::mem::take(&mut state.lost_now);
+        // There is room. To wake nobody is a system call too.
+        if state.is_awaited {
+            self.done.notify_all();
+        }
         drop(state);
-        // There is room.
-        self.done.notify_all();
         write(&lines);
         if lost_behind > 0 {
             lost(lost_behind);
         }
         let mut state = self.lock();
         state.is_writing = false;
-        state.hurry = false;
-        self.done.notify_all();
+        if std::mem::take(&mut state.hurry) || state.is_awaited {
+            self.done.notify_all();
+        }
         // Under load the next line comes at once: it need not wake anybody, and leaves with those behind it.
         let nap = |state: &mut State| !state.hurry && !state.is_over && state.waiting.len() < MOST_WAITING / 4;
         drop(self.work.wait_timeout_while(state, NAP, nap));
@@ -191,7 +194,7 @@ impl Shared {
 /// Octets of lines that wait.
 const MOST_WAITING: usize = 1 << 20;
 /// A line waits no longer than this for others.
-const NAP: Duration = Duration::from_millis(2);
+const NAP: Duration = Duration::from_millis(10);
 /// The longest time that a session waits for a log that is not read.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
