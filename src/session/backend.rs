@@ -34,7 +34,7 @@ impl Session {
         self.offer.offer.as_deref().unwrap_or(&Offer::NONE)
     }
 
-    /// Takes octets of the backend; true: more replies to earlier commands are to come.
+    /// Takes octets of the backend; true: more of it is to come, and nothing is said now that would acknowledge them.
     pub(super) fn hear_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
         let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);
         while let Some(relay) = &mut self.relay
@@ -47,7 +47,8 @@ impl Session {
             input.clear();
         }
         self.judge_unknown(now);
-        replies == 0 || outstanding > replies
+        let speaks = self.output.iter().any(|output| matches!(output, Output::Backend(_)));
+        (replies == 0 || outstanding > replies) && !speaks
     }
 
     /// Handles the end of the backend's connection, or its failure to open. One that another client used before may

@@ -311,7 +311,7 @@ impl Session {
 
     /// Takes octets of the backend. `written`: nothing that was meant for it still waits, so that our dot, if it was
     /// said, is on its way. True: more replies to commands before these octets are to come, so that the octets are to
-    /// be acknowledged at once; else the next command does that.
+    /// be acknowledged at once; else what is said next does that.
     pub fn handle_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
         self.hear_backend(input, written, now)
     }
