@@ -124,7 +124,7 @@ impl Session {
         if self.relay.is_none() {
             let outcome = Outcome::ours(&replies::backend_unavailable(), Reason::BackendUnavailable, &self.id);
             self.record_login(&outcome, now);
-            self.replies.write(|out| out.extend_from_slice(&outcome.line));
+            self.replies.push_line(outcome.line);
             self.end_login();
             return true;
         }

@@ -267,7 +267,7 @@ impl Session {
             State::Auth { waiting: true } => {
                 let outcome = outcome(&id);
                 self.record_login(&outcome, now);
-                self.replies.write(|out| out.extend_from_slice(&outcome.line));
+                self.replies.push_line(outcome.line);
                 self.patience.wait_from(now.monotonic);
                 self.end_login();
             }
@@ -340,7 +340,7 @@ impl Session {
         self.output.push_back(Output::EndMessage);
         self.patience.note_message_end(now.monotonic);
         self.state = State::Command;
-        self.replies.write(|out| out.extend_from_slice(&outcome.line));
+        self.replies.push_line(outcome.line);
         if outcome.code == Some(421) || self.client_gone {
             self.close(now);
         } else {

@@ -60,7 +60,7 @@ impl Session {
         }
         let transaction = self.transaction.as_ref()?;
         let accepted = transaction.accepted.iter().chain(&transaction.served);
-        let accepted = accepted.map(|accepted| accepted.rcpt.recipient.to_string());
+        let accepted = accepted.map(|accepted| accepted.rcpt.recipient.as_str().to_owned());
         let answered = received.filter(|_| outcome.code.is_some());
         let record = Record {
             recipients: accepted.collect(),
@@ -82,7 +82,7 @@ impl Session {
             transaction.last_refusal = Some(Outcome { line: Bytes::new(), ..outcome.clone() });
             transaction.may_come_again |= outcome.code.is_some_and(|code| code < 500);
         }
-        let recipients = vec![rcpt.recipient.to_string()];
+        let recipients = vec![rcpt.recipient.as_str().to_owned()];
         self.record_refusal(Record { recipients, ..self.record_within(Kind::Rcpt, outcome, now) });
     }
 
@@ -96,7 +96,7 @@ impl Session {
         let record = self.record(kind, outcome, now);
         match &self.transaction {
             Some(transaction) => Record {
-                sender: Some(transaction.mail.sender.to_string()),
+                sender: Some(transaction.mail.sender.text()),
                 size: transaction.mail.size,
                 took: now.monotonic.saturating_duration_since(transaction.began),
                 ..record

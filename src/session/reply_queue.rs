@@ -54,6 +54,24 @@ impl ReplyQueue {
             *slot = Slot::Ready(line);
         }
         while let Some(Slot::Ready(line)) = self.slots.pop_front_if(|slot| matches!(slot, Slot::Ready(_))) {
+            self.say(line);
+        }
+    }
+
+    /// Queues the whole reply to the last command.
+    pub(super) fn push_line(&mut self, line: Bytes) {
+        if self.slots.is_empty() {
+            self.say(line);
+        } else {
+            self.slots.push_back(Slot::Ready(line));
+        }
+    }
+
+    /// Lets a whole reply go out. Alone it is not copied.
+    fn say(&mut self, line: Bytes) {
+        if self.ready.is_empty() {
+            self.ready = line.into();
+        } else {
             self.ready.extend_from_slice(&line);
         }
     }

@@ -58,6 +58,11 @@ impl Address {
         self.wire.as_bytes()
     }
 
+    /// The same as text.
+    pub fn as_str(&self) -> &str {
+        &self.wire
+    }
+
     /// The address as it is matched: quotes and backslashes removed, ASCII letters in lower case, the domain as
     /// A-labels (RFC 5890).
     pub fn folded(&self) -> &[u8] {
@@ -182,6 +187,11 @@ impl ReversePath {
             Self::Null => None,
             Self::Address(address) => Some(address),
         }
+    }
+
+    /// The path in its brackets.
+    pub fn text(&self) -> String {
+        ["<", self.address().map_or("", Address::as_str), ">"].concat()
     }
 }
 
@@ -321,8 +331,23 @@ fn is_ip(text: &[u8]) -> bool {
 }
 
 fn is_atext(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&octet) || !octet.is_ascii()
+    ATEXT[usize::from(octet)]
 }
+
+/// RFC 5321 4.1.2's Atom and RFC 6531 3.3's additions: every octet of an address is looked up here.
+const ATEXT: [bool; 256] = {
+    let (mut table, mut octet) = ([false; 256], 0);
+    while octet < 256 {
+        table[octet] = octet >= 128 || (octet as u8).is_ascii_alphanumeric();
+        octet += 1;
+    }
+    let (others, mut at) = (b"!#$%&'*+-/=?^_`{|}~", 0);
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 fn is_qtext(octet: u8) -> bool {
     !octet.is_ascii_control() && octet != b'"' && octet != b'\\'

@@ -46,7 +46,8 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandFault> {
     }
     let end = line.iter().rposition(|&octet| octet != b' ' && octet != b'\t').map_or(0, |last| last + 1);
     let line = &line[..end];
-    if line.iter().any(u8::is_ascii_control) {
+    // All octets are looked at, without an early end: sixteen at a time.
+    if line.iter().fold(false, |any, octet| any | octet.is_ascii_control()) {
         return Err(CommandFault::ControlOctet);
     }
     let (arguments, word) = word(line).map_err(|_| CommandFault::Syntax)?;
@@ -133,7 +134,8 @@ pub struct Mail {
 impl Mail {
     /// The command line for the backend, with CRLF. A parameter is written when `keep` says so of its name.
     pub fn wire(&self, keep: impl Fn(&str) -> bool) -> Bytes {
-        let mut line = BytesMut::from(format!("MAIL FROM:{}", self.sender).as_bytes());
+        let sender = self.sender.address().map_or(b"".as_slice(), Address::wire);
+        let mut line = path_line("MAIL FROM:<", sender);
         let own = [
             self.size.map(|size| Parameter::new("SIZE", size.to_string())),
             self.body.map(|body| Parameter::new("BODY", body.as_str())),
@@ -211,13 +213,22 @@ impl Rcpt {
 
     /// The command line for the backend, with CRLF. A parameter is written when `keep` says so of its name.
     pub fn wire(&self, keep: impl Fn(&str) -> bool) -> Bytes {
-        let mut line = BytesMut::from(format!("RCPT TO:<{}>", self.recipient).as_bytes());
+        let mut line = path_line("RCPT TO:<", self.recipient.wire());
         for parameter in &self.parameters {
             parameter.write(&mut line, &keep);
         }
         line.put_slice(b"\r\n");
         line.freeze()
     }
+}
+
+/// The beginning of a command line, up to its path, with room for the usual parameters.
+fn path_line(words: &str, path: &[u8]) -> BytesMut {
+    let mut line = BytesMut::with_capacity(words.len() + path.len() + USUAL_PARAMETERS);
+    line.put_slice(words.as_bytes());
+    line.put_slice(path);
+    line.put_u8(b'>');
+    line
 }
 
 /// The reason why a line is not taken.
@@ -375,6 +386,8 @@ const HTTP_METHODS: [&str; 10] =
 
 /// Octets of the longest domain (RFC 5321 4.5.3.1.2).
 const MAX_CLIENT_NAME: usize = 255;
+/// Octets of the parameters of a usual MAIL, SIZE and BODY, and its line end.
+const USUAL_PARAMETERS: usize = 40;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

@@ -126,8 +126,11 @@ impl Offer {
         xclient: None,
     };
 
-    /// The keyword lines, each as it stands in the reply.
-    fn keywords(&self) -> impl Iterator<Item = Cow<'_, str>> {
+    /// Hands out the keyword lines, each as it stands in the reply: a keyword, and what follows it.
+    fn keywords(&self, mut line: impl FnMut(&str, &str)) {
+        if let Some(mechanisms) = &self.auth {
+            line("AUTH ", mechanisms);
+        }
         let flags = [
             (self.eight_bit_mime, "8BITMIME"),
             (self.dsn, "DSN"),
@@ -136,24 +139,29 @@ impl Offer {
             (self.smtputf8, "SMTPUTF8"),
             (self.starttls, "STARTTLS"),
         ];
-        let auth = self.auth.iter().map(|mechanisms| Cow::from(format!("AUTH {mechanisms}")));
-        let flags = flags.into_iter().filter(|(offered, _)| *offered).map(|(_, keyword)| Cow::from(keyword));
-        let size = self.size.map(|limit| Cow::from(format!("SIZE {limit}")));
-        auth.chain(flags).chain(size)
+        flags.iter().filter(|(offered, _)| *offered).for_each(|(_, keyword)| line(keyword, ""));
+        match self.size {
+            None => {}
+            Some(0) => line("SIZE ", "0"),
+            Some(limit) => line("SIZE ", &limit.to_string()),
+        }
     }
 }
 
 /// Appends the answer to EHLO (RFC 5321 section 4.1.1.1): our name, then a line for each keyword.
 pub fn ehlo(hostname: &str, offer: &Offer, out: &mut BytesMut) {
-    let mut last = out.len();
     out.reserve(USUAL_EHLO);
-    for line in std::iter::once(Cow::from(hostname)).chain(offer.keywords()) {
+    let mut last = out.len();
+    let mut line = |keyword: &str, rest: &str| {
         last = out.len();
         out.put_slice(b"250-");
-        write_printable(&line, out);
+        write_printable(keyword, out);
+        write_printable(rest, out);
         out.truncate(last + MAX_REPLY_LINE - 2);
         out.put_slice(b"\r\n");
-    }
+    };
+    line(hostname, "");
+    offer.keywords(line);
     out[last + 3] = b' ';
 }
 

@@ -66,7 +66,13 @@ impl BackendReply {
 
     /// Code and texts on one line, for the log.
     pub fn text(&self) -> String {
-        format!("{} {}", self.code, self.lines.join(" / "))
+        let mut text = String::with_capacity(self.lines.iter().map(|line| line.len() + " / ".len()).sum::<usize>() + 4);
+        text.extend(self.digits().map(char::from));
+        for (index, line) in self.lines.iter().enumerate() {
+            text.push_str(if index == 0 { " " } else { " / " });
+            text.push_str(line);
+        }
+        text
     }
 
     fn digits(&self) -> [u8; 3] {

@@ -57,7 +57,7 @@ impl Relay {
             // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
             Phase::Ehlo if reply.is_permanent() => {
                 self.phase = Phase::Helo;
-                out.push_back(Output::Backend(format!("HELO {}\r\n", received::told(&self.helo)).into()));
+                out.push_back(Output::Backend(hello("HELO ", &self.helo)));
                 None
             }
             Phase::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
@@ -95,9 +95,13 @@ impl Relay {
 
     pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {
         self.phase = Phase::Ehlo;
-        let verb = if self.setup.lmtp { "LHLO" } else { "EHLO" };
-        out.push_back(Output::Backend(format!("{verb} {}\r\n", received::told(&self.helo)).into()));
+        let verb = if self.setup.lmtp { "LHLO " } else { "EHLO " };
+        out.push_back(Output::Backend(hello(verb, &self.helo)));
     }
+}
+
+fn hello(word: &str, name: &str) -> Bytes {
+    [word, &received::told(name), "\r\n"].concat().into()
 }
 
 const NO_STARTTLS: &str = "STARTTLS is not offered by the backend; backend.tls = \"off\" does without it";
