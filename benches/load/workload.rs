@@ -240,10 +240,12 @@ const SMALL: &[System] = &[
     Postfix,
     Haraka,
     Smtpfront,
+    PortcullisQueue,
     PortcullisSmtpfront,
     HaproxySmtpfront,
 ];
-const RELAYS: &[System] = &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
+const RELAYS: &[System] =
+    &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisQueue, PortcullisSmtpfront];
 const LARGE: &[System] = &[
     Direct,
     Haproxy,
@@ -255,6 +257,7 @@ const LARGE: &[System] = &[
     Postfix,
     Haraka,
     Smtpfront,
+    PortcullisQueue,
     PortcullisSmtpfront,
 ];
 const REFUSING: &[System] = &[Ideal, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
@@ -262,6 +265,7 @@ const SIZING: &[System] = &[Ideal, Portcullis, Postfix, Haraka, Smtpfront];
 const SECURE: &[System] = &[Ideal, Portcullis, Nginx, Postfix, Haraka];
 const IDLE: &[System] = &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront];
 const IDLE_TLS: &[System] = &[Portcullis, Nginx, Postfix, Haraka];
-const UPLOADING: &[System] = &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisSmtpfront];
+const UPLOADING: &[System] =
+    &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisQueue, PortcullisSmtpfront];
 const BUSY: &[System] = &[Portcullis, PortcullisIdle];
 const LOADED: &[System] = &[Portcullis, PortcullisLoaded];

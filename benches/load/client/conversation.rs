@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Buf;
 use bytes::BytesMut;
@@ -90,13 +91,16 @@ impl Conversation {
         Ok(true)
     }
 
-    /// Begins a message of an unknown size, and stops behind `text`, its beginning.
+    /// Begins a message of an unknown size as a slow client does, and stops behind `text`, its beginning.
     pub(crate) async fn begin(mut self, text: &[u8]) -> io::Result<Self> {
         self.hello().await?;
         self.say(b"MAIL FROM:<sender@client.example>\r\n", b"250").await?;
         self.say(RCPT, b"250").await?;
         self.say(b"DATA\r\n", b"354").await?;
-        self.wire.write(text).await?;
+        for piece in text.chunks(SLOW) {
+            self.wire.write(piece).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
         Ok(self)
     }
 
@@ -178,5 +182,8 @@ const CLIENTS: u64 = 20;
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Digits of the number in Message-ID and subject.
 const DIGITS: usize = 12;
+/// Octets that a slow client sends at once, and the time between them.
+const SLOW: usize = 16 * 1024;
+const PAUSE: Duration = Duration::from_millis(3);
 /// A message of up to this size goes out in one write, a larger one is not copied.
 const SMALL: usize = 64 * 1024;

@@ -70,6 +70,8 @@ pub(crate) enum System {
     PortcullisLoaded,
     /// The same, starting smtpfront-qmail for each session: no sink
     PortcullisSmtpfront,
+    /// The same, starting that qmail-queue for each message: no sink
+    PortcullisQueue,
     /// The same, remembering no message: what the ledger costs
     PortcullisWithoutLedger,
     /// The same with two threads for the sessions, and with four
@@ -122,7 +124,7 @@ impl System {
             Self::Haraka => haraka::missing(),
             Self::Nginx => nginx::missing(),
             Self::Postfix => postfix::missing(),
-            Self::PortcullisSmtpfront | Self::Smtpfront => smtpfront::missing(),
+            Self::PortcullisQueue | Self::PortcullisSmtpfront | Self::Smtpfront => smtpfront::missing(),
             _ => None,
         }
     }

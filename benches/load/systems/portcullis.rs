@@ -21,6 +21,9 @@ pub(super) fn start(starting: &Starting<'_>, system: System, sink: SocketAddr, s
         System::PortcullisKeepalive => values.push(("backend", format!("tcp = \"{sink}\"\nkeepalive = 100"))),
         System::PortcullisStreamed => values.push(("message", "hold = false".to_owned())),
         System::PortcullisInMemory => values.push(("message", "hold_memory = \"64MiB\"".to_owned())),
+        System::PortcullisQueue => {
+            values.push(("backend", format!("queue = {:?}", smtpfront::home(starting)?.queue())));
+        }
         System::PortcullisSmtpfront => values.push(("backend", spawning(starting)?)),
         System::PortcullisWithoutLedger => values.push(("repeat", "unacknowledged = \"deliver\"".to_owned())),
         System::PortcullisTwoWorkers => values.push(("workers", "\nworkers = 2".to_owned())),

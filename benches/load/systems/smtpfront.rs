@@ -65,6 +65,11 @@ pub(super) fn home(starting: &Starting<'_>) -> io::Result<Home> {
 }
 
 impl Home {
+    /// The qmail-queue that keeps nothing.
+    pub(super) fn queue(&self) -> &Path {
+        &self.queue
+    }
+
     pub(super) fn environment(&self) -> [(&'static str, &OsStr); 3] {
         let (home, queue) = (self.folder.as_os_str(), self.queue.as_os_str());
         [("QMAILHOME", home), ("QMAILQUEUE", queue), ("DATABYTES", self.limit.as_ref())]
