@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 
 use bytes::Bytes;
+use tokio::task::spawn_blocking;
 
 use crate::backend::ClientInfo;
 use crate::backend::Envelope;
@@ -190,9 +191,15 @@ impl Driver {
 
     pub(super) fn drop_hold(&mut self) {
         self.transfer = Transfer::Idle;
-        if self.hold.take().is_some() {
-            self.services.note_pressure();
-        }
+        let Some(hold) = self.hold.take() else { return };
+        let has_file = hold.has_file();
+        let services = self.services.clone();
+        let end = move || {
+            drop(hold);
+            services.note_pressure();
+        };
+        // To give back the pages of a large file takes milliseconds, for which no other session shall wait.
+        if has_file { drop(spawn_blocking(end)) } else { end() }
     }
 
     pub(super) fn hold_failed(&mut self, fault: &HoldFault) {
