@@ -253,8 +253,7 @@ impl Stage {
                     self.session.handle_body_sent(now);
                 }
             }
-            Output::BackendStartTls => unreachable!("no TLS to the backend here"),
-            Output::Submit(_) => unreachable!("the backend is a server"),
+            Output::BackendStartTls | Output::Submit(_) => unreachable!("the backend speaks SMTP in the clear"),
             Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::Release(release) => {
@@ -271,11 +270,7 @@ impl Stage {
                 self.mails.note(&record);
                 self.refusals.note(&record);
             }
-            Output::StartTls => {
-                self.input.clear();
-                let version = (!mem::take(&mut self.handshake_fails)).then_some("TLSv1.3");
-                self.session.handle_tls(version, now);
-            }
+            Output::StartTls => self.start_tls(),
             Output::Hold(octets) => {
                 canonical(&octets);
                 self.held.extend_from_slice(&octets);
@@ -288,6 +283,12 @@ impl Stage {
             | Output::Login(_)
             | Output::Served(_) => {}
         }
+    }
+
+    fn start_tls(&mut self) {
+        self.input.clear();
+        let version = (!mem::take(&mut self.handshake_fails)).then_some("TLSv1.3");
+        self.session.handle_tls(version, self.now);
     }
 
     fn client_hears(&mut self, octets: &[u8]) {
