@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "front::settings",
             "backend::Identity",
             "backend::Settings",
+            "backend::Endpoint",
             "backend::Target",
             "backend::Tls",
             "hold::Settings",

@@ -1,4 +1,4 @@
-//! One session with the backend, over TCP, TLS, a child's socket or a pipe. Dropping it ends the session: the other side hears
+//! One session with the backend, over TCP, TLS, a unix socket, a child's socket or a pipe. Dropping it ends the session: the other side hears
 //! end of file. It must not give its permit back before the stream is closed, a child's before it was reaped.
 
 use std::fmt;
@@ -72,6 +72,7 @@ enum Stream {
     },
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
 }
 
 impl Connection {
@@ -96,6 +97,10 @@ impl Connection {
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, permit: Permit) -> Self {
         Self::new(Stream::Tls(Box::new(stream)), Some(permit))
+    }
+
+    pub(super) fn unix(stream: UnixStream, permit: Permit) -> Self {
+        Self::new(Stream::Unix(stream), Some(permit))
     }
 
     fn new(stream: Stream, permit: Option<Permit>) -> Self {
@@ -127,9 +132,13 @@ impl Connection {
         self.is_greeted
     }
 
-    /// Whether nothing has come over TCP, not even its end.
+    /// Whether nothing has come over the connection to a server, not even its end.
     pub(super) fn is_quiet(&self) -> bool {
-        self.tcp_stream().is_some_and(|stream| matches!(poll_now(stream.as_fd(), PollFlags::POLLIN), Ok(0)))
+        let socket = match &self.stream {
+            Stream::Unix(stream) => Some(stream.as_fd()),
+            _ => self.tcp_stream().map(AsFd::as_fd),
+        };
+        socket.is_some_and(|socket| matches!(poll_now(socket, PollFlags::POLLIN), Ok(0)))
     }
 
     /// Ends the session. QUIT is a courtesy: it goes out at once or not at all.
@@ -182,7 +191,7 @@ impl Connection {
         match &self.stream {
             Stream::Tcp(stream) => Some(stream),
             Stream::Tls(stream) => Some(stream.get_ref().0),
-            Stream::Pipe(_) | Stream::Spawn { .. } => None,
+            Stream::Pipe(_) | Stream::Spawn { .. } | Stream::Unix(_) => None,
         }
     }
 
@@ -190,7 +199,7 @@ impl Connection {
     fn socket(&self) -> Option<&dyn Socket> {
         match &self.stream {
             Stream::Tcp(stream) => Some(stream),
-            Stream::Spawn { stream, .. } => Some(stream),
+            Stream::Spawn { stream, .. } | Stream::Unix(stream) => Some(stream),
             Stream::Pipe(_) | Stream::Tls(_) => None,
         }
     }
@@ -198,7 +207,7 @@ impl Connection {
     fn wire(&mut self) -> Pin<&mut dyn Wire> {
         match &mut self.stream {
             Stream::Pipe(stream) => Pin::new(stream),
-            Stream::Spawn { stream, .. } => Pin::new(stream),
+            Stream::Spawn { stream, .. } | Stream::Unix(stream) => Pin::new(stream),
             Stream::Tcp(stream) => Pin::new(stream),
             Stream::Tls(stream) => Pin::new(&mut **stream),
         }

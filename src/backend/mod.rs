@@ -1,4 +1,4 @@
-//! The SMTP server or UCSPI program behind us: tcp, spawn, maildir.
+//! The server or program behind us: tcp, lmtp, spawn, queue, maildir.
 //!
 //! A session asks [`Backends`] for a [`Connection`] and speaks SMTP over it. This folder opens, limits and cleans up. It must
 //! not read or write a word of SMTP itself, but for the QUIT with which a session ends (the maildir's own small server is
@@ -6,6 +6,7 @@
 
 mod connection;
 mod environment;
+mod lmtp;
 mod log;
 mod maildir;
 mod offers;
@@ -45,6 +46,7 @@ use crate::smtp::reply::Offer;
 
 pub use crate::backend::connection::Connection;
 pub use crate::backend::queue::Envelope;
+pub use crate::backend::settings::Endpoint;
 pub use crate::backend::settings::Identity;
 pub use crate::backend::settings::Settings;
 pub use crate::backend::settings::Target;
@@ -244,7 +246,7 @@ impl Backends {
         match self.settings().target {
             Target::Maildir(_) => return Some((maildir::offer(), true)),
             Target::Queue(_) => return Some((queue::offer(), true)),
-            Target::Spawn(_) | Target::Tcp(_) => {}
+            Target::Lmtp(_) | Target::Spawn(_) | Target::Tcp(_) => {}
         }
         self.offers.find(environment.key(), now())
     }
@@ -288,7 +290,9 @@ impl std::error::Error for OpenFault {}
 
 fn secure(settings: &Settings) -> Option<Result<Secure, String>> {
     match &settings.target {
-        Target::Tcp(server) if settings.tls != Tls::Off => Some(Secure::new(server, settings.verify, settings.connect)),
+        Target::Tcp(server) | Target::Lmtp(Endpoint::Tcp(server)) if settings.tls != Tls::Off => {
+            Some(Secure::new(server, settings.verify, settings.connect))
+        }
         _ => None,
     }
 }
@@ -316,7 +320,7 @@ async fn connect(
             let (stream, open) = spawn_blocking(start).await.map_err(|error| error.to_string())??;
             Ok(Connection::spawn(stream, open))
         }
-        Target::Tcp(server) => {
+        Target::Tcp(server) | Target::Lmtp(Endpoint::Tcp(server)) => {
             let mut stream = tcp::connect(server, settings.connect).await?;
             if settings.identity == Identity::Proxy {
                 let header = tcp::proxy_header(client.address, client.local);
@@ -331,10 +335,20 @@ async fn connect(
                 }
                 secure => Connection::tcp(stream, secure, permit),
             };
-            let policy = || ReusePolicy { settings: settings.clone(), until: now() + REUSED_FOR };
-            // A session opened for one client's address serves no other.
-            Ok(if settings.identity == Identity::None { connection.reusable(policy()) } else { connection })
+            Ok(shared(connection, settings))
         }
+        Target::Lmtp(Endpoint::Unix(path)) => {
+            let stream = lmtp::connect(path, settings.connect).await?;
+            Ok(shared(Connection::unix(stream, permit), settings))
+        }
+    }
+}
+
+/// The session as one that may serve other clients too, unless it was opened for one client's address.
+fn shared(connection: Connection, settings: &Arc<Settings>) -> Connection {
+    match settings.identity {
+        Identity::None => connection.reusable(ReusePolicy { settings: settings.clone(), until: now() + REUSED_FOR }),
+        Identity::Proxy | Identity::Xclient => connection,
     }
 }
 

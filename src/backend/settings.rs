@@ -9,6 +9,8 @@ use std::time::Duration;
 /// The server or program behind us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
+    /// An LMTP server (RFC 2033).
+    Lmtp(Endpoint),
     /// Our own delivery into this Maildir.
     Maildir(PathBuf),
     /// One process a message: this qmail-queue, or a program that does its work.
@@ -23,6 +25,8 @@ impl fmt::Display for Target {
     /// As `--backend` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Lmtp(Endpoint::Tcp(address)) => write!(f, "lmtp://{address}"),
+            Self::Lmtp(socket) => write!(f, "lmtp:{socket}"),
             Self::Maildir(path) => write!(f, "maildir:{}", path.display()),
             Self::Queue(program) => write!(f, "queue:{}", program.display()),
             Self::Spawn(words) => {
@@ -34,7 +38,26 @@ impl fmt::Display for Target {
     }
 }
 
-/// The way in which a tcp backend hears of the client.
+/// The place of an LMTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `host:port`
+    Tcp(String),
+    /// A unix socket with this path.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    /// As `backend.lmtp` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(server) => f.write_str(server),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The way in which a tcp or lmtp backend hears of the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Identity {
     /// None; a Received line tells it.
@@ -46,7 +69,7 @@ pub enum Identity {
     Xclient,
 }
 
-/// TLS to a tcp backend.
+/// TLS to a tcp or lmtp backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tls {
     /// From the first octet.
@@ -63,17 +86,17 @@ pub enum Tls {
 pub struct Settings {
     /// The server or program behind us.
     pub target: Target,
-    /// The way in which a tcp backend hears of the client.
+    /// The way in which a tcp or lmtp backend hears of the client.
     pub identity: Identity,
-    /// TLS to a tcp backend.
+    /// TLS to a tcp or lmtp backend.
     pub tls: Tls,
-    /// The certificate of a tcp backend is verified.
+    /// The certificate of a tcp or lmtp backend is verified.
     pub verify: bool,
     /// Our own name, for the Maildir's Received line and TCPLOCALHOST.
     pub hostname: String,
     /// Sessions with the backend at one time.
     pub max: usize,
-    /// Sessions of a tcp backend that are kept for the next client; 0 for none.
+    /// Sessions of a tcp or lmtp backend that are kept for the next client; 0 for none.
     pub keepalive: usize,
     /// Time limit of the wait for a permit, and again of the connection, and again of the greeting.
     pub connect: Duration,

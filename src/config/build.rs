@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backend;
+use crate::backend::Endpoint;
 use crate::backend::Identity;
 use crate::backend::Target;
 use crate::config::checked::Admin;
@@ -105,9 +106,10 @@ pub(crate) fn target(file: &File, folder: &Path) -> Target {
     let Some(written) = file.backend.targets.first() else { return Target::Maildir(DEFAULT_MAILDIR.into()) };
     let under = |path: &Path| under(folder, &Written { value: path.to_owned(), at: written.at });
     match &written.value {
+        Target::Lmtp(Endpoint::Unix(path)) => Target::Lmtp(Endpoint::Unix(under(path))),
+        Target::Lmtp(Endpoint::Tcp(_)) | Target::Tcp(_) => written.value.clone(),
         Target::Maildir(path) => Target::Maildir(under(path)),
         Target::Queue(program) => Target::Queue(under(program)),
-        Target::Tcp(address) => Target::Tcp(address.clone()),
         Target::Spawn(words) => {
             let mut words = words.clone();
             if let Some(program) = words.first_mut() {
@@ -139,7 +141,8 @@ fn front(server: &Server) -> front::settings::Settings {
 /// The names are filled in by `Draft::complete`.
 fn session(file: &File) -> session::settings::Settings {
     let (server, message, identity) = (&file.server, &file.message, file.backend.identity);
-    let is_tcp = file.backend.targets.iter().any(|target| matches!(target.value, Target::Tcp(_)));
+    let targets = &file.backend.targets;
+    let is_server = targets.iter().any(|target| matches!(target.value, Target::Lmtp(_) | Target::Tcp(_)));
     session::settings::Settings {
         hostname: String::new(),
         banner: String::new(),
@@ -159,7 +162,8 @@ fn session(file: &File) -> session::settings::Settings {
         hold: message.hold.as_ref().is_none_or(|hold| hold.value),
         bare_newline: message.bare_newline,
         bare_newline_exempt_relay_client: message.bare_newline_exempt_relay_client,
-        backend_protocol: match file.backend.targets.first().map(|target| &target.value) {
+        backend_protocol: match targets.first().map(|target| &target.value) {
+            Some(Target::Lmtp(_)) => BackendProtocol::Lmtp,
             Some(Target::Queue(_)) => BackendProtocol::Queue,
             _ => BackendProtocol::Smtp,
         },
@@ -167,9 +171,9 @@ fn session(file: &File) -> session::settings::Settings {
         backend_connect: file.backend.connect,
         hide_user: server.hide_user,
         // The other backends write their own.
-        add_received: is_tcp && identity == Identity::None,
-        backend_starttls: is_tcp && file.backend.tls == backend::Tls::Starttls,
-        xclient: is_tcp && identity == Identity::Xclient,
+        add_received: is_server && identity == Identity::None,
+        backend_starttls: is_server && file.backend.tls == backend::Tls::Starttls,
+        xclient: is_server && identity == Identity::Xclient,
     }
 }
 

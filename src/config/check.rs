@@ -24,7 +24,7 @@ pub(crate) fn check(file: &File, findings: &Findings) {
     open_relay(file, findings);
     certificates(file, findings);
     holding(&file.message, findings);
-    held_for_queue(file, findings);
+    held(file, findings);
     throttle_names(file, findings);
 }
 
@@ -69,23 +69,33 @@ fn limits(server: &Server, findings: &Findings) {
 fn one_backend(file: &File, findings: &Findings) {
     let backend = &file.backend;
     if backend.written.is_empty() {
-        let what = "no backend; write one of maildir, queue, tcp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
+        let what = "no backend; write one of maildir, queue, tcp, lmtp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
         findings.missing(backend.at, what);
     }
     for second in backend.written.iter().skip(1) {
-        findings.fault(*second, "there is another backend above; write exactly one of maildir, queue, tcp and spawn");
+        findings
+            .fault(*second, "there is another backend above; write exactly one of maildir, queue, tcp, lmtp and spawn");
     }
 }
 
-/// A program that takes messages whole can have none before the final dot.
-fn held_for_queue(file: &File, findings: &Findings) {
-    let is_queue = file.backend.targets.iter().any(|target| matches!(target.value, Target::Queue(_)));
-    if let Some(hold) = file.message.hold.as_ref().filter(|hold| is_queue && !hold.value) {
-        findings.fault(hold.at, "backend.queue takes messages whole, so they have to be held; write hold = true");
+/// A program that takes messages whole can have none before the final dot. What was streamed cannot leave out recipients
+/// that have it: they would get it again with each retry.
+fn held(file: &File, findings: &Findings) {
+    let what = match file.backend.targets.first().map(|target| &target.value) {
+        Some(Target::Queue(_)) => "backend.queue takes messages whole, so they have to be held; write hold = true",
+        Some(Target::Lmtp(_)) => {
+            "with backend.lmtp a message that only some recipients got is retried for the others, so it has to be held; \
+             write hold = true"
+        }
+        _ => return,
+    };
+    if let Some(hold) = file.message.hold.as_ref().filter(|hold| !hold.value) {
+        findings.fault(hold.at, what);
     }
 }
 
-/// A tcp backend sees our address, which it may well relay for. And what a spawned one sees in RELAYCLIENT, it relays.
+/// A tcp backend sees our address, which it may well relay for; an LMTP server delivers to its own users (RFC 2033). And
+/// what a spawned one sees in RELAYCLIENT, it relays.
 fn open_relay(file: &File, findings: &Findings) {
     let stranger = |listener: &&Written<SocketAddr>| !listener.value.ip().to_canonical().is_loopback();
     let server = &file.server;

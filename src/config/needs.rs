@@ -67,7 +67,7 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
         let program = match build::target(file, folder) {
             Target::Queue(program) => Some(program),
             Target::Spawn(words) => words.into_iter().next().map(PathBuf::from),
-            Target::Maildir(_) | Target::Tcp(_) => None,
+            Target::Lmtp(_) | Target::Maildir(_) | Target::Tcp(_) => None,
         };
         all.extend(program.map(|path| Need { at: written.at, path, purpose: Purpose::Program }));
     }

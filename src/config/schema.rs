@@ -120,7 +120,11 @@ fn pattern(key: &str, row: Option<&Row>) -> Option<String> {
 fn constraints() -> [(&'static str, &'static str, Value); 6] {
     [
         ("", "required", json!(["backend"])),
-        ("backend", "oneOf", json!([{ "required": ["maildir"] }, { "required": ["tcp"] }, { "required": ["spawn"] }])),
+        (
+            "backend",
+            "oneOf",
+            json!([{ "required": ["maildir"] }, { "required": ["queue"] }, { "required": ["tcp"] }, { "required": ["lmtp"] }, { "required": ["spawn"] }]),
+        ),
         ("[[throttle]]", "required", json!(["name", "count", "per", "limit"])),
         ("[[size.recipients]]", "required", json!(["match", "limit"])),
         ("tls", "dependencies", json!({ "certificate": ["key"], "key": ["certificate"] })),
@@ -146,8 +150,9 @@ const KINDS: [(&str, &str); 8] = [
 ];
 
 /// By the key, where its type says too little.
-const PATTERNS: [(&str, &str); 7] = [
+const PATTERNS: [(&str, &str); 8] = [
     ("admin.listen", r"|unix:.+|(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}"),
+    ("backend.lmtp", r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"),
     ("qmail.lookup", "off"),
     ("server.contact", "[ -~]{0,100}"),
     ("server.hostname", r"[A-Za-z0-9._\[\]:-]{0,255}"),

@@ -77,7 +77,7 @@ format = \"xml\"
 
 #[test]
 fn a_file_without_a_backend() {
-    let told = "p.toml:1:1: no backend; write one of maildir, queue, tcp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
+    let told = "p.toml:1:1: no backend; write one of maildir, queue, tcp, lmtp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
     assert_eq!(faults_of(""), [told]);
     assert_eq!(faults_of("[server]\n"), [told]);
 }

@@ -81,6 +81,11 @@ impl Account {
         self.obstacle(file, AccessFlags::R_OK | AccessFlags::W_OK).is_none() && !is_read_only(file)
     }
 
+    /// Whether the user may connect to this socket, which is there.
+    pub(super) fn may_connect(&self, socket: &Path) -> bool {
+        self.obstacle(socket, AccessFlags::W_OK).is_none()
+    }
+
     /// Whether the user may make files in this folder, which is there.
     pub(super) fn may_write_in(&self, folder: &Path) -> bool {
         self.obstacle(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_none() && !is_read_only(folder)

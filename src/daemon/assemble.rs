@@ -252,8 +252,8 @@ fn forget_missing_queue(config: &mut Config) -> Option<Finding> {
         "no queue beside it ({}), so its free space is not watched; write qmail.queue = \"...\"",
         queue.display()
     );
-    // Our own Maildir needs no queue.
-    let matters = !matches!(config.backend.target, Target::Maildir(_));
+    // Our own Maildir and an LMTP server need no queue.
+    let matters = !matches!(config.backend.target, Target::Lmtp(_) | Target::Maildir(_));
     matters.then_some(Finding { file, line: 0, column: 0, what })
 }
 

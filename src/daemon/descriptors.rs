@@ -43,7 +43,7 @@ pub(super) fn bound_connections(config: &mut Config, limit: u64) {
 /// for a backend session.
 fn most_connections(config: &Config, limit: u64) -> usize {
     let of_session = match config.backend.target {
-        Target::Tcp(_) | Target::Maildir(_) => 1,
+        Target::Lmtp(_) | Target::Maildir(_) | Target::Tcp(_) => 1,
         // The program's log, its error text, its envelope, and the program itself.
         Target::Queue(_) => 5,
         Target::Spawn(_) => 3,

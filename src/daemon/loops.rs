@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::backend::Endpoint;
 use crate::backend::Target;
 use crate::config::checked::AdminListen;
 use crate::config::checked::Config;
@@ -17,7 +18,11 @@ use crate::text::bounded;
 
 /// The fault that the backend is one of our listeners, or the admin interface.
 pub(super) fn faults(config: &Config, places: &Places) -> Option<Fault> {
-    let Target::Tcp(backend) = &config.backend.target else { return None };
+    let (key, backend) = match &config.backend.target {
+        Target::Lmtp(Endpoint::Tcp(backend)) => ("backend.lmtp", backend),
+        Target::Tcp(backend) => ("backend.tcp", backend),
+        _ => return None,
+    };
     let (host, port) = backend.rsplit_once(':')?;
     let port: u16 = port.parse().ok()?;
     let addresses = addresses(host.trim_start_matches('[').trim_end_matches(']'));
@@ -26,15 +31,15 @@ pub(super) fn faults(config: &Config, places: &Places) -> Option<Fault> {
     };
     if let Some(listener) = config.front.addresses().find(reaches) {
         let what = format!(
-            "backend.tcp = {backend:?} is this proxy itself, which listens on {listener}; write the address of the server \
+            "{key} = {backend:?} is this proxy itself, which listens on {listener}; write the address of the server \
              behind it"
         );
-        return Some(places.fault("backend.tcp", what));
+        return Some(places.fault(key, what));
     }
     match config.admin.listen {
         AdminListen::Tcp(admin) if reaches(&admin) => {
-            let what = format!("backend.tcp = {backend:?} is the admin interface; write the address of a mail server");
-            Some(places.fault("backend.tcp", what))
+            let what = format!("{key} = {backend:?} is the admin interface; write the address of a mail server");
+            Some(places.fault(key, what))
         }
         _ => None,
     }

@@ -3,10 +3,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::admin;
+use crate::backend::Endpoint;
 use crate::backend::Target;
 use crate::config::checked::AdminListen;
 use crate::config::checked::Config;
@@ -151,6 +153,8 @@ enum Purpose {
     Socket,
     /// A program to be started.
     Program,
+    /// A socket that a server listens on.
+    Server,
 }
 
 fn needs(config: &Config) -> Vec<Need> {
@@ -169,7 +173,10 @@ fn needs(config: &Config) -> Vec<Need> {
             let program = words.first().map(PathBuf::from).unwrap_or_default();
             all.push(Need { key: "backend.spawn[0]", path: program, purpose: Purpose::Program });
         }
-        Target::Tcp(_) => {}
+        Target::Lmtp(Endpoint::Unix(path)) => {
+            all.push(Need { key: "backend.lmtp", path: path.clone(), purpose: Purpose::Server });
+        }
+        Target::Lmtp(Endpoint::Tcp(_)) | Target::Tcp(_) => {}
     }
     match &config.admin.listen {
         AdminListen::Off => {}
@@ -207,9 +214,29 @@ impl Need {
                     self.path.ancestors().find(|folder| folder.exists()).filter(|folder| *folder != Path::new(""));
                 unwritable(key, there.unwrap_or(Path::new(".")), account, who)
             }
+            Purpose::Server => unreachable_server(key, &self.path, account, who),
             Purpose::Program => (!account.may_execute(&self.path))
                 .then(|| format!("{key}: {path}: {who} may not execute it; chmod it, or write another program")),
         }
+    }
+}
+
+/// The reason why no server can be reached by this socket, and the remedy.
+fn unreachable_server(key: &str, socket: &Path, account: &Account, who: &str) -> Option<String> {
+    let path = socket.display();
+    match socket.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some(format!("{key}: no such socket: {path}; start its server, or write another path"))
+        }
+        Err(error) => Some(format!("{key}: {path}: {error}; write another path")),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Some(format!("{key}: {path} is not a socket; write another path"))
+        }
+        Ok(_) if account.may_connect(socket) => None,
+        Ok(_) => Some(format!(
+            "{key}: {who} may not connect to {path}; let its server make it with another mode (Dovecot: unix_listener lmtp \
+             {{ mode = 0666 }})"
+        )),
     }
 }
 

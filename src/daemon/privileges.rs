@@ -63,7 +63,7 @@ pub(super) fn drop_capabilities() -> Result<(), String> {
 pub(super) fn may_need_setuid(backend: &Target) -> bool {
     match backend {
         Target::Queue(_) | Target::Spawn(_) => true,
-        Target::Maildir(_) | Target::Tcp(_) => false,
+        Target::Lmtp(_) | Target::Maildir(_) | Target::Tcp(_) => false,
     }
 }
 

@@ -484,6 +484,25 @@ mod tests {
         assert_eq!(site.send(&copy, true), "absorb", "once unacknowledged, always absorbing");
     }
 
+    /// The others are served at one of its next tries, within a week; until then nobody gets it twice.
+    #[test]
+    fn those_who_have_it_are_left_out_until_the_others_have_it() {
+        let site = Site::new();
+        let message = dot(&[(1, 1), (2, 2), (2, 2), (3, 3)], LARGE);
+        site.begin(&message).accepted_for(&dot(&[(2, 2)], LARGE).copies);
+        for _ in 0..6 {
+            site.minutes(23 * 60);
+            let Decision::Deliver(Delivery { claim: Some(claim), served, .. }) = site.ledger.decide(&message) else {
+                panic!("it is for two more")
+            };
+            assert_eq!(served, [1, 2]);
+            claim.accepted_for(&[]);
+        }
+        assert_eq!(site.send(&dot(&[(2, 2)], LARGE), true), "absorb");
+        site.begin(&message).accepted_for(&dot(&[(3, 3), (1, 1)], LARGE).copies);
+        assert_eq!(site.send(&message, true), "absorb");
+    }
+
     #[test]
     fn what_is_excepted_or_alike_is_counted_and_delivered() {
         let site = Site::new();

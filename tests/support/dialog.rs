@@ -34,6 +34,7 @@ use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::list::location::Location;
 use portcullis::policy::local::LocalDomains;
+use portcullis::policy::repeat::CopyKeys;
 use portcullis::policy::size::Cap;
 use portcullis::policy::throttle::Action;
 use portcullis::policy::throttle::Count;
@@ -619,10 +620,7 @@ impl Player {
             Output::EndMessage => self.claims.hold(None),
             Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => self.deliver(delivery),
-            Output::Served(copies) => {
-                self.transcript.push(format!("k {} served", copies.len()));
-                self.claims.serve(&copies);
-            }
+            Output::Served(copies) => self.serve(&copies),
             Output::Learned(..) | Output::Login(_) => {}
             Output::StopAsking => self.transcript.push("a none".into()),
             Output::OpenBackend { fresh, .. } => {
@@ -694,6 +692,11 @@ impl Player {
                 self.answer(ticket, &question);
             }
         }
+    }
+
+    fn serve(&mut self, copies: &[CopyKeys]) {
+        self.transcript.push(format!("k {} served", copies.len()));
+        self.claims.serve(copies);
     }
 
     fn deliver(&mut self, delivery: Delivery) {

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::backend::Endpoint;
 use crate::backend::Identity;
 use crate::backend::Target;
 use crate::backend::Tls;
@@ -39,7 +40,8 @@ impl Backend {
         let maildir = section.parsed("maildir", |text| path(text).map(Target::Maildir));
         let tcp = section.parsed("tcp", |text| host_and_port(text).map(Target::Tcp));
         let queue = section.parsed("queue", |text| queue_program(text).map(Target::Queue));
-        targets.extend(maildir.into_iter().chain(tcp).chain(queue));
+        let lmtp = section.parsed("lmtp", |text| endpoint(text).map(Target::Lmtp));
+        targets.extend(maildir.into_iter().chain(tcp).chain(lmtp).chain(queue));
         targets.extend(spawn(section));
         targets.sort_by_key(|target| target.at);
         let identity = identity(section, &targets);
@@ -51,14 +53,14 @@ impl Backend {
             let connect = timeout.parsed("connect", time_limit).map_or(CONNECT, |written| written.value);
             (connect, timeout.parsed("reply", time_limit).map_or(REPLY, |written| written.value))
         });
-        let keys = ["maildir", "queue", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
+        let keys = ["lmtp", "maildir", "queue", "tcp", "spawn"].into_iter().filter(|key| section.has(&[key]));
         let mut written: Vec<At> = keys.map(|key| section.key_at(key)).collect();
         written.sort();
         Self { at: section.at(), targets, written, environment, identity, tls, verify, max, keepalive, connect, reply }
     }
 }
 
-/// `tcp://127.0.0.1:2526`, `spawn:/usr/sbin/smtpfront-qmail`, `queue:/var/qmail/bin/qmail-queue`,
+/// `tcp://127.0.0.1:2526`, `lmtp://127.0.0.1:24`, `lmtp:unix:/run/dovecot/lmtp`, `spawn:/usr/sbin/smtpfront-qmail`, `queue:/var/qmail/bin/qmail-queue`,
 /// `maildir:./portcullis-mail`
 ///
 /// # Errors
@@ -66,16 +68,30 @@ impl Backend {
 pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
     let fault = || {
         format!(
-            "{url:?} is not a valid backend; write tcp://HOST:PORT, spawn:/PROGRAM, queue:/PROGRAM or maildir:FOLDER"
+            "{url:?} is not a valid backend; write tcp://HOST:PORT, lmtp://HOST:PORT, lmtp:unix:/SOCKET, spawn:/PROGRAM, \
+             queue:/PROGRAM or maildir:FOLDER"
         )
     };
     let (scheme, rest) = url.split_once(':').ok_or_else(fault)?;
     match scheme {
+        "lmtp" => endpoint(rest.trim_start_matches("//")).map(Target::Lmtp),
         "maildir" => path(rest).map(Target::Maildir).map_err(|_| fault()),
         "queue" => queue_program(rest).map(Target::Queue),
         "spawn" => program(rest).map(|program| Target::Spawn(vec![program.into()])),
         "tcp" => host_and_port(rest.trim_start_matches("//")).map(Target::Tcp),
         _ => Err(fault()),
+    }
+}
+
+/// `unix:/run/dovecot/lmtp`, `127.0.0.1:24`
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("write \"unix:/run/dovecot/lmtp\"".to_owned()),
+        Some(socket) => path(socket).map(Endpoint::Unix),
+        None if text.contains('/') => Err(format!("write \"unix:{text}\"")),
+        None => host_and_port(text)
+            .map(Endpoint::Tcp)
+            .map_err(|_| "write a host and a port, such as \"127.0.0.1:24\", or \"unix:/run/dovecot/lmtp\"".to_owned()),
     }
 }
 
@@ -158,12 +174,16 @@ fn environment(section: &mut Section<'_>) -> Vec<(Written<String>, String)> {
     pairs
 }
 
-/// The way to tell a tcp backend the client's address; other backends see it in their environment.
+/// The way to tell a tcp or lmtp backend the client's address; other backends see it in their environment.
 fn identity(section: &mut Section<'_>, targets: &[Written<Target>]) -> Identity {
     let choices = [("none", Identity::None), ("proxy", Identity::Proxy), ("xclient", Identity::Xclient)];
     let Some(Written { value, at }) = section.choice("identity", &choices) else { return Identity::None };
-    if value != Identity::None && is_no_tcp(targets) {
-        section.findings().fault(at, "backend.identity is for a tcp backend, the others know the client; leave it out");
+    if value != Identity::None && is_no_server(targets) {
+        let what = "backend.identity is for a tcp or lmtp backend, the others know the client; leave it out";
+        section.findings().fault(at, what);
+    }
+    if value == Identity::Proxy && is_unix(targets) {
+        section.findings().fault(at, "no PROXY header goes to a unix socket; write identity = \"none\"");
     }
     value
 }
@@ -174,8 +194,8 @@ fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
     let tls = section.choice("tls", &choices);
     let verify = section.flag("verify").is_none_or(|verify| verify.value);
     let Some(Written { value, at }) = tls else { return (Tls::Off, verify) };
-    if value != Tls::Off && is_no_tcp(targets) {
-        section.findings().fault(at, "backend.tls is for a tcp backend; leave it out");
+    if value != Tls::Off && (is_no_server(targets) || is_unix(targets)) {
+        section.findings().fault(at, "backend.tls is for a backend behind a network; leave it out");
     }
     (value, verify)
 }
@@ -184,16 +204,20 @@ fn tls(section: &mut Section<'_>, targets: &[Written<Target>]) -> (Tls, bool) {
 /// once a session.
 fn keepalive(section: &mut Section<'_>, targets: &[Written<Target>], identity: Identity) -> u64 {
     let Some(Written { value, at }) = section.number("keepalive", 0..=100_000) else { return 0 };
-    if value > 0 && (is_no_tcp(targets) || identity != Identity::None) {
-        let what = "backend.keepalive works only with a tcp backend and identity = \"none\"; leave it out";
+    if value > 0 && (is_no_server(targets) || identity != Identity::None) {
+        let what = "backend.keepalive works only with a tcp or lmtp backend and identity = \"none\"; leave it out";
         section.findings().fault(at, what);
     }
     value
 }
 
-/// A backend is named, and it is not reached over a network.
-fn is_no_tcp(targets: &[Written<Target>]) -> bool {
-    !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Tcp(_)))
+/// A backend is named, and it is not a server.
+fn is_no_server(targets: &[Written<Target>]) -> bool {
+    !targets.is_empty() && !targets.iter().any(|target| matches!(target.value, Target::Lmtp(_) | Target::Tcp(_)))
+}
+
+fn is_unix(targets: &[Written<Target>]) -> bool {
+    targets.iter().any(|target| matches!(target.value, Target::Lmtp(Endpoint::Unix(_))))
 }
 
 const CONNECT: Duration = Duration::from_secs(10);
