@@ -107,6 +107,7 @@ bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
 discard unix - - n - - discard
+virtual unix - n n - - virtual
 scache unix - - n - 1 scache
 proxymap unix - - n - - proxymap
 anvil unix - - n - 1 anvil
