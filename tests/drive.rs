@@ -178,39 +178,72 @@ async fn a_client_that_never_reads_is_let_go() {
     assert!((300..=340).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
-/// The backend takes less at a time than there is, or hangs up in the middle; in the clear the message goes there from
-/// its file, under TLS by way of memory.
+/// A backend in the middle of a long message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Middle {
+    HangsUp,
+    Refuses,
+    TakesAll,
+}
+
+/// The backend takes less at a time than there is, hangs up in the middle, or refuses there; in the clear the message goes
+/// there from its file, under TLS by way of memory; by DATA, and as one chunk.
 #[tokio::test]
 async fn a_long_message_arrives_whole_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     host::make_certificate(folder.path(), &["localhost"]).unwrap();
     let pair = Pair { certificate: folder.path().join("certificate.pem"), key: folder.path().join("key.pem") };
     let secure = tls::acceptor(&[pair]).unwrap();
-    let accept = fs::read_to_string("tests/dialogs/accept.txt").unwrap();
-    let dialog = Dialog::parse(&accept.replace("B 250-SIZE 1000", "B 250-SIZE 0"));
-    let octets: usize = 12 << 20;
+    let accept = fs::read_to_string("tests/dialogs/accept.txt").unwrap().replace("B 250-SIZE 1000", "B 250-SIZE 0");
+    let octets: usize = 6 << 20;
     let text: Vec<u8> = (0..octets / 16).flat_map(|line| format!("{line:014}\r\n").into_bytes()).collect();
-    for (secure, hangs_up) in [(None, false), (None, true), (secure.clone(), false), (secure, true)] {
-        let mut stage = Stage::new(&dialog, secure, |state| state).await;
-        let begin = dialog.lines.iter().position(|line| line.starts_with("P ")).unwrap();
-        for line in &dialog.lines[..begin] {
-            stage.step(line).await.unwrap();
+    for secure in [None, secure] {
+        for middle in [Middle::TakesAll, Middle::HangsUp, Middle::Refuses] {
+            for end in [&b".\r\n"[..], b""] {
+                let offers = if end.is_empty() { "B 250-CHUNKING\nB 250-SIZE 0" } else { "B 250-SIZE 0" };
+                let dialog = Dialog::parse(&accept.replace("B 250-SIZE 0", offers));
+                let whole = [&text, end].concat();
+                a_long_message(&dialog, secure.clone(), &text, &whole, middle).await;
+            }
         }
-        stage.send([&text[..], b".\r\n"].concat()).await;
+    }
+}
+
+/// Sends a message of this text, which the backend gets as `whole`.
+async fn a_long_message(dialog: &Dialog, secure: Option<TlsAcceptor>, text: &[u8], whole: &[u8], middle: Middle) {
+    let mut stage = Stage::new(dialog, secure, |state| state).await;
+    let begin = dialog.lines.iter().position(|line| line.starts_with("P ")).unwrap();
+    for line in &dialog.lines[..begin] {
+        stage.step(line).await.unwrap();
+    }
+    stage.send([text, b".\r\n"].concat()).await;
+    if whole == text {
+        stage.step(&format!("b BDAT {} LAST", text.len())).await.unwrap();
+    } else {
         stage.step("b DATA").await.unwrap();
         stage.step("B 354 go").await.unwrap();
-        let mut received = vec![0; if hangs_up { octets / 2 } else { octets + 3 }];
-        stage.backend.as_mut().unwrap().read_exact(&mut received).await.unwrap();
-        assert!(received.starts_with(&text[..received.len().min(octets)]));
-        let last = if hangs_up {
+    }
+    let mut received = vec![0; if middle == Middle::TakesAll { whole.len() } else { whole.len() / 2 }];
+    stage.backend.as_mut().unwrap().read_exact(&mut received).await.unwrap();
+    assert!(received == whole[..received.len()]);
+    let last = match middle {
+        Middle::HangsUp => {
             stage.backend = None;
             "c 451 4.3.0 The mail server behind this one is not available, try again later [S]"
-        } else {
-            assert!(received.ends_with(b"\n.\r\n"));
+        }
+        Middle::Refuses => {
+            stage.step("B 552 5.3.4 Too large").await.unwrap();
+            "c 552 5.3.4 Too large"
+        }
+        Middle::TakesAll => {
             stage.step("B 250 2.6.0 Accepted").await.unwrap();
             "c 250 2.6.0 Accepted"
-        };
-        timeout(PATIENCE, stage.step(last)).await.unwrap().unwrap();
+        }
+    };
+    timeout(PATIENCE, stage.step(last)).await.unwrap().unwrap();
+    if let (Middle::Refuses, Some(mut backend)) = (middle, stage.backend) {
+        let _ = timeout(PATIENCE, backend.read_to_end(&mut received)).await.unwrap();
+        assert!(received.len() < whole.len(), "it could have been taken as whole");
     }
 }
 
