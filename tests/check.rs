@@ -321,3 +321,82 @@ fn a_listener_that_is_there_twice_names_both_lines() {
         "portcullis.toml:4:15: 127.0.0.1:2525 and 0.0.0.0:2525 are the same port; leave one of them out (see line 3)\n";
     assert!(covered.out.starts_with(told), "{covered:?}");
 }
+
+/// What mailfront did by variables that nothing reads now; where each is set, and what to use instead.
+#[test]
+fn what_ends_with_a_program_that_spoke_smtp_is_told_where_it_is_set() {
+    let site = Site::new("", "");
+    fs::create_dir_all(site.path("queue")).unwrap();
+    fs::create_dir_all(site.path("bin")).unwrap();
+    for name in ["bin/qmail-queue", "bin/scanner"] {
+        site.write(name, "#!/bin/sh\n");
+        fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    site.write(
+        "tcp.smtp",
+        "10.:allow,RELAYCLIENT=\"\",QMAILQUEUE=\"bin/scanner\"\n:allow,MAILRULES=\"/etc/rules\",DATABYTES=\"9\"\n",
+    );
+    let backend = "queue = \"bin/qmail-queue\"\nenv = { MAXHOPS = \"30\", CVM_SASL_PLAIN = \"cvm-unix\" }";
+    site.write("portcullis.toml", &configuration("", backend, ""));
+    let ends = "has no effect with backend.queue: ";
+    let told = |site: &Site, environment: (&str, &str)| {
+        let mut command = site.command();
+        command.env_clear().env("PATH", "/usr/bin:/bin").env(environment.0, environment.1).arg("check");
+        Outcome::of(&command.output().unwrap()).out
+    };
+    let expected = format!(
+        "portcullis.toml:7:7: CVM_SASL_PLAIN: offered AUTH; {ends}AUTH ends; keep backend.spawn if clients log in (note)\n\
+         tcp.smtp:2: MAILRULES: ruled by sender and recipient; {ends}write lists of senders.blocked and \
+         recipients.blocked (note)\n\
+         portcullis.toml:7:7: MAXHOPS: limited hops; {ends}write message.max_hops (note)\n\
+         environment: PATTERNS: refused messages by their lines; {ends}set QMAILQUEUE to a program that scans (note)\n\
+         tcp.smtp:1: QMAILQUEUE: bin/scanner gets the messages, in place of backend.queue (note)\n\
+         portcullis.toml: no errors\n"
+    );
+    assert_eq!(told(&site, ("PATTERNS", "1")), expected);
+    // Another backend reads them.
+    site.write(
+        "portcullis.toml",
+        &configuration("", &backend.replace("queue = ", "spawn = [").replace("queue\"", "queue\"]"), ""),
+    );
+    assert_eq!(told(&site, ("PATTERNS", "1")), "portcullis.toml: no errors\n");
+}
+
+#[test]
+fn a_qmail_queue_that_cannot_work_is_told() {
+    let site = Site::new("", "");
+    for folder in ["bin", "queue/pid"] {
+        fs::create_dir_all(site.path(folder)).unwrap();
+    }
+    let program = |mode| {
+        site.write("bin/qmail-queue", "#!/bin/sh\n");
+        fs::set_permissions(site.path("bin/qmail-queue"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let queue = configuration("", "queue = \"bin/qmail-queue\"", "");
+    program(0o644);
+    let told = check(&site, &queue);
+    assert!(told.len() == 1 && told[0].contains("portcullis.toml:6:9: bin/qmail-queue: permission denied"), "{told:?}");
+    program(0o755);
+    site.write("tcp.smtp", ":allow,QMAILQUEUE=\"bin/absent\"\n");
+    let told = check(&site, &queue);
+    let absent =
+        "tcp.smtp:1: QMAILQUEUE: bin/absent: no such file, so its clients get 451; write the path of a program";
+    assert_eq!(told[0], format!("{absent} (warning)"));
+    // As root, the folder can be another's.
+    if nix::unistd::Uid::effective().is_root() {
+        nix::unistd::chown(&site.path("queue/pid"), Some(1.into()), None).unwrap();
+        let told = check(&site, &queue);
+        let path = site.path("bin/qmail-queue").canonicalize().unwrap();
+        let remedy = format!("chown daemon {0}; chmod 4711 {0} (warning)", path.display());
+        assert!(told[0].contains(" is not setuid to daemon, the owner of ") && told[0].ends_with(&remedy), "{told:?}");
+        nix::unistd::chown(&path, Some(1.into()), None).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4711)).unwrap();
+        assert_eq!(check(&site, &queue)[0], format!("{absent} (warning)"));
+    }
+    let open = queue.replace("127.0.0.1:0", "0.0.0.0:0").replace("control = \"control\"\n", "");
+    let told = check(&site, &open);
+    assert!(told.iter().any(|line| line.contains("could relay; write qmail.control")), "{told:?}");
+    assert!(site.run(&["serve"]).code != 0);
+    let told = check(&site, &queue.replace("control = \"control\"\n", ""));
+    assert!(told[0].contains("without qmail.control every client on this host may send"), "{told:?}");
+}

@@ -99,7 +99,16 @@ fn held(file: &File, findings: &Findings) {
 fn open_relay(file: &File, findings: &Findings) {
     let stranger = |listener: &&Written<SocketAddr>| !listener.value.ip().to_canonical().is_loopback();
     let server = &file.server;
-    let Some(open) = server.listen.iter().flatten().chain(&server.listen_tls).find(stranger) else { return };
+    let queue = file.backend.targets.iter().find(|target| matches!(target.value, Target::Queue(_)));
+    let unguarded = queue.filter(|_| file.qmail.control.is_none());
+    let Some(open) = server.listen.iter().flatten().chain(&server.listen_tls).find(stranger) else {
+        if let Some(queue) = unguarded {
+            let what =
+                "without qmail.control every client on this host may send to anybody, and no list of qmail's is read";
+            findings.warn(queue.at, what);
+        }
+        return;
+    };
     let tcp = file.backend.targets.iter().find(|target| matches!(target.value, Target::Tcp(_)));
     let unknown = file.backend.identity == Identity::None;
     if let (Some(tcp), None, true) = (tcp, &file.qmail.control, unknown) {
@@ -109,6 +118,14 @@ fn open_relay(file: &File, findings: &Findings) {
             open.value
         );
         findings.missing(tcp.at, what);
+    }
+    if let Some(queue) = unguarded {
+        let what = format!(
+            "qmail-queue takes mail for any recipient, so every client of {} could relay; \
+             write qmail.control = \"...\" with an rcpthosts, or listen on 127.0.0.1 only",
+            open.value
+        );
+        findings.missing(queue.at, what);
     }
     if let Some((name, _)) = file.backend.environment.iter().find(|(name, _)| name.value == "RELAYCLIENT") {
         let what = format!(

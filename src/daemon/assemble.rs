@@ -22,6 +22,7 @@ use crate::control::load;
 use crate::control::load::Lists;
 use crate::daemon::access;
 use crate::daemon::loops;
+use crate::daemon::queueing;
 use crate::front::Values;
 use crate::front::settings::Pair;
 use crate::front::tls;
@@ -63,7 +64,7 @@ pub struct Assembly {
     pub look: Look,
     /// Warnings: settings that are probably not as they were meant.
     pub warnings: Vec<Finding>,
-    /// Control files of patches, which are not read.
+    /// Control files of patches, which are not read, and variables that no program reads.
     pub notes: Vec<Finding>,
     /// Where each key of the configuration was written.
     pub places: Places,
@@ -144,7 +145,8 @@ impl Origin {
         let look = look.and(Look::at(self.files(&draft.config).iter().skip(self.file.iter().count())));
         let outcome = load::load(&draft.sources());
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
-        let notes = outcome.notes.iter().map(|note| Finding::of_list(&note.location, &note.what)).collect();
+        let mut notes: Vec<Finding> =
+            outcome.notes.iter().map(|note| Finding::of_list(&note.location, &note.what)).collect();
         let mut faults = Vec::new();
         let lists = outcome.lists.unwrap_or_else(|found| {
             faults.extend(found.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
@@ -165,6 +167,8 @@ impl Origin {
         if !faults.is_empty() {
             return Err(Refused { faults, warnings, files });
         }
+        notes.extend(queueing::notes(&config, &lists.clients, &places).into_iter().map(Finding::from));
+        warnings.extend(queueing::warnings(&config, &lists.clients, &places).into_iter().map(Finding::from));
         let snapshot = Arc::new(snapshot(&config, lists, size));
         Ok(Assembly { config, snapshot, tls, files, look, warnings, notes, places })
     }

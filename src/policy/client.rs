@@ -82,6 +82,15 @@ impl ClientRules {
         self.rules.iter().map(|(key, rule)| (&**key, &**rule))
     }
 
+    /// All rules that set variables, networks too, in the order of their places.
+    pub fn with_variables(&self) -> Vec<&ClientRule> {
+        let networks = self.networks.values().map(|(_, rule)| &**rule);
+        let all = self.rules.values().map(|rule| &**rule).chain(networks);
+        let mut set: Vec<&ClientRule> = all.filter(|rule| !rule.variables.is_empty()).collect();
+        set.sort_by_key(|rule| rule.location.line);
+        set
+    }
+
     /// Number of keys; a range has one for each of its addresses.
     pub fn len(&self) -> usize {
         self.rules.len() + self.networks.len()
