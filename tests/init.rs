@@ -199,6 +199,37 @@ fn smtpfront_under_daemontools() {
     assert!(outcome.out.ends_with(&format!("{}\n", host.text("STEPS"))));
 }
 
+/// As wanted: qmail-queue is the backend, and what ends is said; where there is none, that is an error.
+#[test]
+fn straight_into_qmail_where_it_is_wanted() {
+    let host = Host::with_service(SMTPFRONT);
+    let absent = host.init(&["--backend", "queue"]);
+    assert_eq!(absent.code, 1, "{absent:?}");
+    Host::with_all(
+        &absent,
+        &["error      --backend queue: no bin/qmail-queue was found: write --backend queue:/PROGRAM"],
+    );
+    fs::remove_dir_all(host.path("new")).unwrap();
+    host.program("var/qmail/bin/qmail-queue");
+    let outcome = host.init(&["--backend", "queue"]);
+    assert_eq!((outcome.code, outcome.err.as_str()), (0, ""), "{outcome:?}");
+    let text = host.text("portcullis.toml");
+    assert!(text.contains("\nqueue = \"/var/qmail/bin/qmail-queue\"\n") && text.contains("\n# spawn = ["), "{text}");
+    assert!(text.contains("\nQMAILHOME = \"/var/qmail\"\n") && text.contains("\nmax = 20\n"), "{text}");
+    Host::with_all(
+        &outcome,
+        &[
+            "mind       backend.queue: what this means for the program that spoke SMTP",
+            "mind       /service/smtp/run:9: plug-in check-fqdn: ",
+            "mind       /service/smtp/run:6: TIMEOUT: limited the wait for a command: write server.timeout.command\n",
+        ],
+    );
+    fs::remove_dir_all(host.path("new")).unwrap();
+    assert_eq!(host.init(&["--backend", "queue:/opt/scan"]).code, 0);
+    assert!(host.text("portcullis.toml").contains("\nqueue = \"/opt/scan\"\n"));
+    assert_eq!(host.init(&["--backend", "maildir"]).code, 64);
+}
+
 #[test]
 fn qmail_smtpd_behind_rblsmtpd_and_envdir() {
     let run = LIFE

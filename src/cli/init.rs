@@ -18,6 +18,7 @@ use crate::takeover::Files;
 use crate::takeover::Findings;
 use crate::takeover::Options;
 use crate::takeover::Ours;
+use crate::takeover::Wanted;
 use crate::text::readable::shown;
 
 /// Look at this host (qmail, run scripts, tcprules) and write a configuration and a service that take over
@@ -35,6 +36,10 @@ pub(super) struct Init {
     /// The service to take over, by its folder or its unit [default: the one on port 25]
     #[arg(long, value_name = "PATH")]
     service: Option<PathBuf>,
+    /// The backend to write: spawn, the program that speaks SMTP now, or queue, straight into qmail, one process per
+    /// message (queue:/PROGRAM for another one than the qmail home's bin/qmail-queue)
+    #[arg(long, value_name = "BACKEND", default_value = "spawn", value_parser = wanted)]
+    backend: Wanted,
     /// Look at the copy of a host below this folder; paths stay those of the host
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
@@ -55,7 +60,8 @@ impl Init {
                 return ExitCode::from(INTERNAL);
             }
         };
-        let options = Options { root: self.root.clone(), service: self.service.clone(), folder, program };
+        let (root, service, wanted) = (self.root.clone(), self.service.clone(), self.backend.clone());
+        let options = Options { root, service, folder, program, wanted };
         if !self.root.is_dir() {
             eprintln!("--root {}: not a directory, or it may not be entered", self.root.display());
             return ExitCode::FAILURE;
@@ -186,10 +192,20 @@ fn print_ours(ours: &Ours, line: &impl Fn(&str, &str)) {
     ours.advice.iter().for_each(|advice| line("", advice));
 }
 
+fn wanted(text: &str) -> Result<Wanted, String> {
+    match text.split_once(':') {
+        None if text == "spawn" => Ok(Wanted::Spawn),
+        None if text == "queue" => Ok(Wanted::Queue(None)),
+        Some(("queue", program)) if program.starts_with('/') => Ok(Wanted::Queue(Some(program.into()))),
+        _ => Err("write spawn, queue or queue:/PROGRAM".to_owned()),
+    }
+}
+
 /// Unreadable files listed on a terminal.
 const MOST_UNREADABLE: usize = 30;
 
 const EXAMPLES: &str = "Examples:
   portcullis init --dry-run
   portcullis init --to /etc/portcullis
-  portcullis init --service /service/qmail-smtpd --to /etc/portcullis";
+  portcullis init --service /service/qmail-smtpd --to /etc/portcullis
+  portcullis init --backend queue --to /etc/portcullis";

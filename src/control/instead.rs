@@ -11,7 +11,12 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The words about it, behind its name.
+    /// The words about it, behind its name, for a host that would change to `backend.queue`.
+    pub fn told(&self) -> String {
+        format!("{}: {}", self.did, self.instead)
+    }
+
+    /// The words about it, behind its name, where `backend.queue` is set.
     pub fn note(&self) -> String {
         format!("{}; has no effect with backend.queue: {}", self.did, self.instead)
     }

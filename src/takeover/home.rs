@@ -109,7 +109,7 @@ const FILES: [(&str, bool); 9] = [
 ];
 
 /// Lists of patches, and what would have Portcullis do the same.
-const OTHERS: [(&str, &str); 20] = [
+const OTHERS: [(&str, &str); 21] = [
     ("badhelo", ""),
     ("badhelopatterns", ""),
     ("badloadertypes", ""),
@@ -124,13 +124,15 @@ const OTHERS: [(&str, &str); 20] = [
     ("badrcptpatterns", RECIPIENT_GLOBS),
     ("badrcptto_patterns", RECIPIENT_GLOBS),
     ("goodrcptto", ""),
+    ("morevalidrcptto.cdb", KNOWN),
     ("recipients", ""),
     ("recipients.cdb", ""),
     ("relaymailfrom", ""),
     ("spamdyke.conf", ""),
-    ("validrcptto", ""),
-    ("validrcptto.cdb", ""),
+    ("validrcptto", KNOWN),
+    ("validrcptto.cdb", KNOWN),
 ];
 const IN_BADMAILFROM: &str = "; or write its addresses into badmailfrom";
+const KNOWN: &str = "; or name it in recipients.known";
 const GLOBS: &str = "; or write globs, with senders.dialect = \"extended\"";
 const RECIPIENT_GLOBS: &str = "; or write globs, with recipients.dialect = \"extended\"";

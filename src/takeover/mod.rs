@@ -99,6 +99,18 @@ pub struct Options {
     pub folder: PathBuf,
     /// The program that will serve.
     pub program: PathBuf,
+    /// The backend to write.
+    pub wanted: Wanted,
+}
+
+/// The backend that an operator wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// The program that speaks SMTP now.
+    #[default]
+    Spawn,
+    /// qmail-queue, or a program in its place; without a path the one of the qmail home.
+    Queue(Option<PathBuf>),
 }
 
 /// Looks. Nothing is written.
@@ -156,7 +168,7 @@ fn planned(
 ) -> Files {
     findings.takes_over = chosen.map(|service| service.entry.clone());
     let home = choose_home(root, chosen, findings);
-    findings.plan = plan::plan(root, accounts, findings, chosen, home.as_ref());
+    findings.plan = plan::plan(root, accounts, findings, chosen, home.as_ref(), &options.wanted);
     let site = folder::site(root, accounts, options, findings, chosen);
     findings.plan.remarks.extend(site.logger.remark.clone());
     folder::files(&site, findings, steps::text(&site, findings))

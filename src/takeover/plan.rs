@@ -3,6 +3,7 @@
 
 mod backend;
 mod qmail;
+mod queue;
 mod server;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::takeover::Findings;
+use crate::takeover::Wanted;
 use crate::takeover::accounts::Accounts;
 use crate::takeover::home::Home;
 use crate::takeover::root::Root;
@@ -56,6 +58,7 @@ pub(super) struct Planner<'a> {
     findings: &'a Findings,
     service: Option<&'a Service>,
     home: Option<&'a Home>,
+    wanted: &'a Wanted,
     plan: Plan,
 }
 
@@ -66,8 +69,9 @@ pub(super) fn plan(
     findings: &Findings,
     service: Option<&Service>,
     home: Option<&Home>,
+    wanted: &Wanted,
 ) -> Plan {
-    let mut planner = Planner { root, accounts, findings, service, home, plan: Plan::default() };
+    let mut planner = Planner { root, accounts, findings, service, home, wanted, plan: Plan::default() };
     planner.remarks();
     planner.server();
     planner.backend();
@@ -75,7 +79,7 @@ pub(super) fn plan(
     planner.own_files();
     planner.hold_back();
     let has = |key: &str| planner.plan.settings.iter().any(|setting| setting.active && setting.key == key);
-    planner.plan.complete = has("listen") && has("spawn") && planner.plan.errors.is_empty();
+    planner.plan.complete = has("listen") && (has("spawn") || has("queue")) && planner.plan.errors.is_empty();
     planner.plan
 }
 
@@ -95,7 +99,7 @@ impl Planner<'_> {
             return;
         }
         for setting in &mut self.plan.settings {
-            if setting.active && setting.key == "spawn" {
+            if setting.active && matches!(setting.key.as_str(), "spawn" | "queue") {
                 setting.active = false;
                 setting.from = format!("{}; settle the errors above, then remove the #", setting.from);
             }

@@ -123,6 +123,66 @@ pub(crate) const STAGES: &[Stage] = &[
         never: &["error  ", "/opt/clam"],
     },
     Stage {
+        name: "straight into qmail, offered beside smtpfront-qmail with plug-ins, variables and files",
+        files: &[
+            ("+var/qmail/bin/qmail-queue", ""),
+            ("var/qmail/control/badhelo", "spammer\n"),
+            (
+                "service/smtp/run",
+                "#!/bin/sh\nexport QMAILHOME=/var/qmail QMAILQUEUE=/opt/scan MAXRCPTS=50 DATABYTES=9\n\
+                 exec tcpserver -RH -x /etc/tcp.smtp.cdb -u qmaild 0 25 rblsmtpd -r bl.example \\\n\
+                 /usr/sbin/smtpfront-qmail relayclient spamassassin own-plugin\n",
+            ),
+        ],
+        code: 0,
+        told: &[
+            "\nspawn = [\"/usr/bin/rblsmtpd\", ",
+            "#   /service/smtp/run:3: rblsmtpd: is not started: deny such clients in qmail.tcprules\n",
+            "#   /service/smtp/run:4: plug-in check-fqdn: refused addresses without a full domain, and completed them: nothing",
+            "#   /service/smtp/run:4: plug-in spamassassin: scanned messages: set QMAILQUEUE to a program that scans\n",
+            "#   /service/smtp/run:4: plug-in own-plugin: is not started: nothing replaces it\n",
+            "#   /service/smtp/run:2: QMAILQUEUE: /opt/scan gets the messages, as before\n",
+            "#   /service/smtp/run:2: MAXRCPTS: limited recipients: write server.max_recipients\n",
+            "#   /etc/tcp.smtp.cdb: MAXRCPTS: limited recipients: write server.max_recipients\n",
+            "#   /etc/tcp.smtp.cdb: QMAILQUEUE: gets the messages of its clients, as before\n",
+            "#   /var/qmail/control/badhelo: nothing reads it then\n",
+            "# queue = \"/var/qmail/bin/qmail-queue\"\n",
+        ],
+        never: &["error  ", "\nqueue = ", "DATABYTES: ", "plug-in relayclient"],
+    },
+    Stage {
+        name: "straight into qmail, offered beside a qmail-smtpd that logs clients in, with TLS and validrcptto.cdb",
+        files: &[
+            ("+var/qmail/bin/qmail-queue", ""),
+            ("var/qmail/control/servercert.pem", ""),
+            ("var/qmail/control/validrcptto.cdb", ""),
+            (
+                "service/smtp/run",
+                "#!/bin/sh\nexec tcpserver -RH -u qmaild 0 25 /var/qmail/bin/qmail-smtpd mx.example.org /bin/checkpassword /bin/true\n",
+            ),
+        ],
+        code: 0,
+        told: &[
+            "#   /service/smtp/run:2: /var/qmail/bin/qmail-smtpd mx.example.org /bin/checkpassword /bin/true: logged clients in: \
+             AUTH ends; keep backend.spawn if they do\n",
+            "#   /var/qmail/control/servercert.pem: nothing reads it then: write [tls] if clients use STARTTLS\n",
+            "#   /var/qmail/control/validrcptto.cdb: nothing reads it then: name it in recipients.known\n",
+            "# known = [\"/var/qmail/control/validrcptto.cdb\"]\n",
+        ],
+        never: &["error  ", "\nqueue = ", "\nknown = "],
+    },
+    Stage {
+        name: "nothing of qmail-queue where it is not, or where the program is no part of qmail",
+        files: &[
+            ("+var/qmail/bin/qmail-queue", ""),
+            ("+usr/sbin/other-smtpd", ""),
+            ("service/smtp/run", "#!/bin/sh\nexec tcpserver -RH -u qmaild 0 25 /usr/sbin/other-smtpd\n"),
+        ],
+        code: 0,
+        told: &["\nspawn = [\"/usr/sbin/other-smtpd\"]\n"],
+        never: &["queue = ", "qmail-queue"],
+    },
+    Stage {
         name: "a scanner that depends on something else",
         files: &[(
             "service/smtp/run",

@@ -21,11 +21,16 @@ impl Planner<'_> {
             let program = program.unwrap_or("/var/qmail/bin/qmail-smtpd");
             self.propose("backend", "spawn", array([program]), why);
             self.propose("backend", "tcp", quoted("127.0.0.1:2526"), why);
+            if self.is_wanted() {
+                self.queue(None, &[]);
+            }
             return;
         };
         self.spawn(service);
         self.max(server);
-        self.environment(service);
+        let variables = variables(service);
+        self.queue(Some(service), &variables);
+        self.environment(variables);
     }
 
     fn spawn(&mut self, service: &Service) {
@@ -49,6 +54,9 @@ impl Planner<'_> {
         let text: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         let unknown: Vec<Word> = words.iter().filter(|word| word.unknown.is_some()).cloned().collect();
         if unknown.is_empty() && text.first().is_some_and(|program| program.contains('/')) {
+            if self.is_wanted() {
+                return self.propose("backend", "spawn", array(text), format!("as before: {places}"));
+            }
             self.set("backend", "spawn", array(text), places);
             self.unwrapped(service, &words);
             return;
@@ -220,22 +228,7 @@ impl Planner<'_> {
         }
     }
 
-    fn environment(&mut self, service: &Service) {
-        let clears = |exec: &Exec| exec.clears_environment();
-        let mut variables: Vec<(String, Word)> = match service.chain.before.iter().any(clears) {
-            true => Vec::new(),
-            false => service.script.exported.clone(),
-        };
-        for exec in service.chain.before.iter().filter(|exec| exec.name() == "env") {
-            let set = |word: &Word| {
-                let (name, value) = word.text.split_once('=')?;
-                Some((name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))
-            };
-            let taken: Vec<Word> =
-                exec.options().into_iter().filter(|(letter, _)| *letter == 'u').map(|it| it.1).collect();
-            variables.retain(|(name, _)| taken.iter().all(|taken| taken.text != *name));
-            variables.extend(exec.words[1..].iter().filter_map(set));
-        }
+    fn environment(&mut self, variables: Vec<(String, Word)>) {
         let open = !self.listens_on_loopback();
         for (name, value) in variables {
             let from = self.place(value.line, &format!("exported{}", sources(&value)));
@@ -280,6 +273,25 @@ impl Planner<'_> {
         let address = listen.and_then(|setting| setting.value.trim_matches(['[', ']', '"']).parse::<SocketAddr>().ok());
         address.is_some_and(|address| address.ip().is_loopback())
     }
+}
+
+/// The variables that the script exports and `env` sets.
+fn variables(service: &Service) -> Vec<(String, Word)> {
+    let clears = |exec: &Exec| exec.clears_environment();
+    let mut variables: Vec<(String, Word)> = match service.chain.before.iter().any(clears) {
+        true => Vec::new(),
+        false => service.script.exported.clone(),
+    };
+    for exec in service.chain.before.iter().filter(|exec| exec.name() == "env") {
+        let set = |word: &Word| {
+            let (name, value) = word.text.split_once('=')?;
+            Some((name.to_owned(), Word { text: value.to_owned(), ..word.clone() }))
+        };
+        let taken: Vec<Word> = exec.options().into_iter().filter(|(letter, _)| *letter == 'u').map(|it| it.1).collect();
+        variables.retain(|(name, _)| taken.iter().all(|taken| taken.text != *name));
+        variables.extend(exec.words[1..].iter().filter_map(set));
+    }
+    variables
 }
 
 /// A remark behind a value that a command gave: it was that when we looked.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::control::cdb::Cdb;
 use crate::takeover::plan::Planner;
+use crate::takeover::plan::array;
 use crate::takeover::plan::quoted;
 use crate::takeover::script::Server;
 use crate::takeover::services::Service;
@@ -16,7 +17,20 @@ impl Planner<'_> {
             self.tcprules(server);
             self.lookup(server);
         }
+        self.known();
         self.size();
+    }
+
+    /// Proposes the lists of the validrcptto patches: whether they are complete, only the operator knows.
+    fn known(&mut self) {
+        let Some(home) = self.home else { return };
+        let names = home.others.iter().map(|other| other.name).filter(|name| name.contains("validrcptto"));
+        let control = home.folder.join("control");
+        let files: Vec<String> = names.map(|name| control.join(name).to_string_lossy().into_owned()).collect();
+        if !files.is_empty() {
+            let why = "who exists, for a patched qmail-smtpd; without the # others get 550 5.1.1 here";
+            self.propose("recipients", "known", array(files.iter().map(String::as_str)), why);
+        }
     }
 
     fn control(&mut self) {
@@ -39,7 +53,8 @@ impl Planner<'_> {
         for file in &files {
             self.tell("qmail", format!("  {} {}", file.name, file.says));
         }
-        for other in &home.others {
+        let is_behind = !self.is_wanted();
+        for other in home.others.iter().filter(|_| is_behind) {
             let remark = format!(
                 "{folder}/{}: read by a patched program behind Portcullis, not by Portcullis{}",
                 other.name, other.instead
@@ -50,7 +65,7 @@ impl Planner<'_> {
         let is_smtpd = |service: &Service| {
             service.chain.behind.iter().flat_map(|it| &it.words).any(|it| it.name() == "qmail-smtpd")
         };
-        if self.root.exists(&certificate) && self.service.is_some_and(is_smtpd) {
+        if self.root.exists(&certificate) && self.service.is_some_and(is_smtpd) && is_behind {
             let remark = format!(
                 "{}: a qmail-smtpd with the TLS patch offers STARTTLS by it; behind Portcullis clients are not offered \
                  it: write [tls]",
