@@ -133,7 +133,7 @@ fn another_backend_has_other_offers() {
     let environment = Environment::default();
     let offer = Arc::new(Offer { size: Some(5), ..Offer::NONE });
     assert_eq!(backends.offer(&environment), None);
-    backends.learn(&environment, offer.clone(), backends.generation());
+    backends.learn(&environment, offer.clone(), backends.server().1);
     backends.update(tcp("127.0.0.1:1", 2));
     assert_eq!(backends.offer(&environment), Some((offer, true)));
     backends.update(tcp("127.0.0.1:2", 2));

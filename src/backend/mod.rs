@@ -4,6 +4,7 @@
 //! not read or write a word of SMTP itself, but for the QUIT with which a session ends (the maildir's own small server is
 //! the exception: it is a backend).
 
+mod asking;
 mod connection;
 mod environment;
 mod lmtp;
@@ -44,7 +45,11 @@ use crate::backend::tls::Secure;
 use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;
 
+pub use crate::backend::asking::Asking;
+pub use crate::backend::asking::End;
+pub use crate::backend::asking::Turn;
 pub use crate::backend::connection::Connection;
+pub use crate::backend::offers::News;
 pub use crate::backend::queue::Envelope;
 pub use crate::backend::settings::Endpoint;
 pub use crate::backend::settings::Identity;
@@ -101,9 +106,10 @@ impl Backends {
     pub fn new(settings: Settings) -> Self {
         let (permits, logins) = (Permits::new(settings.max), Permits::new(for_logins(settings.max)));
         let secure = Mutex::new(secure(&settings));
+        let offers = Offers::new(&settings);
         let settings = Mutex::new(Arc::new(settings));
         let starting = Arc::new(Semaphore::new(STARTED_AT_ONCE));
-        Self { settings, secure, permits, logins, idle: IdlePool::new(IDLE_FOR), offers: Offers::default(), starting }
+        Self { settings, secure, permits, logins, idle: IdlePool::new(IDLE_FOR), offers, starting }
     }
 
     /// New settings, from the next [`Self::open`] on. Open connections stay, also above a smaller `max`.
@@ -111,10 +117,9 @@ impl Backends {
         self.permits.limit(settings.max);
         self.logins.limit(for_logins(settings.max));
         *self.secure.lock().unwrap_or_else(PoisonError::into_inner) = secure(&settings);
-        let before = std::mem::replace(&mut *self.lock(), Arc::new(settings));
-        if before.target != self.settings().target {
-            self.offers.forget();
-        }
+        let settings = Arc::new(settings);
+        *self.lock() = settings.clone();
+        self.offers.update(&settings);
         self.idle.clear();
     }
 
@@ -249,16 +254,6 @@ impl Backends {
             Target::Lmtp(_) | Target::Spawn(_) | Target::Tcp(_) => {}
         }
         self.offers.find(environment.key(), now())
-    }
-
-    /// The number of the backend that a session is with when it is opened now, or later.
-    pub fn generation(&self) -> u64 {
-        self.offers.generation()
-    }
-
-    /// Remembers the offer that a backend of this generation made under these variables.
-    pub fn learn(&self, environment: &Environment, offer: Arc<Offer>, generation: u64) {
-        self.offers.learn(environment.key(), offer, generation, now());
     }
 
     fn settings(&self) -> Arc<Settings> {

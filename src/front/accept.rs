@@ -26,6 +26,7 @@ use crate::front::condition::Condition;
 use crate::front::condition::Stop;
 use crate::front::displace;
 use crate::front::driver::Driver;
+use crate::front::inquiry;
 use crate::front::limits::ConnectionGuard;
 use crate::front::limits::ConnectionLimits;
 use crate::front::proxy_header;
@@ -135,6 +136,7 @@ impl Acceptor {
             false => stream.into_std().map(Accepted::Elsewhere),
         };
         let Ok(accepted) = accepted else { return };
+        let services = self.services.clone();
         // Boxed: the room that only a beginning needs is given back before the session, which may last.
         let beginning = Box::pin(async move {
             acceptor.begin(accepted, client, implicit_tls, guard).await.unwrap_or_else(|error| {
@@ -144,7 +146,9 @@ impl Acceptor {
         });
         slot.handle().clone().spawn(async move {
             if let Some((driver, guard)) = beginning.await {
-                driver.run().await;
+                if let Some(environment) = driver.run().await {
+                    inquiry::renew(&services, &environment);
+                }
                 drop(guard);
             }
             drop(slot);
@@ -222,8 +226,12 @@ impl Acceptor {
         let id = format!("{seconds:08x}{sequence:04x}").into();
         let snapshot = self.services.snapshot.borrow().clone();
         let mut session = Session::new(id, snapshot, self.services.state.tables().seed.clone(), peer, now);
-        if let Some((offer, fresh)) = self.services.backends.offer(session.environment()) {
-            session.handle_offer(offer, fresh);
+        self.services.recall_offer(session.environment());
+        if let Some((offer, is_fresh)) = self.services.backends.offer(session.environment()) {
+            session.handle_offer(offer, is_fresh);
+            if !is_fresh && !self.services.backends.has_heard(session.environment()) {
+                inquiry::renew(&self.services, session.environment());
+            }
         }
         let tls = matches!(stream, ClientStream::Tls(_)).then(|| tls::version(stream));
         session.start(admission, settings.greet_delay, tls, now);

@@ -1,5 +1,5 @@
-//! The backend's offer, asked for before a client needs it: at the start, and after another backend has taken over. An
-//! ordinary session asks, with ourselves as the client, so that TLS and identity are as they are for clients. It must
+//! The backend's offer, asked for before a client needs it: at the start, after another backend has taken over, and
+//! where the last answer is old. An ordinary session asks, with ourselves as the client, so that TLS and identity are as they are for clients. It must
 //! not keep a client waiting, and a backend that does not answer is no reason not to serve.
 
 use std::net::Ipv4Addr;
@@ -11,30 +11,52 @@ use tokio::io::duplex;
 use tokio::sync::watch;
 
 use crate::front::clock;
+use crate::front::condition::Condition;
 use crate::front::driver::Driver;
 use crate::front::services::Services;
 use crate::front::stream::ClientStream;
 use crate::policy::Policy;
+use crate::policy::environment::Environment;
 use crate::session::Session;
 use crate::session::io::Peer;
 
-/// Asks for the offer, within `backend.timeout.connect`; false: it is known already, or not to be asked for.
+/// Asks for the offer to clients without a rule of their own, within `backend.timeout.connect`; false: the backend was
+/// heard since the start, or is not to be asked.
 ///
 /// # Errors
 /// The session's reply that says why the offer is still not known.
 pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
-    let snapshot = services.snapshot.borrow().clone();
     let stranger = Ipv4Addr::UNSPECIFIED.into();
-    let environment = snapshot.policy.client(stranger, None);
-    if services.backends.offer(&environment).is_some() || Policy::denied(&environment, stranger).is_some() {
+    let environment = services.snapshot.borrow().policy.client(stranger, None);
+    let is_fresh = services.backends.offer(&environment).is_some_and(|(_, is_fresh)| is_fresh);
+    if is_fresh || services.backends.has_heard(&environment) || Policy::denied(&environment, stranger).is_some() {
         return Ok(false);
     }
+    ask(services, environment).await.map(|()| true)
+}
+
+/// Asks again for an offer that is not fresh, in the background: clients are answered by the old one meanwhile.
+pub(super) fn renew(services: &Arc<Services>, environment: &Environment) {
+    let is_denied = environment.rule().is_some_and(|rule| rule.deny);
+    if !is_denied && services.backends.may_renew(environment) {
+        let (services, environment) = (services.clone(), environment.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = ask(services.clone(), environment) => {}
+                () = services.conditions.reached(Condition::is_stopping) => {}
+            }
+        });
+    }
+}
+
+async fn ask(services: Arc<Services>, environment: Environment) -> Result<(), String> {
+    let snapshot = services.snapshot.borrow().clone();
     // The address that a backend hears of: ours.
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
     let peer = Peer::direct(here, here);
     let now = clock::now();
     let mut session = Session::new("inquiry".into(), snapshot, services.state.tables().seed.clone(), peer, now);
-    session.inquire(now);
+    session.inquire(environment.clone(), now);
     let (mut client, ours) = duplex(PIPE);
     let driver = Driver::new(session, ClientStream::Pipe(ours), watch::channel(None).1, services.clone());
     // No more than one reply.
@@ -44,9 +66,9 @@ pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
         drop(client);
     };
     tokio::join!(driver.run(), listen);
-    match services.backends.offer(&environment) {
-        Some(_) => Ok(true),
-        None => Err(String::from_utf8_lossy(&said).trim_end().to_owned()),
+    match services.backends.has_heard(&environment) {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&said).trim_end().to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::backend;
 use crate::backend::Backends;
+use crate::backend::News;
 use crate::front::answers::Answered;
 use crate::front::answers::Answering;
 use crate::front::answers::Answers;
@@ -14,6 +15,8 @@ use crate::front::condition::Conditions;
 use crate::front::limits::Handshakes;
 use crate::hold;
 use crate::hold::Holds;
+use crate::policy::environment::Environment;
+use crate::policy::throttle::key::KeyHash;
 use crate::report::Reports;
 use crate::session::question::Answer;
 use crate::session::question::Question;
@@ -98,6 +101,29 @@ impl Services {
             tracing::warn!(error = %fault, expected, "no room");
         }
         room.is_ok()
+    }
+
+    /// Has the backend's offer under these variables at hand, where one is remembered from before the start.
+    pub fn recall_offer(&self, environment: &Environment) {
+        if self.backends.offer(environment).is_none() {
+            let (server, generation) = self.backends.server();
+            let keywords = self.state.tables().extensions.get(self.offer_key(&server, environment));
+            keywords.iter().for_each(|keywords| self.backends.recall(environment, keywords, generation));
+        }
+    }
+
+    /// Remembers news of the backend, over a restart.
+    pub(super) fn keep_offer(&self, environment: &Environment, news: News) {
+        let key = self.offer_key(&news.server, environment);
+        self.state.tables().extensions.put(key, news.keywords);
+    }
+
+    /// Variables may be secrets: what goes to the disk is a hash of theirs.
+    fn offer_key(&self, server: &str, environment: &Environment) -> u128 {
+        let mut key = KeyHash::new(&self.state.tables().seed);
+        key.add(server.as_bytes());
+        key.add(&environment.key().to_le_bytes());
+        key.finish()
     }
 
     /// Tells all sessions the pressure on the hold, if it has changed.

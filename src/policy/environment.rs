@@ -50,7 +50,8 @@ impl Environment {
         base.chain(self.of_rule())
     }
 
-    /// A hash that tells one set of variables from another: a backend may offer other things under each.
+    /// A hash that tells one set of variables from another: a backend may offer other things under each. It is the same
+    /// after a restart, as a rule.
     pub fn key(&self) -> u64 {
         let mut hasher = SipHasher13::new();
         self.base.key.hash(&mut hasher);
@@ -74,11 +75,33 @@ impl Variables {
         let all: BTreeMap<Box<[u8]>, Box<[u8]>> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let mut hasher = SipHasher13::new();
-        all.hash(&mut hasher);
+        all.iter().filter(|(name, _)| !is_of_one_start(name)).for_each(|variable| variable.hash(&mut hasher));
         let key = hasher.finish();
         Self { all, key }
     }
 }
+
+/// Whether a variable has another value at each start, and says nothing to a backend: systemd and shells set these.
+fn is_of_one_start(name: &[u8]) -> bool {
+    OF_ONE_START.contains(&name) || name.starts_with(b"SSH_") || name.starts_with(b"MEMORY_PRESSURE_")
+}
+
+const OF_ONE_START: [&[u8]; 14] = [
+    b"_",
+    b"EXIT_CODE",
+    b"EXIT_STATUS",
+    b"INVOCATION_ID",
+    b"JOURNAL_STREAM",
+    b"LISTEN_PID",
+    b"LISTEN_PIDFDID",
+    b"MAINPID",
+    b"OLDPWD",
+    b"PWD",
+    b"SHLVL",
+    b"SYSTEMD_EXEC_PID",
+    b"WATCHDOG_PID",
+    b"XDG_SESSION_ID",
+];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -107,5 +130,16 @@ mod tests {
         assert_eq!(ruled.get(b"PATH"), Some(b"/bin".as_slice()));
         assert_ne!(plain.key(), ruled.key());
         assert_eq!(ruled.iter().last().unwrap().0, b"RELAYCLIENT");
+    }
+    #[test]
+    fn the_key_is_the_same_after_a_restart_and_another_for_what_a_backend_may_heed() {
+        let key = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+            Environment::new(Arc::new(Variables::new(pairs)), None).key()
+        };
+        let before = key(&[("DATABYTES", "5"), ("INVOCATION_ID", "a"), ("JOURNAL_STREAM", "8:1"), ("_", "/bin/sh")]);
+        assert_eq!(before, key(&[("DATABYTES", "5"), ("INVOCATION_ID", "b"), ("SSH_CLIENT", "192.0.2.1 1 22")]));
+        assert_ne!(before, key(&[("DATABYTES", "6")]));
+        assert_ne!(before, key(&[("DATABYTES", "5"), ("CVM_SASL_PLAIN", "cvm-unix")]));
     }
 }

@@ -112,6 +112,7 @@ impl<'a> Teller<'a> {
         let Message { client, host, .. } = &script.message;
         let (snapshot, seed) = (services.snapshot.borrow().clone(), services.state.tables().seed.clone());
         let environment = snapshot.policy.client(*client, host.as_deref());
+        services.recall_offer(&environment);
         let offer = services.backends.offer(&environment).map(|(offer, _)| keywords(&offer));
         let backend = Backend::of(offer.as_deref());
         let (look, network) = (Look::at(services.state.clone()), client_net(*client));

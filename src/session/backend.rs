@@ -1,8 +1,6 @@
 //! The session with the backend, as the client's session sees it: it stands from the first command that is relayed
 //! until it is given back. It must not decide what may be sent when: `relay` does.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 
 use crate::session::Session;
@@ -17,23 +15,8 @@ use crate::session::relay::Step;
 use crate::session::request::Request;
 use crate::session::settings::BackendProtocol;
 use crate::session::state::State;
-use crate::smtp::reply::Offer;
-
-/// The last known offer of a backend in this client's environment.
-#[derive(Debug, Default)]
-pub(super) struct LearnedOffer {
-    /// The offer; `None`: it was never heard.
-    pub(super) offer: Option<Arc<Offer>>,
-    /// Whether the offer is fresh enough to refuse by.
-    pub(super) is_fresh: bool,
-}
 
 impl Session {
-    /// The backend's offer; an empty one while it is unknown.
-    pub(super) fn offer(&self) -> &Offer {
-        self.offer.offer.as_deref().unwrap_or(&Offer::NONE)
-    }
-
     /// Takes octets of the backend; true: more of it is to come, and nothing is said now that would acknowledge them.
     pub(super) fn hear_backend(&mut self, input: &mut BytesMut, written: bool, now: Now) -> bool {
         let (outstanding, mut replies) = (self.relay.as_mut().map_or(0, |relay| relay.arrived()), 0);

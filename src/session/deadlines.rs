@@ -73,7 +73,12 @@ impl Session {
                     self.answered(answer, now);
                 }
                 State::Delay { .. } => self.greet(now),
-                State::Hello { .. } | State::Inquiry { .. } => self.backend_lost(BackendEnd::Lost, now),
+                State::Hello { .. } | State::Inquiry { .. } => {
+                    if self.relay.as_ref().is_some_and(|relay| relay.is_opening()) {
+                        self.close_backend();
+                    }
+                    self.backend_lost(BackendEnd::Lost, now);
+                }
                 _ => self.refuse_and_close(&replies::timeout(), Reason::Timeout, now),
             }
         }

@@ -51,6 +51,7 @@ mod feeding;
 mod harvesting;
 pub mod io;
 mod message;
+mod offering;
 mod outcome;
 mod patience;
 pub mod question;
@@ -87,7 +88,6 @@ use crate::policy::replies;
 use crate::policy::throttle::key::Seed;
 use crate::policy::verdict::Reason;
 use crate::session::acknowledgement::Acknowledgement;
-use crate::session::backend::LearnedOffer;
 use crate::session::client::Client;
 use crate::session::harvesting::Unknown;
 use crate::session::io::Admission;
@@ -97,6 +97,7 @@ use crate::session::io::HoldEnd;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::io::Peer;
+use crate::session::offering::LearnedOffer;
 use crate::session::patience::Patience;
 use crate::session::question::Answer;
 use crate::session::question::Ticket;
@@ -107,7 +108,6 @@ use crate::session::snapshot::Snapshot;
 use crate::session::state::State;
 use crate::session::state::Transaction;
 use crate::session::verbs::CommandInput;
-use crate::smtp::reply::Offer;
 use crate::smtp::reply::Signature;
 
 /// One client's connection, from the banner to the close.
@@ -178,12 +178,6 @@ impl Session {
         self.admit(admission, greet_delay, now);
     }
 
-    /// Asks the backend, in place of `start`, for its offer to clients without a rule of their own, before one of them
-    /// has come. Nothing is counted and there is no record; where it fails, the reply to the client says why.
-    pub fn inquire(&mut self, now: Now) {
-        self.begin_inquiry(now);
-    }
-
     /// The session's id, as replies show it.
     pub fn id(&self) -> &str {
         &self.id.session
@@ -218,11 +212,6 @@ impl Session {
     /// Whether the client's octets are a message.
     pub fn takes_message(&self) -> bool {
         matches!(self.state, State::Body(_))
-    }
-
-    /// Whether the offer of a backend with this environment is still unknown.
-    pub fn lacks_offer(&self) -> bool {
-        self.offer.offer.is_none()
     }
 
     /// Whether a backend session stands unused, so that `handle_backend_wanted` would give it back.
@@ -296,11 +285,6 @@ impl Session {
 
 /// Events on the backend's side.
 impl Session {
-    /// Tells the last known offer of a backend with this environment, and whether it is fresh enough to refuse by.
-    pub fn handle_offer(&mut self, offer: Arc<Offer>, is_fresh: bool) {
-        self.offer = LearnedOffer { offer: Some(offer), is_fresh };
-    }
-
     /// Tells that the backend's connection stands, or is under TLS now. `greeted`: another client has used it, and no
     /// greeting comes.
     pub fn handle_backend_open(&mut self, greeted: bool, now: Now) {

@@ -1,8 +1,6 @@
 //! All commands but MAIL, RCPT and DATA. A handler replies through `Session::reply`; it must not count errors or close
 //! by itself: `errors` and `closing` do.
 
-use std::net::Ipv4Addr;
-
 use bytes::Bytes;
 use bytes::BytesMut;
 
@@ -151,30 +149,6 @@ impl Session {
                 self.stop_if_idle(now);
             }
         }
-    }
-
-    /// Whether the client may make the backend work: not when it is refused, or told to go.
-    fn may_ask_for_offer(&self) -> bool {
-        !self.stopping && !self.client_gone && self.client.refusal().is_none()
-    }
-
-    /// Asks for the backend's offer, which has to be known before EHLO is answered: a client that needs AUTH, 8BITMIME
-    /// or DSN looks for it once. The backend session serves the MAIL or AUTH that follows.
-    fn ask_for_offer(&mut self, now: Now) {
-        if self.relay.is_none() {
-            self.relay = Some(self.new_backend(false, now));
-        }
-        self.state = State::Hello { until: now.monotonic + self.snapshot.settings.backend_connect };
-    }
-
-    /// Asks the backend for its offer to clients without a rule of their own.
-    pub(super) fn begin_inquiry(&mut self, now: Now) {
-        self.trace.recorded = true;
-        self.client.environment = self.snapshot.policy.client(Ipv4Addr::UNSPECIFIED.into(), None);
-        let name = self.snapshot.settings.hostname.as_str().into();
-        self.client.helo = Some(Helo { name, extended: true, smtputf8: false });
-        self.ask_for_offer(now);
-        self.state = State::Inquiry { until: now.monotonic + self.snapshot.settings.backend_connect };
     }
 
     /// Answers EHLO, with what is known by now.

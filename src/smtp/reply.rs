@@ -126,8 +126,9 @@ impl Offer {
         xclient: None,
     };
 
-    /// Hands out the keyword lines, each as it stands in the reply: a keyword, and what follows it.
-    fn keywords(&self, mut line: impl FnMut(&str, &str)) {
+    /// Hands out the keyword lines, each as it stands in the reply: a keyword, and what follows it. XCLIENT and CHUNKING
+    /// are none of them.
+    pub fn keywords(&self, mut line: impl FnMut(&str, &str)) {
         if let Some(mechanisms) = &self.auth {
             line("AUTH ", mechanisms);
         }

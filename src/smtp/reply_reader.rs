@@ -81,8 +81,15 @@ impl BackendReply {
 
     /// What the reply offers, taken as an answer to EHLO (RFC 5321 section 4.1.1.1): the first line is a greeting.
     pub fn offer(&self) -> Offer {
-        let mut offer = Offer::default();
-        for line in self.lines.iter().skip(1) {
+        Offer::of(self.lines.iter().skip(1).map(String::as_str))
+    }
+}
+
+impl Offer {
+    /// What these lines offer: each is a keyword, with its parameters behind it.
+    pub fn of<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
+        let mut offer = Self::default();
+        for line in lines {
             let (keyword, parameters) = line.split_once(' ').unwrap_or((line, ""));
             let parameters = parameters.trim();
             match keyword.to_ascii_uppercase().as_str() {

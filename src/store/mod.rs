@@ -5,6 +5,7 @@
 pub mod blocks;
 pub mod clock;
 pub mod disk;
+pub mod extensions;
 pub mod ledger;
 mod rate;
 pub mod rows;

@@ -16,6 +16,7 @@ use crate::store::clock::Clock;
 use crate::store::clock::Time;
 use crate::store::disk::file::Changed;
 use crate::store::disk::file::Everything;
+use crate::store::extensions::Extensions;
 use crate::store::ledger::Ledger;
 use crate::store::rows::Refusals;
 use crate::store::rows::Times;
@@ -46,6 +47,8 @@ pub struct Tables {
     pub refusals: Table<Times>,
     /// Networks that have delivered to a recipient, by `familiar_key`.
     pub familiars: Table<()>,
+    /// The backend's EHLO keywords.
+    pub extensions: Extensions,
 }
 
 impl Tables {
@@ -58,6 +61,7 @@ impl Tables {
             escalations: Table::new(MOST_MEMORIES, ESCALATION_MEMORY),
             refusals: Table::new(MOST_MEMORIES, REFUSAL_MEMORY),
             familiars: Table::new(MOST_MEMORIES, FAMILIAR_MEMORY),
+            extensions: Extensions::new(MOST_EXTENSIONS, clock.clone()),
             seed,
             clock,
         }
@@ -98,6 +102,7 @@ impl Tables {
         self.persistent().for_each(|(_, table)| table.sweep(now));
         self.ledger.similar.sweep(now);
         self.blocks.sweep();
+        self.extensions.sweep();
     }
 
     /// The names of the tables on the disk.
@@ -112,17 +117,19 @@ impl Tables {
             rows.into_iter().for_each(|(key, octets)| table.load(key, octets, now));
         }
         everything.blocks.into_iter().for_each(|block| self.blocks.load(block));
+        everything.extensions.into_iter().for_each(|(key, heard)| self.extensions.load(key, heard));
     }
 
     pub(super) fn take_changes(&self) -> Changed {
         let tables = self.persistent().map(|(name, table)| (name, table.take_changes())).collect();
-        Changed { tables, blocks: self.blocks.take_changes() }
+        Changed { tables, blocks: self.blocks.take_changes(), extensions: self.extensions.take_changes() }
     }
 
     /// Has everything written, whatever stands on the disk.
     pub(super) fn write_anew(&self) {
         self.persistent().for_each(|(_, table)| table.write_anew());
         self.blocks.write_anew();
+        self.extensions.write_anew();
     }
 
     /// Has everything written: these changes did not get to the disk.
@@ -151,5 +158,7 @@ const PERSISTENT: [(&str, fn(&Tables) -> &dyn Persistent); 8] = [
 const SECONDS_OF_A_DAY: u32 = 86_400;
 /// Blocks of operators and throttles together.
 const MOST_BLOCKS: usize = 100_000;
+/// Sets of variables, of each backend that was there within a month.
+const MOST_EXTENSIONS: usize = 1000;
 /// Oversizes, and as many defers, and refusals, and networks.
 const MOST_MEMORIES: usize = 250_000;

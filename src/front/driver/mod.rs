@@ -18,8 +18,11 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
+use crate::backend::Asking;
 use crate::backend::BackendReply;
+use crate::backend::ClientInfo;
 use crate::backend::Connection;
+use crate::backend::End;
 use crate::backend::Login;
 use crate::backend::OpenFault;
 use crate::front::answers;
@@ -41,6 +44,7 @@ use crate::front::stream::ClientStream;
 use crate::hold::Filled;
 use crate::hold::Hold;
 use crate::hold::HoldFault;
+use crate::policy::environment::Environment;
 use crate::policy::net::client_net;
 use crate::session::Session;
 use crate::session::io::Now;
@@ -65,6 +69,8 @@ pub struct Driver {
     backend: Backend,
     /// The permit of an AUTH exchange that runs.
     login: Option<Login>,
+    /// Other sessions wait for the offer that this one asks for.
+    offering: Option<Asking>,
     /// The generation of the backend when it was opened.
     backend_generation: u64,
     hold: Option<Box<Hold>>,
@@ -88,6 +94,8 @@ pub struct Driver {
 
 enum Backend {
     Closed,
+    /// Another session asks for the offer, which is all that this one needs.
+    Waiting(Pin<Box<dyn Future<Output = End> + Send>>, Box<Opening>),
     Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     Open(Box<Side<Connection>>),
     /// A whole message is being handed over.
@@ -101,6 +109,13 @@ type Submitted = Result<BackendReply, SubmitFault>;
 enum SubmitFault {
     Backend(OpenFault),
     Hold(HoldFault),
+}
+
+/// What a connection is opened by.
+struct Opening {
+    client: ClientInfo,
+    fresh: bool,
+    login: bool,
 }
 
 /// A connection, and its permit among the logins when it was opened for AUTH.
@@ -120,6 +135,8 @@ enum Event {
     Alarm,
     Answer(Ticket, Answered),
     Backend(Done),
+    /// The session that asked for the offer has ended so.
+    BackendAsked(End),
     BackendOpen(Opened),
     BackendWanted,
     Client(Done),
@@ -164,6 +181,7 @@ impl Driver {
             heard: 0,
             backend: Backend::Closed,
             login: None,
+            offering: None,
             backend_generation: 0,
             hold: None,
             transfer: Transfer::Idle,
@@ -191,8 +209,9 @@ impl Driver {
         self
     }
 
-    /// Runs to the end of the session and of its connection.
-    pub async fn run(mut self: Box<Self>) {
+    /// Runs to the end of the session and of its connection. Gives the client's variables where all that was known of the
+    /// backend under them was old: a client that looked for something in vain may find it the next time.
+    pub async fn run(mut self: Box<Self>) -> Option<Environment> {
         loop {
             match self.obey() {
                 Next::Close => break,
@@ -205,14 +224,17 @@ impl Driver {
                 }
             }
         }
+        let had_old_offer = self.slot.is_some() && !self.session.has_fresh_offer();
+        let environment = had_old_offer.then(|| self.session.environment().clone());
         self.part().await;
+        environment
     }
 
     /// The connection's end. The claims of messages are settled before the last octets of the client are waited for.
     async fn part(mut self: Box<Self>) {
         self.drop_hold();
         self.asking = None;
-        self.backend = Backend::Closed;
+        drop(self.take_backend());
         let (awaits, has_quit) = (self.session.acknowledgement().is_open(), self.session.acknowledgement().has_quit());
         let is_written = self.session.acknowledgement().is_written();
         let policy = match self.close_policy {
@@ -281,11 +303,14 @@ impl Driver {
             Output::Hold(octets) => self.keep(&octets),
             Output::HoldBegin { expected, form } => self.begin_hold(expected, form),
             Output::Learned(environment, offer) => {
-                self.services.backends.learn(&environment, offer, self.backend_generation);
+                let news = self.services.backends.learn(&environment, offer, self.backend_generation);
+                news.into_iter().for_each(|news| self.services.keep_offer(&environment, news));
+                self.offering = None;
             }
             Output::Login(begins) => self.note_login(begins),
             Output::OpenBackend { fresh, environment, helo, login } => {
-                self.open_backend(fresh, login, environment, helo);
+                let client = self.client_info(helo, environment);
+                self.begin_backend(Box::new(Opening { client, fresh, login }));
             }
             Output::Served(copies) => self.claims.serve(&copies),
             Output::Record(record) => self.services.reports.ended(&record, self.services.state.tables().clock.now()),
@@ -304,7 +329,7 @@ impl Driver {
 
     /// Looks for an offer that another session has heard meanwhile.
     fn refresh_offer(&mut self) {
-        if self.session.lacks_offer()
+        if self.session.wants_offer()
             && let Some((offer, fresh)) = self.services.backends.offer(self.session.environment())
         {
             self.session.handle_offer(offer, fresh);

@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use crate::backend::ClientInfo;
 use crate::backend::Envelope;
+use crate::backend::Turn;
 use crate::front::answers::Answered;
 use crate::front::answers::Answering;
 use crate::front::clock;
@@ -15,6 +16,7 @@ use crate::front::condition::Condition;
 use crate::front::displace;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
+use crate::front::driver::Opening;
 use crate::front::driver::SubmitFault;
 use crate::front::driver::Transfer;
 use crate::front::exchange::Side;
@@ -38,7 +40,18 @@ impl Driver {
     /// Takes the backend's connection away, with all that waited for it.
     pub(super) fn take_backend(&mut self) -> Backend {
         (self.transfer, self.login) = (Transfer::Idle, None);
+        self.end_asking();
         std::mem::replace(&mut self.backend, Backend::Closed)
+    }
+
+    /// The offer was asked for in vain, or the client has left: those that wait for it are told.
+    pub(super) fn end_asking(&mut self) {
+        if let Some(asking) = self.offering.take()
+            && !self.client_ended
+            && !self.session.is_over()
+        {
+            asking.failed();
+        }
     }
 
     pub(super) fn release_backend(&mut self, release: Release) {
@@ -52,12 +65,32 @@ impl Driver {
         }
     }
 
-    pub(super) fn open_backend(&mut self, fresh: bool, login: bool, environment: Environment, helo: String) {
+    /// The client, as a backend hears of it.
+    pub(super) fn client_info(&self, helo: String, environment: Environment) -> ClientInfo {
         let Peer { client, local, host, .. } = self.session.peer().clone();
-        let client = ClientInfo { address: client, local, host, helo, environment };
+        ClientInfo { address: client, local, host, helo, environment }
+    }
+
+    /// Opens a session with the backend. Of the sessions that need only its offer one asks, and the others wait for the
+    /// answer.
+    pub(super) fn begin_backend(&mut self, opening: Box<Opening>) {
+        if self.session.awaits_offer() {
+            match self.services.backends.turn(&opening.client.environment) {
+                Turn::Ask(asking) => self.offering = Some(asking),
+                Turn::Wait(answer) => {
+                    self.backend = Backend::Waiting(Box::pin(answer.ended()), opening);
+                    return;
+                }
+            }
+        }
+        self.open_backend(opening);
+    }
+
+    fn open_backend(&mut self, opening: Box<Opening>) {
         let services = self.services.clone();
-        self.backend_generation = services.backends.generation();
+        self.backend_generation = services.backends.server().1;
         self.backend = Backend::Opening(Box::pin(async move {
+            let Opening { client, fresh, login } = *opening;
             if login {
                 let (connection, login) = services.backends.open_for_login(&client, fresh).await?;
                 return Ok((connection, Some(login)));
@@ -72,8 +105,7 @@ impl Driver {
             return self.session.handle_submission(Err(BackendEnd::Lost), self.now);
         };
         let Submission { environment, helo, sender, recipients } = submission;
-        let Peer { client, local, host, .. } = self.session.peer().clone();
-        let client = ClientInfo { address: client, local, host, helo, environment };
+        let client = self.client_info(helo, environment);
         let services = self.services.clone();
         self.backend = Backend::Submitting(Box::pin(async move {
             let message = poll_fn(|cx| hold.poll_file(cx)).await.map_err(SubmitFault::Hold)?;
@@ -83,9 +115,10 @@ impl Driver {
     }
 
     pub(super) fn secure_backend(&mut self) {
-        let login = self.login.take();
+        let (login, offering) = (self.login.take(), self.offering.take());
         if let Backend::Open(side) = self.take_backend() {
             let secured = side.stream.secure();
+            self.offering = offering;
             self.backend = Backend::Opening(Box::pin(async move { Ok((secured.await?, login)) }));
         }
     }

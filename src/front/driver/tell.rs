@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::backend::End;
 use crate::backend::OpenFault;
 use crate::front::condition::Condition;
 use crate::front::condition::Stop;
@@ -26,6 +27,7 @@ impl Driver {
             Event::Alarm => self.session.handle_timeout(self.now),
             Event::Answer(ticket, answered) => self.answered(ticket, answered),
             Event::Backend(done) => self.backend_did(done),
+            Event::BackendAsked(end) => self.backend_asked(end),
             Event::BackendOpen(result) => self.backend_opened(result),
             Event::BackendWanted => self.session.handle_backend_wanted(),
             Event::Client(done) => self.client_did(done),
@@ -124,6 +126,16 @@ impl Driver {
             Done::Read(Ok(0) | Err(_)) => self.backend_ended(BackendEnd::Lost),
             // The backend's last reply may still have to be read.
             Done::Written(Err(_)) => {}
+        }
+    }
+
+    /// Another session has asked for the offer. If that came to nothing because its client left, this one asks.
+    fn backend_asked(&mut self, end: End) {
+        let Backend::Waiting(_, opening) = self.take_backend() else { return };
+        match self.services.backends.offer(self.session.environment()) {
+            Some((offer, true)) => self.session.handle_offer_heard(offer, self.now),
+            _ if end == End::Failed => self.backend_ended(BackendEnd::Lost),
+            _ => self.begin_backend(opening),
         }
     }
 

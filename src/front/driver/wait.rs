@@ -43,6 +43,9 @@ impl Driver {
             true => body_room(self.heard),
             false => COMMAND_READ,
         };
+        if self.offering.is_some() && !self.session.awaits_offer() {
+            self.end_asking();
+        }
         if !self.session.has_idle_backend() {
             self.wanted = None;
         } else if self.wanted.is_none() {
@@ -107,6 +110,7 @@ impl Driver {
     fn poll_backend(&mut self, turn: Turn, cx: &mut Context<'_>) -> Poll<Event> {
         let side = match &mut self.backend {
             Backend::Closed => return Poll::Pending,
+            Backend::Waiting(asked, _) => return asked.as_mut().poll(cx).map(Event::BackendAsked),
             Backend::Opening(opening) => return opening.as_mut().poll(cx).map(Event::BackendOpen),
             Backend::Open(side) => side,
             Backend::Submitting(submitting) => return submitting.as_mut().poll(cx).map(Event::Submitted),

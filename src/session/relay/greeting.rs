@@ -26,6 +26,11 @@ pub(in crate::session) struct Setup {
 }
 
 impl Relay {
+    /// Whether the connection does not stand yet.
+    pub(in crate::session) fn is_opening(&self) -> bool {
+        self.phase == Phase::Opening
+    }
+
     /// Takes a reply; `None` when it was for ourselves only.
     pub(super) fn take(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
         match self.phase {

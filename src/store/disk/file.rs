@@ -32,6 +32,7 @@ use crate::store::blocks::Block;
 use crate::store::clock::Time;
 use crate::store::disk::changes::Batch;
 use crate::store::disk::changes::Octets;
+use crate::store::extensions::Heard;
 use crate::text::bounded;
 
 /// The contents of the file.
@@ -41,6 +42,7 @@ pub(in crate::store) struct Everything {
     /// The rows of each table, by its name.
     pub(in crate::store) tables: HashMap<&'static str, Vec<(u128, Octets)>>,
     pub(in crate::store) blocks: Vec<Block>,
+    pub(in crate::store) extensions: Vec<(u128, Heard)>,
 }
 
 /// The changes to be written at once.
@@ -49,6 +51,8 @@ pub(in crate::store) struct Changed {
     /// The changes of each table, with its name.
     pub(in crate::store) tables: Vec<(&'static str, Batch)>,
     pub(in crate::store) blocks: Vec<(String, Option<Block>)>,
+    /// All of them, if any has changed: they are few, and change seldom.
+    pub(in crate::store) extensions: Option<Vec<(u128, Heard)>>,
 }
 
 /// The file, open and locked.
@@ -178,6 +182,14 @@ impl File {
                 everything.blocks.push(block);
             }
         }
+        if let Some(table) = existing(transaction.open_table(EXTENSIONS))? {
+            for row in table.iter()? {
+                let (key, heard) = row?;
+                // One that means nothing to this version is asked for again.
+                let heard = serde_json::from_slice(heard.value()).ok();
+                everything.extensions.extend(heard.map(|heard| (key.value(), heard)));
+            }
+        }
         Ok(everything)
     }
 
@@ -213,6 +225,14 @@ impl File {
                 }
             }
         }
+        if let Some(extensions) = &changed.extensions {
+            transaction.delete_table(EXTENSIONS)?;
+            let mut table = transaction.open_table(EXTENSIONS)?;
+            for (key, heard) in extensions {
+                let json = serde_json::to_vec(heard).unwrap_or_default();
+                table.insert(key, json.as_slice())?;
+            }
+        }
         transaction.commit()?;
         Ok(())
     }
@@ -241,7 +261,7 @@ impl Drop for File {
 
 impl Changed {
     pub(in crate::store) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.tables.iter().all(|(_, batch)| batch.is_empty())
+        self.blocks.is_empty() && self.extensions.is_none() && self.tables.iter().all(|(_, batch)| batch.is_empty())
     }
 }
 
@@ -319,6 +339,7 @@ fn rows_of(name: &'static str) -> TableDefinition<'static, u128, Octets> {
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const BLOCKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blocks");
+const EXTENSIONS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("extensions");
 
 const CACHE: usize = 8 << 20;
 const PRIVATE: u32 = 0o600;
