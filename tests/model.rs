@@ -82,6 +82,8 @@ fn word() -> impl Strategy<Value = Word> {
         1 => Just(Word::Defers),
         1 => Just(Word::AcceptsAndBreaks),
         1 => Just(Word::Breaks),
+        2 => Just(Word::AcceptsFirst),
+        1 => Just(Word::AcceptsFirstAndBreaks),
     ]
 }
 
@@ -245,6 +247,9 @@ fn reached(delivered: &Counts, message: Message) {
 const HELD: &str = "= repeat 3 100000\n";
 const STREAMED: &str = "= repeat 3 100000\n= hold off\n";
 const CHUNKED: &str = "= repeat 3 100000\n= chunking\n";
+/// One reply for each recipient.
+const LMTP: &str = "= repeat 3 100000\n= lmtp\n";
+const LMTP_CHUNKED: &str = "= repeat 3 100000\n= lmtp\n= chunking\n";
 /// Each answer takes its time.
 const LATE: &str = "= repeat 3 100000\n= answers late\n";
 
@@ -253,7 +258,7 @@ proptest! {
 
     /// Whatever happens.
     #[test]
-    fn nothing_is_lost(head in select(vec![HELD, STREAMED, CHUNKED, LATE]), steps in prop::collection::vec(step(), 1..30)) {
+    fn nothing_is_lost(head in select(vec![HELD, STREAMED, CHUNKED, LMTP, LMTP_CHUNKED, LATE]), steps in prop::collection::vec(step(), 1..30)) {
         let mut world = World::new(head);
         steps.into_iter().for_each(|step| world.step(step));
     }
@@ -261,7 +266,7 @@ proptest! {
     /// A sender that tries each message again until it has taken a 250, and never after that.
     #[test]
     fn what_was_only_retried_comes_once(
-        head in select(vec![HELD, CHUNKED, LATE]),
+        head in select(vec![HELD, CHUNKED, LMTP, LMTP_CHUNKED, LATE]),
         steps in prop::collection::vec(step(), 1..30),
     ) {
         let mut world = World::new(head);

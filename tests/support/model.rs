@@ -39,6 +39,10 @@ pub enum Word {
     /// Accepts the message, but its 2xx is lost.
     AcceptsAndBreaks,
     Breaks,
+    /// By LMTP: accepts it for the first recipient, and defers the others.
+    AcceptsFirst,
+    /// By LMTP: breaks behind the first recipient's 2xx.
+    AcceptsFirstAndBreaks,
 }
 
 /// A message: its number makes its text.
@@ -100,21 +104,36 @@ impl<'a> Conversation<'a> {
         if !std::mem::take(&mut self.talk.asked) {
             return Vec::new();
         }
-        let accepts = matches!(self.word, Word::Accepts | Word::AcceptsAndBreaks);
         let heard = |recipient: &&&'static str| self.talk.recipients.iter().any(|heard| heard == **recipient);
-        let copies = self.message.recipients.iter().filter(|_| accepts).filter(heard);
-        let copies = copies.map(|recipient| (self.message.number, *recipient)).collect();
+        let heard: Vec<&'static str> = self.message.recipients.iter().filter(heard).copied().collect();
+        let replies = if self.talk.lmtp { heard.len() } else { 1 };
+        let first = usize::from(self.talk.lmtp);
+        let served = match self.word {
+            Word::Accepts | Word::AcceptsAndBreaks => heard.len(),
+            Word::AcceptsFirst | Word::AcceptsFirstAndBreaks => first,
+            Word::Refuses | Word::Defers | Word::Breaks => 0,
+        };
         match self.word {
-            Word::Accepts => self.talk.backend("250 ok\r\n"),
-            Word::Refuses => self.talk.backend("554 no\r\n"),
-            Word::Defers => self.talk.backend("451 later\r\n"),
-            Word::AcceptsAndBreaks | Word::Breaks => {
-                let now = self.talk.now();
-                self.talk.session.handle_backend_end(BackendEnd::Lost, now);
+            Word::Accepts => self.talk.backend(&"250 ok\r\n".repeat(replies)),
+            Word::Refuses => self.talk.backend(&"554 no\r\n".repeat(replies)),
+            Word::Defers => self.talk.backend(&"451 later\r\n".repeat(replies)),
+            Word::AcceptsFirst => {
+                let others = "452 full\r\n".repeat(replies - first);
+                self.talk.backend(&("250 ok\r\n".repeat(first) + &others));
             }
+            Word::AcceptsFirstAndBreaks => {
+                self.talk.backend(&"250 ok\r\n".repeat(first));
+                self.break_backend();
+            }
+            Word::AcceptsAndBreaks | Word::Breaks => self.break_backend(),
         }
         self.talk.drain();
-        copies
+        heard[..served].iter().map(|recipient| (self.message.number, *recipient)).collect()
+    }
+
+    fn break_backend(&mut self) {
+        let now = self.talk.now();
+        self.talk.session.handle_backend_end(BackendEnd::Lost, now);
     }
 
     /// Ends the connection; gives whether the client knows that its message was accepted.

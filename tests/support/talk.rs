@@ -18,6 +18,7 @@ use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Ticket;
+use portcullis::session::settings::BackendProtocol;
 use portcullis::store::state::State;
 
 use crate::support::dialog::Scene;
@@ -48,6 +49,8 @@ pub struct Talk<'a> {
     streams: bool,
     /// Whether the backend has the dot and has not answered yet.
     pub asked: bool,
+    /// Whether the backend answers the dot once for each recipient.
+    pub lmtp: bool,
     /// Whether answers come only when nothing else is left to do; the message's when the client has done its part.
     answers_late: bool,
     open: Option<(Ticket, Answered)>,
@@ -82,6 +85,7 @@ impl<'a> Talk<'a> {
             held: Vec::new(),
             streams: !scene.snapshot.settings.hold,
             asked: false,
+            lmtp: scene.snapshot.settings.backend_protocol == BackendProtocol::Lmtp,
             answers_late: scene.answers_late,
             open: None,
             client_is_done: false,
@@ -213,7 +217,7 @@ impl<'a> Talk<'a> {
         self.in_body = (data && self.streams).then_some(".\r\n");
         self.reply(match () {
             () if data => "354 go\r\n",
-            () if text.starts_with("EHLO") && self.chunking => "250-b\r\n250 CHUNKING\r\n",
+            () if text.get(1..4) == Some("HLO") && self.chunking => "250-b\r\n250 CHUNKING\r\n",
             () => "250 ok\r\n",
         });
     }
