@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
+use portcullis::control::cdb::Cdb;
 use portcullis::control::tcprules;
+use portcullis::policy::known::Existence;
+use portcullis::policy::known::KnownList;
+use portcullis::policy::known::KnownRecipients;
 use portcullis::policy::list::AddressList;
 use portcullis::policy::list::Dialect;
 use portcullis::policy::local::LocalDomains;
@@ -39,10 +43,42 @@ pub fn list(input: &[u8]) {
         }
         AddressList::warnings("list", dialect, input);
     }
+    known(input);
     let local = LocalDomains::parse("rcpthosts".into(), input);
     assert!(local.len() <= lines);
     local.find(b"example.org");
     LocalDomains::warnings("rcpthosts", input);
+}
+
+/// A list of known recipients, as text and as cdb: faults with a line, or an address that is its own line exists.
+fn known(input: &[u8]) {
+    let records = Cdb::read(input).ok();
+    let read = records.map(|records| KnownList::of_records("known.cdb".into(), records.iter()));
+    let lines = input.split(|octet| *octet == b'\n').count();
+    for dialect in [Dialect::Qmail, Dialect::Extended] {
+        match KnownList::parse("known".into(), dialect, input) {
+            Ok(list) => {
+                let known = KnownRecipients::new(vec![list]);
+                known.warnings("rcpthosts", input);
+                let addresses = input.split(|octet| *octet == b'\n').filter_map(|line| {
+                    let address = address::parse_address(line).ok()?;
+                    (dialect == Dialect::Qmail && !line.starts_with(b"#")).then_some(address)
+                });
+                for address in addresses {
+                    assert!(matches!(known.find(&address, None), Existence::Known(_)), "{address}");
+                }
+            }
+            Err(faults) => {
+                assert!(!faults.is_empty());
+                assert!(faults.iter().all(|fault| fault.location.line as usize <= lines), "{faults:?}");
+            }
+        }
+    }
+    if let Some(Ok(list)) = read {
+        assert!(!list.is_empty());
+        let known = KnownRecipients::new(vec![list]);
+        known.find(&address::parse_address(b"joe-list-x@example.org").expect("an address"), None);
+    }
 }
 
 /// tcprules, as text and as cdb: rules or faults, and an answer for every client.

@@ -24,6 +24,7 @@ use crate::front::clock;
 use crate::front::workers::Threads;
 use crate::front::workers::Workers;
 use crate::policy::client::ClientRules;
+use crate::policy::known::KnownRecipients;
 use crate::policy::throttle::key::Seed;
 use crate::rehearsal::drill::client::Outcome;
 use crate::rehearsal::drill::habits::Course;
@@ -252,6 +253,7 @@ impl Instance {
         // The drill's sender is on this host and knows neither TLS nor your domains: it stands for a stranger.
         snapshot.policy.clients = ClientRules::default();
         snapshot.policy.local = None;
+        snapshot.policy.known = KnownRecipients::default();
         snapshot.settings.tls_required = false;
         config.front.proxy_protocol_from.clear();
         config.front.greet_delay = Duration::ZERO;
