@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use client::Client;
 use client::expect;
+use proxy::Proxy;
 use proxy::host::LONG;
 use proxy::host::free_address;
 use proxy::host::until;
@@ -89,6 +90,41 @@ fn every_step_does_what_it_says() {
     run(stay);
     assert!(!qmail.path("new/service/down").exists() && qmail.path("service/smtp/down").exists());
     drop(scan);
+}
+
+/// As `init --backend queue` wrote it: the envdir that stays in front names the program that gets the messages.
+#[test]
+fn straight_into_qmail() {
+    let qmail = QmailHome::new();
+    open_to_all(&qmail);
+    let port = free_address().unwrap().port();
+    service(&qmail, port);
+    fs::create_dir(qmail.path("bin")).unwrap();
+    qmail.script("bin/qmail-queue", "#!/bin/sh\nexit 81\n");
+    let init = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["init", "--backend", "queue", "--service"])
+        .args([qmail.path("service/smtp").as_path(), "--to".as_ref(), &qmail.path("new")])
+        .output()
+        .unwrap();
+    assert!(init.status.success(), "{init:?}");
+    let told = String::from_utf8(init.stdout).unwrap();
+    assert!(told.contains("/env/QMAILQUEUE: its program gets the messages, as before\n"), "{told}");
+    assert!(told.contains("plug-in check-fqdn: ") && told.contains("SMTPGREETING: set the greeting: "), "{told}");
+    let file = qmail.path("new/portcullis.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[admin]\n", "[admin]\nlisten = \"unix:state/admin.sock\"\n")).unwrap();
+    let steps = fs::read_to_string(qmail.path("new/STEPS")).unwrap();
+    let mut commands = steps.lines().filter_map(|line| line.strip_prefix("       "));
+    run(commands.next().unwrap());
+    assert!(run(commands.next().unwrap()).ends_with(": no errors\n"));
+    let script = qmail.path("new/service/run");
+    let proxy = Proxy::launch(Command::new("/bin/sh").arg("-c").arg(format!("exec {} >&2", script.display())), 1);
+    let mut client = Client::from(Ipv4Addr::new(127, 0, 0, 5), SocketAddr::from(([127, 0, 0, 1], port)));
+    expect("250 ok ", &client.deliver("a@example.net", "fred@example.org", &letter(1)));
+    assert!(qmail.sessions().is_empty());
+    let queued = qmail.queued();
+    assert!(queued.len() == 1 && queued[0].envelope == "Fa@example.net Tfred@example.org", "{queued:?}");
+    drop(proxy);
 }
 
 /// Backends run as nobody, where the test may change users.

@@ -144,7 +144,7 @@ pub(crate) const STAGES: &[Stage] = &[
             "#   /service/smtp/run:2: QMAILQUEUE: /opt/scan gets the messages, as before\n",
             "#   /service/smtp/run:2: MAXRCPTS: limited recipients: write server.max_recipients\n",
             "#   /etc/tcp.smtp.cdb: MAXRCPTS: limited recipients: write server.max_recipients\n",
-            "#   /etc/tcp.smtp.cdb: QMAILQUEUE: gets the messages of its clients, as before\n",
+            "#   /etc/tcp.smtp.cdb: QMAILQUEUE: its program gets the messages, as before\n",
             "#   /var/qmail/control/badhelo: nothing reads it then\n",
             "# queue = \"/var/qmail/bin/qmail-queue\"\n",
         ],

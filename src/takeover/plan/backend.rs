@@ -262,10 +262,14 @@ impl Planner<'_> {
 
     /// Whether a folder of envdir that stays in front has this variable. An empty file takes it away.
     pub(super) fn in_front_sets(&self, name: &str) -> bool {
+        self.in_front_folders().any(|folder| self.root.length(&folder.join(name)).is_some_and(|length| length > 0))
+    }
+
+    /// The folders of envdir that stay in front.
+    pub(super) fn in_front_folders(&self) -> impl Iterator<Item = &Path> {
         let words = self.plan.in_front.windows(2);
         let follows = |word: &str| word.ends_with("envdir") || matches!(word, "-e" | "-c");
-        let mut folders = words.filter(|pair| follows(&pair[0])).map(|pair| Path::new(&pair[1]));
-        folders.any(|folder| self.root.length(&folder.join(name)).is_some_and(|length| length > 0))
+        words.filter(move |pair| follows(&pair[0])).map(|pair| Path::new(&pair[1]))
     }
 
     fn listens_on_loopback(&self) -> bool {

@@ -54,22 +54,15 @@ impl Planner<'_> {
     /// What ends, each with its place.
     fn ended(&self, service: Option<&Service>, words: &[Word], variables: &[(String, Word)]) -> Vec<String> {
         let mut lines: Vec<String> = programs(words).into_iter().map(|(line, what)| self.place(line, &what)).collect();
-        for (name, value) in variables {
-            let what = match name.as_str() {
-                "QMAILQUEUE" => Some(format!("QMAILQUEUE: {} gets the messages, as before", value.text)),
-                name => instead::of_variable(name).map(|ended| format!("{name}: {}", ended.told())),
-            };
-            lines.extend(what.map(|what| self.place(value.line, &what)));
+        let of_script =
+            |(name, value): &(String, Word)| Some(self.place(value.line, &variable(name, Some(&value.text))?));
+        lines.extend(variables.iter().filter_map(of_script));
+        for folder in self.in_front_folders() {
+            let names = self.root.names(folder).into_iter().filter_map(|name| name.into_string().ok());
+            lines.extend(names.filter_map(|name| Some(format!("{}/{}", folder.display(), variable(&name, None)?))));
         }
-        let rules = service.and_then(|service| self.rules(service));
-        for (file, name) in
-            rules.into_iter().flat_map(|(file, names)| names.into_iter().map(move |it| (file.clone(), it)))
-        {
-            let what = match name.as_str() {
-                "QMAILQUEUE" => Some("gets the messages of its clients, as before".to_owned()),
-                name => instead::of_variable(name).map(|ended| ended.told()),
-            };
-            lines.extend(what.map(|what| format!("{file}: {name}: {what}")));
+        if let Some((file, names)) = service.and_then(|service| self.rules(service)) {
+            lines.extend(names.iter().filter_map(|name| Some(format!("{file}: {}", variable(name, None)?))));
         }
         lines.extend(self.unread_files());
         lines
@@ -110,6 +103,14 @@ impl Planner<'_> {
 /// The words that tcpserver started, the program that speaks SMTP and those before it in one.
 fn smtp_words(service: &Service) -> Vec<Word> {
     service.chain.behind.iter().flat_map(|exec| exec.words.clone()).collect()
+}
+
+/// What becomes of a variable; nothing is told of one that goes on as it was.
+fn variable(name: &str, value: Option<&str>) -> Option<String> {
+    match name {
+        "QMAILQUEUE" => Some(format!("{name}: {} gets the messages, as before", value.unwrap_or("its program"))),
+        _ => Some(format!("{name}: {}", instead::of_variable(name)?.told())),
+    }
 }
 
 /// The programs that are not started with `backend.queue`, and what their arguments did, by line.
