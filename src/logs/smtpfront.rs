@@ -140,6 +140,7 @@ const TEXTS: &[(&str, Reason)] = &[
     ("Sender contains a disallowed domain", Reason::BlockedSender),
     ("in my badrcptto list", Reason::BlockedRecipient),
     ("not configured to accept that recipient", Reason::NotLocal),
+    ("that recipient does not exist", Reason::UnknownRecipient),
     ("would exceed the maximum message size", Reason::OversizeDeclared),
     ("exceeds the maximum message length", Reason::OversizeData),
     ("Too many recipients", Reason::TooManyRecipients),
@@ -199,7 +200,8 @@ mod tests {
             ("500 5.5.1 Not implemented.", Reason::Protocol),
             ("501 5.5.2 Syntax error in address parameter.", Reason::Protocol),
             ("451 4.3.0 Envelope format error.", Reason::BackendDeferred),
-            ("553 5.1.1 Sorry, that recipient does not exist.", Reason::BackendRejected),
+            ("553 5.1.1 Sorry, that recipient does not exist.", Reason::UnknownRecipient),
+            ("553 No spam please", Reason::BackendRejected),
         ];
         for (reply, expected) in table {
             let Event::Reply { code, text } = read(reply.as_bytes()) else { panic!("{reply}") };
