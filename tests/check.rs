@@ -354,6 +354,11 @@ fn what_ends_with_a_program_that_spoke_smtp_is_told_where_it_is_set() {
          portcullis.toml: no errors\n"
     );
     assert_eq!(told(&site, ("PATTERNS", "1")), expected);
+    site.write("control/badhelo", "spammer\n");
+    let unread =
+        "control/badhelo: not read by Portcullis: a backend that reads it checks HELO; qmail-queue does not (note)\n";
+    assert_eq!(told(&site, ("PATTERNS", "1")), format!("{unread}{expected}"));
+    fs::remove_file(site.path("control/badhelo")).unwrap();
     // Another backend reads them.
     site.write(
         "portcullis.toml",

@@ -167,6 +167,10 @@ impl Origin {
         if !faults.is_empty() {
             return Err(Refused { faults, warnings, files });
         }
+        if matches!(config.backend.target, Target::Queue(_)) {
+            // Nor is there a program behind that would read them.
+            notes.iter_mut().for_each(|note| note.what.push_str("; qmail-queue does not"));
+        }
         notes.extend(queueing::notes(&config, &lists.clients, &places).into_iter().map(Finding::from));
         warnings.extend(queueing::warnings(&config, &lists.clients, &places).into_iter().map(Finding::from));
         let snapshot = Arc::new(snapshot(&config, lists, size));
