@@ -146,6 +146,42 @@ fn a_running_transaction_ends_as_it_began() {
     assert_eq!(site.mails(), 3);
 }
 
+/// A list of years ago, of which a later version says what was always so: that a line in it matches nothing.
+#[test]
+fn a_line_that_matches_nothing_does_not_hold_up_the_start() {
+    let site = Site::new("", "[senders]\nblocked = [\"more\"]\ndialect = \"extended\"");
+    site.write("more", "a@b.example\nbare.example\n.d.example\n");
+    let outcome = site.run(&["check"]);
+    assert!(outcome.code == 1 && outcome.out.contains("more:2: bare.example is neither an address"), "{outcome:?}");
+    let mut proxy = Proxy::start(&site);
+    let line = proxy.line("more:2: bare.example is neither");
+    assert!(line.starts_with("configuration level=warn ") && line.contains("is left out until then"), "{line}");
+    let mut client = proxy.client().hello();
+    let blocked = [("MAIL FROM:<a@b.example>", "554 5.7.1"), ("MAIL FROM:<x@y.d.example>", "554 5.7.1")];
+    client.dialog(&blocked);
+    client.dialog(&[
+        ("MAIL FROM:<x@bare.example>", "250"),
+        ("RSET", "250"),
+        ("MAIL FROM:<c@e.example>", "250"),
+        ("RSET", "250"),
+    ]);
+    // Nor does it hold up other edits, wherever it is by now.
+    site.rename_over("more", "# ours\na@b.example\n@e.example\nbare.example\n.d.example\n");
+    proxy.wait_for("reloaded blocked_senders=3 ");
+    client.dialog(&blocked);
+    client.dialog(&[("MAIL FROM:<c@e.example>", "554 5.7.1")]);
+    // Another such line is an edit that went wrong.
+    site.rename_over("more", "a@b.example\nbare.example\nnaked.example\n");
+    assert!(proxy.wait_for("reload level=error").contains("more:3: naked.example is neither"));
+    proxy.wait_for("not reloaded");
+    client.dialog(&blocked);
+    // Once it is gone it is an error like any other.
+    site.rename_over("more", "a@b.example\n");
+    proxy.wait_for("reloaded blocked_senders=1 ");
+    site.rename_over("more", "a@b.example\nbare.example\n");
+    assert!(proxy.wait_for("reload level=error").contains("more:2: bare.example is neither"));
+}
+
 #[test]
 fn a_broken_edit_keeps_the_last_good_values_and_is_told_with_its_place() {
     let site = Site::new("", "[senders]\nblocked = [\"more\"]\ndialect = \"extended\"");

@@ -1,7 +1,7 @@
 //! Everything the policy takes from files: the control folder, the lists of the configuration, tcprules.
 //!
 //! All faults of all files are reported at once. It must not make the best of a broken file: the caller keeps the last
-//! good lists, or does not start.
+//! good lists, or does not start. A list in which single lines are faulty is given without them: the caller decides.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -71,6 +71,8 @@ pub struct Lists {
 pub struct Outcome {
     /// The lists, or all faults of all files.
     pub lists: Result<Lists, Vec<ListFault>>,
+    /// Lines of lists that can match nothing, which `lists` goes without.
+    pub left_out: Vec<ListFault>,
     /// Warnings: entries that can be read, but hardly mean what they say.
     pub warnings: Vec<ListFault>,
     /// Control files of patches, which are not read.
@@ -79,7 +81,7 @@ pub struct Outcome {
 
 /// Reads all files of `sources`.
 pub fn load(sources: &Sources) -> Outcome {
-    let mut loader = Loader { sources, faults: Vec::new(), warnings: Vec::new() };
+    let mut loader = Loader { sources, faults: Vec::new(), left_out: Vec::new(), warnings: Vec::new() };
     let mut lists = Lists::default();
     if let Some(control) = &sources.control {
         loader.control(control, &mut lists);
@@ -94,14 +96,15 @@ pub fn load(sources: &Sources) -> Outcome {
     if let Some(path) = &sources.tcprules {
         lists.clients = loader.clients(path);
     }
-    let Loader { faults, warnings, .. } = loader;
+    let Loader { faults, left_out, warnings, .. } = loader;
     let notes = sources.control.as_deref().map(|control| notes(control, &sources.known)).unwrap_or_default();
-    Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, warnings, notes }
+    Outcome { lists: if faults.is_empty() { Ok(lists) } else { Err(faults) }, left_out, warnings, notes }
 }
 
 struct Loader<'s> {
     sources: &'s Sources,
     faults: Vec<ListFault>,
+    left_out: Vec<ListFault>,
     warnings: Vec<ListFault>,
 }
 
@@ -175,8 +178,11 @@ impl Loader<'_> {
         }
         let source = name(path);
         self.warnings.extend(AddressList::warnings(&source, dialect, text));
-        match AddressList::parse(source, dialect, text) {
-            Ok(list) => Some(list),
+        match AddressList::read(source, dialect, text) {
+            Ok((list, left_out)) => {
+                self.left_out.extend(left_out);
+                Some(list)
+            }
             Err(faults) => {
                 self.faults.extend(faults);
                 None
@@ -346,7 +352,7 @@ mod tests {
         ]);
         let named = |name| folder.path().join(name);
         let sources = Sources { senders: vec![named("more")], tcprules: Some(named("tcp.smtp")), ..control(&folder) };
-        let Outcome { lists, warnings, notes } = load(&sources);
+        let Outcome { lists, warnings, notes, .. } = load(&sources);
         assert_eq!(notes, []);
         let lists = lists.unwrap();
         let joe = parse_address(b"joe@virt.example").unwrap();
@@ -421,7 +427,6 @@ mod tests {
         };
         let told = faults(&sources);
         let expected = [
-            "badmailfrom:1: bare.example is neither",
             "rcpthosts: cannot be read",
             "morercpthosts.cdb: is not a cdb, or is truncated",
             "me:1: has octets",
@@ -431,6 +436,8 @@ mod tests {
             "tcp.smtp:3: ,A is not a variable",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
+        let left_out = load(&sources).left_out;
+        assert!(left_out[0].to_string().contains("badmailfrom:1: bare.example is neither"), "{left_out:?}");
         for (told, expected) in told.iter().zip(expected) {
             assert!(told.contains(expected), "{told}");
         }

@@ -66,6 +66,8 @@ pub struct Assembly {
     pub warnings: Vec<Finding>,
     /// Control files of patches, which are not read, and variables that no program reads.
     pub notes: Vec<Finding>,
+    /// Lines of lists that were left out because they can match nothing; `warnings` tells them too.
+    pub left_out: Vec<Finding>,
     /// Where each key of the configuration was written.
     pub places: Places,
 }
@@ -112,6 +114,27 @@ pub struct Finding {
     pub what: String,
 }
 
+/// Which lines of lists that can match nothing are left out with a warning. Else they are errors.
+#[derive(Clone, Debug)]
+pub enum Leniency {
+    /// None: what is in force stays, or nothing is started.
+    None,
+    /// All: at the start the mail server must not be held up by a line, and there is nothing that could stay in force.
+    All,
+    /// These, which are left out by what is in force, wherever they are in their file by now.
+    Known(Vec<Finding>),
+}
+
+impl Leniency {
+    fn tolerates(&self, line: &Finding) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Known(known) => known.iter().any(|known| known.file == line.file && known.what == line.what),
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, what } = self;
@@ -135,6 +158,14 @@ impl Origin {
     /// # Errors
     /// Every fault of every file.
     pub fn assemble(&self) -> Result<Assembly, Refused> {
+        self.assemble_leniently(&Leniency::None)
+    }
+
+    /// Reads everything, but for lines of lists that can match nothing, as far as they are let pass.
+    ///
+    /// # Errors
+    /// Every other fault of every file.
+    pub fn assemble_leniently(&self, leniency: &Leniency) -> Result<Assembly, Refused> {
         let look = Look::at(&self.file);
         let loaded = match &self.file {
             Some(file) => config::load_with(file, &self.overrides),
@@ -147,7 +178,9 @@ impl Origin {
         warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
         let mut notes: Vec<Finding> =
             outcome.notes.iter().map(|note| Finding::of_list(&note.location, &note.what)).collect();
-        let mut faults = Vec::new();
+        let lines = outcome.left_out.iter().map(|fault| Finding::of_list(&fault.location, &fault.what));
+        let (left_out, mut faults): (Vec<_>, Vec<_>) = lines.partition(|line| leniency.tolerates(line));
+        warnings.extend(left_out.iter().map(Finding::is_left_out));
         let lists = outcome.lists.unwrap_or_else(|found| {
             faults.extend(found.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
             Lists::default()
@@ -174,7 +207,7 @@ impl Origin {
         notes.extend(queueing::notes(&config, &lists.clients, &places).into_iter().map(Finding::from));
         warnings.extend(queueing::warnings(&config, &lists.clients, &places).into_iter().map(Finding::from));
         let snapshot = Arc::new(snapshot(&config, lists, size));
-        Ok(Assembly { config, snapshot, tls, files, look, warnings, notes, places })
+        Ok(Assembly { config, snapshot, tls, files, look, warnings, notes, left_out, places })
     }
 
     /// What can be read of files that have faults, for the commands of an operator whose proxy runs by the last good
@@ -218,7 +251,7 @@ impl Origin {
                 fault.location.line == 0 && named.iter().any(|name| *name == *fault.location.source)
             };
             let of_lists = outcome.lists.err().unwrap_or_default();
-            let untold = of_lists.iter().filter(|fault| !told(fault));
+            let untold = outcome.left_out.iter().chain(&of_lists).filter(|fault| !told(fault));
             faults.extend(untold.map(|fault| Finding::of_list(&fault.location, &fault.what)));
             warnings.extend(outcome.warnings.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
         }
@@ -246,6 +279,11 @@ impl From<Fault> for Finding {
 }
 
 impl Finding {
+    /// The warning about a line of a list that is left out.
+    fn is_left_out(&self) -> Self {
+        Self { what: format!("{} (this line is left out until then)", self.what), ..self.clone() }
+    }
+
     fn of_list(location: &Location, what: &str) -> Self {
         Self { file: location.source.to_string(), line: location.line, column: 0, what: what.to_owned() }
     }

@@ -10,6 +10,7 @@ use crate::config::watch::Unwatched;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
 use crate::daemon::assemble::Finding;
+use crate::daemon::assemble::Leniency;
 use crate::daemon::assemble::Origin;
 use crate::daemon::assemble::Refused;
 use crate::daemon::descriptors;
@@ -29,6 +30,8 @@ pub(super) struct Reload {
     pub(super) bound: Config,
     /// The files read last.
     pub(super) files: Vec<PathBuf>,
+    /// Lines of lists that are left out.
+    pub(super) left_out: Vec<Finding>,
     /// Open files that the system allows.
     pub(super) descriptors: u64,
     pub(super) config: Config,
@@ -45,9 +48,11 @@ impl Reload {
     }
 
     async fn read(&mut self, watcher: &mut Option<Watcher>) {
-        let origin = self.origin.clone();
+        let (origin, leniency) = (self.origin.clone(), Leniency::Known(self.left_out.clone()));
         // A task that panicked has read nothing.
-        let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble()).await else { return };
+        let Ok(result) = tokio::task::spawn_blocking(move || origin.assemble_leniently(&leniency)).await else {
+            return;
+        };
         match result.and_then(|assembly| self.runnable(assembly)) {
             Ok(mut assembly) => {
                 descriptors::bound_connections(&mut assembly.config, self.descriptors);
@@ -94,7 +99,7 @@ impl Reload {
 
     fn publish(&mut self, assembly: Assembly) {
         let values = assembly.values();
-        let Assembly { config, snapshot, warnings, .. } = assembly;
+        let Assembly { config, snapshot, warnings, left_out, .. } = assembly;
         for warning in &warnings {
             tracing::warn!(warning = %warning, "reload");
         }
@@ -122,7 +127,7 @@ impl Reload {
             known_recipients = known,
             "reloaded"
         );
-        self.config = config;
+        (self.config, self.left_out) = (config, left_out);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::admin;
 use crate::config::watch::Look;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
+use crate::daemon::assemble::Leniency;
 use crate::daemon::assemble::Origin;
 use crate::daemon::descriptors;
 use crate::daemon::fault::StartFault;
@@ -41,7 +42,8 @@ use crate::store::state::State;
 /// # Errors
 /// The reason why it did not start; nothing was changed then.
 pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
-    let mut assembly = origin.assemble().map_err(|refused| StartFault::Files(refused.faults))?;
+    let mut assembly =
+        origin.assemble_leniently(&Leniency::All).map_err(|refused| StartFault::Files(refused.faults))?;
     let log = report::log::start::start(assembly.config.report);
     log_panics();
     for warning in &assembly.warnings {
@@ -111,9 +113,9 @@ async fn run(
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);
     }
-    let Assembly { config, files, .. } = assembly;
+    let Assembly { config, files, left_out, .. } = assembly;
     let bound = config.clone();
-    let mut reload = Reload { origin, bound, files, descriptors, config, server, log };
+    let mut reload = Reload { origin, bound, files, left_out, descriptors, config, server, log };
     loop {
         tokio::select! {
             word = signals.next() => match word {

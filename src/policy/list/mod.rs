@@ -54,18 +54,30 @@ impl AddressList {
     /// # Errors
     /// All faults of the text: `Extended` refuses what can match nothing, `Qmail` refuses nothing but a text over 256 MiB.
     pub fn parse(source: Arc<str>, dialect: Dialect, text: &[u8]) -> Result<Self, Vec<ListFault>> {
+        let (list, faults) = Self::read(source, dialect, text)?;
+        if faults.is_empty() { Ok(list) } else { Err(faults) }
+    }
+
+    /// Reads a list without the lines that can match nothing, which are told beside it.
+    ///
+    /// # Errors
+    /// The text cannot be used at all.
+    pub fn read(source: Arc<str>, dialect: Dialect, text: &[u8]) -> Result<(Self, Vec<ListFault>), Vec<ListFault>> {
         if text.len() > MAX_TEXT {
             return Err(vec![ListFault::new(&source, 0, "is over 256 MiB: split it into several lists")]);
         }
         let entries = Entries::with_room_for(text);
         let listed = Patterns { entries, ..Patterns::default() };
         let mut list = Self { source, listed, exceptions: Patterns::default() };
-        match dialect {
-            Dialect::Qmail => list.read_qmail(text),
+        let faults = match dialect {
+            Dialect::Qmail => {
+                list.read_qmail(text);
+                Vec::new()
+            }
             Dialect::Extended => list.read_extended(text)?,
-        }
+        };
         list.listed.entries.shrink();
-        Ok(list)
+        Ok((list, faults))
     }
 
     /// The location of the entry that lists `address`.
@@ -117,7 +129,7 @@ impl AddressList {
         }
     }
 
-    fn read_extended(&mut self, text: &[u8]) -> Result<(), Vec<ListFault>> {
+    fn read_extended(&mut self, text: &[u8]) -> Result<Vec<ListFault>, Vec<ListFault>> {
         let mut faults = Faults::new(&self.source);
         for (line, raw) in lines(text) {
             let entry = raw.trim_ascii();
@@ -136,10 +148,10 @@ impl AddressList {
                 let what =
                     format!("has more than {MAX_GLOBS} globs, and each is tried for each message: write .domain");
                 faults.push(line, what);
-                break;
+                return Err(faults.into_vec());
             }
         }
-        faults.finish()
+        Ok(faults.into_vec())
     }
 }
 
