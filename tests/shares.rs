@@ -16,7 +16,6 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
-use std::time::Instant;
 
 use nix::sys::socket;
 use nix::sys::socket::AddressFamily;
@@ -37,7 +36,6 @@ fn a_message_without_room_is_told_at_its_end_and_harms_no_other() {
     let _large = upload(&proxy, 1, 40_000);
     until("it is on hold", || held(&site) > 39_000);
     let mut honest = from(&proxy, 2).hello();
-    let began = Instant::now();
     // The dot comes with the octets for which there is no room: the question about the copy is open then.
     for octets in [18_000, 20_000, 60_000] {
         begin(&mut honest);
@@ -46,7 +44,7 @@ fn a_message_without_room_is_told_at_its_end_and_harms_no_other() {
         assert_eq!(reply, "452 4.3.1 Insufficient storage for the message, try again later", "{octets}");
     }
     honest.mail("a@b.example", "Subject: small");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(!proxy.log().contains("no answer in time"), "nobody waits for that answer any more");
     assert_eq!(site.mails(), 1);
 }
 
@@ -79,13 +77,8 @@ fn a_full_hold_takes_small_mail_and_gives_up_what_dribbles() {
     let flood: Vec<_> = (1..=4).map(|network| upload(&proxy, network, 108_000)).collect();
     proxy.wait_for("hold is nearly full");
     let mut honest = from(&proxy, 9).hello();
-    // One of three: the machine may be busy for a moment, a hold that makes small mail wait is so each time.
-    let in_a_second = (0..3).any(|_| {
-        let began = Instant::now();
-        honest.mail("a@b.example", "Subject: small");
-        began.elapsed() < Duration::from_secs(1)
-    });
-    assert!(in_a_second);
+    (0..3).for_each(|number| honest.mail("a@b.example", &format!("Subject: small {number}")));
+    assert!(held(&site) > 400_000, "small mail has not waited until one of them was given up");
     let large = "MAIL FROM:<a@b.example> SIZE=60000";
     assert_eq!(honest.say(large), "452 4.3.1 Insufficient storage for the message, try again later");
     let mut told = Vec::new();
@@ -125,10 +118,8 @@ fn a_client_that_was_refused_and_sends_on_is_cut_when_its_place_is_wanted() {
     let mut refused = from(&proxy, 1).hello();
     assert!(refused.say("BDAT 100000 LAST").starts_with("502"));
     from(&proxy, 2).hello().mail("a@b.example", "Subject: honest");
-    let began = Instant::now();
     let mut stream = refused.stream();
     until("it is cut", || stream.write_all(b"x").is_err());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
