@@ -76,6 +76,9 @@ pub(crate) struct Options {
     /// Be an ideal one, with this folder's certificate
     #[arg(long, hide = true, value_name = "FOLDER")]
     pub(crate) ideal: Option<PathBuf>,
+    /// Be one that offers CHUNKING
+    #[arg(long, hide = true)]
+    pub(crate) chunking: bool,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,

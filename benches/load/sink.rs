@@ -24,30 +24,30 @@ use crate::wire::Wire;
 use crate::workload::LIMIT;
 use crate::workload::STRANGER;
 
-/// Serves until it is killed. `ideal` is the folder of the certificate.
-pub(crate) fn serve(ideal: Option<&Path>) -> Result<(), Box<dyn Error>> {
+/// Serves until it is killed. `ideal` is the folder of the certificate; `chunking`: it offers CHUNKING.
+pub(crate) fn serve(ideal: Option<&Path>, chunking: bool) -> Result<(), Box<dyn Error>> {
     process::raise_descriptor_limit()?;
     let listener = StdListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let acceptor = ideal.map(wire::acceptor).transpose()?;
     println!("listening address={}", listener.local_addr()?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(accept(listener, acceptor.map(Arc::new)))?)
+    Ok(runtime.block_on(accept(listener, acceptor.map(Arc::new), chunking))?)
 }
 
-async fn accept(listener: StdListener, acceptor: Option<Arc<TlsAcceptor>>) -> io::Result<()> {
+async fn accept(listener: StdListener, acceptor: Option<Arc<TlsAcceptor>>, chunking: bool) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let acceptor = acceptor.clone();
         // The client reports it if it hangs up in the middle.
-        tokio::spawn(async move { drop(converse(Wire::Plain(stream), acceptor.as_deref()).await) });
+        tokio::spawn(async move { drop(converse(Wire::Plain(stream), acceptor.as_deref(), chunking).await) });
     }
 }
 
-async fn converse(mut wire: Wire, acceptor: Option<&TlsAcceptor>) -> io::Result<()> {
-    let mut state = State { ideal: acceptor.is_some(), ..State::default() };
+async fn converse(mut wire: Wire, acceptor: Option<&TlsAcceptor>, chunking: bool) -> io::Result<()> {
+    let mut state = State { ideal: acceptor.is_some(), chunking, ..State::default() };
     state.output.extend_from_slice(b"220 sink.example ESMTP\r\n");
     loop {
         let step = loop {
@@ -75,9 +75,12 @@ async fn converse(mut wire: Wire, acceptor: Option<&TlsAcceptor>) -> io::Result<
 #[derive(Default)]
 struct State {
     ideal: bool,
+    chunking: bool,
     input: BytesMut,
     output: BytesMut,
     in_data: bool,
+    /// Octets of the chunk that are still to come.
+    chunk: Option<usize>,
     /// Octets of the message so far.
     size: usize,
 }
@@ -91,7 +94,11 @@ enum Step {
 
 impl State {
     fn step(&mut self) -> Step {
-        if self.in_data { self.data() } else { self.command() }
+        match self.chunk {
+            Some(left) => self.chunk(left),
+            None if self.in_data => self.data(),
+            None => self.command(),
+        }
     }
 
     fn command(&mut self) -> Step {
@@ -106,6 +113,13 @@ impl State {
                 (self.in_data, self.size) = (true, 0);
                 return Step::Next;
             }
+            b"BDAT" => {
+                let octets = self.input[..end].split(|octet| *octet == b' ').nth(1);
+                self.chunk = octets.and_then(|octets| std::str::from_utf8(octets).ok()?.parse().ok());
+                self.input.advance(end + 1);
+                return Step::Next;
+            }
+            b"EHLO" if self.chunking => (CHUNKING, Step::Next),
             b"EHLO" => (if self.ideal { IDEAL } else { PLAIN }, Step::Next),
             b"MAIL" if self.ideal => (refusal(&self.input[..end]).unwrap_or(OK), Step::Next),
             b"QUIT" => (b"221 2.0.0 bye\r\n", Step::Quit),
@@ -115,6 +129,17 @@ impl State {
         self.output.extend_from_slice(reply);
         self.input.advance(end + 1);
         step
+    }
+
+    fn chunk(&mut self, left: usize) -> Step {
+        let taken = left.min(self.input.len());
+        self.input.advance(taken);
+        self.chunk = Some(left - taken).filter(|left| *left > 0);
+        if self.chunk.is_some() {
+            return Step::More;
+        }
+        self.output.extend_from_slice(b"250 2.0.0 taken\r\n");
+        Step::Next
     }
 
     fn data(&mut self) -> Step {
@@ -145,6 +170,7 @@ fn refusal(line: &[u8]) -> Option<&'static [u8]> {
 }
 
 const PLAIN: &[u8] = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 0\r\n";
+const CHUNKING: &[u8] = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 SIZE 0\r\n";
 const IDEAL: &[u8] = b"250-sink.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 SIZE 10485760\r\n";
 const OK: &[u8] = b"250 2.0.0 ok\r\n";
 const END: &[u8] = b"\r\n.\r\n";

@@ -244,8 +244,18 @@ const SMALL: &[System] = &[
     PortcullisSmtpfront,
     HaproxySmtpfront,
 ];
-const RELAYS: &[System] =
-    &[Direct, Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisQueue, PortcullisSmtpfront];
+const RELAYS: &[System] = &[
+    Direct,
+    Haproxy,
+    Portcullis,
+    PortcullisChunking,
+    Nginx,
+    Postfix,
+    Haraka,
+    Smtpfront,
+    PortcullisQueue,
+    PortcullisSmtpfront,
+];
 const LARGE: &[System] = &[
     Direct,
     Haproxy,

@@ -603,11 +603,7 @@ impl Player {
                 self.transcript.push("T".into());
                 self.session.handle_backend_open(false, now);
             }
-            Output::BackendBody(sending) => {
-                let held = sent(sending, std::mem::take(&mut self.held));
-                self.say("b", &held);
-                self.session.handle_body_sent(now);
-            }
+            Output::BackendBody(sending) => self.send_body(sending),
             Output::Client(octets) => self.say("c", &octets),
             Output::CloseClient => self.transcript.push("x".into()),
             Output::Hold(octets) => self.held.extend_from_slice(&octets),
@@ -652,6 +648,12 @@ impl Player {
         let lines = held.split_inclusive(|octet| *octet == b'\n');
         self.transcript.extend(lines.map(|line| format!("s {}", escape(line))));
         self.submitted = true;
+    }
+
+    fn send_body(&mut self, sending: Sending) {
+        let held = sent(sending, std::mem::take(&mut self.held));
+        self.say("b", &held);
+        self.session.handle_body_sent(self.now());
     }
 
     fn release(&mut self, release: Release) {

@@ -39,6 +39,7 @@ pub(super) const MARKS: &[Mark] = &[
     cpu("W2", Portcullis, Nginx, 1.3),
     cpu("W2p", Portcullis, Haproxy, 1.6),
     cpu("W2p", Portcullis, Nginx, 1.6),
+    cpu("W2p", PortcullisChunking, Haproxy, 1.4),
     cpu("W3", PortcullisStreamed, Haproxy, 1.1),
     cpu("W3", PortcullisInMemory, Haproxy, 1.3),
     cpu("W3", Portcullis, Haproxy, 1.8),

@@ -60,6 +60,8 @@ pub(crate) enum System {
     Portcullis,
     /// The same, keeping sessions with the backend for the next client
     PortcullisKeepalive,
+    /// The same, before a sink that offers CHUNKING
+    PortcullisChunking,
     /// The same, keeping no message
     PortcullisStreamed,
     /// The same, keeping 34 MiB in memory
@@ -99,6 +101,8 @@ pub(crate) struct Site {
     /// Number of sessions that `portcullis-idle` holds.
     pub(crate) idle: usize,
     sink: SocketAddr,
+    /// The one that offers CHUNKING, started when it is first needed.
+    chunking_sink: OnceCell<SocketAddr>,
     sinks: Rc<Group>,
     loaded: OnceCell<Loaded>,
     started: Cell<usize>,
@@ -175,9 +179,19 @@ impl Site {
         host::make_certificate(&certificates, &["localhost", "127.0.0.1"])?;
         let (scratch, processes) = (scratch.to_owned(), processes.clone());
         let sinks = Rc::new(processes.group()?);
-        let (loaded, started) = (OnceCell::new(), Cell::new(0));
+        let (loaded, chunking_sink, started) = (OnceCell::new(), OnceCell::new(), Cell::new(0));
         let sink = sink::start(&Starting::new(&sinks, &scratch, "sink", Setup::default())?, None)?;
-        Ok(Self { scratch, certificates, processes, idle, sink, sinks, loaded, started })
+        Ok(Self { scratch, certificates, processes, idle, sink, chunking_sink, sinks, loaded, started })
+    }
+
+    fn chunking_sink(&self) -> io::Result<SocketAddr> {
+        if let Some(sink) = self.chunking_sink.get() {
+            return Ok(*sink);
+        }
+        let starting = Starting::new(&self.sinks, &self.scratch, "chunking-sink", Setup::default())?;
+        let sink = sink::start_chunking(&starting)?;
+        let _ = self.chunking_sink.set(sink);
+        Ok(sink)
     }
 
     /// The files of a loaded proxy, made at the first call.
@@ -216,6 +230,7 @@ impl Site {
             System::Nginx => nginx::start(&starting, self.sink, &self.certificates)?,
             System::Postfix => postfix::start(&starting, self.sink, &self.certificates)?,
             System::Smtpfront => smtpfront::start(&starting)?,
+            System::PortcullisChunking => portcullis::start(&starting, system, self.chunking_sink()?, self)?,
             _ => portcullis::start(&starting, system, self.sink, self)?,
         };
         let began_within = starting.began.get().elapsed();
