@@ -193,6 +193,7 @@ virtual_mailbox_maps = static:box/
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 virtual_mailbox_limit = 0
+smtpd_data_restrictions = reject_unauth_pipelining
 message_size_limit = 0
 mailbox_size_limit = 0
 ";
