@@ -44,8 +44,9 @@ fn main() -> ExitCode {
         return code(Some(report::draw(json, picture).map(|()| true).map_err(|fault| fault.to_string())));
     }
     if options.sink {
-        let served = sink::serve(options.ideal.as_deref(), options.chunking);
-        return code(Some(served.map(|()| true).map_err(|fault| fault.to_string())));
+        return code(Some(
+            sink::serve(options.ideal.as_deref(), options.chunking).map(|()| true).map_err(|fault| fault.to_string()),
+        ));
     }
     let processes = Processes::default();
     let (done, finished) = oneshot::channel();

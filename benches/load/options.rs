@@ -73,12 +73,12 @@ pub(crate) struct Options {
     /// Be the sink, not the bench
     #[arg(long, hide = true)]
     pub(crate) sink: bool,
-    /// Be an ideal one, with this folder's certificate
-    #[arg(long, hide = true, value_name = "FOLDER")]
-    pub(crate) ideal: Option<PathBuf>,
     /// Be one that offers CHUNKING
     #[arg(long, hide = true)]
     pub(crate) chunking: bool,
+    /// Be an ideal one, with this folder's certificate
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    pub(crate) ideal: Option<PathBuf>,
     /// What cargo adds
     #[arg(long, hide = true)]
     bench: bool,

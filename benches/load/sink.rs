@@ -1,6 +1,6 @@
 //! The backend: one thread, tokio, as little SMTP as a proxy needs; it keeps nothing. It must not limit a measurement,
 //! so it only looks for line ends and the end of data. As `ideal` it refuses, knows a size limit and has TLS, at the
-//! lowest cost of a server that needs no backend.
+//! lowest cost of a server that needs no backend. With `chunking` it offers that, and takes what it then gets.
 //!
 //! A process of its own, this program started anew, so that its CPU can be told from the client's.
 
@@ -24,7 +24,7 @@ use crate::wire::Wire;
 use crate::workload::LIMIT;
 use crate::workload::STRANGER;
 
-/// Serves until it is killed. `ideal` is the folder of the certificate; `chunking`: it offers CHUNKING.
+/// Serves until it is killed. `ideal` is the folder of the certificate.
 pub(crate) fn serve(ideal: Option<&Path>, chunking: bool) -> Result<(), Box<dyn Error>> {
     process::raise_descriptor_limit()?;
     let listener = StdListener::bind("127.0.0.1:0")?;
@@ -79,10 +79,10 @@ struct State {
     input: BytesMut,
     output: BytesMut,
     in_data: bool,
-    /// Octets of the chunk that are still to come.
-    chunk: Option<usize>,
     /// Octets of the message so far.
     size: usize,
+    /// Octets of the chunk that are still to come.
+    chunk: Option<usize>,
 }
 
 enum Step {
@@ -95,7 +95,7 @@ enum Step {
 impl State {
     fn step(&mut self) -> Step {
         match self.chunk {
-            Some(left) => self.chunk(left),
+            Some(left) => self.take_chunk(left),
             None if self.in_data => self.data(),
             None => self.command(),
         }
@@ -114,8 +114,8 @@ impl State {
                 return Step::Next;
             }
             b"BDAT" => {
-                let octets = self.input[..end].split(|octet| *octet == b' ').nth(1);
-                self.chunk = octets.and_then(|octets| std::str::from_utf8(octets).ok()?.parse().ok());
+                let words = String::from_utf8_lossy(&self.input[..end]);
+                self.chunk = words.split_whitespace().nth(1).and_then(|octets| octets.parse().ok());
                 self.input.advance(end + 1);
                 return Step::Next;
             }
@@ -131,7 +131,7 @@ impl State {
         step
     }
 
-    fn chunk(&mut self, left: usize) -> Step {
+    fn take_chunk(&mut self, left: usize) -> Step {
         let taken = left.min(self.input.len());
         self.input.advance(taken);
         self.chunk = Some(left - taken).filter(|left| *left > 0);

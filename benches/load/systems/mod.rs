@@ -28,6 +28,7 @@ use crate::host;
 use crate::loaded::Loaded;
 use crate::process::Group;
 use crate::process::Processes;
+use crate::systems::sink::Kind;
 use crate::systems::starting::Starting;
 use crate::usage::Memory;
 use crate::workload::Act;
@@ -60,7 +61,7 @@ pub(crate) enum System {
     Portcullis,
     /// The same, keeping sessions with the backend for the next client
     PortcullisKeepalive,
-    /// The same, before a sink that offers CHUNKING
+    /// The same, with a sink that offers CHUNKING
     PortcullisChunking,
     /// The same, keeping no message
     PortcullisStreamed,
@@ -101,8 +102,6 @@ pub(crate) struct Site {
     /// Number of sessions that `portcullis-idle` holds.
     pub(crate) idle: usize,
     sink: SocketAddr,
-    /// The one that offers CHUNKING, started when it is first needed.
-    chunking_sink: OnceCell<SocketAddr>,
     sinks: Rc<Group>,
     loaded: OnceCell<Loaded>,
     started: Cell<usize>,
@@ -179,19 +178,9 @@ impl Site {
         host::make_certificate(&certificates, &["localhost", "127.0.0.1"])?;
         let (scratch, processes) = (scratch.to_owned(), processes.clone());
         let sinks = Rc::new(processes.group()?);
-        let (loaded, chunking_sink, started) = (OnceCell::new(), OnceCell::new(), Cell::new(0));
-        let sink = sink::start(&Starting::new(&sinks, &scratch, "sink", Setup::default())?, None)?;
-        Ok(Self { scratch, certificates, processes, idle, sink, chunking_sink, sinks, loaded, started })
-    }
-
-    fn chunking_sink(&self) -> io::Result<SocketAddr> {
-        if let Some(sink) = self.chunking_sink.get() {
-            return Ok(*sink);
-        }
-        let starting = Starting::new(&self.sinks, &self.scratch, "chunking-sink", Setup::default())?;
-        let sink = sink::start_chunking(&starting)?;
-        let _ = self.chunking_sink.set(sink);
-        Ok(sink)
+        let (loaded, started) = (OnceCell::new(), Cell::new(0));
+        let sink = sink::start(&Starting::new(&sinks, &scratch, "sink", Setup::default())?, &Kind::Plain)?;
+        Ok(Self { scratch, certificates, processes, idle, sink, sinks, loaded, started })
     }
 
     /// The files of a loaded proxy, made at the first call.
@@ -226,11 +215,14 @@ impl Site {
             System::HaproxySplice => haproxy::start(&starting, self.sink, true)?,
             System::HaproxySmtpfront => haproxy::start(&starting, smtpfront::start(&starting)?, false)?,
             System::Haraka => haraka::start(&starting, self.sink, &self.certificates)?,
-            System::Ideal | System::Direct => sink::start(&starting, Some(&self.certificates))?,
+            System::Ideal | System::Direct => sink::start(&starting, &Kind::Ideal(&self.certificates))?,
             System::Nginx => nginx::start(&starting, self.sink, &self.certificates)?,
             System::Postfix => postfix::start(&starting, self.sink, &self.certificates)?,
             System::Smtpfront => smtpfront::start(&starting)?,
-            System::PortcullisChunking => portcullis::start(&starting, system, self.chunking_sink()?, self)?,
+            System::PortcullisChunking => {
+                let of_sink = Starting::new(&self.sinks, &self.scratch, &format!("{name}-sink"), Setup::default())?;
+                portcullis::start(&starting, system, sink::start(&of_sink, &Kind::Chunking)?, self)?
+            }
             _ => portcullis::start(&starting, system, self.sink, self)?,
         };
         let began_within = starting.began.get().elapsed();

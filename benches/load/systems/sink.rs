@@ -1,26 +1,29 @@
 //! The sink, and the ideal server: this program, started anew.
 
-use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::systems::starting::Starting;
 
-/// Starts the sink; with the folder of the certificate, the ideal server.
-pub(super) fn start(starting: &Starting<'_>, ideal: Option<&Path>) -> io::Result<SocketAddr> {
-    let ideal = ideal.map(|certificates| ["--ideal".as_ref(), certificates.as_os_str()]);
-    start_with(starting, ideal.as_ref().map_or(&[], |arguments| arguments.as_slice()))
+/// A form of the sink.
+pub(super) enum Kind<'a> {
+    Plain,
+    /// It offers CHUNKING.
+    Chunking,
+    /// The ideal server, with the folder of its certificate.
+    Ideal(&'a Path),
 }
 
-/// Starts a sink that offers CHUNKING.
-pub(super) fn start_chunking(starting: &Starting<'_>) -> io::Result<SocketAddr> {
-    start_with(starting, &["--chunking".as_ref()])
-}
-
-fn start_with(starting: &Starting<'_>, arguments: &[&OsStr]) -> io::Result<SocketAddr> {
+/// Starts the sink.
+pub(super) fn start(starting: &Starting<'_>, kind: &Kind<'_>) -> io::Result<SocketAddr> {
     let mut command = starting.group.command(std::env::current_exe()?);
-    command.arg("--sink").args(arguments);
+    command.arg("--sink");
+    match kind {
+        Kind::Plain => {}
+        Kind::Chunking => drop(command.arg("--chunking")),
+        Kind::Ideal(certificates) => drop(command.arg("--ideal").arg(certificates)),
+    }
     let log = starting.spawn(&mut command, "log")?;
     starting.until_said(&log)
 }
