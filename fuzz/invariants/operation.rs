@@ -83,6 +83,8 @@ pub(super) struct Options {
     pub(super) late: bool,
     /// `chunking`: the backend offers CHUNKING.
     pub(super) chunking: bool,
+    /// `lmtp`: the backend answers the end of a message once for each recipient.
+    pub(super) lmtp: bool,
     /// `answers`: questions are answered by `Q`, not at once.
     pub(super) answers: bool,
 }
@@ -96,6 +98,7 @@ impl Options {
             stream: has(b"stream"),
             late: has(b"late"),
             chunking: has(b"chunking"),
+            lmtp: has(b"lmtp"),
             answers: has(b"answers"),
         }
     }

@@ -27,6 +27,7 @@ fn client() -> impl Strategy<Value = String> {
         "C MAIL FROM:<alice@good.example>",
         "C MAIL FROM:<> SIZE=10 BODY=8BITMIME",
         "C RCPT TO:<joe@example.org>",
+        "C RCPT TO:<sue@example.org>",
         "C DATA",
         "W Subject: x\\r\\n\\r\\ntext\\r\\n.\\r\\n",
         "C .",
@@ -69,7 +70,7 @@ fn backend() -> impl Strategy<Value = &'static str> {
 }
 
 /// A transaction of a client that waits for nothing.
-const WHOLE: &str = "W MAIL FROM:<alice@good.example>\\r\\nRCPT TO:<joe@example.org>\\r\\nDATA\\r\\nSubject: x\\r\\n\\r\\n..text\\r\\n.\\r\\n";
+const WHOLE: &str = "W MAIL FROM:<alice@good.example>\\r\\nRCPT TO:<joe@example.org>\\r\\nRCPT TO:<sue@example.org>\\r\\nDATA\\r\\nSubject: x\\r\\n\\r\\n..text\\r\\n.\\r\\n";
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
@@ -81,8 +82,14 @@ proptest! {
             "O answers",
             "O answers late",
             "O answers stream",
+            "O chunking",
+            "O chunking late",
+            "O chunking lmtp",
             "O late",
             "O late reject",
+            "O lmtp",
+            "O lmtp late",
+            "O lmtp stream",
             "O reject",
             "O stream",
             "O stream reject",

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::iter;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use portcullis::session::question::Question;
 use portcullis::session::question::Ticket;
 use portcullis::session::record::Kind;
 use portcullis::session::record::Record;
+use portcullis::session::settings::BackendProtocol;
 use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::data::BareNewline;
 
@@ -77,6 +79,10 @@ struct Backend {
     sending: bool,
     /// It offers CHUNKING.
     chunking: bool,
+    /// It speaks LMTP.
+    lmtp: bool,
+    /// The recipients of the transaction.
+    recipients: usize,
     /// The octets that BDAT has announced.
     announced: Option<u64>,
     /// It hears a message, and neither its dot nor an end since.
@@ -311,7 +317,7 @@ impl Stage {
 
 impl Backend {
     fn of(options: Options) -> Self {
-        Self { chunking: options.chunking, ..Self::default() }
+        Self { chunking: options.chunking, lmtp: options.lmtp, ..Self::default() }
     }
 
     /// Takes the held message: as many octets as were announced, or lines of which none can be taken for its end.
@@ -341,7 +347,8 @@ impl Backend {
                 self.announced = None;
                 assert!(!self.sending, "a dot before the message");
                 (self.in_body, self.dot_unanswered) = (false, true);
-                self.due.push_back(b"250 ok\r\n");
+                let replies = if self.lmtp { self.recipients } else { 1 };
+                self.due.extend(iter::repeat_n(b"250 ok\r\n".as_slice(), replies));
             } else {
                 canonical(octets);
                 self.at_line = octets.ends_with(b"\n") || self.at_line && octets.is_empty();
@@ -350,12 +357,14 @@ impl Backend {
         }
         let text = octets.strip_suffix(b"\r\n").expect("a command ends with CRLF");
         assert!(!text.iter().any(u8::is_ascii_control), "more than a command: {}", octets.escape_ascii());
-        let verbs: [&[u8]; 8] =
-            [b"AUTH ", b"BDAT ", b"DATA", b"EHLO ", b"HELO ", b"MAIL FROM:<", b"RCPT TO:<", b"RSET"];
+        let hello: &[u8] = if self.lmtp { b"LHLO " } else { b"EHLO " };
+        let verbs: [&[u8]; 8] = [b"AUTH ", b"BDAT ", b"DATA", hello, b"HELO ", b"MAIL FROM:<", b"RCPT TO:<", b"RSET"];
         let ours = verbs.iter().any(|verb| text.starts_with(verb));
         // Behind AUTH come lines that are the client's own.
         assert!(ours || text.is_ascii(), "no command of ours: {}", octets.escape_ascii());
+        self.recipients += usize::from(text.starts_with(b"RCPT"));
         if text.starts_with(b"MAIL") {
+            self.recipients = 0;
             let folded = text.to_ascii_lowercase();
             assert!(!folded.ends_with(b"@sillyplace.com>"), "a blocked sender: {}", octets.escape_ascii());
         }
@@ -365,8 +374,8 @@ impl Backend {
             return;
         }
         self.due.push_back(match text {
-            [b'E', ..] if self.chunking => b"250-b\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
-            [b'E', ..] => b"250-b\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250 PIPELINING\r\n",
+            [b'E' | b'L', ..] if self.chunking => b"250-b\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+            [b'E' | b'L', ..] => b"250-b\r\n250-AUTH PLAIN LOGIN\r\n250-8BITMIME\r\n250 PIPELINING\r\n",
             [b'D', ..] => b"354 go\r\n",
             [b'A', ..] => b"334 \r\n",
             _ => b"250 ok\r\n",
@@ -433,6 +442,9 @@ fn snapshot(options: Options) -> Arc<Snapshot> {
     let mut settings = Config::default_without_file().complete(&ControlValues::default()).session;
     settings.starttls = true;
     settings.hold = !options.stream;
+    if options.lmtp {
+        settings.backend_protocol = BackendProtocol::Lmtp;
+    }
     if options.reject {
         settings.bare_newline = BareNewline::Reject;
     }

@@ -83,7 +83,7 @@ impl Relay {
 
     /// By LMTP there is one reply to the dot for each recipient that was accepted (RFC 2033 section 4.2).
     fn expect_replies(&mut self, recipients: usize) {
-        let replies = if self.setup.lmtp { recipients } else { 1 };
+        let replies = if self.setup.lmtp { recipients.max(1) } else { 1 };
         self.outstanding.extend(repeat_n(Expected::Reply(Step::Dot), replies));
     }
 
