@@ -64,7 +64,14 @@ fn client() -> impl Strategy<Value = String> {
 }
 
 fn backend() -> impl Strategy<Value = &'static str> {
-    let good = select(vec!["220 b", "250 ok", "250-b\r\n250 PIPELINING", "354 go", "250 ok\r\n250 ok"]);
+    let good = select(vec![
+        "220 b",
+        "250 ok",
+        "250-b\r\n250 PIPELINING",
+        "250-b\r\n250 CHUNKING",
+        "354 go",
+        "250 ok\r\n250 ok",
+    ]);
     let bad = select(vec!["450 no", "550 no", "421 bye", "334 x", "500 what", "garbage", "250-x\r\n550 y"]);
     prop_oneof![8 => good, 1 => bad]
 }
@@ -80,6 +87,7 @@ proptest! {
         options in select(vec![
             "O",
             "O answers",
+            "O answers chunking late",
             "O answers late",
             "O answers stream",
             "O chunking",

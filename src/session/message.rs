@@ -1,6 +1,6 @@
 //! The message, from DATA to the final reply. It is held (or streamed) while it comes in; only when it is complete and
-//! has passed does the backend hear DATA and, at the very end, the dot. The client must not hear 250 before the backend
-//! has answered.
+//! has passed does the backend hear DATA or BDAT and, at the very end, the dot or the chunk's last line end. The client
+//! must not hear 250 before the backend has answered.
 
 use bytes::BytesMut;
 
