@@ -116,6 +116,14 @@ async fn sessions_are_kept_for_the_next_client() {
     let mut rest = String::new();
     end.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "QUIT\r\n");
+    // A reply that nobody has asked for comes while it is kept: the next client must not take it for its own.
+    let (mut end, _) = listener.accept().await.unwrap();
+    backends.take_back(fresh);
+    end.write_all(b"250 2.0.0 spare\r\n").await.unwrap();
+    let fresh = backends.open(&client(1), false).await.unwrap();
+    assert!(!fresh.is_greeted() && backends.taken() == 1);
+    let ended = end.read_to_string(&mut rest).await;
+    assert!(ended.is_err() || rest == "QUIT\r\n", "nothing was said on it: {rest:?}");
     // Under other settings it is not kept; and one that knows its client never is.
     backends.update(Settings { connect: LONG / 2, ..settings.clone() });
     backends.take_back(fresh);

@@ -6,6 +6,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "support/postfix.rs"]
+mod postfix;
 #[path = "support/proxy.rs"]
 mod proxy;
 #[path = "support/qmail.rs"]
@@ -23,9 +25,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use client::Client;
+use postfix::Postfix;
 use proxy::Proxy;
 use proxy::Site;
 use proxy::host::until;
+use qmail::Lines;
 use qmail::QmailHome;
 use qmail::SWAKS;
 use qmail::program;
@@ -180,6 +184,24 @@ fn a_client_that_needs_auth_logs_in_to_a_proxy_that_has_just_started() {
         let transcript = swaks("wrong");
         assert!(!transcript.contains(" 235 ") && qmail.queued().len() == 1, "{what}:\n{transcript}");
     }
+}
+
+#[test]
+fn what_postfix_offers_is_known_while_it_is_down() {
+    let postfix = Postfix::start("");
+    let qmail = QmailHome::new();
+    let backend = format!("tcp = \"{}\"\n", postfix.address);
+    let keywords = ["8BITMIME", "DSN", "SMTPUTF8", "SIZE 10240000"];
+    let has_all = |hello: &str| keywords.iter().all(|keyword| hello.split('|').any(|line| line[4..] == **keyword));
+    let proxy = qmail.serve(&backend, Lines::default());
+    let hello = offered(&proxy, DEFAULT);
+    assert!(has_all(&hello), "{hello}");
+    proxy.stop();
+    drop(postfix);
+    // It waits until the backend was asked, in vain.
+    let proxy = qmail.serve(&backend, Lines::default());
+    let hello = offered(&proxy, DEFAULT);
+    assert!(has_all(&hello), "{hello}");
 }
 
 /// A proxy's site with a backend that counts its starts, waits at a gate, and offers what a file says.
