@@ -171,6 +171,34 @@ fn folders_and_programs_have_to_be_server_users() {
 }
 
 #[test]
+fn a_socket_of_an_lmtp_server_has_to_be_there_and_open_to_the_user() {
+    let site = Site::new("", "");
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+    let said = |name: &str| {
+        let lmtp = format!("lmtp = \"unix:{}\"", site.path(name).display());
+        let lines = check(&site, &configuration("user = \"nobody\"", &lmtp, "[state]\nurl = \"memory:\""));
+        lines.join("\n").replace(&site.path(name).display().to_string(), "SOCKET")
+    };
+    let told = |what: &str| format!("portcullis.toml:6:8: backend.lmtp: {what}");
+    assert_eq!(said("none"), told("no such socket: SOCKET; start its server, or write another path"));
+    site.write("file", "");
+    assert_eq!(said("file"), told("SOCKET is not a socket; write another path"));
+    let _listener = UnixListener::bind(site.path("lmtp")).unwrap();
+    fs::set_permissions(site.path("lmtp"), fs::Permissions::from_mode(0o600)).unwrap();
+    let remedy = "let its server make it with another mode (Dovecot: unix_listener lmtp { mode = 0666 })";
+    assert_eq!(said("lmtp"), told(&format!("nobody may not connect to SOCKET; {remedy}")));
+    fs::set_permissions(site.path("lmtp"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(said("lmtp"), "");
+    let port = free_address().unwrap().port();
+    let text = configuration("", &format!("lmtp = \"localhost:{port}\""), "");
+    let lines = check(&site, &text.replace("127.0.0.1:0", &format!("127.0.0.1:{port}")));
+    assert!(
+        lines.len() == 1 && lines[0].contains("backend.lmtp = \"localhost:") && lines[0].contains("itself"),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn a_backend_that_is_the_proxy_itself_is_an_error_of_serve_too() {
     let site = Site::new("", "");
     let port = free_address().unwrap().port();

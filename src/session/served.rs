@@ -2,6 +2,8 @@
 //! has accepted. A client knows one reply only, so one that some recipients did not get is asked for again; who has it is
 //! remembered. It must not tell a client that all is well, or lost for good, while that is not so for every recipient.
 
+use std::collections::HashSet;
+
 use crate::policy::replies;
 use crate::policy::verdict::Reason;
 use crate::session::Session;
@@ -91,12 +93,8 @@ impl Session {
 impl Transaction {
     /// The backend's words on the message, each once.
     fn words(&self) -> Option<String> {
-        let mut words: Vec<String> = Vec::new();
-        for text in self.replies.iter().map(BackendReply::text) {
-            if !words.contains(&text) {
-                words.push(text);
-            }
-        }
-        Some(words.join("; "))
+        let mut told = HashSet::new();
+        let words = self.replies.iter().map(BackendReply::text).filter(|text| told.insert(text.clone()));
+        Some(words.collect::<Vec<String>>().join("; "))
     }
 }
