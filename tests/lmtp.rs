@@ -138,6 +138,11 @@ fn one_that_is_not_there_or_is_no_lmtp_server() {
     let here = site(&dovecot.socket(), "");
     assert_eq!(here.run(&["check", "-c", "portcullis.toml"]).code, 0);
     let proxy = Proxy::start(&here);
+    let as_smtp = site(&dovecot.address.to_string(), "");
+    as_smtp.write("portcullis.toml", &configuration("", &format!("tcp = \"{}\"", dovecot.address), ""));
+    let wrong = Proxy::start(&as_smtp);
+    expect("451 4.3.0 ", &Client::new(wrong.addresses[0]).command("MAIL FROM:<a@b.example>"));
+    assert!(wrong.line("mail session=").contains("write backend.lmtp"), "{}", wrong.log());
     dovecot.stop();
     let mut client = Client::new(proxy.addresses[0]);
     expect("451 4.3.0 The mail server behind this one is not available", &client.command("MAIL FROM:<a@b.example>"));

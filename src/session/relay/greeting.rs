@@ -65,6 +65,8 @@ impl Relay {
                 out.push_back(Output::Backend(hello("HELO ", &self.helo)));
                 None
             }
+            // A server of another protocol says nothing about mail.
+            Phase::Helo if matches!(reply.code, 500 | 502) => Some(Event::Unusable(NO_SMTP)),
             Phase::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
             Phase::Greeting | Phase::Ehlo | Phase::Helo if reply.is_permanent() || reply.is_transient() => {
                 Some(Event::Refused(reply))
@@ -112,4 +114,5 @@ fn hello(word: &str, name: &str) -> Bytes {
 const NO_STARTTLS: &str = "STARTTLS is not offered by the backend; backend.tls = \"off\" does without it";
 const NO_XCLIENT: &str =
     "XCLIENT is not offered to us; Postfix: smtpd_authorized_xclient_hosts, Dovecot: login_trusted_networks";
+const NO_SMTP: &str = "EHLO and HELO are unknown to the backend; for a server that speaks LMTP write backend.lmtp";
 const NO_LMTP: &str = "LHLO is refused by the backend; for a server that speaks SMTP write backend.tcp";
