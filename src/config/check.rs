@@ -85,7 +85,7 @@ fn held(file: &File, findings: &Findings) {
         Some(Target::Queue(_)) => "backend.queue takes messages whole, so they have to be held; write hold = true",
         Some(Target::Lmtp(_)) => {
             "with backend.lmtp a message that only some recipients got is retried for the others, so it has to be held; \
-             write hold = true"
+             leave it out"
         }
         _ => return,
     };
