@@ -62,7 +62,9 @@ fn known(input: &[u8]) {
                 known.warnings("rcpthosts", input);
                 let addresses = input.split(|octet| *octet == b'\n').filter_map(|line| {
                     let address = address::parse_address(line).ok()?;
-                    (dialect == Dialect::Qmail && !line.starts_with(b"#")).then_some(address)
+                    // `-@domain` says that nobody is there.
+                    let is_entry = !line.starts_with(b"#") && !line.starts_with(b"-@");
+                    (dialect == Dialect::Qmail && is_entry).then_some(address)
                 });
                 for address in addresses {
                     assert!(matches!(known.find(&address, None), Existence::Known(_)), "{address}");

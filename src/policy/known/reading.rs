@@ -168,8 +168,14 @@ fn without_domain(entry: &str) -> String {
 
 /// An entry and the data behind it. A quoted local part has its blanks.
 fn split(line: &[u8]) -> (&[u8], &[u8]) {
-    let quoted = line.strip_prefix(b"\"").and_then(|rest| Some(memchr(b'"', rest)? + 2)).unwrap_or(0);
-    let end = line[quoted..].iter().position(u8::is_ascii_whitespace).map_or(line.len(), |at| quoted + at);
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let ends = |octet: &u8| {
+        let ends = octet.is_ascii_whitespace() && !is_quoted && !is_escaped;
+        is_quoted ^= *octet == b'"' && !is_escaped;
+        is_escaped = *octet == b'\\' && !is_escaped;
+        ends
+    };
+    let end = line.iter().position(ends).unwrap_or(line.len());
     (&line[..end], line[end..].trim_ascii_start())
 }
 
@@ -254,7 +260,8 @@ mod tests {
 
     #[test]
     fn what_can_be_read() {
-        let table: [(&[u8], usize, bool); 7] = [
+        let table: [(&[u8], usize, bool); 8] = [
+            (b"\"a \\\" b\"@example.org -\n", 1, false),
             (b"joe@example.org\n", 1, true),
             (b"joe@example.org\r\n\r\n", 1, true),
             (b"joe@example.org virtual\n", 1, true),
