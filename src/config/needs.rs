@@ -17,11 +17,26 @@ use crate::config::file::File;
 
 /// Reports every needed file that is not there or cannot be used.
 pub(crate) fn check(file: &File, folder: &Path, findings: &Findings) {
-    for need in needs(file, folder) {
-        if let Err(error) = need.purpose.test(&need.path) {
-            findings.fault(need.at, format!("{}: {}; {}", need.path.display(), reason(&error), need.purpose.instead()));
+    for Need { at, path, purpose } in needs(file, folder) {
+        if let Err(error) = purpose.test(&path) {
+            let instead = if is_for_shell(&path, folder) { IN_FULL } else { purpose.instead() };
+            findings.fault(at, format!("{}: {}; {instead}", path.display(), reason(&error)));
         }
     }
+    // It would be made. One that is there by such a name has mail in it.
+    if let (Some(written), Target::Maildir(path)) = (file.backend.targets.first(), build::target(file, folder))
+        && !path.exists()
+        && is_for_shell(&path, folder)
+    {
+        let text = path.strip_prefix(folder).unwrap_or(&path).display();
+        findings.fault(written.at, format!("backend.maildir cannot be \"{text}\"; {IN_FULL}"));
+    }
+}
+
+/// Whether a shell would have replaced the beginning of the path.
+fn is_for_shell(path: &Path, folder: &Path) -> bool {
+    let written = path.strip_prefix(folder).unwrap_or(path);
+    written.starts_with("~") || written.as_os_str().as_encoded_bytes().starts_with(b"$")
 }
 
 struct Need {
@@ -79,6 +94,8 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
     all.extend(texts.map(|path| need(path, Purpose::Text)));
     all
 }
+
+const IN_FULL: &str = "write the path of a file or folder in full: ~ and variables are not replaced";
 
 /// The system's error in the operator's words, without its number.
 fn reason(error: &io::Error) -> &'static str {

@@ -292,6 +292,24 @@ fn what_the_file_names_must_be_there() {
     assert_eq!(lines(), Vec::<u32>::new());
 }
 
+/// A Maildir by such a name was made by an earlier version, and has mail in it.
+#[test]
+fn a_path_as_a_shell_would_have_it_is_an_error_unless_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("portcullis.toml");
+    let in_full = "write the path of a file or folder in full: ~ and variables are not replaced";
+    for written in ["~/mail", "$HOME/mail", "$mail"] {
+        fs::write(&path, format!("[backend]\nmaildir = {written:?}\n")).unwrap();
+        let told = load(&path).unwrap_err()[0].to_string();
+        assert!(told.ends_with(&format!(":2:11: backend.maildir cannot be {written:?}; {in_full}")), "{told}");
+        fs::create_dir_all(folder.path().join(written)).unwrap();
+        assert!(load(&path).is_ok(), "{written}");
+    }
+    fs::write(&path, "[backend]\nmaildir = \"mail\"\n[senders]\nblocked = [\"~/bad\"]\n").unwrap();
+    let told = load(&path).unwrap_err()[0].to_string();
+    assert!(told.ends_with(&format!("~/bad: not found; {in_full}")), "{told}");
+}
+
 #[test]
 fn files_that_are_no_configuration() {
     let folder = tempfile::tempdir().unwrap();

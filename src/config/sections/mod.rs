@@ -20,9 +20,6 @@ pub(crate) mod tls;
 
 /// A file or folder as written.
 fn path(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with("~/") || text.starts_with('$') {
-        return Err("write the path of a file or folder in full: ~ and variables are not replaced".to_owned());
-    }
     match text {
         "" => Err("write the path of a file or folder".to_owned()),
         text => Ok(PathBuf::from(text)),
