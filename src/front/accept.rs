@@ -226,10 +226,14 @@ impl Acceptor {
         let id = format!("{seconds:08x}{sequence:04x}").into();
         let snapshot = self.services.snapshot.borrow().clone();
         let mut session = Session::new(id, snapshot, self.services.state.tables().seed.clone(), peer, now);
-        self.services.recall_offer(session.environment());
-        if let Some((offer, is_fresh)) = self.services.backends.offer(session.environment()) {
+        let Services { backends, .. } = &*self.services;
+        let known = backends.offer(session.environment()).or_else(|| {
+            self.services.recall_offer(session.environment());
+            backends.offer(session.environment())
+        });
+        if let Some((offer, is_fresh)) = known {
             session.handle_offer(offer, is_fresh);
-            if !is_fresh && !self.services.backends.has_heard(session.environment()) {
+            if !is_fresh && !backends.has_heard(session.environment()) {
                 inquiry::renew(&self.services, session.environment());
             }
         }

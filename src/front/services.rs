@@ -103,13 +103,12 @@ impl Services {
         room.is_ok()
     }
 
-    /// Has the backend's offer under these variables at hand, where one is remembered from before the start.
+    /// Has the backend's offer under these variables at hand, where one is remembered from before the start and the
+    /// backend was not heard since.
     pub fn recall_offer(&self, environment: &Environment) {
-        if self.backends.offer(environment).is_none() {
-            let (server, generation) = self.backends.server();
-            let keywords = self.state.tables().extensions.get(self.offer_key(&server, environment));
-            keywords.iter().for_each(|keywords| self.backends.recall(environment, keywords, generation));
-        }
+        let (server, generation) = self.backends.server();
+        let keywords = self.state.tables().extensions.get(self.offer_key(&server, environment));
+        keywords.iter().for_each(|keywords| self.backends.recall(environment, keywords, generation));
     }
 
     /// Remembers news of the backend, over a restart.
