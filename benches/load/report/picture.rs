@@ -1,6 +1,6 @@
 //! The results as a picture (SVG) for the documents, drawn from their JSON: for each workload the systems under one
-//! another, as ratios to the workload's peer, each a bar as long as its median with its range on it. It must not measure or
-//! leave out a system.
+//! another, as ratios to the workload's peer, each a bar as long as its median with its range on it. A workload
+//! whose peer did not run has no ratios, and no place. It must not measure.
 
 use std::fmt::Write;
 
@@ -65,7 +65,9 @@ struct Bar {
 /// Where it is not the JSON of a bench.
 pub(crate) fn of_json(text: &str) -> serde_json::Result<String> {
     let results: Results = serde_json::from_str(text)?;
-    let panels: Vec<Panel> = results.workloads.iter().map(Workload::panel).collect();
+    // Without its peer a workload has no ratios.
+    let panels: Vec<Panel> =
+        results.workloads.iter().map(Workload::panel).filter(|panel| !panel.bars.is_empty()).collect();
     let columns = columns(&panels);
     let height = columns.iter().map(|column| column.iter().map(|panel| panel.height()).sum::<usize>()).max();
     let (width, height) = (MARGIN + columns.len() * (PANEL + MARGIN), height.unwrap_or(0) + 2 * MARGIN);
