@@ -171,11 +171,12 @@ fn start(job: Job) -> io::Result<Running> {
     };
     let text = ErrorText::new(pipe::Receiver::from_owned_fd(text)?);
     let output = pipe::Receiver::from_owned_fd(output)?;
-    let process = Process::start(&job.program, &job.environment, &descriptors)?;
+    // What can fail comes before the program: one that is started has a keeper.
     let rest = match job.envelope.get(written..) {
         Some([]) | None => None,
         Some(rest) => Some((pipe::Sender::from_owned_fd(writer)?, rest.to_vec())),
     };
+    let process = Process::start(&job.program, &job.environment, &descriptors)?;
     let log = tokio::spawn(log::relay(output, process.pid()));
     Ok(Running { process, rest, envelope, text, log })
 }
