@@ -32,7 +32,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "text::readable",
         ],
     ),
-    ("front", &["session", "smtp::stuffing", "policy", "hold", "backend", "store", "report"]),
+    ("front", &["session", "smtp::reply_reader", "smtp::stuffing", "policy", "hold", "backend", "store", "report"]),
     ("text", &[]),
     ("control", &["smtp", "policy", "text"]),
     ("queue", &["smtp", "policy", "text"]),

@@ -44,6 +44,7 @@ use crate::backend::pool::IdlePool;
 use crate::backend::tls::Secure;
 use crate::policy::environment::Environment;
 use crate::smtp::reply::Offer;
+use crate::smtp::reply_reader::BackendReply;
 
 pub use crate::backend::asking::Asking;
 pub use crate::backend::asking::End;
@@ -51,12 +52,12 @@ pub use crate::backend::asking::Turn;
 pub use crate::backend::connection::Connection;
 pub use crate::backend::offers::News;
 pub use crate::backend::queue::Envelope;
+pub use crate::backend::queue::qmail_home;
 pub use crate::backend::settings::Endpoint;
 pub use crate::backend::settings::Identity;
 pub use crate::backend::settings::Settings;
 pub use crate::backend::settings::Target;
 pub use crate::backend::settings::Tls;
-pub use crate::smtp::reply_reader::BackendReply;
 
 /// The client on whose behalf a backend is opened.
 #[derive(Clone, Debug)]
@@ -131,8 +132,7 @@ impl Backends {
     /// # Errors
     /// No permit in time, or no backend.
     pub async fn open(&self, client: &ClientInfo, fresh: bool) -> Result<Connection, OpenFault> {
-        let waiting = self.permits.acquire(client.address.ip());
-        let permit = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+        let permit = self.in_time(&self.permits, client).await?;
         // Read after the wait: a reload may have moved the backend meanwhile.
         let settings = self.settings();
         if fresh {
@@ -151,8 +151,7 @@ impl Backends {
     /// # Errors
     /// No permit in time, or no backend.
     pub async fn open_for_login(&self, client: &ClientInfo, fresh: bool) -> Result<(Connection, Login), OpenFault> {
-        let waiting = self.logins.acquire(client.address.ip());
-        let login = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+        let login = self.in_time(&self.logins, client).await?;
         Ok((self.open(client, fresh).await?, Login { _permit: login }))
     }
 
@@ -168,8 +167,7 @@ impl Backends {
         envelope: &Envelope,
         message: File,
     ) -> Result<BackendReply, OpenFault> {
-        let waiting = self.permits.acquire(client.address.ip());
-        let permit = timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)?;
+        let permit = self.in_time(&self.permits, client).await?;
         let settings = self.settings();
         let Target::Queue(program) = &settings.target else {
             return Err(OpenFault::Unavailable(format!("{} takes no whole messages", settings.target)));
@@ -178,6 +176,12 @@ impl Backends {
         let starting = self.starting.clone().acquire_owned().await;
         let job = queue::Job::new(program, &settings, client, envelope, message);
         queue::run(job, starting.ok(), permit).await
+    }
+
+    /// A permit of these for the client, within `connect`.
+    async fn in_time(&self, permits: &Permits, client: &ClientInfo) -> Result<Permit, OpenFault> {
+        let waiting = permits.acquire(client.address.ip());
+        timeout(self.settings().connect, waiting).await.map_err(|_| OpenFault::Busy)
     }
 
     /// A permit for AUTH in a session that is open already; `None`: there is none at once.

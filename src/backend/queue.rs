@@ -193,7 +193,7 @@ impl Keeper {
         let end = self.end().await;
         let unread = rustix::io::ioctl_fionread(&self.running.envelope).unwrap_or_default();
         let end = match end {
-            // What has not read the recipients has not queued the message for them.
+            // A program that has not read the recipients has not queued the message for them.
             End::Exit(0) if unread > 0 || self.running.rest.is_some() => End::Unread,
             End::Exit(0) => End::Queued { at: now(), pid: self.running.process.pid() },
             end => end,
@@ -211,7 +211,8 @@ impl Keeper {
         }
     }
 
-    /// Waits for the program's end, or brings it about when its time is up; feeds and hears it meanwhile.
+    /// Waits for the program's end, or brings it about when its time is up; meanwhile writes the rest of the
+    /// envelope and reads the error text.
     async fn end(&mut self) -> End {
         let Running { process, rest, text, .. } = &mut self.running;
         let feed = async {
@@ -239,8 +240,12 @@ fn chosen(program: &Path, wanted: Option<&OsString>, path: Option<&OsString>) ->
     if !wanted.as_bytes().contains(&b'/') {
         return spawn::find(wanted, path.map(|path| path.as_bytes())).unwrap_or_else(|_| wanted.into());
     }
-    let home = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-    home.join(wanted)
+    qmail_home(program).join(wanted)
+}
+
+/// The qmail home of a qmail-queue: the folder above its `bin`.
+pub fn qmail_home(program: &Path) -> &Path {
+    program.parent().and_then(Path::parent).unwrap_or(Path::new("/"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the time at which the message was queued, as qmail-smtpd tells it")]

@@ -1,5 +1,5 @@
-//! What `check` and the start say of `backend.queue`: what the program that spoke SMTP before did by its variables, and
-//! whether qmail-queue and what stands in its place can work. It must not start them.
+//! What `check` and the start say of `backend.queue`: the variables whose effect ends with the program that spoke SMTP
+//! before, and whether qmail-queue, or a program in its place, can work. It must not start them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,6 +15,7 @@ use nix::unistd::Uid;
 use nix::unistd::User;
 
 use crate::backend::Target;
+use crate::backend::qmail_home;
 use crate::config::checked::Config;
 use crate::config::faults::Fault;
 use crate::config::faults::Places;
@@ -45,11 +46,10 @@ pub(super) fn notes(config: &Config, clients: &ClientRules, places: &Places) -> 
 pub(super) fn warnings(config: &Config, clients: &ClientRules, places: &Places) -> Vec<Fault> {
     let Target::Queue(program) = &config.backend.target else { return Vec::new() };
     let queue = not_setuid(program, config.user.as_deref()).map(|what| places.fault("backend.queue", what));
-    let home = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let others = variables(config, clients, places).into_iter().filter(|(name, ..)| name == "QMAILQUEUE");
     let others = others.filter_map(|(_, value, place)| {
         // Without a slash it is looked up in a PATH.
-        let path: Option<PathBuf> = value.contains('/').then(|| home.join(&value));
+        let path: Option<PathBuf> = value.contains('/').then(|| qmail_home(program).join(&value));
         let why = not_executable(&path?)?;
         let what = format!("QMAILQUEUE: {value}: {why}, so its clients get 451; write the path of a program");
         Some(Fault { what, ..place })
@@ -95,7 +95,7 @@ fn not_executable(program: &Path) -> Option<&'static str> {
 /// The reason why qmail-queue cannot write to its queue: it has to become the queue's owner.
 fn not_setuid(program: &Path, user: Option<&str>) -> Option<String> {
     let program = fs::canonicalize(program).ok()?;
-    let folder = program.parent()?.parent()?.join("queue/pid");
+    let folder = qmail_home(&program).join("queue/pid");
     let (found, owner) = (program.metadata().ok()?, folder.metadata().ok()?.uid());
     let is_setuid = |found: &Metadata| found.permissions().mode() & 0o4000 != 0 && found.uid() == owner;
     let ours = match user {

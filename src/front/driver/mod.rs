@@ -19,7 +19,6 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Asking;
-use crate::backend::BackendReply;
 use crate::backend::ClientInfo;
 use crate::backend::Connection;
 use crate::backend::End;
@@ -51,6 +50,7 @@ use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::question::Ticket;
 use crate::session::snapshot::Snapshot;
+use crate::smtp::reply_reader::BackendReply;
 use crate::smtp::stuffing::Stuffer;
 
 /// A session with its connections, its held message and its claims.
