@@ -2,7 +2,7 @@
 //! message is handed over with its envelope, as qmail-smtpd gives it to qmail-queue. It must not answer the final dot
 //! before the backend has.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -44,7 +44,7 @@ impl Session {
             recipients: transaction.accepted.iter().map(|accepted| recipient(&accepted.rcpt.recipient)).collect(),
         };
         let settings = &transaction.snapshot.settings;
-        self.submitted_until = Some(now.monotonic + settings.backend_connect + settings.backend_reply + Self::BACKSTOP);
+        self.submitted_until = Some(now.monotonic + settings.backend_connect + settings.backend_reply + BACKSTOP);
         self.output.push_back(Output::Submit(Box::new(submission)));
     }
 
@@ -69,10 +69,7 @@ impl Session {
         };
         let settings = self.settings_of_transaction();
         let (host, ip) = (set(b"TCPREMOTEHOST"), set(b"TCPREMOTEIP"));
-        let address = match self.client.peer.client.ip().to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => address.to_string(),
-        };
+        let address = self.client.peer.client.ip().to_canonical().to_string();
         let info = set(b"TCPREMOTEINFO").filter(|_| !settings.hide_user);
         let received = QmailReceived {
             host: host.as_deref().or(self.client.peer.host.as_deref()).unwrap_or("unknown"),
@@ -94,7 +91,7 @@ impl Session {
         let snapshot = self.transaction.as_ref().map_or(&self.snapshot, |transaction| &transaction.snapshot);
         &snapshot.settings
     }
-
-    /// Time beyond the shell's own limits, in which a program that has used up its time is ended.
-    const BACKSTOP: std::time::Duration = std::time::Duration::from_secs(10);
 }
+
+/// Time beyond the limits that the backend keeps itself, in which it ends a program that has used up its time.
+const BACKSTOP: Duration = Duration::from_secs(10);

@@ -1,7 +1,9 @@
-//! The Received line as qmail-smtpd writes it (received.c of qmail 1.03), so that what reads headers on a qmail host reads
-//! ours. It must not let a stranger's name end a part of the line.
+//! The Received line as qmail-smtpd writes it (received.c of qmail 1.03), so that programs that read
+//! headers on a qmail host can read ours. It must not let a stranger's name end a part of the line.
 
 use jiff::Timestamp;
+
+use crate::smtp::received::MAX_NAME;
 
 /// The values of one line.
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +12,7 @@ pub struct QmailReceived<'a> {
     pub host: &'a str,
     /// The client's name for itself; empty when it gave none.
     pub helo: &'a str,
-    /// The user on the client's side, where somebody has told: TCPREMOTEINFO.
+    /// The user on the client's side, where it is known: TCPREMOTEINFO.
     pub info: Option<&'a str>,
     /// The client's address as text: TCPREMOTEIP.
     pub address: &'a str,
@@ -40,11 +42,8 @@ impl QmailReceived<'_> {
 /// The text in ASCII, each octet that qmail does not trust written as `?`, and no longer than a line may be.
 fn safe(text: &str) -> String {
     let is_safe = |octet: u8| octet.is_ascii_alphanumeric() || b".@%+/=:-_[]".contains(&octet);
-    text.bytes().take(MAX_TEXT).map(|octet| if is_safe(octet) { char::from(octet) } else { '?' }).collect()
+    text.bytes().take(MAX_NAME).map(|octet| if is_safe(octet) { char::from(octet) } else { '?' }).collect()
 }
-
-/// Octets of a name: the longest domain (RFC 5321 section 4.5.3.1.2).
-const MAX_TEXT: usize = 255;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
