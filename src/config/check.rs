@@ -69,12 +69,11 @@ fn limits(server: &Server, findings: &Findings) {
 fn one_backend(file: &File, findings: &Findings) {
     let backend = &file.backend;
     if backend.written.is_empty() {
-        let what = "no backend; write one of maildir, queue, tcp, lmtp and spawn in [backend], such as maildir = \"./portcullis-mail\"";
+        let what = format!("no backend; write one of {BACKENDS} in [backend], such as maildir = \"./portcullis-mail\"");
         findings.missing(backend.at, what);
     }
     for second in backend.written.iter().skip(1) {
-        findings
-            .fault(*second, "there is another backend above; write exactly one of maildir, queue, tcp, lmtp and spawn");
+        findings.fault(*second, format!("there is another backend above; write exactly one of {BACKENDS}"));
     }
 }
 
@@ -172,3 +171,6 @@ fn throttle_names(file: &File, findings: &Findings) {
         }
     }
 }
+
+/// The keys of which `[backend]` has exactly one.
+const BACKENDS: &str = "maildir, queue, tcp, lmtp and spawn";

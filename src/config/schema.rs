@@ -123,7 +123,13 @@ fn constraints() -> [(&'static str, &'static str, Value); 6] {
         (
             "backend",
             "oneOf",
-            json!([{ "required": ["maildir"] }, { "required": ["queue"] }, { "required": ["tcp"] }, { "required": ["lmtp"] }, { "required": ["spawn"] }]),
+            json!([
+                { "required": ["maildir"] },
+                { "required": ["queue"] },
+                { "required": ["tcp"] },
+                { "required": ["lmtp"] },
+                { "required": ["spawn"] },
+            ]),
         ),
         ("[[throttle]]", "required", json!(["name", "count", "per", "limit"])),
         ("[[size.recipients]]", "required", json!(["match", "limit"])),

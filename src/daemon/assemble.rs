@@ -180,7 +180,7 @@ impl Origin {
             outcome.notes.iter().map(|note| Finding::of_list(&note.location, &note.what)).collect();
         let lines = outcome.left_out.iter().map(|fault| Finding::of_list(&fault.location, &fault.what));
         let (left_out, mut faults): (Vec<_>, Vec<_>) = lines.partition(|line| leniency.tolerates(line));
-        warnings.extend(left_out.iter().map(Finding::is_left_out));
+        warnings.extend(left_out.iter().map(Finding::left_out_warning));
         let lists = outcome.lists.unwrap_or_else(|found| {
             faults.extend(found.iter().map(|fault| Finding::of_list(&fault.location, &fault.what)));
             Lists::default()
@@ -280,7 +280,7 @@ impl From<Fault> for Finding {
 
 impl Finding {
     /// The warning about a line of a list that is left out.
-    fn is_left_out(&self) -> Self {
+    fn left_out_warning(&self) -> Self {
         Self { what: format!("{} (this line is left out until then)", self.what), ..self.clone() }
     }
 

@@ -131,6 +131,7 @@ mod tests {
         assert_ne!(plain.key(), ruled.key());
         assert_eq!(ruled.iter().last().unwrap().0, b"RELAYCLIENT");
     }
+
     #[test]
     fn the_key_is_the_same_after_a_restart_and_another_for_what_a_backend_may_heed() {
         let key = |pairs: &[(&str, &str)]| {
