@@ -81,8 +81,8 @@ fn an_empty_list_refuses_nobody() {
     let as_before = [("joe@example.org", "250"), ("fred@example.org", "550")];
     hear(&mut client, &as_before);
     let ways: [(&str, &dyn Fn(), &str); 5] = [
-        ("emptied", &|| site.write("known", ""), "names nobody"),
-        ("of comments alone", &|| site.rename_over("known", "# joe@example.org\n"), "names nobody"),
+        ("emptied", &|| site.write("known", ""), "names no recipient"),
+        ("of comments alone", &|| site.rename_over("known", "# joe@example.org\n"), "names no recipient"),
         ("half written", &|| site.write("known", "jo"), "jo"),
         ("cut", &|| site.write("known", "fred@example.org\njoe@exam"), "in the middle of a line"),
         ("gone", &|| fs::remove_file(site.path("known")).unwrap(), "known: not found"),
@@ -103,7 +103,7 @@ fn an_empty_list_refuses_nobody() {
 fn no_start_without_anybody_and_check_says_what_to_do() {
     let site = site("[\"known\"]");
     let table = [
-        ("", "known: names nobody, so every recipient would be refused: restore a copy"),
+        ("", "known: names no recipient, so every recipient would be refused: restore a copy"),
         ("joe\n", "known:1: \"joe\" has no domain: write joe@example.org"),
         ("fred@example.org -\n", "known: says only who does not exist"),
     ];

@@ -1,5 +1,5 @@
 //! The lists of known recipients as they are written: a line for each, or a validrcptto.cdb. What cannot be meant is an
-//! error here, where a list of blocked addresses has a warning: an entry that matches nobody refuses honest mail. It
+//! error here, where a list of blocked addresses has a warning: an entry that matches no recipient refuses honest mail. It
 //! must not open files.
 
 use std::sync::Arc;
@@ -25,14 +25,14 @@ impl KnownList {
     /// Reads a list. `source` is the file's name for messages.
     ///
     /// # Errors
-    /// Entries that match nobody, and a text that names nobody or does not end with a line: it was not written whole.
+    /// Entries that match no recipient, and a text that names no recipient or does not end with a line: it was not written whole.
     pub fn parse(source: Arc<str>, dialect: Dialect, text: &[u8]) -> Result<Self, Vec<ListFault>> {
         let list = match dialect {
             Dialect::Qmail => Self::of_lines(source, text)?,
             Dialect::Extended => Self::of_patterns(source, text)?,
         };
         if list.is_empty() {
-            return Err(vec![ListFault::new(&list.source, 0, NOBODY)]);
+            return Err(vec![ListFault::new(&list.source, 0, NO_RECIPIENT)]);
         }
         if !text.ends_with(b"\n") {
             let last = u32::try_from(lines(text).count()).unwrap_or(u32::MAX);
@@ -46,7 +46,7 @@ impl KnownList {
     /// morevalidrcptto.cdb the key itself does.
     ///
     /// # Errors
-    /// A cdb that names nobody.
+    /// A cdb that names no recipient.
     pub fn of_records<'a>(
         source: Arc<str>,
         records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
@@ -57,7 +57,7 @@ impl KnownList {
         }
         let list = reader.finish(source);
         match list.is_empty() {
-            true => Err(vec![ListFault::new(&list.source, 0, NOBODY)]),
+            true => Err(vec![ListFault::new(&list.source, 0, NO_RECIPIENT)]),
             false => Ok(list),
         }
     }
@@ -69,12 +69,8 @@ impl KnownList {
 
     fn of_lines(source: Arc<str>, text: &[u8]) -> Result<Self, Vec<ListFault>> {
         let (mut reader, mut faults) = (Reader::with_room_for(text), Faults::new(&source));
-        for (line, raw) in lines(text) {
-            let raw = raw.trim_ascii();
-            if matches!(raw.first(), None | Some(b'#')) {
-                continue;
-            }
-            match Line::read(raw) {
+        for (line, entry) in entries(text) {
+            match Line::read(entry) {
                 Ok(Line { address, is_unknown }) => reader.add(line, &address, is_unknown),
                 Err(what) => faults.push(line, what),
             }
@@ -85,9 +81,7 @@ impl KnownList {
 
     fn of_patterns(source: Arc<str>, text: &[u8]) -> Result<Self, Vec<ListFault>> {
         let list = AddressList::parse(source.clone(), Dialect::Extended, text)?;
-        let listed =
-            lines(text).map(|(_, raw)| raw.trim_ascii()).filter(|raw| !matches!(raw.first(), None | Some(b'#')));
-        let known = listed.filter(|entry| !entry.starts_with(b"!"));
+        let known = entries(text).map(|(_, entry)| entry).filter(|entry| !entry.starts_with(b"!"));
         let mut has_addresses = false;
         let mut domains = Vec::new();
         for entry in known {
@@ -119,6 +113,12 @@ impl KnownRecipients {
         }
         warnings.into_vec()
     }
+}
+
+/// The lines of a text that are neither blank nor a comment, each with its number.
+fn entries(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let trimmed = lines(text).map(|(line, raw)| (line, raw.trim_ascii()));
+    trimmed.filter(|(_, entry)| !matches!(entry.first(), None | Some(b'#')))
 }
 
 /// A line of a list: the entry, and whether it says that the recipient does not exist.
@@ -225,7 +225,7 @@ impl Reader {
     }
 }
 
-const NOBODY: &str = "names nobody, so every recipient would be refused: restore a copy, write @domain for each domain \
+const NO_RECIPIENT: &str = "names no recipient, so every recipient would be refused: restore a copy, write @domain for each domain \
                       of yours, or remove its name from recipients.known";
 /// Octets of an entry that are shown.
 const MOST_SHOWN: usize = 60;
@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_an_error() {
         let table: [(&str, &[u8], u32, &str); 12] = [
-            ("an empty file", b"", 0, "names nobody"),
-            ("nothing but comments", b"# joe@example.org\n\n", 0, "names nobody"),
+            ("an empty file", b"", 0, "names no recipient"),
+            ("nothing but comments", b"# joe@example.org\n\n", 0, "names no recipient"),
             ("a name alone", b"ok@example.org\njoe\n", 2, "write joe@example.org, or @example.org for all"),
             ("a name and an at sign", b"joe@\n", 1, "write joe@example.org"),
             ("a domain alone", b"example.org\n", 1, "has no domain: write @example.org for all"),
@@ -280,7 +280,7 @@ mod tests {
     fn a_cdb_of_something_else_names_nobody() {
         let records: [(&[u8], &[u8]); 2] = [(b"10.", b"D\0"), (b"", b"")];
         let faults = KnownList::of_records("tcp.smtp.cdb".into(), records.into_iter()).unwrap_err();
-        assert!(faults[0].what.contains("names nobody"), "{faults:?}");
+        assert!(faults[0].what.contains("names no recipient"), "{faults:?}");
     }
 
     #[test]
