@@ -13,6 +13,8 @@ mod postfix;
 mod proxy;
 #[path = "support/qmail.rs"]
 mod qmail;
+#[path = "support/root.rs"]
+mod root;
 
 use std::fs;
 use std::net::SocketAddr;

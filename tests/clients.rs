@@ -17,6 +17,8 @@ mod piped;
 mod proxy;
 #[path = "support/qmail_remote.rs"]
 mod qmail_remote;
+#[path = "support/root.rs"]
+mod root;
 #[path = "support/stage.rs"]
 mod stage;
 #[path = "support/ways.rs"]

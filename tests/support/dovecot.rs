@@ -1,16 +1,14 @@
-//! A real dovecot-lmtpd in a root folder of its own, entered by chroot: a copy of what tests/support/mta.sh unpacked. It
-//! listens on a unix socket and on TCP, keeps each user's mail in a Maildir, and knows no quota but that of `full`. It has
-//! to be started by root, and is ended with the value. It must not sleep.
+//! A real dovecot-lmtpd in a root folder of its own, entered by chroot. It listens on a unix socket and on TCP, keeps each
+//! user's mail in a Maildir, and knows no quota but that of `full`. It has to be started by root, and is ended with the
+//! value. It must not sleep.
 #![allow(dead_code, clippy::unwrap_used, clippy::disallowed_methods, reason = "tests; each uses its part")]
 
 use std::fs;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -22,9 +20,9 @@ use nix::unistd::Pid;
 use nix::unistd::chown;
 use tempfile::TempDir;
 
-use crate::proxy::PORTCULLIS;
 use crate::proxy::host;
 use crate::proxy::host::until;
+use crate::root;
 
 pub(crate) struct Dovecot {
     root: TempDir,
@@ -35,19 +33,8 @@ pub(crate) struct Dovecot {
 impl Dovecot {
     /// Starts it. `more` are lines of dovecot.conf, `listener` those of the TCP listener.
     pub(crate) fn start(more: &str, listener: &str) -> Self {
-        assert!(nix::unistd::Uid::effective().is_root(), "Dovecot has to be started by root");
-        let unpacked = Path::new(PORTCULLIS).ancestors().nth(2).unwrap().join("mta/dovecot");
-        assert!(unpacked.exists(), "{} is missing; tests/support/mta.sh makes it", unpacked.display());
         let address = host::free_address().unwrap();
-        let mut dovecot = Self { root: tempfile::tempdir().unwrap(), master: None, address };
-        run(Command::new("cp").arg("-a").arg(unpacked.join(".")).arg(dovecot.root.path()));
-        fs::set_permissions(dovecot.root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for (device, minor) in [("null", "3"), ("urandom", "9")] {
-            run(Command::new("mknod")
-                .args(["-m", "666"])
-                .arg(dovecot.path("dev").join(device))
-                .args(["c", "1", minor]));
-        }
+        let mut dovecot = Self { root: root::unpacked("dovecot"), master: None, address };
         for (file, text) in FILES {
             dovecot.write(file, text);
         }
@@ -119,11 +106,6 @@ impl Drop for Dovecot {
             eprintln!("--- log of Dovecot ---\n{}", self.log());
         }
     }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,13 +1,11 @@
-//! A real Exim that takes mail, in a root folder of its own, entered by chroot: a copy of what tests/support/mta.sh
-//! unpacked. It keeps all mail in one Maildir. It has to be started by root, and is ended with the value.
+//! A real Exim that takes mail, in a root folder of its own, entered by chroot. It keeps all mail in one Maildir. It has
+//! to be started by root, and is ended with the value. It must not sleep.
 
 use std::fs;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -19,9 +17,9 @@ use nix::unistd::Pid;
 use nix::unistd::chown;
 use tempfile::TempDir;
 
-use crate::proxy::PORTCULLIS;
 use crate::proxy::host;
 use crate::proxy::host::until;
+use crate::root;
 
 pub(crate) struct Exim {
     root: TempDir,
@@ -32,16 +30,8 @@ pub(crate) struct Exim {
 impl Exim {
     /// Starts it; `more` are main options.
     pub(crate) fn start(more: &str) -> Self {
-        assert!(nix::unistd::Uid::effective().is_root(), "Exim has to be started by root");
-        let unpacked = Path::new(PORTCULLIS).ancestors().nth(2).unwrap().join("mta/exim");
-        assert!(unpacked.exists(), "{} is missing; tests/support/mta.sh makes it", unpacked.display());
-        let (root, address) = (tempfile::tempdir().unwrap(), host::free_address().unwrap());
+        let (root, address) = (root::unpacked("exim"), host::free_address().unwrap());
         let path = |name: &str| root.path().join(name);
-        run(Command::new("cp").arg("-a").arg(unpacked.join(".")).arg(root.path()));
-        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for (device, minor) in [("null", "3"), ("urandom", "9")] {
-            run(Command::new("mknod").args(["-m", "666"]).arg(path("dev").join(device)).args(["c", "1", minor]));
-        }
         fs::create_dir(path("etc/exim4")).unwrap();
         let configuration = format!("{more}{CONFIGURATION}").replace("PORT", &address.port().to_string());
         fs::write(path("etc/exim4/exim4.conf"), configuration).unwrap();
@@ -79,11 +69,6 @@ impl Drop for Exim {
             eprintln!("--- log of Exim ---\n{}", self.log());
         }
     }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
 const EXIM: u32 = 901;

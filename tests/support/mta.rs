@@ -1,6 +1,5 @@
-//! Other people's MTAs as clients, each in a root folder of its own: a copy of what tests/support/mta.sh unpacked, entered
-//! by chroot, so that nothing of the system is read or changed. A message that has a bounce goes to a second proxy, which
-//! keeps the sender's mail. It must not sleep.
+//! Other people's MTAs as clients, each in a root folder of its own, entered by chroot. A message that has a bounce goes to
+//! a second proxy, which keeps the sender's mail. It must not sleep.
 
 use std::fs;
 use std::fs::File;
@@ -22,9 +21,10 @@ use tempfile::TempDir;
 
 use crate::postfix::Postfix;
 use crate::proxy::Client;
-use crate::proxy::PORTCULLIS;
 use crate::proxy::host::free_address;
 use crate::proxy::host::until;
+use crate::root;
+use crate::root::run;
 use crate::ways::FROM;
 use crate::ways::Network;
 use crate::ways::Sender;
@@ -40,16 +40,7 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new(name: &str, network: &Network) -> Self {
-        assert!(nix::unistd::Uid::effective().is_root(), "{name} has to be started by root");
-        let unpacked = Path::new(PORTCULLIS).ancestors().nth(2).unwrap().join("mta").join(name);
-        assert!(unpacked.exists(), "{} is missing; tests/support/mta.sh makes it", unpacked.display());
-        let root = Self { folder: tempfile::tempdir().unwrap(), within: network.within.clone() };
-        let (from, to) = (unpacked.join("."), root.folder.path());
-        run(Command::new("cp").arg("-a").arg(from).arg(to));
-        fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
-        for (device, minor) in [("null", "3"), ("urandom", "9")] {
-            run(Command::new("mknod").args(["-m", "666"]).arg(root.path("dev").join(device)).args(["c", "1", minor]));
-        }
+        let root = Self { folder: root::unpacked(name), within: network.within.clone() };
         fs::set_permissions(root.path("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
         for (file, text) in [
             ("etc/passwd", PASSWD),
@@ -110,11 +101,6 @@ impl Drop for Daemon {
         let _ = killpg(Pid::from_raw(i32::try_from(self.0.id()).unwrap()), Signal::SIGKILL);
         let _ = self.0.wait();
     }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
 /// The files below this folder whose path matches.
