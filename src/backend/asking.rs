@@ -1,5 +1,5 @@
-//! Who asks the backend for its offer to one set of variables: one session does, and all others that need the answer wait
-//! for it. It must not ask, and a session that asks in vain must not keep the others waiting.
+//! The turns of sessions that need the backend's offer to one set of variables: one of them asks, and the others wait for
+//! the answer. It must not ask itself, and a session that asks in vain must not keep the others waiting.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub enum Turn {
 /// The end of the asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The backend has answered, to whomever.
+    /// The backend has answered, the session that asks or another.
     Heard,
     /// The backend does not answer now.
     Failed,
@@ -75,7 +75,7 @@ impl Drop for Asking {
 impl Answer {
     /// Resolves when the asking is over.
     pub async fn ended(mut self) -> End {
-        // Whoever asks holds the sender until it has ended.
+        // The session that asks holds the sender until it has ended.
         self.0.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(End::Left)
     }
 }

@@ -1,5 +1,5 @@
-//! One session with the backend, over TCP, TLS, a unix socket, a child's socket or a pipe. Dropping it ends the session: the other side hears
-//! end of file. It must not give its permit back before the stream is closed, a child's before it was reaped.
+//! One session with the backend, over TCP, TLS, a unix socket, a child's socket or a pipe. Dropping it ends the session:
+//! the other side gets end of file. It must not give its permit back before the stream is closed, a child's before it was reaped.
 
 use std::fmt;
 use std::io;

@@ -24,7 +24,7 @@ pub(super) struct Offers {
     known: Mutex<Known>,
 }
 
-/// An offer that is worth to be kept over a restart.
+/// An offer that is to be kept over a restart.
 #[derive(Debug, PartialEq, Eq)]
 pub struct News {
     /// The backend that made it, as [`Backends::server`] has it.

@@ -134,7 +134,7 @@ impl Loader<'_> {
         self.parse_list(path, dialect, &text)
     }
 
-    /// The recipients that exist. Lists without any would refuse every recipient: an error as well.
+    /// The recipients that exist. Lists that name none would refuse every recipient, which is an error as well.
     fn known(&mut self) -> KnownRecipients {
         let Sources { known: paths, .. } = self.sources;
         let lists: Vec<KnownList> = paths.iter().filter_map(|path| self.known_list(path)).collect();

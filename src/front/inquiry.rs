@@ -1,6 +1,6 @@
 //! The backend's offer, asked for before a client needs it: at the start, after another backend has taken over, and
-//! where the last answer is old. An ordinary session asks, with ourselves as the client, so that TLS and identity are as they are for clients. It must
-//! not keep a client waiting, and a backend that does not answer is no reason not to serve.
+//! where the last answer is old. An ordinary session asks, with ourselves as the client, so that TLS and identity are as
+//! they are for clients. It must not keep a client waiting, and a backend that does not answer is no reason not to serve.
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;

@@ -51,7 +51,7 @@ pub struct Policy {
     pub recipients: Vec<AddressList>,
     /// The local domains of rcpthosts; `None` leaves the question to the backend.
     pub local: Option<LocalDomains>,
-    /// Who exists, by `recipients.known`.
+    /// The recipients that exist, by `recipients.known`.
     pub known: KnownRecipients,
     /// Whether a recipient may have a route in it (`recipients.routing`).
     pub routing: bool,
@@ -168,7 +168,8 @@ impl Policy {
             }
         }
     }
-    /// What says that a recipient exists: the line of a list, or a rule; `None` where nobody asks or knows.
+
+    /// What says that a recipient exists: the line of a list, or a rule; `None` where it is not looked up, or not known.
     pub fn known_by(&self, recipient: &Address) -> Option<String> {
         match self.known.find(recipient, self.local.as_ref()) {
             Existence::Known(Source::Entry(location)) => Some(location.to_string()),

@@ -21,7 +21,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// A backend that offers these keywords, or all that there are where nobody knows.
+    /// A backend that offers these keywords, or all that there are where they are not known.
     pub fn of(known: Option<&[String]>) -> Self {
         known.map_or_else(|| Self::offering(&everything()), Self::offering)
     }

@@ -127,7 +127,7 @@ pub enum Form {
     Wire,
 }
 
-/// The envelope of a message that is handed over whole, and the client that it is of.
+/// The envelope of a message that is handed over whole, and what its program is told of the client.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// The environment that the program is started in.

@@ -1,6 +1,6 @@
 //! The backend's replies to a whole message: one by SMTP, by LMTP (RFC 2033 section 4.2) one for each recipient that it
-//! has accepted. A client knows one reply only, so one that some recipients did not get is asked for again; who has it is
-//! remembered. It must not tell a client that all is well, or lost for good, while that is not so for every recipient.
+//! has accepted. An SMTP client gets one reply only: a message that some recipients did not get is asked for again, and the
+//! recipients that have it are remembered. It must not tell a client that all is well, or lost for good, while that is not so for every recipient.
 
 use std::collections::HashSet;
 
@@ -78,7 +78,7 @@ impl Session {
         refused.iter().for_each(|(rcpt, outcome)| self.record_rcpt(rcpt, outcome, now));
     }
 
-    /// Remembers who was served, of a message that its client is to send again.
+    /// Remembers the recipients that were served, of a message that its client is to send again.
     pub(super) fn remember_served(&mut self) {
         let Some(transaction) = &self.transaction else { return };
         let Some(fingerprints) = &transaction.fingerprints else { return };

@@ -1,5 +1,5 @@
-//! The end of qmail-queue as a reply: the words of qmail-smtpd (qmail.c of notqmail), so that what reads logs and bounces
-//! on a qmail host finds what it knows. It must not make a success of anything but exit code 0.
+//! The end of qmail-queue as a reply: the words of qmail-smtpd (qmail.c of notqmail), so that programs
+//! that read logs and bounces on a qmail host find the texts they know. It must not make a success of anything but exit code 0.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ pub(super) enum End {
     Exit(i32),
     /// Its time was up, and it did not say that the message is queued.
     Late,
-    /// Nobody knows: somebody else has reaped it.
+    /// Not known: it was not there to be reaped.
     Lost,
     /// It was not started.
     NotStarted,

@@ -60,8 +60,8 @@ impl Backend {
     }
 }
 
-/// `tcp://127.0.0.1:2526`, `lmtp://127.0.0.1:24`, `lmtp:unix:/run/dovecot/lmtp`, `spawn:/usr/sbin/smtpfront-qmail`, `queue:/var/qmail/bin/qmail-queue`,
-/// `maildir:./portcullis-mail`
+/// `tcp://127.0.0.1:2526`, `lmtp://127.0.0.1:24`, `lmtp:unix:/run/dovecot/lmtp`, `spawn:/usr/sbin/smtpfront-qmail`,
+/// `queue:/var/qmail/bin/qmail-queue`, `maildir:./portcullis-mail`
 ///
 /// # Errors
 /// The text to write instead.

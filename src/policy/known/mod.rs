@@ -1,4 +1,4 @@
-//! Which recipients exist: `recipients.known`, lists and validrcptto.cdb files. A look-up is that of John Simpson's
+//! The recipients that exist: `recipients.known`, lists and validrcptto.cdb files. A look-up is that of John Simpson's
 //! patch of qmail-smtpd, widened where a list cannot know what is honest: an extension of a known address, the address
 //! of a bounce that was made for one message, the postmaster. It must not open files.
 
@@ -16,7 +16,7 @@ use crate::policy::list::location::Location;
 use crate::policy::local::LocalDomains;
 use crate::smtp::address::Address;
 
-/// The recipients that exist; without a list nobody asks.
+/// The recipients that exist; without a list none is looked up.
 #[derive(Clone, Debug, Default)]
 pub struct KnownRecipients {
     lists: Vec<KnownList>,

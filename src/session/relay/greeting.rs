@@ -1,5 +1,5 @@
-//! The beginning of a backend session: greeting, EHLO or HELO (by LMTP LHLO), STARTTLS, XCLIENT, each answered before the next. It
-//! must not let a backend be used that lacks what the operator relies on.
+//! The beginning of a backend session: greeting, EHLO or HELO (by LMTP LHLO), STARTTLS, XCLIENT, each answered before the
+//! next. It must not let a backend be used that lacks what the operator relies on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
