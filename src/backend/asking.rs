@@ -16,7 +16,7 @@ pub enum Turn {
 
 /// The end of the asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum AskingEnd {
     /// The backend has answered, the session that asks or another.
     Heard,
     /// The backend does not answer now.
@@ -27,15 +27,15 @@ pub enum End {
 
 /// A session that asks. Dropping it without a word says that the session has ended.
 #[derive(Debug)]
-pub struct Asking(Arc<watch::Sender<Option<End>>>);
+pub struct Asking(Arc<watch::Sender<Option<AskingEnd>>>);
 
 /// The end of another session's asking, to be waited for.
 #[derive(Debug)]
-pub struct Answer(watch::Receiver<Option<End>>);
+pub struct Answer(watch::Receiver<Option<AskingEnd>>);
 
 /// An asking, as it is kept for those that come while it lasts.
 #[derive(Debug)]
-pub(super) struct Asked(Arc<watch::Sender<Option<End>>>);
+pub(super) struct Asked(Arc<watch::Sender<Option<AskingEnd>>>);
 
 impl Asked {
     /// A new asking.
@@ -55,33 +55,33 @@ impl Asked {
 
     /// Tells all that wait that the backend has answered.
     pub(super) fn heard(self) {
-        end(&self.0, End::Heard);
+        end(&self.0, AskingEnd::Heard);
     }
 }
 
 impl Asking {
     /// Tells all that wait that the backend does not answer.
     pub fn failed(self) {
-        end(&self.0, End::Failed);
+        end(&self.0, AskingEnd::Failed);
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        end(&self.0, End::Left);
+        end(&self.0, AskingEnd::Left);
     }
 }
 
 impl Answer {
     /// Resolves when the asking is over.
-    pub async fn ended(mut self) -> End {
+    pub async fn ended(mut self) -> AskingEnd {
         // The session that asks holds the sender until it has ended.
-        self.0.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(End::Left)
+        self.0.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(AskingEnd::Left)
     }
 }
 
 /// The first end stays.
-fn end(sender: &watch::Sender<Option<End>>, how: End) {
+fn end(sender: &watch::Sender<Option<AskingEnd>>, how: AskingEnd) {
     sender.send_if_modified(|end| end.is_none() && end.replace(how).is_none());
 }
 
@@ -92,16 +92,16 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_told_the_first_end() {
-        let ends: [(fn(Asked, Asking), End); 4] = [
-            (|_, asking| drop(asking), End::Left),
-            (|_, asking| asking.failed(), End::Failed),
-            (|asked, _asking| asked.heard(), End::Heard),
+        let ends: [(fn(Asked, Asking), AskingEnd); 4] = [
+            (|_, asking| drop(asking), AskingEnd::Left),
+            (|_, asking| asking.failed(), AskingEnd::Failed),
+            (|asked, _asking| asked.heard(), AskingEnd::Heard),
             (
                 |asked, asking| {
                     asking.failed();
                     asked.heard();
                 },
-                End::Failed,
+                AskingEnd::Failed,
             ),
         ];
         for (end, how) in ends {

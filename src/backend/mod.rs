@@ -47,7 +47,7 @@ use crate::smtp::reply::Offer;
 use crate::smtp::reply_reader::BackendReply;
 
 pub use crate::backend::asking::Asking;
-pub use crate::backend::asking::End;
+pub use crate::backend::asking::AskingEnd;
 pub use crate::backend::asking::Turn;
 pub use crate::backend::connection::Connection;
 pub use crate::backend::offers::News;

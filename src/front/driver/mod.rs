@@ -19,9 +19,9 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::Asking;
+use crate::backend::AskingEnd;
 use crate::backend::ClientInfo;
 use crate::backend::Connection;
-use crate::backend::End;
 use crate::backend::Login;
 use crate::backend::OpenFault;
 use crate::front::answers;
@@ -95,7 +95,7 @@ pub struct Driver {
 enum Backend {
     Closed,
     /// Another session asks for the offer, which is all that this one needs.
-    Waiting(Pin<Box<dyn Future<Output = End> + Send>>, Box<Opening>),
+    Waiting(Pin<Box<dyn Future<Output = AskingEnd> + Send>>, Box<Opening>),
     Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
     Open(Box<Side<Connection>>),
     /// A whole message is being handed over.
@@ -136,7 +136,7 @@ enum Event {
     Answer(Ticket, Answered),
     Backend(Done),
     /// The session that asked for the offer has ended so.
-    BackendAsked(End),
+    BackendAsked(AskingEnd),
     BackendOpen(Opened),
     BackendWanted,
     Client(Done),

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::backend::End;
+use crate::backend::AskingEnd;
 use crate::backend::OpenFault;
 use crate::front::condition::Condition;
 use crate::front::condition::Stop;
@@ -130,11 +130,11 @@ impl Driver {
     }
 
     /// Another session has asked for the offer. If that came to nothing because its client left, this one asks.
-    fn backend_asked(&mut self, end: End) {
+    fn backend_asked(&mut self, end: AskingEnd) {
         let Backend::Waiting(_, opening) = self.take_backend() else { return };
         match self.services.backends.offer(self.session.environment()) {
             Some((offer, true)) => self.session.handle_offer_heard(offer, self.now),
-            _ if end == End::Failed => self.backend_ended(BackendEnd::Lost),
+            _ if end == AskingEnd::Failed => self.backend_ended(BackendEnd::Lost),
             _ => self.begin_backend(opening),
         }
     }
