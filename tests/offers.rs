@@ -96,10 +96,17 @@ fn a_state_in_memory_remembers_nothing() {
     let proxy = Proxy::start(&stage.site);
     assert!(offered(&proxy, DEFAULT).contains("AUTH PLAIN|"));
     proxy.stop();
+    let mut gate = stage.close_gate();
     stage.offer("DSN");
     let proxy = Proxy::start(&stage.site);
-    let hello = offered(&proxy, DEFAULT);
+    // What was remembered would be the answer at once, while the backend waits at the gate.
+    let mut client = Client::silent(DEFAULT, proxy.addresses[0]);
+    assert!(client.reply().starts_with("220 "));
+    client.send("EHLO client.example\r\n");
+    gate.write_all(b"\n").unwrap();
+    let hello = client.reply();
     assert!(hello.contains("DSN|") && !hello.contains("AUTH"), "{hello}");
+    assert_eq!(stage.starts(), 2);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn qmail_queue_gets_what_smtpfront_qmail_gives_it() {
         all
     };
     let (ours, theirs) = (sorted(&with), sorted(&without));
-    assert_eq!(ours.len(), bodies.len());
+    assert_eq!((ours.len(), theirs.len()), (bodies.len(), bodies.len()));
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert_eq!(ours.1, theirs.1);
         assert!(ours.0 == theirs.0, "{:?} and {:?}", head(&ours.0), head(&theirs.0));
