@@ -105,7 +105,7 @@ fn no_start_without_anybody_and_check_says_what_to_do() {
     let table = [
         ("", "known: names no recipient, so every recipient would be refused: restore a copy"),
         ("joe\n", "known:1: \"joe\" has no domain: write joe@example.org"),
-        ("fred@example.org -\n", "known: says only who does not exist"),
+        ("fred@example.org -\n", "known: names only recipients that do not exist"),
     ];
     for (text, told) in table {
         site.write("known", text);

@@ -140,7 +140,10 @@ impl Loader<'_> {
         let lists: Vec<KnownList> = paths.iter().filter_map(|path| self.known_list(path)).collect();
         let are_read = lists.len() == paths.len();
         if let Some(path) = paths.first().filter(|_| are_read && !lists.iter().any(KnownList::has_addresses)) {
-            self.fault(path, "says only who does not exist, so every recipient would be refused: add who does");
+            self.fault(
+                path,
+                "names only recipients that do not exist, so every recipient would be refused: add those that do",
+            );
         }
         let known = KnownRecipients::new(lists);
         let rcpthosts = self.sources.control.as_ref().map(|control| control.join("rcpthosts"));
