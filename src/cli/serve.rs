@@ -26,8 +26,8 @@ pub(super) struct Serve {
     /// Listen here, in place of server.listen; may be repeated
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
-    /// The backend: tcp://127.0.0.1:2526, lmtp:unix:/run/dovecot/lmtp, queue:/var/qmail/bin/qmail-queue,
-    /// spawn:/usr/sbin/smtpfront-qmail, or maildir:./portcullis-mail
+    /// The backend: tcp://HOST:PORT, lmtp://HOST:PORT, lmtp:unix:/SOCKET, spawn:/PROGRAM, maildir:FOLDER, or
+    /// queue:/PROGRAM, such as queue:/var/qmail/bin/qmail-queue
     #[arg(long, value_name = "URL")]
     backend: Option<String>,
     /// Write a newline to this open descriptor once the ports are open, for s6's notification-fd

@@ -64,27 +64,33 @@ impl Backend {
 /// `queue:/var/qmail/bin/qmail-queue`, `maildir:./portcullis-mail`
 ///
 /// # Errors
-/// The text to write instead.
+/// What to write instead, as a whole argument.
 pub(crate) fn target_of_url(url: &str) -> Result<Target, String> {
-    let fault = || {
-        format!(
-            "{url:?} is not a valid backend; write tcp://HOST:PORT, lmtp://HOST:PORT, lmtp:unix:/SOCKET, spawn:/PROGRAM, \
-             queue:/PROGRAM or maildir:FOLDER"
-        )
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    let server = rest.trim_start_matches("//");
+    let (target, instead) = match scheme {
+        "lmtp" => (endpoint(server).map(Target::Lmtp), "lmtp://127.0.0.1:24 or lmtp:unix:/run/dovecot/lmtp"),
+        "maildir" => (path(rest).map(Target::Maildir), "maildir:./portcullis-mail"),
+        "queue" => (queue_program(rest).map(Target::Queue), "queue:/var/qmail/bin/qmail-queue"),
+        "spawn" => {
+            (program(rest).map(|program| Target::Spawn(vec![program.into()])), "spawn:/usr/sbin/smtpfront-qmail")
+        }
+        "tcp" => (host_and_port(server).map(Target::Tcp), "tcp://127.0.0.1:2526"),
+        _ => {
+            let all = "tcp://HOST:PORT, lmtp://HOST:PORT, lmtp:unix:/SOCKET, spawn:/PROGRAM, queue:/PROGRAM or maildir:FOLDER";
+            (Err(String::new()), all)
+        }
     };
-    let (scheme, rest) = url.split_once(':').ok_or_else(fault)?;
-    match scheme {
-        "lmtp" => endpoint(rest.trim_start_matches("//")).map(Target::Lmtp),
-        "maildir" => path(rest).map(Target::Maildir).map_err(|_| fault()),
-        "queue" => queue_program(rest).map(Target::Queue),
-        "spawn" => program(rest).map(|program| Target::Spawn(vec![program.into()])),
-        "tcp" => host_and_port(rest.trim_start_matches("//")).map(Target::Tcp),
-        _ => Err(fault()),
-    }
+    target.map_err(|_| format!("{url:?} is not a valid backend; write {instead}"))
 }
 
 /// `unix:/run/dovecot/lmtp`, `127.0.0.1:24`
 fn endpoint(text: &str) -> Result<Endpoint, String> {
+    if let Some(behind) = text.strip_prefix("lmtp:") {
+        // As `--backend` has it.
+        let server = behind.trim_start_matches("//");
+        return endpoint(server).and(Err(format!("write {server:?}")));
+    }
     match text.strip_prefix("unix:") {
         Some("") => Err("write \"unix:/run/dovecot/lmtp\"".to_owned()),
         Some(socket) => path(socket).map(Endpoint::Unix),
@@ -223,3 +229,23 @@ fn is_unix(targets: &[Written<Target>]) -> bool {
 const CONNECT: Duration = Duration::from_secs(10);
 
 const REPLY: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_of_the_command_line_has_an_error_that_can_be_followed() {
+        for url in
+            ["queue:", "queue", "queue:qmail-queue", "lmtp:", "lmtp://", "lmtp:unix:", "lmtp:/run/s", "tcp:", "spawn:x"]
+        {
+            let error = target_of_url(url).unwrap_err();
+            let instead = error.strip_prefix(&format!("{url:?} is not a valid backend; write ")).unwrap();
+            for instead in instead.split(" or ") {
+                assert!(target_of_url(instead).is_ok(), "{url}: {instead}");
+            }
+        }
+        let error = target_of_url("unix:/run/s").unwrap_err();
+        assert!(error.ends_with("queue:/PROGRAM or maildir:FOLDER"), "{error}");
+    }
+}
