@@ -415,6 +415,14 @@ fn a_qmail_queue_that_cannot_work_is_told() {
     let absent =
         "tcp.smtp:1: QMAILQUEUE: bin/absent: no such file, so its clients get 451; write the path of a program";
     assert_eq!(told[0], format!("{absent} (warning)"));
+    site.write("tcp.smtp", ":allow,QMAILQUEUE=\"absent-scanner\",PATH=\"/bin\"\n");
+    let nowhere = "tcp.smtp:1: QMAILQUEUE: absent-scanner: not found in PATH, so its clients get 451";
+    let told = check(&site, &queue);
+    assert!(told[0].starts_with(nowhere), "{told:?}");
+    // The program that is configured.
+    site.write("tcp.smtp", ":allow,QMAILQUEUE=\"\"\n");
+    assert_eq!(check(&site, &queue), [""; 0]);
+    site.write("tcp.smtp", ":allow,QMAILQUEUE=\"bin/absent\"\n");
     // As root, the folder can be another's.
     if nix::unistd::Uid::effective().is_root() {
         nix::unistd::chown(&site.path("queue/pid"), Some(1.into()), None).unwrap();

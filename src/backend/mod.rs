@@ -52,7 +52,7 @@ pub use crate::backend::asking::Turn;
 pub use crate::backend::connection::Connection;
 pub use crate::backend::offers::News;
 pub use crate::backend::queue::Envelope;
-pub use crate::backend::queue::qmail_home;
+pub(crate) use crate::backend::queue::chosen as chosen_queue;
 pub use crate::backend::settings::Endpoint;
 pub use crate::backend::settings::Identity;
 pub use crate::backend::settings::Settings;

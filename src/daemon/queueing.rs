@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +16,7 @@ use nix::unistd::Uid;
 use nix::unistd::User;
 
 use crate::backend::Target;
-use crate::backend::qmail_home;
+use crate::backend::chosen_queue;
 use crate::config::checked::Config;
 use crate::config::faults::Fault;
 use crate::config::faults::Places;
@@ -32,6 +33,8 @@ pub(super) fn notes(config: &Config, clients: &ClientRules, places: &Places) -> 
     let mut all: BTreeMap<String, Fault> = BTreeMap::new();
     for (name, value, place) in variables(config, clients, places) {
         let what = match name.as_str() {
+            // Empty: the configured program.
+            "QMAILQUEUE" if value.is_empty() => None,
             "QMAILQUEUE" => Some(format!("QMAILQUEUE: {value} gets the messages, in place of backend.queue")),
             name => noted(name),
         };
@@ -46,11 +49,11 @@ pub(super) fn notes(config: &Config, clients: &ClientRules, places: &Places) -> 
 pub(super) fn warnings(config: &Config, clients: &ClientRules, places: &Places) -> Vec<Fault> {
     let Target::Queue(program) = &config.backend.target else { return Vec::new() };
     let queue = not_setuid(program, config.user.as_deref()).map(|what| places.fault("backend.queue", what));
-    let others = variables(config, clients, places).into_iter().filter(|(name, ..)| name == "QMAILQUEUE");
+    let all = variables(config, clients, places);
+    let search = all.iter().find(|(name, ..)| name == "PATH").map(|(_, value, _)| OsString::from(value));
+    let others = all.into_iter().filter(|(name, ..)| name == "QMAILQUEUE");
     let others = others.filter_map(|(_, value, place)| {
-        // Without a slash it is looked up in a PATH.
-        let path: Option<PathBuf> = value.contains('/').then(|| qmail_home(program).join(&value));
-        let why = not_executable(&path?)?;
+        let why = not_executable(&chosen_queue(program, Some(&OsString::from(&value)), search.as_ref()))?;
         let what = format!("QMAILQUEUE: {value}: {why}, so its clients get 451; write the path of a program");
         Some(Fault { what, ..place })
     });
@@ -85,6 +88,7 @@ fn variables(config: &Config, clients: &ClientRules, places: &Places) -> Vec<(St
 
 fn not_executable(program: &Path) -> Option<&'static str> {
     match program.metadata() {
+        _ if program.components().count() == 1 => Some("not found in PATH"),
         Err(_) => Some("no such file"),
         Ok(metadata) if metadata.is_dir() => Some("is a folder"),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => Some("cannot be executed"),
