@@ -236,7 +236,7 @@ impl Keeper {
 /// The program to start: QMAILQUEUE, or the configured one. As mailfront does, a name without a slash is looked up in the
 /// program's PATH, and stays as it is where none is found; a relative path is one below the qmail home, where qmail-smtpd
 /// stands when it starts qmail-queue.
-pub(crate) fn chosen(program: &Path, wanted: Option<&OsString>, path: Option<&OsString>) -> PathBuf {
+pub fn chosen(program: &Path, wanted: Option<&OsString>, path: Option<&OsString>) -> PathBuf {
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return program.to_owned() };
     if !wanted.as_bytes().contains(&b'/') {
         return spawn::find(wanted, path.map(|path| path.as_bytes())).unwrap_or_else(|_| wanted.into());

@@ -17,6 +17,7 @@ use nix::unistd::User;
 
 use crate::backend::Target;
 use crate::backend::chosen_queue;
+use crate::backend::qmail_home;
 use crate::config::checked::Config;
 use crate::config::faults::Fault;
 use crate::config::faults::Places;

@@ -131,29 +131,33 @@ impl Line {
     /// Reads `address`, `@domain`, either with the data of the cdb behind it as `cdbmake-12` takes it, or with a `-`
     /// before it.
     fn read(line: &[u8]) -> Result<Self, String> {
-        let shown = || String::from_utf8_lossy(&line[..line.len().min(MOST_SHOWN)]).escape_debug().to_string();
         let (entry, data) = split(line);
         let is_negated = entry.starts_with(b"-@") || data.starts_with(b"-");
         let entry = if entry.starts_with(b"-@") { &entry[1..] } else { entry };
         if entry.starts_with(b"!") || entry.contains(&b'*') {
             let what =
                 "is a pattern of the extended dialect: set recipients.dialect = \"extended\", or write an address";
-            return Err(format!("\"{}\" {what}", shown()));
+            return Err(format!("\"{}\" {what}", shown(line)));
         }
         let of_domain = [b"x", entry].concat();
         let address = parse_address(if entry.starts_with(b"@") { &of_domain } else { entry });
         let is_of_nobody = entry == b"@" || entry.contains(&b',');
         let Some(address) = address.ok().filter(|_| !is_of_nobody) else {
-            return Err(format!("\"{}\" is not an address: write one address or @domain on a line", shown()));
+            return Err(format!("\"{}\" is not an address: write one address or @domain on a line", shown(line)));
         };
         let folded = address.folded();
         // The postmaster is known without being listed.
         if address.domain().is_none_or(<[u8]>::is_empty) && folded != b"postmaster" {
-            return Err(without_domain(&shown()));
+            return Err(without_domain(&shown(entry)));
         }
         let address = if entry.starts_with(b"@") { &folded[1..] } else { folded };
         Ok(Self { address: address.to_owned(), is_unknown: is_negated })
     }
+}
+
+/// The beginning of a line or entry, for an error.
+fn shown(octets: &[u8]) -> String {
+    String::from_utf8_lossy(&octets[..octets.len().min(MOST_SHOWN)]).escape_debug().to_string()
 }
 
 /// The words about an entry without a domain.
@@ -237,10 +241,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_an_error() {
-        let table: [(&str, &[u8], u32, &str); 12] = [
+        let table: [(&str, &[u8], u32, &str); 13] = [
             ("an empty file", b"", 0, "names no recipient"),
             ("nothing but comments", b"# joe@example.org\n\n", 0, "names no recipient"),
             ("a name alone", b"ok@example.org\njoe\n", 2, "write joe@example.org, or @example.org for all"),
+            ("a name and data", b"joe in sales\n", 1, "\"joe\" has no domain: write joe@example.org, or"),
             ("a name and an at sign", b"joe@\n", 1, "write joe@example.org"),
             ("a domain alone", b"example.org\n", 1, "has no domain: write @example.org for all"),
             ("two in a line", b"joe@example.org,fred@example.org\n", 1, "one address or @domain on a line"),
