@@ -18,7 +18,7 @@ pub(super) struct Page {
     pub(super) about: &'static str,
     /// What stands before the first heading.
     pub(super) opens_with: &'static str,
-    /// Markdown: headings, paragraphs, tables, and blocks of code.
+    /// Markdown: headings, paragraphs, lists, tables, and blocks of code.
     pub(super) markdown: &'static str,
     /// A file that is shown whole.
     pub(super) example: Option<&'static str>,
@@ -62,6 +62,15 @@ fn write(roff: &mut Roff, markdown: &str) {
             // As in any page of the manual, but for the names of sections.
             let heading = if heading.contains('[') { heading.to_owned() } else { heading.to_uppercase() };
             roff.control("SH", [heading.as_str()]);
+        } else if let Some(heading) = line.strip_prefix("### ") {
+            roff.control("SS", [heading]);
+        } else if let Some((mark, item)) = list_item(line) {
+            let mut item = item.to_owned();
+            while let Some(more) = lines.next_if(|line| line.starts_with("  ")) {
+                item.push(' ');
+                item.push_str(more.trim_start());
+            }
+            roff.control("IP", [mark, "3"]).text(inlines(&item));
         } else if line.starts_with("```") {
             let block: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
             code(roff, block.into_iter());
@@ -81,6 +90,14 @@ fn write(roff: &mut Roff, markdown: &str) {
             roff.control("PP", []).text(inlines(&paragraph));
         }
     }
+}
+
+/// The mark and the text of an item of a list.
+fn list_item(line: &str) -> Option<(&str, &str)> {
+    let (mark, item) = line.split_once(' ')?;
+    let number = mark.strip_suffix('.').filter(|number| !number.is_empty());
+    let is_mark = mark == "-" || number.is_some_and(|number| number.bytes().all(|octet| octet.is_ascii_digit()));
+    is_mark.then_some((mark, item))
 }
 
 /// A row as a paragraph under its first cell; of the five cells of a key all but the last are in one line.
@@ -162,11 +179,13 @@ mod tests {
         let mut roff = Roff::new();
         let markdown = "# Title\n\nSee [the log](log.md), *now*\nand `a-b`.\n\n```sh\n.x 'y\n```\n\n## Keys\n\n\
                         | Key | Type |\n| --- | --- |\n| `a.b` | A **word**. |\n\
-                        | `c` | flag | `true` | reload | What it `does`. |\n";
+                        | `c` | flag | `true` | reload | What it `does`. |\n\n### a.b: what\n\n\
+                        - One\n  thing.\n- `Two`.\n\n1. first;\n2. second.\n\n1990 was a year.\n";
         write(&mut roff, markdown);
         let expected = ".PP\nSee the log, \\fInow\\fR and \\fBa\\-b\\fR.\n.PP\n.EX\n\\&.x 'y\n.EE\n.SH KEYS\n.TP\n\
                         \\fBa.b\\fR\nA \\fBword\\fR.\n.TP\n\\fBc\\fR (flag; default \\fBtrue\\fR; reload)\n\
-                        What it \\fBdoes\\fR.\n";
+                        What it \\fBdoes\\fR.\n.SS \"a.b: what\"\n.IP - 3\nOne thing.\n.IP - 3\n\\fBTwo\\fR.\n\
+                        .IP 1. 3\nfirst;\n.IP 2. 3\nsecond.\n.PP\n1990 was a year.\n";
         assert_eq!(roff.to_roff(), expected);
     }
 }
