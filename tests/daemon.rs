@@ -591,10 +591,12 @@ fn setuid_programs_are_given_up_where_no_backend_needs_one() {
     let threads = gains_none(proxy.pid());
     assert!(threads.len() > 3 && threads.iter().all(|given_up| *given_up), "{threads:?}");
     // It cannot be taken back.
-    let spawn = configuration("", "spawn = [\"/bin/true\"]", "");
-    site.rename_over("portcullis.toml", &spawn);
-    let line = proxy.wait_for("reload level=error fault=");
-    assert!(line.contains("portcullis.toml: backend.spawn needs a restart"), "{line}");
+    for backend in ["spawn = [\"/bin/true\"]", "queue = \"/bin/true\""] {
+        site.rename_over("portcullis.toml", &configuration("", backend, ""));
+        let line = proxy.wait_for("reload level=error fault=");
+        let key = &backend[..5];
+        assert!(line.contains(&format!("portcullis.toml: backend.{key} needs a restart")), "{line}");
+    }
     proxy.client().hello().mail("ann@partner.example", "Subject: into the Maildir");
     assert_eq!(site.mails(), 1);
     proxy.stop();

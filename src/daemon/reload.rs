@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::backend::Target;
 use crate::config::checked::Config;
 use crate::config::watch::Look;
 use crate::config::watch::Unwatched;
@@ -81,9 +82,12 @@ impl Reload {
             return Ok(assembly);
         }
         let file = self.origin.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-        let what = "backend.spawn needs a restart: this process was started with a backend that starts nothing, and has \
-                    given up running setuid programs such as qmail-queue";
-        let fault = Finding { file, line: 0, column: 0, what: what.to_owned() };
+        let key = if matches!(assembly.config.backend.target, Target::Queue(_)) { "queue" } else { "spawn" };
+        let what = format!(
+            "backend.{key} needs a restart: this process was started with a backend that starts nothing, and has given up \
+             running setuid programs such as qmail-queue"
+        );
+        let fault = Finding { file, line: 0, column: 0, what };
         Err(Refused { faults: vec![fault], warnings: assembly.warnings, files: assembly.files })
     }
 
