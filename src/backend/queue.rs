@@ -114,8 +114,9 @@ impl Envelope {
     }
 }
 
-/// Starts the program, and gives its answer when it has ended. Dropped before the answer, the program is kept to its end
-/// all the same; `permit` is held until then. `starting` counts it until its exec.
+/// Starts the program, and gives its answer when it has ended. Dropped before the start, nothing is started; dropped before
+/// the answer, the program is kept to its end all the same, and `permit` is held until then. `starting` counts it until
+/// its exec.
 ///
 /// # Errors
 /// The program is lost to us: neither its end nor its start could be learned.
@@ -125,21 +126,23 @@ pub(super) async fn run(
     permit: Permit,
 ) -> Result<BackendReply, OpenFault> {
     let (limit, grace, program) = (job.limit, job.grace, job.program.clone());
-    // Starting a process waits for its exec: that must not be the thread of all sessions.
-    let started = spawn_blocking(move || {
-        let _starting = starting;
-        start(job)
-    });
-    let started = started.await.map_err(|error| OpenFault::Unavailable(error.to_string()))?;
-    let running = match started {
-        Ok(running) => running,
-        Err(error) => {
-            tracing::warn!(error = format!("{}: {error}", program.display()), "queue program cannot be started");
-            return Ok(reply::of(End::NotStarted, None));
+    let (name, (tell, told)) = (program.clone(), oneshot::channel());
+    // Starting a process waits for its exec: that must not be the thread of all sessions. The caller may go meanwhile:
+    // what was started has its keeper all the same.
+    spawn_blocking(move || {
+        if tell.is_closed() {
+            return;
         }
-    };
-    let (tell, told) = oneshot::channel();
-    tokio::spawn(Keeper { running, limit, grace }.keep(tell, permit));
+        let started = start(job);
+        drop(starting);
+        match started {
+            Ok(running) => drop(tokio::spawn(Keeper { running, limit, grace }.keep(tell, permit))),
+            Err(error) => {
+                tracing::warn!(error = format!("{}: {error}", name.display()), "queue program cannot be started");
+                let _ = tell.send(reply::of(End::NotStarted, None));
+            }
+        }
+    });
     told.await.map_err(|_| OpenFault::Unavailable(format!("{}: its end is not known", program.display())))
 }
 

@@ -16,6 +16,7 @@ use nix::spawn::PosixSpawnFlags;
 use nix::spawn::posix_spawn;
 use nix::sys::signal::SigSet;
 use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
 use nix::sys::signal::killpg;
 use nix::sys::wait::Id;
 use nix::sys::wait::WaitPidFlag;
@@ -23,6 +24,7 @@ use nix::sys::wait::WaitStatus;
 use nix::sys::wait::waitid;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use nix::unistd::getpgid;
 use rustix::process::PidfdFlags;
 use rustix::process::pidfd_open;
 use tokio::io::Interest;
@@ -72,8 +74,8 @@ impl Process {
                 | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
         )?;
         attributes.set_pgroup(Pid::from_raw(0))?;
-        // We ignore it ourselves; programs in pipes count on it.
-        attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGPIPE]))?;
+        // We ignore SIGPIPE ourselves, and may have been started with SIGCHLD ignored: programs count on both.
+        attributes.set_sigdefault(&SigSet::from_iter([Signal::SIGCHLD, Signal::SIGPIPE]))?;
         attributes.set_sigmask(&SigSet::empty())?;
         let pid = posix_spawn(program, &actions, &attributes, &[&name], environment)?;
         Ok(Self { pid, ended: watch(pid) })
@@ -118,6 +120,10 @@ impl Process {
     fn signal(&self, signal: Signal) {
         // It has not been reaped: the number is still its own.
         let _ = killpg(self.pid, signal);
+        // A program may have left its group for another.
+        if getpgid(Some(self.pid)) != Ok(self.pid) {
+            let _ = kill(self.pid, signal);
+        }
         tracing::warn!(pid = self.pid(), %signal, "queue program is out of time");
     }
 }

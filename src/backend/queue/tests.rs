@@ -207,6 +207,35 @@ async fn a_caller_that_goes_leaves_the_program_to_its_end() {
     assert!(folder.path().join("queued").exists());
 }
 
+/// The threads that start programs are busy, and the caller goes meanwhile.
+#[test]
+fn a_caller_that_goes_before_the_start_leaves_nothing_behind() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let (_folder, program) = script("cat >/dev/null; cat <&1 >/dev/null");
+    runtime.block_on(async {
+        let permits = Permits::new(1);
+        let permit = permits.acquire("192.0.2.7".parse().unwrap()).await;
+        let (open, gate) = std::sync::mpsc::sync_channel::<()>(0);
+        let busy = spawn_blocking(move || gate.recv());
+        let mut running = Box::pin(run(job(&program, &envelope(1), &[]), None, permit));
+        assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(running.as_mut().poll(cx).is_pending())).await);
+        drop(running);
+        assert_eq!(permits.taken(), 1, "until it is settled that nothing is started");
+        drop(open);
+        assert!(busy.await.unwrap().is_err());
+        permits.drained().await;
+    });
+    assert_eq!(nix::sys::wait::wait(), Err(Errno::ECHILD), "no process");
+}
+
+#[tokio::test]
+async fn a_program_that_has_left_its_group_is_ended_too() {
+    // Into the group of its parent, which is not signalled.
+    let (_folder, program) = script("exec perl -e 'setpgrp(0, getpgrp(getppid())); sleep 1000'");
+    let hanging = Job { limit: Duration::from_secs(1), ..job(&program, &envelope(1), &[]) };
+    assert_eq!(run_job(hanging).await, "451 qq timeout (#4.3.0)");
+}
+
 #[test]
 fn the_program_is_that_of_qmailqueue() {
     let path = OsString::from("/nonexistent:/bin");
