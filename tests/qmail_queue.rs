@@ -245,6 +245,20 @@ fn a_program_that_hangs_is_ended_and_the_client_hears_a_deferral() {
     assert!(!Path::new("/proc").join(fs::read_to_string(qmail.path("pid")).unwrap().trim()).exists());
 }
 
+/// A parent that ignores SIGCHLD hands that down: the system would reap the program, and nobody would know its end.
+#[test]
+fn the_end_of_a_program_is_heard_whatever_the_parent_ignores() {
+    let qmail = QmailHome::new();
+    // It writes the configuration.
+    drop(straight(&qmail, Lines::default()));
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD", proxy::PORTCULLIS, "serve", "-c"]).arg(qmail.path("portcullis.toml"));
+    let proxy = Proxy::launch(&mut command, 1);
+    let mut client = Client::new(proxy.addresses[0]);
+    expect("250 ok", &client.deliver("a@example.net", "fred@example.org", LETTER));
+    assert_eq!(qmail.queued().len(), 1);
+}
+
 /// RFC 1047: the client is gone before it hears the 250; the copy that it sends is not queued again.
 #[test]
 fn a_client_that_is_gone_does_not_make_a_second_copy() {

@@ -63,7 +63,10 @@ pub fn serve(origin: Origin, notify_fd: Option<u32>) -> Result<(), StartFault> {
     let cannot_start = |error| StartFault::System("cannot start threads", error);
     let _flush_guard = log.write_by_thread().map_err(cannot_start)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
-    runtime.block_on(async { signals::outlive_file_limit() });
+    runtime.block_on(async {
+        signals::hear_children();
+        signals::outlive_file_limit();
+    });
     let state = State::open(&config.state, Arc::new(Wall::new())).map_err(StartFault::State)?;
     let admin = admin::bind(&config.admin).map_err(StartFault::Admin)?;
     let number = config.front.workers.unwrap_or_else(Workers::usual);

@@ -43,6 +43,14 @@ impl Signals {
     }
 }
 
+/// Hears of the end of children. A parent that ignores SIGCHLD hands that down, and then nobody learns how a queue program
+/// has ended: the system reaps it (sigaction(2)). Call it within a runtime, before a program is started.
+pub(super) fn hear_children() {
+    if let Err(error) = signal(SignalKind::child()) {
+        tracing::warn!(%error, "SIGCHLD");
+    }
+}
+
 /// Makes writing past RLIMIT_FSIZE (`softlimit -f`) an error like a full disk, instead of the end of the process: with
 /// any handler the write fails with EFBIG (setrlimit(2)). Call it within a runtime.
 pub(super) fn outlive_file_limit() {
