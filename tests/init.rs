@@ -225,6 +225,16 @@ fn straight_into_qmail_where_it_is_wanted() {
         ],
     );
     fs::remove_dir_all(host.path("new")).unwrap();
+    let absent = host.init(&["--backend", "queue:/opt/scan"]);
+    assert_eq!(absent.code, 1, "{absent:?}");
+    Host::with_all(
+        &absent,
+        &[
+            "error      --backend queue:/opt/scan: /opt/scan is not a program that can be executed: write another path\n",
+        ],
+    );
+    fs::remove_dir_all(host.path("new")).unwrap();
+    host.program("opt/scan");
     assert_eq!(host.init(&["--backend", "queue:/opt/scan"]).code, 0);
     assert!(host.text("portcullis.toml").contains("\nqueue = \"/opt/scan\"\n"));
     assert_eq!(host.init(&["--backend", "maildir"]).code, 64);

@@ -17,12 +17,9 @@ impl Planner<'_> {
     /// that does nothing but start it.
     pub(super) fn queue(&mut self, service: Option<&Service>, variables: &[(String, Word)]) {
         let words = service.map(smtp_words).unwrap_or_default();
-        let Some(program) = self.qmail_queue() else {
-            if self.is_wanted() {
-                let what = "--backend queue: no bin/qmail-queue was found: write --backend queue:/PROGRAM";
-                self.plan.errors.push(what.to_owned());
-            }
-            return;
+        let program = match self.qmail_queue() {
+            Ok(program) => program,
+            Err(what) => return self.plan.errors.extend(self.is_wanted().then_some(what)),
         };
         let value = quoted(&program.to_string_lossy());
         let ended = self.ended(service, &words, variables);
@@ -43,12 +40,21 @@ impl Planner<'_> {
         matches!(self.wanted, Wanted::Queue(_))
     }
 
-    fn qmail_queue(&self) -> Option<PathBuf> {
+    fn qmail_queue(&self) -> Result<PathBuf, String> {
         if let Wanted::Queue(Some(program)) = self.wanted {
-            return Some(program.clone());
+            let is_program = self.root.is_program(program);
+            let what = || {
+                let program = program.display();
+                format!(
+                    "--backend queue:{program}: {program} is not a program that can be executed: write another path"
+                )
+            };
+            return is_program.then(|| program.clone()).ok_or_else(what);
         }
-        let program = self.home?.folder.join("bin/qmail-queue");
-        self.root.is_program(&program).then_some(program)
+        let program = self.home.map(|home| home.folder.join("bin/qmail-queue"));
+        let program = program.filter(|program| self.root.is_program(program));
+        program
+            .ok_or_else(|| "--backend queue: no bin/qmail-queue was found: write --backend queue:/PROGRAM".to_owned())
     }
 
     /// What ends, each with its place.
