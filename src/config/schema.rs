@@ -83,11 +83,18 @@ impl Writer {
         }
         if let Some(row) = row {
             let needs = if row.change == "restart" { " A change needs a restart." } else { "" };
-            property["description"] = format!("{}{needs}", row.meaning).into();
+            property["description"] = format!("{}{needs}", alone(row.meaning)).into();
             row.default.iter().for_each(|default| property["default"] = default.clone());
         }
         property
     }
+}
+
+/// A description without its references to text further below, which an editor does not have.
+fn alone(meaning: &str) -> String {
+    let mut parts = meaning.split(" ([below](");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.filter_map(|part| part.split_once("))")).fold(first, |whole, (_, after)| whole + after)
 }
 
 /// `server.listen`, whatever brackets the section is written with.
@@ -199,6 +206,9 @@ mod tests {
         assert!(hold_total["description"].as_str().unwrap().contains("452 4.3.1"), "{hold_total}");
         let listen = &schema["properties"]["server"]["properties"]["listen"];
         assert!(listen["description"].as_str().unwrap().ends_with("A change needs a restart."), "{listen}");
+        let queue = &schema["properties"]["backend"]["properties"]["queue"]["description"];
+        let queue = queue.as_str().unwrap();
+        assert!(queue.starts_with("qmail-queue, or a program in its place: one process per message"), "{queue}");
         assert_eq!(schema["properties"]["throttle"]["items"]["properties"]["escalate"]["default"], 0);
         for row in rows().keys() {
             let parts: Vec<&str> = row.split('.').collect();
@@ -206,7 +216,8 @@ mod tests {
                 let table = if table["type"] == "array" { &table["items"] } else { table };
                 &table["properties"][part]
             });
-            assert!(found["description"].is_string(), "{row}: {found}");
+            let description = found["description"].as_str().unwrap_or_else(|| panic!("{row}: {found}"));
+            assert!(!description.contains("]("), "{row}: {description}");
         }
     }
 }
