@@ -339,6 +339,14 @@ fn what_tcprules_set() {
     let json = site.run(&[&arguments[..], &["--json"]].concat()).json();
     assert_eq!(json["variables"].to_string(), "{\"DATABYTES\":\"100\",\"RELAYCLIENT\":\"\"}");
     assert!(!site.run(&[&["explain"], MAIL].concat()).out.contains("  sets"));
+    // What has no limit of its own is not said to have one.
+    let size = |backend: &str| {
+        site.write("portcullis.toml", &configuration("", backend, ""));
+        let told = site.run(&arguments).out;
+        told.lines().find(|line| line.starts_with("size ")).unwrap().to_owned()
+    };
+    assert_eq!(size("queue = \"/bin/true\""), "size       100 octets by DATABYTES");
+    assert!(size("spawn = [\"/bin/true\"]").ends_with(", unless the backend says less"));
 }
 
 #[test]

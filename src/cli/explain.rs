@@ -253,7 +253,10 @@ fn print_table(explanation: &Explanation, basis: &Basis) {
         print(&format!("  sets     {}", variables.join(", ")));
     }
     let limit = explanation.limit.as_ref().map(|limit| format!("{} octets by {}", limit.octets, limit.rule));
-    print(&format!("size       {}, unless the backend says less", limit.as_deref().unwrap_or("no limit")));
+    // A backend whose offer is known, without SIZE, has no limit to say.
+    let may_say_less = explanation.offer.as_ref().is_none_or(|offer| offer.iter().any(|word| word.starts_with("SIZE")));
+    let less = if may_say_less { ", unless the backend says less" } else { "" };
+    print(&format!("size       {}{less}", limit.as_deref().unwrap_or("no limit")));
     explanation.known.iter().for_each(|(who, rule)| print(&format!("known      {} by {rule}", shown(who))));
     print(&match basis {
         Basis::Both => "proxy      running; its blocks and throttles are included".to_owned(),
