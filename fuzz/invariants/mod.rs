@@ -11,6 +11,7 @@ mod properties;
 mod queue;
 mod run_script;
 mod stage;
+mod submissions;
 
 use std::path::Path;
 

@@ -85,6 +85,8 @@ pub(super) struct Options {
     pub(super) chunking: bool,
     /// `lmtp`: the backend answers the end of a message once for each recipient.
     pub(super) lmtp: bool,
+    /// `queue`: the backend is handed whole messages, and has no conversation.
+    pub(super) queue: bool,
     /// `answers`: questions are answered by `Q`, not at once.
     pub(super) answers: bool,
 }
@@ -99,6 +101,7 @@ impl Options {
             late: has(b"late"),
             chunking: has(b"chunking"),
             lmtp: has(b"lmtp"),
+            queue: has(b"queue"),
             answers: has(b"answers"),
         }
     }
@@ -167,8 +170,9 @@ impl Known {
         let minute = Duration::from_secs(60);
         match question {
             Question::Connect { .. } => Answer::Connect { throttled, block },
-            Question::Copy(_) => {
-                let served = if self.is_served { vec![0] } else { Vec::new() };
+            Question::Copy(candidate) => {
+                // The ledger never leaves nobody to deliver to.
+                let served = if self.is_served && candidate.copies.len() > 1 { vec![0] } else { Vec::new() };
                 Answer::Copy(self.copy.unwrap_or(Copy::Deliver { served, before: Before::default() }))
             }
             Question::Envelope(_) => Answer::Envelope { expected: self.is_expected.then_some(minute) },

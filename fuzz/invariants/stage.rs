@@ -22,6 +22,8 @@ use portcullis::policy::throttle::key::Seed;
 use portcullis::policy::verdict::Verdict;
 use portcullis::session::Session;
 use portcullis::session::io::Admission;
+use portcullis::session::io::BackendEnd;
+use portcullis::session::io::Form;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
@@ -36,11 +38,13 @@ use portcullis::session::record::Record;
 use portcullis::session::settings::BackendProtocol;
 use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::data::BareNewline;
+use portcullis::smtp::reply::Offer;
 
 use super::operation::Known;
 use super::operation::Operation;
 use super::operation::Options;
 use super::operation::Wanted;
+use super::submissions::Submissions;
 
 /// The session and what was seen of it.
 pub(super) struct Stage {
@@ -58,6 +62,7 @@ pub(super) struct Stage {
     last: Option<(Ticket, Answer)>,
     handshake_fails: bool,
     backend: Backend,
+    submissions: Submissions,
     held: Vec<u8>,
     /// A backend session waits for the next open.
     kept: bool,
@@ -129,6 +134,7 @@ impl Stage {
             last: None,
             handshake_fails: false,
             backend: Backend::of(options),
+            submissions: Submissions::default(),
             held: Vec::new(),
             // Whatever another client left.
             kept: options.late,
@@ -138,6 +144,10 @@ impl Stage {
             mails: Mails::default(),
             refusals: Refusals::default(),
         };
+        if options.queue {
+            let offer = Offer { eight_bit_mime: true, pipelining: true, ..Offer::NONE };
+            stage.session.handle_offer(Arc::new(offer), true);
+        }
         stage.session.start(Admission::Granted, Duration::ZERO, None, now);
         stage.drain();
         stage
@@ -146,6 +156,8 @@ impl Stage {
     pub(super) fn operate(&mut self, operation: Operation) {
         let now = self.now;
         match operation {
+            Operation::Backend(octets) if self.options.queue => self.program_ends(octets.as_deref()),
+            Operation::BackendEnd(end) if self.options.queue => self.program_is_lost(end),
             Operation::Backend(Some(octets)) => self.backend_says(&octets),
             Operation::Backend(None) => {
                 if let Some(reply) = self.backend.due.pop_front() {
@@ -167,7 +179,10 @@ impl Stage {
                 self.input.clear();
                 self.session.handle_client_reset(now);
             }
-            Operation::HoldEnds(end) => self.session.handle_hold(Err(end), now),
+            Operation::HoldEnds(end) => {
+                self.submissions.end(false);
+                self.session.handle_hold(Err(end), now);
+            }
             Operation::Kill => self.session.handle_kill(now),
             Operation::NextAnswer(known) => self.known.push_back(known),
             Operation::Answer { again } => self.answer(again),
@@ -220,11 +235,25 @@ impl Stage {
         self.session.handle_backend(&mut self.backend.replies, true, self.now);
     }
 
+    /// The program that has a message ends; where none has one, a late end is told, which has to say nothing.
+    fn program_ends(&mut self, line: Option<&[u8]>) {
+        let reply = Submissions::reply(line.unwrap_or(b"250 ok 1 qp 2\r\n"));
+        let success = reply.is_success();
+        self.dots_accepted += usize::from(self.submissions.end(success) && success);
+        self.session.handle_submission(Ok(reply), self.now);
+    }
+
+    fn program_is_lost(&mut self, end: BackendEnd) {
+        self.submissions.end(false);
+        self.session.handle_submission(Err(end), self.now);
+    }
+
     /// The answer to the question that is open, or the last one once more.
     fn answer(&mut self, again: bool) {
         if let Some((ticket, question)) = self.open.take_if(|_| !again) {
             let answer = self.known.pop_front().unwrap_or_default().answer(&question);
             self.absorbable += usize::from(allows_to_absorb(&answer));
+            self.submissions.answered(&answer);
             self.client_is_blocked |= matches!(answer, Answer::Connect { block: Some(_), .. });
             self.last = Some((ticket, answer));
         }
@@ -234,23 +263,23 @@ impl Stage {
     }
 
     fn drain(&mut self) {
-        while let Some(output) = self.session.advance(&mut self.input, self.client_ended, self.now) {
-            self.obey(output);
+        loop {
+            let input = self.input.clone();
+            let output = self.session.advance(&mut self.input, self.client_ended, self.now);
+            self.submissions.take(&input[..input.len() - self.input.len()]);
+            match output {
+                Some(output) => self.obey(output),
+                None => return,
+            }
         }
     }
 
     fn obey(&mut self, output: Output) {
         assert!(!self.closed, "{output:?} after the close");
+        assert!(!self.options.queue || !speaks(&output), "{output:?} for a backend without a conversation");
         let now = self.now;
         match output {
-            Output::Ask(ticket, question) => {
-                // Each MAIL asks whether its sender is blocked.
-                self.mails.begun += usize::from(matches!(*question, Question::Mail { .. }));
-                self.open = Some((ticket, question));
-                if !self.options.answers {
-                    self.answer(false);
-                }
-            }
+            Output::Ask(ticket, question) => self.ask(ticket, question),
             Output::Backend(octets) => self.backend.hear(&octets),
             Output::BackendBody(sending) => {
                 self.backend.takes(sending, &self.held);
@@ -259,24 +288,29 @@ impl Stage {
                     self.session.handle_body_sent(now);
                 }
             }
-            Output::BackendStartTls | Output::Submit(_) => unreachable!("the backend speaks SMTP in the clear"),
+            Output::BackendStartTls => unreachable!("the backend speaks SMTP in the clear"),
+            Output::Submit(submission) => {
+                assert!(self.options.queue, "a backend with a conversation");
+                self.submissions.begin(&submission, &self.held);
+            }
             Output::Client(octets) => self.client_hears(&octets),
             Output::CloseClient => self.closed = true,
             Output::Release(release) => {
                 self.kept |= release == Release::Reusable;
                 assert!(release == Release::Abort || !self.backend.in_body, "in the middle of a message");
+                self.submissions.end(false);
                 self.backend = Backend::of(self.options);
             }
-            Output::HoldBegin { .. } => {
+            Output::HoldBegin { form, .. } => {
+                assert_eq!(form == Form::Stored, self.options.queue);
                 self.held.clear();
+                self.submissions.message_begins();
                 self.session.handle_hold(Ok(()), now);
             }
             Output::OpenBackend { fresh, .. } => self.open_backend(fresh),
-            Output::Record(record) => {
-                self.mails.note(&record);
-                self.refusals.note(&record);
-            }
+            Output::Record(record) => self.note(&record),
             Output::StartTls => self.start_tls(),
+            Output::Hold(octets) if self.options.queue && self.submissions.is_trace(&octets) => {}
             Output::Hold(octets) => {
                 canonical(&octets);
                 self.held.extend_from_slice(&octets);
@@ -291,6 +325,24 @@ impl Stage {
         }
     }
 
+    fn ask(&mut self, ticket: Ticket, question: Box<Question>) {
+        // Each MAIL asks whether its sender is blocked.
+        self.mails.begun += usize::from(matches!(*question, Question::Mail { .. }));
+        self.submissions.asked(&question);
+        self.open = Some((ticket, question));
+        if !self.options.answers {
+            self.answer(false);
+        }
+    }
+
+    fn note(&mut self, record: &Record) {
+        self.mails.note(record);
+        if self.options.queue {
+            self.submissions.note(record);
+        }
+        self.refusals.note(record);
+    }
+
     fn start_tls(&mut self) {
         self.input.clear();
         let version = (!mem::take(&mut self.handshake_fails)).then_some("TLSv1.3");
@@ -298,6 +350,7 @@ impl Stage {
     }
 
     fn client_hears(&mut self, octets: &[u8]) {
+        self.submissions.client_hears(octets);
         if !self.client_ended {
             self.refusals.hear(octets);
         }
@@ -424,6 +477,11 @@ fn allows_to_absorb(answer: &Answer) -> bool {
     }
 }
 
+/// Whether the output is part of a conversation with a backend.
+fn speaks(output: &Output) -> bool {
+    matches!(output, Output::Backend(_) | Output::BackendBody(_) | Output::OpenBackend { .. })
+}
+
 /// Nothing in it that two servers could read differently, as far as a piece can tell.
 fn canonical(octets: &[u8]) {
     assert!(!octets.contains(&0), "a NUL: {}", octets.escape_ascii());
@@ -442,6 +500,9 @@ fn snapshot(options: Options) -> Arc<Snapshot> {
     let mut settings = Config::default_without_file().complete(&ControlValues::default()).session;
     settings.starttls = true;
     settings.hold = !options.stream;
+    if options.queue {
+        settings.backend_protocol = BackendProtocol::Queue;
+    }
     if options.lmtp {
         settings.backend_protocol = BackendProtocol::Lmtp;
     }
