@@ -127,22 +127,21 @@ impl fmt::Debug for Digest {
 }
 
 impl Kind {
-    /// The kind of a field. The length rules nearly every name out: there are many fields.
     fn of(name: &[u8]) -> Self {
-        let is = |field: &str| name.eq_ignore_ascii_case(field.as_bytes());
-        match name.len() {
-            4 if is("date") => Self::StrongOnly,
-            8 if is("received") => Self::StrongOnly,
-            10 if is("message-id") => Self::StrongOnly,
-            14 if is("dkim-signature") => Self::Neither,
-            19 if is("domainkey-signature") => Self::Neither,
-            23 if is("x-google-dkim-signature") => Self::Neither,
-            5.. if name[..4].eq_ignore_ascii_case(b"arc-") => Self::Neither,
-            _ => Self::Both,
+        let is = |field: &&str| name.eq_ignore_ascii_case(field.as_bytes());
+        match () {
+            () if SIGNED_ANEW.iter().any(&is) => Self::Neither,
+            () if name.len() > 4 && name[..4].eq_ignore_ascii_case(b"arc-") => Self::Neither,
+            () if MADE_ANEW.iter().any(&is) => Self::StrongOnly,
+            () => Self::Both,
         }
     }
 }
 
+/// Fields that are signed anew for every try, beside ARC-*.
+const SIGNED_ANEW: [&str; 3] = ["dkim-signature", "domainkey-signature", "x-google-dkim-signature"];
+/// Fields that a sender makes anew with each message, beside signatures.
+const MADE_ANEW: [&str; 3] = ["date", "message-id", "received"];
 const TEXT: usize = 8 * 1024;
 const DATED: usize = 1024;
 /// Octets that are hashed at once: sixteen chunks of BLAKE3, the most that its widest code takes.

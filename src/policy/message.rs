@@ -132,14 +132,14 @@ impl Sink {
 
 impl Field {
     fn of(name: &[u8]) -> Self {
-        let is = |field: &[u8]| name.eq_ignore_ascii_case(field);
-        match name.len() {
-            4 if is(b"date") => Self::Date,
-            8 if is(b"received") => Self::Received,
-            10 if is(b"message-id") => Self::MessageId,
-            12 if is(b"delivered-to") => Self::DeliveredTo,
-            _ => Self::Other,
-        }
+        let fields: [(&[u8], Self); 4] = [
+            (b"date", Self::Date),
+            (b"delivered-to", Self::DeliveredTo),
+            (b"message-id", Self::MessageId),
+            (b"received", Self::Received),
+        ];
+        let found = fields.iter().find(|(field, _)| name.eq_ignore_ascii_case(field));
+        found.map_or(Self::Other, |(_, field)| *field)
     }
 }
 
