@@ -35,6 +35,8 @@ pub mod takeover;
 
 pub mod rehearsal;
 
+pub(crate) mod status;
+
 pub mod admin;
 
 pub mod daemon;

@@ -61,12 +61,14 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("rehearsal", &["smtp", "policy", "session", "backend", "store", "front", "config", "text"]),
-    ("admin", &["policy", "store", "report", "front", "config::checked", "rehearsal", "text"]),
+    ("status", &["policy", "store", "report", "front", "backend", "config::checked", "text"]),
+    ("alerts", &["status", "config::checked", "queue", "text"]),
+    ("admin", &["policy", "store", "report", "front", "config::checked", "rehearsal", "status", "text"]),
     (
         "daemon",
         &[
-            "smtp", "policy", "session", "hold", "backend", "store", "report", "front", "control", "config", "admin",
-            "text",
+            "smtp", "policy", "session", "hold", "backend", "store", "report", "front", "control", "config", "status",
+            "alerts", "admin", "text",
         ],
     ),
     ("cli", &["text", "control", "queue", "logs", "takeover", "config", "rehearsal", "admin", "daemon", "policy"]),

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::admin::Handles;
-use crate::admin::status::Status;
 use crate::report::metrics::families;
 use crate::report::metrics::families::Families;
 use crate::report::metrics::families::Format;
+use crate::status::Handles;
+use crate::status::Status;
 use crate::text::version;
 
 /// All metrics, in the format that the scraper reads.

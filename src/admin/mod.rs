@@ -3,11 +3,9 @@
 
 pub mod client;
 mod metrics;
-mod networks;
 mod page;
 mod places;
 mod routes;
-mod status;
 mod token;
 
 use std::fs;
@@ -35,18 +33,9 @@ use crate::admin::places::Places;
 use crate::admin::routes::AppState;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
-use crate::front::Services;
-use crate::front::accept::Acceptor;
 use crate::front::bind;
-use crate::report;
-
-/// The parts of the running proxy that the interface shows and changes.
-#[derive(Clone)]
-pub(super) struct Handles {
-    pub(super) services: Arc<Services>,
-    pub(super) acceptor: Arc<Acceptor>,
-    pub(super) log: report::log::start::Handle,
-}
+use crate::status::Handles;
+use crate::status::live::Live;
 
 /// A bound listener that does not answer yet, and for TCP the token.
 pub(super) enum Bound {
@@ -93,14 +82,14 @@ async fn listen(bound: Bound, handles: Handles) {
     match bound {
         Bound::Tcp(listener, token) => {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
-            let router = routes::router(AppState { handles, token: Some(token) });
+            let router = routes::router(AppState { live: Live::new(handles.clone()), handles, token: Some(token) });
             loop {
                 accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
             }
         }
         Bound::Unix(listener) => {
             let Ok(listener) = UnixListener::from_std(listener) else { return };
-            let router = routes::router(AppState { handles, token: None });
+            let router = routes::router(AppState { live: Live::new(handles.clone()), handles, token: None });
             loop {
                 accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
             }

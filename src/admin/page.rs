@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::fmt::Write;
 
-use crate::admin::Handles;
-use crate::admin::status::Status;
 use crate::report::storms::Storm;
 use crate::report::traffic::Counts;
 use crate::report::traffic::Sums;
 use crate::report::traffic::TopSender;
+use crate::status::Handles;
+use crate::status::Status;
 use crate::store::blocks::Block;
 
 /// The whole page.

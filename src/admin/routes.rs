@@ -27,16 +27,17 @@ use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::admin::Handles;
 use crate::admin::metrics;
 use crate::admin::page;
 use crate::admin::places::Visit;
-use crate::admin::status::Status;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
 use crate::rehearsal::message::Message;
 use crate::rehearsal::told::Teller;
 use crate::report::metrics::families::Format;
+use crate::status::Handles;
+use crate::status::Status;
+use crate::status::live::Live;
 use crate::store::blocks::Block;
 use crate::text::readable;
 
@@ -44,6 +45,7 @@ use crate::text::readable;
 #[derive(Clone)]
 pub(super) struct AppState {
     pub(super) handles: Handles,
+    pub(super) live: Arc<Live>,
     /// `None`: the socket's mode is enough.
     pub(super) token: Option<String>,
 }
@@ -81,7 +83,7 @@ pub(super) fn router(app: AppState) -> Router {
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(scrape))
-        .route("/api/status", get(async |State(app): State<AppState>| shown(&Status::of(&app.handles))))
+        .route("/api/status", get(status))
         .route("/api/standing", get(rehearse))
         .route("/api/blocks", get(blocks).post(block).delete(unblock))
         .layer(middleware::from_fn_with_state(app.clone(), guard))
@@ -132,6 +134,10 @@ async fn scrape(State(app): State<AppState>, headers: HeaderMap) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
+}
+
+async fn status(State(app): State<AppState>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], app.live.latest().json.clone()).into_response()
 }
 
 async fn blocks(State(app): State<AppState>) -> Response {

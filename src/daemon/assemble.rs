@@ -376,7 +376,8 @@ fn control_values(lists: &Lists) -> ControlValues {
     }
 }
 
-fn pairs(config: &Config) -> Vec<Pair> {
+/// The certificates with their keys.
+pub(super) fn pairs(config: &Config) -> Vec<Pair> {
     let Some(tls) = &config.tls else { return Vec::new() };
     std::iter::once(&tls.first).chain(&tls.more).cloned().collect()
 }

@@ -1,8 +1,11 @@
 //! Reloads configuration and lists while the proxy runs: within a second of a change, and on SIGHUP. It must not
 //! replace anything by values with a fault.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::backend::Target;
 use crate::config::checked::Config;
@@ -14,6 +17,7 @@ use crate::daemon::assemble::Finding;
 use crate::daemon::assemble::Leniency;
 use crate::daemon::assemble::Origin;
 use crate::daemon::assemble::Refused;
+use crate::daemon::assemble::pairs;
 use crate::daemon::descriptors;
 use crate::daemon::privileges;
 use crate::daemon::supervisor;
@@ -23,6 +27,8 @@ use crate::front::Services;
 use crate::front::inquiry::inquire;
 use crate::policy::list::AddressList;
 use crate::report;
+use crate::status::in_force::InForce;
+use crate::store::clock::Time;
 
 /// The target of reloads: where new values are published.
 pub(super) struct Reload {
@@ -38,6 +44,8 @@ pub(super) struct Reload {
     pub(super) config: Config,
     pub(super) server: Server,
     pub(super) log: report::log::start::Handle,
+    /// What is said of the configuration in force, and of the last reload.
+    pub(super) in_force: watch::Sender<Arc<InForce>>,
 }
 
 impl Reload {
@@ -71,6 +79,8 @@ impl Reload {
                     tracing::error!(fault = %fault, "reload");
                 }
                 tracing::error!(faults = faults.len(), "not reloaded; the last good configuration stays in force");
+                let (faults, now) = (faults.iter().map(ToString::to_string).collect(), self.now());
+                self.in_force.send_modify(|in_force| *in_force = Arc::new(in_force.refused(faults, now)));
             }
         }
     }
@@ -101,8 +111,14 @@ impl Reload {
         }
     }
 
+    fn now(&self) -> Time {
+        self.server.services.state.tables().clock.now()
+    }
+
     fn publish(&mut self, assembly: Assembly) {
         let values = assembly.values();
+        let next = in_force(&assembly, self.origin.file.as_deref(), self.now());
+        self.in_force.send_modify(|in_force| *in_force = Arc::new(in_force.replaced(next)));
         let Assembly { config, snapshot, warnings, left_out, .. } = assembly;
         for warning in &warnings {
             tracing::warn!(warning = %warning, "reload");
@@ -133,6 +149,12 @@ impl Reload {
         );
         (self.config, self.left_out) = (config, left_out);
     }
+}
+
+/// What is said of these values once they are in force, from `now` on.
+pub(super) fn in_force(assembly: &Assembly, file: Option<&Path>, now: Time) -> InForce {
+    let warnings = assembly.warnings.iter().map(ToString::to_string).collect();
+    InForce::new(file, &assembly.config, &pairs(&assembly.config), warnings, now)
 }
 
 /// Asks the backend for its EHLO extensions, for the first client's EHLO.

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,6 +21,7 @@ use crate::daemon::listeners::Listener;
 use crate::daemon::privileges;
 use crate::daemon::reload::Reload;
 use crate::daemon::reload::ask_backend;
+use crate::daemon::reload::in_force;
 use crate::daemon::reload::report_unwatched;
 use crate::daemon::signals;
 use crate::daemon::signals::SignalAction;
@@ -34,6 +36,8 @@ use crate::front::accept::Acceptor;
 use crate::front::workers::Workers;
 use crate::policy::list::AddressList;
 use crate::report;
+use crate::status::Handles;
+use crate::status::problems::Problems;
 use crate::store::clock::Wall;
 use crate::store::state::State;
 
@@ -101,9 +105,17 @@ async fn run(
     let mut watcher = watch_files(&assembly);
     let server = Server::start(workers.clone(), state, assembly.values());
     let services = server.services.clone();
+    let started = services.state.tables().clock.now();
+    let in_force = watch::Sender::new(Arc::new(in_force(&assembly, origin.file.as_deref(), started)));
+    let handles = Handles {
+        services: services.clone(),
+        acceptor: server.acceptor.clone(),
+        log: log.clone(),
+        in_force: in_force.subscribe(),
+        problems: Arc::new(Problems::default()),
+        started,
+    };
     if let Some(bound) = admin {
-        let (services, acceptor) = (services.clone(), server.acceptor.clone());
-        let handles = admin::Handles { services, acceptor, log: log.clone() };
         admin::start(bound, handles).map_err(system("cannot start the admin interface"))?;
     }
     let accepting = listen(&server.acceptor, listeners)?;
@@ -118,7 +130,7 @@ async fn run(
     }
     let Assembly { config, files, left_out, .. } = assembly;
     let bound = config.clone();
-    let mut reload = Reload { origin, bound, files, left_out, descriptors, config, server, log };
+    let mut reload = Reload { origin, bound, files, left_out, descriptors, config, server, log, in_force };
     loop {
         tokio::select! {
             word = signals.next() => match word {

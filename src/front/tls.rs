@@ -103,6 +103,31 @@ pub fn out_of_date(pairs: &[Pair], now: Timestamp) -> Vec<TlsFault> {
     pairs.iter().enumerate().filter_map(told).collect()
 }
 
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Certificate {
+    /// The file of its chain.
+    pub file: String,
+    /// The names that it is for.
+    pub names: Vec<String>,
+    /// Its last second, in seconds since the epoch.
+    pub until: u32,
+}
+
+/// The certificates of these pairs, as far as they can be read.
+pub fn certificates(pairs: &[Pair]) -> Vec<Certificate> {
+    let read = |pair: &Pair| {
+        let chain = pem::chain(&pair.certificate).ok()?;
+        let first = chain.first()?;
+        let (_, last) = validity::of(first)?;
+        let parsed = webpki::EndEntityCert::try_from(first).ok();
+        let names = parsed.map(|it| it.valid_dns_names().map(str::to_owned).collect()).unwrap_or_default();
+        let until = u32::try_from(last.as_second()).unwrap_or(u32::MAX);
+        Some(Certificate { file: pair.certificate.display().to_string(), names, until })
+    };
+    pairs.iter().filter_map(read).collect()
+}
+
 /// The handshake of a client that begins with TLS. `None`: it failed, or took too long.
 pub(super) async fn accept(client: ClientStream, acceptor: &TlsAcceptor, limit: Duration) -> Option<ClientStream> {
     let ClientStream::Plain(stream) = client else { return None };

@@ -7,19 +7,19 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::admin::Handles;
+use crate::status::Handles;
 
 /// One network's share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Network {
-    pub(super) network: String,
-    pub(super) connections: u64,
-    pub(super) held_octets: u64,
-    pub(super) backend_sessions: u64,
+pub(crate) struct Network {
+    pub(crate) network: String,
+    pub(crate) connections: u64,
+    pub(crate) held_octets: u64,
+    pub(crate) backend_sessions: u64,
 }
 
 /// The `most` networks with the largest share of anything, largest first.
-pub(super) fn largest(handles: &Handles, most: usize) -> Vec<Network> {
+pub(crate) fn largest(handles: &Handles, most: usize) -> Vec<Network> {
     let count = |(network, count): (IpNet, usize)| (network, count as u64);
     let connections = handles.acceptor.by_network().into_iter().map(count);
     let held = handles.services.holds.by_network().into_iter();
