@@ -3,11 +3,11 @@
 use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::ZonedDateTime;
-use jiff::tz::TimeZone;
 
 use crate::report::storms::Storm;
 use crate::store::clock::Time;
 use crate::text::number;
+use crate::text::zone;
 
 /// A storm of copies: who, how many since when, what became of them, and whether anything is to be done.
 pub(crate) fn storm(storm: &Storm, now: Time) -> String {
@@ -46,7 +46,7 @@ pub(crate) fn guessing(storm: &Storm, now: Time) -> String {
 
 /// A time of today as `02:14`, of another day with its date, in the host's zone.
 pub(crate) fn since(at: u32, now: Time) -> String {
-    let (at, today) = (zoned(at), Timestamp::from(now).to_zoned_datetime(zone()));
+    let (at, today) = (zoned(at), Timestamp::from(now).to_zoned_datetime(zone::find().0));
     let form = if at.date() == today.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
     at.strftime(form).to_string()
 }
@@ -58,7 +58,7 @@ pub(crate) fn moment(at: u32) -> String {
 
 /// The name of the host's zone.
 pub(crate) fn zone_name() -> String {
-    zone().iana_name().unwrap_or("UTC").to_owned()
+    zone::find().0.iana_name().unwrap_or("UTC").to_owned()
 }
 
 /// Octets for people.
@@ -67,10 +67,5 @@ pub(crate) fn bytes(octets: u64) -> String {
 }
 
 fn zoned(at: u32) -> ZonedDateTime {
-    Timestamp::from(Time::from_seconds(at)).to_zoned_datetime(zone())
-}
-
-/// `TZ`, else the host's; UTC where there is none.
-fn zone() -> TimeZone {
-    TimeZone::try_system().unwrap_or(TimeZone::UTC)
+    Timestamp::from(Time::from_seconds(at)).to_zoned_datetime(zone::find().0)
 }

@@ -8,3 +8,4 @@ pub mod readable;
 pub mod shell;
 pub mod sockets;
 pub mod version;
+pub mod zone;
