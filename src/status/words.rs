@@ -9,32 +9,37 @@ use crate::store::clock::Time;
 use crate::text::number;
 use crate::text::zone;
 
-/// A storm of copies: who, how many since when, what became of them, and whether anything is to be done.
+/// A storm of copies: its sender, how many since when, what became of them, and whether anything is to be done.
 pub(crate) fn storm(storm: &Storm, now: Time) -> String {
     let (network, sender) = storm.key.split_once(' ').unwrap_or(("", &storm.key));
-    let Storm { copies, absorbed, refused, deferred, delivered, similar, .. } = storm;
-    let parts = [(refused, "refused"), (absorbed, "absorbed"), (deferred, "deferred"), (delivered, "delivered")];
-    let mut parts: Vec<String> =
-        parts.iter().filter(|(count, _)| **count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if let Some(first) = parts.first_mut() {
-        let count: u64 = first.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or_default();
-        let verb = if count == 1 { "was" } else { "were" };
-        *first = first.replacen(' ', &format!(" {verb} "), 1);
-    }
-    let alike = match similar {
-        0 => String::new(),
-        count => {
-            format!(" {} more that differ only in Date and Message-ID came through.", number::count(*count, "message"))
+    let since = since(storm.since, now);
+    let alike = || format!("{} that differ only in Date and Message-ID", number::count(storm.similar, "message"));
+    let sent = match (storm.copies, storm.similar) {
+        (0, _) => format!("{} since {since}", alike()),
+        (copies, 0) => format!("{} since {since}; {}", number::count(copies, "copy"), fates(storm)),
+        (copies, _) => {
+            format!("{} since {since}; {}; and {}", number::count(copies, "copy"), fates(storm), alike())
         }
     };
-    let end = match delivered + similar {
-        0 => "nothing waits for you".to_owned(),
-        through if through * 2 <= storm.copies + similar => "nothing waits for you".to_owned(),
-        _ => format!("most of it reaches the queue: block {sender}, if that is not wanted"),
+    // What comes through now and then is as the rules want it: every few copies one has to prove itself.
+    let end = match storm.delivered + storm.similar {
+        through if through * 2 <= storm.copies + storm.similar => "nothing waits for you".to_owned(),
+        _ => format!("most of it reaches the queue: block {sender}, unless it is wanted"),
     };
-    let copies = number::count(*copies, "copy");
-    let since = since(storm.since, now);
-    format!("A storm: {sender} from {network} has sent {copies} since {since}; {}; {end}.{alike}", parts.join(", "))
+    format!("A storm: {sender} from {network} has sent {sent}; {end}.")
+}
+
+/// What became of the copies: `47 were refused, 1 delivered`.
+fn fates(storm: &Storm) -> String {
+    let Storm { refused, absorbed, deferred, delivered, .. } = storm;
+    let fates = [(refused, "refused"), (absorbed, "absorbed"), (deferred, "deferred"), (delivered, "delivered")];
+    let told: Vec<_> = fates.into_iter().filter(|(count, _)| **count > 0).collect();
+    let word = |(index, (count, fate)): (usize, &(&u64, &str))| match (index, count) {
+        (0, 1) => format!("1 was {fate}"),
+        (0, _) => format!("{count} were {fate}"),
+        _ => format!("{count} {fate}"),
+    };
+    told.iter().enumerate().map(word).collect::<Vec<_>>().join(", ")
 }
 
 /// A client network that guesses passwords.
