@@ -22,10 +22,24 @@ pub(crate) struct Problem {
     pub(crate) kind: ProblemKind,
     /// Its subject, by which it is known again: a storm's key, the backend, a certificate's file.
     pub(crate) subject: String,
+    /// How much it matters.
+    pub(crate) severity: Severity,
     /// When it began, in seconds since the epoch.
     pub(crate) since: u32,
     /// A sentence about it, with what to do where that helps.
     pub(crate) text: String,
+}
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Severity {
+    /// It has time until the next working day.
+    Notice,
+    /// The proxy deals with it, and somebody should look.
+    Warning,
+    /// Mail waits, or what the proxy learns is lost.
+    Critical,
 }
 
 /// A kind of problem.
@@ -68,6 +82,17 @@ impl ProblemKind {
         Self::QueueGrowing,
         Self::CertificateExpires,
     ];
+
+    /// How much a problem of the kind matters, unless it says otherwise itself.
+    fn severity(self) -> Severity {
+        match self {
+            Self::BackendDown | Self::StateDegraded | Self::LogUnread => Severity::Critical,
+            Self::CertificateExpires => Severity::Notice,
+            Self::HoldNearlyFull | Self::ReloadFailed | Self::Storm | Self::AuthGuessing | Self::QueueGrowing => {
+                Severity::Warning
+            }
+        }
+    }
 
     #[allow(dead_code)]
     /// Its word in JSON, in `alert.kinds` and in the log.
@@ -156,9 +181,8 @@ fn of_reload(in_force: &InForce) -> Option<Problem> {
         count => format!(" (and {} more)", count - 1),
     };
     let text = format!("A change was not put in force: {first}{more}. What was in force before still is.");
-    let mut problem = Problem::new(ProblemKind::ReloadFailed, "configuration", text);
-    problem.since = reload.failed_at.unwrap_or(UNKNOWN);
-    Some(problem)
+    let since = reload.failed_at.unwrap_or(UNKNOWN);
+    Some(Problem { since, ..Problem::new(ProblemKind::ReloadFailed, "configuration", text) })
 }
 
 fn of_storms(handles: &Handles, now: Time) -> Vec<Problem> {
@@ -167,7 +191,7 @@ fn of_storms(handles: &Handles, now: Time) -> Vec<Problem> {
         let guesses = storm.key.ends_with(GUESSING);
         let kind = if guesses { ProblemKind::AuthGuessing } else { ProblemKind::Storm };
         let text = if guesses { words::guessing(storm, now) } else { words::storm(storm, now) };
-        Problem { kind, subject: storm.key.clone(), since: storm.since, text }
+        Problem { since: storm.since, ..Problem::new(kind, &storm.key, text) }
     };
     storms.iter().take(MOST_STORMS).map(told).collect()
 }
@@ -176,10 +200,11 @@ fn of_certificates(in_force: &InForce, now: Time) -> Vec<Problem> {
     let soon = now.plus(EXPIRES_SOON).seconds();
     let ends = in_force.certificates.iter().filter(|certificate| certificate.until < soon);
     let told = ends.map(|certificate| {
-        let verb = if certificate.until <= now.seconds() { "expired" } else { "expires" };
+        let is_over = certificate.until <= now.seconds();
+        let (verb, severity) = if is_over { ("expired", Severity::Critical) } else { ("expires", Severity::Notice) };
         let text =
             format!("The certificate {} {verb} at {}; renew it.", certificate.file, words::moment(certificate.until));
-        Problem::new(ProblemKind::CertificateExpires, &certificate.file, text)
+        Problem { severity, ..Problem::new(ProblemKind::CertificateExpires, &certificate.file, text) }
     });
     told.collect()
 }
@@ -187,7 +212,7 @@ fn of_certificates(in_force: &InForce, now: Time) -> Vec<Problem> {
 impl Problem {
     /// A problem whose beginning is when it is first seen.
     fn new(kind: ProblemKind, subject: &str, text: String) -> Self {
-        Self { kind, subject: subject.to_owned(), since: UNKNOWN, text }
+        Self { kind, subject: subject.to_owned(), severity: kind.severity(), since: UNKNOWN, text }
     }
 }
 

@@ -63,7 +63,8 @@ pub(crate) fn moment(at: u32) -> String {
 
 /// The name of the host's zone.
 pub(crate) fn zone_name() -> String {
-    zone::find().0.iana_name().unwrap_or("UTC").to_owned()
+    let zone = zone::find().0;
+    zone.iana_name().unwrap_or("UTC").trim_start_matches("Etc/").to_owned()
 }
 
 /// Octets for people.
