@@ -47,6 +47,9 @@ pub(crate) enum Workload {
     /// 34 MiB on their way in, half of them here
     #[value(name = "W8")]
     W8,
+    /// W2 and W4k while 100 pages are open, 50 readers read nothing, and metrics are scraped
+    #[value(name = "watched")]
+    Watched,
     /// A million blocked senders, throttle keys and ledger entries: the start, then W1, W2 and W4n
     #[value(name = "loaded")]
     Loaded,
@@ -164,6 +167,13 @@ impl Workload {
                     Task::Load(load("loaded W4n", "W4n with a million of everything", W4N)),
                 ]
             }
+            Self::Watched => {
+                let load = |name, title, shape| load(name, title, shape, WATCHED, Portcullis);
+                vec![
+                    Task::Load(load("watched W2", "W2 with 100 pages open", W2)),
+                    Task::Load(load("watched W4k", "W4k with 100 pages open", W4K)),
+                ]
+            }
             other => vec![Task::Load(other.load())],
         }
     }
@@ -180,7 +190,7 @@ impl Workload {
             Self::W6AndW1 => load("W6+W1", "W1 while idle sessions are held", W1, BUSY, Portcullis),
             Self::W7h => load("W7h", "STARTTLS, a full handshake each", W7H, SECURE, Ideal),
             Self::W7m => Load { ceiling: Ideal, ..load("W7m", "4 KB under TLS, 20 a connection", W7M, SECURE, Nginx) },
-            Self::W1 | Self::W6 | Self::W8 | Self::Loaded => {
+            Self::W1 | Self::W6 | Self::W8 | Self::Loaded | Self::Watched => {
                 half(load("W1", "4 KB, a connection each", W1, SMALL, Haproxy))
             }
         }
@@ -278,4 +288,5 @@ const IDLE_TLS: &[System] = &[Portcullis, Nginx, Postfix, Haraka];
 const UPLOADING: &[System] =
     &[Haproxy, Portcullis, Nginx, Postfix, Haraka, Smtpfront, PortcullisQueue, PortcullisSmtpfront];
 const BUSY: &[System] = &[Portcullis, PortcullisIdle];
+const WATCHED: &[System] = &[Portcullis, PortcullisWatched];
 const LOADED: &[System] = &[Portcullis, PortcullisLoaded];

@@ -4,6 +4,7 @@
 mod conversation;
 pub(crate) mod idle;
 pub(crate) mod pace;
+pub(crate) mod watching;
 
 use std::cell::RefCell;
 use std::error::Error;

@@ -54,6 +54,8 @@ pub(super) const MARKS: &[Mark] = &[
     cpu("W7m", Portcullis, Nginx, 0.9),
     Mark { workload: "W1", system: Portcullis, what: What::P99(Haproxy), most: 1.3 },
     Mark { workload: "W2", system: Portcullis, what: What::P99(Haproxy), most: 1.5 },
+    cpu("watched W2", PortcullisWatched, Portcullis, 1.03),
+    cpu("watched W4k", PortcullisWatched, Portcullis, 1.03),
     cpu("loaded W1", PortcullisLoaded, Portcullis, 1.05),
     cpu("loaded W2", PortcullisLoaded, Portcullis, 1.05),
     cpu("loaded W4n", PortcullisLoaded, Portcullis, 1.05),

@@ -24,6 +24,7 @@ use clap::ValueEnum;
 
 use crate::client::Target;
 use crate::client::idle::Held;
+use crate::client::watching::Watching;
 use crate::host;
 use crate::loaded::Loaded;
 use crate::process::Group;
@@ -77,6 +78,8 @@ pub(crate) enum System {
     PortcullisQueue,
     /// The same, remembering no message: what the ledger costs
     PortcullisWithoutLedger,
+    /// The same, with 100 open pages, 50 readers that read nothing, and a scrape a second
+    PortcullisWatched,
     /// The same with two threads for the sessions, and with four
     PortcullisTwoWorkers,
     PortcullisFourWorkers,
@@ -115,6 +118,7 @@ pub(crate) struct Running {
     pub(crate) began_within: Duration,
     /// Declared before `group`, so that sessions close before their server ends.
     _held: Option<Held>,
+    _watching: Option<Watching>,
     group: Rc<Group>,
 }
 
@@ -204,7 +208,7 @@ impl Site {
     fn try_start(&self, system: System, setup: Setup) -> io::Result<Running> {
         if system == System::Direct {
             let (address, group) = (self.sink, self.sinks.clone());
-            return Ok(Running { system, address, began_within: Duration::ZERO, _held: None, group });
+            return Ok(Running { system, address, began_within: Duration::ZERO, _held: None, _watching: None, group });
         }
         self.started.set(self.started.get() + 1);
         let group = Rc::new(self.processes.group()?);
@@ -230,7 +234,13 @@ impl Site {
             System::PortcullisIdle => Some(self.hold(system, address)?),
             _ => None,
         };
-        Ok(Running { system, address, began_within, _held: held, group })
+        let watching = match system {
+            System::PortcullisWatched => {
+                Some(Watching::begin(&starting.folder.join("admin")).map_err(io::Error::other)?)
+            }
+            _ => None,
+        };
+        Ok(Running { system, address, began_within, _held: held, _watching: watching, group })
     }
 
     fn hold(&self, system: System, address: SocketAddr) -> io::Result<Held> {
