@@ -105,7 +105,8 @@ fn every_metric() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             families.insert(name, (kind, BTreeSet::new()));
         } else if let Some((name, labels)) = line.split_once('{').filter(|_| !line.starts_with('#')) {
-            let family = families.get_mut(name.trim_end_matches("_bucket")).unwrap();
+            let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+            let family = families.get_mut(bare.unwrap_or(name)).unwrap();
             let labels = labels.split_once('}').unwrap().0;
             family.1.extend(labels.split(',').map(|label| label.split_once('=').unwrap().0));
         }

@@ -34,12 +34,12 @@ fn both_formats_are_what_a_scraper_reads() {
     let names = |series: &BTreeMap<String, f64>| series.keys().cloned().collect::<BTreeSet<_>>();
     let other: Vec<_> = names(&plain_series).symmetric_difference(&names(&open_series)).cloned().collect();
     assert!(other.is_empty(), "{other:#?}");
-    assert_eq!(plain_series["portcullis_transactions_total{verdict=\"accept\",reason=\"none\"}"], 1.0);
-    assert_eq!(plain_series["portcullis_transactions_total{verdict=\"reject\",reason=\"blocked_sender\"}"], 0.0);
+    assert_eq!(plain_series["portcullis_transactions_total{reason=\"none\",verdict=\"accept\"}"], 1.0);
+    assert_eq!(plain_series["portcullis_transactions_total{reason=\"blocked_sender\",verdict=\"reject\"}"], 0.0);
     promtool(&plain);
 }
 
-/// The series and their values, `le` in one spelling. `behind` is what the samples of a counter, of a gauge and of an
+/// The series and their values. `behind` is what the samples of a counter, of a gauge and of an
 /// info have behind the name of their family.
 fn read(text: &str, behind: &[&str; 3]) -> BTreeMap<String, f64> {
     let (mut families, mut series, mut family) = (BTreeSet::new(), BTreeMap::new(), (String::new(), String::new()));
@@ -68,10 +68,17 @@ fn read(text: &str, behind: &[&str; 3]) -> BTreeMap<String, f64> {
             "gauge" | "unknown" => assert_eq!(end, behind[1], "{line}"),
             kind => panic!("{line}: {kind}"),
         }
-        let once = series.insert(name.replace(".0\"", "\""), value.parse().unwrap());
+        let once = series.insert(spelled(bare, labels), value.parse().unwrap());
         assert_eq!(once, None, "{line} twice");
     }
     series
+}
+
+/// A series in one spelling: its labels in order, and `le` without a needless `.0`.
+fn spelled(name: &str, labels: &str) -> String {
+    let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').map(|label| label.replace(".0\"", "\"")).collect();
+    labels.sort_by_key(|label| label.split('=').next().map(str::to_owned));
+    format!("{name}{{{}}}", labels.join(","))
 }
 
 const OPEN: [&str; 3] = ["_total", "", "_info"];

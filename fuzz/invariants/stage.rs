@@ -321,7 +321,8 @@ impl Stage {
             | Output::EndMessage
             | Output::Learned(..)
             | Output::Login(_)
-            | Output::Served(_) => {}
+            | Output::Served(_)
+            | Output::Took(..) => {}
         }
     }
 

@@ -259,7 +259,8 @@ impl<O: Outside> Rehearsal<O> {
             | Output::Release(_)
             | Output::Served(_)
             | Output::StartTls
-            | Output::StopAsking => {}
+            | Output::StopAsking
+            | Output::Took(..) => {}
         }
     }
 }

@@ -2,8 +2,10 @@
 //! stranger can grow them; counting is one addition. It must not make a label of a client's octets.
 
 pub mod families;
+pub mod latency;
 
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -16,9 +18,12 @@ use std::time::Duration;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Verdict;
 use crate::report::metrics::families::Families;
+use crate::report::metrics::latency::Counts;
+use crate::report::metrics::latency::Latency;
 use crate::report::storms;
 use crate::session::record::Kind;
 use crate::session::record::Record;
+use crate::session::record::Span;
 
 /// All counters; zero at the start.
 #[derive(Debug, Default)]
@@ -34,6 +39,9 @@ pub struct Metrics {
     /// Taken, lost.
     acknowledgements: [AtomicU64; 2],
     answers: Latency,
+    spans: [Latency; Span::ALL.len()],
+    /// What `spans` had at the last sweeps, the oldest first.
+    earlier: Mutex<VecDeque<[Counts; Span::ALL.len()]>>,
     /// Counts by the throttle's name: refusals, and what a shadow would have refused.
     throttles: Mutex<BTreeMap<Arc<str>, [u64; 2]>>,
 }
@@ -41,13 +49,6 @@ pub struct Metrics {
 /// One for each reason, the last for none.
 #[derive(Debug, Default)]
 struct Counters([AtomicU64; Reason::ALL.len() + 1]);
-
-/// A histogram of durations: a counter for each bound, and one above them.
-#[derive(Debug, Default)]
-struct Latency {
-    buckets: [AtomicU64; BOUNDS_MS.len() + 1],
-    micros: AtomicU64,
-}
 
 impl Metrics {
     /// A connection came in.
@@ -79,9 +80,29 @@ impl Metrics {
         }
     }
 
+    /// Something that is measured each time took so long.
+    pub fn took(&self, span: Span, time: Duration) {
+        self.spans[span as usize].observe(time);
+    }
+
+    /// What was measured in the last ten minutes, to a minute.
+    pub fn lately(&self, span: Span) -> Counts {
+        let earliest = lock(&self.earlier).front().map(|counts| counts[span as usize]);
+        self.spans[span as usize].counts().since(&earliest.unwrap_or_default())
+    }
+
+    /// A minute has passed.
+    pub fn sweep(&self) {
+        let mut earlier = lock(&self.earlier);
+        if earlier.len() >= LATELY {
+            earlier.pop_front();
+        }
+        earlier.push_back(self.spans.each_ref().map(Latency::counts));
+    }
+
     /// A throttle was over its limit when it was asked; one in the shadow only would have refused.
     pub fn throttled(&self, name: &Arc<str>, shadow: bool) {
-        self.throttles().entry(name.clone()).or_default()[usize::from(shadow)] += 1;
+        lock(&self.throttles).entry(name.clone()).or_default()[usize::from(shadow)] += 1;
     }
 
     /// Writes all counters. `throttles` are the configured ones, and whether they are in the shadow: they count from 0.
@@ -111,7 +132,27 @@ impl Metrics {
             "Bytes of messages, as far as known, that our own policy kept out of the queue.",
             read(&self.spared),
         )?;
-        self.answers.write("answer_seconds", "Time from the end of a message to its final reply.", to)
+        self.write_times(to)
+    }
+
+    fn write_times(&self, to: &mut Families<'_>) -> fmt::Result {
+        let times = |span: Span| self.spans[span as usize].counts();
+        for (name, help, counts) in [
+            ("answer_seconds", "Time from the end of a message to its final reply.", self.answers.counts()),
+            ("command_seconds", "Time from a command to a reply without the backend.", times(Span::Command)),
+            ("question_seconds", "Time of the state's answers to a session's questions.", times(Span::Question)),
+            ("hold_seconds", "Time from the first octets of a held message to its last.", times(Span::Hold)),
+        ] {
+            to.histograms(name, help, [([("", ""); 0], counts.buckets())])?;
+        }
+        let steps = [
+            ("open", Span::BackendOpen),
+            ("mail", Span::BackendMail),
+            ("rcpt", Span::BackendRcpt),
+            ("dot", Span::BackendDot),
+        ];
+        let series = steps.map(|(step, span)| ([("step", step)], times(span).buckets()));
+        to.histograms("backend_seconds", "Time that the backend took, by step.", series)
     }
 
     fn write_endings(&self, to: &mut Families<'_>) -> fmt::Result {
@@ -130,7 +171,7 @@ impl Metrics {
     }
 
     fn write_throttles(&self, configured: &[(Arc<str>, bool)], to: &mut Families<'_>) -> fmt::Result {
-        let counted = self.throttles().clone();
+        let counted = lock(&self.throttles).clone();
         let kinds = [
             ("throttled", "Times that a throttle was over its limit."),
             ("shadow", "Times that a throttle with shadow = true was over its limit."),
@@ -142,10 +183,6 @@ impl Metrics {
             to.counters(name, help, series.into_iter().map(|(throttle, count)| ([("throttle", throttle)], count)))?;
         }
         Ok(())
-    }
-
-    fn throttles(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, [u64; 2]>> {
-        self.throttles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -161,19 +198,9 @@ impl Counters {
     }
 }
 
-impl Latency {
-    fn observe(&self, time: Duration) {
-        let bucket = BOUNDS_MS.partition_point(|bound| Duration::from_millis(*bound) < time);
-        add(&self.buckets[bucket], 1);
-        add(&self.micros, u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    fn write(&self, name: &str, help: &str, to: &mut Families<'_>) -> fmt::Result {
-        let counts: Vec<u64> = self.buckets.iter().map(read).collect();
-        let bounds = BOUNDS_MS.iter().map(|bound| *bound as f64 / 1000.0);
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
-        to.histogram(name, help, read(&self.micros) as f64 / 1e6, counts.iter().sum(), &buckets)
-    }
+/// No code under these locks panics.
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(counter: &AtomicU64) -> u64 {
@@ -186,8 +213,8 @@ fn add(counter: &AtomicU64, count: u64) {
 
 /// The label of what has no reason.
 const NO_REASON: &str = "none";
-/// Milliseconds: from a backend on this host to one so slow that senders retry.
-const BOUNDS_MS: [u64; 13] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 300_000];
+/// Sweeps, one a minute, that a glance at the latest times looks back.
+const LATELY: usize = 10;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -195,6 +222,20 @@ mod tests {
     use super::*;
     use crate::report::metrics::families::Format;
     use crate::report::tests::record;
+
+    #[test]
+    fn lately_is_the_last_ten_minutes() {
+        let metrics = Metrics::default();
+        metrics.took(Span::BackendDot, Duration::from_millis(1));
+        assert_eq!(metrics.lately(Span::BackendDot).count(), 1);
+        (0..LATELY).for_each(|_| metrics.sweep());
+        metrics.took(Span::BackendDot, Duration::from_millis(1));
+        assert_eq!(metrics.lately(Span::BackendDot).count(), 1, "the first is older");
+        metrics.sweep();
+        assert_eq!(metrics.lately(Span::BackendDot).count(), 1);
+        (0..LATELY).for_each(|_| metrics.sweep());
+        assert_eq!(metrics.lately(Span::BackendDot).count(), 0);
+    }
 
     #[test]
     fn what_is_counted_is_told() {
@@ -208,8 +249,11 @@ mod tests {
         let command = Record { kind: Kind::Command, ..record("<a@b>", Verdict::Reject, Some(Reason::Protocol)) };
         metrics.count(&command);
         metrics.count(&Record { counted_only: true, ..command.clone() });
-        metrics.count(&Record { kind: Kind::Session, ..command.clone() });
-        metrics.count(&Record { kind: Kind::Session, verdict: None, ..command });
+        for verdict in [command.verdict, None] {
+            metrics.count(&Record { kind: Kind::Session, verdict, ..command.clone() });
+        }
+        metrics.took(Span::Question, Duration::ZERO);
+        metrics.took(Span::BackendRcpt, Duration::from_millis(3));
         metrics.throttled(&"slow".into(), false);
         metrics.throttled(&"dark".into(), true);
         let throttles: [(Arc<str>, bool); 2] = [("slow".into(), false), ("quiet".into(), true)];
@@ -234,6 +278,9 @@ mod tests {
             "portcullis_answer_seconds_bucket{le=\"+Inf\"} 1",
             "portcullis_answer_seconds_sum 0.007",
             "portcullis_answer_seconds_count 1",
+            "portcullis_question_seconds_bucket{le=\"0.0001\"} 1",
+            "portcullis_backend_seconds_bucket{step=\"rcpt\",le=\"0.005\"} 1",
+            "portcullis_backend_seconds_count{step=\"dot\"} 0",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
         }

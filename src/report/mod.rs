@@ -56,6 +56,7 @@ impl Reports {
     pub fn sweep(&self, now: clock::Time) {
         self.storms.sweep(now);
         self.shares.sweep(now);
+        self.metrics.sweep();
     }
 }
 

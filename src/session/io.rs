@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::policy::throttle::Charge;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
 use crate::session::record::Record;
+use crate::session::record::Span;
 use crate::session::snapshot::Snapshot;
 use crate::smtp::reply::Offer;
 
@@ -116,6 +118,8 @@ pub enum Output {
     Learned(Environment, Arc<Offer>),
     /// The record of something that ended.
     Record(Box<Record>),
+    /// So long took this, for the histograms; no answer.
+    Took(Span, Duration),
 }
 
 /// The form of a held message.

@@ -16,6 +16,7 @@ use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::outcome::Outcome;
 use crate::session::question::Question;
+use crate::session::record::Span;
 use crate::session::request::Request;
 use crate::session::state::Body;
 use crate::session::state::BodyEnd;
@@ -112,6 +113,7 @@ impl Session {
             decoder: DataDecoder::new(settings.bare_newline, exempt, dots),
             message,
             began: now.monotonic,
+            first: None,
             end: None,
             streaming,
         }));
@@ -122,7 +124,10 @@ impl Session {
     /// before it would make commands of the rest (RFC 5321 section 4.1.1.4).
     pub(super) fn body(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let status = match &mut self.state {
-            State::Body(body) if !input.is_empty() => body.decode(input, &mut self.output),
+            State::Body(body) if !input.is_empty() => {
+                body.first.get_or_insert(now.monotonic);
+                body.decode(input, &mut self.output)
+            }
             _ => return false,
         };
         self.judge_body(now);
@@ -175,7 +180,10 @@ impl Session {
         let State::Body(body) = std::mem::replace(&mut self.state, State::Command) else {
             return self.contradiction(now);
         };
-        let Body { decoder, message, end, streaming, .. } = *body;
+        let Body { decoder, message, first, end, streaming, .. } = *body;
+        if let Some(first) = first.filter(|_| !streaming) {
+            self.output.push_back(Output::Took(Span::Hold, now.monotonic.saturating_duration_since(first)));
+        }
         self.patience.wait_from(now.monotonic);
         let mut facts = message.finish();
         let id = facts.message_id.take();

@@ -130,6 +130,38 @@ impl Kind {
     }
 }
 
+/// A stretch of time in a session that is measured each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// From the request for a session with the backend to the end of its EHLO.
+    BackendOpen,
+    /// From MAIL to the backend's reply.
+    BackendMail,
+    /// From RCPT to the backend's reply.
+    BackendRcpt,
+    /// From the end of a message to the backend's reply.
+    BackendDot,
+    /// From the last octets of a command to a reply that the backend was not asked for.
+    Command,
+    /// From the first octets of a message that is held to its last.
+    Hold,
+    /// From a question to its answer.
+    Question,
+}
+
+impl Span {
+    /// Every span.
+    pub const ALL: [Self; 7] = [
+        Self::BackendOpen,
+        Self::BackendMail,
+        Self::BackendRcpt,
+        Self::BackendDot,
+        Self::Command,
+        Self::Hold,
+        Self::Question,
+    ];
+}
+
 macro_rules! keys {
     ($($key:ident $name:literal $doc:literal)*) => {
         /// A key of a record's line in the log. The log is written, read back and printed by this table.

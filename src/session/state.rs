@@ -155,6 +155,8 @@ pub(super) struct Body {
     pub(super) decoder: DataDecoder,
     pub(super) message: MessageReader,
     pub(super) began: Instant,
+    /// The time of its first octets.
+    pub(super) first: Option<Instant>,
     /// The reason why nothing is kept any more, though reading goes on to the true end.
     pub(super) end: Option<BodyEnd>,
     /// Whether it is streamed to the backend as it comes.

@@ -14,6 +14,7 @@ use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::io::Submission;
 use crate::session::outcome::Outcome;
+use crate::session::record::Span;
 use crate::session::settings::BackendProtocol;
 use crate::session::settings::Settings;
 use crate::session::state::State;
@@ -51,8 +52,10 @@ impl Session {
     /// Tells the backend's reply to a message that it was handed whole, or the reason why there is none. A late one is
     /// ignored.
     pub fn handle_submission(&mut self, result: Result<BackendReply, BackendEnd>, now: Now) {
-        if self.submitted_until.take().is_none() || !matches!(self.state, State::Settle(_)) {
-            return;
+        let (Some(_), State::Settle(received)) = (self.submitted_until.take(), &self.state) else { return };
+        if result.is_ok() {
+            let took = now.monotonic.saturating_duration_since(received.at);
+            self.output.push_back(Output::Took(Span::BackendDot, took));
         }
         match result {
             Ok(reply) => self.settle(Outcome::backend(&reply), now),

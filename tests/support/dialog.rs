@@ -617,7 +617,7 @@ impl Player {
             Output::Count(event) => answers::count(self.state.tables(), &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::Served(copies) => self.serve(&copies),
-            Output::Learned(..) | Output::Login(_) => {}
+            Output::Learned(..) | Output::Login(_) | Output::Took(..) => {}
             Output::StopAsking => self.transcript.push("a none".into()),
             Output::OpenBackend { fresh, .. } => {
                 let greeted = !fresh && self.scene.kept > 0;

@@ -185,7 +185,8 @@ impl<'a> Talk<'a> {
             | Output::Learned(..)
             | Output::Login(_)
             | Output::Record(_)
-            | Output::StopAsking => {}
+            | Output::StopAsking
+            | Output::Took(..) => {}
         }
     }
 

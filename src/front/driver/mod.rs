@@ -11,6 +11,7 @@ mod wait;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use ipnet::IpNet;
@@ -66,6 +67,8 @@ pub struct Driver {
     client_ended: bool,
     /// Octets of the last read from the client: when it filled its room, more is likely there.
     heard: usize,
+    /// The time of the last octets that are commands, until a reply to them, or until the backend is asked.
+    commanded: Option<Instant>,
     backend: Backend,
     /// The permit of an AUTH exchange that runs.
     login: Option<Login>,
@@ -79,7 +82,7 @@ pub struct Driver {
     stuffer: Option<Stuffer>,
     claims: Claims,
     /// The question that is open, and its answer to come.
-    asking: Option<(Ticket, Pin<Box<dyn Future<Output = Answered> + Send>>)>,
+    asking: Option<Inquiry>,
     /// The connection's slot, until it is given to another.
     slot: Option<SlotHandle>,
     close_policy: ClosePolicy,
@@ -118,6 +121,13 @@ struct Opening {
     login: bool,
 }
 
+/// A question that is open, since when, and its answer to come.
+struct Inquiry {
+    ticket: Ticket,
+    since: Instant,
+    answering: Pin<Box<dyn Future<Output = Answered> + Send>>,
+}
+
 /// A connection, and its permit among the logins when it was opened for AUTH.
 type Opened = Result<(Connection, Option<Login>), OpenFault>;
 
@@ -133,7 +143,8 @@ enum Transfer {
 /// The first event of a turn.
 enum Event {
     Alarm,
-    Answer(Ticket, Answered),
+    /// The answer to a question that was asked then.
+    Answer(Ticket, Instant, Answered),
     Backend(Done),
     /// The session that asked for the offer has ended so.
     BackendAsked(AskingEnd),
@@ -179,6 +190,7 @@ impl Driver {
             client: Side::new(client),
             client_ended: false,
             heard: 0,
+            commanded: None,
             backend: Backend::Closed,
             login: None,
             offering: None,
@@ -292,7 +304,7 @@ impl Driver {
             Output::Backend(octets) => self.say_to_backend(octets),
             Output::BackendBody(sending) => self.begin_sending(sending),
             Output::BackendStartTls => self.secure_backend(),
-            Output::Client(octets) => self.client.outbox.push(octets),
+            Output::Client(octets) => self.say_to_client(octets),
             Output::Count(event) => answers::count(self.services.state.tables(), &event),
             Output::Deliver(delivery) => self.deliver(delivery),
             Output::CloseClient | Output::StartTls => {}
@@ -317,6 +329,7 @@ impl Driver {
             Output::Release(release) => self.release_backend(release),
             Output::StopAsking => self.stop_asking(),
             Output::Submit(submission) => self.submit(*submission),
+            Output::Took(span, time) => self.services.reports.metrics.took(span, time),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
@@ -16,6 +17,7 @@ use crate::front::condition::Condition;
 use crate::front::displace;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
+use crate::front::driver::Inquiry;
 use crate::front::driver::Opening;
 use crate::front::driver::SubmitFault;
 use crate::front::driver::Transfer;
@@ -34,6 +36,7 @@ use crate::session::io::Submission;
 use crate::session::question::Answer;
 use crate::session::question::Question;
 use crate::session::question::Ticket;
+use crate::session::record::Span;
 use crate::smtp::stuffing::Stuffer;
 
 impl Driver {
@@ -74,6 +77,7 @@ impl Driver {
     /// Opens a session with the backend. Of the sessions that need only its offer one asks, and the others wait for the
     /// answer.
     pub(super) fn begin_backend(&mut self, opening: Box<Opening>) {
+        self.commanded = None;
         if self.session.awaits_offer() {
             match self.services.backends.turn(&opening.client.environment) {
                 Turn::Ask(asking) => self.offering = Some(asking),
@@ -137,8 +141,13 @@ impl Driver {
 
     pub(super) fn ask(&mut self, ticket: Ticket, question: &Question) {
         match self.services.ask(question, self.network) {
-            Answering::Now(answered) => self.answered(ticket, answered),
-            Answering::Later(answering) => self.asking = Some((ticket, answering)),
+            Answering::Now(answered) => {
+                self.took(Span::Question, self.now.monotonic);
+                self.answered(ticket, answered);
+            }
+            Answering::Later(answering) => {
+                self.asking = Some(Inquiry { ticket, since: self.now.monotonic, answering });
+            }
         }
     }
 
@@ -152,7 +161,8 @@ impl Driver {
     }
 
     pub(super) fn stop_asking(&mut self) {
-        if self.asking.take().is_some() {
+        if let Some(inquiry) = self.asking.take() {
+            self.took(Span::Question, inquiry.since);
             tracing::warn!(session = self.session.id(), "no answer in time");
         }
     }
@@ -175,7 +185,22 @@ impl Driver {
         }
     }
 
+    /// A reply for which the backend was not asked ends the time that its command took.
+    pub(super) fn say_to_client(&mut self, octets: Bytes) {
+        if let Some(commanded) = self.commanded.take() {
+            self.took(Span::Command, commanded);
+        }
+        self.client.outbox.push(octets);
+    }
+
+    /// Measures what began then and ends now.
+    pub(super) fn took(&self, span: Span, since: Instant) {
+        let time = self.now.monotonic.saturating_duration_since(since);
+        self.services.reports.metrics.took(span, time);
+    }
+
     pub(super) fn say_to_backend(&mut self, octets: Bytes) {
+        self.commanded = None;
         if let Backend::Open(side) = &mut self.backend {
             side.outbox.push(octets);
         }

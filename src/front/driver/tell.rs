@@ -19,13 +19,17 @@ use crate::front::linger::ClosePolicy;
 use crate::front::tcp;
 use crate::hold::Filled;
 use crate::session::io::BackendEnd;
+use crate::session::record::Span;
 
 impl Driver {
     /// Tells the session of an event.
     pub(super) fn tell(&mut self, event: Event) {
         match event {
             Event::Alarm => self.session.handle_timeout(self.now),
-            Event::Answer(ticket, answered) => self.answered(ticket, answered),
+            Event::Answer(ticket, since, answered) => {
+                self.took(Span::Question, since);
+                self.answered(ticket, answered);
+            }
             Event::Backend(done) => self.backend_did(done),
             Event::BackendAsked(end) => self.backend_asked(end),
             Event::BackendOpen(result) => self.backend_opened(result),
@@ -87,6 +91,9 @@ impl Driver {
             Done::Read(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.client_ended = true,
             Done::Read(Ok(octets)) => {
                 self.heard = octets;
+                if !self.session.takes_message() {
+                    self.commanded = Some(self.now.monotonic);
+                }
                 self.note_heard();
             }
             Done::Written(Ok(())) => self.written(),

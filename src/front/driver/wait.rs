@@ -9,6 +9,7 @@ use std::task::ready;
 use crate::front::driver::Backend;
 use crate::front::driver::Driver;
 use crate::front::driver::Event;
+use crate::front::driver::Inquiry;
 use crate::front::driver::OUTBOX_LIMIT;
 use crate::front::driver::Transfer;
 use crate::front::exchange::Interest;
@@ -80,11 +81,11 @@ impl Driver {
         {
             return Poll::Ready(Event::HoldWanted);
         }
-        if let Some((ticket, answering)) = &mut self.asking {
-            let ticket = *ticket;
+        if let Some(Inquiry { ticket, since, answering }) = &mut self.asking {
+            let (ticket, since) = (*ticket, *since);
             if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
                 self.asking = None;
-                return Poll::Ready(Event::Answer(ticket, answered));
+                return Poll::Ready(Event::Answer(ticket, since, answered));
             }
         }
         let event = self.poll_backend(turn, cx);

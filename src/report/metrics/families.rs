@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::EncodeCounterValue;
+use prometheus_client::encoding::EncodeGaugeValue;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::encoding::prometheus_text;
@@ -27,6 +29,18 @@ pub enum Format {
 pub struct Families<'a> {
     encoder: DescriptorEncoder<'a>,
     format: Format,
+    prefix: &'static str,
+}
+
+/// The numbers of a histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// The sum of all values.
+    pub sum: f64,
+    /// The number of values.
+    pub count: u64,
+    /// The values within each bound and above the one before; the last bound is infinite.
+    pub buckets: Vec<(f64, u64)>,
 }
 
 /// The text of all that `write` writes, each name with `portcullis_` before it.
@@ -34,7 +48,7 @@ pub fn text(
     format: Format,
     write: impl Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static,
 ) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("portcullis");
+    let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape { write: Arc::new(write), format }));
     let mut text = String::new();
     match format {
@@ -76,16 +90,21 @@ fn quality_of(range: &str, kind: &str) -> Option<u32> {
 
 impl Families<'_> {
     /// A counter without labels.
-    pub fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+    pub fn counter<V: EncodeCounterValue + EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        count: V,
+    ) -> fmt::Result {
         self.counters(name, help, [([("", ""); 0], count)])
     }
 
     /// A counter with a value for each set of labels.
-    pub fn counters<'l, const N: usize>(
+    pub fn counters<'l, V: EncodeCounterValue + EncodeGaugeValue, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
     ) -> fmt::Result {
         // Of OpenMetrics's families no two may have one name, and a counter's is without `_total`: there the counter
         // beside a gauge of its name has no type.
@@ -95,40 +114,71 @@ impl Families<'_> {
         self.values(name, help, MetricType::Counter, series)
     }
 
-    fn values<'l, const N: usize>(
+    fn values<'l, V: EncodeCounterValue + EncodeGaugeValue, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         kind: MetricType,
-        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
     ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, kind)?;
+        let name = self.full(name);
+        let mut family = self.encoder.encode_descriptor(&name, help, None, kind)?;
         for (labels, value) in series {
             let mut metric = family.encode_family(&labels)?;
             match kind {
-                MetricType::Counter => metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)?,
+                MetricType::Counter => metric.encode_counter::<NoLabelSet, V, f64>(&value, None)?,
                 _ => metric.encode_gauge(&value)?,
             }
         }
         Ok(())
     }
 
-    /// A gauge.
-    pub fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.values(name, help, MetricType::Gauge, [([("", ""); 0], value)])
+    /// A gauge without labels.
+    pub fn gauge<V: EncodeCounterValue + EncodeGaugeValue>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
+        self.gauges(name, help, [([("", ""); 0], value)])
+    }
+
+    /// A gauge with a value for each set of labels.
+    pub fn gauges<'l, V: EncodeCounterValue + EncodeGaugeValue, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], V)>,
+    ) -> fmt::Result {
+        self.values(name, help, MetricType::Gauge, series)
     }
 
     /// What does not change while the process runs: a gauge of 1, with `_info` behind the name.
     pub fn info(&mut self, name: &str, help: &str, labels: &impl EncodeLabelSet) -> fmt::Result {
-        self.encoder.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
+        let name = self.full(name);
+        self.encoder.encode_descriptor(&name, help, None, MetricType::Info)?.encode_info(labels)
     }
 
-    /// A histogram: what fell below each bound and above the one before, in how many of `count` cases.
-    pub fn histogram(&mut self, name: &str, help: &str, sum: f64, count: u64, buckets: &[(f64, u64)]) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        let above = count.saturating_sub(buckets.iter().map(|(_, count)| count).sum());
-        let buckets: Vec<(f64, u64)> = buckets.iter().copied().chain([(f64::INFINITY, above)]).collect();
-        family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    /// A histogram for each set of labels.
+    pub fn histograms<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl IntoIterator<Item = ([(&'l str, &'l str); N], Buckets)>,
+    ) -> fmt::Result {
+        let name = self.full(name);
+        let mut family = self.encoder.encode_descriptor(&name, help, None, MetricType::Histogram)?;
+        for (labels, Buckets { sum, count, buckets }) in series {
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    /// What every process has, under the names that all programs give it.
+    pub fn of_process(&mut self, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
+        let prefix = std::mem::replace(&mut self.prefix, "process_");
+        let written = write(self);
+        self.prefix = prefix;
+        written
+    }
+
+    fn full(&self, name: &str) -> String {
+        [self.prefix, name].concat()
     }
 }
 
@@ -148,7 +198,7 @@ impl<W> fmt::Debug for Scrape<W> {
 
 impl<W: Fn(&mut Families<'_>) -> fmt::Result + Send + Sync + 'static> Collector for Scrape<W> {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        (self.write)(&mut Families { encoder, format: self.format })
+        (self.write)(&mut Families { encoder, format: self.format, prefix: "portcullis_" })
     }
 }
 
@@ -179,11 +229,14 @@ mod tests {
     #[test]
     fn families_in_both_formats() {
         let write = |to: &mut Families<'_>| {
-            to.counters("connections", "Came in.", [([("kind", "a\"b")], 1), ([("kind", "c")], 0)])?;
-            to.counter("sent_bytes", "Sent.", 5)?;
-            to.gauge("connections", "Open.", 2)?;
+            to.counters("connections", "Came in.", [([("kind", "a\"b")], 1_u64), ([("kind", "c")], 0)])?;
+            to.counter("sent_bytes", "Sent.", 5_u64)?;
+            to.gauge("connections", "Open.", 2_u64)?;
             to.info("build", "Built.", &[("version", "1")])?;
-            to.histogram("time", "Took.", 1.5, 3, &[(0.5, 1), (1.0, 1)])
+            to.gauges("ends", "When.", [([("file", "x.pem")], 1.5)])?;
+            to.of_process(|to| to.counter("cpu_seconds", "Used.", 0.25))?;
+            let buckets = vec![(0.5, 1), (1.0, 1), (f64::INFINITY, 1)];
+            to.histograms("time", "Took.", [([("step", "a")], Buckets { sum: 1.5, count: 3, buckets })])
         };
         let plain = "# HELP portcullis_connections_total Came in.\n# TYPE portcullis_connections_total counter\n\
             portcullis_connections_total{kind=\"a\\\"b\"} 1\nportcullis_connections_total{kind=\"c\"} 0\n\
@@ -192,9 +245,13 @@ mod tests {
             # HELP portcullis_connections Open.\n# TYPE portcullis_connections gauge\nportcullis_connections 2\n\
             # HELP portcullis_build_info Built.\n# TYPE portcullis_build_info gauge\n\
             portcullis_build_info{version=\"1\"} 1\n\
+            # HELP portcullis_ends When.\n# TYPE portcullis_ends gauge\nportcullis_ends{file=\"x.pem\"} 1.5\n\
+            # HELP process_cpu_seconds_total Used.\n# TYPE process_cpu_seconds_total counter\n\
+            process_cpu_seconds_total 0.25\n\
             # HELP portcullis_time Took.\n# TYPE portcullis_time histogram\n\
-            portcullis_time_bucket{le=\"0.5\"} 1\nportcullis_time_bucket{le=\"1\"} 2\n\
-            portcullis_time_bucket{le=\"+Inf\"} 3\nportcullis_time_sum 1.5\nportcullis_time_count 3\n";
+            portcullis_time_bucket{step=\"a\",le=\"0.5\"} 1\nportcullis_time_bucket{step=\"a\",le=\"1\"} 2\n\
+            portcullis_time_bucket{step=\"a\",le=\"+Inf\"} 3\nportcullis_time_sum{step=\"a\"} 1.5\n\
+            portcullis_time_count{step=\"a\"} 3\n";
         assert_eq!(text(Format::Text, write).unwrap(), plain);
         let open = text(Format::OpenMetrics, write).unwrap();
         let heads: Vec<_> = open.lines().filter(|line| line.starts_with("# TYPE")).collect();
@@ -205,6 +262,8 @@ mod tests {
                 "# TYPE portcullis_sent_bytes counter",
                 "# TYPE portcullis_connections gauge",
                 "# TYPE portcullis_build info",
+                "# TYPE portcullis_ends gauge",
+                "# TYPE process_cpu_seconds counter",
                 "# TYPE portcullis_time histogram",
             ]
         );

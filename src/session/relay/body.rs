@@ -23,7 +23,8 @@ pub(super) struct Body {
     pub(super) message: Option<Message>,
     is_chunk: bool,
     is_refused: bool,
-    dot_sent: bool,
+    /// The time at which the dot was sent.
+    pub(super) dot_sent: Option<Instant>,
     /// Whether the dot has left us: only then can a reply be about the whole message.
     dot_written: bool,
 }
@@ -31,7 +32,7 @@ pub(super) struct Body {
 impl Body {
     /// Notes, at a reply, whether nothing of what was sent still waits.
     pub(super) fn note_written(&mut self, written: bool) {
-        self.dot_written = self.dot_sent && written;
+        self.dot_written = self.dot_sent.is_some() && written;
     }
 
     /// Whether the transaction goes on behind the reply to the dot: a refused chunk leaves it undefined up to RSET (RFC
@@ -45,7 +46,7 @@ impl Body {
 impl Relay {
     /// Whether our final dot is on its way: from here on only the backend can end the transaction.
     pub(in crate::session) fn dot_sent(&self) -> bool {
-        self.body.dot_sent
+        self.body.dot_sent.is_some()
     }
 
     /// Whether the dot has left us.
@@ -57,7 +58,7 @@ impl Relay {
     pub(super) fn begin_chunk(&mut self, message: Message, out: &mut VecDeque<Output>) -> Option<Message> {
         let Some(octets) = message.as_chunk(self.offer()) else { return Some(message) };
         self.body.is_chunk = true;
-        self.expect_replies(message.recipients);
+        self.expect_replies(message.recipients, self.active);
         out.push_back(Output::BackendBody(Sending::Chunk(octets)));
         None
     }
@@ -66,7 +67,7 @@ impl Relay {
     /// for what it is.
     pub(in crate::session) fn begin_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         let Some(Message { received, recipients, held }) = self.body.message.take() else { return };
-        self.expect_replies(recipients);
+        self.expect_replies(recipients, now);
         self.active = now;
         if !received.is_empty() {
             out.push_back(Output::Backend(received));
@@ -78,19 +79,19 @@ impl Relay {
 
     /// Whether a reply to the dot is outstanding.
     pub(in crate::session) fn awaits_dot(&self) -> bool {
-        matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot)))
+        matches!(self.outstanding.front(), Some(Expected::Reply(Step::Dot, _)))
     }
 
     /// By LMTP there is one reply to the dot for each recipient that was accepted (RFC 2033 section 4.2).
-    fn expect_replies(&mut self, recipients: usize) {
+    fn expect_replies(&mut self, recipients: usize, now: Instant) {
         let replies = if self.setup.lmtp { recipients.max(1) } else { 1 };
-        self.outstanding.extend(repeat_n(Expected::Reply(Step::Dot), replies));
+        self.outstanding.extend(repeat_n(Expected::Reply(Step::Dot, now), replies));
     }
 
     /// Ends the message: with the dot (RFC 5321 section 4.1.1.4), or the chunk's last line end.
     pub(in crate::session) fn end_body(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        if self.awaits_dot() && !self.body.dot_sent {
-            self.body.dot_sent = true;
+        if self.awaits_dot() && self.body.dot_sent.is_none() {
+            self.body.dot_sent = Some(now);
             self.active = now;
             let end: &[u8] = if self.body.is_chunk { b"\r\n" } else { b".\r\n" };
             out.push_back(Output::Backend(Bytes::from_static(end)));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::session::io::Output;
+use crate::session::record::Span;
 use crate::session::relay::Event;
 use crate::session::relay::Phase;
 use crate::session::relay::Relay;
@@ -67,12 +68,12 @@ impl Relay {
             }
             // A server of another protocol says nothing about mail.
             Phase::Helo if matches!(reply.code, 500 | 502) => Some(Event::Unusable(NO_SMTP)),
-            Phase::Helo if reply.code == 250 => Some(self.ready(Arc::default())),
+            Phase::Helo if reply.code == 250 => Some(self.ready(Arc::default(), out)),
             Phase::Greeting | Phase::Ehlo | Phase::Helo if reply.is_permanent() || reply.is_transient() => {
                 Some(Event::Refused(reply))
             }
             Phase::Greeting | Phase::Ehlo | Phase::Helo => Some(Event::Broken),
-            Phase::Ready => self.take_answer(reply),
+            Phase::Ready => self.take_answer(reply, out),
         }
     }
 
@@ -87,7 +88,7 @@ impl Relay {
             return None;
         }
         let Some(identification) = self.setup.identification.take() else {
-            return Some(self.ready(offer));
+            return Some(self.ready(offer, out));
         };
         let Some(known) = &offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
         out.push_back(Output::Backend(xclient::command(&identification, known)));
@@ -95,7 +96,9 @@ impl Relay {
         None
     }
 
-    fn ready(&mut self, offer: Arc<Offer>) -> Event {
+    fn ready(&mut self, offer: Arc<Offer>, out: &mut VecDeque<Output>) -> Event {
+        let took = self.active.saturating_duration_since(self.wanted);
+        out.push_back(Output::Took(Span::BackendOpen, took));
         (self.phase, self.unconfirmed) = (Phase::Ready, None);
         Event::Ready(offer)
     }

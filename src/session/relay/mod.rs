@@ -18,6 +18,7 @@ use bytes::BytesMut;
 use crate::policy::environment::Environment;
 use crate::session::io::Output;
 use crate::session::io::Release;
+use crate::session::record::Span;
 use crate::session::relay::body::Body;
 use crate::session::request::Request;
 use crate::smtp::reply::Offer;
@@ -41,6 +42,8 @@ pub(super) struct Relay {
     /// Whether the backend has seen a MAIL that neither a final dot nor RSET has ended.
     in_transaction: bool,
     body: Body,
+    /// The time at which the session was asked for.
+    wanted: Instant,
     active: Instant,
     /// The setup of a connection that another client has used, until EHLO is answered on it: a new connection begins
     /// with this when no answer comes.
@@ -59,6 +62,18 @@ pub(super) enum Step {
     Dot,
     Mail,
     Rcpt,
+}
+
+impl Step {
+    /// What its time counts as.
+    fn span(self) -> Option<Span> {
+        match self {
+            Self::Auth | Self::Data => None,
+            Self::Dot => Some(Span::BackendDot),
+            Self::Mail => Some(Span::BackendMail),
+            Self::Rcpt => Some(Span::BackendRcpt),
+        }
+    }
 }
 
 /// An event for the session.
@@ -98,7 +113,8 @@ struct Queued {
 
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    Reply(Step),
+    /// Of a request that was sent at that time.
+    Reply(Step, Instant),
     Replay(u16),
     /// A reply that is not needed any more.
     Ignored,
@@ -128,6 +144,7 @@ impl Relay {
             reader: ReplyReader::default(),
             in_transaction: false,
             body: Body::default(),
+            wanted: now,
             active: now,
             unconfirmed: None,
             not_reusable: false,
@@ -283,7 +300,7 @@ impl Relay {
         }
     }
 
-    fn take_answer(&mut self, reply: BackendReply) -> Option<Event> {
+    fn take_answer(&mut self, reply: BackendReply, out: &mut VecDeque<Output>) -> Option<Event> {
         match self.outstanding.pop_front() {
             None => Some(Event::Broken),
             Some(Expected::Reset) if reply.is_success() => {
@@ -294,8 +311,11 @@ impl Relay {
             Some(Expected::Ignored) => None,
             Some(Expected::Replay(code)) if reply.code == code => None,
             Some(Expected::Replay(_)) => Some(Event::Differs),
-            Some(Expected::Reply(step)) if !self.fits(step, &reply) => Some(Event::Broken),
-            Some(Expected::Reply(step)) => {
+            Some(Expected::Reply(step, _)) if !self.fits(step, &reply) => Some(Event::Broken),
+            Some(Expected::Reply(step, sent)) => {
+                let sent = self.body.dot_sent.filter(|_| step == Step::Dot).unwrap_or(sent);
+                let took = self.active.saturating_duration_since(sent);
+                out.extend(step.span().map(|span| Output::Took(span, took)));
                 self.in_transaction = match step {
                     Step::Mail => reply.is_success(),
                     Step::Dot => self.body.leaves_transaction(&reply),
@@ -350,7 +370,7 @@ impl Relay {
                     continue;
                 }
             };
-            let expected = queued.replayed.map_or(Expected::Reply(step), Expected::Replay);
+            let expected = queued.replayed.map_or(Expected::Reply(step, now), Expected::Replay);
             self.outstanding.push_back(expected);
         }
     }
@@ -359,7 +379,7 @@ impl Relay {
         let alone = |request: &Request| matches!(request, Request::Auth(_) | Request::Data(_));
         let Some(next) = self.unsent.front() else { return false };
         let last_ends_its_group =
-            matches!(self.outstanding.back(), Some(Expected::Reply(Step::Auth | Step::Data | Step::Dot)));
+            matches!(self.outstanding.back(), Some(Expected::Reply(Step::Auth | Step::Data | Step::Dot, _)));
         self.outstanding.is_empty() || (self.offer().pipelining && !alone(&next.request) && !last_ends_its_group)
     }
 }
