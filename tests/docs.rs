@@ -21,6 +21,7 @@ use portcullis::policy::verdict::Reason;
 use portcullis::policy::verdict::Verdict;
 use proxy::Proxy;
 use proxy::Site;
+use proxy::host::make_certificate;
 
 #[test]
 fn every_key_of_the_configuration() {
@@ -92,7 +93,10 @@ fn every_line_of_the_log_and_every_key() {
 fn every_metric() {
     let throttle = "[[throttle]]\nname = \"NAME\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/day\"\n";
     let throttles = throttle.replace("NAME", "one") + &throttle.replace("NAME", "dark") + "shadow = true\n";
-    let site = Site::new("", &throttles).with_throttles();
+    let tls = "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"\n";
+    let site = Site::new("", &[&throttles, tls].concat()).with_throttles();
+    fs::create_dir(site.path("tls")).unwrap();
+    make_certificate(&site.path("tls"), &["localhost"]).unwrap();
     let proxy = Proxy::start(&site);
     let mut client = proxy.client().hello();
     client.mail("a@b.example", "Subject: x");

@@ -7,6 +7,7 @@ mod proxy;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Read;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -15,10 +16,14 @@ use std::process::Stdio;
 
 use proxy::Proxy;
 use proxy::Site;
+use proxy::host::make_certificate;
 
 #[test]
 fn both_formats_are_what_a_scraper_reads() {
-    let site = Site::new("", "").with_throttles();
+    let tls = "[tls]\ncertificate = \"tls/certificate.pem\"\nkey = \"tls/key.pem\"\n";
+    let site = Site::new("", tls).with_throttles();
+    fs::create_dir(site.path("tls")).unwrap();
+    make_certificate(&site.path("tls"), &["localhost"]).unwrap();
     let proxy = Proxy::start(&site);
     let mut client = proxy.client().hello();
     client.mail("a@b.example", "Subject: x");

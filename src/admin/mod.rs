@@ -5,6 +5,7 @@ pub mod client;
 mod metrics;
 mod page;
 mod places;
+mod process;
 mod routes;
 mod token;
 

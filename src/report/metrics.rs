@@ -38,12 +38,32 @@ pub struct Metrics {
     spared: AtomicU64,
     /// Taken, lost.
     acknowledgements: [AtomicU64; 2],
+    /// By [`Opening`].
+    openings: [AtomicU64; Opening::ALL.len()],
     answers: Latency,
     spans: [Latency; Span::ALL.len()],
     /// What `spans` had at the last sweeps, the oldest first.
     earlier: Mutex<VecDeque<[Counts; Span::ALL.len()]>>,
     /// Counts by the throttle's name: refusals, and what a shadow would have refused.
     throttles: Mutex<BTreeMap<Arc<str>, [u64; 2]>>,
+}
+
+/// What became of the request for a session with the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// None of `backend.max` was free in time.
+    Busy,
+    /// The backend could not be reached or started.
+    Failed,
+    /// A new one was opened.
+    Opened,
+    /// An idle one was there.
+    Reused,
+}
+
+impl Opening {
+    const ALL: [(Self, &'static str); 4] =
+        [(Self::Busy, "busy"), (Self::Failed, "failed"), (Self::Opened, "opened"), (Self::Reused, "reused")];
 }
 
 /// One for each reason, the last for none.
@@ -78,6 +98,11 @@ impl Metrics {
             Kind::Command | Kind::Session if record.verdict.is_some() => add(&self.commands.0[at], 1),
             Kind::Command | Kind::Session | Kind::Folded => {}
         }
+    }
+
+    /// A session with the backend was asked for.
+    pub fn opened(&self, opening: Opening) {
+        add(&self.openings[opening as usize], 1);
     }
 
     /// Something that is measured each time took so long.
@@ -124,6 +149,9 @@ impl Metrics {
             let series = values.iter().zip(counters).map(|(value, counter)| ([(label, *value)], read(counter)));
             to.counters(name, help, series)?;
         }
+        let openings =
+            Opening::ALL.map(|(opening, word)| ([("outcome", word)], read(&self.openings[opening as usize])));
+        to.counters("backend_sessions", "Requests for a session with the backend by outcome.", openings)?;
         self.write_endings(to)?;
         self.write_throttles(throttles, to)?;
         to.counter("received_bytes", "Bytes of messages received.", read(&self.received))?;
@@ -253,6 +281,7 @@ mod tests {
             metrics.count(&Record { kind: Kind::Session, verdict, ..command.clone() });
         }
         metrics.took(Span::Question, Duration::ZERO);
+        metrics.opened(Opening::Reused);
         metrics.took(Span::BackendRcpt, Duration::from_millis(3));
         metrics.throttled(&"slow".into(), false);
         metrics.throttled(&"dark".into(), true);
@@ -271,6 +300,8 @@ mod tests {
             "portcullis_throttled_total{throttle=\"slow\"} 1",
             "portcullis_shadow_total{throttle=\"quiet\"} 0",
             "portcullis_shadow_total{throttle=\"dark\"} 1",
+            "portcullis_backend_sessions_total{outcome=\"busy\"} 0",
+            "portcullis_backend_sessions_total{outcome=\"reused\"} 1",
             "portcullis_received_bytes_total 34",
             "portcullis_spared_bytes_total 34",
             "portcullis_answer_seconds_bucket{le=\"0.005\"} 0",

@@ -133,6 +133,11 @@ impl Storms {
         running
     }
 
+    /// The number of storms that run.
+    pub fn count_running(&self) -> usize {
+        self.lock().values().filter(|storm| storm.running).count()
+    }
+
     /// The number of storms that have begun since the start.
     pub fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)

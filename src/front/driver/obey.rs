@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 
 use crate::backend::ClientInfo;
 use crate::backend::Envelope;
+use crate::backend::OpenFault;
 use crate::backend::Turn;
 use crate::front::answers::Answered;
 use crate::front::answers::Answering;
@@ -25,6 +26,7 @@ use crate::front::exchange::Side;
 use crate::front::tls;
 use crate::hold::HoldFault;
 use crate::policy::environment::Environment;
+use crate::report::metrics;
 use crate::session::io::BackendEnd;
 use crate::session::io::Delivery;
 use crate::session::io::Form;
@@ -95,11 +97,15 @@ impl Driver {
         self.backend_generation = services.backends.server().1;
         self.backend = Backend::Opening(Box::pin(async move {
             let Opening { client, fresh, login } = *opening;
-            if login {
-                let (connection, login) = services.backends.open_for_login(&client, fresh).await?;
-                return Ok((connection, Some(login)));
-            }
-            services.backends.open(&client, fresh).await.map(|connection| (connection, None))
+            let opened = match login {
+                true => services.backends.open_for_login(&client, fresh).await.map(|(open, login)| (open, Some(login))),
+                false => services.backends.open(&client, fresh).await.map(|connection| (connection, None)),
+            };
+            services.reports.metrics.opened(match &opened {
+                Ok((connection, _)) if connection.is_greeted() => metrics::Opening::Reused,
+                opened => outcome(opened),
+            });
+            opened
         }));
     }
 
@@ -114,7 +120,9 @@ impl Driver {
         self.backend = Backend::Submitting(Box::pin(async move {
             let message = poll_fn(|cx| hold.poll_file(cx)).await.map_err(SubmitFault::Hold)?;
             let envelope = Envelope { sender, recipients };
-            services.backends.submit(&client, &envelope, message).await.map_err(SubmitFault::Backend)
+            let submitted = services.backends.submit(&client, &envelope, message).await;
+            services.reports.metrics.opened(outcome(&submitted));
+            submitted.map_err(SubmitFault::Backend)
         }));
     }
 
@@ -291,6 +299,15 @@ impl Driver {
         self.client = secured.map(Side::new).unwrap_or_default();
         self.now = clock::now();
         self.session.handle_tls(version, self.now);
+    }
+}
+
+/// What became of a session that the pool did not have.
+fn outcome<T>(opened: &Result<T, OpenFault>) -> metrics::Opening {
+    match opened {
+        Ok(_) => metrics::Opening::Opened,
+        Err(OpenFault::Busy) => metrics::Opening::Busy,
+        Err(OpenFault::Unavailable(_)) => metrics::Opening::Failed,
     }
 }
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::policy::throttle::key::Seed;
@@ -43,6 +45,10 @@ pub struct Health {
     failing: Mutex<Option<String>>,
     /// The path of a damaged file that was set aside since the start.
     set_aside: Mutex<Option<PathBuf>>,
+    /// The nanosecond since the epoch up to which all changes are on the disk; 0: there was no write yet.
+    written: AtomicU64,
+    /// Failed writes, and failed tries to open the file, since the start.
+    failures: AtomicU64,
 }
 
 /// The fault that another process has the file.
@@ -65,7 +71,7 @@ impl Disk {
             Self { path: path.to_owned(), tables, seed, clock, health, file: None, next_try: Time::default() };
         let everything = match disk.open_when_free() {
             Ok((file, everything)) => {
-                disk.health.wrote();
+                disk.health.wrote(disk.clock.now());
                 disk.file = Some(file);
                 everything
             }
@@ -119,7 +125,7 @@ impl Disk {
             None => return false,
         };
         match written {
-            Ok(()) => self.health.wrote(),
+            Ok(()) => self.health.wrote(self.clock.now()),
             Err(none) => {
                 self.health.failed(&none, &self.path);
                 // An error stays with redb: whatever is asked of it from now on fails, until it is opened anew.
@@ -162,13 +168,15 @@ impl Disk {
 }
 
 impl Health {
-    fn wrote(&self) {
+    fn wrote(&self, now: Time) {
+        self.written.store(now.nanoseconds(), Ordering::Relaxed);
         if lock(&self.failing).take().is_some() {
             tracing::info!("state written again");
         }
     }
 
     fn failed(&self, error: &NoFile, path: &Path) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
         let mut failing = lock(&self.failing);
         if failing.is_none() {
             let remedy = "free space on its disk, or let server.user write there; until then a restart forgets what has happened since";
@@ -186,6 +194,16 @@ impl Health {
     /// The reason why the last write failed, if it did.
     pub fn failing(&self) -> Option<String> {
         lock(&self.failing).clone()
+    }
+
+    /// The time up to which all changes are on the disk; the epoch where nothing was written yet.
+    pub fn written(&self) -> Time {
+        Time::from_nanoseconds(self.written.load(Ordering::Relaxed))
+    }
+
+    /// Failed writes, and failed tries to open the file, since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// The path of the damaged file that was set aside, if there was one.
