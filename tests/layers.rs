@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "policy::repeat::Before",
             "policy::verdict",
             "store::clock",
+            "store::history",
             "text::processes",
             "text::readable",
         ],

@@ -47,6 +47,7 @@ fn fill(path: &Path) {
             let key = format!("@{number}.example").parse().unwrap();
             state.tables().blocks.add(&key, Duration::from_secs(86_400), "why").unwrap();
         }
+        state.tables().history.count(START, |counts| counts.accepted += 1);
         assert!(runtime.block_on(state.flush()));
     }
 }
@@ -392,4 +393,45 @@ fn a_limit_of_file_sizes_is_a_full_disk_and_not_the_end() {
     proxy.stop();
     let _proxy = Proxy::start(&site);
     assert!(site.run(&["blocks"]).out.contains("@a.example"));
+}
+
+#[test]
+fn the_history_survives_a_restart() {
+    let site = Site::new("", "");
+    for _ in 0..2 {
+        let proxy = Proxy::start(&site);
+        takes_mail(&proxy);
+        proxy.stop();
+    }
+    let state = open(&site.path(FILE));
+    let sum = |step| state.tables().history.sums(0, u32::MAX, step).iter().map(|(_, row)| row.accepted).sum::<u64>();
+    assert_eq!((sum(60), sum(3600)), (2, 2));
+}
+
+#[test]
+fn a_history_of_another_version_is_read_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let minutes = redb::TableDefinition::<u32, &[u8]>::new("history_minutes");
+    let of_later = redb::TableDefinition::<u32, &[u8]>::new("of_later");
+    fill(&path);
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(minutes).unwrap(), "a state of before has none");
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(is_whole(&open(&path)));
+    let database = redb::Database::open(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let minute = START.seconds() - START.seconds() % 60;
+    for (at, row) in [(minute - 60, r#"{"accepted":3,"later":1}"#), (minute, "7"), (minute + 7, r#"{"accepted":9}"#)] {
+        transaction.open_table(minutes).unwrap().insert(at, row.as_bytes()).unwrap();
+    }
+    transaction.open_table(of_later).unwrap().insert(1, b"x".as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let state = open(&path);
+    assert!(is_whole(&state) && kept(&path).is_empty());
+    let rows = state.tables().history.sums(0, u32::MAX, 60);
+    assert_eq!(rows.iter().map(|(at, row)| (*at, row.accepted)).collect::<Vec<_>>(), [(minute - 60, 3)]);
 }

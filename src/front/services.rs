@@ -56,7 +56,7 @@ impl Services {
             backends: Backends::new(backend),
             handshakes: Handshakes::default(),
             holds: Holds::new(hold),
-            reports: Reports::new(),
+            reports: Reports::new(state.tables().history.clone()),
             answers: state.clone(),
             state,
             snapshot,

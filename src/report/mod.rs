@@ -2,18 +2,23 @@
 //! becomes of a message.
 
 mod evict;
+pub mod history;
 pub mod log;
 pub mod metrics;
 mod share;
 pub mod storms;
 pub mod traffic;
 
+use std::sync::Arc;
+
+use crate::report::history::History;
 use crate::report::metrics::Metrics;
 use crate::report::share::LogShares;
 use crate::report::storms::Storms;
 use crate::report::traffic::Traffic;
 use crate::session::record::Record;
 use crate::store::clock;
+use crate::store::history as rows;
 
 /// Everything that counts what happens.
 #[derive(Debug)]
@@ -24,20 +29,28 @@ pub struct Reports {
     pub storms: Storms,
     /// The last hour.
     pub traffic: Traffic,
+    /// The last day and the last year.
+    pub history: History,
     shares: LogShares,
 }
 
 impl Reports {
-    /// Empty counts.
-    pub fn new() -> Self {
-        let (storms, traffic) = (Storms::new(MOST_STORMS), Traffic::new(MOST_SENDERS));
-        Self { metrics: Metrics::default(), storms, traffic, shares: LogShares::default() }
+    /// Empty counts, but for those of the history, which may be from before a restart.
+    pub fn new(history: Arc<rows::History>) -> Self {
+        Self {
+            metrics: Metrics::default(),
+            storms: Storms::new(MOST_STORMS),
+            traffic: Traffic::new(MOST_SENDERS),
+            history: History::new(history),
+            shares: LogShares::default(),
+        }
     }
 
     /// A connection came in, and there is a place for it (`granted`) or not.
     pub fn connected(&self, granted: bool, now: clock::Time) {
         self.metrics.connected(granted);
         self.traffic.connected(now);
+        self.history.connected(now);
     }
 
     /// Reports the end of something: its log line, its counters, its storm.
@@ -47,6 +60,7 @@ impl Reports {
         }
         self.metrics.count(record);
         self.traffic.count(record, now);
+        self.history.count(record, now);
         self.storms.count(record, now);
     }
 }
@@ -57,12 +71,6 @@ impl Reports {
         self.storms.sweep(now);
         self.shares.sweep(now);
         self.metrics.sweep();
-    }
-}
-
-impl Default for Reports {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -122,10 +130,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::policy::throttle::key::Seed;
     use crate::policy::verdict::Reason;
     use crate::policy::verdict::Verdict;
     use crate::session::record::Folded;
     use crate::session::record::Kind;
+    use crate::store::clock::Virtual;
+    use crate::store::state::State;
+
+    pub(super) fn empty_state() -> State {
+        State::in_memory(Seed::new([7; 16]), Arc::new(Virtual::new(clock::Time::from_seconds(1_795_395_525))))
+    }
 
     pub(super) fn record(sender: &str, verdict: Verdict, reason: Option<Reason>) -> Record {
         Record {

@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod clock;
 pub mod disk;
 pub mod extensions;
+pub mod history;
 pub mod ledger;
 mod rate;
 pub mod rows;

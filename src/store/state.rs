@@ -110,9 +110,10 @@ fn new_seed(path: &Path) -> Result<Seed, StateFault> {
     }
 }
 
-/// The function that writes the changes, each time it is called; false when they are not on the disk.
-fn writes(tables: Arc<Tables>, mut disk: Disk) -> impl FnMut() -> bool {
-    move || {
+/// The function that writes the changes, each time it is called, and all of them where that was asked for; false when they are
+/// not on the disk.
+fn writes(tables: Arc<Tables>, mut disk: Disk) -> impl FnMut(bool) -> bool {
+    move |whole| {
         match disk.again() {
             Ok(None) => {}
             Ok(Some(blocks)) => {
@@ -121,7 +122,7 @@ fn writes(tables: Arc<Tables>, mut disk: Disk) -> impl FnMut() -> bool {
             }
             Err(_) => return false,
         }
-        let changed = tables.take_changes();
+        let changed = tables.take_changes(whole);
         let is_written = disk.write(&changed);
         if !is_written {
             tables.put_back(changed);

@@ -17,6 +17,7 @@ use crate::store::clock::Time;
 use crate::store::disk::file::Changed;
 use crate::store::disk::file::Everything;
 use crate::store::extensions::Extensions;
+use crate::store::history::History;
 use crate::store::ledger::Ledger;
 use crate::store::rows::Refusals;
 use crate::store::rows::Times;
@@ -49,6 +50,8 @@ pub struct Tables {
     pub familiars: Table<()>,
     /// The backend's EHLO keywords.
     pub extensions: Extensions,
+    /// The counts of a day and a year.
+    pub history: Arc<History>,
 }
 
 impl Tables {
@@ -62,6 +65,7 @@ impl Tables {
             refusals: Table::new(MOST_MEMORIES, REFUSAL_MEMORY),
             familiars: Table::new(MOST_MEMORIES, FAMILIAR_MEMORY),
             extensions: Extensions::new(MOST_EXTENSIONS, clock.clone()),
+            history: Arc::new(History::new()),
             seed,
             clock,
         }
@@ -118,11 +122,17 @@ impl Tables {
         }
         everything.blocks.into_iter().for_each(|block| self.blocks.load(block));
         everything.extensions.into_iter().for_each(|(key, heard)| self.extensions.load(key, heard));
+        self.history.load(everything.history);
     }
 
-    pub(super) fn take_changes(&self) -> Changed {
-        let tables = self.persistent().map(|(name, table)| (name, table.take_changes())).collect();
-        Changed { tables, blocks: self.blocks.take_changes(), extensions: self.extensions.take_changes() }
+    /// What has changed since the last call; `whole`: also what is written only once in a while.
+    pub(super) fn take_changes(&self, whole: bool) -> Changed {
+        Changed {
+            tables: self.persistent().map(|(name, table)| (name, table.take_changes())).collect(),
+            blocks: self.blocks.take_changes(),
+            extensions: self.extensions.take_changes(),
+            history: self.history.take_changes(self.clock.now(), whole),
+        }
     }
 
     /// Has everything written, whatever stands on the disk.
@@ -130,6 +140,7 @@ impl Tables {
         self.persistent().for_each(|(_, table)| table.write_anew());
         self.blocks.write_anew();
         self.extensions.write_anew();
+        self.history.write_anew();
     }
 
     /// Has everything written: these changes did not get to the disk.

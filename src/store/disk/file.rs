@@ -23,16 +23,17 @@ use redb::ReadableDatabase;
 use redb::ReadableTable;
 use redb::StorageBackend;
 use redb::TableDefinition;
-use redb::TableError;
 use redb::backends::FileBackend;
 use redb::backends::InMemoryBackend;
 
 use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Block;
 use crate::store::clock::Time;
+use crate::store::disk;
 use crate::store::disk::changes::Batch;
 use crate::store::disk::changes::Octets;
 use crate::store::extensions::Heard;
+use crate::store::history;
 use crate::text::bounded;
 
 /// The contents of the file.
@@ -43,6 +44,7 @@ pub(in crate::store) struct Everything {
     pub(in crate::store) tables: HashMap<&'static str, Vec<(u128, Octets)>>,
     pub(in crate::store) blocks: Vec<Block>,
     pub(in crate::store) extensions: Vec<(u128, Heard)>,
+    pub(in crate::store) history: history::Stored,
 }
 
 /// The changes to be written at once.
@@ -53,6 +55,7 @@ pub(in crate::store) struct Changed {
     pub(in crate::store) blocks: Vec<(String, Option<Block>)>,
     /// All of them, if any has changed: they are few, and change seldom.
     pub(in crate::store) extensions: Option<Vec<(u128, Heard)>>,
+    pub(in crate::store) history: history::Batch,
 }
 
 /// The file, open and locked.
@@ -162,12 +165,12 @@ impl File {
     fn read(&self, tables: &[&'static str]) -> Result<Everything, redb::Error> {
         let transaction = self.database()?.begin_read()?;
         let mut everything = Everything::default();
-        if let Some(meta) = existing(transaction.open_table(META))? {
+        if let Some(meta) = disk::existing(transaction.open_table(META))? {
             everything.seed = meta.get("seed")?.and_then(|seed| seed.value().try_into().ok());
         }
         for name in tables {
             let mut rows = Vec::new();
-            if let Some(table) = existing(transaction.open_table(rows_of(name)))? {
+            if let Some(table) = disk::existing(transaction.open_table(rows_of(name)))? {
                 for row in table.iter()? {
                     let (key, octets) = row?;
                     rows.push((key.value(), octets.value()));
@@ -175,14 +178,14 @@ impl File {
             }
             everything.tables.insert(name, rows);
         }
-        if let Some(table) = existing(transaction.open_table(BLOCKS))? {
+        if let Some(table) = disk::existing(transaction.open_table(BLOCKS))? {
             for row in table.iter()? {
                 let block = serde_json::from_slice::<Block>(row?.1.value());
                 let block = block.map_err(|error| redb::Error::Corrupted(format!("a block is none: {error}")))?;
                 everything.blocks.push(block);
             }
         }
-        if let Some(table) = existing(transaction.open_table(EXTENSIONS))? {
+        if let Some(table) = disk::existing(transaction.open_table(EXTENSIONS))? {
             for row in table.iter()? {
                 let (key, heard) = row?;
                 // One that means nothing to this version is asked for again.
@@ -190,6 +193,7 @@ impl File {
                 everything.extensions.extend(heard.map(|heard| (key.value(), heard)));
             }
         }
+        everything.history = disk::history::read(&transaction)?;
         Ok(everything)
     }
 
@@ -233,6 +237,9 @@ impl File {
                 table.insert(key, json.as_slice())?;
             }
         }
+        if !changed.history.is_empty() {
+            disk::history::write(&transaction, &changed.history)?;
+        }
         transaction.commit()?;
         Ok(())
     }
@@ -261,7 +268,10 @@ impl Drop for File {
 
 impl Changed {
     pub(in crate::store) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.extensions.is_none() && self.tables.iter().all(|(_, batch)| batch.is_empty())
+        self.blocks.is_empty()
+            && self.extensions.is_none()
+            && self.history.is_empty()
+            && self.tables.iter().all(|(_, batch)| batch.is_empty())
     }
 }
 
@@ -323,13 +333,6 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, NoFile
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(NoFile::from),
         Err(_) => Err(NoFile::Damaged("redb panics over it".to_owned())),
-    }
-}
-
-fn existing<T>(table: Result<T, TableError>) -> Result<Option<T>, TableError> {
-    match table {
-        Err(TableError::TableDoesNotExist(_)) => Ok(None),
-        other => other.map(Some),
     }
 }
 

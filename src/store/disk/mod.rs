@@ -3,6 +3,7 @@
 
 pub(super) mod changes;
 pub(super) mod file;
+mod history;
 pub(super) mod writer;
 
 use std::path::Path;
@@ -14,6 +15,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use redb::TableError;
 
 use crate::policy::throttle::key::Seed;
 use crate::store::blocks::Block;
@@ -209,6 +212,14 @@ impl Health {
     /// The path of the damaged file that was set aside, if there was one.
     pub fn kept(&self) -> Option<PathBuf> {
         lock(&self.set_aside).clone()
+    }
+}
+
+/// A table, unless the file has none of its name: one of a version that did not know it.
+pub(super) fn existing<T>(table: Result<T, TableError>) -> Result<Option<T>, TableError> {
+    match table {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -18,8 +18,9 @@ pub(in crate::store) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `write` writes the changes, and returns whether all of them are on the disk.
-    pub(in crate::store) fn start(write: impl FnMut() -> bool + Send + 'static) -> std::io::Result<Self> {
+    /// Starts the thread. `write` writes the changes, and returns whether all of them are on the disk. It is told whether it
+    /// was asked for, or is the last.
+    pub(in crate::store) fn start(write: impl FnMut(bool) -> bool + Send + 'static) -> std::io::Result<Self> {
         let (orders, received) = sync_channel(MOST_ORDERS);
         let thread = std::thread::Builder::new().name("portcullis-disk".to_owned());
         let thread = thread.spawn(move || {
@@ -50,14 +51,14 @@ impl Drop for Writer {
     }
 }
 
-fn run(orders: &Receiver<oneshot::Sender<bool>>, mut write: impl FnMut() -> bool) {
+fn run(orders: &Receiver<oneshot::Sender<bool>>, mut write: impl FnMut(bool) -> bool) {
     loop {
         let first = orders.recv_timeout(EVERY);
         // One write answers all flushes that were asked for.
         let mut waiting: Vec<_> = orders.try_iter().collect();
         let ends = matches!(first, Err(RecvTimeoutError::Disconnected));
         waiting.extend(first);
-        let durable = write();
+        let durable = write(ends || !waiting.is_empty());
         for waiter in waiting {
             let _ = waiter.send(durable);
         }
