@@ -221,14 +221,14 @@ fn over_tcp_host_origin_and_token_are_checked() {
     let post = |headers: &str| {
         let length = body.len();
         format!(
-            "POST /api/blocks HTTP/1.1\nHost: {address}\nContent-Type: application/json\nContent-Length: {length}\n{headers}\n{body}"
+            "POST /api/v1/blocks HTTP/1.1\nHost: {address}\nContent-Type: application/json\nContent-Length: {length}\n{headers}\n{body}"
         )
     };
     let rows = [
-        ("reading on this host", format!("GET /api/status HTTP/1.1\nHost: {address}\n\n"), "200"),
+        ("reading on this host", format!("GET /api/v1/status HTTP/1.1\nHost: {address}\n\n"), "200"),
         ("the page", "GET / HTTP/1.1\nHost: localhost\n\n".to_owned(), "200"),
         ("the metrics", format!("GET /metrics HTTP/1.1\nHost: {address}\n\n"), "200"),
-        ("another name for us", "GET /api/status HTTP/1.1\nHost: evil.example\n\n".to_owned(), "403"),
+        ("another name for us", "GET /api/v1/status HTTP/1.1\nHost: evil.example\n\n".to_owned(), "403"),
         ("another page's script", format!("GET / HTTP/1.1\nHost: {address}\nOrigin: http://evil.example\n\n"), "403"),
         ("a change without the token", post(""), "401"),
         ("with a wrong one", post("Authorization: Bearer no\n"), "401"),
@@ -463,6 +463,7 @@ fn refusals_are_folded_in_the_log_and_counted_in_full() {
 
 fn whole(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
+    let request = request.replacen("\nHost:", "\nConnection: close\nHost:", 1);
     stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text);

@@ -166,7 +166,7 @@ fn slow_requests_do_not_keep_the_operator_out() {
     let _proxy = Proxy::start(&site);
     let slow = |_| {
         let mut stream = TcpStream::connect(&address).unwrap();
-        stream.write_all(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+        stream.write_all(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
         stream
     };
     // On a busy machine the time limit of the slow requests may come first; then that says nothing.

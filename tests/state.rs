@@ -318,7 +318,7 @@ fn a_full_disk_is_over_when_there_is_room() {
             number += 1;
             let (key, why) = (format!("@{number}.{}", &name[1..]), "why ".repeat(120));
             let body = format!("{{\"key\":\"{key}\",\"seconds\":86400,\"why\":\"{why}\"}}");
-            ask(&site, "POST /api/blocks", &body).starts_with("HTTP/1.1 500")
+            ask(&site, "POST /api/v1/blocks", &body).starts_with("HTTP/1.1 500")
         });
         assert_eq!(site.run(&["block", name, "--for", "1d"]).code, 1);
         takes_mail(&proxy);

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::admin::routes;
-use crate::admin::routes::NEEDS_TOKEN;
+use crate::admin::answer::Failure;
+use crate::admin::guard::NEEDS_TOKEN;
 use crate::admin::token;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
@@ -33,7 +33,7 @@ use crate::text::sockets::listening;
 /// What is wanted of the running proxy.
 #[derive(Clone, Debug)]
 pub enum Wish {
-    /// A block of this key for so many seconds.
+    /// A block of this key for so many seconds, whatever it hits.
     Block(String, u64, String),
     /// All blocks.
     Blocks,
@@ -145,13 +145,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let fault = |error: &dyn std::fmt::Display| format!("the proxy's answer: {error}");
-    let (method, path, body) = wish.parts();
-    let request =
-        Request::builder().method(method).uri(path).header("host", host).header("content-type", "application/json");
-    // A request that only looks needs none, and whatever listens there should not learn it.
-    let request = match method {
-        "GET" => request,
-        _ => request.header("authorization", format!("Bearer {token}")),
+    let (method, path, kind, body) = wish.parts();
+    let request = Request::builder().method(method).uri(path).header("host", host).header("content-type", kind);
+    let request = match wish.is_change() {
+        false => request,
+        true => request.header("authorization", format!("Bearer {token}")),
     };
     let request = request.body(Full::new(body)).map_err(|error| fault(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
@@ -160,31 +158,41 @@ where
     let status = response.status();
     let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| fault(&error))?;
     let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-    if status.is_success() { Ok(text) } else { Err(readable::text(text.trim_end().as_bytes())) }
+    match serde_json::from_str::<Failure>(&text) {
+        _ if status.is_success() => Ok(text),
+        Ok(failure) => Err(readable::text(failure.text().as_bytes())),
+        Err(_) => Err(readable::text(text.trim_end().as_bytes())),
+    }
 }
 
 impl Wish {
     fn is_answered_by(&self, answer: &Value) -> bool {
         match self {
             Self::Block(..) | Self::Unblock(_) => answer["key"].is_string(),
-            Self::Blocks => answer.is_array(),
-            Self::Rehearsal(..) => answer.is_object(),
+            Self::Blocks => answer["blocks"].is_array(),
+            Self::Rehearsal(..) => answer["answers"].is_array(),
             Self::Status => answer["state"].is_string() && answer["senders"].is_object(),
         }
     }
 
-    fn parts(&self) -> (&'static str, String, Bytes) {
+    /// Whether it needs the token: whatever else listens there should not learn it.
+    fn is_change(&self) -> bool {
+        matches!(self, Self::Block(..) | Self::Unblock(_))
+    }
+
+    fn parts(&self) -> (&'static str, String, &'static str, Bytes) {
         match self {
             Self::Block(key, seconds, why) => {
-                ("POST", "/api/blocks".to_owned(), routes::new_block(key, *seconds, why).into())
+                let new = json!({ "key": key, "seconds": seconds, "why": why, "force": true }).to_string();
+                ("POST", "/api/v1/blocks".to_owned(), JSON, new.into())
             }
-            Self::Blocks => ("GET", "/api/blocks".to_owned(), Bytes::new()),
+            Self::Blocks => ("GET", "/api/v1/blocks".to_owned(), JSON, Bytes::new()),
             Self::Rehearsal(message, body) => {
                 let message = json!(message).to_string();
-                ("GET", format!("/api/standing?message={}", encoded(&message)), body.clone())
+                ("POST", format!("/api/v1/rehearsal?message={}", encoded(&message)), MESSAGE, body.clone())
             }
-            Self::Status => ("GET", "/api/status".to_owned(), Bytes::new()),
-            Self::Unblock(key) => ("DELETE", format!("/api/blocks?key={}", encoded(key)), Bytes::new()),
+            Self::Status => ("GET", "/api/v1/status".to_owned(), JSON, Bytes::new()),
+            Self::Unblock(key) => ("DELETE", format!("/api/v1/blocks?key={}", encoded(key)), JSON, Bytes::new()),
         }
     }
 }
@@ -197,6 +205,8 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
+const JSON: &str = "application/json";
+const MESSAGE: &str = "message/rfc822";
 const AS_ROOT: &str = "run this as root or as server.user";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a table of the kernel.

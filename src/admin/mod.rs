@@ -1,12 +1,23 @@
 //! The admin interface: HTTP on a thread and runtime of its own, so that neither a storm nor a slow reader of it holds
-//! up the other. `routes` has the answers. It must not be reachable from another host.
+//! up the other. `server` has the connections, `guard` says who may ask, `routes` and `api` have the answers. It must not
+//! be reachable from another host.
 
+mod answer;
+mod api;
 pub mod client;
+pub mod daemon;
+mod guard;
+mod limits;
+mod login;
+mod logins;
 mod metrics;
 mod page;
 mod places;
 mod process;
 mod routes;
+mod server;
+mod steady;
+mod stream;
 mod token;
 
 use std::fs;
@@ -16,27 +27,35 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Extension;
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::rt::TokioTimer;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpListener;
-use tokio::net::UnixListener;
-use tokio::time::timeout;
+use blake3::Hash;
+use tokio::sync::Mutex;
 
-use crate::admin::places::Places;
-use crate::admin::routes::AppState;
+use crate::admin::answer::Fault;
+use crate::admin::daemon::Daemon;
+use crate::admin::daemon::Desk;
+use crate::admin::limits::Limits;
+use crate::admin::logins::Logins;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::front::bind;
 use crate::status::Handles;
 use crate::status::live::Live;
+use crate::store::clock::Time;
+
+/// What the handlers of all requests share.
+#[derive(Clone)]
+struct App {
+    handles: Handles,
+    live: Arc<Live>,
+    /// The hash of the token. `None`: the socket's mode is enough.
+    token: Option<Hash>,
+    logins: Arc<Logins>,
+    limits: Arc<Limits>,
+    desk: Arc<Desk>,
+    /// Held while the daemon reads files for a request: one at a time.
+    reads: Arc<Mutex<()>>,
+}
 
 /// A bound listener that does not answer yet, and for TCP the token.
 pub(super) enum Bound {
@@ -71,50 +90,53 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
 }
 
 /// Answers requests until the process ends.
-pub(super) fn start(bound: Bound, handles: Handles) -> io::Result<()> {
+pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let token = match &bound {
+        Bound::Tcp(_, token) => Some(blake3::hash(token.as_bytes())),
+        Bound::Unix(_) => None,
+    };
+    let app = App {
+        live: Live::new(handles.clone()),
+        handles,
+        token,
+        logins: Arc::new(Logins::new()?),
+        limits: Arc::new(Limits::new()),
+        desk: Arc::new(desk),
+        reads: Arc::default(),
+    };
     let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());
-    thread.spawn(move || runtime.block_on(listen(bound, handles)))?;
+    thread.spawn(move || {
+        let router = routes::router(app);
+        match bound {
+            Bound::Tcp(listener, _) => runtime.block_on(server::serve_tcp(listener, router)),
+            Bound::Unix(listener) => runtime.block_on(server::serve_unix(listener, router)),
+        }
+    })?;
     Ok(())
 }
 
-async fn listen(bound: Bound, handles: Handles) {
-    let places = Arc::new(Places::default());
-    match bound {
-        Bound::Tcp(listener, token) => {
-            let Ok(listener) = TcpListener::from_std(listener) else { return };
-            let router = routes::router(AppState { live: Live::new(handles.clone()), handles, token: Some(token) });
-            loop {
-                accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
-            }
-        }
-        Bound::Unix(listener) => {
-            let Ok(listener) = UnixListener::from_std(listener) else { return };
-            let router = routes::router(AppState { live: Live::new(handles.clone()), handles, token: None });
-            loop {
-                accept(listener.accept().await.map(|accepted| accepted.0), &router, &places).await;
-            }
-        }
+impl App {
+    fn now(&self) -> Time {
+        self.handles.services.state.tables().clock.now()
     }
-}
 
-async fn accept<S>(accepted: io::Result<S>, router: &Router, places: &Arc<Places>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Ok(stream) = accepted else { return tokio::time::sleep(PAUSE).await };
-    // All slots belong to requests with the token: the client has to try again.
-    let Some(place) = places.take() else { return };
-    let service = TowerToHyperService::new(router.clone().layer(Extension(place.visit())));
-    tokio::spawn(async move {
-        let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(HEADER).keep_alive(false);
-        let served = timeout(WHOLE, server.serve_connection(TokioIo::new(stream), service));
-        tokio::select! {
-            _ = served => {}
-            () = place.left() => {}
-        }
-    });
+    /// What the daemon says, which may read files for it.
+    ///
+    /// # Errors
+    /// It panicked.
+    async fn of_daemon<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn Daemon) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let one = self.reads.clone().lock_owned().await;
+        let desk = self.desk.clone();
+        let asked = tokio::task::spawn_blocking(move || {
+            let _one = one;
+            ask(&*desk.daemon)
+        });
+        asked.await.map_err(|_| Fault::broken("the files could not be looked at: see the log"))
+    }
 }
 
 /// Binds the socket, replacing one that a killed process left behind, but neither one that answers nor a file of any other
@@ -164,9 +186,6 @@ pub(super) fn obstacle(admin: &Admin) -> Option<(&'static str, String)> {
 const LONGEST_SOCKET: usize = 107;
 const TOO_LONG: &str = "the path of a socket has at most 107 octets";
 const NOT_A_SOCKET: &str = "is a file, not a socket, and is left alone";
-const HEADER: Duration = Duration::from_secs(5);
-const WHOLE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {

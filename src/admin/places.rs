@@ -1,15 +1,19 @@
 //! The places of the admin interface: a bounded number of connections. When all are taken, a newcomer gets that of a
-//! request whose header is not complete, or else that of one without the token: slow requests cannot keep the operator
-//! out. It must not know what is asked.
+//! connection whose first request is not complete, or else that of one without the token: slow requests cannot keep the
+//! operator out. A connection that asks for nothing more loses its place too. It must not know what is asked.
 
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// The places of all connections.
 #[derive(Debug, Default)]
@@ -22,6 +26,9 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 pub(super) struct Visit {
     progress: AtomicU8,
+    /// Requests so far.
+    requests: AtomicU64,
+    streams: AtomicBool,
     leave: Notify,
 }
 
@@ -63,6 +70,18 @@ impl Place {
     pub(super) async fn left(&self) {
         self.visit.leave.notified().await;
     }
+
+    /// Resolves when the last request has had its time, unless its answer is a stream.
+    pub(super) async fn out_of_time(&self) {
+        loop {
+            let before = self.visit.requests.load(Ordering::Relaxed);
+            sleep(WHOLE).await;
+            let is_another = self.visit.requests.load(Ordering::Relaxed) != before;
+            if !is_another && !self.visit.streams.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
 }
 
 impl Drop for Place {
@@ -72,9 +91,15 @@ impl Drop for Place {
 }
 
 impl Visit {
-    /// Notes that the header of the request is complete.
+    /// Notes that the header of a request is complete.
     pub(super) fn has_asked(&self, with_token: bool) {
         self.progress.store(if with_token { WITH_TOKEN } else { ASKED }, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes whether the answer is a stream, which may last.
+    pub(super) fn streams(&self, is_stream: bool) {
+        self.streams.store(is_stream, Ordering::Relaxed);
     }
 
     fn progress(&self) -> u8 {
@@ -82,8 +107,10 @@ impl Visit {
     }
 }
 
-/// Connections at one time.
-const MOST: usize = 64;
+/// Connections at one time: more than there may be streams.
+const MOST: usize = 200;
+/// Time for a request and its answer, at least.
+const WHOLE: Duration = Duration::from_secs(60);
 /// Progress of a request whose header is complete; 0 before.
 const ASKED: u8 = 1;
 const WITH_TOKEN: u8 = 2;

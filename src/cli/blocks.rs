@@ -16,12 +16,13 @@ use crate::cli::Source;
 use crate::cli::ask;
 use crate::cli::block_file;
 use crate::cli::desk::Desk;
-use crate::cli::own;
 use crate::cli::print;
 use crate::cli::zone::moment;
 use crate::config::units;
+use crate::daemon::own;
 use crate::policy::block::BlockKey;
 use crate::policy::list::folded;
+use crate::text::readable;
 use crate::text::readable::shown;
 use crate::text::shell;
 
@@ -96,7 +97,7 @@ impl Block {
         };
         let file = self.file.as_ref().map(Option::as_deref);
         let beside = file.flatten().and_then(Path::parent);
-        if let Some(what) = own::doubt(&desk, beside, &key)
+        if let Some(what) = own::doubt(&desk.read, beside, &key)
             && let Err(code) = ask::ask(&format!("{what}. Block it?"), self.yes, "name less")
         {
             return code;
@@ -191,8 +192,13 @@ impl Blocks {
             Ok(desk) => desk,
             Err(code) => return code,
         };
-        request(&desk, &Wish::Blocks, self.json, |blocks| {
-            let blocks = blocks.as_array().map(Vec::as_slice).unwrap_or_default();
+        request(&desk, &Wish::Blocks, false, |answer| {
+            if self.json {
+                let mut text = String::new();
+                readable::write_json(&mut text, &answer["blocks"].to_string());
+                return print(&text);
+            }
+            let blocks = answer["blocks"].as_array().map(Vec::as_slice).unwrap_or_default();
             if blocks.is_empty() {
                 return print("nothing is blocked");
             }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use crate::admin::daemon::Checked;
 use crate::cli::Source;
 use crate::cli::print;
 use crate::config::schema;
-use crate::daemon::assemble::Finding;
-use crate::daemon::preflight;
+use crate::daemon::desk;
 use crate::text::number;
 
 /// Report every error in the configuration, in the lists, and on this host, with file, line and column
@@ -39,30 +39,21 @@ impl Check {
             print(&format!("{:#}", schema::schema()));
             return ExitCode::SUCCESS;
         }
-        let origin = self.source.origin(&[], None);
-        let (errors, warnings, notes) = match origin.assemble() {
-            Ok(assembly) => {
-                let host = preflight::look(&assembly, origin.file.as_deref(), !self.no_ports);
-                (host.faults, assembly.warnings, [assembly.notes, host.notes].concat())
-            }
-            Err(refused) => (refused.faults, refused.warnings, Vec::new()),
-        };
-        let file = origin.file.as_ref().map(|file| file.display().to_string());
+        let checked = desk::check(&self.source.origin(&[], None), !self.no_ports);
         match self.json {
-            true => {
-                print(&json!({ "file": file, "faults": errors, "warnings": warnings, "notes": notes }).to_string());
-            }
-            false => show(file.as_deref().unwrap_or("the built-in default"), &errors, &warnings, &notes),
+            true => print(&json!(checked).to_string()),
+            false => show(&checked),
         }
-        if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if checked.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
-fn show(name: &str, errors: &[Finding], warnings: &[Finding], notes: &[Finding]) {
-    errors.iter().for_each(|error| print(&error.to_string()));
+fn show(Checked { file, faults, warnings, notes }: &Checked) {
+    faults.iter().for_each(|error| print(&error.to_string()));
     warnings.iter().for_each(|warning| print(&format!("{warning} (warning)")));
     notes.iter().for_each(|note| print(&format!("{note} (note)")));
-    match errors.len() {
+    let name = file.as_deref().unwrap_or("the built-in default");
+    match faults.len() {
         0 => print(&format!("{name}: no errors")),
         count => print(&format!("{name}: {}", number::count(count as u64, "error"))),
     }

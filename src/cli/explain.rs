@@ -1,7 +1,6 @@
 //! `explain`: what would happen to a message, and which line of which file decides; printed. The session that is rehearsed
 //! for it is `rehearsal::explain`'s.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,7 +9,6 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Args;
-use serde_json::Value;
 use serde_json::json;
 
 use crate::admin::client::Wish;
@@ -27,8 +25,8 @@ use crate::rehearsal::explanation::Explanation;
 use crate::rehearsal::message;
 use crate::rehearsal::message::Message;
 use crate::rehearsal::message::Script;
-use crate::rehearsal::rehearse::Said;
 use crate::rehearsal::rehearse::Step;
+use crate::rehearsal::story::Story;
 use crate::rehearsal::told::Told;
 use crate::text::bounded;
 use crate::text::readable::shown;
@@ -85,9 +83,12 @@ impl Explain {
             Err(code) => return code,
         };
         match self.explain(&desk) {
-            Ok((explanation, basis)) => {
+            Ok((message, explanation, basis)) => {
                 match self.json {
-                    true => print(&self.as_json(&explanation, &basis).to_string()),
+                    true => {
+                        let is_asked = matches!(basis, Basis::Both | Basis::Proxy);
+                        print(&json!(Story::of(&message, &explanation, basis.word(), is_asked)).to_string());
+                    }
                     false => print_table(&explanation, &basis),
                 }
                 match explanation.verdict() {
@@ -103,28 +104,30 @@ impl Explain {
         }
     }
 
-    /// The explanation, and what it goes by.
+    /// The message, its explanation, and what that goes by.
     ///
     /// # Errors
     /// An option that is wrong; or the files have errors, and the running proxy, which has good ones, is not reachable.
-    fn explain(&self, desk: &Desk) -> Result<(Explanation, Basis), (ExitCode, String)> {
+    fn explain(&self, desk: &Desk) -> Result<(Message, Explanation, Basis), (ExitCode, String)> {
         let (script, body) = self.script(desk).map_err(|what| (ExitCode::from(BAD_USAGE), what))?;
         let asked = desk.ask(&Wish::Rehearsal(script.message.clone(), body.clone()));
         let asked = asked.and_then(|(_, answer)| serde_json::from_value(answer).map_err(|error| error.to_string()));
         let told: Result<Told, String> = asked;
         let configuration = (&desk.read.snapshot, &desk.read.config.backend);
-        match told {
-            Ok(Told { explanation: Some(explanation), .. }) if desk.is_faulty => Ok((explanation, Basis::Proxy)),
-            Ok(told) => Ok((explain::explain(configuration, &script, &body, told), Basis::Both)),
+        let (explanation, basis) = match told {
+            Ok(Told { explanation: Some(explanation), .. }) if desk.is_faulty => (explanation, Basis::Proxy),
+            Ok(told) => (explain::explain(configuration, &script, &body, told), Basis::Both),
             Err(why) if desk.read.lists_are_whole => {
                 let explanation = explain::explain(configuration, &script, &body, Told::default());
-                Ok((explanation, if desk.is_faulty { Basis::Parts(why) } else { Basis::Files(why) }))
+                (explanation, if desk.is_faulty { Basis::Parts(why) } else { Basis::Files(why) })
             }
-            Err(why) => Err((
-                ExitCode::FAILURE,
-                format!("{why}\nand the lists have errors, so nothing can be explained: run portcullis check"),
-            )),
-        }
+            Err(why) => {
+                let told =
+                    format!("{why}\nand the lists have errors, so nothing can be explained: run portcullis check");
+                return Err((ExitCode::FAILURE, told));
+            }
+        };
+        Ok((script.message, explanation, basis))
     }
 
     /// The session, and the octets of its message.
@@ -160,24 +163,6 @@ impl Explain {
         // What is wrong with it begins with the option's name.
         let script = message.script().map_err(|what| format!("--{what}"))?;
         Ok((script, body))
-    }
-
-    fn as_json(&self, explanation: &Explanation, basis: &Basis) -> Value {
-        json!({
-            "verdict": explanation.verdict().as_str(),
-            "client": self.client.to_string(),
-            "helo": self.helo,
-            "tcprules": explanation.rule,
-            "variables": explanation.variables.iter().map(|(name, value)| (name, value)).collect::<BTreeMap<_, _>>(),
-            "size_limit": explanation.limit.as_ref().map(|limit| limit.octets),
-            "size_rule": explanation.limit.as_ref().map(|limit| &limit.rule),
-            "known": explanation.known.iter().map(|(who, rule)| (who, rule)).collect::<BTreeMap<_, _>>(),
-            "configuration": basis.word(),
-            "proxy_asked": matches!(basis, Basis::Both | Basis::Proxy),
-            "backend_offer": explanation.offer,
-            "throttled": explanation.throttled,
-            "steps": explanation.steps.iter().flat_map(step_as_json).collect::<Vec<_>>(),
-        })
     }
 }
 
@@ -222,27 +207,6 @@ fn read(file: &Path, option: &str, most: u64) -> Result<Vec<u8>, String> {
             Err(fault(&format!("{error}; --size alone shows what a message of that size gets")))
         }
         Err(error) => Err(fault(&error.to_string())),
-    }
-}
-
-/// A step, or each refusal where there is one.
-fn step_as_json(step: &Step) -> Vec<Value> {
-    let Step { command, closes, .. } = step;
-    let refusal = |said: &Said| {
-        json!({
-            "command": command,
-            "verdict": said.verdict.as_str(),
-            "code": said.code,
-            "reply": said.line,
-            "reason": said.reason.map(Reason::as_str),
-            "rule": said.rule.as_deref(),
-            "closes": closes,
-        })
-    };
-    let refusals: Vec<Value> = step.news().map(refusal).collect();
-    match refusals.is_empty() {
-        true => vec![json!({ "command": command, "verdict": Verdict::Accept.as_str(), "closes": closes })],
-        false => refusals,
     }
 }
 

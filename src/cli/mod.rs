@@ -14,7 +14,6 @@ mod init;
 mod log;
 mod manual;
 mod output;
-mod own;
 mod queue;
 mod serve;
 mod status;

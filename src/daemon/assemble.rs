@@ -1,7 +1,6 @@
 //! Assembles one finished value from configuration, control files and lists, and reports all faults of all of them at
 //! once. `serve`, `check`, `explain` and every reload use it. It must not change anything.
 
-use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -40,6 +39,7 @@ use crate::policy::throttle::Throttle;
 use crate::session::snapshot::Snapshot;
 use crate::store::clock::Clock;
 use crate::store::clock::Wall;
+use crate::text::finding::Finding;
 
 /// The source of a configuration: the same for every reload.
 #[derive(Clone, Debug)]
@@ -101,19 +101,6 @@ pub struct Refused {
     pub files: Vec<PathBuf>,
 }
 
-/// A fault or a warning: `file:line:column: what is wrong, and what to write instead`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Finding {
-    /// The file; empty for the command line and the embedded default.
-    pub file: String,
-    /// The line, counted from 1; 0 means the whole file.
-    pub line: u32,
-    /// The column, counted from 1; 0 where columns mean nothing.
-    pub column: u32,
-    /// A sentence: the fault, and what to write instead.
-    pub what: String,
-}
-
 /// Which lines of lists that can match nothing are left out with a warning. Else they are errors.
 #[derive(Clone, Debug)]
 pub enum Leniency {
@@ -131,18 +118,6 @@ impl Leniency {
             Self::None => false,
             Self::All => true,
             Self::Known(known) => known.iter().any(|known| known.file == line.file && known.what == line.what),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, what } = self;
-        match (line, column) {
-            (0, _) if file.is_empty() => write!(f, "{what}"),
-            (0, _) => write!(f, "{file}: {what}"),
-            (_, 0) => write!(f, "{file}:{line}: {what}"),
-            _ => write!(f, "{file}:{line}:{column}: {what}"),
         }
     }
 }

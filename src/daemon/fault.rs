@@ -5,10 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::admin::AdminFault;
-use crate::daemon::assemble::Finding;
 use crate::daemon::holder::Holder;
 use crate::report::log::start;
 use crate::store::state::StateFault;
+use crate::text::finding::Finding;
 
 /// The reason why the proxy did not start.
 #[derive(Debug)]

@@ -14,11 +14,11 @@ use crate::config::checked::AdminListen;
 use crate::config::checked::Config;
 use crate::daemon::access::Account;
 use crate::daemon::assemble::Assembly;
-use crate::daemon::assemble::Finding;
 use crate::daemon::fault::not_bound;
 use crate::daemon::holder::Holder;
 use crate::front::bind;
 use crate::store::state;
+use crate::text::finding::Finding;
 
 /// The findings about this host.
 #[derive(Clone, Debug, Default)]

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::admin::daemon::Reloaded;
 use crate::backend::Target;
 use crate::config::checked::Config;
 use crate::config::watch::Look;
 use crate::config::watch::Unwatched;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
-use crate::daemon::assemble::Finding;
 use crate::daemon::assemble::Leniency;
 use crate::daemon::assemble::Origin;
 use crate::daemon::assemble::Refused;
@@ -29,6 +29,7 @@ use crate::policy::list::AddressList;
 use crate::report;
 use crate::status::in_force::InForce;
 use crate::store::clock::Time;
+use crate::text::finding::Finding;
 
 /// The target of reloads: where new values are published.
 pub(super) struct Reload {
@@ -54,6 +55,16 @@ impl Reload {
         supervisor::reloading();
         self.read(watcher).await;
         supervisor::ready();
+    }
+
+    /// As [`Self::run`], and what came of it.
+    pub(super) async fn for_operator(&mut self, watcher: &mut Option<Watcher>) -> Reloaded {
+        let done = self.in_force.borrow().reload.done;
+        self.run(watcher).await;
+        let now = self.in_force.borrow().reload.clone();
+        let reloaded = now.done > done;
+        let faults = if reloaded { Vec::new() } else { now.faults };
+        Reloaded { reloaded, faults, warnings: now.warnings }
     }
 
     async fn read(&mut self, watcher: &mut Option<Watcher>) {

@@ -4,17 +4,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::admin;
+use crate::admin::daemon::Desk;
+use crate::admin::daemon::Reload as Asked;
 use crate::config::watch::Look;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
 use crate::daemon::assemble::Leniency;
 use crate::daemon::assemble::Origin;
 use crate::daemon::descriptors;
+use crate::daemon::desk::Clerk;
 use crate::daemon::fault::StartFault;
 use crate::daemon::listeners;
 use crate::daemon::listeners::Listener;
@@ -115,8 +119,10 @@ async fn run(
         problems: Arc::new(Problems::default()),
         started,
     };
+    let (sender, asked) = mpsc::channel(MOST_RELOADS);
     if let Some(bound) = admin {
-        admin::start(bound, handles).map_err(system("cannot start the admin interface"))?;
+        let desk = Desk { daemon: Box::new(Clerk(origin.clone())), reloads: sender };
+        admin::start(bound, handles, desk).map_err(system("cannot start the admin interface"))?;
     }
     let accepting = listen(&server.acceptor, listeners)?;
     notification.into_iter().for_each(Notification::ready);
@@ -131,24 +137,38 @@ async fn run(
     let Assembly { config, files, left_out, .. } = assembly;
     let bound = config.clone();
     let mut reload = Reload { origin, bound, files, left_out, descriptors, config, server, log, in_force };
+    attend(&mut reload, &mut watcher, &mut signals, asked).await;
+    end(&reload, &mut signals).await;
+    Ok(())
+}
+
+/// Reloads whenever there is a reason, until a signal stops the proxy.
+async fn attend(
+    reload: &mut Reload,
+    watcher: &mut Option<Watcher>,
+    signals: &mut Signals,
+    mut asked: mpsc::Receiver<Asked>,
+) {
     loop {
         tokio::select! {
             word = signals.next() => match word {
-                SignalAction::Reload => match &mut watcher {
+                SignalAction::Reload => match watcher {
                     // The file may still be being written.
                     Some(watcher) => watcher.ask(),
-                    None => reload.run(&mut watcher).await,
+                    None => reload.run(watcher).await,
                 },
                 SignalAction::Stop => break,
             },
-            unwatched = changed(&mut watcher) => {
+            unwatched = changed(watcher) => {
                 report_unwatched(&unwatched);
-                reload.run(&mut watcher).await;
+                reload.run(watcher).await;
+            }
+            // Who asks may have gone meanwhile.
+            Some(asked) = asked.recv() => {
+                let _ = asked.0.send(reload.for_operator(watcher).await);
             }
         }
     }
-    end(&reload, &mut signals).await;
-    Ok(())
 }
 
 fn log_start(origin: &Origin, assembly: &Assembly) {
@@ -267,4 +287,6 @@ const LAST_BREATH: Duration = Duration::from_secs(2);
 const LAST_WORD: Duration = Duration::from_millis(250);
 /// Time for the log where the drain used up its own.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// Reloads that are asked for at one time.
+const MOST_RELOADS: usize = 4;
 const SWEEP: Duration = Duration::from_secs(60);

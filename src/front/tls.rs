@@ -21,6 +21,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::ClientHello;
 use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::CertifiedKey;
+use utoipa::ToSchema;
 
 use crate::front::exchange::Side;
 use crate::front::pem;
@@ -104,7 +105,7 @@ pub fn out_of_date(pairs: &[Pair], now: Timestamp) -> Vec<TlsFault> {
 }
 
 /// A certificate that clients are shown.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, ToSchema)]
 pub struct Certificate {
     /// The file of its chain.
     pub file: String,

@@ -7,4 +7,5 @@ pub mod explain;
 pub mod explanation;
 pub mod message;
 pub mod rehearse;
+pub mod story;
 pub mod told;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::front::Services;
 use crate::front::look::Look;
@@ -36,13 +37,15 @@ use crate::session::question::Throttles;
 use crate::store::blocks::Blocks;
 
 /// The answers of the running proxy, and the offer of its backend.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Told {
     /// The keywords that its backend offers; `None`: it has not heard yet.
     pub(crate) offer: Option<Vec<String>>,
     /// The answers to the questions of a session, each with its step.
+    #[schema(value_type = Vec<serde_json::Value>)]
     pub(crate) answers: Vec<(At, Says)>,
     /// What it would say itself, by the configuration and the lists that it has.
+    #[schema(value_type = Option<Object>)]
     pub(crate) explanation: Option<Explanation>,
 }
 

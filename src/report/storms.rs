@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::policy::net::client_net;
 use crate::policy::repeat::Before;
@@ -31,7 +32,7 @@ pub struct Storms {
 }
 
 /// A storm of one sender at one client network. Times are seconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Storm {
     /// Client network and sender.
     pub key: String,

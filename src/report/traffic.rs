@@ -7,6 +7,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::policy::verdict::Verdict;
 use crate::report::evict;
@@ -37,7 +38,7 @@ struct Second {
 }
 
 /// Sums over some time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Sums {
     /// Connections that came in.
     pub connections: u64,
@@ -54,7 +55,7 @@ pub struct Sums {
 }
 
 /// The last minute and the last hour, up to now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Rates {
     /// The 60 seconds up to now.
     pub minute: Sums,
@@ -63,7 +64,7 @@ pub struct Rates {
 }
 
 /// One sender in the last hour, which begins at a multiple of ten minutes here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TopSender {
     /// The sender with its angle brackets, in lower case.
     pub sender: String,
@@ -73,7 +74,7 @@ pub struct TopSender {
 }
 
 /// The senders with the most.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TopSenders {
     /// Senders by messages accepted.
     pub accepted: Vec<TopSender>,
@@ -84,7 +85,7 @@ pub struct TopSenders {
 }
 
 /// Counts of one sender, in words that mean what they mean in [`Sums`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     /// Messages that the backend accepted.
     pub accepted: u64,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::config::checked::Config;
 use crate::front::settings::Pair;
@@ -33,7 +34,7 @@ pub(crate) struct InForce {
 }
 
 /// The last reload, or the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Reload {
     /// When what is in force was read, in seconds since the epoch.
     pub(crate) at: u32,

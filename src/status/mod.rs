@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 use crate::front::Services;
 use crate::front::accept::Acceptor;
@@ -45,7 +46,7 @@ pub(crate) struct Handles {
 }
 
 /// The status of the running proxy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
     pub(crate) version: &'static str,
     /// The name by which the proxy calls itself.
@@ -95,7 +96,7 @@ pub(crate) struct Status {
 }
 
 /// The server behind the proxy.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Backend {
     /// Its address or program, as the configuration has it.
     pub(crate) target: String,

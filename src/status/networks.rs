@@ -6,11 +6,12 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::status::Handles;
 
 /// One network's share.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Network {
     pub(crate) network: String,
     pub(crate) connections: u64,

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::report::storms::Storm;
 use crate::status::Handles;
@@ -16,7 +17,7 @@ use crate::store::clock::Time;
 use crate::store::disk::Health;
 
 /// One problem, from its beginning to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// The kind of the problem.
     pub(crate) kind: ProblemKind,
@@ -31,7 +32,7 @@ pub(crate) struct Problem {
 }
 
 /// How much a problem matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Severity {
     /// It has time until the next working day.
@@ -43,7 +44,7 @@ pub(crate) enum Severity {
 }
 
 /// A kind of problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
     /// The backend cannot be reached or started.

@@ -2,6 +2,7 @@
 //! It must not look at anything but what it is given.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::status::problems::Problem;
 use crate::status::problems::ProblemKind;
@@ -9,7 +10,7 @@ use crate::status::problems::Severity;
 use crate::text::number;
 
 /// The sentence, and how grave it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Sentence {
     /// How grave it is.
     pub(crate) tone: Tone,
@@ -18,7 +19,7 @@ pub(crate) struct Sentence {
 }
 
 /// How grave a sentence is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Tone {
     /// Nothing needs anybody.

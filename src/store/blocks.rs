@@ -17,6 +17,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::policy::block::BlockKey;
 use crate::policy::block::Suspect;
@@ -25,7 +26,7 @@ use crate::store::clock::Clock;
 use crate::store::clock::whole;
 
 /// A block, as it stands on the disk and in JSON. Times are seconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Block {
     /// The key as `unblock` takes it: `a@example.org`, `@example.org`, `192.0.2.0/24`, or a throttle's name and its key.
     pub key: String,
@@ -79,7 +80,7 @@ impl Block {
 }
 
 /// The maker of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// An operator, by `portcullis block`.

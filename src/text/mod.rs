@@ -2,6 +2,7 @@
 //! text is about.
 
 pub mod bounded;
+pub mod finding;
 pub mod number;
 pub mod processes;
 pub mod readable;

@@ -9,10 +9,10 @@ use std::path::Path;
 use ipnet::IpNet;
 use ipnet::Ipv4Net;
 
-use crate::cli::desk::Desk;
 use crate::control::files;
 use crate::control::load;
 use crate::control::load::Sources;
+use crate::daemon::assemble::Salvage;
 use crate::policy::block::BlockKey;
 use crate::policy::client::ClientRule;
 use crate::policy::client::ClientRules;
@@ -21,16 +21,16 @@ use crate::text::bounded;
 
 /// Why `key` needs a second thought: one sentence with what it would hit, or `None`. `beside`: a control folder besides that
 /// of the configuration.
-pub(super) fn doubt(desk: &Desk, beside: Option<&Path>, key: &BlockKey) -> Option<String> {
+pub fn doubt(read: &Salvage, beside: Option<&Path>, key: &BlockKey) -> Option<String> {
     let found = match key {
-        BlockKey::Client(network) => of_network(desk, network),
-        BlockKey::Domain(domain) => of_domain(desk, beside, domain),
-        BlockKey::Sender(sender) => of_domain(desk, beside, sender.rsplit_once('@')?.1),
+        BlockKey::Client(network) => of_network(read, network),
+        BlockKey::Domain(domain) => of_domain(read, beside, domain),
+        BlockKey::Sender(sender) => of_domain(read, beside, sender.rsplit_once('@')?.1),
     };
     found.or_else(|| key.breadth().map(|whom| format!("{key} is {whom}")))
 }
 
-fn of_network(desk: &Desk, network: &IpNet) -> Option<String> {
+fn of_network(read: &Salvage, network: &IpNet) -> Option<String> {
     let has = |address: &IpAddr| network.contains(address);
     if network.addr().is_loopback() {
         return Some(format!("{network} has this host's own programs (loopback), which could send no mail"));
@@ -43,10 +43,10 @@ fn of_network(desk: &Desk, network: &IpNet) -> Option<String> {
         return Some(format!("{network} has an address of this host, {own}"));
     }
     let loaded;
-    let clients = match desk.read.lists_are_whole {
-        true => &desk.read.snapshot.policy.clients,
+    let clients = match read.lists_are_whole {
+        true => &read.snapshot.policy.clients,
         false => {
-            let sources = Sources { tcprules: desk.read.config.qmail.tcprules.clone(), ..Sources::default() };
+            let sources = Sources { tcprules: read.config.qmail.tcprules.clone(), ..Sources::default() };
             loaded = load::load(&sources).lists.unwrap_or_default().clients;
             &loaded
         }
@@ -79,10 +79,10 @@ fn key_network(key: &[u8]) -> Option<IpNet> {
     Ipv4Net::new(octets.into(), bits).ok().map(IpNet::from)
 }
 
-fn of_domain(desk: &Desk, beside: Option<&Path>, domain: &str) -> Option<String> {
-    let configured = desk.read.config.qmail.control.as_deref();
+fn of_domain(read: &Salvage, beside: Option<&Path>, domain: &str) -> Option<String> {
+    let configured = read.config.qmail.control.as_deref();
     let of_folder = [configured, beside].into_iter().flatten().find_map(|control| place_of(control, domain));
-    let local = desk.read.snapshot.policy.local.as_ref();
+    let local = read.snapshot.policy.local.as_ref();
     let place = of_folder.or_else(|| Some(local?.find(domain.as_bytes())?.to_string()))?;
     Some(format!("{domain} is yours ({place}): mail that your own users send from outside would be refused"))
 }

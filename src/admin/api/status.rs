@@ -1,0 +1,40 @@
+//! What happens now. It must not change anything.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::admin::App;
+use crate::admin::answer::shown;
+use crate::report::storms::Storm;
+use crate::report::traffic::TopSenders;
+use crate::status::Status;
+
+/// Storms in progress, the one that was spared most first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Storms<'a> {
+    storms: &'a [Storm],
+}
+
+/// What happens now
+///
+/// It is a second old at most.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
+pub(super) async fn status(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], app.live.latest().json.clone()).into_response()
+}
+
+/// Storms in progress
+#[utoipa::path(get, path = "/api/v1/storms", tag = "status", responses((status = 200, body = Storms<'_>)))]
+pub(super) async fn storms(State(app): State<App>) -> Response {
+    shown(&Storms { storms: &app.live.latest().status.storms })
+}
+
+/// The senders of the last hour with the most
+#[utoipa::path(get, path = "/api/v1/top", tag = "status", responses((status = 200, body = TopSenders)))]
+pub(super) async fn top(State(app): State<App>) -> Response {
+    shown(&app.live.latest().status.senders)
+}
