@@ -41,7 +41,12 @@ fn write(handles: &Handles, to: &mut Families<'_>) -> fmt::Result {
 fn write_load(Handles { services, acceptor, log, in_force, .. }: &Handles, to: &mut Families<'_>) -> fmt::Result {
     let in_force = in_force.borrow().clone();
     let condition = services.conditions.current();
+    let backend = services.backends.usage();
     let gauges = [
+        ("backend_places_taken", "Sessions with the backend that are in use.", backend.places_taken as u64),
+        ("backend_places_max", "Sessions with the backend that there may be: backend.max.", backend.places_max as u64),
+        ("backend_waiting", "Sessions of clients that wait for one with the backend.", backend.waiting as u64),
+        ("backend_idle", "Sessions with the backend that are kept for the next client.", backend.idle as u64),
         ("connections", "Open connections.", acceptor.connections() as u64),
         ("connections_max", "Connections that may be open: server.max_connections.", in_force.max_connections as u64),
         ("stress", "1 while connections are nearly used up and time limits are shorter.", u64::from(condition.stress)),

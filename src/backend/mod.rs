@@ -88,6 +88,19 @@ pub struct Backends {
     starting: Arc<Semaphore>,
 }
 
+/// The use of `backend.max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Sessions that a client's session has, or whose program has not ended yet.
+    pub places_taken: usize,
+    /// `backend.max`
+    pub places_max: usize,
+    /// Client sessions that wait for a place.
+    pub waiting: usize,
+    /// Sessions that are kept open for the next client.
+    pub idle: usize,
+}
+
 /// A permit among the logins, while an AUTH exchange runs.
 #[derive(Debug)]
 pub struct Login {
@@ -233,6 +246,12 @@ impl Backends {
     /// Connections, idle ones too, and children that have not ended yet.
     pub fn taken(&self) -> usize {
         self.permits.taken() + self.idle.len()
+    }
+
+    /// The use of `backend.max` now.
+    pub fn usage(&self) -> Usage {
+        let (places_taken, places_max, waiting) = self.permits.usage();
+        Usage { places_taken, places_max, waiting, idle: self.idle.len() }
     }
 
     /// Sessions of each client network that has any.

@@ -110,6 +110,12 @@ impl Permits {
         self.shared.lock().per_network.clone()
     }
 
+    /// Permits that are held, those that there are, and the sessions that wait for one.
+    pub(super) fn usage(&self) -> (usize, usize, usize) {
+        let state = self.shared.lock();
+        (state.taken, state.max, state.waiting.len())
+    }
+
     /// Permits that are held.
     pub(super) fn taken(&self) -> usize {
         self.shared.lock().taken
@@ -271,7 +277,7 @@ mod tests {
             drop(held);
             let held = take_while_free(&permits, |n| IpAddr::from([10, 0, n, 1]));
             assert_eq!(held.len(), all, "{what}: many clients");
-            assert_eq!(permits.taken(), all, "{what}");
+            assert_eq!(permits.usage(), (all, max, 0), "{what}");
             drop(held);
             assert_eq!((permits.taken(), permits.shared.lock().per_network.len()), (0, 0), "{what}");
         }
