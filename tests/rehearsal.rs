@@ -498,7 +498,7 @@ impl Served {
                 self.session.handle_backend_open(false, self.now);
                 self.session.handle_backend(&mut BytesMut::from("220 b\r\n"), true, self.now);
             }
-            Output::Record(record) => self.records.push(*record),
+            Output::Record(record) => self.records.push(Arc::unwrap_or_clone(record)),
             _ => {}
         }
     }

@@ -249,7 +249,7 @@ impl<O: Outside> Rehearsal<O> {
                 self.session.handle_backend_open(false, self.now);
                 self.session.handle_backend(&mut self.backend.greeting(), true, self.now);
             }
-            Output::Record(record) => self.records.push(*record),
+            Output::Record(record) => self.records.push(Arc::unwrap_or_clone(record)),
             Output::Submit(_) => self.session.handle_submission(Ok(Backend::taken()), self.now),
             Output::CloseClient
             | Output::Deliver(_)

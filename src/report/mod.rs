@@ -5,6 +5,7 @@ mod evict;
 pub mod history;
 pub mod log;
 pub mod metrics;
+pub mod recent;
 mod share;
 pub mod storms;
 pub mod traffic;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use crate::report::history::History;
 use crate::report::metrics::Metrics;
+use crate::report::recent::Recent;
 use crate::report::share::LogShares;
 use crate::report::storms::Storms;
 use crate::report::traffic::Traffic;
@@ -31,6 +33,8 @@ pub struct Reports {
     pub traffic: Traffic,
     /// The last day and the last year.
     pub history: History,
+    /// The last records.
+    pub recent: Recent,
     shares: LogShares,
 }
 
@@ -42,6 +46,7 @@ impl Reports {
             storms: Storms::new(MOST_STORMS),
             traffic: Traffic::new(MOST_SENDERS),
             history: History::new(history),
+            recent: Recent::default(),
             shares: LogShares::default(),
         }
     }
@@ -53,15 +58,16 @@ impl Reports {
         self.history.connected(now);
     }
 
-    /// Reports the end of something: its log line, its counters, its storm.
-    pub fn ended(&self, record: &Record, now: clock::Time) {
-        if !record.counted_only && self.shares.take(record, now) {
-            log::line::write(record);
+    /// Reports the end of something: its log line, its counters, its storm. It is kept for a while.
+    pub fn ended(&self, record: Arc<Record>, now: clock::Time) {
+        if !record.counted_only && self.shares.take(&record, now) {
+            log::line::write(&record);
         }
-        self.metrics.count(record);
-        self.traffic.count(record, now);
-        self.history.count(record, now);
-        self.storms.count(record, now);
+        self.metrics.count(&record);
+        self.traffic.count(&record, now);
+        self.history.count(&record, now);
+        self.storms.count(&record, now);
+        self.recent.keep(record, now);
     }
 }
 

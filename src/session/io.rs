@@ -117,7 +117,7 @@ pub enum Output {
     /// The backend's offer to a client with this environment, to be remembered.
     Learned(Environment, Arc<Offer>),
     /// The record of something that ended.
-    Record(Box<Record>),
+    Record(Arc<Record>),
     /// So long took this, for the histograms; no answer.
     Took(Span, Duration),
 }

@@ -73,7 +73,7 @@ impl Session {
             ..self.record_within(Kind::Mail, outcome, now)
         };
         self.trace.recorded = true;
-        self.output.push_back(Output::Record(Box::new(record)));
+        self.output.push_back(Output::Record(Arc::new(record)));
         self.transaction.take()
     }
 
@@ -112,7 +112,7 @@ impl Session {
         if counted_only {
             self.trace.folded.add(record.kind, record.reason.unwrap_or(Reason::Protocol));
         }
-        self.output.push_back(Output::Record(Box::new(Record { counted_only, ..record })));
+        self.output.push_back(Output::Record(Arc::new(Record { counted_only, ..record })));
     }
 
     /// Records the refusals that were counted only, once.
@@ -120,7 +120,7 @@ impl Session {
         if !self.trace.folded.is_empty() {
             let folded = std::mem::take(&mut self.trace.folded);
             let record = Record { folded, ..self.record(Kind::Folded, &Outcome::default(), now) };
-            self.output.push_back(Output::Record(Box::new(record)));
+            self.output.push_back(Output::Record(Arc::new(record)));
         }
     }
 
@@ -130,7 +130,7 @@ impl Session {
             let quit = Outcome { code: Some(221), ..Outcome::default() };
             let record = self.record(Kind::Session, outcome.unwrap_or(&quit), now);
             self.trace.recorded = true;
-            self.output.push_back(Output::Record(Box::new(record)));
+            self.output.push_back(Output::Record(Arc::new(record)));
         }
     }
 
