@@ -62,7 +62,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("rehearsal", &["smtp", "policy", "session", "backend", "store", "front", "config", "text"]),
-    ("status", &["policy", "store", "report", "front", "backend", "config::checked", "text"]),
+    ("status", &["policy", "session::record", "store", "report", "front", "backend", "config::checked", "text"]),
     ("alerts", &["status", "config::checked", "queue", "text"]),
     ("admin", &["policy", "store", "report", "front", "config::checked", "rehearsal", "status", "text"]),
     (

@@ -10,6 +10,7 @@ mod environment;
 mod lmtp;
 mod log;
 mod maildir;
+mod obstacle;
 mod offers;
 mod permits;
 mod pool;
@@ -50,6 +51,7 @@ pub use crate::backend::asking::Asking;
 pub use crate::backend::asking::AskingEnd;
 pub use crate::backend::asking::Turn;
 pub use crate::backend::connection::Connection;
+pub use crate::backend::obstacle::obstacle;
 pub use crate::backend::offers::News;
 pub use crate::backend::queue::Envelope;
 pub use crate::backend::queue::chosen as chosen_queue;
@@ -89,7 +91,7 @@ pub struct Backends {
 }
 
 /// The use of `backend.max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Usage {
     /// Sessions that a client's session has, or whose program has not ended yet.
     pub places_taken: usize,

@@ -174,12 +174,18 @@ pub(super) async fn ask_backend(services: Arc<Services>) {
         asked = inquire(services.clone()) => asked,
         () = services.conditions.reached(Condition::is_stopping) => return,
     };
-    let backend = services.backends.target();
+    let (backend, now) = (services.backends.target(), services.state.tables().clock.now());
     match asked {
-        Ok(true) => tracing::info!(%backend, "backend answers"),
+        Ok(true) => {
+            services.health.heard(now);
+            tracing::info!(%backend, "backend answers");
+        }
         Ok(false) => {}
         // Each EHLO asks again, until the backend answers once.
-        Err(why) => tracing::warn!(%backend, error = %why, "backend does not answer"),
+        Err(why) => {
+            tracing::warn!(%backend, error = %why, "backend does not answer");
+            services.health.suspect(&why, now);
+        }
     }
 }
 

@@ -37,6 +37,7 @@ use crate::front::Server;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Acceptor;
+use crate::front::health;
 use crate::front::workers::Workers;
 use crate::policy::list::AddressList;
 use crate::report;
@@ -129,7 +130,8 @@ async fn run(
     log_start(&origin, &assembly);
     tokio::spawn(watchdog::feed(workers, accepting));
     tokio::spawn(sweep(services.clone()));
-    tokio::spawn(ask_backend(services));
+    tokio::spawn(ask_backend(services.clone()));
+    tokio::spawn(health::watch(services));
     // A file was changed, made or removed between reading and watching.
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);

@@ -32,7 +32,19 @@ pub async fn inquire(services: Arc<Services>) -> Result<bool, String> {
     if is_fresh || services.backends.has_heard(&environment) || Policy::denied(&environment, stranger).is_some() {
         return Ok(false);
     }
-    ask(services, environment).await.map(|()| true)
+    let said = ask(services.clone(), environment.clone()).await;
+    if services.backends.has_heard(&environment) { Ok(true) } else { Err(said) }
+}
+
+/// Asks whether the backend answers, whatever is known of it.
+///
+/// # Errors
+/// The session's reply that says why it does not.
+pub(super) async fn probe(services: Arc<Services>) -> Result<(), String> {
+    let stranger = Ipv4Addr::UNSPECIFIED.into();
+    let environment = services.snapshot.borrow().policy.client(stranger, None);
+    let said = ask(services, environment).await;
+    if said.is_empty() { Ok(()) } else { Err(said) }
 }
 
 /// Asks again for an offer that is not fresh, in the background: clients are answered by the old one meanwhile.
@@ -49,7 +61,8 @@ pub(super) fn renew(services: &Arc<Services>, environment: &Environment) {
     }
 }
 
-async fn ask(services: Arc<Services>, environment: Environment) -> Result<(), String> {
+/// Asks, and gives what the session had to say, which is nothing when it was answered.
+async fn ask(services: Arc<Services>, environment: Environment) -> String {
     let snapshot = services.snapshot.borrow().clone();
     // The address that a backend hears of: ours.
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 25));
@@ -66,10 +79,7 @@ async fn ask(services: Arc<Services>, environment: Environment) -> Result<(), St
         drop(client);
     };
     tokio::join!(driver.run(), listen);
-    match services.backends.has_heard(&environment) {
-        true => Ok(()),
-        false => Err(String::from_utf8_lossy(&said).trim_end().to_owned()),
-    }
+    String::from_utf8_lossy(&said).trim_end().to_owned()
 }
 
 /// Octets of the pipe to that session.

@@ -53,6 +53,9 @@ impl Server {
 
     /// Puts other values in force: for open sessions from their next transaction on.
     pub fn update(&self, values: Values) {
+        if self.services.backends.target() != values.backend.target {
+            self.services.health.forget();
+        }
         self.services.backends.update(values.backend);
         self.services.holds.update(values.hold);
         self.tls.send_replace(values.tls);

@@ -12,6 +12,7 @@ use crate::front::answers::Answered;
 use crate::front::answers::Answering;
 use crate::front::answers::Answers;
 use crate::front::condition::Conditions;
+use crate::front::health::BackendHealth;
 use crate::front::limits::Handshakes;
 use crate::hold;
 use crate::hold::Holds;
@@ -28,6 +29,8 @@ use crate::store::state::State;
 pub struct Services {
     /// The backend's permits, connections and offers.
     pub backends: Backends,
+    /// Whether the backend answers.
+    pub health: BackendHealth,
     /// The limit of clients' TLS handshakes.
     pub handshakes: Handshakes,
     /// The held messages.
@@ -54,6 +57,7 @@ impl Services {
     ) -> Self {
         Self {
             backends: Backends::new(backend),
+            health: BackendHealth::default(),
             handshakes: Handshakes::default(),
             holds: Holds::new(hold),
             reports: Reports::new(state.tables().history.clone()),

@@ -1,6 +1,7 @@
 //! What happens now, as one value: for `status`, for the page, for alerts, and as the gauges of `/metrics`. It must not
 //! change anything.
 
+pub(crate) mod backend;
 pub(crate) mod in_force;
 pub(crate) mod live;
 pub(crate) mod networks;
@@ -21,6 +22,7 @@ use crate::report;
 use crate::report::storms::Storm;
 use crate::report::traffic::Rates;
 use crate::report::traffic::TopSenders;
+use crate::status::backend::Backend;
 use crate::status::in_force::InForce;
 use crate::status::in_force::Reload;
 use crate::status::networks::Network;
@@ -95,13 +97,6 @@ pub(crate) struct Status {
     pub(crate) senders: TopSenders,
 }
 
-/// The server behind the proxy.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Backend {
-    /// Its address or program, as the configuration has it.
-    pub(crate) target: String,
-}
-
 impl Status {
     pub(crate) fn of(handles: &Handles) -> Self {
         let Handles { services, acceptor, log, in_force, problems, started } = handles;
@@ -140,7 +135,7 @@ impl Status {
             log_lines_lost: log.lost(),
             stopping: condition.is_stopping(),
             stress: condition.stress,
-            backend: Backend { target: services.backends.target().to_string() },
+            backend: Backend::of(services),
             certificates: in_force.certificates.clone(),
             reload: in_force.reload.clone(),
             networks: networks::largest(handles, MOST_NETWORKS),

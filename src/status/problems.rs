@@ -48,7 +48,6 @@ pub(crate) enum Severity {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
     /// The backend cannot be reached or started.
-    #[allow(dead_code)]
     BackendDown,
     /// The state cannot be written.
     StateDegraded,
@@ -124,6 +123,7 @@ impl Problems {
         let now = handles.services.state.tables().clock.now();
         let mut found = Vec::new();
         let in_force = handles.in_force.borrow().clone();
+        found.extend(of_backend(handles));
         found.extend(of_state(handles));
         found.extend(of_log(handles));
         found.extend(of_hold(handles, &in_force));
@@ -148,6 +148,15 @@ impl Problems {
         }
         *began = still;
     }
+}
+
+fn of_backend(handles: &Handles) -> Option<Problem> {
+    let services = &handles.services;
+    let (down, now) = (services.health.down()?, services.state.tables().clock.now());
+    let (target, since) = (services.backends.target(), words::since(down.since.seconds(), now));
+    let error = down.error.trim_end_matches('.');
+    let text = format!("The backend is down since {since}: {target}: {error}. Senders are told to come again.");
+    Some(Problem { since: down.since.seconds(), ..Problem::new(ProblemKind::BackendDown, "backend", text) })
 }
 
 fn of_state(handles: &Handles) -> Option<Problem> {

@@ -325,7 +325,11 @@ impl Driver {
                 self.begin_backend(Box::new(Opening { client, fresh, login }));
             }
             Output::Served(copies) => self.claims.serve(&copies),
-            Output::Record(record) => self.services.reports.ended(record, self.services.state.tables().clock.now()),
+            Output::Record(record) => {
+                let now = self.services.state.tables().clock.now();
+                self.services.health.note(&record, now);
+                self.services.reports.ended(record, now);
+            }
             Output::Release(release) => self.release_backend(release),
             Output::StopAsking => self.stop_asking(),
             Output::Submit(submission) => self.submit(*submission),

@@ -1,0 +1,214 @@
+//! Whether the backend answers. A message that it did not answer is only a suspicion, because a backend may end over one
+//! message: it is down when a question of our own gets no answer either, and up again when one does. While nobody sends
+//! mail it is asked once a minute, unless that would start a program. It must not keep a client waiting, nor be a reason not
+//! to serve.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::backend::Target;
+use crate::backend::obstacle;
+use crate::front::condition::Condition;
+use crate::front::inquiry;
+use crate::front::services::Services;
+use crate::policy::verdict::Reason;
+use crate::session::record::Record;
+use crate::store::clock::Time;
+
+/// What is known of the backend.
+#[derive(Debug, Default)]
+pub struct BackendHealth {
+    /// Nanoseconds since the epoch of its last answer; 0: none yet.
+    answered: AtomicU64,
+    state: Mutex<State>,
+    suspected: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The first message since its last answer that got none, and why.
+    suspicion: Option<Down>,
+    down: Option<Down>,
+}
+
+/// The backend does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// Since when.
+    pub since: Time,
+    /// What was tried last, and what came of it.
+    pub error: String,
+}
+
+/// What came of a question to the backend.
+enum Answer {
+    Given,
+    Refused(String),
+    /// All its places are taken: it works.
+    Busy,
+}
+
+impl BackendHealth {
+    /// Learns from the end of a transaction.
+    pub(super) fn note(&self, record: &Record, now: Time) {
+        if record.reason == Some(Reason::BackendUnavailable) {
+            self.suspect(record.backend.as_deref().unwrap_or("it ended the session without a reply"), now);
+        } else if record.backend.is_some() {
+            self.heard(now);
+        }
+    }
+
+    /// It did not answer, and is asked again.
+    pub fn suspect(&self, error: &str, now: Time) {
+        self.lock().suspicion.get_or_insert_with(|| Down { since: now, error: error.to_owned() });
+        self.suspected.notify_one();
+    }
+
+    /// It has answered.
+    pub fn heard(&self, now: Time) {
+        self.answered.store(now.nanoseconds(), Ordering::Relaxed);
+    }
+
+    /// Another backend has taken its place.
+    pub(super) fn forget(&self) {
+        *self.lock() = State::default();
+        self.answered.store(0, Ordering::Relaxed);
+    }
+
+    /// `None`: it answers, as far as is known.
+    pub fn down(&self) -> Option<Down> {
+        self.lock().down.clone()
+    }
+
+    /// Its last answer, to mail or to a question of our own.
+    pub fn answered(&self) -> Option<Time> {
+        let at = self.answered.load(Ordering::Relaxed);
+        (at > 0).then(|| Time::from_nanoseconds(at))
+    }
+
+    /// Takes an answer in; gives what is news by it.
+    fn learn(&self, answer: &Answer, now: Time) -> Option<News> {
+        let mut state = self.lock();
+        let suspicion = state.suspicion.take();
+        match answer {
+            Answer::Busy => None,
+            Answer::Given => {
+                self.heard(now);
+                state.down.take().map(|down| News::Up(now.since(down.since)))
+            }
+            Answer::Refused(error) => {
+                let is_known = state.down.is_some();
+                let since = state.down.take().or(suspicion).map_or(now, |down| down.since);
+                let down = Down { since, error: error.clone() };
+                state.down = Some(down.clone());
+                (!is_known).then_some(News::Down(down))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A change of the backend's health.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Down(Down),
+    /// It was down for so long.
+    Up(Duration),
+}
+
+/// Asks the backend when it is suspected, while it is down, and now and then while nobody sends mail, until a stop.
+pub async fn watch(services: Arc<Services>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let is_down = services.health.down().is_some();
+        pause = if is_down { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
+        tokio::select! {
+            () = sleep(if is_down { pause } else { IDLE }) => {}
+            // While it is down, each message is one suspicion more.
+            () = services.health.suspected.notified(), if !is_down => {}
+            () = services.conditions.reached(Condition::is_stopping) => return,
+        }
+        if is_down || services.health.lock().suspicion.is_some() || is_quiet(&services) {
+            ask(&services).await;
+            sleep(SPACING).await;
+        }
+    }
+}
+
+/// Whether the backend has not been heard for a minute, and is a server that may be asked just to know.
+fn is_quiet(services: &Services) -> bool {
+    let now = services.state.tables().clock.now();
+    let is_server = matches!(services.backends.target(), Target::Lmtp(_) | Target::Tcp(_));
+    is_server && services.health.answered().is_none_or(|at| now.since(at) >= IDLE)
+}
+
+async fn ask(services: &Arc<Services>) {
+    let target = services.backends.target();
+    let answer = match target {
+        Target::Maildir(_) | Target::Queue(_) => match obstacle(&target) {
+            Some(what) => Answer::Refused(what),
+            None => Answer::Given,
+        },
+        Target::Lmtp(_) | Target::Spawn(_) | Target::Tcp(_) => {
+            let asked = tokio::select! {
+                asked = inquiry::probe(services.clone()) => asked,
+                () = services.conditions.reached(Condition::is_stopping) => return,
+            };
+            match asked {
+                Ok(()) => Answer::Given,
+                Err(said) if said.contains(BUSY) => Answer::Busy,
+                Err(said) => Answer::Refused(said),
+            }
+        }
+    };
+    let now = services.state.tables().clock.now();
+    match services.health.learn(&answer, now) {
+        Some(News::Down(down)) => tracing::error!(backend = %target, error = down.error, "backend down"),
+        Some(News::Up(length)) => tracing::info!(backend = %target, seconds = length.as_secs(), "backend up again"),
+        None => {}
+    }
+}
+
+/// The enhanced code of our reply when all places are taken.
+const BUSY: &str = "4.3.2";
+/// Between two questions while it is down: 5 s, then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(2500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Time without an answer after which a server is asked.
+const IDLE: Duration = Duration::from_secs(60);
+/// Between any two questions.
+const SPACING: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_without_an_answer_is_a_suspicion_and_a_question_without_one_the_proof() {
+        let at = Time::from_seconds;
+        let health = BackendHealth::default();
+        health.lock().suspicion = Some(Down { since: at(10), error: "ended".to_owned() });
+        assert_eq!(health.learn(&Answer::Given, at(11)), None);
+        assert_eq!((health.down(), health.answered()), (None, Some(at(11))));
+        health.lock().suspicion = Some(Down { since: at(20), error: "ended".to_owned() });
+        let refused = Answer::Refused("connection refused".to_owned());
+        let down = Down { since: at(20), error: "connection refused".to_owned() };
+        assert_eq!(health.learn(&refused, at(21)), Some(News::Down(down.clone())), "since the first message");
+        assert_eq!(health.learn(&refused, at(30)), None, "said once");
+        assert_eq!(health.learn(&Answer::Busy, at(31)), None);
+        assert_eq!(health.down(), Some(down));
+        assert_eq!(health.learn(&Answer::Given, at(50)), Some(News::Up(Duration::from_secs(30))));
+        assert_eq!(health.down(), None);
+    }
+}
