@@ -105,6 +105,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(fault.remedy("send it with Content-Type: application/json"));
         }
         let octets = whole(request.into_body()).await?;
+        // serde takes an array for a struct too.
+        if octets.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Fault::bad("the body is not a JSON object"));
+        }
         serde_json::from_slice(&octets).map(Self).map_err(|error| {
             let what = if error.is_data() { "the body is not what is expected" } else { "the body is not valid JSON" };
             Fault::bad(format!("{what}: {}", readable::shown(&error.to_string())))

@@ -17,10 +17,12 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::admin::answer::Failure;
 use crate::admin::guard::NEEDS_TOKEN;
+use crate::admin::guard::TOO_MANY;
 use crate::admin::token;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
@@ -69,7 +71,15 @@ pub fn doubt(admin: &Admin) -> Option<String> {
 }
 
 async fn answer(admin: &Admin, wish: &Wish) -> Result<String, String> {
-    timeout(PATIENCE, exchange(admin, wish)).await.map_err(|_| silence(admin, wish))?
+    let tries = async {
+        loop {
+            match exchange(admin, wish).await {
+                Err(what) if what.starts_with(TOO_MANY) => sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+    };
+    timeout(PATIENCE, tries).await.map_err(|_| silence(admin, wish))?
 }
 
 /// What is said of a proxy that takes the connection and no more. It may read the request later.
@@ -208,6 +218,8 @@ fn encoded(text: &str) -> String {
 const JSON: &str = "application/json";
 const MESSAGE: &str = "message/rfc822";
 const AS_ROOT: &str = "run this as root or as server.user";
+/// Time until a next try where there are too many requests.
+const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Octets of a table of the kernel.
 const LARGEST_TABLE: u64 = 256 << 20;

@@ -66,9 +66,8 @@ async fn admit(app: &App, visit: &Visit, mut request: Request) -> Result<Request
     let who = who_asks(app, request.headers());
     let is_known = who.as_ref().is_ok_and(|who| *who != Who::Anyone);
     visit.has_asked(is_known);
-    if !app.limits.allows(is_known) {
-        let told = "there are too many requests";
-        return Err(Fault::new(StatusCode::TOO_MANY_REQUESTS, told).remedy("try again in 1 second").wait(1));
+    if !(is_known || visit.pace.allows()) || !app.limits.allows(is_known) {
+        return Err(Fault::new(StatusCode::TOO_MANY_REQUESTS, TOO_MANY).remedy("try again in 1 second").wait(1));
     }
     local?;
     let who = who?;
@@ -218,6 +217,8 @@ fn harden(headers: &mut HeaderMap) {
 
 /// The answer to a change without the token.
 pub(super) const NEEDS_TOKEN: &str = "this needs the token of admin.token_file";
+/// The answer where a next one may be tried soon.
+pub(super) const TOO_MANY: &str = "there are too many requests";
 /// The name of the cookie. Without `Secure`, which `__Host-` would need: this is plain HTTP on loopback.
 pub(super) const COOKIE: &str = "portcullis";
 /// The header of the page's script. A foreign page that sent it would have to ask first, by OPTIONS, and is refused.

@@ -20,8 +20,8 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new() -> Self {
-        let limiter = || RateLimiter::direct(Quota::per_second(A_SECOND).allow_burst(AT_ONCE));
-        Self { known: limiter(), others: limiter(), streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
+        let [known, others] = [(); 2].map(|()| RateLimiter::direct(Quota::per_second(A_SECOND).allow_burst(AT_ONCE)));
+        Self { known, others, streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
     }
 
     /// Whether one request more may be answered now.
@@ -36,8 +36,27 @@ impl Limits {
     }
 }
 
+/// The limit of one connection. What it refuses is not counted by the other limits.
+#[derive(Debug)]
+pub(super) struct Pace(DefaultDirectRateLimiter);
+
+impl Pace {
+    pub(super) fn allows(&self) -> bool {
+        self.0.check().is_ok()
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(RateLimiter::direct(Quota::per_second(OF_ONE_A_SECOND).allow_burst(OF_ONE_AT_ONCE)))
+    }
+}
+
 /// Requests a second, and at once: a hundred pages may be opened together.
-const A_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
-const AT_ONCE: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
+const A_SECOND: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(3000).expect("not zero");
+/// The same of one connection.
+const OF_ONE_A_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+const OF_ONE_AT_ONCE: NonZeroU32 = NonZeroU32::new(40).expect("not zero");
 /// Streams at one time.
 pub(super) const MOST_STREAMS: usize = 100;

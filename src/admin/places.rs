@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::admin::limits::Pace;
+
 /// The places of all connections.
 #[derive(Debug, Default)]
 pub(super) struct Places {
@@ -29,6 +31,7 @@ pub(super) struct Visit {
     /// Requests so far.
     requests: AtomicU64,
     streams: AtomicBool,
+    pub(super) pace: Pace,
     leave: Notify,
 }
 

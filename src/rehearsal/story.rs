@@ -43,7 +43,7 @@ pub struct Story {
     steps: Vec<Told>,
 }
 
-/// A command of the client.
+/// A command of the client, and its reply where that is not a simple yes.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StoryStep)]
 struct Told {
@@ -51,24 +51,24 @@ struct Told {
     command: String,
     /// The verdict on it.
     verdict: &'static str,
-    #[serde(flatten)]
-    reply: Option<Reply>,
-    /// Whether the connection is closed after it.
-    closes: bool,
-}
-
-/// A reply that is not a simple yes.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = StoryReply)]
-struct Reply {
-    /// Its code.
-    code: u16,
-    /// Its last line.
-    reply: String,
+    /// The code of the reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    code: Option<u16>,
+    /// The last line of the reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reply: Option<String>,
     /// The reason, as the log names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     reason: Option<&'static str>,
     /// The rule that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     rule: Option<String>,
+    /// Whether the connection is closed after it.
+    closes: bool,
 }
 
 impl Story {
@@ -95,16 +95,20 @@ impl Story {
 
 /// A step, or each refusal where there is one.
 fn steps(step: &Step) -> Vec<Told> {
-    let Step { command, closes, .. } = step;
-    let told =
-        |verdict: Verdict, reply| Told { command: command.clone(), verdict: verdict.as_str(), reply, closes: *closes };
-    let refusals: Vec<Told> = step.news().map(|said| told(said.verdict, Some(Reply::of(said)))).collect();
-    if refusals.is_empty() { vec![told(Verdict::Accept, None)] } else { refusals }
+    let refusals: Vec<Told> = step.news().map(|said| Told::of(step, Some(said))).collect();
+    if refusals.is_empty() { vec![Told::of(step, None)] } else { refusals }
 }
 
-impl Reply {
-    fn of(said: &Said) -> Self {
-        let Said { code, line, reason, rule, .. } = said;
-        Self { code: *code, reply: line.clone(), reason: reason.map(Reason::as_str), rule: rule.clone() }
+impl Told {
+    fn of(Step { command, closes, .. }: &Step, said: Option<&Said>) -> Self {
+        Self {
+            command: command.clone(),
+            verdict: said.map_or(Verdict::Accept, |said| said.verdict).as_str(),
+            code: said.map(|said| said.code),
+            reply: said.map(|said| said.line.clone()),
+            reason: said.and_then(|said| said.reason).map(Reason::as_str),
+            rule: said.and_then(|said| said.rule.clone()),
+            closes: *closes,
+        }
     }
 }

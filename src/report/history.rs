@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::policy::verdict::Verdict;
 use crate::report::storms;
@@ -19,7 +20,7 @@ use crate::store::history::Counts;
 pub struct History(Arc<history::History>);
 
 /// The length of a chart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Range {
     /// 60 minutes.
@@ -34,7 +35,7 @@ pub enum Range {
 }
 
 /// The counts of one step of a chart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Point {
     /// The beginning of the step, in seconds since the epoch: a multiple of the step.
     pub at: u32,

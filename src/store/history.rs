@@ -18,13 +18,15 @@ use serde::Serializer;
 use serde::de::MapAccess;
 use serde::de::Visitor;
 use serde::de::value::StrDeserializer;
+use utoipa::ToSchema;
 
 use crate::policy::verdict::Reason;
 use crate::store::clock::Time;
 
 /// Counts of a minute, an hour, or a longer time; as they stand on the disk and in JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = HistoryCounts)]
 pub struct Counts {
     /// Connections that came in.
     pub connections: u64,
@@ -41,6 +43,7 @@ pub struct Counts {
     /// Octets, as far as they are known, that our own policy kept out of the queue.
     pub spared: u64,
     /// Deferred and refused transactions by reason.
+    #[schema(value_type = std::collections::BTreeMap<String, u32>)]
     pub reasons: Reasons,
 }
 

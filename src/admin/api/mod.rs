@@ -5,6 +5,7 @@ pub(super) mod blocks;
 mod check;
 mod events;
 mod explain;
+mod history;
 mod openapi;
 mod reload;
 mod status;
@@ -22,6 +23,7 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/events", get(events::events))
+        .route("/api/v1/history", get(history::history))
         .route("/api/v1/top", get(status::top))
         .route("/api/v1/storms", get(status::storms))
         .route("/api/v1/blocks", get(blocks::list).post(blocks::post).delete(blocks::delete))
