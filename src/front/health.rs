@@ -34,6 +34,8 @@ pub struct BackendHealth {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Why it could not be opened, the last time.
+    missing: Option<String>,
     /// The first message since its last answer that got none, and why.
     suspicion: Option<Down>,
     down: Option<Down>,
@@ -60,10 +62,15 @@ impl BackendHealth {
     /// Learns from the end of a transaction.
     pub(super) fn note(&self, record: &Record, now: Time) {
         if record.reason == Some(Reason::BackendUnavailable) {
-            self.suspect(record.backend.as_deref().unwrap_or("it ended the session without a reply"), now);
+            self.suspect(record.backend.as_deref().unwrap_or("the session with it ended without a reply"), now);
         } else if record.backend.is_some() {
             self.heard(now);
         }
+    }
+
+    /// It could not be opened, and why. The session that wanted it ends with a record, or with a word of its own.
+    pub(super) fn missing(&self, why: String) {
+        self.lock().missing = Some(why);
     }
 
     /// It did not answer, and is asked again.
@@ -97,17 +104,18 @@ impl BackendHealth {
     /// Takes an answer in; gives what is news by it.
     fn learn(&self, answer: &Answer, now: Time) -> Option<News> {
         let mut state = self.lock();
-        let suspicion = state.suspicion.take();
+        let (suspicion, missing) = (state.suspicion.take(), state.missing.take());
         match answer {
             Answer::Busy => None,
             Answer::Given => {
                 self.heard(now);
                 state.down.take().map(|down| News::Up(now.since(down.since)))
             }
-            Answer::Refused(error) => {
+            Answer::Refused(said) => {
+                let error = missing.unwrap_or_else(|| said.clone());
                 let is_known = state.down.is_some();
                 let since = state.down.take().or(suspicion).map_or(now, |down| down.since);
-                let down = Down { since, error: error.clone() };
+                let down = Down { since, error };
                 state.down = Some(down.clone());
                 (!is_known).then_some(News::Down(down))
             }

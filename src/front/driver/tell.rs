@@ -157,10 +157,15 @@ impl Driver {
             }
             Err(OpenFault::Busy) => self.backend_ended(BackendEnd::Busy),
             Err(OpenFault::Unavailable(why)) => {
-                tracing::warn!(error = %why, "backend");
+                self.backend_is_missing(why);
                 self.backend_ended(BackendEnd::Lost);
             }
         }
+    }
+
+    fn backend_is_missing(&self, why: String) {
+        tracing::warn!(error = %why, "backend");
+        self.services.health.missing(why);
     }
 
     fn submitted(&mut self, result: Submitted) {
@@ -171,7 +176,7 @@ impl Driver {
             Err(SubmitFault::Hold(fault)) => return self.hold_failed(&fault),
             Err(SubmitFault::Backend(OpenFault::Busy)) => Err(BackendEnd::Busy),
             Err(SubmitFault::Backend(OpenFault::Unavailable(why))) => {
-                tracing::warn!(error = %why, "backend");
+                self.backend_is_missing(why);
                 Err(BackendEnd::Lost)
             }
         };
