@@ -15,6 +15,7 @@ needed=(
     "multilog daemontools"
     "openssl openssl"
     "postconf postfix"
+    "prometheus prometheus"
     "python3 python3"
     "rsyslogd rsyslog"
     "runsv runit"
