@@ -41,6 +41,11 @@ const ANSWERS: &[(&str, &str, &str, u16, &str)] = &[
     ("GET /api/v1/status", "-", "", 200, "\"tone\":\"storm\""),
     ("GET /api/v1/top", "-", "", 200, "\"sender\":\"<joe@b.example>\""),
     ("GET /api/v1/storms", "-", "", 200, "\"key\":\"127.0.0.0/24 <joe@b.example>\""),
+    ("GET /api/v1/records", "-", "", 200, "\"verdict\":\"defer\",\"code\":450,\"reason\":\"throttled\""),
+    ("GET /api/v1/records?search=JOE%20250&limit=1", "-", "", 200, "\"verdict\":\"accept\""),
+    ("GET /api/v1/records?before=1", "-", "", 200, "{\"records\":[]}"),
+    ("GET /api/v1/records?limit=501", "-", "", 400, "limit: write a number from 1 to 500"),
+    ("GET /api/v1/records?limit=-1", "-", "", 400, "limit: invalid digit"),
     ("GET /api/v1/history", "-", "", 200, "\"reasons\":{\"throttled\":6}"),
     ("GET /api/v1/history?range=year", "-", "", 200, "\"step\":86400"),
     ("GET /api/v1/history?range=century", "-", "", 400, "unknown variant `century`"),
@@ -343,10 +348,15 @@ fn too_many_requests_are_told_to_wait_and_the_operator_is_not() {
 
 #[test]
 fn all_streams_have_the_same_news_and_there_are_not_too_many() {
-    let (site, _proxy, api) = start();
+    let (site, proxy, api) = start();
     let mut first = api.events("/api/v1/events");
     let seen = first.next("status");
     api.holds(&json!({ "$ref": "#/components/schemas/Status" }), &seen, "the event");
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "250"), ("RSET", "250"), ("MAIL FROM:<a@b.example>", "450")]);
+    let records = first.next("records");
+    api.holds(&json!({ "$ref": "#/components/schemas/Records" }), &records, "the event");
+    assert_eq!(records["records"][0]["sender"], "<a@b.example>", "{records}");
     site.run(&["block", "a@b.example"]);
     while first.next("status")["blocks"] != 1 {}
     let mut others: Vec<_> = (1..100).map(|_| api.events("/api/v1/events")).collect();

@@ -32,6 +32,7 @@ use blake3::Hash;
 use tokio::sync::Mutex;
 
 use crate::admin::answer::Fault;
+use crate::admin::api::events::News;
 use crate::admin::daemon::Daemon;
 use crate::admin::daemon::Desk;
 use crate::admin::limits::Limits;
@@ -53,6 +54,7 @@ struct App {
     logins: Arc<Logins>,
     limits: Arc<Limits>,
     desk: Arc<Desk>,
+    news: Arc<News>,
     /// Held while the daemon reads files for a request: one at a time.
     reads: Arc<Mutex<()>>,
 }
@@ -103,6 +105,7 @@ pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()
         logins: Arc::new(Logins::new()?),
         limits: Arc::new(Limits::new()),
         desk: Arc::new(desk),
+        news: Arc::default(),
         reads: Arc::default(),
     };
     let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());

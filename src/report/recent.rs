@@ -13,6 +13,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::policy::net::client_net;
 use crate::policy::verdict::Reason;
@@ -30,7 +31,8 @@ pub struct Recent {
 }
 
 /// A record as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Record)]
 pub struct Entry {
     /// Grows with every record, also over a restart.
     pub number: u64,
@@ -41,6 +43,7 @@ pub struct Entry {
     /// The session's id.
     pub session: String,
     /// The client's address.
+    #[schema(value_type = String)]
     pub client: IpAddr,
     /// The client's name for itself.
     pub helo: Option<String>,
@@ -55,10 +58,12 @@ pub struct Entry {
     /// The Message-ID.
     pub id: Option<String>,
     /// The verdict.
+    #[schema(value_type = Option<String>)]
     pub verdict: Option<Verdict>,
     /// The code that the client heard, or would have heard.
     pub code: Option<u16>,
     /// The reason, unless the mail simply passed.
+    #[schema(value_type = Option<String>)]
     pub reason: Option<Reason>,
     /// The name in AUTH.
     pub user: Option<String>,

@@ -3,10 +3,11 @@
 
 pub(super) mod blocks;
 mod check;
-mod events;
+pub(super) mod events;
 mod explain;
 mod history;
 mod openapi;
+mod records;
 mod reload;
 mod status;
 
@@ -24,6 +25,7 @@ pub(super) fn router() -> Router<App> {
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/history", get(history::history))
+        .route("/api/v1/records", get(records::records))
         .route("/api/v1/top", get(status::top))
         .route("/api/v1/storms", get(status::storms))
         .route("/api/v1/blocks", get(blocks::list).post(blocks::post).delete(blocks::delete))

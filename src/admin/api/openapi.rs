@@ -24,6 +24,7 @@ use crate::admin::api::check;
 use crate::admin::api::events;
 use crate::admin::api::explain;
 use crate::admin::api::history;
+use crate::admin::api::records;
 use crate::admin::api::reload;
 use crate::admin::api::status;
 
@@ -40,7 +41,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| Api::openapi().to_json().un
 #[openapi(
     info(title = "Portcullis", description = "The admin interface of a running proxy"),
     paths(
-        status::status, events::events, status::top, status::storms, history::history,
+        status::status, events::events, status::top, status::storms, history::history, records::records,
         blocks::list, blocks::post, blocks::delete,
         explain::get, explain::post, explain::rehearse,
         check::check, reload::reload, document,
