@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages spelling fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz cert deb static image reproducible release
+.PHONY: help run test check packages spelling fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz api-fuzz cert deb static image reproducible release
 
 FUZZ_TARGETS := command config data list log message queue reply run_script session tcprules
 FUZZ_SECONDS ?= 60
@@ -92,6 +92,12 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) seconds; needs cargo-fuzz
 		mkdir -p fuzz/found/$$target
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/found/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS)
 	done
+
+# tests/schemathesis.rs for longer, each time with other requests; SCHEMATHESIS_SEED=N repeats one of them.
+api-fuzz: ## ten minutes of requests that schemathesis makes of the description of the admin API
+	tests/support/schemathesis.sh >/dev/null
+	SCHEMATHESIS_SECONDS=$${SCHEMATHESIS_SECONDS:-600} SCHEMATHESIS_SEED=$${SCHEMATHESIS_SEED:-$$RANDOM} \
+		cargo test --locked --test schemathesis -- --nocapture
 
 # PROFILE=dev packages what the tests have built.
 deb: ## a Debian package in target/debian; needs cargo-deb

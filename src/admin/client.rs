@@ -216,7 +216,7 @@ fn encoded(text: &str) -> String {
 }
 
 const JSON: &str = "application/json";
-const MESSAGE: &str = "message/rfc822";
+const MESSAGE: &str = "application/octet-stream";
 const AS_ROOT: &str = "run this as root or as server.user";
 /// Time until a next try where there are too many requests.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -49,6 +49,9 @@ missing() {
 # For the Debian package.
 cargo deb --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deb
 
+# It makes requests of the admin API's description.
+"$(dirname "$0")/schemathesis.sh" >/dev/null
+
 # Root folders of Debian, with what is installed now.
 roots() { "$(dirname "$0")/debian.sh"; }
 

@@ -30,9 +30,10 @@ pub(super) struct Listed {
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct NewBlock {
     /// `user@example.org`, `@example.org`, `192.0.2.1` or `192.0.2.0/24`.
+    #[schema(example = "newsletter@example.com")]
     pub(in crate::admin) key: String,
     /// Its length in seconds.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, format = "uint64")]
     pub(in crate::admin) seconds: u64,
     /// The reason, in one line of at most 500 octets; empty leaves that of a block with this key as it is.
     #[serde(default)]
@@ -58,6 +59,7 @@ pub(in crate::admin) struct Made {
 #[into_params(parameter_in = Query)]
 pub(in crate::admin) struct OldBlock {
     /// As `blocks` shows it, or `explain` as what lifts a throttle.
+    #[param(example = "newsletter@example.com")]
     pub(in crate::admin) key: String,
 }
 

@@ -23,6 +23,7 @@ use crate::rehearsal::told::Told;
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// The envelope sender; `<>` is the null sender.
+    #[schema(example = "newsletter@example.com")]
     sender: String,
     /// Envelope recipients.
     #[serde(default)]
@@ -41,6 +42,7 @@ pub(super) struct Asked {
     /// As if this user had logged in.
     user: Option<String>,
     /// The declared size in octets.
+    #[schema(format = "uint64")]
     size: Option<u64>,
 }
 
@@ -50,6 +52,7 @@ pub(super) struct Asked {
 #[into_params(parameter_in = Query)]
 pub(super) struct AskedShort {
     /// The envelope sender; `<>` is the null sender.
+    #[param(example = "newsletter@example.com")]
     sender: String,
     /// An envelope recipient.
     recipient: Option<String>,
@@ -66,6 +69,7 @@ pub(super) struct AskedShort {
     /// As if this user had logged in.
     user: Option<String>,
     /// The declared size in octets.
+    #[param(format = "uint64")]
     size: Option<u64>,
 }
 
@@ -75,6 +79,7 @@ pub(super) struct AskedShort {
 #[into_params(parameter_in = Query)]
 pub(super) struct Encoded {
     /// `{"client":…,"host":…,"helo":…,"tls":…,"user":…,"sender":…,"recipients":[…],"size":…,"eight_bit":…}`
+    #[param(example = r#"{"client":"192.0.2.1","helo":"a","tls":false,"sender":"a@b.example","recipients":[]}"#)]
     message: String,
 }
 
@@ -112,7 +117,7 @@ fn explain(app: &App, asked: Asked) -> Result<Response, Fault> {
 /// For `portcullis explain`, which has files of its own: `/api/v1/explain` is for everything else. The body is the message
 /// as its client sends it, with the final dot; empty ends the session behind the recipients.
 #[utoipa::path(post, path = "/api/v1/rehearsal", tag = "explain", params(Encoded),
-    request_body(content = String, content_type = "message/rfc822"),
+    request_body(content = String, content_type = "application/octet-stream"),
     responses((status = 200, body = Told)))]
 pub(super) async fn rehearse(
     State(app): State<App>,

@@ -26,6 +26,7 @@ pub(super) struct Asked {
     #[param(minimum = 1, maximum = 500)]
     limit: usize,
     /// Only records before the one with this number.
+    #[param(format = "uint64")]
     before: Option<u64>,
 }
 
