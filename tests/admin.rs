@@ -10,6 +10,7 @@ use std::net::TcpStream;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 use proxy::Outcome;
@@ -244,6 +245,35 @@ fn over_tcp_host_origin_and_token_are_checked() {
 /// The second MAIL of a sender within an hour is refused by `slow`, and `shy` would refuse it too.
 const SLOW: &str = "[[throttle]]\nname = \"slow\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/hour\"\n\
                     [[throttle]]\nname = \"shy\"\ncount = \"mails\"\nper = [\"sender\"]\nlimit = \"1/hour\"\nshadow = true\n";
+
+#[test]
+fn the_socket_answers_no_page_of_another_site() {
+    let site = Site::new("", "");
+    let _proxy = Proxy::start(&site);
+    let body = "{\"key\":\"a@b.example\",\"seconds\":60}";
+    let block = |headers: &str| {
+        let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST /api/v1/blocks HTTP/1.1\r\n{headers}content-type: application/json\r\ncontent-length: {length}\r\n\
+             connection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    for (headers, code) in [
+        ("host: localhost\r\n", "200"),
+        ("host: localhost:9999\r\norigin: http://localhost:9999\r\n", "200"),
+        ("host: localhost:9999\r\norigin: http://evil.example\r\n", "403"),
+        ("host: localhost:9999\r\nsec-fetch-site: cross-site\r\n", "403"),
+        ("host: evil.example\r\n", "403"),
+    ] {
+        assert_eq!(block(headers), code, "{headers}");
+    }
+}
 
 fn slow_site() -> Site {
     Site::new("", SLOW).with_throttles()
