@@ -43,6 +43,11 @@ fn write_load(Handles { services, acceptor, log, in_force, .. }: &Handles, to: &
     let condition = services.conditions.current();
     let backend = services.backends.usage();
     let gauges = [
+        (
+            "backend_up",
+            "0 while the backend does not answer, 1 otherwise.",
+            u64::from(services.health.down().is_none()),
+        ),
         ("backend_places_taken", "Sessions with the backend that are in use.", backend.places_taken as u64),
         ("backend_places_max", "Sessions with the backend that there may be: backend.max.", backend.places_max as u64),
         ("backend_waiting", "Sessions of clients that wait for one with the backend.", backend.waiting as u64),
