@@ -71,6 +71,11 @@ impl Fault {
     pub(super) fn wait(self, seconds: u64) -> Self {
         Self { wait: Some(seconds), ..self }
     }
+
+    /// What is wrong, and what to do about it, as one line of text.
+    pub(super) fn text(&self) -> String {
+        Failure { error: self.error.clone(), remedy: self.remedy.clone() }.text()
+    }
 }
 
 impl Failure {

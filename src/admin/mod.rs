@@ -11,7 +11,6 @@ mod limits;
 mod login;
 mod logins;
 mod metrics;
-mod page;
 mod places;
 mod process;
 mod routes;
@@ -19,6 +18,7 @@ mod server;
 mod steady;
 mod stream;
 mod token;
+mod web;
 
 use std::fs;
 use std::io;
@@ -51,6 +51,8 @@ struct App {
     live: Arc<Live>,
     /// The hash of the token. `None`: the socket's mode is enough.
     token: Option<Hash>,
+    /// The file that has the token.
+    token_file: Arc<Path>,
     logins: Arc<Logins>,
     limits: Arc<Limits>,
     desk: Arc<Desk>,
@@ -59,9 +61,9 @@ struct App {
     reads: Arc<Mutex<()>>,
 }
 
-/// A bound listener that does not answer yet, and for TCP the token.
+/// A bound listener that does not answer yet, and for TCP the token with its file.
 pub(super) enum Bound {
-    Tcp(std::net::TcpListener, String),
+    Tcp(std::net::TcpListener, String, Arc<Path>),
     Unix(std::os::unix::net::UnixListener),
 }
 
@@ -81,7 +83,8 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
         AdminListen::Tcp(address) => {
             let listener = bind::bind(*address, false).map_err(|error| AdminFault::Bind(*address, error))?;
             let token = token::read_or_make(&admin.token_file).map_err(AdminFault::Other)?;
-            Ok(Some(Bound::Tcp(listener, token)))
+            let file = std::path::absolute(&admin.token_file).unwrap_or_else(|_| admin.token_file.clone());
+            Ok(Some(Bound::Tcp(listener, token, file.into())))
         }
         AdminListen::Unix(path) => {
             let told =
@@ -94,14 +97,15 @@ pub(super) fn bind(admin: &Admin) -> Result<Option<Bound>, AdminFault> {
 /// Answers requests until the process ends.
 pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let token = match &bound {
-        Bound::Tcp(_, token) => Some(blake3::hash(token.as_bytes())),
-        Bound::Unix(_) => None,
+    let (token, token_file) = match &bound {
+        Bound::Tcp(_, token, file) => (Some(blake3::hash(token.as_bytes())), file.clone()),
+        Bound::Unix(_) => (None, Path::new("").into()),
     };
     let app = App {
         live: Live::new(handles.clone()),
         handles,
         token,
+        token_file,
         logins: Arc::new(Logins::new()?),
         limits: Arc::new(Limits::new()),
         desk: Arc::new(desk),
@@ -112,7 +116,7 @@ pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()
     thread.spawn(move || {
         let router = routes::router(app);
         match bound {
-            Bound::Tcp(listener, _) => runtime.block_on(server::serve_tcp(listener, router)),
+            Bound::Tcp(listener, ..) => runtime.block_on(server::serve_tcp(listener, router)),
             Bound::Unix(listener) => runtime.block_on(server::serve_unix(listener, router)),
         }
     })?;

@@ -8,7 +8,6 @@ use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::middleware;
-use axum::response::Html;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
@@ -20,13 +19,15 @@ use crate::admin::api;
 use crate::admin::guard::guard;
 use crate::admin::login;
 use crate::admin::metrics;
-use crate::admin::page;
+use crate::admin::web;
 use crate::report::metrics::families::Format;
 use crate::text::readable;
 
 pub(super) fn router(app: App) -> Router {
     Router::new()
-        .route("/", get(async |State(app): State<App>| Html(page::page(&app.handles))))
+        .route("/", get(web::page))
+        .route("/block", post(web::block))
+        .route("/unblock", post(web::unblock))
         .route("/login", post(login::login))
         .route("/logout", post(login::logout))
         .route("/live", get(async || "live\n"))
