@@ -37,6 +37,8 @@ pub mod rehearsal;
 
 pub(crate) mod status;
 
+pub(crate) mod alerts;
+
 pub mod admin;
 
 pub mod daemon;

@@ -72,7 +72,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "alerts", "admin", "text",
         ],
     ),
-    ("cli", &["text", "control", "queue", "logs", "takeover", "config", "rehearsal", "admin", "daemon", "policy"]),
+    (
+        "cli",
+        &["text", "control", "queue", "logs", "takeover", "config", "rehearsal", "alerts", "admin", "daemon", "policy"],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -2,6 +2,7 @@
 //! or there are faults, 64 bad usage, 70 internal, 74 standard output cannot be written to, 78 `serve` with a bad
 //! configuration. A command must not decide about mail: it asks the modules below.
 
+mod alert;
 mod ask;
 mod block_file;
 mod blocks;
@@ -51,6 +52,7 @@ enum Command {
     Unblock(blocks::Unblock),
     Blocks(blocks::Blocks),
     Status(status::Status),
+    Alert(alert::Alert),
     Queue(queue::Queue),
     Log(log::Log),
     Drill(drill::Drill),
@@ -92,6 +94,7 @@ pub fn run() -> ExitCode {
             Command::Unblock(command) => command.run(),
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Alert(command) => command.run(),
             Command::Queue(command) => command.run(),
             Command::Log(command) => command.run(),
             Command::Drill(command) => command.run(),

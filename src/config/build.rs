@@ -21,6 +21,9 @@ use crate::config::checked::Open;
 use crate::config::checked::Qmail;
 use crate::config::checked::Size;
 use crate::config::checked::Tls;
+use crate::config::checked::alert::Alert;
+use crate::config::checked::alert::Channel;
+use crate::config::checked::alert::Webhook;
 use crate::config::faults::At;
 use crate::config::faults::Written;
 use crate::config::file::File;
@@ -75,6 +78,7 @@ pub(crate) fn build(file: &File, folder: &Path) -> Draft {
             },
             token_file: folder.join(&file.admin.token_file),
         },
+        alerts: file.alerts.iter().enumerate().map(|(at, alert)| alert_of(at, alert, folder)).collect(),
         qmail,
         senders: lists(&file.senders, folder),
         recipients: lists(&file.recipients.lists, folder),
@@ -201,6 +205,27 @@ fn throttles(file: &File) -> Vec<Throttle> {
         Some(written) => written.iter().map(|(throttle, _)| throttle.clone()).collect(),
         None => Throttle::shipped(),
     }
+}
+
+/// Without a name it has its number.
+fn alert_of(at: usize, alert: &sections::alert::Alert, folder: &Path) -> Alert {
+    let channel = match &alert.target {
+        sections::alert::Target::Command(words, at) => {
+            let mut words = words.clone();
+            if let Some(program) = words.first_mut() {
+                *program = under(folder, &Written { value: PathBuf::from(&*program), at: *at }).display().to_string();
+            }
+            Channel::Command(words)
+        }
+        sections::alert::Target::Webhook(url, template) => Channel::Webhook(Webhook {
+            url: url.clone(),
+            template: *template,
+            headers: alert.headers.clone(),
+            token_file: alert.token_file.as_ref().map(|file| under(folder, file)),
+        }),
+    };
+    let name = alert.name.as_ref().map_or_else(|| (at + 1).to_string(), |name| name.value.clone());
+    Alert { name, channel, kinds: alert.kinds.clone(), lasting: alert.lasting, repeat: alert.repeat }
 }
 
 fn qmail(file: &File, folder: &Path) -> Qmail {

@@ -26,6 +26,7 @@ pub(crate) fn check(file: &File, findings: &Findings) {
     holding(&file.message, findings);
     held(file, findings);
     throttle_names(file, findings);
+    alert_names(file, findings);
 }
 
 fn listeners(server: &Server, findings: &Findings) {
@@ -168,6 +169,17 @@ fn throttle_names(file: &File, findings: &Findings) {
     for (throttle, at) in file.throttles.iter().flatten() {
         if !seen.insert(&throttle.name) {
             findings.fault(*at, format!("there is a throttle {:?} above; write another name", &*throttle.name));
+        }
+    }
+}
+
+fn alert_names(file: &File, findings: &Findings) {
+    // Those without a name have their numbers.
+    let numbers = file.alerts.iter().enumerate().filter(|(_, alert)| alert.name.is_none());
+    let mut seen: HashSet<String> = numbers.map(|(at, _)| (at + 1).to_string()).collect();
+    for name in file.alerts.iter().filter_map(|alert| alert.name.as_ref()) {
+        if !seen.insert(name.value.clone()) {
+            findings.fault(name.at, format!("there is another alert {:?}; write another name", name.value));
         }
     }
 }

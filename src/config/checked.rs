@@ -1,11 +1,14 @@
 //! The checked values, part by part. What a control file of qmail may still fill in is settled by [`Draft::complete`];
 //! the files themselves are read elsewhere. It must not know how a value was written.
 
+pub mod alert;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::backend;
+use crate::config::checked::alert::Alert;
 use crate::control::load::Sources;
 use crate::front;
 use crate::front::settings::Pair;
@@ -43,6 +46,8 @@ pub struct Config {
     pub state: store::state::Settings,
     /// `[admin]`
     pub admin: Admin,
+    /// `[[alert]]`
+    pub alerts: Vec<Alert>,
     /// `[qmail]`
     pub qmail: Qmail,
     /// `[senders]`

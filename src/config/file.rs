@@ -13,9 +13,10 @@ use crate::config::faults::Findings;
 use crate::config::faults::Written;
 use crate::config::reader::Section;
 use crate::config::sections::admin;
+use crate::config::sections::alert;
+use crate::config::sections::alert::Alert;
 use crate::config::sections::backend::Backend;
 use crate::config::sections::backend::target_of_url;
-use crate::config::sections::later;
 use crate::config::sections::lists::Lists;
 use crate::config::sections::lists::Recipients;
 use crate::config::sections::lists::Size;
@@ -47,6 +48,7 @@ pub(crate) struct File {
     pub(crate) repeat: RepeatRules,
     pub(crate) state: store::state::Settings,
     pub(crate) admin: Admin,
+    pub(crate) alerts: Vec<Alert>,
     pub(crate) log: report::Settings,
 }
 
@@ -74,7 +76,7 @@ impl File {
     }
 
     fn read_sections(file: &mut Section<'_>) -> Self {
-        let read = Self {
+        Self {
             server: file.table("server", Server::read),
             backend: file.table("backend", Backend::read),
             qmail: file.table("qmail", Qmail::read),
@@ -88,9 +90,8 @@ impl File {
             repeat: file.table("repeat", state::repeat),
             state: file.table("state", state::state),
             admin: file.table("admin", admin::read),
-        };
-        file.table("alert", later::alert);
-        read
+            alerts: file.tables("alert", alert::read).into_iter().flatten().flatten().collect(),
+        }
     }
 
     /// The command line's word over the file's.

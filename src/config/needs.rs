@@ -14,6 +14,7 @@ use crate::config::faults::At;
 use crate::config::faults::Findings;
 use crate::config::faults::Written;
 use crate::config::file::File;
+use crate::config::sections::alert;
 
 /// Reports every needed file that is not there or cannot be used.
 pub(crate) fn check(file: &File, folder: &Path, findings: &Findings) {
@@ -86,11 +87,18 @@ fn needs(file: &File, folder: &Path) -> Vec<Need> {
         };
         all.extend(program.map(|path| Need { at: written.at, path, purpose: Purpose::Program }));
     }
+    let programs = file.alerts.iter().filter_map(|alert| match &alert.target {
+        alert::Target::Command(words, at) => Some(Written { value: PathBuf::from(words.first()?), at: *at }),
+        alert::Target::Webhook(..) => None,
+    });
+    all.extend(programs.map(|path| need(&path, Purpose::Program)));
     let folders = file.qmail.control.iter().chain(&file.qmail.queue).chain(&file.message.spool);
     all.extend(folders.map(|path| need(path, Purpose::Folder)));
     let lists = file.senders.blocked.iter().chain(&file.recipients.lists.blocked).chain(&file.recipients.known);
     let pairs = file.tls.pair.iter().chain(file.tls.more.iter().map(|more| &more.value));
-    let texts = lists.chain(&file.qmail.tcprules).chain(pairs.flat_map(|pair| [&pair.certificate, &pair.key]));
+    let tokens = file.alerts.iter().filter_map(|alert| alert.token_file.as_ref());
+    let texts =
+        lists.chain(tokens).chain(&file.qmail.tcprules).chain(pairs.flat_map(|pair| [&pair.certificate, &pair.key]));
     all.extend(texts.map(|path| need(path, Purpose::Text)));
     all
 }

@@ -124,7 +124,7 @@ fn pattern(key: &str, row: Option<&Row>) -> Option<String> {
 }
 
 /// What keys of one table mean together: the section, the keyword and its value.
-fn constraints() -> [(&'static str, &'static str, Value); 6] {
+fn constraints() -> [(&'static str, &'static str, Value); 7] {
     [
         ("", "required", json!(["backend"])),
         (
@@ -138,6 +138,7 @@ fn constraints() -> [(&'static str, &'static str, Value); 6] {
                 { "required": ["spawn"] },
             ]),
         ),
+        ("[[alert]]", "oneOf", json!([{ "required": ["webhook"] }, { "required": ["command"] }])),
         ("[[throttle]]", "required", json!(["name", "count", "per", "limit"])),
         ("[[size.recipients]]", "required", json!(["match", "limit"])),
         ("tls", "dependencies", json!({ "certificate": ["key"], "key": ["certificate"] })),
@@ -148,7 +149,7 @@ fn constraints() -> [(&'static str, &'static str, Value); 6] {
 const REFERENCE: &str = include_str!("../../docs/reference/configuration.md");
 
 /// Lists that have to name something.
-const NOT_EMPTY: [&str; 3] = ["backend.spawn", "throttle.per", "size.recipients.match"];
+const NOT_EMPTY: [&str; 4] = ["alert.command", "backend.spawn", "throttle.per", "size.recipients.match"];
 
 /// By the type that the reference gives a key.
 const KINDS: [(&str, &str); 8] = [
@@ -163,8 +164,11 @@ const KINDS: [(&str, &str); 8] = [
 ];
 
 /// By the key, where its type says too little.
-const PATTERNS: [(&str, &str); 8] = [
+const PATTERNS: [(&str, &str); 11] = [
     ("admin.listen", r"|unix:.+|(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}"),
+    ("alert.name", "[A-Za-z0-9._-]{1,64}"),
+    ("alert.repeat", "0|([0-9]+(d|h|ms|m|s))+"),
+    ("alert.webhook", "https?://[^ /@]+.*"),
     ("backend.lmtp", r"unix:.+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"),
     ("qmail.lookup", "off"),
     ("server.contact", "[ -~]{0,100}"),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::admin::daemon::Reloaded;
 use crate::backend::Target;
 use crate::config::checked::Config;
+use crate::config::checked::alert::Alert;
 use crate::config::watch::Look;
 use crate::config::watch::Unwatched;
 use crate::config::watch::Watcher;
@@ -47,6 +48,8 @@ pub(super) struct Reload {
     pub(super) log: report::log::start::Handle,
     /// What is said of the configuration in force, and of the last reload.
     pub(super) in_force: watch::Sender<Arc<InForce>>,
+    /// Who is told of problems.
+    pub(super) alerts: watch::Sender<Vec<Alert>>,
 }
 
 impl Reload {
@@ -138,6 +141,7 @@ impl Reload {
             tracing::warn!(key, needs = "a restart", "reload");
         }
         self.log.update(config.report);
+        self.alerts.send_if_modified(|alerts| std::mem::replace(alerts, config.alerts.clone()) != config.alerts);
         let policy = &snapshot.policy;
         let senders: usize = policy.senders.iter().map(AddressList::len).sum();
         let recipients: usize = policy.recipients.iter().map(AddressList::len).sum();

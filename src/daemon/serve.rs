@@ -1,5 +1,6 @@
 //! The daemon's life, in phases: assemble, bind, change user, run, drain, end. It must not answer clients itself.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,9 @@ use tokio::time::timeout;
 use crate::admin;
 use crate::admin::daemon::Desk;
 use crate::admin::daemon::Reload as Asked;
+use crate::alerts;
+use crate::config::checked::Config;
+use crate::config::checked::alert::Alert;
 use crate::config::watch::Look;
 use crate::config::watch::Watcher;
 use crate::daemon::assemble::Assembly;
@@ -43,6 +47,7 @@ use crate::policy::list::AddressList;
 use crate::report;
 use crate::status::Handles;
 use crate::status::problems::Problems;
+use crate::store;
 use crate::store::clock::Wall;
 use crate::store::state::State;
 
@@ -120,6 +125,7 @@ async fn run(
         problems: Arc::new(Problems::default()),
         started,
     };
+    let alerts = tell(&handles, &assembly.config).map_err(system("cannot start the alerts"))?;
     let (sender, asked) = mpsc::channel(MOST_RELOADS);
     if let Some(bound) = admin {
         let desk = Desk { daemon: Box::new(Clerk(origin.clone())), reloads: sender };
@@ -138,7 +144,7 @@ async fn run(
     }
     let Assembly { config, files, left_out, .. } = assembly;
     let bound = config.clone();
-    let mut reload = Reload { origin, bound, files, left_out, descriptors, config, server, log, in_force };
+    let mut reload = Reload { origin, bound, files, left_out, descriptors, config, server, log, in_force, alerts };
     attend(&mut reload, &mut watcher, &mut signals, asked).await;
     end(&reload, &mut signals).await;
     Ok(())
@@ -244,6 +250,17 @@ async fn written_out(log: report::log::start::Handle, limit: Duration) {
 
 async fn second_stop(signals: &mut Signals) {
     while signals.next().await != SignalAction::Stop {}
+}
+
+/// Starts the alerts, which keep what they told beside the state, if that outlives the process.
+fn tell(handles: &Handles, config: &Config) -> io::Result<watch::Sender<Vec<Alert>>> {
+    let memory = match &config.state {
+        store::state::Settings::File(path) => Some(path.with_extension("alerts")),
+        store::state::Settings::Memory => None,
+    };
+    let told = watch::Sender::new(config.alerts.clone());
+    alerts::start(handles.clone(), told.subscribe(), memory)?;
+    Ok(told)
 }
 
 fn watch_files(assembly: &Assembly) -> Option<Watcher> {

@@ -40,6 +40,8 @@ pub struct Metrics {
     acknowledgements: [AtomicU64; 2],
     /// By [`Opening`].
     openings: [AtomicU64; Opening::ALL.len()],
+    /// Sent, failed, dropped.
+    alerts: [AtomicU64; 3],
     answers: Latency,
     spans: [Latency; Span::ALL.len()],
     /// What `spans` had at the last sweeps, the oldest first.
@@ -79,6 +81,21 @@ impl Metrics {
     /// Whether the client took our 250.
     pub fn acknowledged(&self, taken: bool) {
         add(&self.acknowledgements[usize::from(!taken)], 1);
+    }
+
+    /// An alert's event was sent.
+    pub fn alert_sent(&self) {
+        add(&self.alerts[0], 1);
+    }
+
+    /// A try to send an alert's event failed.
+    pub fn alert_failed(&self) {
+        add(&self.alerts[1], 1);
+    }
+
+    /// An alert's event was given up.
+    pub fn alert_dropped(&self) {
+        add(&self.alerts[2], 1);
     }
 
     /// Counts a record.
@@ -160,6 +177,9 @@ impl Metrics {
             "Bytes of messages, as far as known, that our own policy kept out of the queue.",
             read(&self.spared),
         )?;
+        let alerts = ["sent", "failed", "dropped"].into_iter().zip(&self.alerts);
+        let alerts = alerts.map(|(outcome, count)| ([("outcome", outcome)], read(count)));
+        to.counters("alerts", "Events of alerts by outcome.", alerts)?;
         self.write_times(to)
     }
 

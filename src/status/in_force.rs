@@ -25,7 +25,6 @@ pub(crate) struct InForce {
     /// Octets of all held messages, at most.
     pub(crate) hold_total: u64,
     /// The qmail queue, if it is known.
-    #[allow(dead_code)]
     pub(crate) queue: Option<PathBuf>,
     /// The certificates that clients are shown.
     pub(crate) certificates: Vec<Certificate>,

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -44,7 +45,7 @@ pub(crate) enum Severity {
 }
 
 /// A kind of problem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
     /// The backend cannot be reached or started.
@@ -62,7 +63,6 @@ pub(crate) enum ProblemKind {
     /// A client network guesses passwords.
     AuthGuessing,
     /// The qmail queue grows.
-    #[allow(dead_code)]
     QueueGrowing,
     /// A certificate ends within 14 days.
     CertificateExpires,
@@ -70,7 +70,6 @@ pub(crate) enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, the most urgent first.
-    #[allow(dead_code)]
     pub(crate) const ALL: [Self; 9] = [
         Self::BackendDown,
         Self::StateDegraded,
@@ -84,7 +83,7 @@ impl ProblemKind {
     ];
 
     /// How much a problem of the kind matters, unless it says otherwise itself.
-    fn severity(self) -> Severity {
+    pub(crate) fn severity(self) -> Severity {
         match self {
             Self::BackendDown | Self::StateDegraded | Self::LogUnread => Severity::Critical,
             Self::CertificateExpires => Severity::Notice,
@@ -94,7 +93,6 @@ impl ProblemKind {
         }
     }
 
-    #[allow(dead_code)]
     /// Its word in JSON, in `alert.kinds` and in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -115,6 +113,8 @@ impl ProblemKind {
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     began: Mutex<HashMap<(ProblemKind, String), u32>>,
+    /// The sentence about the queue, while it grows.
+    queue: Mutex<Option<String>>,
 }
 
 impl Problems {
@@ -129,10 +129,21 @@ impl Problems {
         found.extend(of_hold(handles, &in_force));
         found.extend(of_reload(&in_force));
         found.extend(of_storms(handles, now));
+        found.extend(self.of_queue());
         found.extend(of_certificates(&in_force, now));
         self.date(&mut found, now);
         found.sort_by_key(|problem| (problem.kind, problem.since));
         found
+    }
+
+    /// The qmail queue grows, in a sentence, or does not.
+    pub(crate) fn note_queue(&self, grows: Option<String>) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = grows;
+    }
+
+    fn of_queue(&self) -> Option<Problem> {
+        let text = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some(Problem::new(ProblemKind::QueueGrowing, "queue", text))
     }
 
     /// Gives each of them the time when it was first seen, unless it has one of its own, and forgets those that are over.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::config::units;
 
 pub(crate) mod admin;
+pub(crate) mod alert;
 pub(crate) mod backend;
-pub(crate) mod later;
 pub(crate) mod lists;
 pub(crate) mod log;
 pub(crate) mod message;

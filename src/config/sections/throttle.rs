@@ -69,7 +69,7 @@ fn default_action(count: Count) -> Action {
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A throttle's name, which log lines have as `rule=`: one word.
-fn name(text: &str) -> Result<String, String> {
+pub(crate) fn name(text: &str) -> Result<String, String> {
     let fits = |octet: u8| octet.is_ascii_alphanumeric() || b"-_.".contains(&octet);
     match !text.is_empty() && text.len() <= 64 && text.bytes().all(fits) {
         true => Ok(text.to_owned()),
