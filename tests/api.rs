@@ -7,10 +7,12 @@ mod api;
 #[path = "support/proxy.rs"]
 mod proxy;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::time::Duration;
 
 use api::Api;
@@ -238,7 +240,7 @@ fn a_page_logs_in_and_out() {
     ] {
         assert_eq!(api.ask("POST /login", headers, body).code, code, "{headers}{body}");
     }
-    proxy.wait_for("a login with a wrong token");
+    proxy.wait_for("wrong token");
     // Guessing is slow, whatever is guessed.
     let mut codes = (0..40).map(|_| api.ask("POST /login", "", &token)).map(|answer| (answer.code, answer));
     let (_, limited) = codes.find(|(code, _)| *code == 429).unwrap();
@@ -261,6 +263,41 @@ fn a_form_of_the_page_carries_its_word() {
     for word in ["a=b", "csrf=", "csrf=0123"] {
         assert_eq!(form(word), 403, "{word}");
     }
+}
+
+/// docs/reference/api.md: its table, and what it tells to type.
+#[test]
+fn the_reference_is_what_there_is() {
+    let (site, _proxy, api) = start();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/api.md")).unwrap();
+    let rows = text.lines().filter(|line| line.contains(" /api/v1/") && line.starts_with("| `"));
+    let rows: BTreeMap<String, bool> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            (cells[0].trim_matches(['|', ' ', '`']).to_owned(), cells[1] == "token")
+        })
+        .collect();
+    let document = api.get("/api/v1/openapi.json").json();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let item = item.as_object().unwrap().iter();
+        item.map(move |(method, operation)| {
+            (format!("{} {path}", method.to_uppercase()), operation["security"].is_array())
+        })
+    });
+    assert_eq!(rows, operations.collect::<BTreeMap<_, _>>());
+    let mut examples = 0;
+    for block in text.split("```sh\n").skip(1) {
+        let script = block.split("```").next().unwrap();
+        let token = site.path("portcullis-token").display().to_string();
+        let script =
+            script.replace("127.0.0.1:8025", &api.address).replace("/var/lib/portcullis/portcullis-token", &token);
+        let outcome = Command::new("sh").args(["-ec", &script]).output().unwrap();
+        let told = String::from_utf8(outcome.stdout).unwrap();
+        assert!(outcome.status.success() && !told.contains("{\"error\""), "{script}\n{told}");
+        examples += told.matches('{').count().min(1);
+    }
+    assert_eq!(examples, 2);
 }
 
 /// Requests as no library sends them. 0: no answer at all.

@@ -53,7 +53,7 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     let Given { token: given } =
         if is_form { of_form(request).await? } else { Json::from_request(request, &()).await?.0 };
     if !is_token(given.trim(), token) {
-        tracing::warn!("admin: a login with a wrong token");
+        tracing::warn!("wrong token");
         return Err(Fault::new(StatusCode::UNAUTHORIZED, "this is not the token")
             .remedy("it stands in the file that admin.token_file names"));
     }
