@@ -251,18 +251,35 @@ fn a_page_logs_in_and_out() {
 /// A form without JavaScript: it carries a word that is its login's.
 #[test]
 fn a_form_of_the_page_carries_its_word() {
-    let (_site, _proxy, api) = start();
-    let form = |word: &str| {
-        let cookie = api.log_in();
-        let headers = format!(
-            "Cookie: {cookie}\nOrigin: http://{}\nContent-Type: application/x-www-form-urlencoded\n",
-            api.address
-        );
-        api.ask("POST /api/v1/reload", &headers, word).code
+    let (site, _proxy, api) = start();
+    let [cookie, other] = [api.log_in(), api.log_in()];
+    site.run(&["block", "a@b.example"]);
+    let page = |headers: &str| api.ask("GET /", headers, "").body;
+    let word = |page: &str| page.split("name=\"csrf\" value=\"").nth(1)?.split('"').next().map(str::to_owned);
+    let ours = word(&page(&format!("Cookie: {cookie}\n"))).unwrap();
+    assert!(ours.len() == 64 && Some(&ours) != word(&page(&format!("Cookie: {other}\n"))).as_ref());
+    assert_ne!(word(&page("")).as_ref(), Some(&ours));
+    let press = |cookie: &str, origin: &str, form: &str| {
+        let kind = "Content-Type: application/x-www-form-urlencoded";
+        let answer = api.ask("POST /unblock", &format!("Cookie: {cookie}\n{origin}{kind}\n"), form);
+        (answer.code, answer.header("location").map(str::to_owned))
     };
-    for word in ["a=b", "csrf=", "csrf=0123"] {
-        assert_eq!(form(word), 403, "{word}");
+    let (origin, key) = (format!("Origin: http://{}\n", api.address), "key=a%40b.example");
+    let good = format!("{key}&csrf={ours}");
+    for (cookie, origin, form) in [
+        (&*cookie, &*origin, key.to_owned()),
+        (&cookie, &origin, format!("{key}&csrf=")),
+        (&cookie, &origin, format!("{key}&csrf={}", &ours[1..])),
+        (&cookie, &origin, format!("{key}&csrf={ours}&csrf={ours}")),
+        (&other, &origin, good.clone()),
+        (&cookie, "", good.clone()),
+        (&cookie, "Origin: http://evil.example\n", good.clone()),
+        (&cookie, "Origin: null\n", good.clone()),
+    ] {
+        assert_eq!(press(cookie, origin, &form).0, 403, "{cookie} {origin} {form}");
     }
+    assert_eq!(press(&cookie, &origin, &good), (303, Some("/?lifted=a%40b.example".to_owned())));
+    assert_eq!(site.run(&["blocks"]).out, "nothing is blocked\n");
 }
 
 /// docs/reference/api.md: its table, and what it tells to type.

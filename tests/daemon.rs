@@ -513,7 +513,7 @@ impl Unread {
 
 fn ask(site: &Site, path: &str) -> String {
     let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer

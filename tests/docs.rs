@@ -504,7 +504,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// Over the admin socket.
 fn get(site: &Site, path: &str) -> String {
     let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

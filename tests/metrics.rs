@@ -91,7 +91,8 @@ const OPEN: [&str; 3] = ["_total", "", "_info"];
 /// Content-Type and text.
 fn scrape(site: &Site, accept: &str) -> (String, String) {
     let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();

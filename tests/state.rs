@@ -204,8 +204,10 @@ fn get(site: &Site, path: &str) -> String {
 
 fn ask(site: &Site, request: &str, body: &str) -> String {
     let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
-    let head =
-        format!("Host: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
+    let head = format!(
+        "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}",
+        body.len()
+    );
     write!(stream, "{request} HTTP/1.1\r\n{head}\r\n\r\n{body}").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -27,6 +27,7 @@ use crate::admin::guard::Who;
 use crate::admin::guard::is_token;
 use crate::admin::guard::session_id;
 use crate::admin::logins::NEXT_TRY;
+use crate::admin::web;
 
 #[derive(Debug, Deserialize)]
 struct Given {
@@ -39,9 +40,22 @@ struct LoginState {
     logged_in: bool,
 }
 
-/// Logs a page in: a form is sent back to the page, a script is told.
+/// Logs a page in: a form is answered with the page, a script with JSON.
 pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Response, Fault> {
     let is_form = is_type(request.headers(), FORM);
+    match open(&app, is_form, request).await {
+        Err(fault) if is_form => {
+            let mut page = web::failed(&app, &Who::Anyone, &fault)?;
+            let headers = fault.into_response().headers().clone();
+            let kept = [header::RETRY_AFTER, header::WWW_AUTHENTICATE].into_iter();
+            kept.for_each(|name| page.headers_mut().extend(headers.get(&name).map(|value| (name, value.clone()))));
+            Ok(page)
+        }
+        answer => answer,
+    }
+}
+
+async fn open(app: &App, is_form: bool, request: Request) -> Result<Response, Fault> {
     let Some(token) = app.token else {
         return Err(Fault::new(StatusCode::CONFLICT, "the socket needs no login: its mode says who may use it"));
     };

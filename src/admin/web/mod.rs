@@ -86,7 +86,7 @@ pub(super) async fn unblock(
 }
 
 /// The page, with the reason why what was pressed was not done.
-fn failed(app: &App, who: &Who, fault: &Fault) -> Result<Response, Fault> {
+pub(super) fn failed(app: &App, who: &Who, fault: &Fault) -> Result<Response, Fault> {
     let mut response = answer(app, who, Range::default(), Some(Ask::failed(fault)))?;
     *response.status_mut() = fault.code;
     Ok(response)
