@@ -150,11 +150,11 @@ fn a_reload_tells_its_errors() {
     let reloaded = api.operator("POST /api/v1/reload", "").json();
     assert_eq!(reloaded["reloaded"], false, "{reloaded}");
     assert!(reloaded["faults"][0].as_str().unwrap().contains("portcullis.toml:"), "{reloaded}");
-    let checked = api.get("/api/v1/check").json();
+    let checked = api.operator("GET /api/v1/check", "").json();
     assert_eq!(checked["faults"].as_array().unwrap().len(), reloaded["faults"].as_array().unwrap().len(), "{checked}");
     site.write("portcullis.toml", &text);
     assert_eq!(api.operator("POST /api/v1/reload", "").json()["reloaded"], true);
-    assert_eq!(api.get("/api/v1/check").json()["faults"], json!([]));
+    assert_eq!(api.operator("GET /api/v1/check", "").json()["faults"], json!([]));
 }
 
 /// Who asks, and what for: the code.

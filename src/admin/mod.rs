@@ -33,6 +33,7 @@ use tokio::sync::Mutex;
 
 use crate::admin::answer::Fault;
 use crate::admin::api::events::News;
+use crate::admin::daemon::Checked;
 use crate::admin::daemon::Daemon;
 use crate::admin::daemon::Desk;
 use crate::admin::limits::Limits;
@@ -57,6 +58,8 @@ struct App {
     limits: Arc<Limits>,
     desk: Arc<Desk>,
     news: Arc<News>,
+    /// The last check, and when it was made.
+    checked: Arc<Mutex<Option<(Time, Checked)>>>,
     /// Held while the daemon reads files for a request: one at a time.
     reads: Arc<Mutex<()>>,
 }
@@ -110,6 +113,7 @@ pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()
         limits: Arc::new(Limits::new()),
         desk: Arc::new(desk),
         news: Arc::default(),
+        checked: Arc::default(),
         reads: Arc::default(),
     };
     let thread = std::thread::Builder::new().name("portcullis-admin".to_owned());

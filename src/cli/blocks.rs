@@ -20,6 +20,7 @@ use crate::cli::print;
 use crate::cli::zone::moment;
 use crate::config::units;
 use crate::daemon::own;
+use crate::daemon::own::Ours;
 use crate::policy::block::BlockKey;
 use crate::policy::list::folded;
 use crate::text::readable;
@@ -97,7 +98,7 @@ impl Block {
         };
         let file = self.file.as_ref().map(Option::as_deref);
         let beside = file.flatten().and_then(Path::parent);
-        if let Some(what) = own::doubt(&desk.read, beside, &key)
+        if let Some(what) = own::doubt(Ours::of(&desk.read), beside, &key)
             && let Err(code) = ask::ask(&format!("{what}. Block it?"), self.yes, "name less")
         {
             return code;

@@ -1,33 +1,36 @@
 //! What the admin interface asks of the daemon: a check of the files as they are now, and whether a block would hit mail
 //! of our own. It must not put anything in force.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use crate::admin::daemon::Checked;
 use crate::admin::daemon::Daemon;
 use crate::daemon::assemble::Origin;
-use crate::daemon::assemble::Salvage;
 use crate::daemon::own;
+use crate::daemon::own::Ours;
 use crate::daemon::preflight;
+use crate::front::Services;
 use crate::policy::block::BlockKey;
+use crate::status::in_force::InForce;
 
-/// The desk of a daemon that was started with this origin.
-pub(super) struct Clerk(pub(super) Origin);
+/// The desk of the running daemon.
+pub(super) struct Clerk {
+    pub(super) origin: Origin,
+    pub(super) services: Arc<Services>,
+    pub(super) in_force: watch::Receiver<Arc<InForce>>,
+}
 
 impl Daemon for Clerk {
     fn check(&self) -> Checked {
-        check(&self.0, true)
+        check(&self.origin, true)
     }
 
     fn doubt(&self, key: &BlockKey) -> Option<String> {
-        let read = match self.0.assemble() {
-            Ok(assembly) => {
-                Some(Salvage { config: assembly.config, snapshot: assembly.snapshot, lists_are_whole: true })
-            }
-            Err(_) => self.0.salvage(),
-        };
-        match read {
-            Some(read) => own::doubt(&read, None, key),
-            None => Some("the configuration cannot be read now, so nobody knows what this would hit".to_owned()),
-        }
+        let (snapshot, in_force) = (self.services.snapshot.borrow().clone(), self.in_force.borrow().clone());
+        let ours = Ours { policy: &snapshot.policy, control: in_force.control.as_deref(), unread: None };
+        own::doubt(ours, None, key)
     }
 }
 

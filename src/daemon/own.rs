@@ -13,24 +13,44 @@ use crate::control::files;
 use crate::control::load;
 use crate::control::load::Sources;
 use crate::daemon::assemble::Salvage;
+use crate::policy::Policy;
 use crate::policy::block::BlockKey;
 use crate::policy::client::ClientRule;
 use crate::policy::client::ClientRules;
 use crate::policy::local::LocalDomains;
 use crate::text::bounded;
 
+/// What is known of ourselves.
+#[derive(Clone, Copy)]
+pub struct Ours<'a> {
+    /// The lists.
+    pub policy: &'a Policy,
+    /// The control folder.
+    pub control: Option<&'a Path>,
+    /// The tcprules, to be read because the policy's could not be.
+    pub unread: Option<&'a Path>,
+}
+
+impl<'a> Ours<'a> {
+    /// What could be read of the files.
+    pub fn of(read: &'a Salvage) -> Self {
+        let unread = read.config.qmail.tcprules.as_deref().filter(|_| !read.lists_are_whole);
+        Self { policy: &read.snapshot.policy, control: read.config.qmail.control.as_deref(), unread }
+    }
+}
+
 /// Why `key` needs a second thought: one sentence with what it would hit, or `None`. `beside`: a control folder besides that
 /// of the configuration.
-pub fn doubt(read: &Salvage, beside: Option<&Path>, key: &BlockKey) -> Option<String> {
+pub fn doubt(ours: Ours<'_>, beside: Option<&Path>, key: &BlockKey) -> Option<String> {
     let found = match key {
-        BlockKey::Client(network) => of_network(read, network),
-        BlockKey::Domain(domain) => of_domain(read, beside, domain),
-        BlockKey::Sender(sender) => of_domain(read, beside, sender.rsplit_once('@')?.1),
+        BlockKey::Client(network) => of_network(ours, network),
+        BlockKey::Domain(domain) => of_domain(ours, beside, domain),
+        BlockKey::Sender(sender) => of_domain(ours, beside, sender.rsplit_once('@')?.1),
     };
     found.or_else(|| key.breadth().map(|whom| format!("{key} is {whom}")))
 }
 
-fn of_network(read: &Salvage, network: &IpNet) -> Option<String> {
+fn of_network(ours: Ours<'_>, network: &IpNet) -> Option<String> {
     let has = |address: &IpAddr| network.contains(address);
     if network.addr().is_loopback() {
         return Some(format!("{network} has this host's own programs (loopback), which could send no mail"));
@@ -43,10 +63,10 @@ fn of_network(read: &Salvage, network: &IpNet) -> Option<String> {
         return Some(format!("{network} has an address of this host, {own}"));
     }
     let loaded;
-    let clients = match read.lists_are_whole {
-        true => &read.snapshot.policy.clients,
-        false => {
-            let sources = Sources { tcprules: read.config.qmail.tcprules.clone(), ..Sources::default() };
+    let clients = match ours.unread {
+        None => &ours.policy.clients,
+        Some(tcprules) => {
+            let sources = Sources { tcprules: Some(tcprules.to_owned()), ..Sources::default() };
             loaded = load::load(&sources).lists.unwrap_or_default().clients;
             &loaded
         }
@@ -79,10 +99,9 @@ fn key_network(key: &[u8]) -> Option<IpNet> {
     Ipv4Net::new(octets.into(), bits).ok().map(IpNet::from)
 }
 
-fn of_domain(read: &Salvage, beside: Option<&Path>, domain: &str) -> Option<String> {
-    let configured = read.config.qmail.control.as_deref();
-    let of_folder = [configured, beside].into_iter().flatten().find_map(|control| place_of(control, domain));
-    let local = read.snapshot.policy.local.as_ref();
+fn of_domain(ours: Ours<'_>, beside: Option<&Path>, domain: &str) -> Option<String> {
+    let of_folder = [ours.control, beside].into_iter().flatten().find_map(|control| place_of(control, domain));
+    let local = ours.policy.local.as_ref();
     let place = of_folder.or_else(|| Some(local?.find(domain.as_bytes())?.to_string()))?;
     Some(format!("{domain} is yours ({place}): mail that your own users send from outside would be refused"))
 }

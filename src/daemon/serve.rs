@@ -128,7 +128,9 @@ async fn run(
     let alerts = tell(&handles, &assembly.config).map_err(system("cannot start the alerts"))?;
     let (sender, asked) = mpsc::channel(MOST_RELOADS);
     if let Some(bound) = admin {
-        let desk = Desk { daemon: Box::new(Clerk(origin.clone())), reloads: sender };
+        let (origin, in_force) = (origin.clone(), in_force.subscribe());
+        let clerk = Clerk { origin, services: services.clone(), in_force };
+        let desk = Desk { daemon: Box::new(clerk), reloads: sender };
         admin::start(bound, handles, desk).map_err(system("cannot start the admin interface"))?;
     }
     let accepting = listen(&server.acceptor, listeners)?;

@@ -24,6 +24,8 @@ pub(crate) struct InForce {
     pub(crate) max_connections: usize,
     /// Octets of all held messages, at most.
     pub(crate) hold_total: u64,
+    /// qmail's control folder.
+    pub(crate) control: Option<PathBuf>,
     /// The qmail queue, if it is known.
     pub(crate) queue: Option<PathBuf>,
     /// The certificates that clients are shown.
@@ -57,6 +59,7 @@ impl InForce {
             host: config.session.hostname.clone(),
             max_connections: config.front.max_connections,
             hold_total: config.hold.total,
+            control: config.qmail.control.clone(),
             queue: config.hold.queue.clone(),
             certificates: tls::certificates(pairs),
             reload: Reload { at: now.seconds(), warnings, ..Reload::default() },
