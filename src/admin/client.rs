@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::admin::answer::Failure;
-use crate::admin::guard::NEEDS_TOKEN;
+use crate::admin::guard::TOKEN;
 use crate::admin::guard::TOO_MANY;
 use crate::admin::token;
 use crate::config::checked::Admin;
@@ -116,7 +116,7 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
                 ));
             }
             let asked = request(stream, &address.to_string(), token.as_deref().unwrap_or_default().trim(), wish).await;
-            asked.map_err(|what| match (what.contains(NEEDS_TOKEN), token) {
+            asked.map_err(|what| match (what.contains(TOKEN), token) {
                 (false, _) => what,
                 (true, Err(error)) => {
                     let file = admin.token_file.display();
@@ -130,7 +130,7 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
                 }
                 (true, Ok(_)) => {
                     let file = admin.token_file.display();
-                    format!("{what}; that in {file} is not the running proxy's: is it this configuration?")
+                    format!("the token in {file} is not the running proxy's: is it this configuration?")
                 }
             })
         }

@@ -138,7 +138,7 @@ fn who_asks(app: &App, headers: &HeaderMap) -> Result<Who, Fault> {
         let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, given)| given.trim());
         return match given {
             Some(given) if is_token(given, *token) => Ok(Who::Operator),
-            _ => Err(needs_token()),
+            _ => Err(Fault::new(StatusCode::UNAUTHORIZED, format!("this is not {TOKEN}"))),
         };
     }
     let open = |id: &&str| app.logins.is_open(id, app.now());
@@ -200,7 +200,8 @@ struct Signed {
 }
 
 fn needs_token() -> Fault {
-    Fault::new(StatusCode::UNAUTHORIZED, NEEDS_TOKEN).remedy("send it as Authorization: Bearer TOKEN, or log in")
+    let told = format!("a change needs {TOKEN}");
+    Fault::new(StatusCode::UNAUTHORIZED, told).remedy("send it as Authorization: Bearer TOKEN, or log in")
 }
 
 fn harden(headers: &mut HeaderMap) {
@@ -216,8 +217,8 @@ fn harden(headers: &mut HeaderMap) {
     }
 }
 
-/// The answer to a change without the token.
-pub(super) const NEEDS_TOKEN: &str = "this needs the token of admin.token_file";
+/// What is missing, in the answers with 401.
+pub(super) const TOKEN: &str = "the token of admin.token_file";
 /// The answer where a next one may be tried soon.
 pub(super) const TOO_MANY: &str = "there are too many requests";
 /// The name of the cookie. Without `Secure`, which `__Host-` would need: this is plain HTTP on loopback.

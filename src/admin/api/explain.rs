@@ -117,7 +117,7 @@ fn explain(app: &App, asked: Asked) -> Result<Response, Fault> {
 /// For `portcullis explain`, which has files of its own: `/api/v1/explain` is for everything else. The body is the message
 /// as its client sends it, with the final dot; empty ends the session behind the recipients.
 #[utoipa::path(post, path = "/api/v1/rehearsal", tag = "explain", params(Encoded),
-    request_body(content = String, content_type = "application/octet-stream"),
+    request_body(content = Option<String>, content_type = "application/octet-stream"),
     responses((status = 200, body = Told)))]
 pub(super) async fn rehearse(
     State(app): State<App>,
