@@ -36,6 +36,7 @@ use crate::admin::api::events::News;
 use crate::admin::daemon::Checked;
 use crate::admin::daemon::Daemon;
 use crate::admin::daemon::Desk;
+use crate::admin::guard::Who;
 use crate::admin::limits::Limits;
 use crate::admin::logins::Logins;
 use crate::config::checked::Admin;
@@ -43,6 +44,7 @@ use crate::config::checked::AdminListen;
 use crate::front::bind;
 use crate::status::Handles;
 use crate::status::live::Live;
+use crate::status::live::Published;
 use crate::store::clock::Time;
 
 /// What the handlers of all requests share.
@@ -130,6 +132,12 @@ pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()
 impl App {
     fn now(&self) -> Time {
         self.handles.services.state.tables().clock.now()
+    }
+
+    /// The status: of this moment for the operator, and else a second old at most, so that no one may have it made over
+    /// and over.
+    fn status(&self, who: &Who) -> Arc<Published> {
+        if *who == Who::Operator { self.live.fresh() } else { self.live.latest() }
     }
 
     /// What the daemon says, which may read files for it.

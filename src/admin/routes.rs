@@ -1,6 +1,7 @@
 //! All paths of the interface: the page, its login, what monitoring asks, and the API. It must not check who asks:
 //! `guard` does.
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use axum::routing::post;
 use crate::admin::App;
 use crate::admin::answer::Fault;
 use crate::admin::api;
+use crate::admin::guard::Who;
 use crate::admin::guard::guard;
 use crate::admin::login;
 use crate::admin::metrics;
@@ -40,8 +42,8 @@ pub(super) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn ready(State(app): State<App>) -> Response {
-    let published = app.live.latest();
+async fn ready(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
+    let published = app.status(&who);
     let reasons = published.status.not_ready();
     match reasons.is_empty() {
         true => format!("ready\n{}", published.status.remarks()).into_response(),

@@ -51,9 +51,13 @@ impl Live {
         {
             return last.clone();
         }
-        let published = Arc::new(Published::of(&self.handles));
-        made.last = Some((now, published.clone()));
-        published
+        made.make(&self.handles, now)
+    }
+
+    /// The status of this moment.
+    pub(crate) fn fresh(&self) -> Arc<Published> {
+        let now = self.handles.services.state.tables().clock.now();
+        self.lock().make(&self.handles, now)
     }
 
     #[allow(dead_code)]
@@ -87,6 +91,14 @@ impl Live {
 
     fn lock(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Made {
+    fn make(&mut self, handles: &Handles, now: Time) -> Arc<Published> {
+        let published = Arc::new(Published::of(handles));
+        self.last = Some((now, published.clone()));
+        published
     }
 }
 

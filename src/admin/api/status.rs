@@ -1,5 +1,6 @@
 //! What happens now. It must not change anything.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -9,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::admin::App;
 use crate::admin::answer::shown;
+use crate::admin::guard::Who;
 use crate::report::storms::Storm;
 use crate::report::traffic::TopSenders;
 use crate::status::Status;
@@ -21,20 +23,20 @@ pub(super) struct Storms<'a> {
 
 /// What happens now
 ///
-/// It is a second old at most.
+/// Without the token it may be a second old.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
-pub(super) async fn status(State(app): State<App>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], app.live.latest().json.clone()).into_response()
+pub(super) async fn status(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], app.status(&who).json.clone()).into_response()
 }
 
 /// Storms in progress
 #[utoipa::path(get, path = "/api/v1/storms", tag = "status", responses((status = 200, body = Storms<'_>)))]
-pub(super) async fn storms(State(app): State<App>) -> Response {
-    shown(&Storms { storms: &app.live.latest().status.storms })
+pub(super) async fn storms(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
+    shown(&Storms { storms: &app.status(&who).status.storms })
 }
 
 /// The senders of the last hour with the most
 #[utoipa::path(get, path = "/api/v1/top", tag = "status", responses((status = 200, body = TopSenders)))]
-pub(super) async fn top(State(app): State<App>) -> Response {
-    shown(&app.live.latest().status.senders)
+pub(super) async fn top(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
+    shown(&app.status(&who).status.senders)
 }
