@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "report",
         &[
             "session::record",
+            "policy::block",
             "policy::net",
             "policy::repeat::Before",
             "policy::verdict",

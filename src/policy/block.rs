@@ -60,6 +60,25 @@ impl BlockKey {
         text.parse().map_or_else(|_| text.to_owned(), |key: Self| key.to_string())
     }
 
+    /// Whether the key would refuse what this client sends with this reverse-path, in its angle brackets.
+    pub fn hits(&self, client: IpAddr, sender: Option<&str>) -> bool {
+        match self {
+            Self::Client(network) => network.contains(&client.to_canonical()),
+            Self::Sender(_) | Self::Domain(_) => sender.is_some_and(|sender| self.hits_sender(sender)),
+        }
+    }
+
+    /// Whether the key is of senders, and this reverse-path in its angle brackets is one of them.
+    pub fn hits_sender(&self, sender: &str) -> bool {
+        match (self, sender.parse()) {
+            (Self::Sender(address), Ok(Self::Sender(sender))) => *address == sender,
+            (Self::Domain(domain), Ok(Self::Sender(sender))) => {
+                sender.rsplit_once('@').is_some_and(|(_, of_sender)| of_sender == domain)
+            }
+            _ => false,
+        }
+    }
+
     /// The form to write instead of a pattern: an asterisk may stand in an address, but is hardly ever meant as one.
     pub fn doubt(&self) -> Option<String> {
         let Self::Sender(address) = self else { return None };
@@ -189,5 +208,24 @@ mod tests {
         let doubt = |text: &str| text.parse::<BlockKey>().unwrap().doubt();
         assert!(doubt("*@x.example").unwrap().contains("write @x.example for every sender there"));
         assert_eq!(doubt("a@x.example"), None);
+    }
+
+    #[test]
+    fn what_a_key_hits() {
+        let table = [
+            ("a@x.example", "192.0.2.7", Some("<A@X.example>"), true),
+            ("a@x.example", "192.0.2.7", Some("<b@x.example>"), false),
+            ("a@x.example", "192.0.2.7", Some("<>"), false),
+            ("a@x.example", "192.0.2.7", None, false),
+            ("@x.example", "192.0.2.7", Some("<\"a\"@x.example.>"), true),
+            ("@x.example", "192.0.2.7", Some("<a@y.x.example>"), false),
+            ("@x.example", "192.0.2.7", Some("<@x.example>"), false),
+            ("192.0.2.0/24", "::ffff:192.0.2.7", Some("<>"), true),
+            ("192.0.2.0/24", "192.0.3.7", Some("<192.0.2.7>"), false),
+        ];
+        for (key, client, sender, hits) in table {
+            let key: BlockKey = key.parse().unwrap();
+            assert_eq!(key.hits(client.parse().unwrap(), sender), hits, "{key} {client} {sender:?}");
+        }
     }
 }

@@ -5,6 +5,7 @@ mod evict;
 pub mod history;
 pub mod log;
 pub mod metrics;
+pub mod preview;
 pub mod recent;
 mod share;
 pub mod storms;

@@ -66,6 +66,11 @@ pub struct Storm {
     pub last: u32,
     /// Whether it has begun: it is large enough to be a storm.
     pub running: bool,
+    /// Copies, and messages that are alike, of each ten minutes of the last two hours, the oldest first.
+    pub trend: [u32; PARTS],
+    /// The part that is counted last in the trend, in parts since the epoch.
+    #[serde(skip)]
+    part: u32,
 }
 
 impl Storms {
@@ -128,8 +133,9 @@ impl Storms {
     }
 
     /// The storms that run, the largest first.
-    pub fn running(&self) -> Vec<Storm> {
+    pub fn running(&self, now: Time) -> Vec<Storm> {
         let mut running: Vec<Storm> = self.lock().values().filter(|storm| storm.running).cloned().collect();
+        running.iter_mut().for_each(|storm| storm.turn(now.seconds()));
         running.sort_by(|a, b| (b.bytes_spared, b.copies, &a.key).cmp(&(a.bytes_spared, a.copies, &b.key)));
         running
     }
@@ -168,6 +174,8 @@ impl Storm {
             since: now,
             last: now,
             running: false,
+            trend: [0; PARTS],
+            part: now / PART,
         }
     }
 
@@ -193,9 +201,20 @@ impl Storm {
         }
         self.id = record.id.clone().or(self.id.take());
         self.last = self.last.max(now);
+        self.turn(now);
+        self.trend[PARTS - 1] = self.trend[PARTS - 1].saturating_add(1);
         let begins = self.size() >= THRESHOLD && !self.running;
         self.running |= begins;
         begins
+    }
+
+    /// Has the trend end with the ten minutes of this second. A clock that went back counts on where it was.
+    fn turn(&mut self, now: u32) {
+        let passed = (now / PART).saturating_sub(self.part);
+        self.part += passed;
+        let passed = (passed as usize).min(PARTS);
+        self.trend.rotate_left(passed);
+        self.trend[PARTS - passed..].fill(0);
     }
 
     /// Copies, and what is alike.
@@ -283,6 +302,9 @@ const LARGEST: u64 = 1 << 30;
 const MOST_RECIPIENTS: usize = 3;
 /// Seconds without a copy after which it has ended.
 const QUIET: u32 = 2 * 3600;
+/// Parts of a trend, and seconds of each.
+const PARTS: usize = 12;
+const PART: u32 = 600;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -301,13 +323,19 @@ mod tests {
             let verdict = if copy < 6 { Verdict::Absorb } else { Verdict::Reject };
             storms.count(&record("<N@S.example>", verdict, Some(Reason::Repeat)), now);
             storms.sweep(now);
-            assert_eq!(storms.running().len(), usize::from(copy >= 5), "copy {copy}");
+            assert_eq!(storms.running(now).len(), usize::from(copy >= 5), "copy {copy}");
         }
-        let storm = storms.running().remove(0);
+        let last = Time::from_seconds(START + 1200 * 71);
+        let storm = storms.running(last).remove(0);
+        assert_eq!(storm.trend, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+        let later = storms.running(last.plus(std::time::Duration::from_secs(1800))).remove(0);
+        assert_eq!(later.trend, [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(storms.running(Time::from_seconds(0))[0].trend, storm.trend, "a clock that went back");
+        assert_eq!(storms.running(Time::from_seconds(u32::MAX))[0].trend, [0; PARTS], "or far ahead");
         assert_eq!((storm.key.as_str(), storm.copies, storm.absorbed), ("192.0.2.0/24 <n@s.example>", 71, 5));
         assert_eq!((storm.bytes_spared, storm.wire_spared), (71 * 34, 66 * 34));
         storms.sweep(Time::from_seconds(START + 1200 * 71 + QUIET + 1));
-        assert!(storms.running().is_empty());
+        assert!(storms.running(Time::from_seconds(START)).is_empty());
     }
 
     #[test]
@@ -327,7 +355,7 @@ mod tests {
             let now = Time::from_seconds(START + copy * (QUIET + 1));
             storms.count(&record("<a@b>", Verdict::Reject, Some(Reason::Repeat)), now);
         }
-        assert!(storms.running().is_empty(), "one now and then");
+        assert!(storms.running(Time::from_seconds(START)).is_empty(), "one now and then");
     }
 
     #[test]
@@ -341,7 +369,7 @@ mod tests {
             storms.count(&forged, Time::from_seconds(START + 1));
             assert!(storms.lock().len() <= 100);
         }
-        assert_eq!(storms.running().len(), 1);
+        assert_eq!(storms.running(Time::from_seconds(START)).len(), 1);
     }
 
     #[test]
@@ -351,12 +379,12 @@ mod tests {
             let forged = record(&format!("<{sender}@x>"), Verdict::Reject, Some(Reason::BlockedSender));
             (0..5).for_each(|_| storms.count(&forged, Time::from_seconds(START)));
         }
-        assert_eq!(storms.running().len(), 32, "those that run stay");
+        assert_eq!(storms.running(Time::from_seconds(START)).len(), 32, "those that run stay");
         let storms = Storms::new(10);
         let endless =
             Record { size: Some(u64::MAX), ..record("<a@b>", Verdict::Reject, Some(Reason::OversizeDeclared)) };
         (0..5).for_each(|_| storms.count(&endless, Time::from_seconds(START)));
-        assert_eq!(storms.running()[0].bytes_spared, 5 * LARGEST);
+        assert_eq!(storms.running(Time::from_seconds(START))[0].bytes_spared, 5 * LARGEST);
     }
 
     #[test]
@@ -365,6 +393,6 @@ mod tests {
         let mail = record("<a@b>", Verdict::Reject, Some(Reason::OversizeRemembered));
         let rcpt = Record { kind: Kind::Rcpt, ..mail.clone() };
         (0..4).for_each(|_| [&rcpt, &mail].iter().for_each(|record| storms.count(record, Time::from_seconds(START))));
-        assert!(storms.running().is_empty(), "four tries");
+        assert!(storms.running(Time::from_seconds(START)).is_empty(), "four tries");
     }
 }

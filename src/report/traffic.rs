@@ -1,7 +1,11 @@
-//! Traffic of the last hour: sums by the second, and the senders that sent, cost and were turned away most. It must not
-//! grow with the number of senders that a stranger can make up: past its bound those with the least are evicted.
+//! Traffic of the last hour: sums by the second, and the senders and clients that sent, cost and were turned away most. It
+//! must not grow with what a stranger can make up: past its bound those with the least are evicted.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -9,6 +13,7 @@ use std::sync::PoisonError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::policy::net;
 use crate::policy::verdict::Verdict;
 use crate::report::evict;
 use crate::session::record::Kind;
@@ -26,7 +31,9 @@ pub struct Traffic {
 struct Counted {
     /// Sums by the second, modulo an hour.
     seconds: Box<[Second]>,
-    senders: HashMap<String, Sender>,
+    senders: HashMap<Arc<str>, Tally>,
+    /// By the address of what is one client.
+    clients: HashMap<IpAddr, Tally>,
 }
 
 /// The sums of one second.
@@ -73,6 +80,16 @@ pub struct TopSender {
     pub counts: Counts,
 }
 
+/// One client in the last hour, which begins at a multiple of ten minutes here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct TopClient {
+    /// An IPv4 address, or the /64 of an IPv6 one.
+    pub client: String,
+    /// Its counts.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
 /// The senders with the most.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TopSenders {
@@ -84,7 +101,7 @@ pub struct TopSenders {
     pub not_accepted: Vec<TopSender>,
 }
 
-/// Counts of one sender, in words that mean what they mean in [`Sums`].
+/// Counts of one sender or client, in words that mean what they mean in [`Sums`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     /// Messages that the backend accepted.
@@ -99,9 +116,9 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-/// Counts of one sender by parts of the hour.
+/// Counts of one sender or client by parts of the hour.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sender {
+struct Tally {
     /// The part that was counted last, in parts since the epoch.
     at: u32,
     /// Modulo an hour.
@@ -109,10 +126,10 @@ struct Sender {
 }
 
 impl Traffic {
-    /// Counts at most `bound` senders.
+    /// Counts at most `bound` senders, and as many clients.
     pub fn new(bound: usize) -> Self {
         let seconds = vec![Second::default(); HOUR].into_boxed_slice();
-        let counted = Counted { seconds, senders: HashMap::new() };
+        let counted = Counted { seconds, senders: HashMap::new(), clients: HashMap::new() };
         Self { bound, counted: Mutex::new(counted) }
     }
 
@@ -133,21 +150,13 @@ impl Traffic {
             Verdict::Disconnect | Verdict::Reject => sums.refused += 1,
         }
         sums.bytes += record.received;
-        let Some(sender) = &record.sender else { return };
-        let sender = sender.to_ascii_lowercase();
-        let part = now.seconds() / PART;
-        if !counted.senders.contains_key(&sender) && counted.senders.len() >= self.bound {
-            counted.senders.retain(|_, sender| sender.at + PARTS as u32 > part);
-            evict::lowest(&mut counted.senders, self.bound, |sender| Some(sender.weight()));
+        let (part, bound) = (now.seconds() / PART, self.bound);
+        let clients = Tallies { map: &mut counted.clients, bound };
+        clients.count(&net::client(record.client), |client| *client, part, verdict, record.received);
+        if let Some(sender) = &record.sender {
+            let senders = Tallies { map: &mut counted.senders, bound };
+            senders.count(sender.to_ascii_lowercase().as_str(), |sender| sender.into(), part, verdict, record.received);
         }
-        let counts = counted.senders.entry(sender).or_default().turn(part);
-        match verdict {
-            Verdict::Accept => counts.accepted += 1,
-            Verdict::Absorb => counts.absorbed += 1,
-            Verdict::Defer => counts.deferred += 1,
-            Verdict::Disconnect | Verdict::Reject => counts.refused += 1,
-        }
-        counts.bytes += record.received;
     }
 
     /// The sums of the last minute and the last hour, both up to now.
@@ -166,17 +175,10 @@ impl Traffic {
     }
 
     /// The senders with the most of each kind, at most `most`, the largest first.
-    pub fn top(&self, most: usize, now: Time) -> TopSenders {
-        let part = now.seconds() / PART;
-        let counted = self.lock();
-        let all: Vec<(&str, Counts)> =
-            counted.senders.iter().map(|(sender, counts)| (sender.as_str(), counts.since(part))).collect();
-        let top = |rank: fn(&Counts) -> u64| {
-            let mut some: Vec<_> = all.iter().filter(|(_, counts)| rank(counts) > 0).collect();
-            some.sort_by(|(a, x), (b, y)| rank(y).cmp(&rank(x)).then(a.cmp(b)));
-            let named = |(sender, counts): &(&str, Counts)| TopSender { sender: (*sender).to_owned(), counts: *counts };
-            some.into_iter().take(most).map(named).collect()
-        };
+    pub fn top_senders(&self, most: usize, now: Time) -> TopSenders {
+        let all = self.senders(now);
+        let named = |(sender, counts): (Arc<str>, Counts)| TopSender { sender: sender.to_string(), counts };
+        let top = |rank: fn(&Counts) -> u64| largest(&all, most, rank).into_iter().map(named).collect();
         TopSenders {
             accepted: top(|counts| counts.accepted),
             bytes: top(|counts| counts.bytes),
@@ -184,9 +186,67 @@ impl Traffic {
         }
     }
 
+    /// The clients with the most messages and bytes, at most `most`, the largest first.
+    pub fn top_clients(&self, most: usize, now: Time) -> Vec<TopClient> {
+        let named = |(client, counts): (IpAddr, Counts)| TopClient { client: net::client_label(client), counts };
+        largest(&self.clients(now), most, Counts::weight).into_iter().map(named).collect()
+    }
+
+    /// The senders of the last hour. Nothing is sorted under the lock.
+    pub(super) fn senders(&self, now: Time) -> Vec<(Arc<str>, Counts)> {
+        since(&self.lock().senders, now)
+    }
+
+    /// The clients of the last hour.
+    pub(super) fn clients(&self, now: Time) -> Vec<(IpAddr, Counts)> {
+        since(&self.lock().clients, now)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts of senders or clients by their names.
+struct Tallies<'m, K> {
+    map: &'m mut HashMap<K, Tally>,
+    bound: usize,
+}
+
+impl<K: Eq + Hash> Tallies<'_, K> {
+    /// Counts for `key` in this part of the hour.
+    fn count<Q>(self, key: &Q, own: fn(&Q) -> K, part: u32, verdict: Verdict, bytes: u64)
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        if let Some(tally) = self.map.get_mut(key) {
+            return tally.turn(part).count(verdict, bytes);
+        }
+        if self.map.len() >= self.bound {
+            self.map.retain(|_, tally| tally.at + PARTS as u32 > part);
+            evict::lowest(self.map, self.bound, |tally| Some(tally.weight()));
+        }
+        self.map.entry(own(key)).or_default().turn(part).count(verdict, bytes);
+    }
+}
+
+/// The counts of the hour that ends now.
+fn since<K: Clone>(map: &HashMap<K, Tally>, now: Time) -> Vec<(K, Counts)> {
+    let part = now.seconds() / PART;
+    map.iter().map(|(key, tally)| (key.clone(), tally.since(part))).collect()
+}
+
+/// Those of the highest rank, at most `most`, the largest first; none has rank 0.
+fn largest<K: Clone + Ord>(all: &[(K, Counts)], most: usize, rank: fn(&Counts) -> u64) -> Vec<(K, Counts)> {
+    let order = |(a, x): &&(K, Counts), (b, y): &&(K, Counts)| rank(y).cmp(&rank(x)).then_with(|| a.cmp(b));
+    let mut some: Vec<_> = all.iter().filter(|(_, counts)| rank(counts) > 0).collect();
+    if some.len() > most {
+        some.select_nth_unstable_by(most, order);
+        some.truncate(most);
+    }
+    some.sort_by(order);
+    some.into_iter().cloned().collect()
 }
 
 impl Counted {
@@ -211,11 +271,31 @@ impl Sums {
 }
 
 impl Counts {
+    fn count(&mut self, verdict: Verdict, bytes: u64) {
+        match verdict {
+            Verdict::Accept => self.accepted += 1,
+            Verdict::Absorb => self.absorbed += 1,
+            Verdict::Defer => self.deferred += 1,
+            Verdict::Disconnect | Verdict::Reject => self.refused += 1,
+        }
+        self.bytes += bytes;
+    }
+
+    /// Messages, and a megabyte for one more: an octet that nobody saw costs nothing.
+    fn weight(&self) -> u64 {
+        self.messages() + self.bytes / 1_000_000
+    }
+
     fn not_accepted(&self) -> u64 {
         self.absorbed + self.deferred + self.refused
     }
 
-    fn add(&mut self, other: &Self) {
+    /// All of them, however they ended.
+    pub(super) fn messages(&self) -> u64 {
+        self.accepted + self.not_accepted()
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.absorbed += other.absorbed;
         self.deferred += other.deferred;
@@ -224,7 +304,7 @@ impl Counts {
     }
 }
 
-impl Sender {
+impl Tally {
     /// The counts of this part of the hour.
     fn turn(&mut self, part: u32) -> &mut Counts {
         // A clock that went back counts on where it was.
@@ -247,11 +327,9 @@ impl Sender {
         sum
     }
 
-    /// The rank of a sender: the lowest is forgotten first. An octet that nobody saw costs nothing, so a megabyte weighs as
-    /// much as a message.
+    /// The rank of a sender or client: the lowest is forgotten first.
     fn weight(&self) -> (u64, u64) {
-        let sum = self.sum();
-        (sum.accepted + sum.not_accepted() + sum.bytes / 1_000_000, self.at.into())
+        (self.sum().weight(), self.at.into())
     }
 }
 
@@ -313,7 +391,7 @@ mod tests {
         for (verdict, times) in verdicts {
             (0..times).for_each(|_| traffic.count(&record("<a@b>", verdict, None), at(0)));
         }
-        let (hour, top) = (traffic.rates(at(1)).hour, traffic.top(1, at(1)).not_accepted[0].counts);
+        let (hour, top) = (traffic.rates(at(1)).hour, traffic.top_senders(1, at(1)).not_accepted[0].counts);
         assert_eq!((hour.refused, hour.absorbed, hour.deferred, hour.accepted), (10, 10, 3, 5));
         assert_eq!((top.refused, top.absorbed, top.deferred, top.accepted), (10, 10, 3, 5));
     }
@@ -328,14 +406,29 @@ mod tests {
         send("<large@x>", Verdict::Accept, 3);
         send("<large@x>", Verdict::Absorb, 4);
         send("<refused@x>", Verdict::Reject, 9);
-        let top = traffic.top(2, after(0));
+        let top = traffic.top_senders(2, after(0));
         let names = |list: &[TopSender]| list.iter().map(|top| top.sender.clone()).collect::<Vec<_>>();
         assert_eq!(names(&top.accepted), ["<many@x>", "<large@x>"]);
         assert_eq!(names(&top.bytes), ["<large@x>", "<many@x>"]);
         assert_eq!(names(&top.not_accepted), ["<refused@x>", "<large@x>"]);
-        assert_eq!(names(&traffic.top(2, after(49)).not_accepted).len(), 2, "fifty minutes later still");
-        assert_eq!(traffic.top(2, after(60)), TopSenders::default());
-        assert_eq!(traffic.top(2, after(6000)), TopSenders::default());
+        assert_eq!(names(&traffic.top_senders(2, after(49)).not_accepted).len(), 2, "fifty minutes later still");
+        assert_eq!(traffic.top_senders(2, after(60)), TopSenders::default());
+        assert_eq!(traffic.top_senders(2, after(6000)), TopSenders::default());
+    }
+
+    #[test]
+    fn a_client_is_an_address_or_the_network_of_one() {
+        let traffic = Traffic::new(10);
+        for (client, messages) in
+            [("192.0.2.8", 2), ("2001:db8:1:2::1", 2), ("2001:db8:1:2:3::4", 1), ("::ffff:192.0.2.8", 2)]
+        {
+            let sent = Record { client: client.parse().unwrap(), ..record("<a@b>", Verdict::Accept, None) };
+            (0..messages).for_each(|_| traffic.count(&sent, at(0)));
+        }
+        let top = traffic.top_clients(5, at(1));
+        let seen: Vec<_> = top.iter().map(|top| (top.client.as_str(), top.counts.accepted)).collect();
+        assert_eq!(seen, [("192.0.2.8", 4), ("2001:db8:1:2::/64", 3)]);
+        assert_eq!(traffic.top_clients(1, at(1)).len(), 1);
     }
 
     #[test]
@@ -343,9 +436,12 @@ mod tests {
         let traffic = Traffic::new(100);
         (0..5).for_each(|_| traffic.count(&record("<a@b>", Verdict::Reject, None), after(0)));
         for sender in 0..10_000 {
-            traffic.count(&record(&format!("<{sender}@x>"), Verdict::Reject, None), after(0));
-            assert!(traffic.lock().senders.len() <= 100);
+            let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 + sender).into();
+            let forged = Record { client, ..record(&format!("<{sender}@x>"), Verdict::Reject, None) };
+            traffic.count(&forged, after(0));
+            assert!(traffic.lock().senders.len() <= 100 && traffic.lock().clients.len() <= 100);
         }
-        assert_eq!(traffic.top(1, after(0)).not_accepted[0].sender, "<a@b>");
+        assert_eq!(traffic.top_senders(1, after(0)).not_accepted[0].sender, "<a@b>");
+        assert_eq!(traffic.top_clients(1, after(0))[0].client, "192.0.2.7");
     }
 }

@@ -21,6 +21,7 @@ use crate::front::tls::Certificate;
 use crate::report;
 use crate::report::storms::Storm;
 use crate::report::traffic::Rates;
+use crate::report::traffic::TopClient;
 use crate::report::traffic::TopSenders;
 use crate::status::backend::Backend;
 use crate::status::in_force::InForce;
@@ -95,6 +96,8 @@ pub(crate) struct Status {
     pub(crate) storms: Vec<Storm>,
     pub(crate) rates: Rates,
     pub(crate) senders: TopSenders,
+    /// The clients with the most messages and bytes of the last hour.
+    pub(crate) clients: Vec<TopClient>,
 }
 
 impl Status {
@@ -139,9 +142,10 @@ impl Status {
             certificates: in_force.certificates.clone(),
             reload: in_force.reload.clone(),
             networks: networks::largest(handles, MOST_NETWORKS),
-            storms: reports.storms.running(),
+            storms: reports.storms.running(now),
             rates: reports.traffic.rates(now),
-            senders: reports.traffic.top(MOST_SENDERS, now),
+            senders: reports.traffic.top_senders(MOST_SENDERS, now),
+            clients: reports.traffic.top_clients(MOST_CLIENTS, now),
         }
     }
 }
@@ -170,3 +174,4 @@ impl Status {
 const MOST_NETWORKS: usize = 5;
 /// Senders listed of each kind.
 const MOST_SENDERS: usize = 10;
+const MOST_CLIENTS: usize = 20;

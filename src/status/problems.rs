@@ -207,7 +207,7 @@ fn of_reload(in_force: &InForce) -> Option<Problem> {
 }
 
 fn of_storms(handles: &Handles, now: Time) -> Vec<Problem> {
-    let storms = handles.services.reports.storms.running();
+    let storms = handles.services.reports.storms.running(now);
     let told = |storm: &Storm| {
         let guesses = storm.key.ends_with(GUESSING);
         let kind = if guesses { ProblemKind::AuthGuessing } else { ProblemKind::Storm };
