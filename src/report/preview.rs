@@ -22,12 +22,14 @@ pub struct Preview {
     pub messages: u64,
     /// Of these, the ones that the backend accepted: mail that a block would have kept out.
     pub accepted: u64,
-    /// Senders of these among the last records.
-    pub senders: usize,
-    /// Clients of these among the last records.
-    pub clients: usize,
-    /// Of a block of senders some clients, of a block of clients some senders.
-    pub examples: Vec<String>,
+    /// Senders among the last records, at most five.
+    pub senders: Vec<String>,
+    /// Clients among the last records, at most five.
+    pub clients: Vec<String>,
+    /// All senders among the last records.
+    pub sender_count: usize,
+    /// All clients among the last records.
+    pub client_count: usize,
 }
 
 impl Reports {
@@ -45,17 +47,14 @@ impl Reports {
             clients.insert(net::client(record.client));
         }
         let hour = self.hour(key, now);
-        let examples = match key {
-            BlockKey::Client(_) => senders.iter().take(MOST_EXAMPLES).cloned().collect(),
-            _ => clients.iter().take(MOST_EXAMPLES).map(|client| net::client_label(*client)).collect(),
-        };
         Preview {
             key: key.to_string(),
             messages: hour.messages().max(messages),
             accepted: hour.accepted.max(accepted),
-            senders: senders.len(),
-            clients: clients.len(),
-            examples,
+            sender_count: senders.len(),
+            client_count: clients.len(),
+            senders: senders.into_iter().take(MOST_NAMED).collect(),
+            clients: clients.into_iter().take(MOST_NAMED).map(net::client_label).collect(),
         }
     }
 
@@ -76,7 +75,7 @@ impl Reports {
     }
 }
 
-const MOST_EXAMPLES: usize = 5;
+const MOST_NAMED: usize = 5;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -105,17 +104,27 @@ mod tests {
         send("198.51.100.1", "<ann@y.example>", Verdict::Accept, 4);
         send("192.0.2.9", "<>", Verdict::Accept, 1);
         let table = [
-            ("news@x.example", (1502, 2), (1, 1), "192.0.2.7"),
-            ("@x.example", (1505, 5), (2, 2), "192.0.2.7 192.0.2.8"),
-            ("192.0.2.0/24", (1506, 6), (3, 3), "<> <news@x.example> <other@x.example>"),
-            ("198.51.100.1", (4, 4), (1, 1), "<ann@y.example>"),
-            ("@z.example", (0, 0), (0, 0), ""),
+            ("news@x.example", (1502, 2), (1, 1), "<news@x.example>", "192.0.2.7"),
+            ("@x.example", (1505, 5), (2, 2), "<news@x.example> <other@x.example>", "192.0.2.7 192.0.2.8"),
+            (
+                "192.0.2.0/24",
+                (1506, 6),
+                (3, 3),
+                "<> <news@x.example> <other@x.example>",
+                "192.0.2.7 192.0.2.8 192.0.2.9",
+            ),
+            ("198.51.100.1", (4, 4), (1, 1), "<ann@y.example>", "198.51.100.1"),
+            ("@z.example", (0, 0), (0, 0), "", ""),
         ];
-        for (key, (messages, accepted), (senders, clients), examples) in table {
+        for (key, (messages, accepted), counts, senders, clients) in table {
             let preview = reports.preview(&key.parse().unwrap(), NOW);
             assert_eq!((preview.messages, preview.accepted), (messages, accepted), "{key}");
-            assert_eq!((preview.senders, preview.clients), (senders, clients), "{key}");
-            assert_eq!(preview.examples.join(" "), examples, "{key}");
+            assert_eq!((preview.sender_count, preview.client_count), counts, "{key}");
+            assert_eq!(
+                (preview.senders.join(" ").as_str(), preview.clients.join(" ").as_str()),
+                (senders, clients),
+                "{key}"
+            );
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::admin::answer::shown;
 use crate::admin::api::not_written;
 use crate::policy::block::BlockKey;
 use crate::policy::throttle::Throttle;
+use crate::report::preview::Preview;
 use crate::store::blocks::Block;
 
 /// All blocks, the one that ends first at the front.
@@ -63,6 +64,23 @@ pub(in crate::admin) struct OldBlock {
     pub(in crate::admin) key: String,
 }
 
+/// The key of a block that is not made yet.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    /// `user@example.org`, `@example.org`, `192.0.2.1` or `192.0.2.0/24`.
+    key: String,
+}
+
+/// What a block would hit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Looked {
+    #[serde(flatten)]
+    hit: Preview,
+    /// Why it needs a second thought, and `force`.
+    doubt: Option<String>,
+}
+
 /// What was lifted.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -96,6 +114,17 @@ pub(super) async fn post(State(app): State<App>, Json(new): Json<NewBlock>) -> R
         (status = 404, body = crate::admin::answer::Failure, description = "Nothing applies to this key")))]
 pub(super) async fn delete(State(app): State<App>, Query(old): Query<OldBlock>) -> Result<Response, Fault> {
     Ok(shown(&lift(&app, &old.key).await?))
+}
+
+/// What a block would hit
+///
+/// By the last hour and the last records; nothing is made.
+#[utoipa::path(post, path = "/api/v1/blocks/preview", tag = "blocks", request_body = Wanted,
+    responses((status = 200, body = Looked)))]
+pub(super) async fn preview(State(app): State<App>, Json(wanted): Json<Wanted>) -> Result<Response, Fault> {
+    let key = key_of(&wanted.key)?;
+    let doubt = doubt(&app, &key).await?;
+    Ok(shown(&Looked { hit: app.handles.services.reports.preview(&key, app.now()), doubt }))
 }
 
 /// Makes a block.

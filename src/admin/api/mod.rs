@@ -29,6 +29,7 @@ pub(super) fn router() -> Router<App> {
         .route("/api/v1/top", get(status::top))
         .route("/api/v1/storms", get(status::storms))
         .route("/api/v1/blocks", get(blocks::list).post(blocks::post).delete(blocks::delete))
+        .route("/api/v1/blocks/preview", post(blocks::preview))
         .route("/api/v1/explain", get(explain::get).post(explain::post))
         .route("/api/v1/rehearsal", post(explain::rehearse))
         .route("/api/v1/check", get(check::check))
