@@ -12,6 +12,7 @@ use crate::admin::App;
 use crate::admin::answer::shown;
 use crate::admin::guard::Who;
 use crate::report::storms::Storm;
+use crate::report::traffic::TopClient;
 use crate::report::traffic::TopSenders;
 use crate::status::Status;
 
@@ -19,6 +20,13 @@ use crate::status::Status;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Storms<'a> {
     storms: &'a [Storm],
+}
+
+/// The senders and clients with the most, as the status has them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Top<'a> {
+    senders: &'a TopSenders,
+    clients: &'a [TopClient],
 }
 
 /// What happens now
@@ -35,8 +43,9 @@ pub(super) async fn storms(State(app): State<App>, Extension(who): Extension<Who
     shown(&Storms { storms: &app.status(&who).status.storms })
 }
 
-/// The senders of the last hour with the most
-#[utoipa::path(get, path = "/api/v1/top", tag = "status", responses((status = 200, body = TopSenders)))]
+/// The senders and clients of the last hour with the most
+#[utoipa::path(get, path = "/api/v1/top", tag = "status", responses((status = 200, body = Top<'_>)))]
 pub(super) async fn top(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
-    shown(&app.status(&who).status.senders)
+    let published = app.status(&who);
+    shown(&Top { senders: &published.status.senders, clients: &published.status.clients })
 }
