@@ -6,6 +6,8 @@ use crate::admin::answer::Fault;
 use crate::admin::web::Look;
 use crate::admin::web::human;
 use crate::policy::block::BlockKey;
+use crate::report::preview::Preview;
+use crate::text::number;
 use crate::text::readable;
 
 /// A question with a form, or a notice.
@@ -13,6 +15,8 @@ use crate::text::readable;
 pub(super) struct Ask {
     pub(super) title: String,
     pub(super) text: String,
+    /// Why it needs a second thought.
+    pub(super) doubt: String,
     /// Where its form goes; empty: it has none.
     pub(super) action: &'static str,
     pub(super) key: String,
@@ -51,9 +55,9 @@ impl Ask {
                 };
             }
         };
-        let doubt = app.of_daemon(move |daemon| daemon.doubt(&parsed)).await.ok().flatten();
-        let text = doubt.unwrap_or_else(|| "Its mail is refused with 554 until then. You can undo it.".to_owned());
-        Self { title, text, action: "/block", key: key.to_owned(), button: "Block for 24 h", login: stranger }
+        let text = hits(&app.handles.services.reports.preview(&parsed, app.now()));
+        let doubt = app.of_daemon(move |daemon| daemon.doubt(&parsed)).await.ok().flatten().unwrap_or_default();
+        Self { title, text, doubt, action: "/block", key: key.to_owned(), button: "Block for 24 h", login: stranger }
     }
 
     fn blocked(app: &App, key: &str) -> Option<Self> {
@@ -65,7 +69,7 @@ impl Ask {
             action: "/unblock",
             key: block.key,
             button: "Undo",
-            login: false,
+            ..Self::default()
         })
     }
 
@@ -79,7 +83,21 @@ impl Ask {
             action: "/block",
             key,
             button: "Block it again for 24 h",
-            login: false,
+            ..Self::default()
         })
     }
+}
+
+/// What a block would hit, in a sentence, and what it does.
+fn hits(preview: &Preview) -> String {
+    let was = if preview.accepted == 1 { "was" } else { "were" };
+    let hits = match preview.messages {
+        0 => "It would have hit none of the messages of the last hour.".to_owned(),
+        messages => format!(
+            "It would have hit {} of the last hour, of which {} {was} accepted.",
+            number::count(messages, "message"),
+            human::number(preview.accepted)
+        ),
+    };
+    format!("{hits} Its mail is refused with 554 until then. You can undo it.")
 }

@@ -150,6 +150,16 @@ fn layers(bins: &[Bin], top: u64) -> Vec<Layer> {
     VERDICTS.into_iter().enumerate().map(&mut layer).collect()
 }
 
+/// A small chart, 20 high, of one bar for each value.
+pub(super) fn spark(values: &[u32]) -> String {
+    let most = f64::from(values.iter().copied().max().unwrap_or_default().max(1));
+    let bar = |(at, value): (usize, &u32)| match value {
+        0 => String::new(),
+        value => format!("M{at}.1 20v-{:.1}h.8V20z", (f64::from(*value) / most * 20.0).max(1.0)),
+    };
+    values.iter().enumerate().map(bar).collect()
+}
+
 /// From the top of the stack to its foot.
 fn totals(bins: &[Bin]) -> Vec<Total> {
     let total = |which: usize| bins.iter().map(|bin| bin.counts[which]).sum();

@@ -5,6 +5,8 @@ use crate::admin::web::chart::VERDICTS;
 use crate::admin::web::human;
 use crate::report::traffic::Sums;
 use crate::status::Status;
+use crate::status::words;
+use crate::store::clock::Time;
 use crate::text::number;
 
 /// One number with its name.
@@ -47,13 +49,23 @@ fn connections(status: &Status) -> Fact {
 }
 
 fn backend(status: &Status) -> Fact {
-    Fact {
-        key: "backend",
-        label: "Backend",
-        value: "Up".to_owned(),
-        note: status.backend.target.clone(),
-        ..Fact::default()
+    let backend = &status.backend;
+    let usage = &backend.usage;
+    let mut notes = Vec::new();
+    if let Some(since) = backend.down_since {
+        let error = backend.error.as_deref().map(|error| format!(": {}", human::seen(error))).unwrap_or_default();
+        notes.push(format!("since {}{error}", words::since(since, Time::from_seconds(status.now))));
     }
+    let counts = [(usage.waiting, "waiting"), (usage.idle, "idle")];
+    notes.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    notes.push(human::seen(&backend.target));
+    let (taken, most) = (usage.places_taken as u64, usage.places_max as u64);
+    let value = match backend.up {
+        true => format!("{} of {} places", human::number(taken), human::number(most)),
+        false => "Down".to_owned(),
+    };
+    let (note, part, tone) = (notes.join(", "), part(taken, most), bad(!backend.up));
+    Fact { key: "backend", label: "Backend", value, note, part, tone }
 }
 
 fn hold(status: &Status) -> Fact {

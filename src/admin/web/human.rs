@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::store::clock::Time;
+use crate::text::readable;
 use crate::text::zone;
 
 /// A number with narrow blanks between its thousands.
@@ -66,6 +67,19 @@ pub(super) fn sender(sender: &str) -> &str {
 /// A sender without its angle brackets, as a block's key has it.
 pub(super) fn bare(sender: &str) -> &str {
     sender.strip_prefix('<').and_then(|sender| sender.strip_suffix('>')).unwrap_or(sender)
+}
+
+/// A stranger's text, in which what cannot be seen, or turns letters around, is written out.
+pub(super) fn seen(text: &str) -> String {
+    readable::shown(text).into_owned()
+}
+
+/// A text for a query (RFC 3986 section 2.1).
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+    text.bytes()
+        .map(|octet| if plain(octet) { char::from(octet).to_string() } else { format!("%{octet:02X}") })
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ mod chart;
 mod facts;
 mod human;
 mod page;
+mod record;
+mod rows;
 mod table;
 
 use axum::Extension;
@@ -28,6 +30,7 @@ use crate::admin::api::blocks::NewBlock;
 use crate::admin::guard::Who;
 use crate::admin::web::ask::Ask;
 use crate::admin::web::page::Shown;
+use crate::admin::web::record::Detail;
 use crate::report::history::Range;
 use crate::text::shell;
 
@@ -42,6 +45,10 @@ pub(super) struct Look {
     blocked: Option<String>,
     /// The key that was unblocked a moment ago.
     lifted: Option<String>,
+    /// Words that have to stand in the records.
+    search: String,
+    /// The number of the record whose details are shown.
+    record: Option<u64>,
 }
 
 /// What a form of the page sends.
@@ -57,7 +64,7 @@ pub(super) async fn page(
     Query(look): Query<Look>,
 ) -> Result<Response, Fault> {
     let ask = Ask::of(&app, &look, who == Who::Anyone).await;
-    answer(&app, &who, look.range, ask)
+    answer(&app, &who, look, ask)
 }
 
 /// Blocks for a day what a form names: the page has said before what it would hit.
@@ -68,7 +75,7 @@ pub(super) async fn block(
 ) -> Result<Response, Fault> {
     let new = NewBlock { key, seconds: DAY, why: WHY.to_owned(), force: true };
     match blocks::make(&app, &new).await {
-        Ok(_) => Ok(Redirect::to(&format!("/?blocked={}", encoded(&new.key))).into_response()),
+        Ok(_) => Ok(Redirect::to(&format!("/?blocked={}", human::encoded(&new.key))).into_response()),
         Err(fault) => failed(&app, &who, &fault),
     }
 }
@@ -80,26 +87,29 @@ pub(super) async fn unblock(
     Form(Pressed { key }): Form<Pressed>,
 ) -> Result<Response, Fault> {
     match blocks::lift(&app, &key).await {
-        Ok(_) => Ok(Redirect::to(&format!("/?lifted={}", encoded(&key))).into_response()),
+        Ok(_) => Ok(Redirect::to(&format!("/?lifted={}", human::encoded(&key))).into_response()),
         Err(fault) => failed(&app, &who, &fault),
     }
 }
 
 /// The page, with the reason why what was pressed was not done.
 pub(super) fn failed(app: &App, who: &Who, fault: &Fault) -> Result<Response, Fault> {
-    let mut response = answer(app, who, Range::default(), Some(Ask::failed(fault)))?;
+    let mut response = answer(app, who, Look::default(), Some(Ask::failed(fault)))?;
     *response.status_mut() = fault.code;
     Ok(response)
 }
 
-fn answer(app: &App, who: &Who, range: Range, ask: Option<Ask>) -> Result<Response, Fault> {
+fn answer(app: &App, who: &Who, look: Look, ask: Option<Ask>) -> Result<Response, Fault> {
     let published = app.live.latest();
     let services = &app.handles.services;
     let shown = Shown {
         status: &published.status,
         blocks: services.state.tables().blocks.list(),
-        points: services.reports.history.points(range, app.now()),
-        range,
+        points: services.reports.history.points(look.range, app.now()),
+        range: look.range,
+        records: services.reports.recent.search(&look.search, None, RECORDS),
+        record: look.record.and_then(|number| Detail::of(services, number)),
+        search: look.search,
         ask,
         csrf: match who {
             Who::Page(id) => app.logins.form_word(id),
@@ -111,14 +121,8 @@ fn answer(app: &App, who: &Who, range: Range, ask: Option<Ask>) -> Result<Respon
     Ok(([(header::CONTENT_SECURITY_POLICY, assets::policy())], Html(html)).into_response())
 }
 
-/// A text for a query (RFC 3986 section 2.1).
-fn encoded(text: &str) -> String {
-    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-    text.bytes()
-        .map(|octet| if plain(octet) { char::from(octet).to_string() } else { format!("%{octet:02X}") })
-        .collect()
-}
-
+/// Records on the page as it is first painted.
+const RECORDS: usize = 12;
 /// Seconds of a block that the page makes.
 const DAY: u64 = 86_400;
 /// The reason of a block that the page makes.

@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id);
 const VERDICTS = ["accepted", "absorbed", "deferred", "refused"];
 const DONE = { accept: "accepted", absorb: "absorbed", defer: "deferred", reject: "refused", disconnect: "refused" };
-const state = { status: null, history: null, records: [], waiting: 0, blocks: [], sessions: [], range: "hour", sort: {} };
+const state = { status: null, history: null, records: [], waiting: 0, blocks: [], range: "hour", sort: {} };
 
 // Words.
 
@@ -92,7 +92,6 @@ const TABLES = {
   senders: [["Sender"], ["Accepted", 1], ["Absorbed", 1], ["Deferred", 1], ["Refused", 1], ["Bytes", 1], [""]],
   clients: [["Client"], ["Accepted", 1], ["Absorbed", 1], ["Deferred", 1], ["Refused", 1], ["Bytes", 1], [""]],
   records: [["Time"], ["Verdict"], ["Sender"], ["Recipients"], ["Client"], ["Size", 1], ["Why"]],
-  sessions: [["Client"], ["Doing"], ["Sender"], ["Recipients", 1], ["Bytes", 1], ["For", 1]],
   blocks: [["Key"], ["Ends"], ["By"], ["Why"], [""]],
   certificates: [["Names"], ["Ends"]],
   minutes: [["Time"], ["Accepted", 1], ["Absorbed", 1], ["Deferred", 1], ["Refused", 1], ["Reasons"]],
@@ -117,12 +116,12 @@ const fill = (id, rows) => {
     rows = rows.map((row, at) => [row, at]).sort(([a, i], [b, j]) => sort.down * order(value(a), value(b)) || i - j).map(([row]) => row);
   }
   keyed($(id).tBodies[0], rows, () => {
-    return make("tr", {}, ...columns.map(([label, numeric]) => make("td", { "data-label": label, class: numeric && "n" })));
+    return make("tr", {}, ...columns.map(([label, numeric]) => make("td", { "data-label": label || null, class: numeric && "n" })));
   }, (node, row) => row.cells.forEach((cell, at) => fillCell(node.children[at], cell)));
   show(id, rows.length > 0);
 };
 const sortable = id => [...$(id).tHead.rows[0].cells].forEach((head, by) => {
-  const label = head.textContent.trim();
+  const label = TABLES[id][by][0];
   if (!label) return;
   const button = make("button", { type: "button" }, label);
   button.onclick = () => {
@@ -152,7 +151,7 @@ const sentence = status => {
   put($("verdict"), VERDICT[tone]);
   put($("lead"), first ? `since ${moment(first.since)}, for ${span(status.now - first.since)}` : `running for ${span(status.now - status.started)}`);
   document.title = `${{ quiet: "", storm: "▲ Storm · ", trouble: "■ Trouble · " }[tone]}${seen(status.host)} · Portcullis`;
-  const shown = status.problems.length > 1 ? status.problems : [];
+  const shown = status.problems.slice(1);
   keyed($("problems"), shown.map(it => ({ ...it, key: `${it.kind} ${it.subject}` })), () => make("li", {}, make("time"), " ", make("bdi")), (node, it) => {
     put(node.firstChild, moment(it.since));
     attribute(node.firstChild, "title", full(it.since));
@@ -160,7 +159,7 @@ const sentence = status => {
   });
   $("problems").hidden = !shown.length;
   const storm = status.storms[0], key = storm && !isBlocked(blockOf(storm)) ? blockOf(storm) : "";
-  $("press").hidden = !key || tone === "quiet";
+  $("press").hidden = !key || tone !== "storm";
   put($("press").querySelector("bdi"), key);
   $("press").firstElementChild.value = key;
   // Spoken when something begins or ends, not at each copy.
@@ -191,7 +190,7 @@ const storms = status => {
     const key = blockOf(storm), blocked = isBlocked(key);
     const button = form.firstChild;
     put(button, blocked ? "Blocked" : "Block for 24 h");
-    attribute(button, "aria-label", blocked ? `${seen(key)} is blocked` : `Block ${seen(key)} for 24 h`);
+    attribute(button, "aria-label", `${blocked ? "Blocked" : "Block for 24 h"}: ${seen(key)}`);
     attribute(button, "aria-disabled", blocked ? "true" : "");
     button.onclick = () => blocked || ask(key);
   });
@@ -244,11 +243,7 @@ const recordRow = it => ({
 });
 const blockRow = it => ({
   key: it.key,
-  cells: [it.key, { text: `in ${span(it.until - now())}`, title: full(it.until), sort: it.until }, it.by, it.why, { text: "Remove", press: () => lift(it), name: `Lift the block of ${it.key}` }],
-});
-const sessionRow = it => ({
-  key: it.id,
-  cells: [{ text: it.client, title: [it.helo, it.tls, it.user].filter(Boolean).join(", ") }, it.phase, named(it.sender), amount(it.recipients), { text: bytes(it.octets), sort: it.octets }, { text: span(now() - it.since), title: full(it.since), sort: -it.since }],
+  cells: [it.key, { text: `in ${span(it.until - now())}`, title: full(it.until), sort: it.until }, it.by, it.why, { text: "Remove", press: () => lift(it), name: `Remove the block of ${it.key}` }],
 });
 
 const configuration = status => {
@@ -350,7 +345,6 @@ const single = work => {
 };
 const loadHistory = single(async () => { state.history = await json(`/api/v1/history?range=${state.range}`); chart(); });
 const loadBlocks = single(async () => { state.blocks = (await json("/api/v1/blocks")).blocks; render(); });
-const loadSessions = single(async () => { state.sessions = (await json("/api/v1/sessions")).sessions; fill("sessions", state.sessions.slice(0, 50).map(sessionRow)); });
 const search = () => $("q").value.trim();
 const loadRecords = single(async () => {
   const { records } = await json(`/api/v1/records?limit=${MOST}&search=${encodeURIComponent(search())}`);
@@ -408,7 +402,6 @@ const arrived = status => {
   if (!drawn) { drawn = true; requestAnimationFrame(() => { drawn = false; render(); }); }
   if (!old || JSON.stringify(old.rates.minute) !== JSON.stringify(status.rates.minute)) slow("history", loadHistory, old ? 3000 : 0);
   if (!old || old.blocks !== status.blocks) loadBlocks();
-  if (!old || status.connections || old.connections) slow("sessions", loadSessions, old ? 2000 : 0);
 };
 const listen = () => {
   const events = new EventSource("/api/v1/events");
@@ -463,28 +456,28 @@ const ask = async (key, seconds = 86400) => {
   }
   const words = list => (list ?? []).slice(0, 5).map(it => it.sender ?? it.client ?? it).map(it => make("li", {}, make("bdi", {}, it)));
   const { messages } = hits;
-  const text = messages == null ? "What it would hit is not known." : messages === 0 ? "It would have hit none of the recent messages." :
-    `It would have hit ${count(messages, "recent message")}${hits.accepted != null ? `, of which ${number(hits.accepted)} ${hits.accepted === 1 ? "was" : "were"} accepted` : ""}.`;
+  const text = messages == null ? "What it would hit is not known." : messages === 0 ? "It would have hit none of the messages of the last hour." :
+    `It would have hit ${count(messages, "message")} of the last hour, of which ${number(hits.accepted)} ${hits.accepted === 1 ? "was" : "were"} accepted.`;
   $("dialog").returnValue = "";
   const pressed = await dialog(`Block ${key} for 24 h?`, make("p", {}, text), hits.doubt ? make("p", { class: "error-text" }, hits.doubt) : null,
     ...(hits.senders?.length ? [make("p", { class: "note" }, "Senders"), make("ul", {}, ...words(hits.senders))] : []),
     ...(hits.clients?.length ? [make("p", { class: "note" }, "Clients"), make("ul", {}, ...words(hits.clients))] : []),
     make("p", { class: "note" }, "Its mail is refused with 554 until then. You can undo it."),
     menu(closer("Block for 24 h", "block", "primary"), closer("Cancel", "")));
-  if (pressed === "block") await block({ key, seconds, why: "from the page" });
+  if (pressed === "block") await block({ key, seconds, why: "from the page", force: Boolean(hits.doubt) });
 };
 const block = async wanted => {
   try {
     const made = await changed("/api/v1/blocks", { method: "POST", body: JSON.stringify(wanted) });
-    toast(`${made.key} is blocked until ${moment(made.until)}.`, () => lift(made, true));
+    toast(`${made.key} is blocked until ${moment(made.until)}.`, () => lift(made));
   } catch (error) { failed(error); }
   loadBlocks();
 };
-const lift = async (it, quietly) => {
+const lift = async it => {
   try {
     await changed(`/api/v1/blocks?key=${encodeURIComponent(it.key)}`, { method: "DELETE" });
     const left = it.until - now();
-    toast(`${it.key} is not blocked any more.`, quietly || it.by === "throttle" || left < 1 ? null : () => block({ key: it.key, seconds: Math.round(left), why: it.why }));
+    toast(`${it.key} is not blocked any more.`, it.by === "throttle" || left < 1 ? null : () => block({ key: it.key, seconds: Math.round(left), why: it.why }));
   } catch (error) { failed(error); }
   loadBlocks();
 };
@@ -509,7 +502,7 @@ const explain = async (row, it) => {
 
 // Begins.
 
-for (const id of ["senders", "clients", "sessions"]) sortable(id);
+for (const id of ["senders", "clients"]) sortable(id);
 $("pick").hidden = false;
 $("pick").oninput = event => choose(Number(event.target.value));
 $("pick").onblur = () => choose(null);

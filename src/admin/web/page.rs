@@ -1,32 +1,28 @@
 //! The page as it is first painted, complete without a script: the status as tables and forms. `page.js` takes over from
 //! it with the same rows and words. It must not change anything, nor show a stranger's text unescaped.
 
-use std::collections::BTreeMap;
-
 use askama::Template;
 
 use crate::admin::web::ask::Ask;
 use crate::admin::web::assets;
+use crate::admin::web::chart;
 use crate::admin::web::chart::Chart;
 use crate::admin::web::facts;
 use crate::admin::web::facts::Fact;
 use crate::admin::web::human;
-use crate::admin::web::table::Cell;
-use crate::admin::web::table::Row;
+use crate::admin::web::record::Detail;
+use crate::admin::web::rows;
 use crate::admin::web::table::Table;
-use crate::front::tls::Certificate;
 use crate::report::history::Point;
 use crate::report::history::Range;
+use crate::report::recent::Entry;
 use crate::report::storms::Storm;
-use crate::report::traffic::Counts;
-use crate::report::traffic::TopSender;
 use crate::status::Status;
 use crate::status::problems::Problem;
 use crate::status::sentence::Tone;
 use crate::status::words;
 use crate::store::blocks::Block;
 use crate::store::clock::Time;
-use crate::text::readable;
 
 /// What the page shows.
 pub(super) struct Shown<'a> {
@@ -34,6 +30,11 @@ pub(super) struct Shown<'a> {
     pub(super) blocks: Vec<Block>,
     pub(super) points: Vec<Point>,
     pub(super) range: Range,
+    pub(super) records: Vec<Entry>,
+    /// The record whose details are shown.
+    pub(super) record: Option<Detail>,
+    /// What the records are searched for.
+    pub(super) search: String,
     /// A question before a change, or what was done.
     pub(super) ask: Option<Ask>,
     /// The word that proves a form to be of this page.
@@ -70,7 +71,8 @@ struct View {
     senders: Table,
     clients: Table,
     records: Table,
-    sessions: Table,
+    record: Option<Detail>,
+    search: String,
     blocks: Table,
     certificates: Table,
     warnings: Vec<Warning>,
@@ -99,6 +101,9 @@ struct Stormy {
     copies: String,
     what: String,
     spared: String,
+    /// The copies of each ten minutes, as the `d` of an SVG path, and in words.
+    spark: String,
+    trend: String,
     /// The key that its button blocks.
     block: String,
 }
@@ -110,7 +115,7 @@ struct Warning {
 
 impl View {
     fn of(shown: Shown<'_>) -> Self {
-        let Shown { status, blocks, points, range, ask, csrf, token_file } = shown;
+        let Shown { status, blocks, points, range, records, record, search, ask, csrf, token_file } = shown;
         let now = Time::from_seconds(status.now);
         let (tone, verdict, mark) = match status.sentence.tone {
             Tone::Quiet => ("quiet", "Nothing needs you", ""),
@@ -118,7 +123,9 @@ impl View {
             Tone::Trouble => ("trouble", "Needs you", "■ Trouble · "),
         };
         let is_blocked = |key: &str| blocks.iter().any(|block| block.key.eq_ignore_ascii_case(key));
-        let press = status.storms.first().map(blocked_by).filter(|key| !is_blocked(key)).unwrap_or_default();
+        // In worse trouble a block is not what helps.
+        let storm = status.storms.first().filter(|_| status.sentence.tone == Tone::Storm);
+        let press = storm.map(blocked_by).filter(|key| !is_blocked(key)).unwrap_or_default();
         Self {
             css: assets::css(),
             js: assets::js(),
@@ -126,22 +133,23 @@ impl View {
             tone,
             verdict,
             lead: lead(status, now),
-            sentence: seen(&status.sentence.text),
+            sentence: human::seen(&status.sentence.text),
             problems: problems(status, now),
             press,
             ask,
             chart: Chart::of(&points, range, status.now),
             storms: status.storms.iter().map(|storm| stormy(storm, now)).collect(),
             facts: facts::of(status),
-            senders: Table::of("senders", senders(status)),
-            clients: Table::of("clients", Vec::new()),
-            records: Table::of("records", Vec::new()),
-            sessions: Table::of("sessions", Vec::new()),
-            blocks: Table::of("blocks", blocks.into_iter().filter_map(|it| block(it, status.now)).collect()),
-            certificates: Table::of("certificates", certificates(status)),
+            senders: Table::of("senders", rows::senders(status)),
+            clients: Table::of("clients", rows::clients(status)),
+            records: Table::of("records", rows::records(&records, &search)),
+            record,
+            search,
+            blocks: Table::of("blocks", rows::blocks(blocks, status.now)),
+            certificates: Table::of("certificates", rows::certificates(status)),
             warnings: warnings(status),
             loaded: loaded(status, now),
-            host: seen(&status.host),
+            host: human::seen(&status.host),
             zone: status.zone.clone(),
             clock: human::clock(status.now),
             version: status.version,
@@ -163,18 +171,15 @@ fn lead(status: &Status, now: Time) -> String {
     }
 }
 
-/// All problems, where the sentence does not say everything.
+/// The problems that the sentence only counts.
 fn problems(status: &Status, now: Time) -> Vec<Trouble> {
-    if status.problems.len() < 2 {
-        return Vec::new();
-    }
     let trouble = |problem: &Problem| Trouble {
-        key: seen(&format!("{} {}", problem.kind.as_str(), problem.subject)),
+        key: human::seen(&format!("{} {}", problem.kind.as_str(), problem.subject)),
         since: words::since(problem.since, now),
         at: human::exact(problem.since),
-        text: seen(&problem.text),
+        text: human::seen(&problem.text),
     };
-    status.problems.iter().map(trouble).collect()
+    status.problems.iter().skip(1).map(trouble).collect()
 }
 
 fn stormy(storm: &Storm, now: Time) -> Stormy {
@@ -195,11 +200,11 @@ fn stormy(storm: &Storm, now: Time) -> Stormy {
     let guesses = sender == GUESSING;
     let wire = |octets| if octets > 0 { format!(", {} of it the wire", human::bytes(octets)) } else { String::new() };
     Stormy {
-        key: seen(&storm.key),
-        who: if guesses { "Password guessing".to_owned() } else { seen(human::sender(sender)) },
+        key: human::seen(&storm.key),
+        who: if guesses { "Password guessing".to_owned() } else { human::seen(human::sender(sender)) },
         path: match storm.recipients.is_empty() {
             true => format!("from {network}"),
-            false => format!("from {network} to {}", seen(&storm.recipients)),
+            false => format!("from {network} to {}", human::seen(&storm.recipients)),
         },
         copies: match (guesses, storm.copies) {
             (true, _) => format!("{} failures", human::number(storm.refused + storm.deferred)),
@@ -211,7 +216,9 @@ fn stormy(storm: &Storm, now: Time) -> Stormy {
             0 => String::new(),
             octets => format!("{} spared the queue{}", human::bytes(octets), wire(storm.wire_spared)),
         },
-        block: seen(&blocked_by(storm)),
+        spark: chart::spark(&storm.trend),
+        trend: storm.trend.map(|copies| copies.to_string()).join(", "),
+        block: human::seen(&blocked_by(storm)),
     }
 }
 
@@ -229,63 +236,15 @@ fn parts(storm: &Storm) -> (&str, &str) {
     storm.key.split_once(' ').unwrap_or(("", &storm.key))
 }
 
-fn senders(status: &Status) -> Vec<Row> {
-    let lists = [&status.senders.not_accepted, &status.senders.accepted, &status.senders.bytes];
-    let by_name: BTreeMap<&str, &TopSender> =
-        lists.into_iter().flatten().map(|sender| (&*sender.sender, sender)).collect();
-    let mut senders: Vec<&TopSender> = by_name.into_values().collect();
-    let sum = |it: &Counts| it.accepted + it.absorbed + it.deferred + it.refused;
-    senders.sort_by_key(|it| std::cmp::Reverse(sum(&it.counts)));
-    senders.into_iter().map(sender).collect()
-}
-
-fn sender(top: &TopSender) -> Row {
-    let Counts { accepted, absorbed, deferred, refused, bytes } = top.counts;
-    let name = seen(human::sender(&top.sender));
-    let mut cells = vec![Cell::text(name)];
-    cells.extend([accepted, absorbed, deferred, refused].map(Cell::amount));
-    cells.extend([Cell::bytes(bytes), Cell::block(human::bare(&top.sender))]);
-    Row { key: seen(&top.sender), cells }
-}
-
-fn block(block: Block, now: u32) -> Option<Row> {
-    let left = block.until.checked_sub(now)?;
-    let cells = vec![
-        Cell::text(seen(&block.key)),
-        Cell::titled(format!("in {}", human::span(left)), human::exact(block.until)),
-        Cell::text(block.by.as_str()),
-        Cell::text(seen(&block.why)),
-        Cell::lift(&block.key),
-    ];
-    Some(Row { key: seen(&block.key), cells })
-}
-
-fn certificates(status: &Status) -> Vec<Row> {
-    let row = |certificate: &Certificate| {
-        let ends = match certificate.until.checked_sub(status.now) {
-            Some(left) => format!("in {}", human::span(left)),
-            None => "expired".to_owned(),
-        };
-        let ends = Cell::titled(ends, human::exact(certificate.until));
-        Row { key: certificate.file.clone(), cells: vec![Cell::text(seen(&certificate.names.join(", "))), ends] }
-    };
-    status.certificates.iter().map(row).collect()
-}
-
 fn warnings(status: &Status) -> Vec<Warning> {
-    let errors = status.reload.faults.iter().map(|text| Warning { kind: "error", text: seen(text) });
-    let warnings = status.reload.warnings.iter().map(|text| Warning { kind: "warning", text: seen(text) });
+    let errors = status.reload.faults.iter().map(|text| Warning { kind: "error", text: human::seen(text) });
+    let warnings = status.reload.warnings.iter().map(|text| Warning { kind: "warning", text: human::seen(text) });
     errors.chain(warnings).collect()
 }
 
 fn loaded(status: &Status, now: Time) -> String {
     let file = status.configuration_file.as_deref().unwrap_or("Built-in configuration");
     format!("{file}, read {}", words::since(status.reload.at, now))
-}
-
-/// A stranger's text, in which what cannot be seen, or turns letters around, is written out.
-fn seen(text: &str) -> String {
-    readable::shown(text).into_owned()
 }
 
 /// The word in place of a storm's sender where passwords are guessed.

@@ -51,7 +51,8 @@ impl Table {
             .map_or(("", "", &[] as &[(&str, bool)]), |(_, caption, empty, columns)| (caption, empty, columns));
         for row in &mut rows {
             for (cell, (label, numeric)) in row.cells.iter_mut().zip(columns) {
-                (cell.label, cell.numeric) = (label, *numeric);
+                // Records explain themselves, and are many.
+                (cell.label, cell.numeric) = (if id == "records" { "" } else { label }, *numeric);
             }
         }
         let columns = columns.iter().map(|(label, numeric)| Column { label, numeric: *numeric }).collect();
@@ -147,12 +148,6 @@ const TABLES: &[Form] = &[
             ("Size", true),
             ("Why", false),
         ],
-    ),
-    (
-        "sessions",
-        "Sessions now",
-        "No session.",
-        &[("Client", false), ("Doing", false), ("Sender", false), ("Recipients", true), ("Bytes", true), ("For", true)],
     ),
     (
         "blocks",

@@ -1,0 +1,113 @@
+//! The rows of the page's tables: senders, records, blocks, certificates. It must not decide which there are.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::admin::web::human;
+use crate::admin::web::table::Cell;
+use crate::admin::web::table::Row;
+use crate::front::tls::Certificate;
+use crate::policy::verdict::Reason;
+use crate::policy::verdict::Verdict;
+use crate::report::recent::Entry;
+use crate::report::traffic::Counts;
+use crate::report::traffic::TopClient;
+use crate::report::traffic::TopSender;
+use crate::status::Status;
+use crate::store::blocks::Block;
+
+pub(super) fn senders(status: &Status) -> Vec<Row> {
+    let lists = [&status.senders.not_accepted, &status.senders.accepted, &status.senders.bytes];
+    let by_name: BTreeMap<&str, &TopSender> =
+        lists.into_iter().flatten().map(|sender| (&*sender.sender, sender)).collect();
+    let mut senders: Vec<&TopSender> = by_name.into_values().collect();
+    let sum = |it: &Counts| it.accepted + it.absorbed + it.deferred + it.refused;
+    senders.sort_by_key(|it| Reverse(sum(&it.counts)));
+    senders.into_iter().map(sender).collect()
+}
+
+fn sender(top: &TopSender) -> Row {
+    counted(&top.sender, human::sender(&top.sender), human::bare(&top.sender), &top.counts)
+}
+
+/// The clients with the most mail.
+pub(super) fn clients(status: &Status) -> Vec<Row> {
+    let row = |top: &TopClient| counted(&top.client, &top.client, &top.client, &top.counts);
+    status.clients.iter().map(row).collect()
+}
+
+/// A name with its counts, and the button that blocks it.
+fn counted(key: &str, name: &str, block: &str, counts: &Counts) -> Row {
+    let Counts { accepted, absorbed, deferred, refused, bytes } = *counts;
+    let mut cells = vec![Cell::text(human::seen(name))];
+    cells.extend([accepted, absorbed, deferred, refused].map(Cell::amount));
+    cells.extend([Cell::bytes(bytes), Cell::block(block)]);
+    Row { key: human::seen(key), cells }
+}
+
+pub(super) fn blocks(blocks: Vec<Block>, now: u32) -> Vec<Row> {
+    blocks.into_iter().filter_map(|it| block(it, now)).collect()
+}
+
+fn block(block: Block, now: u32) -> Option<Row> {
+    let left = block.until.checked_sub(now)?;
+    let cells = vec![
+        Cell::text(human::seen(&block.key)),
+        Cell::titled(format!("in {}", human::span(left)), human::exact(block.until)),
+        Cell::text(block.by.as_str()),
+        Cell::text(human::seen(&block.why)),
+        Cell::lift(&block.key),
+    ];
+    Some(Row { key: human::seen(&block.key), cells })
+}
+
+pub(super) fn certificates(status: &Status) -> Vec<Row> {
+    let row = |certificate: &Certificate| {
+        let ends = match certificate.until.checked_sub(status.now) {
+            Some(left) => format!("in {}", human::span(left)),
+            None => "expired".to_owned(),
+        };
+        let ends = Cell::titled(ends, human::exact(certificate.until));
+        Row { key: certificate.file.clone(), cells: vec![Cell::text(human::seen(&certificate.names.join(", "))), ends] }
+    };
+    status.certificates.iter().map(row).collect()
+}
+
+/// Records, each with the way to its details, which keeps what is searched for.
+pub(super) fn records(records: &[Entry], search: &str) -> Vec<Row> {
+    records.iter().map(|entry| record(entry, search)).collect()
+}
+
+fn record(entry: &Entry, search: &str) -> Row {
+    let link = format!("/?search={}&record={}#record", human::encoded(search), entry.number);
+    let sender = entry.sender.as_deref().map_or("", human::sender);
+    let words: Vec<String> = entry
+        .code
+        .iter()
+        .map(u16::to_string)
+        .chain(entry.reason.iter().map(|reason| Reason::as_str(*reason).to_owned()))
+        .collect();
+    let cells = vec![
+        Cell { link, ..Cell::titled(human::clock(entry.at), human::exact(entry.at)) },
+        match entry.verdict {
+            Some(verdict) => Cell { dot: done(verdict), ..Cell::text(done(verdict)) },
+            None => Cell::text(entry.kind),
+        },
+        Cell::text(human::seen(sender)),
+        Cell::text(human::seen(&entry.recipients.join(", "))),
+        Cell::text(entry.client.to_string()),
+        entry.size.map_or_else(Cell::default, Cell::bytes),
+        Cell::text(words.join(" ")),
+    ];
+    Row { key: entry.number.to_string(), cells }
+}
+
+/// A verdict as it is counted in the chart.
+pub(super) fn done(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accepted",
+        Verdict::Absorb => "absorbed",
+        Verdict::Defer => "deferred",
+        Verdict::Reject | Verdict::Disconnect => "refused",
+    }
+}
