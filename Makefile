@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test check packages spelling fmt clippy doc build-benches build-fuzz doctest tests picture deny bench bench-quick instructions abuse fuzz api-fuzz cert deb static image reproducible release
+.PHONY: help run test check packages spelling fmt clippy doc build-benches build-fuzz doctest tests picture pictures deny bench bench-quick instructions abuse fuzz api-fuzz cert deb static image reproducible release
 
 FUZZ_TARGETS := command config data list log message queue reply run_script session tcprules
 FUZZ_SECONDS ?= 60
@@ -55,6 +55,9 @@ tests: ## the tests only
 	else
 		cargo test --locked --lib --bins --tests
 	fi
+
+pictures: ## docs/images/page.png and page-dark.png anew: the page in a browser while a storm is played
+	BLESS=1 cargo test --locked --test browser -- the_pictures
 
 picture: ## docs/images/storm.svg anew, from a storm that is played
 	BLESS=1 cargo test --locked --test pages -- the_picture

@@ -6,6 +6,8 @@ set -euo pipefail
 needed=(
     "c++ g++"
     "cdbmake freecdb"
+    "chromedriver chromium-driver"
+    "chromium chromium"
     "curl curl"
     "debootstrap debootstrap"
     "fail2ban-regex fail2ban"
@@ -13,6 +15,7 @@ needed=(
     "ip iproute2"
     "lintian lintian"
     "multilog daemontools"
+    "npm npm"
     "openssl openssl"
     "postconf postfix"
     "prometheus prometheus"
@@ -52,8 +55,8 @@ cargo deb --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deb
 # It makes requests of the admin API's description.
 "$(dirname "$0")/schemathesis.sh" >/dev/null
 
-# Root folders of Debian, with what is installed now.
-roots() { "$(dirname "$0")/debian.sh"; }
+# What judges the page, and root folders of Debian with what is installed now.
+roots() { "$(dirname "$0")/axe.sh" && "$(dirname "$0")/debian.sh"; }
 
 mapfile -t packages < <(missing)
 [ ${#packages[@]} -gt 0 ] || { roots; exit; }

@@ -1,0 +1,375 @@
+//! The page in a real browser, on a running proxy through which real mail flows: live, blocked and undone, searched, with
+//! names that are markup, narrow, dark, large, without a script, by keyboard, under ten updates a second, and judged by axe.
+//! Pictures are kept in target/browser. It must not judge beauty.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/proxy.rs"]
+mod proxy;
+
+use std::fs;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+
+use browser::Browser;
+use proxy::Proxy;
+use proxy::Site;
+use serde_json::Value;
+use serde_json::json;
+
+#[test]
+fn a_storm_is_seen_while_it_happens_blocked_from_the_page_and_let_in_again() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    browser.go(&stage.url);
+    browser.until_text("#sentence", "Quiet.");
+    assert!(browser.eval("return document.getElementById('press').hidden").as_bool().unwrap());
+    storm(proxy);
+    browser.until_text("#sentence", "A storm: <newsletter@sillyplace.com>");
+    browser.until_text("#verdict", "Under control");
+    browser.until_text("#storms", "newsletter@sillyplace.com");
+    browser.until_text("#senders", "newsletter@sillyplace.com");
+    browser.until_text("#records", "repeat");
+    browser.until("document.querySelector('.bars .refused').getAttribute('d').length > 10");
+    assert!(browser.eval("return document.title").as_str().unwrap().starts_with("▲ Storm · "));
+    browser.picture("storm");
+    browser.click("#press button");
+    browser.until_text("#dialog", "Block newsletter@sillyplace.com for 24 h?");
+    browser.picture("block");
+    browser.click("#dialog .primary");
+    browser.until_text("#dialog", "Who may change something here?");
+    assert!(browser.text("#dialog code").ends_with("/portcullis-token"), "{}", browser.text("#dialog code"));
+    browser.keys("#token", "wrong\n");
+    browser.until_text("#dialog [role=alert]", "this is not the token");
+    browser.eval("document.getElementById('token').value = ''");
+    browser.keys("#token", &format!("{}\n", stage.token));
+    browser.until_text("#toasts", "newsletter@sillyplace.com is blocked until");
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554")]);
+    browser.until_text("#blocks", "newsletter@sillyplace.com");
+    browser.until("document.getElementById('press').hidden");
+    browser.picture("undo");
+    browser.click("#toasts button");
+    browser.until_text("#toasts", "is not blocked any more");
+    client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "250")]);
+    browser.until("document.getElementById('blocks').hidden");
+    // The login lasts: nobody is asked again.
+    browser.click("#toasts button");
+    browser.until_text("#toasts", "is blocked until");
+    stage.is_clean();
+}
+
+#[test]
+fn records_are_searched_and_explained() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    mail(proxy, "<ann@partner.example>", 1);
+    mail(proxy, "<bob@partner.example>", 2);
+    browser.go(&stage.url);
+    browser.until("document.querySelectorAll('#records tbody tr').length === 2");
+    browser.keys("#q", "ANN");
+    browser.until("document.querySelectorAll('#records tbody tr').length === 1");
+    assert!(browser.text("#records tbody").contains("ann@partner.example"));
+    browser.click("#records tbody button");
+    browser.until_text("#records .detail", "The same message now: accepted");
+    assert!(browser.text("#records .detail").contains("MAIL FROM:<ann@partner.example>"));
+    browser.picture("explain");
+    // What comes meanwhile does not move what is read.
+    mail(proxy, "<ann@partner.example>", 3);
+    browser.until(
+        "!document.getElementById('fresh').hidden || document.querySelectorAll('#records tbody tr').length === 3",
+    );
+    browser.until("document.querySelector('#records .detail')");
+    stage.is_clean();
+}
+
+#[test]
+fn names_of_strangers_are_text() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    let evil = "\"<script>alert(1)</script>\"@evil.example";
+    mail(proxy, &format!("<{evil}>"), 1);
+    mail(proxy, "<\"<img/src=x/onerror=alert(2)>\"@evil.example>", 2);
+    let mut client = proxy.client();
+    client.reply();
+    client.dialog(&[("EHLO \u{202e}moc.knab\u{200b}", "250"), ("MAIL FROM:<ann@partner.example>", "250")]);
+    client.dialog(&[("RCPT TO:<joe@elsewhere.example>", "553"), ("QUIT", "221")]);
+    for scripts in [true, false] {
+        browser.scripts(scripts);
+        browser.go(&stage.url);
+        browser.until_text("#senders", evil);
+        browser.until_text("#records", evil);
+        let foreign = "return document.querySelectorAll('main script, main img, main iframe').length";
+        assert_eq!(browser.eval(foreign), json!(0));
+        let hidden = "return /[\\u202a-\\u202e\\u2066-\\u2069\\u200b]/.test(document.documentElement.textContent)";
+        assert_eq!(browser.eval(hidden), json!(false), "what cannot be seen is written out");
+    }
+    stage.is_clean();
+}
+
+#[test]
+fn without_a_script_there_are_tables_and_forms() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    storm(proxy);
+    browser.scripts(false);
+    browser.go(&stage.url);
+    assert!(browser.text("#sentence").starts_with("A storm: <newsletter@sillyplace.com>"));
+    assert!(
+        browser.eval("return document.querySelector('.bars .refused').getAttribute('d').length").as_u64() > Some(10)
+    );
+    browser.picture("no-script");
+    browser.click("nav a[data-range=day]");
+    assert_eq!(browser.text("nav a[aria-current]"), "Day");
+    browser.keys("#q", "newsletter\n");
+    assert!(browser.text("#records").contains("newsletter@sillyplace.com"));
+    browser.click("#records tbody a");
+    browser.until_text("#record", "The same message now");
+    browser.click("#press button");
+    assert!(browser.text("#ask").contains("Block newsletter@sillyplace.com for 24 h?"));
+    browser.keys("#ask-token", &format!("{}\n", stage.token));
+    browser.click("#press button");
+    browser.picture("no-script-ask");
+    browser.click("#ask .primary");
+    assert!(browser.text("#ask").contains("newsletter@sillyplace.com is blocked"), "{}", browser.text("body"));
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554")]);
+    browser.click("#blocks tbody button");
+    assert!(browser.text("#ask").contains("newsletter@sillyplace.com is not blocked"));
+    client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "250")]);
+    stage.is_clean();
+}
+
+#[test]
+fn it_fits_a_telephone_a_dark_room_and_twice_the_size() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    storm(proxy);
+    mail(proxy, &format!("<{}@{}.example>", "verylongname".repeat(5), "domain.".repeat(12).trim_end_matches('.')), 1);
+    for (name, width, zoom, dark) in
+        [("wide", 1280, 1, false), ("dark", 1280, 1, true), ("narrow", 320, 1, false), ("zoom", 1280, 2, false)]
+    {
+        browser.size(width, 900, zoom);
+        browser.dark(dark);
+        browser.go(&stage.url);
+        browser.until_text("#records", "newsletter@sillyplace.com");
+        let sizes = browser.eval("return [document.documentElement.scrollWidth, innerWidth]");
+        assert!(sizes[0].as_u64() <= sizes[1].as_u64(), "{name} scrolls to the side: {sizes}");
+        whole(browser, name, width, zoom);
+        assert_eq!(judged(browser), Vec::<String>::new(), "{name}");
+    }
+    browser.size(1280, 900, 1);
+    browser.click("#press button");
+    browser.until("document.getElementById('dialog').open");
+    assert_eq!(judged(browser), Vec::<String>::new(), "the question before a block");
+    browser.click("#dialog .primary");
+    browser.until("document.getElementById('token')");
+    assert_eq!(judged(browser), Vec::<String>::new(), "the login");
+    browser.press("\u{e00c}");
+    browser.until("!document.getElementById('dialog').open");
+    browser.click("#records tbody button");
+    browser.until_text("#records .detail", "The same message now");
+    browser.eval("document.querySelector('.mail details').open = true");
+    assert_eq!(judged(browser), Vec::<String>::new(), "details");
+    stage.is_clean();
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    storm(proxy);
+    browser.go(&stage.url);
+    browser.until_text("#records", "newsletter@sillyplace.com");
+    tab_to(browser, "active.closest('#press')");
+    browser.press("\u{e007}");
+    browser.until("document.getElementById('dialog').open");
+    browser.press("\u{e00c}");
+    browser.until("!document.getElementById('dialog').open && document.activeElement.closest('#press')");
+    tab_to(browser, "active.id === 'pick'");
+    let last = browser.text("#readout");
+    browser.press("\u{e012}");
+    browser.until(&format!("document.getElementById('readout').innerText !== {}", json!(last)));
+    let spoken = "document.getElementById('pick').getAttribute('aria-valuetext')";
+    browser.until(&format!("{spoken} === document.getElementById('readout').textContent"));
+    tab_to(browser, "active.closest('#senders th')?.innerText.startsWith('Refused')");
+    browser.press(" ");
+    browser.until("document.activeElement.closest('th').getAttribute('aria-sort') === 'descending'");
+    tab_to(browser, "active.closest('#records tbody')");
+    browser.press("\u{e007}");
+    browser.until("document.querySelector('#records .detail')");
+    stage.is_clean();
+}
+
+#[test]
+fn ten_updates_a_second_move_neither_focus_nor_selection() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    storm(proxy);
+    let fast = json!({ "source": FAST });
+    browser.devtools("Page.addScriptToEvaluateOnNewDocument", &fast);
+    browser.go(&stage.url);
+    browser.until("window.sent > 10");
+    browser.until("document.querySelector('#storms .who')");
+    browser.eval("document.querySelector('#senders tbody button').focus()");
+    browser.eval("getSelection().selectAllChildren(document.querySelector('#storms .who'))");
+    browser.eval("window.focused = document.activeElement; window.storm = document.querySelector('#storms li')");
+    browser.until("window.sent > 60");
+    assert_eq!(browser.eval("return document.activeElement === window.focused && window.focused.isConnected"), true);
+    assert_eq!(browser.eval("return getSelection().toString()"), "newsletter@sillyplace.com");
+    assert_eq!(browser.eval("return document.querySelector('#storms li') === window.storm"), true);
+    browser.until_text("#storms", "copies");
+    let copies = browser.text("#storms b");
+    browser.until(&format!("document.querySelector('#storms b').innerText !== {}", json!(copies)));
+    stage.is_clean();
+}
+
+#[test]
+fn it_is_small_and_from_here_alone() {
+    let stage = Stage::new();
+    storm(&stage.proxy);
+    let mut stream = TcpStream::connect(&stage.address).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", stage.address).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.len() <= 60_000, "{} octets", answer.len());
+    assert!(!answer.contains("unsafe-inline") && answer.contains("script-src 'sha256-"), "{answer}");
+    stage.browser.go(&stage.url);
+    stage.browser.until_text("#records", "newsletter");
+    let loaded = stage.browser.eval("return performance.getEntriesByType('resource').map(it => it.name)");
+    let loaded: Vec<String> = serde_json::from_value(loaded).unwrap();
+    assert!(loaded.iter().all(|url| url.starts_with(&stage.url) || url.starts_with("data:")), "{loaded:?}");
+    let paint = stage.browser.eval("return performance.getEntriesByName('first-contentful-paint')[0]?.startTime");
+    println!("{} octets, first paint after {paint} ms", answer.len());
+    stage.is_clean();
+}
+
+/// Two pictures of a real storm for README.md.
+#[test]
+fn the_pictures_are_of_a_real_storm() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+    if std::env::var_os("BLESS").is_some() {
+        let stage = Stage::new();
+        for sender in ["ann@partner.example", "bob@partner.example", "lists@university.example"] {
+            (1..9).for_each(|number| mail(&stage.proxy, &format!("<{sender}>"), number));
+        }
+        storm(&stage.proxy);
+        for (name, dark) in [("page", false), ("page-dark", true)] {
+            stage.browser.size(1180, 860, 1);
+            stage.browser.dark(dark);
+            stage.browser.go(&stage.url);
+            stage.browser.until_text("#records", "newsletter@sillyplace.com");
+            fs::copy(stage.browser.picture(name), folder.join(format!("{name}.png"))).unwrap();
+        }
+    }
+    for name in ["page.png", "page-dark.png"] {
+        let length = fs::metadata(folder.join(name)).expect("`make pictures` makes it").len();
+        assert!((10_000..150_000).contains(&length), "{name} has {length} octets");
+    }
+}
+
+/// A proxy with its page on a port of its own, and a browser.
+struct Stage {
+    browser: Browser,
+    proxy: Proxy,
+    address: String,
+    url: String,
+    token: String,
+    _site: Site,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let site = Site::new("", "");
+        let address = site.admin_over_tcp();
+        let proxy = Proxy::start(&site);
+        let token = fs::read_to_string(site.path("portcullis-token")).unwrap().trim().to_owned();
+        let browser = Browser::start();
+        browser.size(1280, 900, 1);
+        Self { browser, proxy, url: format!("http://{address}/"), address, token, _site: site }
+    }
+
+    /// Nothing failed in the page, and its policy had nothing to forbid.
+    fn is_clean(&self) {
+        let mut lines = self.browser.console();
+        // The answers to a change before the login, and to a wrong token.
+        lines.retain(|line| !line.contains("401 (Unauthorized)"));
+        assert_eq!(lines, Vec::<String>::new());
+    }
+}
+
+/// The message that comes over and over.
+fn storm(proxy: &Proxy) {
+    let date = jiff::fmt::rfc2822::to_string(&jiff::ZonedDateTime::now()).unwrap();
+    let head = format!("Message-ID: <news@sillyplace.com>\r\nDate: {date}\r\nSubject: News");
+    for _ in 0..30 {
+        let mut client = proxy.client().hello();
+        client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "250"), ("RCPT TO:<joe@example.org>", "250")]);
+        client.dialog(&[("DATA", "354")]);
+        let text = "All the news of the week.\r\n".repeat(8000);
+        client.say(&format!("{head}\r\n\r\n{text}."));
+        client.send("QUIT\r\n");
+        client.rest();
+    }
+}
+
+/// A message that is nobody's copy.
+fn mail(proxy: &Proxy, sender: &str, number: usize) {
+    let mut client = proxy.client().hello();
+    client.dialog(&[(&format!("MAIL FROM:{sender}"), "250"), ("RCPT TO:<joe@example.org>", "250"), ("DATA", "354")]);
+    let reply =
+        client.say(&format!("Subject: {number}\r\nMessage-ID: <{number}.{}@x>\r\n\r\nHello.\r\n.", sender.len()));
+    assert!(reply.starts_with("250"), "{reply}");
+    client.dialog(&[("QUIT", "221")]);
+}
+
+/// Keeps a picture of the whole page.
+fn whole(browser: &Browser, name: &str, width: u32, zoom: u32) {
+    let height = browser.eval("return document.documentElement.scrollHeight").as_u64().unwrap();
+    browser.size(width, u32::try_from(height).unwrap() * zoom, zoom);
+    browser.picture(name);
+    browser.size(width, 900, zoom);
+}
+
+/// Presses the tab key until what has the focus (`active`) is that.
+fn tab_to(browser: &Browser, what: &str) {
+    let reached = (0..200).any(|_| {
+        browser.press("\u{e004}");
+        browser.eval(&format!("const active = document.activeElement; return Boolean({what})")) == true
+    });
+    assert!(reached, "no way by the tab key to {what}");
+}
+
+/// What axe finds, each with where.
+fn judged(browser: &Browser) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/npm/node_modules/axe-core/axe.min.js");
+    let axe = fs::read_to_string(path).expect("tests/support/packages.sh installs it");
+    browser.eval(&axe);
+    browser.eval(
+        "window.found = null; axe.run({ resultTypes: ['violations'] }).then(it => { window.found = it.violations })",
+    );
+    browser.until("window.found");
+    let found = browser.eval("return window.found.map(it => [it.id, it.help, ...it.nodes.map(it => it.html)])");
+    found.as_array().unwrap().iter().map(Value::to_string).collect()
+}
+
+/// Server-sent events as the page gets them, but ten times a second, each with other numbers.
+const FAST: &str = "
+    window.sent = 0;
+    window.EventSource = class extends EventTarget {
+        constructor() {
+            super();
+            fetch('/api/v1/status').then(it => it.json()).then(status => setInterval(() => {
+                window.sent++;
+                status.now++;
+                status.connections = window.sent;
+                status.storms.forEach(it => { it.copies++; it.refused++; });
+                status.senders.not_accepted.forEach(it => { it.refused++; });
+                this.dispatchEvent(new MessageEvent('status', { data: JSON.stringify(status) }));
+            }, 100));
+        }
+    };
+";
