@@ -50,15 +50,18 @@ fn a_storm_is_seen_while_it_happens_blocked_from_the_page_and_let_in_again() {
     let mut client = proxy.client().hello();
     client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554")]);
     browser.until_text("#blocks", "newsletter@sillyplace.com");
-    browser.until("document.getElementById('press').hidden");
+    browser.until_text("#press", "Undo the block of newsletter@sillyplace.com");
     browser.picture("undo");
     browser.click("#toasts button");
     browser.until_text("#toasts", "is not blocked any more");
     client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "250")]);
     browser.until("document.getElementById('blocks').hidden");
-    // The login lasts: nobody is asked again.
+    // The login lasts: nobody is asked again. And the button that blocked takes it back.
     browser.click("#toasts button");
     browser.until_text("#toasts", "is blocked until");
+    browser.until_text("#press", "Undo the block");
+    browser.click("#press button");
+    browser.until_text("#toasts", "is not blocked any more");
     stage.is_clean();
 }
 

@@ -177,7 +177,7 @@ fn table(bins: &[Bin], range: Range, step: u32) -> Table {
         cells.push(Cell::text(reasons(bin).join(", ")));
         Row { key: bin.at.to_string(), cells }
     };
-    let rows = bins.iter().rev().filter(|bin| sum(bin) > 0).map(row).collect();
+    let rows = bins.iter().rev().filter(|bin| sum(bin) > 0).take(ROWS).map(row).collect();
     Table::of("minutes", rows)
 }
 
@@ -227,6 +227,8 @@ const RANGES: [(Range, &str, &str); 4] = [
     (Range::Week, "week", "Week"),
     (Range::Year, "year", "Year"),
 ];
+/// Rows of the table as the page is first painted; a script shows all.
+const ROWS: usize = 12;
 /// The layers, from the foot of the stack.
 pub(super) const VERDICTS: [&str; 4] = ["accepted", "absorbed", "deferred", "refused"];
 

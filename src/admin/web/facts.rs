@@ -24,7 +24,10 @@ pub(super) struct Fact {
 
 /// All of them, in their order.
 pub(super) fn of(status: &Status) -> Vec<Fact> {
-    vec![minute(&status.rates.minute), connections(status), backend(status), hold(status), state(status), log(status)]
+    let mut facts = vec![minute(&status.rates.minute), connections(status), backend(status)];
+    facts.extend(latency(status));
+    facts.extend([hold(status), state(status), log(status)]);
+    facts
 }
 
 fn minute(sums: &Sums) -> Fact {
@@ -66,6 +69,13 @@ fn backend(status: &Status) -> Fact {
     };
     let (note, part, tone) = (notes.join(", "), part(taken, most), bad(!backend.up));
     Fact { key: "backend", label: "Backend", value, note, part, tone }
+}
+
+/// The backend's time to accept a message, once there were some.
+fn latency(status: &Status) -> Option<Fact> {
+    let dot = &status.backend.latency.dot_ms;
+    let (value, note) = (human::time(dot.p50?), format!("median; 99 % within {}", human::time(dot.p99?)));
+    Some(Fact { key: "latency", label: "Final dot", value, note, ..Fact::default() })
 }
 
 fn hold(status: &Status) -> Fact {

@@ -41,6 +41,11 @@ pub(super) fn span(seconds: u32) -> String {
     }
 }
 
+/// Milliseconds: `38 ms`, `1.2 s`.
+pub(super) fn time(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+}
+
 /// A time with date, second and zone, for who wants it exactly.
 pub(super) fn exact(at: u32) -> String {
     shown(at, "%Y-%m-%d %H:%M:%S %Z")

@@ -122,7 +122,7 @@ fn answer(app: &App, who: &Who, look: Look, ask: Option<Ask>) -> Result<Response
 }
 
 /// Records on the page as it is first painted.
-const RECORDS: usize = 12;
+const RECORDS: usize = 10;
 /// Seconds of a block that the page makes.
 const DAY: u64 = 86_400;
 /// The reason of a block that the page makes.

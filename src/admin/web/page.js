@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id);
 const VERDICTS = ["accepted", "absorbed", "deferred", "refused"];
 const DONE = { accept: "accepted", absorb: "absorbed", defer: "deferred", reject: "refused", disconnect: "refused" };
-const state = { status: null, history: null, records: [], waiting: 0, blocks: [], range: "hour", sort: {} };
+const state = { checked: [], status: null, history: null, records: [], waiting: 0, blocks: [], range: "hour", sort: {} };
 
 // Words.
 
@@ -158,16 +158,20 @@ const sentence = status => {
     put(node.lastChild, it.text);
   });
   $("problems").hidden = !shown.length;
-  const storm = status.storms[0], key = storm && !isBlocked(blockOf(storm)) ? blockOf(storm) : "";
+  const storm = status.storms[0], key = storm ? blockOf(storm) : "", made = blockedBy(key), button = $("press").firstElementChild;
   $("press").hidden = !key || tone !== "storm";
-  put($("press").querySelector("bdi"), key);
-  $("press").firstElementChild.value = key;
+  put(button.firstChild, made ? "Undo the block of " : "Block ");
+  put(button.querySelector("bdi"), key);
+  put(button.lastChild, made ? "" : " for 24 h");
+  put($("hint"), made ? `Its mail is refused with 554 until ${moment(made.until)}.` : "It first shows what the block would hit.");
+  attribute(button, "class", made ? "" : "primary");
+  button.value = key;
   // Spoken when something begins or ends, not at each copy.
   const kinds = tone + status.problems.map(it => it.kind + it.subject).join();
   if (state.kinds !== undefined && state.kinds !== kinds) put($("say"), text);
   state.kinds = kinds;
 };
-const isBlocked = key => state.blocks.some(block => block.key.toLowerCase() === key.toLowerCase() && block.until > now());
+const blockedBy = key => state.blocks.find(block => block.key.toLowerCase() === key.toLowerCase() && block.until > now());
 
 const storms = status => {
   keyed($("storms"), status.storms, storm => {
@@ -187,7 +191,7 @@ const storms = status => {
     const parts = ["refused", "absorbed", "deferred", "delivered"].filter(name => storm[name]).map(name => `${number(storm[name])} ${name}`);
     put(what.children[1], [...parts, `since ${moment(storm.since)}`, `last ${span(status.now - storm.last)} ago`].join(", "));
     put(spared, storm.bytes_spared ? `${bytes(storm.bytes_spared)} spared the queue${storm.wire_spared ? `, ${bytes(storm.wire_spared)} of it the wire` : ""}` : "");
-    const key = blockOf(storm), blocked = isBlocked(key);
+    const key = blockOf(storm), blocked = blockedBy(key);
     const button = form.firstChild;
     put(button, blocked ? "Blocked" : "Block for 24 h");
     attribute(button, "aria-label", `${blocked ? "Blocked" : "Block for 24 h"}: ${seen(key)}`);
@@ -209,7 +213,7 @@ const facts = status => {
     fact("backend", "Backend", backend.up === false ? "Down" : backend.places_max == null ? "Up" : `${number(backend.places_taken)} of ${number(backend.places_max)} places`,
       [backend.up === false ? `since ${moment(backend.down_since)}: ${backend.error}` : "", backend.waiting ? `${number(backend.waiting)} waiting` : "", backend.idle ? `${number(backend.idle)} idle` : "", backend.target].filter(Boolean).join(", "),
       backend.places_max ? backend.places_taken / backend.places_max : null, backend.up === false),
-    latency.count ? fact("latency", "It answers in", time(latency.p50), `half of all final dots; ${time(latency.p99)} 99 %`) : null,
+    latency.count ? fact("latency", "Final dot", time(latency.p50), `median; 99 % within ${time(latency.p99)}`) : null,
     fact("hold", "Held", bytes(status.held_octets), `of ${bytes(status.hold_total)}`, status.held_octets / status.hold_total, status.hold_pressure > 0),
     fact("state", "State", { ok: "Written", degraded: "Not written", memory: "In memory only" }[status.state] ?? status.state,
       [status.state_error, `${count(status.ledger_entries, "entry", "entries")} in the ledger`, status.unacknowledged ? `${number(status.unacknowledged)} unacknowledged` : "", `${count(status.throttle_keys, "throttle key")}`].filter(Boolean).join(", "), null, status.state === "degraded"),
@@ -249,6 +253,8 @@ const blockRow = it => ({
 const configuration = status => {
   const { faults = [], warnings = [], at } = status.reload;
   const list = [...faults.map(text => ({ text, kind: "error" })), ...warnings.map(text => ({ text, kind: "warning" }))];
+  const found = kind => list.some(it => it.text.includes(kind.text)) ? [] : [kind];
+  for (const { text, kind } of state.checked) list.push(...found({ text, kind }));
   keyed($("warnings"), list.map(it => ({ ...it, key: it.text })), it => make("li", { class: it.kind }, make("bdi")), (node, it) => put(node.firstChild, it.text));
   show("warnings", list.length > 0);
   put($("loaded"), `${status.configuration_file ?? "Built-in configuration"}, read ${moment(at)}`);
@@ -345,6 +351,12 @@ const single = work => {
 };
 const loadHistory = single(async () => { state.history = await json(`/api/v1/history?range=${state.range}`); chart(); });
 const loadBlocks = single(async () => { state.blocks = (await json("/api/v1/blocks")).blocks; render(); });
+const loadCheck = single(async () => {
+  const { faults, warnings } = await json("/api/v1/check");
+  const of = kind => it => ({ kind, text: [[it.file, it.line].filter(Boolean).join(":"), it.what].filter(Boolean).join(": ") });
+  state.checked = [...faults.map(of("error")), ...warnings.map(of("warning"))];
+  render();
+});
 const search = () => $("q").value.trim();
 const loadRecords = single(async () => {
   const { records } = await json(`/api/v1/records?limit=${MOST}&search=${encodeURIComponent(search())}`);
@@ -422,7 +434,7 @@ const linked = well => {
 const dialog = (title, ...inside) => {
   const box = $("dialog");
   if (box.open) box.close();
-  box.replaceChildren(make("h2", { id: "dialog-title" }, title), ...inside);
+  box.replaceChildren(make("h2", { id: "dialog-title" }, title), ...inside.filter(Boolean));
   box.showModal();
   return new Promise(done => box.addEventListener("close", () => done(box.returnValue), { once: true }));
 };
@@ -521,7 +533,12 @@ for (const link of document.querySelectorAll("nav a[data-range]")) link.onclick 
   for (const other of document.querySelectorAll("nav a[data-range]")) attribute(other, "aria-current", other === link ? "true" : "");
   loadHistory();
 };
-$("press").onsubmit = event => { event.preventDefault(); ask($("press").firstElementChild.value); };
+$("press").onsubmit = event => {
+  event.preventDefault();
+  const key = $("press").firstElementChild.value, made = blockedBy(key);
+  if (made) lift(made); else ask(key);
+};
+for (const form of document.querySelectorAll("form.scroll")) form.onsubmit = event => event.preventDefault();
 $("add").onsubmit = event => { event.preventDefault(); ask($("new-key").value.trim()); };
 $("search").onsubmit = event => { event.preventDefault(); loadRecords(); };
 let typed;
@@ -534,4 +551,6 @@ $("records").onclick = event => {
 $("records").onpointerleave = () => { if (state.waiting && !isRead()) freshen(); };
 state.range = document.querySelector("nav a[aria-current]")?.dataset.range ?? "hour";
 loadRecords();
+loadCheck();
+setInterval(loadCheck, 300000);
 listen();

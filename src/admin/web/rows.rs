@@ -23,7 +23,7 @@ pub(super) fn senders(status: &Status) -> Vec<Row> {
     let mut senders: Vec<&TopSender> = by_name.into_values().collect();
     let sum = |it: &Counts| it.accepted + it.absorbed + it.deferred + it.refused;
     senders.sort_by_key(|it| Reverse(sum(&it.counts)));
-    senders.into_iter().map(sender).collect()
+    senders.into_iter().take(MOST).map(sender).collect()
 }
 
 fn sender(top: &TopSender) -> Row {
@@ -33,7 +33,7 @@ fn sender(top: &TopSender) -> Row {
 /// The clients with the most mail.
 pub(super) fn clients(status: &Status) -> Vec<Row> {
     let row = |top: &TopClient| counted(&top.client, &top.client, &top.client, &top.counts);
-    status.clients.iter().map(row).collect()
+    status.clients.iter().take(MOST).map(row).collect()
 }
 
 /// A name with its counts, and the button that blocks it.
@@ -46,7 +46,7 @@ fn counted(key: &str, name: &str, block: &str, counts: &Counts) -> Row {
 }
 
 pub(super) fn blocks(blocks: Vec<Block>, now: u32) -> Vec<Row> {
-    blocks.into_iter().filter_map(|it| block(it, now)).collect()
+    blocks.into_iter().filter_map(|it| block(it, now)).take(MOST_BLOCKS).collect()
 }
 
 fn block(block: Block, now: u32) -> Option<Row> {
@@ -111,3 +111,7 @@ pub(super) fn done(verdict: Verdict) -> &'static str {
         Verdict::Reject | Verdict::Disconnect => "refused",
     }
 }
+
+/// Rows as the page is first painted; a script shows all.
+const MOST: usize = 8;
+const MOST_BLOCKS: usize = 100;
