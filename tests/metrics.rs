@@ -44,6 +44,27 @@ fn both_formats_are_what_a_scraper_reads() {
     promtool(&plain);
 }
 
+#[test]
+fn strangers_add_no_series() {
+    let site = Site::new("", "").with_throttles();
+    site.write("control/badmailfrom", "@blocked.example\n");
+    let proxy = Proxy::start(&site);
+    let series = || read(&scrape(&site, "*/*").1, &[""; 3]);
+    let before = series();
+    for stranger in 0..50 {
+        let mut client = proxy.client().hello();
+        client.dialog(&[(&format!("EHLO host{stranger}.example"), "250")]);
+        client.dialog(&[(&format!("MAIL FROM:<{stranger}@blocked.example>"), "554"), (&format!("X{stranger}"), "500")]);
+        client.dialog(&[(&format!("MAIL FROM:<{stranger}@fair.example>"), "250")]);
+        client.dialog(&[(&format!("RCPT TO:<{stranger}@elsewhere.example>"), "553"), ("QUIT", "221")]);
+        client.rest();
+    }
+    let after = series();
+    assert!(before.keys().eq(after.keys()), "{:#?}", after.keys().filter(|name| !before.contains_key(*name)));
+    assert_eq!(after["portcullis_transactions_total{reason=\"blocked_sender\",verdict=\"reject\"}"], 50.0);
+    assert!(after["portcullis_command_seconds_count{}"] >= 200.0, "{after:#?}");
+}
+
 /// The series and their values. `behind` is what the samples of a counter, of a gauge and of an
 /// info have behind the name of their family.
 fn read(text: &str, behind: &[&str; 3]) -> BTreeMap<String, f64> {

@@ -25,9 +25,11 @@ use portcullis::session::question::Answer;
 use portcullis::session::question::Copy;
 use portcullis::session::question::Question;
 use portcullis::session::question::Throttled;
+use portcullis::session::record::Record;
 use portcullis::session::snapshot::Snapshot;
 use portcullis::smtp::reply::Offer;
 
+use crate::reports;
 use crate::store;
 
 /// A work and the size of a run.
@@ -41,15 +43,20 @@ pub(crate) struct Work {
     pub(crate) units: u64,
 }
 
-pub(crate) const WORKS: [Work; 7] = [
+pub(crate) const WORKS: [Work; 9] = [
     Work { name: "connection", run: |times| sessions(times, b"QUIT\r\n"), times: 500, units: 1 },
     Work { name: "command", run: commands, times: 100, units: 50 },
     Work { name: "reject", run: |times| sessions(times, REJECT), times: 500, units: 1 },
     Work { name: "transaction of 4 KB", run: |times| messages(times, 4096), times: 200, units: 1 },
     Work { name: "kilobyte of a message", run: |times| messages(times, 4096 * 1024), times: 2, units: 4096 },
+    Work { name: WINDOW, run: reports::of_rejects, times: 5000, units: 1 },
+    Work { name: WITHOUT_WINDOW, run: reports::of_rejects_alone, times: 5000, units: 1 },
     Work { name: "throttle", run: store::takes, times: 20_000, units: 1 },
     Work { name: "ledger", run: store::messages, times: 10_000, units: 1 },
 ];
+
+pub(crate) const WINDOW: &str = "reports of a reject";
+pub(crate) const WITHOUT_WINDOW: &str = "the same without metrics";
 
 /// NOOP commands; a fiftieth of the connection's cost is included.
 fn commands(times: u64) {
@@ -60,6 +67,20 @@ fn commands(times: u64) {
 fn sessions(times: u64, input: &[u8]) {
     let shared = Shared::new();
     (0..times).for_each(|_| shared.serve(&[input]));
+}
+
+/// The record of a refused MAIL.
+pub(crate) fn record_of_reject() -> Arc<Record> {
+    let shared = Shared::new();
+    let mut session = shared.session();
+    let (mut input, mut record) = (BytesMut::from(REJECT), None);
+    while let Some(output) = session.advance(&mut input, false, shared.now) {
+        match output {
+            Output::Record(told) => record = record.or(Some(told)),
+            output => shared.obey(&mut session, output),
+        }
+    }
+    record.unwrap()
 }
 
 fn messages(times: u64, size: usize) {
@@ -88,10 +109,7 @@ impl Shared {
 
     /// Runs a session on these inputs, one after the other, each in chunks of a socket read.
     fn serve(&self, pieces: &[&[u8]]) {
-        let peer = Peer::direct(([192, 0, 2, 1], 4000).into(), ([192, 0, 2, 2], 25).into());
-        let mut session = Session::new("work".into(), self.snapshot.clone(), self.seed.clone(), peer, self.now);
-        session.handle_offer(Arc::new(Offer::default()), true);
-        session.start(Admission::Granted, Duration::ZERO, None, self.now);
+        let mut session = self.session();
         let mut input = BytesMut::new();
         self.drain(&mut session, &mut input);
         for octets in pieces.iter().flat_map(|piece| piece.chunks(READ)) {
@@ -99,6 +117,15 @@ impl Shared {
             self.drain(&mut session, &mut input);
         }
         assert!(session.is_over(), "it has said QUIT");
+    }
+
+    /// A session that has begun.
+    fn session(&self) -> Session {
+        let peer = Peer::direct(([192, 0, 2, 1], 4000).into(), ([192, 0, 2, 2], 25).into());
+        let mut session = Session::new("work".into(), self.snapshot.clone(), self.seed.clone(), peer, self.now);
+        session.handle_offer(Arc::new(Offer::default()), true);
+        session.start(Admission::Granted, Duration::ZERO, None, self.now);
+        session
     }
 
     fn drain(&self, session: &mut Session, input: &mut BytesMut) {
