@@ -1,5 +1,5 @@
 //! `/metrics` of the built program as scrapers read it: both formats under a strict parser, and promtool where there is
-//! one. It must not know what a metric means.
+//! one; and the series that change with what happens to the proxy. It must not know how they are counted.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 #[path = "support/proxy.rs"]
@@ -16,6 +16,8 @@ use std::process::Stdio;
 
 use proxy::Proxy;
 use proxy::Site;
+use proxy::configuration;
+use proxy::host::free_address;
 use proxy::host::make_certificate;
 
 #[test]
@@ -63,6 +65,46 @@ fn strangers_add_no_series() {
     assert!(before.keys().eq(after.keys()), "{:#?}", after.keys().filter(|name| !before.contains_key(*name)));
     assert_eq!(after["portcullis_transactions_total{reason=\"blocked_sender\",verdict=\"reject\"}"], 50.0);
     assert!(after["portcullis_command_seconds_count{}"] >= 200.0, "{after:#?}");
+}
+
+#[test]
+fn a_failed_reload_and_its_repair() {
+    let site = Site::new("", "");
+    let mut proxy = Proxy::start(&site);
+    let good = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let value = |name: &str| read(&scrape(&site, "*/*").1, &[""; 3])[name];
+    let began = value("portcullis_config_last_reload_timestamp_seconds{}");
+    assert_eq!(value("portcullis_config_last_reload_successful{}"), 1.0);
+    site.rename_over("portcullis.toml", &good.replace("tcp.smtp", "nowhere"));
+    proxy.wait_for("not reloaded");
+    assert_eq!(value("portcullis_config_last_reload_successful{}"), 0.0);
+    assert_eq!(value("portcullis_reloads_total{outcome=\"failed\"}"), 1.0);
+    assert_eq!(
+        value("portcullis_config_last_reload_timestamp_seconds{}"),
+        began,
+        "what is in force is as old as before"
+    );
+    site.rename_over("portcullis.toml", &good);
+    proxy.wait_for("reloaded");
+    assert_eq!(value("portcullis_config_last_reload_successful{}"), 1.0);
+    assert_eq!(value("portcullis_reloads_total{outcome=\"done\"}"), 1.0);
+}
+
+#[test]
+fn a_backend_that_is_not_there() {
+    let site = Site::new("", "");
+    let nobody = format!("tcp = \"{}\"", free_address().unwrap());
+    site.write("portcullis.toml", &configuration("", &nobody, ""));
+    let mut proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<a@b.example>", "451"), ("QUIT", "221")]);
+    client.rest();
+    proxy.wait_for("backend_unavailable");
+    let series = read(&scrape(&site, "*/*").1, &[""; 3]);
+    assert!(series["portcullis_backend_sessions_total{outcome=\"failed\"}"] >= 1.0, "{series:#?}");
+    assert_eq!(series["portcullis_backend_sessions_total{outcome=\"opened\"}"], 0.0);
+    assert_eq!(series["portcullis_transactions_total{reason=\"backend_unavailable\",verdict=\"defer\"}"], 1.0);
+    assert_eq!(series["portcullis_backend_seconds_count{step=\"open\"}"], 0.0, "it was not opened");
 }
 
 /// The series and their values. `behind` is what the samples of a counter, of a gauge and of an
