@@ -107,6 +107,19 @@ fn a_backend_that_is_not_there() {
     assert_eq!(series["portcullis_backend_seconds_count{step=\"open\"}"], 0.0, "it was not opened");
 }
 
+#[test]
+fn a_client_that_types_slowly_is_not_our_time() {
+    let site = Site::new("timeout = { command = \"1s\" }", "");
+    let proxy = Proxy::start(&site);
+    let mut client = proxy.client().hello();
+    client.dialog(&[("NOOP", "250")]);
+    client.send("NOO");
+    assert!(client.rest().starts_with("421 "));
+    let series = read(&scrape(&site, "*/*").1, &[""; 3]);
+    assert_eq!(series["portcullis_command_seconds_count{}"], 2.0);
+    assert_eq!(series["portcullis_command_seconds_bucket{le=\"0.5\"}"], 2.0, "{series:#?}");
+}
+
 /// The series and their values. `behind` is what the samples of a counter, of a gauge and of an
 /// info have behind the name of their family.
 fn read(text: &str, behind: &[&str; 3]) -> BTreeMap<String, f64> {

@@ -44,7 +44,7 @@ impl Session {
     }
 
     /// Whether octets of the client can be used now; otherwise they stay in the buffer.
-    pub(super) fn wants_input(&self) -> bool {
+    pub fn wants_input(&self) -> bool {
         match &self.state {
             State::Auth { waiting } => !waiting,
             State::Body(_) => true,

@@ -292,6 +292,10 @@ impl Driver {
                 None => break,
             }
         }
+        // No reply is due: what came is the beginning of a line.
+        if self.session.wants_input() {
+            self.commanded = None;
+        }
         if let Some(hold) = self.hold.as_mut().filter(|_| !self.session.takes_message()) {
             hold.complete();
         }
