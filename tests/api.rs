@@ -48,6 +48,10 @@ const ANSWERS: &[(&str, &str, &str, u16, &str)] = &[
     ("GET /api/v1/records?before=1", "-", "", 200, "{\"records\":[]}"),
     ("GET /api/v1/records?limit=501", "-", "", 400, "limit: write a number from 1 to 500"),
     ("GET /api/v1/records?limit=-1", "-", "", 400, "limit: invalid digit"),
+    ("GET /api/v1/sessions", "-", "", 200, "\"total\":"),
+    ("GET /api/v1/sessions?order=longest&limit=1", "-", "", 200, "\"sessions\":["),
+    ("GET /api/v1/sessions?order=newest", "-", "", 400, "unknown variant `newest`"),
+    ("GET /api/v1/sessions?limit=0", "-", "", 400, "limit: write a number from 1 to 500"),
     ("GET /api/v1/history", "-", "", 200, "\"reasons\":{\"throttled\":6}"),
     ("GET /api/v1/history?range=year", "-", "", 200, "\"step\":86400"),
     ("GET /api/v1/history?range=century", "-", "", 400, "unknown variant `century`"),
@@ -401,6 +405,33 @@ fn too_many_requests_are_told_to_wait_and_the_operator_is_not() {
         limited.is_some_and(|answer| answer.to_ascii_lowercase().contains("retry-after: 1\r\n"))
             && api.operator("GET /api/v1/status", "").code == 200
     });
+}
+
+#[test]
+fn a_session_is_listed_with_what_it_does_until_it_ends() {
+    let (_site, proxy, api) = start();
+    let shown = || api.get("/api/v1/sessions").json();
+    assert_eq!(shown(), json!({ "sessions": [], "total": 0 }));
+    let mut client = proxy.client();
+    assert!(client.reply().starts_with("220 "));
+    let one = |wanted: &str| {
+        let answer = shown();
+        api.holds(&json!({ "$ref": "#/components/schemas/Sessions" }), &answer, wanted);
+        assert_eq!((&answer["total"], &answer["sessions"][0]["phase"]), (&json!(1), &json!(wanted)), "{answer}");
+        answer["sessions"][0].clone()
+    };
+    assert_eq!(one("connected")["helo"], Value::Null);
+    client.dialog(&[("EHLO mx.example", "250")]);
+    assert_eq!(one("idle")["helo"], "mx.example");
+    client.dialog(&[("MAIL FROM:<a@b.example>", "250")]);
+    assert_eq!(one("mail")["sender"], "<a@b.example>");
+    client.dialog(&[("RCPT TO:<joe@example.org>", "250")]);
+    assert_eq!(one("rcpt")["recipients"], 1);
+    client.dialog(&[("DATA", "354")]);
+    let session = one("data");
+    assert_eq!((&session["client"], &session["octets"]), (&json!("127.0.0.1"), &json!(0)), "{session}");
+    drop(client);
+    until("it is gone", || shown()["total"] == 0);
 }
 
 #[test]

@@ -31,6 +31,8 @@ use crate::front::limits::ConnectionGuard;
 use crate::front::limits::ConnectionLimits;
 use crate::front::proxy_header;
 use crate::front::services::Services;
+use crate::front::sessions::Order;
+use crate::front::sessions::SessionView;
 use crate::front::settings::Settings;
 use crate::front::stream::ClientStream;
 use crate::front::tcp;
@@ -121,6 +123,11 @@ impl Acceptor {
     /// Connections of each client network that has any.
     pub fn by_network(&self) -> Vec<(IpNet, usize)> {
         self.limits.by_network()
+    }
+
+    /// What the first `most` sessions in this order do now, and the number of all.
+    pub fn sessions(&self, most: usize, order: Order) -> (Vec<SessionView>, usize) {
+        self.limits.sessions(most, order)
     }
 
     /// Connections that are open now.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::future::pending;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -21,6 +22,13 @@ use std::time::Duration;
 use std::time::Instant;
 
 use ipnet::IpNet;
+
+use crate::front::sessions;
+use crate::front::sessions::Entry;
+use crate::front::sessions::Order;
+use crate::front::sessions::SessionView;
+use crate::session::activity::Activity;
+use crate::store::clock::Time;
 
 /// The sessions that have a slot.
 #[derive(Debug)]
@@ -59,6 +67,8 @@ pub(super) struct Slot {
     leaves: AtomicBool,
     /// The session's task, once it waits.
     task: Mutex<Option<Waker>>,
+    /// What the session does now.
+    entry: Entry,
 }
 
 impl Slots {
@@ -81,6 +91,7 @@ impl Slots {
             needed: AtomicU64::new(0),
             leaves: AtomicBool::new(false),
             task: Mutex::new(None),
+            entry: Entry::default(),
         });
         state.networks.entry(network).or_default().insert(number, slot.clone());
         slot
@@ -117,6 +128,13 @@ impl Slots {
     /// Sessions of each network that has any.
     pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
         self.lock().networks.iter().map(|(network, of)| (*network, of.len())).collect()
+    }
+
+    /// The first `most` sessions in this order, and the number of all.
+    pub(super) fn sessions(&self, most: usize, order: Order) -> (Vec<SessionView>, usize) {
+        // Newcomers wait only while the references are copied.
+        let slots: Vec<Arc<Slot>> = self.lock().networks.values().flat_map(BTreeMap::values).cloned().collect();
+        sessions::first(slots.iter().map(|slot| &slot.entry), most, order)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -162,6 +180,16 @@ impl State {
 }
 
 impl SlotHandle {
+    /// The session of `client` begins, and is listed from now on.
+    pub(super) fn begin(&self, activity: &Activity<'_>, client: IpAddr, since: Time) {
+        self.slot.entry.begin(activity, client, since);
+    }
+
+    /// Notes what the session does now.
+    pub(super) fn note(&self, activity: &Activity<'_>) {
+        self.slot.entry.note(activity);
+    }
+
     /// Records how long the session brings mail forward, as far as is known now.
     pub(super) fn is_needed_until(&self, until: Option<Instant>) {
         self.slot.is_needed_until(until);

@@ -14,6 +14,8 @@ use crate::front::condition::Conditions;
 use crate::front::displace::Slot;
 use crate::front::displace::SlotHandle;
 use crate::front::displace::Slots;
+use crate::front::sessions::Order;
+use crate::front::sessions::SessionView;
 use crate::policy::net;
 use crate::session::io::Admission;
 
@@ -88,6 +90,11 @@ impl ConnectionLimits {
     /// Connections of each network that has any.
     pub(super) fn by_network(&self) -> Vec<(IpNet, usize)> {
         self.slots.as_ref().map(|slots| slots.by_network()).unwrap_or_default()
+    }
+
+    /// The first `most` sessions in this order, and the number of all.
+    pub(super) fn sessions(&self, most: usize, order: Order) -> (Vec<SessionView>, usize) {
+        self.slots.as_ref().map(|slots| slots.sessions(most, order)).unwrap_or_default()
     }
 
     /// Connections, but for those that are arriving.

@@ -21,6 +21,7 @@ mod pem;
 mod proxy_header;
 mod server;
 mod services;
+pub mod sessions;
 pub mod settings;
 mod stream;
 mod tcp;

@@ -36,6 +36,7 @@
 //! `handle_submission`) what a backend without one is handed.
 
 pub mod acknowledgement;
+pub mod activity;
 mod admission;
 mod asking;
 mod authenticating;

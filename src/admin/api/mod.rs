@@ -9,6 +9,7 @@ mod history;
 mod openapi;
 mod records;
 mod reload;
+mod sessions;
 mod status;
 
 use axum::Router;
@@ -26,6 +27,7 @@ pub(super) fn router() -> Router<App> {
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/history", get(history::history))
         .route("/api/v1/records", get(records::records))
+        .route("/api/v1/sessions", get(sessions::sessions))
         .route("/api/v1/top", get(status::top))
         .route("/api/v1/storms", get(status::storms))
         .route("/api/v1/blocks", get(blocks::list).post(blocks::post).delete(blocks::delete))

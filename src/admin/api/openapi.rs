@@ -26,6 +26,7 @@ use crate::admin::api::explain;
 use crate::admin::api::history;
 use crate::admin::api::records;
 use crate::admin::api::reload;
+use crate::admin::api::sessions;
 use crate::admin::api::status;
 
 /// This description
@@ -42,7 +43,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| Api::openapi().to_json().un
     info(title = "Portcullis", description = "The admin interface of a running proxy"),
     paths(
         status::status, events::events, status::top, status::storms, history::history, records::records,
-        blocks::list, blocks::post, blocks::delete, blocks::preview,
+        sessions::sessions, blocks::list, blocks::post, blocks::delete, blocks::preview,
         explain::get, explain::post, explain::rehearse,
         check::check, reload::reload, document,
     ),

@@ -211,6 +211,8 @@ impl Driver {
 
     /// A session that has a slot among the connections, and may have to give it to another.
     pub(super) fn with_slot(mut self: Box<Self>, slot: SlotHandle) -> Box<Self> {
+        let (activity, since) = (self.session.activity(), self.services.state.tables().clock.now());
+        slot.begin(&activity, self.session.peer().client.ip(), since);
         self.slot = Some(slot);
         self
     }
@@ -255,6 +257,7 @@ impl Driver {
         };
         let mut slot = self.slot.take();
         if let Some(slot) = &slot {
+            slot.note(&self.session.activity());
             slot.is_needed_until(self.session.needed_until(self.now));
         }
         let parting = Parting { policy, awaits, is_written, has_quit };

@@ -32,6 +32,7 @@ impl Driver {
     pub(super) async fn wait(&mut self) -> Event {
         if let Some(slot) = &self.slot {
             slot.is_needed_until(self.session.needed_until(self.now));
+            slot.note(&self.session.activity());
         }
         let turn = self.turn();
         poll_fn(|cx| self.poll(turn, cx)).await
