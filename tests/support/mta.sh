@@ -63,8 +63,8 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "The tests with other people's MTAs need root on Debian, and in $roots: ${missing[*]%% *}" >&2
     exit 1
 fi
-# A fresh machine has no package lists yet.
-apt-cache policy msmtp | grep -q :// || timeout 180 apt-get update -qq
+# A fresh machine has no package lists yet, or those of the day that its image was made, whose files are gone.
+timeout 180 apt-get update -qq || apt-cache policy msmtp | grep -q ://
 for line in "${missing[@]}"; do
     read -ra words <<<"$line"
     trap '[ "$BASH_SUBSHELL" -gt 0 ] || echo "could not unpack Debian'"'"'s ${words[*]:1} into $roots/${words[0]}" >&2' ERR
