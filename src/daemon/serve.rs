@@ -41,7 +41,7 @@ use crate::front::Server;
 use crate::front::Services;
 use crate::front::Stop;
 use crate::front::accept::Acceptor;
-use crate::front::health;
+use crate::front::probe;
 use crate::front::workers::Workers;
 use crate::policy::list::AddressList;
 use crate::report;
@@ -139,7 +139,7 @@ async fn run(
     tokio::spawn(watchdog::feed(workers, accepting));
     tokio::spawn(sweep(services.clone()));
     tokio::spawn(ask_backend(services.clone()));
-    tokio::spawn(health::watch(services));
+    tokio::spawn(probe::watch(services));
     // A file was changed, made or removed between reading and watching.
     if Look::at(&assembly.files) != assembly.look {
         watcher.iter_mut().for_each(Watcher::ask);

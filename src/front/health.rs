@@ -1,9 +1,7 @@
 //! Whether the backend answers. A message that it did not answer is only a suspicion, because a backend may end over one
-//! message: it is down when a question of our own gets no answer either, and up again when one does. While nobody sends
-//! mail it is asked once a minute, unless that would start a program. It must not keep a client waiting, nor be a reason not
-//! to serve.
+//! message: it is down when a question of our own gets no answer either, and up again when one does (`probe` asks). It must
+//! not be a reason not to serve.
 
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
@@ -12,13 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
-use crate::backend::Target;
-use crate::backend::obstacle;
-use crate::front::condition::Condition;
-use crate::front::inquiry;
-use crate::front::services::Services;
 use crate::policy::verdict::Reason;
 use crate::session::record::Record;
 use crate::store::clock::Time;
@@ -51,7 +43,7 @@ pub struct Down {
 }
 
 /// What came of a question to the backend.
-enum Answer {
+pub(super) enum Answer {
     Given,
     Refused(String),
     /// All its places are taken: it works.
@@ -101,8 +93,18 @@ impl BackendHealth {
         (at > 0).then(|| Time::from_nanoseconds(at))
     }
 
+    /// Whether a message got no answer, and no question has been answered since.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.lock().suspicion.is_some()
+    }
+
+    /// Resolves at the next suspicion.
+    pub(super) async fn suspected(&self) {
+        self.suspected.notified().await;
+    }
+
     /// Takes an answer in; gives what is news by it.
-    fn learn(&self, answer: &Answer, now: Time) -> Option<News> {
+    pub(super) fn learn(&self, answer: &Answer, now: Time) -> Option<News> {
         let mut state = self.lock();
         let (suspicion, missing) = (state.suspicion.take(), state.missing.take());
         match answer {
@@ -129,74 +131,11 @@ impl BackendHealth {
 
 /// A change of the backend's health.
 #[derive(Debug, PartialEq, Eq)]
-enum News {
+pub(super) enum News {
     Down(Down),
     /// It was down for so long.
     Up(Duration),
 }
-
-/// Asks the backend when it is suspected, while it is down, and now and then while nobody sends mail, until a stop.
-pub async fn watch(services: Arc<Services>) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let is_down = services.health.down().is_some();
-        pause = if is_down { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
-        tokio::select! {
-            () = sleep(if is_down { pause } else { IDLE }) => {}
-            // While it is down, each message is one suspicion more.
-            () = services.health.suspected.notified(), if !is_down => {}
-            () = services.conditions.reached(Condition::is_stopping) => return,
-        }
-        if is_down || services.health.lock().suspicion.is_some() || is_quiet(&services) {
-            ask(&services).await;
-            sleep(SPACING).await;
-        }
-    }
-}
-
-/// Whether the backend has not been heard for a minute, and is a server that may be asked just to know.
-fn is_quiet(services: &Services) -> bool {
-    let now = services.state.tables().clock.now();
-    let is_server = matches!(services.backends.target(), Target::Lmtp(_) | Target::Tcp(_));
-    is_server && services.health.answered().is_none_or(|at| now.since(at) >= IDLE)
-}
-
-async fn ask(services: &Arc<Services>) {
-    let target = services.backends.target();
-    let answer = match target {
-        Target::Maildir(_) | Target::Queue(_) => match obstacle(&target) {
-            Some(what) => Answer::Refused(what),
-            None => Answer::Given,
-        },
-        Target::Lmtp(_) | Target::Spawn(_) | Target::Tcp(_) => {
-            let asked = tokio::select! {
-                asked = inquiry::probe(services.clone()) => asked,
-                () = services.conditions.reached(Condition::is_stopping) => return,
-            };
-            match asked {
-                Ok(()) => Answer::Given,
-                Err(said) if said.contains(BUSY) => Answer::Busy,
-                Err(said) => Answer::Refused(said),
-            }
-        }
-    };
-    let now = services.state.tables().clock.now();
-    match services.health.learn(&answer, now) {
-        Some(News::Down(down)) => tracing::error!(backend = %target, error = down.error, "backend down"),
-        Some(News::Up(length)) => tracing::info!(backend = %target, seconds = length.as_secs(), "backend up again"),
-        None => {}
-    }
-}
-
-/// The enhanced code of our reply when all places are taken.
-const BUSY: &str = "4.3.2";
-/// Between two questions while it is down: 5 s, then twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(2500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Time without an answer after which a server is asked.
-const IDLE: Duration = Duration::from_secs(60);
-/// Between any two questions.
-const SPACING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ mod linger;
 pub mod look;
 mod outbox;
 mod pem;
+pub mod probe;
 mod proxy_header;
 mod server;
 mod services;
