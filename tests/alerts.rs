@@ -117,7 +117,7 @@ fn a_broken_receiver_gets_the_event_later_and_one_that_refuses_it_never() {
     assert_eq!(log.matches("message=\"alert not sent\"").count(), 1, "{log}");
     let given_up = proxy.line("alert given up");
     assert!(given_up.contains("404 Not Found: no") && !given_up.contains('\x1b'), "{given_up}");
-    let metrics = get(&site, "/metrics");
+    let metrics = site.get("/metrics");
     for line in ["{outcome=\"sent\"} 1", "{outcome=\"failed\"} 3", "{outcome=\"dropped\"} 1"] {
         assert!(metrics.contains(&format!("portcullis_alerts_total{line}")), "{metrics}");
     }
@@ -199,14 +199,6 @@ fn damage(site: &Site) -> String {
     let good = fs::read_to_string(site.path("portcullis.toml")).unwrap();
     site.write("portcullis.toml", &format!("{good}\n[nonsense]\n"));
     good
-}
-
-fn get(site: &Site, path: &str) -> String {
-    let mut stream = std::os::unix::net::UnixStream::connect(site.path("admin.sock")).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 fn openssl(site: &Site, arguments: &str) {

@@ -64,7 +64,7 @@ const ANSWERS: &[(&str, &str, &str, u16, &str)] = &[
     ("POST /api/v1/blocks", "t", "{\"key\":\"a@b.example\",\"seconds\":60}", 200, "\"before\":null"),
     ("POST /api/v1/blocks", "t", "{\"key\":\"A@b.example\",\"seconds\":90,\"why\":\"storm\"}", 200, "\"before\":1"),
     ("GET /api/v1/blocks", "-", "", 200, "\"why\":\"storm\""),
-    ("POST /api/v1/blocks/preview", "-", "{\"key\":\"@b.example\"}", 200, "\"messages\":0"),
+    ("POST /api/v1/blocks/preview", "-", "{\"key\":\"@b.example\"}", 200, "\"senders\":[\"<joe@b.example>\"]"),
     ("POST /api/v1/blocks/preview", "-", "{\"key\":\"127.0.0.1\"}", 200, "loopback"),
     ("POST /api/v1/blocks/preview", "-", "{\"key\":\"b.example\"}", 400, "write an address"),
     ("DELETE /api/v1/blocks?key=a%40b.example", "t", "", 200, "\"by\":\"operator\""),

@@ -13,7 +13,6 @@ use std::net::SocketAddr;
 use std::net::TcpListener;
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::process::ChildStderr;
 use std::process::Command;
 use std::process::Stdio;
@@ -497,7 +496,7 @@ impl Unread {
             for _ in 0..10 {
                 client.dialog(&[(&format!("MAIL FROM:<{sender}>"), "554")]);
             }
-            ask(site, "/ready").contains("not ready: the log is not being read")
+            site.get("/ready").contains("not ready: the log is not being read")
         });
     }
 
@@ -509,14 +508,6 @@ impl Unread {
         until("it ends", || self.child.try_wait().unwrap().is_some());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
-}
-
-fn ask(site: &Site, path: &str) -> String {
-    let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 fn with_a_blocked_sender(server: &str) -> Site {
@@ -536,7 +527,7 @@ fn a_log_that_nobody_reads_holds_up_no_mail_and_is_said() {
     assert_eq!(site.mails(), 20);
     let status = site.run(&["status"]).out;
     assert!(status.contains("\nlog            is not being read: its lines are discarded\n"), "{status}");
-    assert!(ask(&site, "/metrics").contains("\nportcullis_log_stalled 1\n"));
+    assert!(site.get("/metrics").contains("\nportcullis_log_stalled 1\n"));
     // It is read again.
     let mut line = String::new();
     while !line.contains("log was not read") {
@@ -545,8 +536,8 @@ fn a_log_that_nobody_reads_holds_up_no_mail_and_is_said() {
     }
     let lost = line.split_once("lines=").unwrap().1.split(' ').next().unwrap().to_owned();
     assert!(line.contains(" level=error ") && lost.parse::<u64>().unwrap() >= 20, "{line}");
-    assert!(ask(&site, "/ready").contains("\r\n\r\nready\n"));
-    assert!(ask(&site, "/metrics").contains(&format!("\nportcullis_log_lines_lost_total {lost}\n")));
+    assert!(site.get("/ready").contains("\r\n\r\nready\n"));
+    assert!(site.get("/metrics").contains(&format!("\nportcullis_log_lines_lost_total {lost}\n")));
     proxy.signal(Signal::SIGTERM);
     let mut rest = String::new();
     proxy.log.read_to_string(&mut rest).unwrap();
@@ -572,7 +563,7 @@ fn a_second_term_does_not_wait_for_the_log_at_all() {
     let proxy = Unread::start(&site);
     proxy.fill(&site);
     proxy.signal(Signal::SIGTERM);
-    until("it stops", || ask(&site, "/ready").contains("stopping"));
+    until("it stops", || site.get("/ready").contains("stopping"));
     proxy.signal(Signal::SIGTERM);
     proxy.ends();
 }

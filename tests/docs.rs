@@ -9,9 +9,6 @@ mod proxy;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -103,7 +100,7 @@ fn every_metric() {
     client.dialog(&[("MAIL FROM:<a@b.example>", "450"), ("MAIL FROM:<c@b.example>", "250")]);
     client.dialog(&[("RCPT TO:<x@elsewhere.example>", "553"), ("FROB", "500"), ("QUIT", "221")]);
     client.rest();
-    let metrics = get(&site, "/metrics");
+    let metrics = site.get("/metrics");
     let mut families: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
     for line in metrics.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
@@ -499,16 +496,6 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
-}
-
-/// Over the admin socket.
-fn get(site: &Site, path: &str) -> String {
-    let mut stream = UnixStream::connect(site.path("admin.sock")).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// The blocks of a page between three backticks; `kind` is the word behind them, "" for any.

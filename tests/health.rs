@@ -86,6 +86,38 @@ fn another_backend_is_not_down_because_the_one_before_was() {
     until("it is up", || status(&site)["backend"]["up"] == true);
 }
 
+#[test]
+fn ready_is_said_with_reasons_and_by_exit_codes() {
+    let address = free_address().unwrap();
+    let behind = server_at(address);
+    let server = Proxy::start(&behind);
+    let site = in_front_of(&format!("tcp = \"{address}\""));
+    let absent = site.run(&["ready"]);
+    assert!(absent.code == 1 && absent.err.contains("does not answer on"), "{absent:?}");
+    let mut proxy = Proxy::start(&site);
+    let ready = site.run(&["ready", "--wait", "1m"]);
+    assert!(ready.code == 0 && ready.out.starts_with("ready\naccepting  ok  "), "{ready:?}");
+    assert!(site.get("/live").starts_with("HTTP/1.1 200"));
+    server.stop();
+    assert!(mail(&proxy).starts_with("451 "));
+    proxy.wait_for("backend down");
+    until("it is told", || site.run(&["ready"]).code == 1);
+    let told = site.run(&["ready"]);
+    let reason = format!("the backend tcp://{address} is down since ");
+    assert!(told.out.starts_with(&format!("not ready: {reason}")), "{told:?}");
+    assert!(told.out.contains(&format!("\nbackend    bad {reason}")), "{told:?}");
+    let json = site.run(&["ready", "--json"]);
+    let checks = json.json()["checks"].as_array().unwrap().clone();
+    let bad: Vec<_> =
+        checks.iter().filter(|check| check["ok"] == false).map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!((json.code, bad), (1, vec!["backend"]));
+    let ready = site.get("/ready");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(&format!("\r\n\r\nnot ready: {reason}")), "{ready}");
+    let server = Proxy::start(&behind);
+    assert_eq!(site.run(&["ready", "--wait", "1m"]).code, 0, "it comes back without mail");
+    drop(server);
+}
+
 fn server_at(address: SocketAddr) -> Site {
     let site = Site::new("", "");
     let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();

@@ -39,6 +39,8 @@ pub enum Wish {
     Block(String, u64, String),
     /// All blocks.
     Blocks,
+    /// Whether the proxy should get mail.
+    Ready,
     /// The answers to the session of this message, whose octets go over the wire like this.
     Rehearsal(Message, Bytes),
     /// What happens now.
@@ -91,7 +93,7 @@ fn silence(admin: &Admin, wish: &Wish) -> String {
     };
     let later = match wish {
         Wish::Block(..) | Wish::Unblock(_) => "; it may still carry this out: look with portcullis blocks",
-        Wish::Blocks | Wish::Rehearsal(..) | Wish::Status => "",
+        Wish::Blocks | Wish::Ready | Wish::Rehearsal(..) | Wish::Status => "",
     };
     let seconds = PATIENCE.as_secs();
     format!("no answer on {place} (admin.listen) within {seconds} s: if the proxy hangs, restart it{later}")
@@ -180,6 +182,7 @@ impl Wish {
         match self {
             Self::Block(..) | Self::Unblock(_) => answer["key"].is_string(),
             Self::Blocks => answer["blocks"].is_array(),
+            Self::Ready => answer["ready"].is_boolean(),
             Self::Rehearsal(..) => answer["answers"].is_array(),
             Self::Status => answer["state"].is_string() && answer["senders"].is_object(),
         }
@@ -197,6 +200,7 @@ impl Wish {
                 ("POST", "/api/v1/blocks".to_owned(), JSON, new.into())
             }
             Self::Blocks => ("GET", "/api/v1/blocks".to_owned(), JSON, Bytes::new()),
+            Self::Ready => ("GET", "/api/v1/ready".to_owned(), JSON, Bytes::new()),
             Self::Rehearsal(message, body) => {
                 let message = json!(message).to_string();
                 ("POST", format!("/api/v1/rehearsal?message={}", encoded(&message)), MESSAGE, body.clone())

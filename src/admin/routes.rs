@@ -23,6 +23,7 @@ use crate::admin::login;
 use crate::admin::metrics;
 use crate::admin::web;
 use crate::report::metrics::families::Format;
+use crate::status::readiness::Readiness;
 use crate::text::readable;
 
 pub(super) fn router(app: App) -> Router {
@@ -43,15 +44,9 @@ pub(super) fn router(app: App) -> Router {
 }
 
 async fn ready(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
-    let published = app.status(&who);
-    let reasons = published.status.not_ready();
-    match reasons.is_empty() {
-        true => format!("ready\n{}", published.status.remarks()).into_response(),
-        false => {
-            let text = format!("not ready: {}\n{}", reasons.join("; "), published.status.remarks());
-            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
-        }
-    }
+    let readiness = Readiness::of(&app.status(&who).status);
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, readiness.text()).into_response()
 }
 
 async fn scrape(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -27,7 +27,7 @@ enum Command {
     Test(Test),
 }
 
-/// Send a test event by each [[alert]], and show what was answered
+/// Send a test event by each configured alert, and show what was answered
 ///
 /// The running proxy is not needed. Exit code 0 if all were sent, 1 if not, 64 if there is no such alert.
 #[derive(Args, Debug)]

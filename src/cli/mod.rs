@@ -16,6 +16,7 @@ mod log;
 mod manual;
 mod output;
 mod queue;
+mod ready;
 mod serve;
 mod status;
 mod zone;
@@ -52,6 +53,7 @@ enum Command {
     Unblock(blocks::Unblock),
     Blocks(blocks::Blocks),
     Status(status::Status),
+    Ready(ready::Ready),
     Alert(alert::Alert),
     Queue(queue::Queue),
     Log(log::Log),
@@ -94,6 +96,7 @@ pub fn run() -> ExitCode {
             Command::Unblock(command) => command.run(),
             Command::Blocks(command) => command.run(),
             Command::Status(command) => command.run(),
+            Command::Ready(command) => command.run(),
             Command::Alert(command) => command.run(),
             Command::Queue(command) => command.run(),
             Command::Log(command) => command.run(),

@@ -31,7 +31,6 @@ struct Made {
 
 /// A status, and its JSON, in which a terminal or a page shows strangers' words and does not obey them.
 pub(crate) struct Published {
-    #[allow(dead_code)]
     pub(crate) status: Status,
     pub(crate) json: Bytes,
 }
@@ -60,7 +59,6 @@ impl Live {
         self.lock().make(&self.handles, now)
     }
 
-    #[allow(dead_code)]
     /// The status of each second from now on, as long as the receiver is kept. To be called on a runtime, which makes them.
     pub(crate) fn subscribe(self: &Arc<Self>) -> watch::Receiver<Option<Arc<Published>>> {
         let receiver = self.news.subscribe();
@@ -71,7 +69,6 @@ impl Live {
         receiver
     }
 
-    #[allow(dead_code)]
     /// Until nobody looks any more.
     async fn publish(self: Arc<Self>) {
         let mut interval = tokio::time::interval(EVERY);

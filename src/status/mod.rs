@@ -6,6 +6,7 @@ pub(crate) mod in_force;
 pub(crate) mod live;
 pub(crate) mod networks;
 pub(crate) mod problems;
+pub(crate) mod readiness;
 pub(crate) mod sentence;
 pub(crate) mod words;
 
@@ -147,27 +148,6 @@ impl Status {
             senders: reports.traffic.top_senders(MOST_SENDERS, now),
             clients: reports.traffic.top_clients(MOST_CLIENTS, now),
         }
-    }
-}
-
-impl Status {
-    /// Reasons why another proxy should get mail instead of this one; empty when it is ready.
-    pub(crate) fn not_ready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        if self.stopping {
-            reasons.push("stopping".to_owned());
-        }
-        reasons.extend(self.state_error.iter().map(|error| format!("the state cannot be written ({error})")));
-        if self.log_stalled {
-            reasons.push("the log is not being read".to_owned());
-        }
-        reasons
-    }
-
-    /// Conditions that need an operator's attention, one line each.
-    pub(crate) fn remarks(&self) -> String {
-        let kept = self.state_set_aside.iter();
-        kept.map(|kept| format!("the state was damaged and started empty; the old file is {kept}\n")).collect()
     }
 }
 

@@ -12,6 +12,7 @@ use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
 use std::process::Command;
@@ -109,6 +110,15 @@ impl Site {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
         Outcome::of(&self.command().args(arguments).output().unwrap())
+    }
+
+    /// The running proxy's answer over the admin socket, with its head.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = UnixStream::connect(self.path("admin.sock")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     pub(crate) fn mails(&self) -> usize {

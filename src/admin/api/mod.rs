@@ -24,6 +24,7 @@ use crate::admin::answer::Fault;
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/ready", get(status::ready))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/history", get(history::history))
         .route("/api/v1/records", get(records::records))

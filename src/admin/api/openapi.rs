@@ -42,7 +42,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| Api::openapi().to_json().un
 #[openapi(
     info(title = "Portcullis", description = "The admin interface of a running proxy"),
     paths(
-        status::status, events::events, status::top, status::storms, history::history, records::records,
+        status::status, status::ready, events::events, status::top, status::storms, history::history, records::records,
         sessions::sessions, blocks::list, blocks::post, blocks::delete, blocks::preview,
         explain::get, explain::post, explain::rehearse,
         check::check, reload::reload, document,

@@ -15,6 +15,7 @@ use crate::report::storms::Storm;
 use crate::report::traffic::TopClient;
 use crate::report::traffic::TopSenders;
 use crate::status::Status;
+use crate::status::readiness::Readiness;
 
 /// Storms in progress, the one that was spared most first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +36,14 @@ pub(super) struct Top<'a> {
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], app.status(&who).json.clone()).into_response()
+}
+
+/// Whether this proxy should get mail, and why not
+///
+/// The code is 200 in both cases; `/ready`, beside this interface, answers 503 where it is not ready.
+#[utoipa::path(get, path = "/api/v1/ready", tag = "status", responses((status = 200, body = Readiness)))]
+pub(super) async fn ready(State(app): State<App>, Extension(who): Extension<Who>) -> Response {
+    shown(&Readiness::of(&app.status(&who).status))
 }
 
 /// Storms in progress
