@@ -156,7 +156,8 @@ impl Storms {
 }
 
 impl Storm {
-    fn new(key: String, now: u32) -> Self {
+    /// Nothing has come yet of this client network and sender.
+    pub(crate) fn new(key: String, now: u32) -> Self {
         Self {
             key,
             copies: 0,

@@ -13,7 +13,8 @@ use crate::text::zone;
 pub(crate) fn storm(storm: &Storm, now: Time) -> String {
     let (network, sender) = storm.key.split_once(' ').unwrap_or(("", &storm.key));
     let since = since(storm.since, now);
-    let alike = || format!("{} that differ only in Date and Message-ID", number::count(storm.similar, "message"));
+    let verb = if storm.similar == 1 { "differs" } else { "differ" };
+    let alike = || format!("{} that {verb} only in Date and Message-ID", number::count(storm.similar, "message"));
     let sent = match (storm.copies, storm.similar) {
         (0, _) => format!("{} since {since}", alike()),
         (copies, 0) => format!("{} since {since}; {}", number::count(copies, "copy"), fates(storm)),
@@ -74,4 +75,52 @@ pub(crate) fn bytes(octets: u64) -> String {
 
 fn zoned(at: u32) -> ZonedDateTime {
     Timestamp::from(Time::from_seconds(at)).to_zoned_datetime(zone::find().0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_is_one_sentence() {
+        let now = Time::from_seconds(1_795_395_525);
+        let at = since(now.seconds(), now);
+        // Refused, absorbed, deferred, delivered, and messages that are alike.
+        let of = |[refused, absorbed, deferred, delivered, similar]: [u64; 5]| {
+            let mut storm = Storm::new("192.0.2.0/24 <n@s.example>".to_owned(), now.seconds());
+            storm.copies = refused + absorbed + deferred + delivered;
+            (storm.refused, storm.absorbed, storm.deferred) = (refused, absorbed, deferred);
+            (storm.delivered, storm.similar) = (delivered, similar);
+            storm
+        };
+        let opening = "A storm: <n@s.example> from 192.0.2.0/24 has sent ";
+        let let_through = "most of it reaches the queue: block <n@s.example>, unless it is wanted.";
+        for (counts, told) in [
+            ([47, 0, 0, 1, 0], format!("48 copies since {at}; 47 were refused, 1 delivered; nothing waits for you.")),
+            (
+                [1, 3, 2, 0, 0],
+                format!("6 copies since {at}; 1 was refused, 3 absorbed, 2 deferred; nothing waits for you."),
+            ),
+            ([0, 0, 0, 5, 0], format!("5 copies since {at}; 5 were delivered; {let_through}")),
+            ([0, 0, 0, 0, 9], format!("9 messages that differ only in Date and Message-ID since {at}; {let_through}")),
+            (
+                [8, 0, 0, 0, 1],
+                format!(
+                    "8 copies since {at}; 8 were refused; and 1 message that differs only in Date and Message-ID; \
+                     nothing waits for you."
+                ),
+            ),
+        ] {
+            assert_eq!(storm(&of(counts), now), format!("{opening}{told}"));
+        }
+    }
+
+    #[test]
+    fn guessing_counts_what_failed() {
+        let now = Time::from_seconds(1_795_395_525);
+        let mut storm = Storm::new("192.0.2.0/24 auth".to_owned(), now.seconds());
+        (storm.refused, storm.deferred) = (6, 2);
+        let told = format!("192.0.2.0/24 guesses passwords: 8 AUTH failures since {}.", since(now.seconds(), now));
+        assert_eq!(guessing(&storm, now), told);
+    }
 }
