@@ -50,7 +50,10 @@ fn single_octets_make_no_difference() {
         // How much of a message that is too large has been streamed when that shows depends on the cuts.
         let streamed_oversize =
             text.contains("= hold off") && (text.contains("= limit") || text.contains("= max_hops"));
-        for side in ["c ", "b ", "r ", "x", "o"].into_iter().filter(|side| !(*side == "b " && streamed_oversize)) {
+        for side in ["c ", "b ", "r ", "x", "o", "f client", "f -> client", "f backend", "f -> backend", "f event"]
+            .into_iter()
+            .filter(|side| !(*side == "b " && streamed_oversize))
+        {
             let of_side = |transcript: &[String]| -> String {
                 let lines = transcript.iter().filter(|line| line.starts_with(side));
                 lines.map(|line| format!("{line}\n")).collect()
@@ -61,6 +64,34 @@ fn single_octets_make_no_difference() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whoever follows a session changes nothing in it, and each side is told wherever the network cuts.
+#[test]
+fn to_be_followed_makes_no_difference() {
+    let (mut wrong, mut told) = (Vec::new(), 0);
+    for (path, text) in dialogs() {
+        let dialog = Dialog::parse(&text);
+        let is_told = |line: &String| line.starts_with("f ");
+        let mut followed = dialog.clone();
+        if !dialog.head.iter().any(|line| line == "= followed") {
+            followed.head.push("= followed".to_owned());
+        }
+        let mut alone = dialog;
+        alone.head.retain(|line| line != "= followed");
+        let (with, without) =
+            (Player::new(&followed, usize::MAX).play(&followed), Player::new(&alone, usize::MAX).play(&alone));
+        told += with.iter().filter(|line| is_told(line)).count();
+        let of = |transcript: &[String], head: &Dialog| -> String {
+            let lines = transcript.iter().skip(head.head.len()).filter(|line| !is_told(line));
+            lines.map(|line| format!("{line}\n")).collect()
+        };
+        if of(&with, &followed) != of(&without, &alone) {
+            wrong.push(difference(&path, &of(&without, &alone), &of(&with, &followed)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(told > 5000, "{told}");
 }
 
 /// Proof before refusal: no 4xx or 5xx of ours without a line that has its code, and none of them called accepted.
@@ -88,6 +119,42 @@ fn every_refusal_leaves_a_line() {
         }
     }
     assert!(checked > 300, "{checked}");
+}
+
+/// Sessions with a secret: in AUTH, in a message, and in what is sent in spite of a refusal.
+const SECRET: &[&str] = &[
+    "= auth always\n= offer AUTH=PLAIN,LOGIN\nC EHLO c\nC AUTH PLAIN SECRET\nB 220 b\nB 250-b\nB 250 AUTH PLAIN\nB 235 ok\nC QUIT\n",
+    "= auth always\n= offer AUTH=PLAIN,LOGIN\nC EHLO c\nC AUTH PLAIN\nB 220 b\nB 250-b\nB 250 AUTH PLAIN\nB 334\nC SECRET\nB 535 no\nC QUIT\n",
+    "= auth always\n= offer AUTH=PLAIN,LOGIN\nC EHLO c\nC AUTH LOGIN\nB 220 b\nB 250-b\nB 250 AUTH LOGIN\nB 334 VXNlcm5hbWU6\n\
+     C am9l\nB 334 SECRET\nC SECRET\nB 235 ok\nC QUIT\n",
+    "= auth always\n= offer AUTH=PLAIN,LOGIN\nC EHLO c\nC AUTH PLAIN SECRET SECRET\nC AUTH SECRET=\nC SECRET\nC QUIT\n",
+    "C EHLO c\nP AUTH LOGIN\nP am9l\nP SECRET\nC QUIT\n",
+    "C EHLO c\nC XCLIENT NAME=a LOGIN=SECRET\nC QUIT\n",
+    "= starttls\n= offer AUTH=PLAIN\nC EHLO c\nC STARTTLS\nC EHLO c\nC AUTH PLAIN SECRET\nB 220 b\nB 250-b\nB 250 AUTH PLAIN\nB 535 no\n\
+     C AUTH PLAIN SECRET\nB 235 ok\nC MAIL FROM:<a@b.example>\nB 250 ok\nC QUIT\n",
+    "C EHLO c\nP MAIL FROM:<a@b.example>\nC RCPT TO:<joe@example.org>\nB 220 b\nB 250-b\nB 250 PIPELINING\nB 250 ok\nB 250 ok\nC DATA\n\
+     P SECRET\nP ..SECRET\nC .\nB 354 go\nB 250 ok\nC QUIT\n",
+    "C EHLO c\nP MAIL FROM:<a@b.example>\nC RCPT TO:<joe@example.org>\nB 220 b\nB 250-b\nB 250 CHUNKING\nB 250 ok\nB 250 ok\nC DATA\n\
+     P SECRET\nC .\nB 250 ok\nC QUIT\n",
+    "= hold off\nC EHLO c\nP MAIL FROM:<a@b.example>\nC RCPT TO:<joe@example.org>\nB 220 b\nB 250 b\nB 250 ok\nB 250 ok\nC DATA\n\
+     B 354 go\nP SECRET\nC .\nB 250 ok\nC QUIT\n",
+    "= backend queue\nC EHLO c\nP MAIL FROM:<a@b.example>\nP RCPT TO:<joe@example.org>\nC DATA\nP SECRET\nC .\nB 250 ok\nC QUIT\n",
+    "C EHLO c\nP MAIL FROM:<newsletter@sillyplace.com>\nP DATA\nP SECRET\nP Send SECRET\nP help SECRET\nP MAIL FROM:<SECRET> SECRET\nC .\nC QUIT\n",
+    "C EHLO c\nP MAIL FROM:<a@b.example>\nP BDAT 100 LAST\nC SECRET\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whoever follows a session sees neither a password nor a letter of a message, wherever the network cuts.
+    #[test]
+    fn no_secret_is_told(secret in "[a-zA-Z0-9+/]{7,60}={0,2}", at in 0..SECRET.len(), cut in select(vec![1, 5, usize::MAX])) {
+        let dialog = Dialog::parse(&format!("= followed\n{}", SECRET[at].replace("SECRET", &secret)));
+        let transcript = Player::new(&dialog, cut).play(&dialog);
+        let told: Vec<&String> = transcript.iter().filter(|line| line.starts_with("f ")).collect();
+        prop_assert!(told.len() > 4, "{transcript:?}");
+        prop_assert!(!told.iter().any(|line| line.contains(&secret)), "{told:?}");
+    }
 }
 
 proptest! {

@@ -321,6 +321,7 @@ impl Stage {
             | Output::EndMessage
             | Output::Learned(..)
             | Output::Login(_)
+            | Output::Said(_)
             | Output::Served(_)
             | Output::Took(..) => {}
         }

@@ -26,6 +26,8 @@ use crate::front::condition::Condition;
 use crate::front::condition::Stop;
 use crate::front::displace;
 use crate::front::driver::Driver;
+use crate::front::following::Follower;
+use crate::front::following::Refused;
 use crate::front::inquiry;
 use crate::front::limits::ConnectionGuard;
 use crate::front::limits::ConnectionLimits;
@@ -128,6 +130,19 @@ impl Acceptor {
     /// What the first `most` sessions in this order do now, and the number of all.
     pub fn sessions(&self, most: usize, order: Order) -> (Vec<SessionView>, usize) {
         self.limits.sessions(most, order)
+    }
+
+    /// What the session with this id does; `None`: none that is open has it.
+    pub fn open_session(&self, id: &str) -> Option<SessionView> {
+        self.limits.session(id)
+    }
+
+    /// A follower of the session with this id: what is said in it from its next event on.
+    ///
+    /// # Errors
+    /// There is no such session, or too many are followed.
+    pub fn follow(&self, id: &str) -> Result<Follower, Refused> {
+        self.limits.follow(id)
     }
 
     /// Connections that are open now.

@@ -23,6 +23,10 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use crate::front::following::Follower;
+use crate::front::following::Followers;
+use crate::front::following::Following;
+use crate::front::following::Refused;
 use crate::front::sessions;
 use crate::front::sessions::Entry;
 use crate::front::sessions::Order;
@@ -34,6 +38,7 @@ use crate::store::clock::Time;
 #[derive(Debug)]
 pub(super) struct Slots {
     state: Mutex<State>,
+    followers: Arc<Followers>,
     /// The instant that times are counted from.
     began: Instant,
 }
@@ -65,6 +70,8 @@ pub(super) struct Slot {
     /// End of the time in which the session brings mail forward, in milliseconds since `began`.
     needed: AtomicU64,
     leaves: AtomicBool,
+    /// Whether a follower has come that the session does not know of.
+    has_follower: AtomicBool,
     /// The session's task, once it waits.
     task: Mutex<Option<Waker>>,
     /// What the session does now.
@@ -73,7 +80,7 @@ pub(super) struct Slot {
 
 impl Slots {
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: Mutex::default(), began: now }
+        Self { state: Mutex::default(), followers: Arc::default(), began: now }
     }
 
     pub(super) fn handle(self: &Arc<Self>, slot: &Arc<Slot>) -> SlotHandle {
@@ -90,6 +97,7 @@ impl Slots {
             began: self.began,
             needed: AtomicU64::new(0),
             leaves: AtomicBool::new(false),
+            has_follower: AtomicBool::new(false),
             task: Mutex::new(None),
             entry: Entry::default(),
         });
@@ -99,6 +107,35 @@ impl Slots {
 
     pub(super) fn leave(&self, slot: &Slot) {
         self.lock().remove(slot);
+        self.followers.end(slot.number);
+    }
+
+    /// What the session with this id does; `None`: none that is open has it.
+    pub(super) fn session(&self, id: &str) -> Option<SessionView> {
+        self.find(id)?.entry.view()
+    }
+
+    /// A follower of the session with this id.
+    pub(super) fn follow(&self, id: &str) -> Result<Follower, Refused> {
+        let slot = self.find(id).ok_or(Refused::Unknown)?;
+        let state = self.lock();
+        // Else nothing would tell the follower of its end.
+        let is_there = state.networks.get(&slot.network).is_some_and(|of| of.contains_key(&slot.number));
+        if !is_there {
+            return Err(Refused::Unknown);
+        }
+        let follower = self.followers.join(slot.number)?;
+        slot.has_follower.store(true, Ordering::Release);
+        Ok(follower)
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<Slot>> {
+        self.slots().into_iter().find(|slot| slot.entry.has_id(id))
+    }
+
+    /// All slots. Newcomers wait only while the references are copied.
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.lock().networks.values().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// Notes that a message of this network was accepted.
@@ -132,9 +169,7 @@ impl Slots {
 
     /// The first `most` sessions in this order, and the number of all.
     pub(super) fn sessions(&self, most: usize, order: Order) -> (Vec<SessionView>, usize) {
-        // Newcomers wait only while the references are copied.
-        let slots: Vec<Arc<Slot>> = self.lock().networks.values().flat_map(BTreeMap::values).cloned().collect();
-        sessions::first(slots.iter().map(|slot| &slot.entry), most, order)
+        sessions::first(self.slots().iter().map(|slot| &slot.entry), most, order)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -188,6 +223,21 @@ impl SlotHandle {
     /// Notes what the session does now.
     pub(super) fn note(&self, activity: &Activity<'_>) {
         self.slot.entry.note(activity);
+    }
+
+    /// The session's followers, where one has come that it does not know of.
+    #[inline]
+    pub(super) fn new_following(&self) -> Option<Following> {
+        let is_new = self.slot.has_follower.load(Ordering::Relaxed);
+        is_new.then(|| {
+            self.slot.has_follower.swap(false, Ordering::Acquire);
+            self.all.followers.of(self.slot.number)
+        })
+    }
+
+    /// The session is over: its followers have heard all.
+    pub(super) fn unfollow(&self) {
+        self.all.followers.end(self.slot.number);
     }
 
     /// Records how long the session brings mail forward, as far as is known now.

@@ -14,6 +14,8 @@ use crate::front::condition::Conditions;
 use crate::front::displace::Slot;
 use crate::front::displace::SlotHandle;
 use crate::front::displace::Slots;
+use crate::front::following::Follower;
+use crate::front::following::Refused;
 use crate::front::sessions::Order;
 use crate::front::sessions::SessionView;
 use crate::policy::net;
@@ -95,6 +97,16 @@ impl ConnectionLimits {
     /// The first `most` sessions in this order, and the number of all.
     pub(super) fn sessions(&self, most: usize, order: Order) -> (Vec<SessionView>, usize) {
         self.slots.as_ref().map(|slots| slots.sessions(most, order)).unwrap_or_default()
+    }
+
+    /// What the session with this id does; `None`: none that is open has it.
+    pub(super) fn session(&self, id: &str) -> Option<SessionView> {
+        self.slots.as_ref()?.session(id)
+    }
+
+    /// A follower of the session with this id.
+    pub(super) fn follow(&self, id: &str) -> Result<Follower, Refused> {
+        self.slots.as_ref().ok_or(Refused::Unknown)?.follow(id)
     }
 
     /// Connections, but for those that are arriving.

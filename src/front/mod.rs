@@ -11,6 +11,7 @@ mod condition;
 mod displace;
 pub mod driver;
 mod exchange;
+pub mod following;
 pub mod health;
 pub mod inquiry;
 mod limits;

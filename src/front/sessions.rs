@@ -95,7 +95,11 @@ impl Entry {
         }
     }
 
-    fn view(&self) -> Option<SessionView> {
+    pub(super) fn has_id(&self, id: &str) -> bool {
+        self.lock().as_ref().is_some_and(|doing| *doing.id == *id)
+    }
+
+    pub(super) fn view(&self) -> Option<SessionView> {
         let entry = self.lock();
         let doing = entry.as_ref()?;
         Some(SessionView {

@@ -257,6 +257,7 @@ impl<O: Outside> Rehearsal<O> {
             | Output::Learned(..)
             | Output::Login(_)
             | Output::Release(_)
+            | Output::Said(_)
             | Output::Served(_)
             | Output::StartTls
             | Output::StopAsking

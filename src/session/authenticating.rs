@@ -121,6 +121,7 @@ impl Session {
     pub(super) fn auth_line(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let Some(line) = self.input.lines.next(input, MAX_AUTH_LINE, LineEnd::Crlf) else { return false };
         self.patience.wait_from(now.monotonic);
+        self.tell_auth_line(line.as_deref().unwrap_or_default());
         if self.relay.is_none() {
             let outcome = Outcome::ours(&replies::backend_unavailable(), Reason::BackendUnavailable, &self.id);
             self.record_login(&outcome, now);

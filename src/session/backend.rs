@@ -41,6 +41,7 @@ impl Session {
             && !relay.open_fresh(&self.client.environment, now.monotonic, &mut self.output)
         {
             self.relay = None;
+            self.tell_backend_end(end);
             self.backend_lost(end, now);
         }
     }
@@ -78,6 +79,8 @@ impl Session {
                 relay.replay(Request::Rcpt(accepted.rcpt.clone()), accepted.code);
             }
         }
+        relay.follow(self.conversation.followed);
+        self.tell_event(|| "a session with the backend is asked for".to_owned());
         Box::new(relay)
     }
 
@@ -115,6 +118,7 @@ impl Session {
             Event::Reply(Step::Mail, reply) => self.mail_replied(reply, now),
             Event::Reply(Step::Rcpt, reply) => self.rcpt_replied(reply, now),
             Event::Unusable(why) => {
+                self.tell_event(|| why.to_owned());
                 self.close_backend();
                 self.backend_unusable(why, now);
             }
@@ -123,6 +127,9 @@ impl Session {
                 self.backend_refused(&reply, now);
             }
             Event::Broken | Event::Differs => {
+                self.tell_event(|| {
+                    "the backend's reply is not one that is expected: its session is dropped".to_owned()
+                });
                 self.abandon_backend();
                 self.backend_lost(BackendEnd::Lost, now);
             }

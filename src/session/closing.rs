@@ -44,6 +44,9 @@ impl Session {
         if self.is_over() || self.outlives_client() {
             return;
         }
+        if !self.client_gone {
+            self.tell_event(|| "the client ended the connection".to_owned());
+        }
         let received = match &self.state {
             State::Body(body) => Some(ReceivedMessage::at(now.monotonic, body.decoder.size())),
             state => state.received().map(|received| ReceivedMessage { id: received.id.clone(), ..*received }),

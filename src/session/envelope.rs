@@ -44,6 +44,7 @@ impl Session {
     /// but qmail and Postfix do without, and so do scripts, devices, and libraries that forget the second EHLO behind
     /// STARTTLS.
     pub(super) fn mail(&mut self, mail: Mail, now: Now) {
+        self.conversation.after_data = false;
         self.adopt_snapshot();
         if self.stopping && self.transaction.is_none() {
             return self.refuse_and_close(&replies::shutting_down(), Reason::Shutdown, now);

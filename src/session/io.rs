@@ -118,8 +118,34 @@ pub enum Output {
     Learned(Environment, Arc<Offer>),
     /// The record of something that ended.
     Record(Arc<Record>),
+    /// A line of the conversation, while it is followed; no answer.
+    Said(Line),
     /// So long took this, for the histograms; no answer.
     Took(Span, Duration),
+}
+
+/// A line of the conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The side that it belongs to, and its direction.
+    pub side: Side,
+    /// Its text as it was, without line end: whoever shows it has to escape it.
+    pub text: Box<[u8]>,
+}
+
+/// The side that a line belongs to, as we see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A command of the client.
+    FromClient,
+    /// A reply to the client.
+    ToClient,
+    /// A command to the backend.
+    ToBackend,
+    /// A reply of the backend.
+    FromBackend,
+    /// An event that nobody said.
+    Event,
 }
 
 /// The form of a held message.

@@ -9,9 +9,11 @@ use crate::policy::throttle::Count;
 use crate::policy::verdict::Reason;
 use crate::policy::verdict::Ruling;
 use crate::session::Session;
+use crate::session::conversation::octets;
 use crate::session::io::BackendEnd;
 use crate::session::io::Delivery;
 use crate::session::io::HoldEnd;
+use crate::session::io::Line;
 use crate::session::io::Now;
 use crate::session::io::Output;
 use crate::session::outcome::Outcome;
@@ -35,6 +37,7 @@ use crate::smtp::reply_reader::BackendReply;
 impl Session {
     /// Handles DATA: only with recipients that the backend accepted, whatever it remembers of an earlier transaction.
     pub(super) fn data(&mut self, now: Now) {
+        self.conversation.after_data = true;
         let Some(transaction) = &mut self.transaction else {
             return self.without_mail(now);
         };
@@ -125,7 +128,12 @@ impl Session {
     pub(super) fn body(&mut self, input: &mut BytesMut, now: Now) -> bool {
         let status = match &mut self.state {
             State::Body(body) if !input.is_empty() => {
-                body.first.get_or_insert(now.monotonic);
+                if body.first.is_none() {
+                    body.first = Some(now.monotonic);
+                    if self.conversation.followed {
+                        self.output.push_back(Output::Said(Line::event("the message begins")));
+                    }
+                }
                 body.decode(input, &mut self.output)
             }
             _ => return false,
@@ -185,6 +193,7 @@ impl Session {
             self.output.push_back(Output::Took(Span::Hold, now.monotonic.saturating_duration_since(first)));
         }
         self.patience.wait_from(now.monotonic);
+        self.tell_event(|| format!("the message is complete: {}", octets(decoder.size())));
         let mut facts = message.finish();
         let id = facts.message_id.take();
         let received = ReceivedMessage::at(now.monotonic, decoder.size());

@@ -44,6 +44,7 @@ mod backend;
 mod blocked;
 mod client;
 mod closing;
+mod conversation;
 mod deadlines;
 mod envelope;
 mod errors;
@@ -90,6 +91,7 @@ use crate::policy::throttle::key::Seed;
 use crate::policy::verdict::Reason;
 use crate::session::acknowledgement::Acknowledgement;
 use crate::session::client::Client;
+use crate::session::conversation::Conversation;
 use crate::session::harvesting::Unknown;
 use crate::session::io::Admission;
 use crate::session::io::BackendEnd;
@@ -135,6 +137,7 @@ pub struct Session {
     replies: ReplyQueue,
     output: VecDeque<Output>,
     trace: Trace,
+    conversation: Conversation,
     patience: Patience,
     unknown: Unknown,
     acknowledgement: Acknowledgement,
@@ -163,6 +166,7 @@ impl Session {
             replies: ReplyQueue::default(),
             output: VecDeque::new(),
             trace: Trace::default(),
+            conversation: Conversation::default(),
             patience: Patience::new(now.monotonic),
             unknown: Unknown::default(),
             acknowledgement: Acknowledgement::default(),
@@ -236,6 +240,7 @@ impl Session {
                 return Some(output);
             }
             if let Some(octets) = self.replies.take() {
+                self.tell_replies(&octets);
                 return Some(Output::Client(octets));
             }
             if self.is_over() || !self.feed(input, ended, now) {
@@ -264,6 +269,7 @@ impl Session {
     /// Tells that the client reset the connection.
     pub fn handle_client_reset(&mut self, now: Now) {
         self.client_gone = true;
+        self.tell_event(|| "the client reset the connection".to_owned());
         if !self.is_over() && !self.outlives_client() {
             let delivery = self.acknowledgement.lost();
             self.output.extend(delivery.map(Output::Deliver));

@@ -41,6 +41,11 @@ impl Trace {
         self.line = line;
     }
 
+    /// Whether a line began as AUTH does.
+    pub(super) fn after_auth(&self) -> bool {
+        self.after_auth
+    }
+
     /// Ends with the line.
     pub(super) fn end(&mut self) {
         self.line = Bytes::new();
@@ -73,7 +78,7 @@ impl Session {
             ..self.record_within(Kind::Mail, outcome, now)
         };
         self.trace.recorded = true;
-        self.output.push_back(Output::Record(Arc::new(record)));
+        self.put(record);
         self.transaction.take()
     }
 
@@ -112,15 +117,19 @@ impl Session {
         if counted_only {
             self.trace.folded.add(record.kind, record.reason.unwrap_or(Reason::Protocol));
         }
-        self.output.push_back(Output::Record(Arc::new(Record { counted_only, ..record })));
+        self.put(Record { counted_only, ..record });
+    }
+
+    fn put(&mut self, record: Record) {
+        self.tell_verdict(&record);
+        self.output.push_back(Output::Record(Arc::new(record)));
     }
 
     /// Records the refusals that were counted only, once.
     pub(super) fn record_folded(&mut self, now: Now) {
         if !self.trace.folded.is_empty() {
             let folded = std::mem::take(&mut self.trace.folded);
-            let record = Record { folded, ..self.record(Kind::Folded, &Outcome::default(), now) };
-            self.output.push_back(Output::Record(Arc::new(record)));
+            self.put(Record { folded, ..self.record(Kind::Folded, &Outcome::default(), now) });
         }
     }
 
@@ -130,7 +139,7 @@ impl Session {
             let quit = Outcome { code: Some(221), ..Outcome::default() };
             let record = self.record(Kind::Session, outcome.unwrap_or(&quit), now);
             self.trace.recorded = true;
-            self.output.push_back(Output::Record(Arc::new(record)));
+            self.put(record);
         }
     }
 

@@ -24,6 +24,7 @@ impl Session {
     /// Adds an output that must not overtake the replies before it.
     pub(super) fn after_replies(&mut self, output: Output) {
         if let Some(octets) = self.replies.take() {
+            self.tell_replies(&octets);
             self.output.push_back(Output::Client(octets));
         }
         self.output.push_back(output);

@@ -46,6 +46,7 @@ impl Session {
         };
         let settings = &transaction.snapshot.settings;
         self.submitted_until = Some(now.monotonic + settings.backend_connect + settings.backend_reply + BACKSTOP);
+        self.tell_event(|| "the message is handed to the backend".to_owned());
         self.output.push_back(Output::Submit(Box::new(submission)));
     }
 
@@ -58,8 +59,14 @@ impl Session {
             self.output.push_back(Output::Took(Span::BackendDot, took));
         }
         match result {
-            Ok(reply) => self.settle(Outcome::backend(&reply), now),
-            Err(end) => self.backend_lost(end, now),
+            Ok(reply) => {
+                self.tell_submission(&reply);
+                self.settle(Outcome::backend(&reply), now);
+            }
+            Err(end) => {
+                self.tell_backend_end(end);
+                self.backend_lost(end, now);
+            }
         }
     }
 

@@ -50,6 +50,7 @@ impl Session {
         }
         // A TLS hello may have no line end at all.
         if command::is_tls_hello(input) {
+            self.tell_command(command::TLS_HELLO);
             self.trace.begin(Bytes::from_static(command::TLS_HELLO));
             self.refuse_and_close(&replies::tls_hello(), Reason::Protocol, now);
             return false;
@@ -57,12 +58,15 @@ impl Session {
         let Some(line) = self.input.lines.next(input, MAX_COMMAND_LINE, self.line_end()) else { return false };
         self.patience.note_command(now.monotonic);
         match line {
-            Ok(line) => match command::parse(&line) {
-                command if self.replies.is_settled() || matches!(command, Ok(Command::Rcpt(_))) => {
-                    self.obey(command, line, now);
+            Ok(line) => {
+                self.tell_command(&line);
+                match command::parse(&line) {
+                    command if self.replies.is_settled() || matches!(command, Ok(Command::Rcpt(_))) => {
+                        self.obey(command, line, now);
+                    }
+                    command => self.input.parked = Some(Box::new((command, line))),
                 }
-                command => self.input.parked = Some(Box::new((command, line))),
-            },
+            }
             Err(fault) => self.refuse_line(fault, now),
         }
         true
@@ -79,6 +83,8 @@ impl Session {
     }
 
     fn refuse_line(&mut self, fault: LineFault, now: Now) {
+        let (LineFault::TooLong(head) | LineFault::BareLf(head)) = &fault;
+        self.tell_command(head);
         match fault {
             LineFault::TooLong(head) => {
                 self.trace.begin(head.into());
@@ -233,6 +239,7 @@ impl Session {
     pub(super) fn secured(&mut self, version: Option<&'static str>, now: Now) {
         match version {
             Some(version) => {
+                self.tell_event(|| format!("TLS began: {version}"));
                 self.client.tls = Some(version);
                 self.client.helo = None;
                 self.client.authenticated = false;
@@ -240,6 +247,7 @@ impl Session {
                 self.state = State::Command;
             }
             None => {
+                self.tell_event(|| "the TLS handshake failed".to_owned());
                 self.record_connection(Some(&Outcome { reason: Some(Reason::Protocol), ..Outcome::default() }), now);
                 self.record_folded(now);
                 self.state = State::Over;

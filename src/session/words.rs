@@ -28,7 +28,8 @@ pub(super) fn is_auth(line: &[u8]) -> bool {
     line.trim_ascii_start().get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH"))
 }
 
-fn is_no_command(line: &[u8]) -> bool {
+/// Whether a line is no command, well formed or not.
+pub(super) fn is_no_command(line: &[u8]) -> bool {
     matches!(
         command::parse(line),
         Ok(Command::Http | Command::Unknown) | Err(CommandFault::ControlOctet | CommandFault::Syntax)
@@ -36,8 +37,8 @@ fn is_no_command(line: &[u8]) -> bool {
 }
 
 /// The line up to where a secret may begin: AUTH up to its mechanism, login commands of POP3 and IMAP up to their
-/// arguments, a field of HTTP up to its colon.
-fn shown(line: &[u8]) -> &[u8] {
+/// arguments, XCLIENT up to the user's name, a field of HTTP up to its colon.
+pub(super) fn shown(line: &[u8]) -> &[u8] {
     let end_of_word = |from: usize| {
         let start = from + line[from..].iter().take_while(|octet| octet.is_ascii_whitespace()).count();
         start + line[start..].iter().take_while(|octet| !octet.is_ascii_whitespace()).count()
@@ -51,6 +52,8 @@ fn shown(line: &[u8]) -> &[u8] {
         &line[..second]
     } else if is(verb, &["APOP", "PASS"]) || verb.ends_with(b":") {
         &line[..first]
+    } else if is(verb, &["XCLIENT"]) {
+        &line[..end_of_login(line).unwrap_or(line.len())]
     } else if is_auth(line) {
         &line[..line.len() - line.trim_ascii_start().len() + 4]
     } else {
@@ -58,6 +61,13 @@ fn shown(line: &[u8]) -> &[u8] {
     }
 }
 
+/// The end of `LOGIN=`, an attribute of XCLIENT.
+fn end_of_login(line: &[u8]) -> Option<usize> {
+    let at = line.windows(LOGIN.len()).position(|window| window.eq_ignore_ascii_case(LOGIN))?;
+    Some(at + LOGIN.len())
+}
+
+const LOGIN: &[u8] = b" LOGIN=";
 /// Octets of a line that are shown at most.
 const MOST_OCTETS: usize = 200;
 /// Octets of the longest name of a mechanism (RFC 4422 section 3.1).

@@ -13,7 +13,7 @@
 //! more (`U no`: again), `L` how the client took what was said before the close, and how its side ended: `heard`, `acknowledged fin`, `acknowledged
 //! reset`, `lost reset`, `waited reset` (when we spoke unasked), `N` another connection (from another client).
 //! Outputs: `c` to the client, `b` to the backend, `o` a backend session is opened, `q` it is ended by QUIT, `d` it is
-//! dropped; `s` the held message is handed over with this envelope (`B` answers it); `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, or how many recipients were served of a message that is to come again, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record.
+//! dropped; `s` the held message is handed over with this envelope (`B` answers it); `a` a question is asked, or (`a none`) not waited for any more (`q kept`: left to other clients, `o kept`: one of theirs), `k` whether an acknowledgement was taken, or how many recipients were served of a message that is to come again, `h` a message is held, `t` the TLS handshake (`T` the backend's), `x` the client's connection is closed, `r` the record, `f` what a follower is told (`= followed`).
 //! Settings come first, as `= name value`; `#` lines are comments.
 
 use std::net::IpAddr;
@@ -50,11 +50,13 @@ use portcullis::session::io::Delivery;
 use portcullis::session::io::Farewell;
 use portcullis::session::io::Form;
 use portcullis::session::io::HoldEnd;
+use portcullis::session::io::Line;
 use portcullis::session::io::Now;
 use portcullis::session::io::Output;
 use portcullis::session::io::Peer;
 use portcullis::session::io::Release;
 use portcullis::session::io::Sending;
+use portcullis::session::io::Side;
 use portcullis::session::io::Submission;
 use portcullis::session::question::Answer;
 use portcullis::session::question::Question;
@@ -100,6 +102,8 @@ pub struct Scene {
     pub answers_late: bool,
     /// Whether the backend of a test that plays it itself offers CHUNKING.
     pub chunking: bool,
+    /// Whether the session is followed.
+    pub followed: bool,
 }
 
 impl Dialog {
@@ -137,6 +141,7 @@ struct Builder {
     kept: usize,
     answers_late: bool,
     chunking: bool,
+    followed: bool,
 }
 
 impl Default for Builder {
@@ -163,6 +168,7 @@ impl Default for Builder {
             kept: 0,
             answers_late: false,
             chunking: false,
+            followed: false,
         }
     }
 }
@@ -289,6 +295,7 @@ impl Builder {
                 self.policy.throttles = vec![throttle];
             }
             "chunking" => self.chunking = true,
+            "followed" => self.followed = true,
             "backend_starttls" => self.settings.backend_starttls = true,
             "xclient" => self.settings.xclient = true,
             "tls_required" => self.settings.tls_required = true,
@@ -336,6 +343,7 @@ impl Builder {
             kept: self.kept,
             answers_late: self.answers_late,
             chunking: self.chunking,
+            followed: self.followed,
         }
     }
 }
@@ -433,6 +441,7 @@ impl Player {
     }
 
     pub fn play(mut self, dialog: &Dialog) -> Vec<String> {
+        self.session.follow(self.scene.followed);
         self.offer();
         let now = self.now();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
@@ -521,6 +530,7 @@ impl Player {
         (self.ended, self.unwritten) = (false, false);
         self.input.clear();
         self.replies.clear();
+        self.session.follow(self.scene.followed);
         self.offer();
         self.session.start(self.scene.admission, self.scene.greet_delay, None, now);
         self.drain();
@@ -627,6 +637,7 @@ impl Player {
             }
             Output::Record(record) => self.transcript.push(format!("r {}", describe(&record))),
             Output::Release(release) => self.release(release),
+            Output::Said(line) => self.transcript.push(told(&line)),
             Output::Submit(submission) => self.submit(&submission),
             Output::StartTls => {
                 self.input.clear();
@@ -736,6 +747,18 @@ pub fn sent(sending: Sending, mut held: Vec<u8>) -> Vec<u8> {
         }
     }
     held
+}
+
+/// A line as a follower is told it.
+fn told(line: &Line) -> String {
+    let side = match line.side {
+        Side::FromClient => "client ->",
+        Side::ToClient => "-> client",
+        Side::ToBackend => "-> backend",
+        Side::FromBackend => "backend ->",
+        Side::Event => "event",
+    };
+    format!("f {side} {}", escape(&line.text))
 }
 
 fn name(question: &Question) -> &'static str {

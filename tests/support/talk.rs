@@ -185,6 +185,7 @@ impl<'a> Talk<'a> {
             | Output::Learned(..)
             | Output::Login(_)
             | Output::Record(_)
+            | Output::Said(_)
             | Output::StopAsking
             | Output::Took(..) => {}
         }

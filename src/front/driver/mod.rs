@@ -4,6 +4,7 @@
 //! (`tell`). Nothing is awaited anywhere else, so that an early reply of the backend and every time limit reach the session
 //! while octets are on their way in either direction. It must not decide anything about mail.
 
+mod following;
 mod obey;
 mod tell;
 mod wait;
@@ -35,6 +36,7 @@ use crate::front::displace;
 use crate::front::displace::SlotHandle;
 use crate::front::exchange::Done;
 use crate::front::exchange::Side;
+use crate::front::following::Following;
 use crate::front::limits::ConnectionGuard;
 use crate::front::linger;
 use crate::front::linger::ClosePolicy;
@@ -85,6 +87,8 @@ pub struct Driver {
     asking: Option<Inquiry>,
     /// The connection's slot, until it is given to another.
     slot: Option<SlotHandle>,
+    /// Those that follow the session.
+    following: Option<Box<Following>>,
     close_policy: ClosePolicy,
     /// Counts the TLS handshake that comes next.
     handshake: Option<ConnectionGuard>,
@@ -201,6 +205,7 @@ impl Driver {
             claims: Claims::default(),
             asking: None,
             slot: None,
+            following: None,
             close_policy: ClosePolicy::Linger,
             handshake: None,
             alarm: Box::pin(tokio::time::sleep_until(alarm.into())),
@@ -234,6 +239,7 @@ impl Driver {
                 Next::Wait => {
                     let event = self.wait().await;
                     self.now = clock::now();
+                    self.look_for_followers();
                     self.tell(event);
                 }
             }
@@ -256,7 +262,9 @@ impl Driver {
             policy => policy,
         };
         let mut slot = self.slot.take();
+        self.following = None;
         if let Some(slot) = &slot {
+            slot.unfollow();
             slot.note(&self.session.activity());
             slot.is_needed_until(self.session.needed_until(self.now));
         }
@@ -332,6 +340,7 @@ impl Driver {
                 self.begin_backend(Box::new(Opening { client, fresh, login }));
             }
             Output::Served(copies) => self.claims.serve(&copies),
+            Output::Said(line) => self.retell(&line),
             Output::Record(record) => {
                 let now = self.services.state.tables().clock.now();
                 self.services.health.note(&record, now);
@@ -349,23 +358,6 @@ impl Driver {
         self.hold.as_ref().is_some_and(|hold| hold.needs_flush())
             || self.backend.outbox_len() >= OUTBOX_LIMIT
             || self.client.outbox.len() >= OWED_LIMIT
-    }
-
-    /// Looks for an offer that another session has heard meanwhile.
-    fn refresh_offer(&mut self) {
-        if self.session.wants_offer()
-            && let Some((offer, fresh)) = self.services.backends.offer(self.session.environment())
-        {
-            self.session.handle_offer(offer, fresh);
-        }
-    }
-
-    /// Hands over the newest settings and lists, for the next MAIL.
-    fn refresh_snapshot(&mut self) {
-        if self.snapshot.has_changed().unwrap_or(false) {
-            let snapshot = self.snapshot.borrow_and_update().clone();
-            self.session.handle_snapshot(snapshot);
-        }
     }
 }
 

@@ -59,6 +59,23 @@ impl Driver {
         }
     }
 
+    /// Looks for an offer that another session has heard meanwhile.
+    pub(super) fn refresh_offer(&mut self) {
+        if self.session.wants_offer()
+            && let Some((offer, fresh)) = self.services.backends.offer(self.session.environment())
+        {
+            self.session.handle_offer(offer, fresh);
+        }
+    }
+
+    /// Hands over the newest settings and lists, for the next MAIL.
+    pub(super) fn refresh_snapshot(&mut self) {
+        if self.snapshot.has_changed().unwrap_or(false) {
+            let snapshot = self.snapshot.borrow_and_update().clone();
+            self.session.handle_snapshot(snapshot);
+        }
+    }
+
     pub(super) fn release_backend(&mut self, release: Release) {
         let Backend::Open(side) = self.take_backend() else { return };
         match release {

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::session::conversation;
 use crate::session::io::Output;
 use crate::session::io::Sending;
 use crate::session::relay::Expected;
 use crate::session::relay::Relay;
 use crate::session::relay::Step;
+use crate::session::request::Held;
 use crate::session::request::Message;
 use crate::smtp::reply_reader::BackendReply;
 
@@ -59,6 +61,7 @@ impl Relay {
         let Some(octets) = message.as_chunk(self.offer()) else { return Some(message) };
         self.body.is_chunk = true;
         self.expect_replies(message.recipients, self.active);
+        self.tell_message(|| format!("the message goes to the backend: {}", conversation::octets(octets)), out);
         out.push_back(Output::BackendBody(Sending::Chunk(octets)));
         None
     }
@@ -69,6 +72,7 @@ impl Relay {
         let Some(Message { received, recipients, held }) = self.body.message.take() else { return };
         self.expect_replies(recipients, now);
         self.active = now;
+        self.tell_message(|| format!("the message goes to the backend{}", size(held)), out);
         if !received.is_empty() {
             out.push_back(Output::Backend(received));
         }
@@ -93,8 +97,13 @@ impl Relay {
         if self.awaits_dot() && self.body.dot_sent.is_none() {
             self.body.dot_sent = Some(now);
             self.active = now;
+            self.tell_message(|| "the backend has the whole message".to_owned(), out);
             let end: &[u8] = if self.body.is_chunk { b"\r\n" } else { b".\r\n" };
             out.push_back(Output::Backend(Bytes::from_static(end)));
         }
     }
+}
+
+fn size(held: Option<Held>) -> String {
+    held.map(|held| format!(": {}", conversation::octets(held.octets))).unwrap_or_default()
 }

@@ -63,7 +63,7 @@ impl Relay {
             // RFC 5321 section 3.2: a server without extensions refuses EHLO and takes HELO.
             Phase::Ehlo if reply.is_permanent() => {
                 self.phase = Phase::Helo;
-                out.push_back(Output::Backend(hello("HELO ", &self.helo)));
+                self.say(hello("HELO ", &self.helo), out);
                 None
             }
             // A server of another protocol says nothing about mail.
@@ -84,14 +84,14 @@ impl Relay {
                 return Some(Event::Unusable(NO_STARTTLS));
             }
             self.phase = Phase::StartTls;
-            out.push_back(Output::Backend(Bytes::from_static(b"STARTTLS\r\n")));
+            self.say(Bytes::from_static(b"STARTTLS\r\n"), out);
             return None;
         }
         let Some(identification) = self.setup.identification.take() else {
             return Some(self.ready(offer, out));
         };
         let Some(known) = &offer.xclient else { return Some(Event::Unusable(NO_XCLIENT)) };
-        out.push_back(Output::Backend(xclient::command(&identification, known)));
+        self.say(xclient::command(&identification, known), out);
         self.phase = Phase::Xclient;
         None
     }
@@ -106,7 +106,7 @@ impl Relay {
     pub(super) fn say_hello(&mut self, out: &mut VecDeque<Output>) {
         self.phase = Phase::Ehlo;
         let verb = if self.setup.lmtp { "LHLO " } else { "EHLO " };
-        out.push_back(Output::Backend(hello(verb, &self.helo)));
+        self.say(hello(verb, &self.helo), out);
     }
 }
 

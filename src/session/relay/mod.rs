@@ -5,6 +5,7 @@
 
 mod body;
 mod greeting;
+mod telling;
 
 pub(super) use crate::session::relay::greeting::Setup;
 
@@ -52,6 +53,8 @@ pub(super) struct Relay {
     not_reusable: bool,
     /// Whether the connection is for AUTH, or was asked for it.
     is_login: bool,
+    /// Whether it is told what is said.
+    followed: bool,
 }
 
 /// The request that a reply belongs to.
@@ -149,6 +152,7 @@ impl Relay {
             unconfirmed: None,
             not_reusable: false,
             is_login,
+            followed: false,
         }
     }
 
@@ -281,6 +285,7 @@ impl Relay {
             let Ok(reply) = self.reader.next(input)? else {
                 return Some(Event::Broken);
             };
+            self.tell_reply(&reply, out);
             self.due -= 1;
             self.active = now;
             self.not_reusable |= reply.code >= 400;
@@ -348,7 +353,7 @@ impl Relay {
         while self.phase == Phase::Ready && self.may_send() {
             let Some(queued) = self.unsent.pop_front() else { return };
             self.active = now;
-            out.push_back(Output::Backend(queued.request.wire(self.offer())));
+            self.say_request(&queued.request, out);
             let step = match queued.request {
                 Request::Auth(_) => {
                     self.not_reusable = true;
