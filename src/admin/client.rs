@@ -1,5 +1,7 @@
 //! Asking the running proxy, for the commands: one request over its socket or port.
 
+pub mod following;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +10,9 @@ use http_body_util::BodyExt;
 use http_body_util::Full;
 use http_body_util::Limited;
 use hyper::Request;
+use hyper::Response;
 use hyper::body::Bytes;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -43,10 +47,24 @@ pub enum Wish {
     Ready,
     /// The answers to the session of this message, whose octets go over the wire like this.
     Rehearsal(Message, Bytes),
+    /// What one session does, by its id.
+    Session(String),
+    /// The sessions that are open, so many at most, in this order.
+    Sessions(usize, &'static str),
     /// What happens now.
     Status,
     /// An end of the block of this key.
     Unblock(String),
+}
+
+/// A request, as it goes out.
+struct Asked {
+    method: &'static str,
+    path: String,
+    kind: &'static str,
+    body: Bytes,
+    /// Whether it needs the token.
+    with_token: bool,
 }
 
 /// Its answer, as JSON text and as what that says.
@@ -93,13 +111,19 @@ fn silence(admin: &Admin, wish: &Wish) -> String {
     };
     let later = match wish {
         Wish::Block(..) | Wish::Unblock(_) => "; it may still carry this out: look with portcullis blocks",
-        Wish::Blocks | Wish::Ready | Wish::Rehearsal(..) | Wish::Status => "",
+        Wish::Blocks | Wish::Ready | Wish::Rehearsal(..) | Wish::Session(_) | Wish::Sessions(..) | Wish::Status => "",
     };
     let seconds = PATIENCE.as_secs();
     format!("no answer on {place} (admin.listen) within {seconds} s: if the proxy hangs, restart it{later}")
 }
 
 async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
+    let response = send(admin, &wish.asked()).await?;
+    text(response.into_body()).await
+}
+
+/// Sends a request; the answer is one that says yes.
+async fn send(admin: &Admin, asked: &Asked) -> Result<Response<Incoming>, String> {
     let absent = |place: &dyn std::fmt::Display, error: std::io::Error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::PermissionDenied => AS_ROOT,
@@ -117,8 +141,9 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
                     "{address} (admin.listen) is not the proxy's: a process of uid {uid} listens there"
                 ));
             }
-            let asked = request(stream, &address.to_string(), token.as_deref().unwrap_or_default().trim(), wish).await;
-            asked.map_err(|what| match (what.contains(TOKEN), token) {
+            let token_or_none = token.as_deref().unwrap_or_default().trim();
+            let answer = request(stream, &address.to_string(), token_or_none, asked).await;
+            answer.map_err(|what| match (what.contains(TOKEN), token) {
                 (false, _) => what,
                 (true, Err(error)) => {
                     let file = admin.token_file.display();
@@ -138,7 +163,7 @@ async fn exchange(admin: &Admin, wish: &Wish) -> Result<String, String> {
         }
         AdminListen::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| absent(&path.display(), error))?;
-            request(stream, "localhost", "", wish).await
+            request(stream, "localhost", "", asked).await
         }
     }
 }
@@ -152,29 +177,37 @@ fn stranger(port: u16, token_file: &Path) -> Option<u32> {
     tables.iter().flatten().flat_map(|table| table.lines()).filter_map(uid).find(|uid| *uid != 0 && *uid != owner)
 }
 
-async fn request<S>(stream: S, host: &str, token: &str, wish: &Wish) -> Result<String, String>
+async fn request<S>(stream: S, host: &str, token: &str, asked: &Asked) -> Result<Response<Incoming>, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let fault = |error: &dyn std::fmt::Display| format!("the proxy's answer: {error}");
-    let (method, path, kind, body) = wish.parts();
-    let request = Request::builder().method(method).uri(path).header("host", host).header("content-type", kind);
-    let request = match wish.is_change() {
+    let Asked { method, path, kind, body, with_token } = asked;
+    let request = Request::builder().method(*method).uri(path).header("host", host).header("content-type", *kind);
+    let request = match with_token {
         false => request,
         true => request.header("authorization", format!("Bearer {token}")),
     };
-    let request = request.body(Full::new(body)).map_err(|error| fault(&error))?;
+    let request = request.body(Full::new(body.clone())).map_err(|error| fault(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| fault(&error))?;
     tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|error| fault(&error))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await.map_err(|error| fault(&error))?;
-    let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let text = text(response.into_body()).await?;
     match serde_json::from_str::<Failure>(&text) {
-        _ if status.is_success() => Ok(text),
         Ok(failure) => Err(readable::text(failure.text().as_bytes())),
         Err(_) => Err(readable::text(text.trim_end().as_bytes())),
     }
+}
+
+fn fault(error: &dyn std::fmt::Display) -> String {
+    format!("the proxy's answer: {error}")
+}
+
+async fn text(body: Incoming) -> Result<String, String> {
+    let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|error| fault(&error))?;
+    Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
 }
 
 impl Wish {
@@ -184,6 +217,8 @@ impl Wish {
             Self::Blocks => answer["blocks"].is_array(),
             Self::Ready => answer["ready"].is_boolean(),
             Self::Rehearsal(..) => answer["answers"].is_array(),
+            Self::Session(_) => answer["phase"].is_string(),
+            Self::Sessions(..) => answer["sessions"].is_array(),
             Self::Status => answer["state"].is_string() && answer["senders"].is_object(),
         }
     }
@@ -193,8 +228,8 @@ impl Wish {
         matches!(self, Self::Block(..) | Self::Unblock(_))
     }
 
-    fn parts(&self) -> (&'static str, String, &'static str, Bytes) {
-        match self {
+    fn asked(&self) -> Asked {
+        let (method, path, kind, body) = match self {
             Self::Block(key, seconds, why) => {
                 let new = json!({ "key": key, "seconds": seconds, "why": why, "force": true }).to_string();
                 ("POST", "/api/v1/blocks".to_owned(), JSON, new.into())
@@ -205,9 +240,14 @@ impl Wish {
                 let message = json!(message).to_string();
                 ("POST", format!("/api/v1/rehearsal?message={}", encoded(&message)), MESSAGE, body.clone())
             }
+            Self::Session(id) => ("GET", format!("/api/v1/sessions/{}", encoded(id)), JSON, Bytes::new()),
+            Self::Sessions(most, order) => {
+                ("GET", format!("/api/v1/sessions?limit={most}&order={order}"), JSON, Bytes::new())
+            }
             Self::Status => ("GET", "/api/v1/status".to_owned(), JSON, Bytes::new()),
             Self::Unblock(key) => ("DELETE", format!("/api/v1/blocks?key={}", encoded(key)), JSON, Bytes::new()),
-        }
+        };
+        Asked { method, path, kind, body, with_token: self.is_change() }
     }
 }
 

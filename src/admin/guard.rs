@@ -1,6 +1,6 @@
 //! Who may ask for what. A browser on this host may be anybody's, so Host and Origin are checked on every request; every
-//! change over TCP needs the token, or a login of the page together with a sign that the page itself asked for it. It must
-//! not know what a request does beyond whether it changes something.
+//! change over TCP needs the token, or a login of the page together with a sign that the page itself asked for it; to read
+//! a conversation needs the token, or a login. It must not know what a request does beyond that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,8 +76,10 @@ async fn admit(app: &App, visit: &Visit, mut request: Request) -> Result<Request
         match &who {
             Who::Operator => {}
             Who::Page(id) => request = is_of_page(app, id, request).await?,
-            Who::Anyone => return Err(needs_token()),
+            Who::Anyone => return Err(needs_token("a change")),
         }
+    } else if is_private(&request) && who == Who::Anyone {
+        return Err(needs_token("a conversation"));
     }
     request.extensions_mut().insert(who);
     Ok(request)
@@ -166,6 +168,12 @@ fn is_change(request: &Request) -> bool {
     }
 }
 
+/// Whether the request would read what other people write to one another, which is more than the proxy's status.
+fn is_private(request: &Request) -> bool {
+    let of_session = request.uri().path().strip_prefix("/api/v1/sessions/");
+    of_session.is_some_and(|rest| rest.contains('/'))
+}
+
 /// Lets a change through that comes from our page and from no other: by Origin, and by a header that no form can send, or
 /// by the word that only our forms have.
 async fn is_of_page(app: &App, id: &str, request: Request) -> Result<Request, Fault> {
@@ -199,8 +207,8 @@ struct Signed {
     csrf: String,
 }
 
-fn needs_token() -> Fault {
-    let told = format!("a change needs {TOKEN}");
+fn needs_token(what: &str) -> Fault {
+    let told = format!("{what} needs {TOKEN}");
     Fault::new(StatusCode::UNAUTHORIZED, told).remedy("send it as Authorization: Bearer TOKEN, or log in")
 }
 

@@ -1,5 +1,5 @@
 //! Answers that go on: server-sent events (HTML, section 9.2). A stream has one of a bounded number of places, and sends
-//! what others send too: no event is written out for one stream alone. It must not know what the events are about.
+//! what others send too, but for the few that follow a session. It must not know what the events are about.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

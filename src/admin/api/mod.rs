@@ -3,6 +3,7 @@
 
 pub(super) mod blocks;
 mod check;
+mod conversation;
 pub(super) mod events;
 mod explain;
 mod history;
@@ -29,6 +30,8 @@ pub(super) fn router() -> Router<App> {
         .route("/api/v1/history", get(history::history))
         .route("/api/v1/records", get(records::records))
         .route("/api/v1/sessions", get(sessions::sessions))
+        .route("/api/v1/sessions/{id}", get(sessions::session))
+        .route("/api/v1/sessions/{id}/events", get(conversation::events))
         .route("/api/v1/top", get(status::top))
         .route("/api/v1/storms", get(status::storms))
         .route("/api/v1/blocks", get(blocks::list).post(blocks::post).delete(blocks::delete))

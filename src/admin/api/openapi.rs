@@ -21,6 +21,7 @@ use utoipa::openapi::security::SecurityScheme;
 use crate::admin::answer::Failure;
 use crate::admin::api::blocks;
 use crate::admin::api::check;
+use crate::admin::api::conversation;
 use crate::admin::api::events;
 use crate::admin::api::explain;
 use crate::admin::api::history;
@@ -43,11 +44,12 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| Api::openapi().to_json().un
     info(title = "Portcullis", description = "The admin interface of a running proxy"),
     paths(
         status::status, status::ready, events::events, status::top, status::storms, history::history, records::records,
-        sessions::sessions, blocks::list, blocks::post, blocks::delete, blocks::preview,
+        sessions::sessions, sessions::session, conversation::events,
+        blocks::list, blocks::post, blocks::delete, blocks::preview,
         explain::get, explain::post, explain::rehearse,
         check::check, reload::reload, document,
     ),
-    components(schemas(Failure)),
+    components(schemas(Failure, conversation::Line, conversation::End)),
     modifiers(&Common),
 )]
 struct Api;
