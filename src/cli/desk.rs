@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use serde_json::Value;
 
 use crate::admin::client;
 use crate::admin::client::Wish;
+use crate::admin::client::following;
+use crate::admin::client::following::Heard;
 use crate::cli::Source;
 use crate::config;
 use crate::config::checked::Admin;
@@ -39,10 +42,22 @@ impl Desk {
     /// # Errors
     /// As [`client::ask`], with the places where a configuration was looked for if there is none.
     pub(super) fn ask(&self, wish: &Wish) -> Result<(String, Value), String> {
-        client::ask(&self.read.config.admin, wish).map_err(|what| match self.file {
+        client::ask(&self.read.config.admin, wish).map_err(|what| self.in_vain(what))
+    }
+
+    /// Follows a session of the running proxy.
+    ///
+    /// # Errors
+    /// As [`following::follow`], with the same.
+    pub(super) fn follow(&self, id: &str, take: impl FnMut(Heard<'_>) -> ControlFlow<()>) -> Result<(), String> {
+        following::follow(&self.read.config.admin, id, take).map_err(|what| self.in_vain(what))
+    }
+
+    fn in_vain(&self, what: String) -> String {
+        match self.file {
             Some(_) => what,
             None => format!("{what}\n{}; name the proxy's with -c FILE", none_found()),
-        })
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! `status`: prints the status of the running proxy, once or over and over, as `admin` gives it. It must not change
 //! anything.
 
+mod conversation;
+mod sessions;
+
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -16,12 +19,14 @@ use crate::cli::blocks::word;
 use crate::cli::desk::Desk;
 use crate::cli::output::is_closed;
 use crate::cli::print;
+use crate::cli::status::sessions::Sessions;
 use crate::config::units;
 
 /// Show what the running proxy is doing
 ///
 /// Storms first, then counts of the last 60 seconds and the last hour, and the senders of the last hour with the most
-/// messages accepted, bytes, and messages absorbed, deferred or refused.
+/// messages accepted, bytes, and messages absorbed, deferred or refused. With --sessions the sessions that are open, with
+/// --session one of them, and with --follow what is said in it, as it is said.
 #[derive(Args, Debug)]
 pub(super) struct Status {
     #[command(flatten)]
@@ -29,7 +34,9 @@ pub(super) struct Status {
     /// Repeat every 2 s, or every TIME, until interrupted
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = units::duration)]
     watch: Option<Duration>,
-    /// Print JSON; with --watch one object per line
+    #[command(flatten)]
+    sessions: Sessions,
+    /// Print JSON; with --watch and --follow one object per line
     #[arg(long)]
     json: bool,
 }
@@ -40,6 +47,9 @@ impl Status {
             Ok(desk) => desk,
             Err(code) => return code,
         };
+        if let Some(code) = self.sessions.run(&desk, self.json) {
+            return code;
+        }
         let Some(every) = self.watch else { return self.show(&desk, "") };
         let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
         loop {
