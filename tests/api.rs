@@ -52,6 +52,12 @@ const ANSWERS: &[(&str, &str, &str, u16, &str)] = &[
     ("GET /api/v1/sessions?order=longest&limit=1", "-", "", 200, "\"sessions\":["),
     ("GET /api/v1/sessions?order=newest", "-", "", 400, "unknown variant `newest`"),
     ("GET /api/v1/sessions?limit=0", "-", "", 400, "limit: write a number from 1 to 500"),
+    ("GET /api/v1/sessions/0123456789ab", "-", "", 404, "no session 0123456789ab is open"),
+    ("GET /api/v1/sessions/%1b[2J", "-", "", 404, "no session \\\\x1b[2J is open"),
+    ("GET /api/v1/sessions/%ff", "-", "", 400, "is not UTF-8"),
+    ("GET /api/v1/sessions/", "-", "", 404, "there is no"),
+    ("GET /api/v1/sessions/0123456789ab/events", "-", "", 401, "a conversation needs the token"),
+    ("GET /api/v1/sessions/0123456789ab/events", "t", "", 404, "portcullis status --sessions lists those"),
     ("GET /api/v1/history", "-", "", 200, "\"reasons\":{\"throttled\":6}"),
     ("GET /api/v1/history?range=year", "-", "", 200, "\"step\":86400"),
     ("GET /api/v1/history?range=century", "-", "", 400, "unknown variant `century`"),
@@ -193,11 +199,21 @@ fn who_may_ask_what() {
     let block = "{\"key\":\"a@b.example\",\"seconds\":60}";
     let asked = "{\"sender\":\"a@b.example\"}";
     // As many codes as there are rows above.
-    let requests: [(&str, &str, [u16; 15]); 9] = [
+    let requests: [(&str, &str, [u16; 15]); 11] = [
         ("GET /", "", [200, 401, 401, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403]),
         ("GET /metrics", "", [200, 401, 401, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403]),
         ("GET /api/v1/status", "", [200, 401, 401, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403]),
         ("HEAD /api/v1/status", "", [200, 401, 401, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403]),
+        (
+            "GET /api/v1/sessions/x/events",
+            "",
+            [401, 401, 401, 404, 404, 401, 404, 404, 403, 403, 403, 403, 403, 403, 403],
+        ),
+        (
+            "HEAD /api/v1/sessions/x/events",
+            "",
+            [401, 401, 401, 404, 404, 401, 404, 404, 403, 403, 403, 403, 403, 403, 403],
+        ),
         ("POST /api/v1/explain", asked, [200, 401, 401, 200, 200, 200, 200, 200, 403, 403, 403, 403, 403, 403, 403]),
         ("POST /api/v1/blocks", block, [401, 401, 401, 200, 403, 401, 200, 403, 403, 403, 403, 403, 403, 403, 403]),
         (
@@ -432,6 +448,40 @@ fn a_session_is_listed_with_what_it_does_until_it_ends() {
     assert_eq!((&session["client"], &session["octets"]), (&json!("127.0.0.1"), &json!(0)), "{session}");
     drop(client);
     until("it is gone", || shown()["total"] == 0);
+}
+
+/// What client and backend say to one another is told as it is described, to as many as there may be.
+#[test]
+fn a_conversation_is_told_until_the_session_ends() {
+    let (_site, proxy, api) = start();
+    let mut client = proxy.client().hello();
+    let session = api.get("/api/v1/sessions").json()["sessions"][0]["id"].as_str().unwrap().to_owned();
+    let one = api.get(&format!("/api/v1/sessions/{session}")).json();
+    assert_eq!((&one["id"], &one["phase"]), (&json!(session), &json!("idle")), "{one}");
+    let path = format!("/api/v1/sessions/{session}/events");
+    let mut first = api.operator_events(&path);
+    let line = |events: &mut api::Events| {
+        let line = events.next("line");
+        api.holds(&json!({ "$ref": "#/components/schemas/Line" }), &line, "a line");
+        line
+    };
+    client.dialog(&[("NOOP", "250")]);
+    let (asked, answered) = (line(&mut first), line(&mut first));
+    let expected = (&json!("client"), &json!("from"), &json!("NOOP"));
+    assert_eq!((&asked["side"], &asked["direction"], &asked["text"]), expected);
+    assert_eq!((&answered["direction"], &answered["text"]), (&json!("to"), &json!("250 2.0.0 Ok")));
+    let mut others: Vec<_> = (1..16).map(|_| api.operator_events(&path)).collect();
+    let refused = api.operator(&format!("GET {path}"), "");
+    assert_eq!((refused.code, refused.header("retry-after")), (503, Some("10")), "{refused:?}");
+    // Strangers' words obey nobody.
+    client.dialog(&[("VRFY \u{202e}moc", "252"), ("QUIT", "221")]);
+    for events in others.iter_mut().chain([&mut first]) {
+        assert_eq!(line(events)["text"], "VRFY \\u{202e}moc");
+        let end = events.next("end");
+        api.holds(&json!({ "$ref": "#/components/schemas/End" }), &end, "the end");
+        assert_eq!((&end["session"], events.is_at_end()), (&json!(session), true));
+    }
+    until("the session is forgotten", || api.operator(&format!("GET {path}"), "").code == 404);
 }
 
 #[test]

@@ -111,8 +111,17 @@ impl Api {
 
     /// The server-sent events of a path, from now on.
     pub(crate) fn events(&self, path: &str) -> Events {
+        self.events_with(path, "")
+    }
+
+    /// Those that only the operator may see.
+    pub(crate) fn operator_events(&self, path: &str) -> Events {
+        self.events_with(path, &format!("Authorization: Bearer {}\r\n", self.token))
+    }
+
+    fn events_with(&self, path: &str, headers: &str) -> Events {
         let mut stream = self.connect();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.address).unwrap();
         let mut reader = BufReader::new(stream);
         let head = head_of(&mut reader);
         assert!(head[0].starts_with("HTTP/1.1 200"), "{head:?}");
@@ -190,6 +199,15 @@ impl Events {
                 Some(("data", data)) if is_it => return serde_json::from_str(data).unwrap(),
                 _ => {}
             }
+        }
+    }
+
+    /// Whether the stream ends here.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        self.line().is_empty() && {
+            let mut last = String::new();
+            self.reader.read_line(&mut last).unwrap();
+            last.trim() == "0"
         }
     }
 
