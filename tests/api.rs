@@ -172,6 +172,7 @@ fn a_reload_tells_its_errors() {
 
 /// Who asks, and what for: the code.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn who_may_ask_what() {
     let (_site, _proxy, api) = start();
     let cookie = format!("Cookie: other=1; {}\n", api.log_in());
