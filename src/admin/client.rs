@@ -1,5 +1,6 @@
 //! Asking the running proxy, for the commands: one request over its socket or port.
 
+mod events;
 pub mod following;
 
 use std::os::unix::fs::MetadataExt;
@@ -43,8 +44,16 @@ pub enum Wish {
     Block(String, u64, String),
     /// All blocks.
     Blocks,
+    /// What would happen to this message: the body of `POST /api/v1/explain`.
+    Explain(Value),
+    /// What happened in each minute of the last hour.
+    History,
+    /// What a block of this key would hit.
+    Preview(String),
     /// Whether the proxy should get mail.
     Ready,
+    /// The last records in which these words stand.
+    Records(String),
     /// The answers to the session of this message, whose octets go over the wire like this.
     Rehearsal(Message, Bytes),
     /// What one session does, by its id.
@@ -111,7 +120,7 @@ fn silence(admin: &Admin, wish: &Wish) -> String {
     };
     let later = match wish {
         Wish::Block(..) | Wish::Unblock(_) => "; it may still carry this out: look with portcullis blocks",
-        Wish::Blocks | Wish::Ready | Wish::Rehearsal(..) | Wish::Session(_) | Wish::Sessions(..) | Wish::Status => "",
+        _ => "",
     };
     let seconds = PATIENCE.as_secs();
     format!("no answer on {place} (admin.listen) within {seconds} s: if the proxy hangs, restart it{later}")
@@ -215,7 +224,11 @@ impl Wish {
         match self {
             Self::Block(..) | Self::Unblock(_) => answer["key"].is_string(),
             Self::Blocks => answer["blocks"].is_array(),
+            Self::Explain(_) => answer["steps"].is_array(),
+            Self::History => answer["points"].is_array(),
+            Self::Preview(_) => answer["messages"].is_number(),
             Self::Ready => answer["ready"].is_boolean(),
+            Self::Records(_) => answer["records"].is_array(),
             Self::Rehearsal(..) => answer["answers"].is_array(),
             Self::Session(_) => answer["phase"].is_string(),
             Self::Sessions(..) => answer["sessions"].is_array(),
@@ -229,22 +242,25 @@ impl Wish {
     }
 
     fn asked(&self) -> Asked {
+        let get = |path: &str| ("GET", path.to_owned(), JSON, Bytes::new());
+        let post = |path: &str, body: &Value| ("POST", path.to_owned(), JSON, body.to_string().into());
         let (method, path, kind, body) = match self {
             Self::Block(key, seconds, why) => {
-                let new = json!({ "key": key, "seconds": seconds, "why": why, "force": true }).to_string();
-                ("POST", "/api/v1/blocks".to_owned(), JSON, new.into())
+                post("/api/v1/blocks", &json!({ "key": key, "seconds": seconds, "why": why, "force": true }))
             }
-            Self::Blocks => ("GET", "/api/v1/blocks".to_owned(), JSON, Bytes::new()),
-            Self::Ready => ("GET", "/api/v1/ready".to_owned(), JSON, Bytes::new()),
+            Self::Blocks => get("/api/v1/blocks"),
+            Self::Explain(message) => post("/api/v1/explain", message),
+            Self::History => get("/api/v1/history?range=hour"),
+            Self::Preview(key) => post("/api/v1/blocks/preview", &json!({ "key": key })),
+            Self::Ready => get("/api/v1/ready"),
+            Self::Records(words) => get(&format!("/api/v1/records?search={}", encoded(words))),
             Self::Rehearsal(message, body) => {
                 let message = json!(message).to_string();
                 ("POST", format!("/api/v1/rehearsal?message={}", encoded(&message)), MESSAGE, body.clone())
             }
-            Self::Session(id) => ("GET", format!("/api/v1/sessions/{}", encoded(id)), JSON, Bytes::new()),
-            Self::Sessions(most, order) => {
-                ("GET", format!("/api/v1/sessions?limit={most}&order={order}"), JSON, Bytes::new())
-            }
-            Self::Status => ("GET", "/api/v1/status".to_owned(), JSON, Bytes::new()),
+            Self::Session(id) => get(&format!("/api/v1/sessions/{}", encoded(id))),
+            Self::Sessions(most, order) => get(&format!("/api/v1/sessions?limit={most}&order={order}")),
+            Self::Status => get("/api/v1/status"),
             Self::Unblock(key) => ("DELETE", format!("/api/v1/blocks?key={}", encoded(key)), JSON, Bytes::new()),
         };
         Asked { method, path, kind, body, with_token: self.is_change() }

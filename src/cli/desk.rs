@@ -48,9 +48,9 @@ impl Desk {
     /// Follows a session of the running proxy.
     ///
     /// # Errors
-    /// As [`following::follow`], with the same.
+    /// As [`following::session`], with the same.
     pub(super) fn follow(&self, id: &str, take: impl FnMut(Heard<'_>) -> ControlFlow<()>) -> Result<(), String> {
-        following::follow(&self.read.config.admin, id, take).map_err(|what| self.in_vain(what))
+        following::session(&self.read.config.admin, id, take).map_err(|what| self.in_vain(what))
     }
 
     fn in_vain(&self, what: String) -> String {

@@ -1,20 +1,18 @@
-//! Following a session of the running proxy, for the commands: its events, one after another, to its end. It must not take
-//! more than a line of bounded length, nor wait for a proxy that is silent.
+//! Following the running proxy, for commands that show it live: its status, or what is said in one session. It must not
+//! connect again by itself.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
 use hyper::body::Bytes;
-use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::admin::client::Asked;
 use crate::admin::client::JSON;
 use crate::admin::client::encoded;
+use crate::admin::client::events::Told;
+use crate::admin::client::events::listen;
 use crate::admin::client::fault;
-use crate::admin::client::send;
 use crate::config::checked::Admin;
 
 /// What comes while a session is followed.
@@ -28,75 +26,65 @@ pub enum Heard<'a> {
     Silence,
 }
 
+/// Tells the name and the data of each event of the proxy, until that returns false: then there is no error.
+///
+/// # Errors
+/// The proxy is not there, refuses, falls silent, or ends the connection.
+pub async fn proxy(admin: &Admin, mut tell: impl FnMut(&str, &str) -> bool) -> Result<(), String> {
+    let asked = request("/api/v1/events".to_owned(), false);
+    let take = |told: Told<'_>| match told {
+        Told::Event(name, data) if !tell(name, data) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    listen(admin, &asked, LONGEST_OF_PROXY, take).await
+}
+
 /// Follows the session with this id to its end, or until `take` has had enough.
 ///
 /// # Errors
 /// As [`ask`](crate::admin::client::ask); or the proxy is silent, or ends before the session does.
-pub fn follow(admin: &Admin, id: &str, take: impl FnMut(Heard<'_>) -> ControlFlow<()>) -> Result<(), String> {
+pub fn session(admin: &Admin, id: &str, mut take: impl FnMut(Heard<'_>) -> ControlFlow<()>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| error.to_string())?.block_on(until_its_end(admin, id, take))
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let asked = request(format!("/api/v1/sessions/{}/events", encoded(id)), true);
+    let mut broken = Ok(());
+    let hear = |told: Told<'_>| match told {
+        Told::Begun => take(Heard::Begun),
+        Told::Comment => take(Heard::Silence),
+        Told::Event("end", _) => ControlFlow::Break(()),
+        Told::Event(_, data) => match serde_json::from_str(data) {
+            Ok(value) => take(Heard::Line(data, &value)),
+            Err(error) => {
+                broken = Err(fault(&error));
+                ControlFlow::Break(())
+            }
+        },
+    };
+    runtime.block_on(listen(admin, &asked, LONGEST_OF_SESSION, hear)).and(broken)
 }
 
-async fn until_its_end(
-    admin: &Admin,
-    id: &str,
-    mut take: impl FnMut(Heard<'_>) -> ControlFlow<()>,
-) -> Result<(), String> {
-    let path = format!("/api/v1/sessions/{}/events", encoded(id));
-    let asked = Asked { method: "GET", path, kind: JSON, body: Bytes::new(), with_token: true };
-    let response = timeout(PATIENCE, send(admin, &asked)).await.map_err(|_| SILENT.to_owned())??;
-    let mut reader = Reader { body: response.into_body(), octets: Vec::new() };
-    if take(Heard::Begun).is_break() {
-        return Ok(());
-    }
-    let mut is_end = false;
-    loop {
-        let line = timeout(PATIENCE, reader.line()).await.map_err(|_| SILENT.to_owned())??;
-        let flow = match line.split_once(": ") {
-            Some(("event", name)) => {
-                is_end = name == "end";
-                continue;
-            }
-            Some(("data", _)) if is_end => return Ok(()),
-            Some(("data", data)) => {
-                let value = serde_json::from_str(data).map_err(|error| fault(&error))?;
-                take(Heard::Line(data, &value))
-            }
-            // A comment shows that the connection lives.
-            None if line.starts_with(':') => take(Heard::Silence),
-            _ => continue,
-        };
-        if flow.is_break() {
-            return Ok(());
-        }
-    }
+fn request(path: String, with_token: bool) -> Asked {
+    Asked { method: "GET", path, kind: JSON, body: Bytes::new(), with_token }
 }
 
-/// The lines of a body that goes on.
-struct Reader {
-    body: Incoming,
-    octets: Vec<u8>,
-}
+/// Time without an event of the proxy, whose status comes every second.
+const LONGEST_OF_PROXY: Duration = Duration::from_secs(5);
+/// Time without a line or a comment of a session.
+const LONGEST_OF_SESSION: Duration = Duration::from_secs(45);
 
-impl Reader {
-    async fn line(&mut self) -> Result<String, String> {
-        loop {
-            if let Some(end) = self.octets.iter().position(|octet| *octet == b'\n') {
-                let line: Vec<u8> = self.octets.drain(..=end).collect();
-                return Ok(String::from_utf8_lossy(&line[..end]).into_owned());
-            }
-            if self.octets.len() > LONGEST {
-                return Err("what answers there (admin.listen) is not the proxy; its answer is not shown".to_owned());
-            }
-            let frame = self.body.frame().await.ok_or("the proxy ended the connection")?;
-            let frame = frame.map_err(|error| fault(&error))?;
-            self.octets.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
-        }
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::config::checked::AdminListen;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_that_hangs_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        let _hangs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let admin = Admin { listen: AdminListen::Unix(path), token_file: "token".into() };
+        let told = proxy(&admin, |_, _| true).await.unwrap_err();
+        assert_eq!(told, "the proxy said nothing for 10 s: if it hangs, restart it");
     }
 }
-
-/// Octets of a line; one of a conversation has a few thousand when all of them are escaped.
-const LONGEST: usize = 64 << 10;
-/// Time in which the proxy says something, if only that it is there.
-const PATIENCE: Duration = Duration::from_secs(45);
-const SILENT: &str = "the proxy has said nothing for 45 seconds: if it hangs, restart it";
