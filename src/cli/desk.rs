@@ -42,7 +42,7 @@ impl Desk {
     /// # Errors
     /// As [`client::ask`], with the places where a configuration was looked for if there is none.
     pub(super) fn ask(&self, wish: &Wish) -> Result<(String, Value), String> {
-        client::ask(&self.read.config.admin, wish).map_err(|what| self.in_vain(what))
+        client::ask(&self.read.config.admin, wish).map_err(|what| self.located(what))
     }
 
     /// Follows a session of the running proxy.
@@ -50,10 +50,11 @@ impl Desk {
     /// # Errors
     /// As [`following::session`], with the same.
     pub(super) fn follow(&self, id: &str, take: impl FnMut(Heard<'_>) -> ControlFlow<()>) -> Result<(), String> {
-        following::session(&self.read.config.admin, id, take).map_err(|what| self.in_vain(what))
+        following::session(&self.read.config.admin, id, take).map_err(|what| self.located(what))
     }
 
-    fn in_vain(&self, what: String) -> String {
+    /// Why the proxy was not reached, with the places where a configuration was looked for if there is none.
+    pub(super) fn located(&self, what: String) -> String {
         match self.file {
             Some(_) => what,
             None => format!("{what}\n{}; name the proxy's with -c FILE", none_found()),

@@ -1,11 +1,18 @@
-//! `status`: prints the status of the running proxy, once or over and over, as `admin` gives it. It must not change
-//! anything.
+//! `status`: prints the status of the running proxy, once or over and over, as `admin` gives it. On a terminal, `--watch`
+//! is a view with keys, in the folder of this name. It must not change anything by itself.
 
+mod ask;
 mod conversation;
+mod keys;
+mod model;
+mod rows;
+mod screen;
+mod seen;
 mod sessions;
+mod told;
+mod view;
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,7 +38,7 @@ use crate::config::units;
 pub(super) struct Status {
     #[command(flatten)]
     source: Source,
-    /// Repeat every 2 s, or every TIME, until interrupted
+    /// On a terminal, fill it with a live view with keys (? lists them); else repeat every 2 s, or every TIME
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = units::duration)]
     watch: Option<Duration>,
     #[command(flatten)]
@@ -50,15 +57,17 @@ impl Status {
         if let Some(code) = self.sessions.run(&desk, self.json) {
             return code;
         }
-        let Some(every) = self.watch else { return self.show(&desk, "") };
-        let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+        let Some(every) = self.watch else { return self.show(&desk) };
+        if !self.json && screen::is_there() {
+            return screen::run(desk);
+        }
         loop {
             // The proxy may be restarting: an operator that watches wants to see it come back.
-            self.show(&desk, clear);
+            self.show(&desk);
             if is_closed() {
                 return ExitCode::SUCCESS;
             }
-            if clear.is_empty() && !self.json {
+            if !self.json {
                 print("");
             }
             #[expect(clippy::disallowed_methods, reason = "a command without a runtime, between two looks")]
@@ -66,10 +75,10 @@ impl Status {
         }
     }
 
-    fn show(&self, desk: &Desk, clear: &str) -> ExitCode {
+    fn show(&self, desk: &Desk) -> ExitCode {
         match desk.ask(&Wish::Status) {
             Ok((text, _)) if self.json => print(&text),
-            Ok((_, status)) => print(&format!("{clear}{}", table(&status))),
+            Ok((_, status)) => print(&table(&status)),
             Err(what) => {
                 eprintln!("{what}");
                 return ExitCode::FAILURE;
