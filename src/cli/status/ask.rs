@@ -20,7 +20,8 @@ pub(super) fn follow_events(desk: &Desk, mut tell: impl FnMut(News) -> bool) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         loop {
-            let ended = following::proxy(&desk.read.config.admin, |name, data| news(name, data).is_none_or(&mut tell)).await;
+            let ended =
+                following::proxy(&desk.read.config.admin, |name, data| news(name, data).is_none_or(&mut tell)).await;
             let Err(why) = ended else { return };
             if !tell(News::Lost(desk.located(why))) {
                 return;

@@ -331,7 +331,6 @@ mod tests {
                 sender_count: 1,
                 client_count: 9,
                 doubt: Some("it is your own".to_owned()),
-                ..Preview::default()
             };
             model.hear(News::Previewed("news@sillyplace.com".to_owned(), preview));
         }
