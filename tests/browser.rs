@@ -38,15 +38,16 @@ fn a_storm_is_seen_while_it_happens_blocked_from_the_page_and_let_in_again() {
     browser.picture("storm");
     browser.click("#press button");
     browser.until_text("#dialog", "Block newsletter@sillyplace.com for 24 h?");
+    browser.until_text("#dialog", "It would have hit 30 messages of the last hour, of which 3 were accepted.");
+    assert!(browser.text("#dialog code").ends_with("/portcullis-token"), "{}", browser.text("#dialog code"));
+    browser.picture("login");
+    browser.keys("#token", "wrong\n");
+    browser.until_text("#dialog .error-text", "this is not the token");
+    browser.keys("#token", &format!("{}\n", stage.token));
+    browser.until_text("#dialog .primary", "Block for 24 h");
     browser.picture("block");
     browser.click("#dialog .primary");
-    browser.until_text("#dialog", "Who may change something here?");
-    assert!(browser.text("#dialog code").ends_with("/portcullis-token"), "{}", browser.text("#dialog code"));
-    browser.keys("#token", "wrong\n");
-    browser.until_text("#dialog [role=alert]", "this is not the token");
-    browser.eval("document.getElementById('token').value = ''");
-    browser.keys("#token", &format!("{}\n", stage.token));
-    browser.until_text("#toasts", "newsletter@sillyplace.com is blocked until");
+    browser.until_text("#toasts", "newsletter@sillyplace.com is blocked");
     let mut client = proxy.client().hello();
     client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554")]);
     browser.until_text("#blocks", "newsletter@sillyplace.com");
@@ -58,9 +59,11 @@ fn a_storm_is_seen_while_it_happens_blocked_from_the_page_and_let_in_again() {
     browser.until("document.getElementById('blocks').hidden");
     // The login lasts: nobody is asked again. And the button that blocked takes it back.
     browser.click("#toasts button");
-    browser.until_text("#toasts", "is blocked until");
+    browser.until_text("#toasts", "newsletter@sillyplace.com is blocked");
     browser.until_text("#press", "Undo the block");
     browser.click("#press button");
+    browser.until_text("#dialog", "Remove the block of newsletter@sillyplace.com?");
+    browser.click("#dialog .primary");
     browser.until_text("#toasts", "is not blocked any more");
     stage.is_clean();
 }
@@ -76,7 +79,7 @@ fn records_are_searched_and_explained() {
     browser.keys("#q", "ANN");
     browser.until("document.querySelectorAll('#records tbody tr').length === 1");
     assert!(browser.text("#records tbody").contains("ann@partner.example"));
-    browser.click("#records tbody button");
+    browser.click("#records tbody a");
     browser.until_text("#records .detail", "The same message now: accepted");
     assert!(browser.text("#records .detail").contains("MAIL FROM:<ann@partner.example>"));
     browser.picture("explain");
@@ -118,6 +121,7 @@ fn without_a_script_there_are_tables_and_forms() {
     let stage = Stage::new();
     let Stage { browser, proxy, .. } = &stage;
     storm(proxy);
+    mail(proxy, "<ann@partner.example>", 1);
     browser.scripts(false);
     browser.go(&stage.url);
     assert!(browser.text("#sentence").starts_with("A storm: <newsletter@sillyplace.com>"));
@@ -125,6 +129,11 @@ fn without_a_script_there_are_tables_and_forms() {
         browser.eval("return document.querySelector('.bars .refused').getAttribute('d').length").as_u64() > Some(10)
     );
     browser.picture("no-script");
+    browser.click("#senders th:first-child a");
+    assert_eq!(browser.text("#senders tbody td"), "ann@partner.example");
+    browser.click("#senders th:nth-child(5) a");
+    assert_eq!(browser.text("#senders tbody td"), "newsletter@sillyplace.com");
+    assert_eq!(browser.text("#senders th[aria-sort=descending]"), "Refused");
     browser.click("nav a[data-range=day]");
     assert_eq!(browser.text("nav a[aria-current]"), "Day");
     browser.keys("#q", "newsletter\n");
@@ -133,14 +142,18 @@ fn without_a_script_there_are_tables_and_forms() {
     browser.until_text("#record", "The same message now");
     browser.click("#press button");
     assert!(browser.text("#ask").contains("Block newsletter@sillyplace.com for 24 h?"));
-    browser.keys("#ask-token", &format!("{}\n", stage.token));
-    browser.click("#press button");
+    browser.keys("#token", "wrong\n");
+    browser.until_text("#ask", "this is not the token");
+    browser.keys("#token", &format!("{}\n", stage.token));
+    browser.until_text("#ask", "Block newsletter@sillyplace.com for 24 h?");
     browser.picture("no-script-ask");
     browser.click("#ask .primary");
     assert!(browser.text("#ask").contains("newsletter@sillyplace.com is blocked"), "{}", browser.text("body"));
     let mut client = proxy.client().hello();
     client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554")]);
     browser.click("#blocks tbody button");
+    browser.until_text("#ask", "Remove the block of newsletter@sillyplace.com?");
+    browser.click("#ask .primary");
     assert!(browser.text("#ask").contains("newsletter@sillyplace.com is not blocked"));
     client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "250")]);
     stage.is_clean();
@@ -152,9 +165,13 @@ fn it_fits_a_telephone_a_dark_room_and_twice_the_size() {
     let Stage { browser, proxy, .. } = &stage;
     storm(proxy);
     mail(proxy, &format!("<{}@{}.example>", "verylongname".repeat(5), "domain.".repeat(12).trim_end_matches('.')), 1);
-    for (name, width, zoom, dark) in
-        [("wide", 1280, 1, false), ("dark", 1280, 1, true), ("narrow", 320, 1, false), ("zoom", 1280, 2, false)]
-    {
+    for (name, width, zoom, dark) in [
+        ("wide", 1280, 1, false),
+        ("dark", 1280, 1, true),
+        ("narrow", 320, 1, false),
+        ("telephone", 360, 1, true),
+        ("zoom", 1280, 2, false),
+    ] {
         browser.size(width, 900, zoom);
         browser.dark(dark);
         browser.go(&stage.url);
@@ -165,18 +182,28 @@ fn it_fits_a_telephone_a_dark_room_and_twice_the_size() {
         assert_eq!(judged(browser), Vec::<String>::new(), "{name}");
     }
     browser.size(1280, 900, 1);
+    for dark in [false, true] {
+        browser.dark(dark);
+        browser.go(&stage.url);
+        browser.until_text("#records", "newsletter@sillyplace.com");
+        browser.click("#press button");
+        browser.until("document.getElementById('dialog').open && document.getElementById('token')");
+        assert_eq!(judged(browser), Vec::<String>::new(), "the login, dark: {dark}");
+        browser.press("\u{e00c}");
+        browser.until("!document.getElementById('dialog').open");
+        browser.click("#records tbody a");
+        browser.until_text("#records .detail", "The same message now");
+        browser.eval("document.querySelector('.mail details').open = true");
+        assert_eq!(judged(browser), Vec::<String>::new(), "details, dark: {dark}");
+    }
     browser.click("#press button");
-    browser.until("document.getElementById('dialog').open");
+    browser.keys("#token", &format!("{}\n", stage.token));
+    browser.until_text("#dialog .primary", "Block for 24 h");
     assert_eq!(judged(browser), Vec::<String>::new(), "the question before a block");
     browser.click("#dialog .primary");
-    browser.until("document.getElementById('token')");
-    assert_eq!(judged(browser), Vec::<String>::new(), "the login");
-    browser.press("\u{e00c}");
-    browser.until("!document.getElementById('dialog').open");
-    browser.click("#records tbody button");
-    browser.until_text("#records .detail", "The same message now");
-    browser.eval("document.querySelector('.mail details').open = true");
-    assert_eq!(judged(browser), Vec::<String>::new(), "details");
+    browser.until_text("#toasts", "is blocked");
+    browser.until("!document.getElementById('blocks').hidden");
+    assert_eq!(judged(browser), Vec::<String>::new(), "a block, and what takes it back");
     stage.is_clean();
 }
 
@@ -199,11 +226,21 @@ fn the_keyboard_is_enough() {
     let spoken = "document.getElementById('pick').getAttribute('aria-valuetext')";
     browser.until(&format!("{spoken} === document.getElementById('readout').textContent"));
     tab_to(browser, "active.closest('#senders th')?.innerText.startsWith('Refused')");
-    browser.press(" ");
+    browser.press("\u{e007}");
     browser.until("document.activeElement.closest('th').getAttribute('aria-sort') === 'descending'");
     tab_to(browser, "active.closest('#records tbody')");
     browser.press("\u{e007}");
     browser.until("document.querySelector('#records .detail')");
+    tab_to(browser, "active.closest('#press')");
+    browser.press("\u{e007}");
+    browser.until("document.activeElement.id === 'token'");
+    browser.press(&format!("{}\n", stage.token));
+    browser.until("document.activeElement.closest('#dialog .primary')?.innerText === 'Block for 24 h'");
+    browser.press("\u{e007}");
+    browser.until_text("#toasts", "is blocked");
+    tab_to(browser, "active.closest('#toasts')?.innerText && active.innerText === 'Undo'");
+    browser.press("\u{e007}");
+    browser.until_text("#toasts", "is not blocked any more");
     stage.is_clean();
 }
 
@@ -231,22 +268,94 @@ fn ten_updates_a_second_move_neither_focus_nor_selection() {
 }
 
 #[test]
+fn a_page_whose_proxy_has_gone_says_so_and_goes_on_with_the_next() {
+    let Stage { browser, proxy, url, token, _site: site, .. } = Stage::new();
+    storm(&proxy);
+    browser.go(&url);
+    browser.until_text("#sentence", "A storm");
+    assert_eq!(browser.text("#link"), "");
+    drop(proxy);
+    browser.until_text("#link", "No connection to the proxy since ");
+    assert!(browser.text("#sentence").starts_with("A storm"), "what was known is still shown");
+    browser.picture("gone");
+    let proxy = Proxy::start(&site);
+    browser.until("document.getElementById('link').hidden");
+    browser.until_text("#sentence", "Quiet.");
+    browser.keys("#new-key", "newsletter@sillyplace.com\n");
+    browser.keys("#token", &format!("{token}\n"));
+    browser.until_text("#dialog .primary", "Block for 24 h");
+    browser.click("#dialog .primary");
+    browser.until_text("#blocks", "newsletter@sillyplace.com");
+    proxy.client().hello().dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "554")]);
+}
+
+#[test]
+fn sessions_are_seen_while_they_are_open() {
+    let stage = Stage::new();
+    let Stage { browser, proxy, .. } = &stage;
+    browser.go(&stage.url);
+    browser.until_text(".sessions", "No session is open.");
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<ann@partner.example>", "250"), ("RCPT TO:<joe@example.org>", "250"), ("DATA", "354")]);
+    browser.until_text("#sessions", "ann@partner.example");
+    browser.until_text("#sessions", "data");
+    let others: Vec<_> = (0..9).map(|_| proxy.client().hello()).collect();
+    browser.until_text("#sessions-title", "8 of 10");
+    assert!(browser.text("#sessions tbody tr").contains("ann@partner.example"), "the one with a message comes first");
+    browser.picture("sessions");
+    drop((client, others));
+    browser.until_text(".sessions", "No session is open.");
+    stage.is_clean();
+}
+
+/// A page whose tables are all full.
+#[test]
 fn it_is_small_and_from_here_alone() {
     let stage = Stage::new();
-    storm(&stage.proxy);
-    let mut stream = TcpStream::connect(&stage.address).unwrap();
-    write!(stream, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", stage.address).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.len() <= 60_000, "{} octets", answer.len());
+    for number in 0..8 {
+        copies(&stage.proxy, &format!("newsletter-{number}@sillyplace-{number}.example.com"), 6);
+        mail(&stage.proxy, &format!("<colleague-{number}@partner-{number}.example.com>"), number);
+    }
+    for number in 0..12 {
+        let body =
+            format!("{{\"key\":\"other-{number}@sillyplace.example\",\"seconds\":600,\"why\":\"asked for by joe\"}}");
+        let head = format!("POST /api/v1/blocks HTTP/1.1\r\nHost: {}\r\nConnection: close", stage.address);
+        let fields = format!("Authorization: Bearer {}\r\nContent-Type: application/json", stage.token);
+        let answer = asked(&stage, &format!("{head}\r\n{fields}\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    let clients: Vec<_> = (0..12).map(|_| stage.proxy.client().hello()).collect();
+    let answer = asked(&stage, &format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", stage.address));
+    assert!(answer.len() <= 52_000, "{} octets", answer.len());
     assert!(!answer.contains("unsafe-inline") && answer.contains("script-src 'sha256-"), "{answer}");
+    for full in ["8 of 12", "And 3 storms more", "And 2 blocks more"] {
+        assert!(answer.contains(full), "{full}: {answer}");
+    }
+    drop(clients);
     stage.browser.go(&stage.url);
     stage.browser.until_text("#records", "newsletter");
     let loaded = stage.browser.eval("return performance.getEntriesByType('resource').map(it => it.name)");
     let loaded: Vec<String> = serde_json::from_value(loaded).unwrap();
     assert!(loaded.iter().all(|url| url.starts_with(&stage.url) || url.starts_with("data:")), "{loaded:?}");
-    let paint = stage.browser.eval("return performance.getEntriesByName('first-contentful-paint')[0]?.startTime");
-    println!("{} octets, first paint after {paint} ms", answer.len());
+    // The first one is of a browser that has painted nothing yet.
+    let paints = (0..3).map(|_| {
+        stage.browser.go(&stage.url);
+        stage.browser.until("performance.getEntriesByName('first-contentful-paint').length");
+        stage.browser.eval("return Math.round(performance.getEntriesByName('first-contentful-paint')[0].startTime)")
+    });
+    println!("{} octets, first paint after {:?} ms", answer.len(), paints.collect::<Vec<_>>());
+    stage.is_clean();
+}
+
+#[test]
+fn who_wants_no_motion_sees_none() {
+    let stage = Stage::new();
+    let features = json!({ "features": [{ "name": "prefers-reduced-motion", "value": "reduce" }] });
+    stage.browser.devtools("Emulation.setEmulatedMedia", &features);
+    stage.browser.go(&stage.url);
+    let moving = "return [...document.querySelectorAll('*')].map(it => getComputedStyle(it))
+        .filter(it => it.animationName !== 'none' || parseFloat(it.transitionDuration) > 0).length";
+    assert_eq!(stage.browser.eval(moving), json!(0));
     stage.is_clean();
 }
 
@@ -270,7 +379,7 @@ fn the_pictures_are_of_a_real_storm() {
     }
     for name in ["page.png", "page-dark.png"] {
         let length = fs::metadata(folder.join(name)).expect("`make pictures` makes it").len();
-        assert!((10_000..150_000).contains(&length), "{name} has {length} octets");
+        assert!((10_000..200_000).contains(&length), "{name} has {length} octets");
     }
 }
 
@@ -304,13 +413,27 @@ impl Stage {
     }
 }
 
+/// What an HTTP server answers, to the end.
+fn asked(stage: &Stage, request: &str) -> String {
+    let mut stream = TcpStream::connect(&stage.address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// The message that comes over and over.
 fn storm(proxy: &Proxy) {
+    copies(proxy, "newsletter@sillyplace.com", 30);
+}
+
+/// A sender's message, over and over.
+fn copies(proxy: &Proxy, sender: &str, number: usize) {
     let date = jiff::fmt::rfc2822::to_string(&jiff::ZonedDateTime::now()).unwrap();
-    let head = format!("Message-ID: <news@sillyplace.com>\r\nDate: {date}\r\nSubject: News");
-    for _ in 0..30 {
+    let head = format!("Message-ID: <news.{sender}>\r\nDate: {date}\r\nSubject: News");
+    for _ in 0..number {
         let mut client = proxy.client().hello();
-        client.dialog(&[("MAIL FROM:<newsletter@sillyplace.com>", "250"), ("RCPT TO:<joe@example.org>", "250")]);
+        client.dialog(&[(&*format!("MAIL FROM:<{sender}>"), "250"), ("RCPT TO:<joe@example.org>", "250")]);
         client.dialog(&[("DATA", "354")]);
         let text = "All the news of the week.\r\n".repeat(8000);
         client.say(&format!("{head}\r\n\r\n{text}."));
@@ -365,13 +488,15 @@ const FAST: &str = "
     window.EventSource = class extends EventTarget {
         constructor() {
             super();
-            fetch('/api/v1/status').then(it => it.json()).then(status => setInterval(() => {
+            fetch('/').then(it => it.text()).then(html => setInterval(() => {
                 window.sent++;
-                status.now++;
-                status.connections = window.sent;
-                status.storms.forEach(it => { it.copies++; it.refused++; });
-                status.senders.not_accepted.forEach(it => { it.refused++; });
-                this.dispatchEvent(new MessageEvent('status', { data: JSON.stringify(status) }));
+                const page = new DOMParser().parseFromString(html, 'text/html');
+                for (const node of page.querySelectorAll('.counts td:nth-child(5), .facts b, #storms b, [data-live=clock] time')) {
+                    node.textContent = window.sent + node.textContent.replace(/^[0-9.]+/, '');
+                }
+                const rows = page.querySelector('#senders tbody');
+                rows.append(rows.firstElementChild);
+                this.dispatchEvent(new MessageEvent('page', { data: page.querySelector('main').outerHTML }));
             }, 100));
         }
     };

@@ -39,6 +39,7 @@ use crate::admin::daemon::Desk;
 use crate::admin::guard::Who;
 use crate::admin::limits::Limits;
 use crate::admin::logins::Logins;
+use crate::admin::web::live::Painted;
 use crate::config::checked::Admin;
 use crate::config::checked::AdminListen;
 use crate::front::bind;
@@ -60,8 +61,11 @@ struct App {
     limits: Arc<Limits>,
     desk: Arc<Desk>,
     news: Arc<News>,
+    /// The same for open pages, and what of them changes each second.
+    rows: Arc<News>,
+    painted: Arc<Painted>,
     /// The last check, and when it was made.
-    checked: Arc<Mutex<Option<(Time, Checked)>>>,
+    checked: Arc<Mutex<Option<(Time, Arc<Checked>)>>>,
     /// Held while the daemon reads files for a request: one at a time.
     reads: Arc<Mutex<()>>,
 }
@@ -114,7 +118,9 @@ pub(super) fn start(bound: Bound, handles: Handles, desk: Desk) -> io::Result<()
         logins: Arc::new(Logins::new()?),
         limits: Arc::new(Limits::new()),
         desk: Arc::new(desk),
-        news: Arc::default(),
+        news: Arc::new(News::json()),
+        rows: Arc::new(web::live::news()),
+        painted: Arc::default(),
         checked: Arc::default(),
         reads: Arc::default(),
     };

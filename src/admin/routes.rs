@@ -29,6 +29,7 @@ use crate::text::readable;
 pub(super) fn router(app: App) -> Router {
     Router::new()
         .route("/", get(web::page))
+        .route("/page", get(web::live::events))
         .route("/block", post(web::block))
         .route("/unblock", post(web::unblock))
         .route("/login", post(login::login))

@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::front::sessions::Order;
+use crate::front::sessions::SessionView;
 use crate::status::Handles;
 use crate::status::Status;
 use crate::store::clock::Time;
@@ -33,6 +35,8 @@ struct Made {
 pub(crate) struct Published {
     pub(crate) status: Status,
     pub(crate) json: Bytes,
+    /// The open sessions with the largest messages, and the number of all.
+    pub(crate) sessions: (Vec<SessionView>, usize),
 }
 
 impl Live {
@@ -105,8 +109,9 @@ impl Published {
         let mut text = String::new();
         // A status holds nothing that JSON has no form for.
         readable::write_json(&mut text, &serde_json::to_string(&status).unwrap_or_default());
-        Self { status, json: text.into() }
+        Self { status, json: text.into(), sessions: handles.acceptor.sessions(MOST_SESSIONS, Order::Largest) }
     }
 }
 
 const EVERY: Duration = Duration::from_secs(1);
+const MOST_SESSIONS: usize = 20;

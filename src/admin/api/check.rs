@@ -1,5 +1,6 @@
 //! What `check` finds, by the files as they are now. It must not put them in force.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -24,13 +25,31 @@ pub(super) async fn check(State(app): State<App>, Extension(who): Extension<Who>
         && who == Who::Anyone
         && now.since(*at) < FRESH
     {
-        return Ok(shown(checked));
+        return Ok(shown(&**checked));
     }
-    let checked = app.of_daemon(|daemon| daemon.check()).await?;
-    let answer = shown(&checked);
-    *last = Some((now, checked));
-    Ok(answer)
+    let checked = Arc::new(app.of_daemon(|daemon| daemon.check()).await?);
+    *last = Some((now, checked.clone()));
+    Ok(shown(&*checked))
+}
+
+/// What was found last, at once. When that is long ago, it is looked again meanwhile. To be called on a runtime.
+pub(in crate::admin) fn lately(app: &App) -> Option<Arc<Checked>> {
+    let last = app.checked.try_lock().ok()?;
+    let found = last.as_ref().map(|(_, checked)| checked.clone());
+    let is_old = last.as_ref().is_none_or(|(at, _)| app.now().since(*at) >= OLD);
+    // One at a time: the lock is taken by the one that runs.
+    if is_old && app.reads.try_lock().is_ok() {
+        let app = app.clone();
+        tokio::spawn(async move {
+            if let Ok(checked) = app.of_daemon(|daemon| daemon.check()).await {
+                *app.checked.lock().await = Some((app.now(), Arc::new(checked)));
+            }
+        });
+    }
+    found
 }
 
 /// Reading all lists takes a while: no one may have it done over and over.
 const FRESH: Duration = Duration::from_secs(10);
+/// How often the page has it done.
+const OLD: Duration = Duration::from_secs(300);

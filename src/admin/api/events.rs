@@ -19,6 +19,7 @@ use crate::admin::places::Visit;
 use crate::admin::stream;
 use crate::admin::stream::Event;
 use crate::admin::stream::Source;
+use crate::report::recent::Entry;
 use crate::report::recent::Recent;
 use crate::status::live::Published;
 
@@ -59,9 +60,12 @@ impl Source for Seconds {
     }
 }
 
-/// The records of the last second as JSON, for all streams.
-#[derive(Default)]
-pub(in crate::admin) struct News(Mutex<Second>);
+/// The records of the last second in one form, for all streams.
+pub(in crate::admin) struct News {
+    /// What is made of records.
+    form: fn(&[Entry]) -> Option<Bytes>,
+    second: Mutex<Second>,
+}
 
 #[derive(Default)]
 struct Second {
@@ -74,9 +78,23 @@ struct Second {
 }
 
 impl News {
+    pub(in crate::admin) fn of(form: fn(&[Entry]) -> Option<Bytes>) -> Self {
+        Self { form, second: Mutex::default() }
+    }
+
+    /// Records as JSON.
+    pub(in crate::admin) fn json() -> Self {
+        Self::of(|records| json(&Records { records: records.to_vec() }).map(Bytes::from))
+    }
+
     /// The number of the last record of the second that ended with `published`, and the records up to it after number `from`.
-    fn since(&self, from: u64, published: &Arc<Published>, recent: &Recent) -> (u64, Option<Bytes>) {
-        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(in crate::admin) fn since(
+        &self,
+        from: u64,
+        published: &Arc<Published>,
+        recent: &Recent,
+    ) -> (u64, Option<Bytes>) {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         if !second.published.as_ref().is_some_and(|it| Arc::ptr_eq(it, published)) {
             *second = Second { published: Some(published.clone()), last: recent.last(), made: Vec::new() };
         }
@@ -86,7 +104,7 @@ impl News {
         }
         let mut records = if last > from { recent.since(from, USUAL) } else { Vec::new() };
         records.retain(|record| record.number <= last);
-        let made = (!records.is_empty()).then(|| json(&Records { records }).map(Bytes::from)).flatten();
+        let made = if records.is_empty() { None } else { (self.form)(&records) };
         if second.made.len() < MOST_MADE {
             second.made.push((from, made.clone()));
         }

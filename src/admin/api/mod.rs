@@ -2,7 +2,7 @@
 //! who asks: `guard` does.
 
 pub(super) mod blocks;
-mod check;
+pub(super) mod check;
 mod conversation;
 pub(super) mod events;
 mod explain;

@@ -1,5 +1,5 @@
-//! The chart of the page as it is first painted: mail by the time, stacked by its verdict. `page.js` draws the same. It
-//! must not read the clock.
+//! The chart of the page as it is first painted: mail by the time, stacked by its verdict. It must not read the
+//! clock.
 
 use crate::admin::web::human;
 use crate::admin::web::table::Cell;
@@ -22,8 +22,11 @@ struct Bin {
 
 /// What the template needs of the chart.
 pub(super) struct Chart {
+    pub(super) range: Range,
     pub(super) ranges: Vec<Choice>,
     pub(super) readout: String,
+    /// What each column shows, in words, with a bar between them.
+    pub(super) told: String,
     pub(super) columns: u32,
     pub(super) last: u32,
     pub(super) paths: Vec<Layer>,
@@ -42,7 +45,7 @@ pub(super) struct Choice {
     pub(super) current: bool,
 }
 
-/// The bars of one verdict, as the `d` of an SVG path.
+/// The bars of one verdict, 200 high at most, as the `d` of an SVG path of strokes.
 pub(super) struct Layer {
     pub(super) name: &'static str,
     pub(super) d: String,
@@ -61,12 +64,15 @@ impl Chart {
         let (columns, step) = columns(range);
         let bins = bins(points, columns, step, now);
         let top = nice(bins.iter().map(sum).max().unwrap_or_default());
+        let told: Vec<String> = bins.iter().map(|bin| told(bin, range, step)).collect();
         let at = |quarter: u32| bins.get((columns * quarter / 4) as usize).map_or(now, |bin| bin.at);
         let mut ticks: Vec<String> = (0..4).map(|quarter| tick(range, at(quarter))).collect();
         ticks.push("now".to_owned());
         Self {
+            range,
             ranges: RANGES.map(|it| Choice::of(it, range)).into(),
-            readout: bins.last().map(|bin| told(bin, range, step)).unwrap_or_default(),
+            readout: told.last().cloned().unwrap_or_default(),
+            told: told.join("|"),
             columns,
             last: columns - 1,
             paths: layers(&bins, top),
@@ -139,10 +145,9 @@ fn layers(bins: &[Bin], top: u64) -> Vec<Layer> {
         for ((column, bin), under) in bins.iter().enumerate().zip(&mut under) {
             if bin.counts[which] > 0 {
                 // A single message among many is still seen.
-                let height = (bin.counts[which] as f64 / top as f64 * 100.0).max(1.0);
-                let bottom = 100.0 - *under;
-                d += &format!("M{column} {bottom:.1}v-{height:.1}h.86v{height:.1}z");
-                *under += height;
+                let height = (bin.counts[which] as f64 / top as f64 * 200.0).max(2.0);
+                d += &format!("M{column} {:.0}v-{height:.0}", 200.0 - *under);
+                *under += height.round();
             }
         }
         Layer { name, d }
@@ -227,8 +232,8 @@ const RANGES: [(Range, &str, &str); 4] = [
     (Range::Week, "week", "Week"),
     (Range::Year, "year", "Year"),
 ];
-/// Rows of the table as the page is first painted; a script shows all.
-const ROWS: usize = 12;
+/// Rows of the table.
+const ROWS: usize = 10;
 /// The layers, from the foot of the stack.
 pub(super) const VERDICTS: [&str; 4] = ["accepted", "absorbed", "deferred", "refused"];
 
@@ -255,8 +260,8 @@ mod tests {
         };
         let points = [point(0, 3, 1), point(10, 1, 0), point(7200, 9, 9)];
         let chart = Chart::of(&points, Range::Hour, now);
-        assert_eq!(chart.paths[0].d, "M0 0M59 100.0v-66.7h.86v66.7z");
-        assert_eq!(chart.paths[3].d, "M0 0M59 33.3v-16.7h.86v16.7z");
+        assert_eq!(chart.paths[0].d, "M0 0M59 200v-133");
+        assert_eq!(chart.paths[3].d, "M0 0M59 67v-33");
         assert_eq!(chart.totals.iter().map(|total| &*total.count).collect::<Vec<_>>(), ["1", "0", "0", "4"]);
         assert!(chart.readout.ends_with(": 4 accepted, 1 refused (2 throttled), 20 B"), "{}", chart.readout);
         assert_eq!(Chart::of(&[], Range::Year, now).columns, 73);

@@ -1,8 +1,11 @@
-//! The page as it is first painted, complete without a script: the status as tables and forms. `page.js` takes over from
-//! it with the same rows and words. It must not change anything, nor show a stranger's text unescaped.
+//! The page, complete without a script: the status as tables and forms; and what of it changes each second, by which
+//! `page.js` keeps it up to date. It must not change anything, nor show a stranger's text unescaped.
+
+use std::sync::Arc;
 
 use askama::Template;
 
+use crate::admin::daemon::Checked;
 use crate::admin::web::ask::Ask;
 use crate::admin::web::assets;
 use crate::admin::web::chart;
@@ -12,24 +15,33 @@ use crate::admin::web::facts::Fact;
 use crate::admin::web::human;
 use crate::admin::web::record::Detail;
 use crate::admin::web::rows;
+use crate::admin::web::table::Row;
+use crate::admin::web::table::Sort;
 use crate::admin::web::table::Table;
 use crate::report::history::Point;
 use crate::report::history::Range;
 use crate::report::recent::Entry;
 use crate::report::storms::Storm;
 use crate::status::Status;
+use crate::status::live::Published;
 use crate::status::problems::Problem;
 use crate::status::sentence::Tone;
 use crate::status::words;
 use crate::store::blocks::Block;
 use crate::store::clock::Time;
+use crate::text::number;
 
 /// What the page shows.
 pub(super) struct Shown<'a> {
-    pub(super) status: &'a Status,
+    /// Whether it is the whole page, and not what changes each second.
+    pub(super) whole: bool,
+    pub(super) published: &'a Published,
     pub(super) blocks: Vec<Block>,
     pub(super) points: Vec<Point>,
     pub(super) range: Range,
+    pub(super) sort: Option<Sort>,
+    /// What `check` found last, if it has been asked.
+    pub(super) checked: Option<Arc<Checked>>,
     pub(super) records: Vec<Entry>,
     /// The record whose details are shown.
     pub(super) record: Option<Detail>,
@@ -52,9 +64,24 @@ pub(super) fn page(shown: Shown<'_>) -> Result<String, askama::Error> {
     Ok(html)
 }
 
+/// Rows of the table of records, by themselves.
+///
+/// # Errors
+/// The template cannot be written.
+pub(super) fn rows(rows: Vec<Row>) -> Result<String, askama::Error> {
+    Rows { rows }.render()
+}
+
+#[derive(Template)]
+#[template(path = "rows.html")]
+struct Rows {
+    rows: Vec<Row>,
+}
+
 #[derive(Template)]
 #[template(path = "page.html")]
 struct View {
+    whole: bool,
     css: &'static str,
     js: &'static str,
     title: String,
@@ -62,18 +89,28 @@ struct View {
     verdict: &'static str,
     lead: String,
     sentence: String,
+    /// What is the matter, for the script to tell when that changes.
+    kinds: String,
     problems: Vec<Trouble>,
+    more_problems: String,
+    /// The key that the button under the sentence blocks, or unblocks where `lifts` says what that lifts.
     press: String,
+    lifts: String,
     ask: Option<Ask>,
     chart: Chart,
     storms: Vec<Stormy>,
+    more_storms: String,
     facts: Vec<Fact>,
     senders: Table,
     clients: Table,
+    sessions: Table,
+    /// The number of open sessions.
+    open: String,
     records: Table,
     record: Option<Detail>,
     search: String,
     blocks: Table,
+    more_blocks: String,
     certificates: Table,
     warnings: Vec<Warning>,
     loaded: String,
@@ -104,8 +141,9 @@ struct Stormy {
     /// The copies of each ten minutes, as the `d` of an SVG path, and in words.
     spark: String,
     trend: String,
-    /// The key that its button blocks.
+    /// The key that its button blocks, or unblocks where that is blocked.
     block: String,
+    blocked: bool,
 }
 
 struct Warning {
@@ -115,49 +153,80 @@ struct Warning {
 
 impl View {
     fn of(shown: Shown<'_>) -> Self {
-        let Shown { status, blocks, points, range, records, record, search, ask, csrf, token_file } = shown;
+        let Shown { whole, published, blocks, points, range, sort, checked, records, record, search, ask, .. } = shown;
+        let status = &published.status;
         let now = Time::from_seconds(status.now);
         let (tone, verdict, mark) = match status.sentence.tone {
             Tone::Quiet => ("quiet", "Nothing needs you", ""),
             Tone::Storm => ("storm", "Under control", "▲ Storm · "),
             Tone::Trouble => ("trouble", "Needs you", "■ Trouble · "),
         };
-        let is_blocked = |key: &str| blocks.iter().any(|block| block.key.eq_ignore_ascii_case(key));
-        // In worse trouble a block is not what helps.
-        let storm = status.storms.first().filter(|_| status.sentence.tone == Tone::Storm);
-        let press = storm.map(blocked_by).filter(|key| !is_blocked(key)).unwrap_or_default();
+        let (press, lifts) = press(status, &blocks, now);
+        let (open, total) = &published.sessions;
         Self {
+            whole,
             css: assets::css(),
             js: assets::js(),
-            title: format!("{mark}{} · Portcullis", status.host),
+            title: format!("{mark}{} · Portcullis", human::seen(&status.host)),
             tone,
             verdict,
             lead: lead(status, now),
             sentence: human::seen(&status.sentence.text),
+            kinds: status.problems.iter().take(MOST).map(key).collect::<Vec<_>>().join(", "),
             problems: problems(status, now),
+            more_problems: more(status.problems.len(), MOST_PROBLEMS + 1, "problem", "/api/v1/status"),
             press,
+            lifts,
             ask,
             chart: Chart::of(&points, range, status.now),
-            storms: status.storms.iter().map(|storm| stormy(storm, now)).collect(),
+            storms: status.storms.iter().take(MOST_STORMS).map(|storm| stormy(storm, &blocks, now)).collect(),
+            more_storms: more(status.storms.len(), MOST_STORMS, "storm", "/api/v1/storms"),
             facts: facts::of(status),
-            senders: Table::of("senders", rows::senders(status)),
-            clients: Table::of("clients", rows::clients(status)),
+            senders: Table::sorted("senders", rows::senders(status, sort), sort),
+            clients: Table::sorted("clients", rows::clients(status, sort), sort),
+            sessions: Table::of("sessions", rows::sessions(open, status.now)),
+            open: match *total > rows::MOST {
+                true => format!("{} of {}", rows::MOST, human::number(*total as u64)),
+                false => String::new(),
+            },
             records: Table::of("records", rows::records(&records, &search)),
             record,
             search,
-            blocks: Table::of("blocks", rows::blocks(blocks, status.now)),
+            more_blocks: more(blocks.len(), rows::MOST_BLOCKS, "block", "/api/v1/blocks"),
+            blocks: Table::of("blocks", rows::blocks(&blocks, status.now)),
             certificates: Table::of("certificates", rows::certificates(status)),
-            warnings: warnings(status),
+            warnings: warnings(status, checked.as_deref()),
             loaded: loaded(status, now),
             host: human::seen(&status.host),
             zone: status.zone.clone(),
             clock: human::clock(status.now),
             version: status.version,
             up: format!("running since {}", words::since(status.started, now)),
-            csrf,
-            token_file,
+            csrf: shown.csrf,
+            token_file: shown.token_file,
         }
     }
+}
+
+/// What is not shown for want of room, and where it is.
+fn more(all: usize, shown: usize, noun: &str, path: &str) -> String {
+    match all.saturating_sub(shown) {
+        0 => String::new(),
+        more => format!("And {} more; {path} has all.", number::count(more as u64, noun)),
+    }
+}
+
+/// The key that the button under the sentence is for, and when its block ends. In worse trouble a block is not what helps.
+fn press(status: &Status, blocks: &[Block], now: Time) -> (String, String) {
+    let storm = status.storms.first().filter(|_| status.sentence.tone == Tone::Storm);
+    let key = storm.map(blocked_by).unwrap_or_default();
+    let ends = |block: &Block| format!("Its mail is refused with 554 until {}.", words::since(block.until, now));
+    let lifts = block_of(blocks, &key, now).map(ends).unwrap_or_default();
+    (human::seen(&key), lifts)
+}
+
+fn block_of<'a>(blocks: &'a [Block], key: &str, now: Time) -> Option<&'a Block> {
+    blocks.iter().find(|block| block.key.eq_ignore_ascii_case(key) && block.until > now.seconds())
 }
 
 /// Since when it is so, and how long that is.
@@ -174,15 +243,20 @@ fn lead(status: &Status, now: Time) -> String {
 /// The problems that the sentence only counts.
 fn problems(status: &Status, now: Time) -> Vec<Trouble> {
     let trouble = |problem: &Problem| Trouble {
-        key: human::seen(&format!("{} {}", problem.kind.as_str(), problem.subject)),
+        key: key(problem),
         since: words::since(problem.since, now),
         at: human::exact(problem.since),
         text: human::seen(&problem.text),
     };
-    status.problems.iter().skip(1).map(trouble).collect()
+    status.problems.iter().skip(1).take(MOST_PROBLEMS).map(trouble).collect()
 }
 
-fn stormy(storm: &Storm, now: Time) -> Stormy {
+/// What a problem is known again by.
+fn key(problem: &Problem) -> String {
+    human::seen(&format!("{} {}", problem.kind.as_str(), problem.subject))
+}
+
+fn stormy(storm: &Storm, blocks: &[Block], now: Time) -> Stormy {
     let (network, sender) = parts(storm);
     let fates = [
         (storm.refused, "refused"),
@@ -218,6 +292,7 @@ fn stormy(storm: &Storm, now: Time) -> Stormy {
         },
         spark: chart::spark(&storm.trend),
         trend: storm.trend.map(|copies| copies.to_string()).join(", "),
+        blocked: block_of(blocks, &blocked_by(storm), now).is_some(),
         block: human::seen(&blocked_by(storm)),
     }
 }
@@ -236,10 +311,21 @@ fn parts(storm: &Storm) -> (&str, &str) {
     storm.key.split_once(' ').unwrap_or(("", &storm.key))
 }
 
-fn warnings(status: &Status) -> Vec<Warning> {
-    let errors = status.reload.faults.iter().map(|text| Warning { kind: "error", text: human::seen(text) });
-    let warnings = status.reload.warnings.iter().map(|text| Warning { kind: "warning", text: human::seen(text) });
-    errors.chain(warnings).collect()
+/// What is wrong with the configuration in force, and what `check` found since.
+fn warnings(status: &Status, checked: Option<&Checked>) -> Vec<Warning> {
+    let warning = |kind: &'static str, text: &str| Warning { kind, text: human::seen(text) };
+    let errors = status.reload.faults.iter().map(|text| warning("error", text));
+    let mut all: Vec<Warning> =
+        errors.chain(status.reload.warnings.iter().map(|text| warning("warning", text))).collect();
+    for (kind, findings) in checked.iter().flat_map(|it| [("error", &it.faults), ("warning", &it.warnings)]) {
+        for text in findings.iter().map(ToString::to_string) {
+            if !all.iter().any(|known| known.text.contains(&*human::seen(&text))) {
+                all.push(warning(kind, &text));
+            }
+        }
+    }
+    all.truncate(MOST);
+    all
 }
 
 fn loaded(status: &Status, now: Time) -> String {
@@ -247,5 +333,9 @@ fn loaded(status: &Status, now: Time) -> String {
     format!("{file}, read {}", words::since(status.reload.at, now))
 }
 
+/// What a section shows; the API has the rest.
+const MOST: usize = 10;
+const MOST_PROBLEMS: usize = 5;
+const MOST_STORMS: usize = 5;
 /// The word in place of a storm's sender where passwords are guessed.
 const GUESSING: &str = "auth";
