@@ -13,8 +13,14 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use browser::Browser;
+use portcullis::store::clock::Clock;
+use portcullis::store::clock::Time;
+use portcullis::store::clock::Wall;
+use portcullis::store::state::Settings;
+use portcullis::store::state::State;
 use proxy::Proxy;
 use proxy::Site;
 use serde_json::Value;
@@ -364,9 +370,12 @@ fn who_wants_no_motion_sees_none() {
 fn the_pictures_are_of_a_real_storm() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     if std::env::var_os("BLESS").is_some() {
-        let stage = Stage::new();
-        for sender in ["ann@partner.example", "bob@partner.example", "lists@university.example"] {
-            (1..9).for_each(|number| mail(&stage.proxy, &format!("<{sender}>"), number));
+        let site = Site::new("", "");
+        an_hour_before(&site);
+        let stage = Stage::at(site);
+        for (sender, messages) in [("ann@partner.example", 6), ("bob@shop.example", 4), ("lists@university.example", 9)]
+        {
+            (0..messages).for_each(|number| mail(&stage.proxy, &format!("<{sender}>"), number));
         }
         storm(&stage.proxy);
         for (name, dark) in [("page", false), ("page-dark", true)] {
@@ -395,7 +404,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let site = Site::new("", "");
+        Self::at(Site::new("", ""))
+    }
+
+    fn at(site: Site) -> Self {
         let address = site.admin_over_tcp();
         let proxy = Proxy::start(&site);
         let token = fs::read_to_string(site.path("portcullis-token")).unwrap().trim().to_owned();
@@ -420,6 +432,26 @@ fn asked(stage: &Stage, request: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Fills the state of a proxy with the mail of an ordinary hour, in which a sender's retries were absorbed.
+fn an_hour_before(site: &Site) {
+    let clock = Arc::new(Wall::new());
+    let now = clock.now().seconds();
+    let state = State::open(&Settings::File(site.path("portcullis-state.redb")), clock).unwrap();
+    for ago in (1..60_u32).rev() {
+        let wave = u64::from(ago * 7 % 11 + ago * 5 % 7);
+        let burst = if (34..42).contains(&ago) { 10 - u64::from(ago.abs_diff(37)) * 2 } else { 0 };
+        state.tables().history.count(Time::from_seconds(now - ago * 60), |counts| {
+            counts.accepted += 9 + wave;
+            counts.refused += u64::from(ago % 3 == 0) * 2 + burst / 4;
+            counts.deferred += u64::from(ago % 4 == 1) * 2;
+            counts.absorbed += burst;
+            counts.bytes += 400_000 * (wave + burst + 3);
+        });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert!(runtime.block_on(state.flush()));
 }
 
 /// The message that comes over and over.

@@ -146,7 +146,8 @@ fn layers(bins: &[Bin], top: u64) -> Vec<Layer> {
             if bin.counts[which] > 0 {
                 // A single message among many is still seen.
                 let height = (bin.counts[which] as f64 / top as f64 * 200.0).max(2.0);
-                d += &format!("M{column} {:.0}v-{height:.0}", 200.0 - *under);
+                // A gap tells it from the next one.
+                d += &format!("M{column} {:.0}v-{:.0}", 200.0 - *under, height - 1.0);
                 *under += height.round();
             }
         }
@@ -260,8 +261,8 @@ mod tests {
         };
         let points = [point(0, 3, 1), point(10, 1, 0), point(7200, 9, 9)];
         let chart = Chart::of(&points, Range::Hour, now);
-        assert_eq!(chart.paths[0].d, "M0 0M59 200v-133");
-        assert_eq!(chart.paths[3].d, "M0 0M59 67v-33");
+        assert_eq!(chart.paths[0].d, "M0 0M59 200v-132");
+        assert_eq!(chart.paths[3].d, "M0 0M59 67v-32");
         assert_eq!(chart.totals.iter().map(|total| &*total.count).collect::<Vec<_>>(), ["1", "0", "0", "4"]);
         assert!(chart.readout.ends_with(": 4 accepted, 1 refused (2 throttled), 20 B"), "{}", chart.readout);
         assert_eq!(Chart::of(&[], Range::Year, now).columns, 73);

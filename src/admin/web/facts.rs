@@ -75,7 +75,7 @@ fn backend(status: &Status) -> Fact {
 fn latency(status: &Status) -> Option<Fact> {
     let dot = &status.backend.latency.dot_ms;
     let (value, note) = (human::time(dot.p50?), format!("median; 99 % within {}", human::time(dot.p99?)));
-    Some(Fact { key: "latency", label: "Final dot", value, note, ..Fact::default() })
+    Some(Fact { key: "latency", label: "Backend latency", value, note, ..Fact::default() })
 }
 
 fn hold(status: &Status) -> Fact {

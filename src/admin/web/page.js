@@ -162,6 +162,7 @@ setInterval(() => { if (Date.now() - last > 10000) linked(false); }, 1000);
 
 // What is pressed.
 const box = $("dialog");
+box.onclose = () => { if (!box.open) box.replaceChildren(); };
 const toast = (...inside) => {
   const node = make("div", { className: "toast" }, ...inside);
   node.append(make("button", { type: "button", ariaLabel: "Close", onclick: () => node.remove() }, "×"));
