@@ -354,6 +354,26 @@ fn it_is_small_and_from_here_alone() {
 }
 
 #[test]
+fn a_backend_that_is_down_is_the_first_sentence() {
+    let site = Site::new("", "");
+    let text = fs::read_to_string(site.path("portcullis.toml")).unwrap();
+    let nobody = proxy::host::free_address().unwrap();
+    site.write("portcullis.toml", &text.replacen("maildir = \"mail\"", &format!("tcp = \"{nobody}\""), 1));
+    let stage = Stage::at(site);
+    let Stage { browser, proxy, .. } = &stage;
+    let mut client = proxy.client().hello();
+    client.dialog(&[("MAIL FROM:<ann@partner.example>", "451")]);
+    browser.go(&stage.url);
+    browser.until_text("#sentence", "The backend is down since ");
+    browser.until_text("#verdict", "Needs you");
+    browser.until_text(".facts .bad", "Down");
+    assert!(browser.eval("return document.title").as_str().unwrap().starts_with("■ Trouble · "));
+    browser.picture("down");
+    assert_eq!(judged(browser), Vec::<String>::new());
+    stage.is_clean();
+}
+
+#[test]
 fn who_wants_no_motion_sees_none() {
     let stage = Stage::new();
     let features = json!({ "features": [{ "name": "prefers-reduced-motion", "value": "reduce" }] });

@@ -156,11 +156,7 @@ impl View {
         let Shown { whole, published, blocks, points, range, sort, checked, records, record, search, ask, .. } = shown;
         let status = &published.status;
         let now = Time::from_seconds(status.now);
-        let (tone, verdict, mark) = match status.sentence.tone {
-            Tone::Quiet => ("quiet", "Nothing needs you", ""),
-            Tone::Storm => ("storm", "Under control", "▲ Storm · "),
-            Tone::Trouble => ("trouble", "Needs you", "■ Trouble · "),
-        };
+        let (tone, verdict, mark) = toned(&status.sentence.tone);
         let (press, lifts) = press(status, &blocks, now);
         let (open, total) = &published.sessions;
         Self {
@@ -205,6 +201,15 @@ impl View {
             csrf: shown.csrf,
             token_file: shown.token_file,
         }
+    }
+}
+
+/// The tone's name for the style, its words, and its mark in the title.
+fn toned(tone: &Tone) -> (&'static str, &'static str, &'static str) {
+    match tone {
+        Tone::Quiet => ("quiet", "Nothing needs you", ""),
+        Tone::Storm => ("storm", "Under control", "▲ Storm · "),
+        Tone::Trouble => ("trouble", "Needs you", "■ Trouble · "),
     }
 }
 
