@@ -278,7 +278,7 @@ fn a_form_of_the_page_carries_its_word() {
     let (site, _proxy, api) = start();
     let [cookie, other] = [api.log_in(), api.log_in()];
     site.run(&["block", "a@b.example"]);
-    let page = |headers: &str| api.ask("GET /", headers, "").body;
+    let page = |headers: &str| api.ask("GET /?lift=a@b.example", headers, "").body;
     let word = |page: &str| page.split("name=\"csrf\" value=\"").nth(1)?.split('"').next().map(str::to_owned);
     let ours = word(&page(&format!("Cookie: {cookie}\n"))).unwrap();
     assert!(ours.len() == 64 && Some(&ours) != word(&page(&format!("Cookie: {other}\n"))).as_ref());
