@@ -103,8 +103,11 @@ fn ready_is_said_with_reasons_and_by_exit_codes() {
     proxy.wait_for("backend down");
     until("it is told", || site.run(&["ready"]).code == 1);
     let told = site.run(&["ready"]);
-    let reason = format!("the backend tcp://{address} is down since ");
-    assert!(told.out.starts_with(&format!("not ready: {reason}")), "{told:?}");
+    let reason = "the backend is down since ";
+    assert!(
+        told.out.starts_with(&format!("not ready: {reason}")) && told.out.contains(&format!("({address}: Conn")),
+        "{told:?}"
+    );
     assert!(told.out.contains(&format!("\nbackend    bad {reason}")), "{told:?}");
     let json = site.run(&["ready", "--json"]);
     let checks = json.json()["checks"].as_array().unwrap().clone();

@@ -164,9 +164,9 @@ impl Problems {
 fn of_backend(handles: &Handles) -> Option<Problem> {
     let services = &handles.services;
     let (down, now) = (services.health.down()?, services.state.tables().clock.now());
-    let (target, since) = (services.backends.target(), words::since(down.since.seconds(), now));
-    let error = down.error.trim_end_matches('.');
-    let text = format!("The backend is down since {since}: {target}: {error}. Senders are told to come again.");
+    let since = words::since(down.since.seconds(), now);
+    let error = words::backend_error(&services.backends.target().to_string(), &down.error);
+    let text = format!("The backend is down since {since}: {error}. Senders are told to come again.");
     Some(Problem { since: down.since.seconds(), ..Problem::new(ProblemKind::BackendDown, "backend", text) })
 }
 

@@ -61,8 +61,8 @@ fn backend(status: &Status) -> Check {
     let now = Time::from_seconds(status.now);
     let text = match backend.down_since {
         Some(since) => {
-            let (since, error) = (words::since(since, now), backend.error.as_deref().unwrap_or_default());
-            format!("the backend {} is down since {since} ({error})", backend.target)
+            let error = words::backend_error(&backend.target, backend.error.as_deref().unwrap_or_default());
+            format!("the backend is down since {} ({error})", words::since(since, now))
         }
         None => backend.target.clone(),
     };

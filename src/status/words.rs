@@ -50,6 +50,16 @@ pub(crate) fn guessing(storm: &Storm, now: Time) -> String {
     format!("{network} guesses passwords: {failures} since {}.", since(storm.since, now))
 }
 
+/// What came of the last question to the backend, with its place once.
+pub(crate) fn backend_error(target: &str, error: &str) -> String {
+    let error = error.trim_end_matches('.');
+    let place = target.split_once("://").map_or(target, |(_, place)| place);
+    match error.starts_with(place) {
+        true => error.to_owned(),
+        false => format!("{target}: {error}"),
+    }
+}
+
 /// A time of today as `02:14`, of another day with its date, in the host's zone.
 pub(crate) fn since(at: u32, now: Time) -> String {
     let (at, today) = (zoned(at), Timestamp::from(now).to_zoned_datetime(zone::find().0));
@@ -112,6 +122,17 @@ mod tests {
             ),
         ] {
             assert_eq!(storm(&of(counts), now), format!("{opening}{told}"));
+        }
+    }
+
+    #[test]
+    fn the_place_of_a_backend_is_named_once() {
+        for (target, error, told) in [
+            ("tcp://[::1]:25", "[::1]:25: Connection refused", "[::1]:25: Connection refused"),
+            ("lmtp://127.0.0.1:24", "it hung up.", "lmtp://127.0.0.1:24: it hung up"),
+            ("spawn:./backend", "./backend: No such file", "spawn:./backend: ./backend: No such file"),
+        ] {
+            assert_eq!(backend_error(target, error), told);
         }
     }
 
