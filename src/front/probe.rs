@@ -22,8 +22,7 @@ pub async fn watch(services: Arc<Services>) {
         pause = if is_down { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
         tokio::select! {
             () = sleep(if is_down { pause } else { IDLE }) => {}
-            // While it is down, each message is one suspicion more.
-            () = services.health.suspected(), if !is_down => {}
+            () = services.health.doubted() => {}
             () = services.conditions.reached(Condition::is_stopping) => return,
         }
         if is_down || services.health.is_suspected() || is_quiet(&services) {
@@ -41,6 +40,8 @@ fn is_quiet(services: &Services) -> bool {
 }
 
 async fn ask(services: &Arc<Services>) {
+    // In this order: another backend is in force before the one before is forgotten.
+    let generation = services.health.generation();
     let target = services.backends.target();
     let answer = match target {
         Target::Maildir(_) | Target::Queue(_) => match obstacle(&target) {
@@ -54,21 +55,21 @@ async fn ask(services: &Arc<Services>) {
             };
             match asked {
                 Ok(()) => Answer::Given,
-                Err(said) if said.contains(BUSY) => Answer::Busy,
+                Err(said) if said.starts_with(BUSY) => Answer::Busy,
                 Err(said) => Answer::Refused(said),
             }
         }
     };
     let now = services.state.tables().clock.now();
-    match services.health.learn(&answer, now) {
+    match services.health.learn(&answer, generation, now) {
         Some(News::Down(down)) => tracing::error!(backend = %target, error = down.error, "backend down"),
         Some(News::Up(length)) => tracing::info!(backend = %target, seconds = length.as_secs(), "backend up again"),
         None => {}
     }
 }
 
-/// The enhanced code of our reply when all places are taken.
-const BUSY: &str = "4.3.2";
+/// The beginning of our own reply when all places are taken.
+const BUSY: &str = "451 4.3.2";
 /// Between two questions while it is down: 5 s, then twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(2500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

@@ -53,10 +53,11 @@ impl Server {
 
     /// Puts other values in force: for open sessions from their next transaction on.
     pub fn update(&self, values: Values) {
-        if self.services.backends.target() != values.backend.target {
+        let is_another = self.services.backends.target() != values.backend.target;
+        self.services.backends.update(values.backend);
+        if is_another {
             self.services.health.forget();
         }
-        self.services.backends.update(values.backend);
         self.services.holds.update(values.hold);
         self.tls.send_replace(values.tls);
         self.front.send_replace(Arc::new(values.front));

@@ -1,6 +1,7 @@
 //! Problems: what an operator has to know of, each with the time when it began. The sentence of the status, the page and
 //! the alerts speak of the same ones. It must not change what it looks at.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -132,7 +133,7 @@ impl Problems {
         found.extend(self.of_queue());
         found.extend(of_certificates(&in_force, now));
         self.date(&mut found, now);
-        found.sort_by_key(|problem| (problem.kind, problem.since));
+        found.sort_by_key(|problem| (Reverse(problem.severity), problem.kind, problem.since));
         found
     }
 
