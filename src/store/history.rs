@@ -51,16 +51,24 @@ pub struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reasons(Vec<(Reason, u32)>);
 
-/// All rows.
+/// All rows. Sessions count under a lock of their own, so that none of them waits while rows are read or written; whoever
+/// takes both locks takes that of the rows first.
 #[derive(Debug)]
-pub struct History(Mutex<Rows>);
+pub struct History {
+    open: Mutex<Open>,
+    rows: Mutex<Rows>,
+}
+
+/// The minute that is being counted, which is not in the rows yet.
+#[derive(Debug, Default)]
+struct Open {
+    /// Its beginning in seconds since the epoch.
+    minute: u32,
+    counts: Counts,
+}
 
 #[derive(Debug)]
 struct Rows {
-    /// The minute that is being counted: its beginning in seconds since the epoch.
-    minute: u32,
-    /// What is not in the rows yet.
-    open: Counts,
     minutes: Series,
     hours: Series,
     /// Whether everything on the disk is to be replaced.
@@ -98,42 +106,46 @@ impl History {
     /// No rows.
     pub(super) fn new() -> Self {
         let (minutes, hours) = (Series::new(MINUTE, MOST_MINUTES), Series::new(HOUR, MOST_HOURS));
-        Self(Mutex::new(Rows { minute: 0, open: Counts::default(), minutes, hours, anew: false }))
+        Self { open: Mutex::default(), rows: Mutex::new(Rows { minutes, hours, anew: false }) }
     }
 
     /// Counts into the minute of this time.
     pub fn count(&self, now: Time, count: impl FnOnce(&mut Counts)) {
-        let mut rows = self.lock();
-        rows.turn(now.seconds());
-        count(&mut rows.open);
+        let over = {
+            let mut open = self.open();
+            let over = open.turn(now.seconds());
+            count(&mut open.counts);
+            over
+        };
+        // Once a minute.
+        if let Some(over) = over {
+            self.rows().add(&over);
+        }
     }
 
     /// The sums of each `step` seconds, by their beginning: from the one in which `from` is to the one in which `until` is,
     /// both in seconds since the epoch. A step of whole hours is made of hours, any other of minutes. Steps without mail are
     /// left out.
     pub fn sums(&self, from: u32, until: u32, step: u32) -> Vec<(u32, Counts)> {
-        let mut rows = self.lock();
-        rows.close();
+        let range = from - from % step..=until;
+        let mut sums: BTreeMap<u32, Counts> = BTreeMap::new();
+        let mut add = |at: u32, counts: &Counts| sums.entry(at - at % step).or_default().add(counts);
+        let rows = self.rows();
         let series = if step.is_multiple_of(HOUR) { &rows.hours } else { &rows.minutes };
-        let mut sums: Vec<(u32, Counts)> = Vec::new();
-        for (at, counts) in series.rows.range(from - from % step..=until) {
-            let at = at - at % step;
-            match sums.last_mut() {
-                Some((last, sum)) if *last == at => sum.add(counts),
-                _ => sums.push((at, counts.clone())),
-            }
+        series.rows.range(range.clone()).for_each(|(at, counts)| add(*at, counts));
+        let open = self.open();
+        if range.contains(&open.minute) && open.counts != Counts::default() {
+            add(open.minute, &open.counts);
         }
-        sums
+        sums.into_iter().collect()
     }
 
     /// The changes since they were taken last. Of the minute that is being counted only when `whole`: a row is written once,
     /// not every second.
     pub(super) fn take_changes(&self, now: Time, whole: bool) -> Batch {
-        let mut rows = self.lock();
-        rows.turn(now.seconds());
-        if whole {
-            rows.close();
-        }
+        let mut rows = self.rows();
+        let over = if whole { self.open().close() } else { self.open().turn(now.seconds()) };
+        over.iter().for_each(|over| rows.add(over));
         let Rows { minutes, hours, anew, .. } = &mut *rows;
         let anew = std::mem::take(anew);
         Batch { anew, minutes: minutes.take_changes(anew), hours: hours.take_changes(anew) }
@@ -141,39 +153,49 @@ impl History {
 
     /// Has everything written, whatever the disk has.
     pub(super) fn write_anew(&self) {
-        self.lock().write_anew();
+        self.rows().write_anew();
     }
 
     /// Takes in what the disk has.
     pub(super) fn load(&self, stored: Stored) {
-        let Rows { minutes, hours, .. } = &mut *self.lock();
+        let Rows { minutes, hours, .. } = &mut *self.rows();
         minutes.load(stored.minutes);
         hours.load(stored.hours);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// The minute of this second is counted from now on; gives the one before. A clock that went back goes on with the
+    /// minute that it had then.
+    fn turn(&mut self, now: u32) -> Option<Self> {
+        let minute = now - now % MINUTE;
+        if minute == self.minute {
+            return None;
+        }
+        let over = self.close();
+        self.minute = minute;
+        over
+    }
+
+    /// Gives what was counted; the minute is counted from nothing.
+    fn close(&mut self) -> Option<Self> {
+        let counts = std::mem::take(&mut self.counts);
+        (counts != Counts::default()).then_some(Self { minute: self.minute, counts })
     }
 }
 
 impl Rows {
-    /// The minute of this second is counted from now on. A clock that went back goes on with the minute that it had then.
-    fn turn(&mut self, now: u32) {
-        let minute = now - now % MINUTE;
-        if minute != self.minute {
-            self.close();
-            self.minute = minute;
-        }
-    }
-
-    /// Moves to the rows what is not there yet.
-    fn close(&mut self) {
-        if self.open == Counts::default() {
-            return;
-        }
-        let counts = std::mem::take(&mut self.open);
-        self.minutes.add(self.minute, &counts);
-        self.hours.add(self.minute, &counts);
+    fn add(&mut self, Open { minute, counts }: &Open) {
+        self.minutes.add(*minute, counts);
+        self.hours.add(*minute, counts);
         if self.minutes.changed.len() > MOST_CHANGES {
             self.write_anew();
         }
@@ -233,11 +255,12 @@ impl Batch {
 impl Counts {
     /// Adds the counts of another time.
     pub fn add(&mut self, other: &Self) {
-        self.connections += other.connections;
-        self.accepted += other.accepted;
-        self.absorbed += other.absorbed;
-        self.deferred += other.deferred;
-        self.refused += other.refused;
+        // The other may be what a disk has.
+        self.connections = self.connections.saturating_add(other.connections);
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.absorbed = self.absorbed.saturating_add(other.absorbed);
+        self.deferred = self.deferred.saturating_add(other.deferred);
+        self.refused = self.refused.saturating_add(other.refused);
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.spared = self.spared.saturating_add(other.spared);
         other.reasons.iter().for_each(|(reason, count)| self.reasons.add(reason, count));
@@ -316,6 +339,7 @@ mod tests {
             accept(&history, START + minute * MINUTE, 1);
         }
         let now = START + 370 * 86_400 - 1;
+        history.take_changes(Time::from_seconds(now), true);
         let minutes = history.sums(0, now, MINUTE);
         assert_eq!((minutes.len(), minutes[0].0), (MOST_MINUTES, now + 1 - 86_400));
         let hours = history.sums(0, now, HOUR);
@@ -391,8 +415,8 @@ mod tests {
         for minute in 1..5 {
             accept(&history, now + minute * MINUTE, 1);
         }
-        history.lock().close();
-        let rows = history.lock().minutes.rows.keys().copied().collect::<Vec<_>>();
+        history.take_changes(Time::from_seconds(now), true);
+        let rows = history.rows().minutes.rows.keys().copied().collect::<Vec<_>>();
         assert_eq!(rows.len(), MOST_MINUTES);
         assert!(rows[0] >= START && *rows.last().unwrap() == now + 4 * MINUTE, "and goes first");
     }
@@ -402,7 +426,7 @@ mod tests {
         let history = History::new();
         for minute in 0..10_000 {
             accept(&history, START + minute * MINUTE, 1);
-            let rows = history.lock();
+            let rows = history.rows();
             assert!(rows.minutes.changed.len() <= MOST_CHANGES && rows.hours.changed.len() <= MOST_CHANGES);
         }
         assert!(history.take_changes(Time::from_seconds(START), false).anew);
