@@ -505,6 +505,12 @@ fn all_streams_have_the_same_news_and_there_are_not_too_many() {
     let last: Vec<u64> = others.iter_mut().map(times).collect();
     assert!(last.iter().all(|now| *now >= seen["now"].as_u64().unwrap()));
     assert_eq!(site.run(&["block", "c@b.example"]).code, 0, "the operator is let in");
+    let mut stream = api.connect();
+    let head = format!("Host: {}\r\nAuthorization: Bearer {}\r\n", api.address, api.token);
+    write!(stream, "GET /api/v1/events HTTP/1.1\r\n{head}\r\n").unwrap();
+    let mut code = [0; 12];
+    stream.read_exact(&mut code).unwrap();
+    assert_eq!(&code, b"HTTP/1.1 200", "the operator has streams of his own");
     drop((first, others));
     until("there is room again", || !matches!(open(&api), Some(503)));
 }

@@ -16,12 +16,15 @@ pub(super) struct Limits {
     known: DefaultDirectRateLimiter,
     others: DefaultDirectRateLimiter,
     streams: Arc<Semaphore>,
+    /// Streams besides, for requests with the token.
+    reserve: Arc<Semaphore>,
 }
 
 impl Limits {
     pub(super) fn new() -> Self {
         let [known, others] = [(); 2].map(|()| RateLimiter::direct(Quota::per_second(A_SECOND).allow_burst(AT_ONCE)));
-        Self { known, others, streams: Arc::new(Semaphore::new(MOST_STREAMS)) }
+        let [streams, reserve] = [MOST_STREAMS, RESERVED_STREAMS].map(|most| Arc::new(Semaphore::new(most)));
+        Self { known, others, streams, reserve }
     }
 
     /// Whether one request more may be answered now.
@@ -31,8 +34,9 @@ impl Limits {
     }
 
     /// A place for a stream, kept as long as the permit; `None` when all are taken.
-    pub(super) fn stream(&self) -> Option<OwnedSemaphorePermit> {
-        self.streams.clone().try_acquire_owned().ok()
+    pub(super) fn stream(&self, with_token: bool) -> Option<OwnedSemaphorePermit> {
+        let reserved = || self.reserve.clone().try_acquire_owned().ok().filter(|_| with_token);
+        self.streams.clone().try_acquire_owned().ok().or_else(reserved)
     }
 }
 
@@ -58,5 +62,6 @@ const AT_ONCE: NonZeroU32 = NonZeroU32::new(3000).expect("not zero");
 /// The same of one connection.
 const OF_ONE_A_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 const OF_ONE_AT_ONCE: NonZeroU32 = NonZeroU32::new(40).expect("not zero");
-/// Streams at one time.
+/// Streams at one time, and those of requests with the token when they are in use.
 pub(super) const MOST_STREAMS: usize = 100;
+const RESERVED_STREAMS: usize = 20;

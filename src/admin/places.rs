@@ -1,5 +1,5 @@
 //! The places of the admin interface: a bounded number of connections. When all are taken, a newcomer gets that of a
-//! connection whose first request is not complete, or else that of one without the token: slow requests cannot keep the
+//! connection whose first request is slow to come, or else that of one without the token: slow requests cannot keep the
 //! operator out. A connection that asks for nothing more loses its place too. It must not know what is asked.
 
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::admin::limits::Pace;
+use crate::front::clock;
 
 /// The places of all connections.
 #[derive(Debug, Default)]
@@ -25,9 +27,10 @@ pub(super) struct Places {
 }
 
 /// A connection's progress, and its notice to leave.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Visit {
     progress: AtomicU8,
+    arrived: Instant,
     /// Requests so far.
     requests: AtomicU64,
     streams: AtomicBool,
@@ -45,15 +48,16 @@ pub(super) struct Place {
 impl Places {
     /// Takes a place; `None` when all belong to requests with the token.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let now = clock::now().monotonic;
         let mut taken = self.lock();
         if taken.len() >= MOST {
-            let (at, progress) = taken.iter().map(|visit| visit.progress()).enumerate().min_by_key(|it| it.1)?;
-            if progress == WITH_TOKEN {
+            let (at, worth) = taken.iter().map(|visit| visit.worth(now)).enumerate().min_by_key(|it| it.1)?;
+            if worth == Worth::HasToken {
                 return None;
             }
             taken.remove(at).leave.notify_one();
         }
-        let visit = Arc::new(Visit::default());
+        let visit = Arc::new(Visit::new(now));
         taken.push(visit.clone());
         Some(Place { places: self.clone(), visit })
     }
@@ -94,6 +98,11 @@ impl Drop for Place {
 }
 
 impl Visit {
+    fn new(arrived: Instant) -> Self {
+        let (progress, requests, streams) = (AtomicU8::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Self { progress, arrived, requests, streams, pace: Pace::default(), leave: Notify::new() }
+    }
+
     /// Notes that the header of a request is complete.
     pub(super) fn has_asked(&self, with_token: bool) {
         self.progress.store(if with_token { WITH_TOKEN } else { ASKED }, Ordering::Relaxed);
@@ -105,9 +114,32 @@ impl Visit {
         self.streams.store(is_stream, Ordering::Relaxed);
     }
 
-    fn progress(&self) -> u8 {
-        self.progress.load(Ordering::Relaxed)
+    /// Whether its last request came with the token.
+    pub(super) fn has_token(&self) -> bool {
+        self.progress.load(Ordering::Relaxed) == WITH_TOKEN
     }
+
+    fn worth(&self, now: Instant) -> Worth {
+        match self.progress.load(Ordering::Relaxed) {
+            WITH_TOKEN => Worth::HasToken,
+            ASKED => Worth::Asked,
+            // Through SSH a request comes a round trip behind its connection.
+            _ if now.saturating_duration_since(self.arrived) < YOUNG => Worth::Young,
+            _ => Worth::Slow,
+        }
+    }
+}
+
+/// The worth of a connection: the least gives up its place first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// No request is complete.
+    Slow,
+    /// One without the token is.
+    Asked,
+    /// It has only come.
+    Young,
+    HasToken,
 }
 
 /// Connections at one time: more than there may be streams.
@@ -117,18 +149,21 @@ const WHOLE: Duration = Duration::from_secs(60);
 /// Progress of a request whose header is complete; 0 before.
 const ASKED: u8 = 1;
 const WITH_TOKEN: u8 = 2;
+/// Time in which a first request comes.
+const YOUNG: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_oldest_that_is_slow_leaves_and_one_with_the_token_stays() {
         let places = Arc::new(Places::default());
         let all: Vec<Place> = (0..MOST).map(|_| places.take().unwrap()).collect();
         all[0].visit().has_asked(true);
         all[1].visit().has_asked(false);
+        tokio::time::advance(YOUNG).await;
         let more: Vec<Place> = (2..MOST).map(|_| places.take().unwrap()).collect();
         all[2].left().await;
         all[MOST - 1].left().await;
@@ -139,5 +174,17 @@ mod tests {
         assert!(places.take().is_none(), "all have the token");
         drop((all, more, last));
         assert!(places.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_has_only_come_has_time_for_its_request() {
+        let places = Arc::new(Places::default());
+        let others: Vec<Place> = (0..MOST).map(|_| places.take().unwrap()).collect();
+        others.iter().for_each(|place| place.visit().has_asked(false));
+        let operator = places.take().unwrap();
+        let flood: Vec<Place> = (1..MOST).map(|_| places.take().unwrap()).collect();
+        assert!(places.lock().iter().any(|visit| Arc::ptr_eq(visit, &operator.visit())));
+        operator.visit().has_asked(true);
+        drop((others, flood, operator));
     }
 }

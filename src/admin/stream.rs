@@ -53,7 +53,7 @@ struct Taken {
 /// # Errors
 /// There are too many streams.
 pub(super) fn answer(limits: &Limits, visit: Arc<Visit>, source: impl Source) -> Result<Response, Fault> {
-    let Some(permit) = limits.stream() else {
+    let Some(permit) = limits.stream(visit.has_token()) else {
         let told = format!("all {MOST_STREAMS} streams are in use");
         return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, told)
             .remedy("close a page, or try again later")
