@@ -38,6 +38,7 @@ fn a_server_that_ends_is_down_and_up_again_when_it_comes_back() {
     assert!(backend["error"].as_str().unwrap().contains("Connection refused"), "{backend}");
     assert_eq!(backend["down_since"], problem["since"]);
     assert_eq!(told["sentence"]["tone"], "trouble");
+    assert!(site.run(&["status"]).out.starts_with("TROUBLE        The backend is down since "));
     assert!(told["sentence"]["text"].as_str().unwrap().starts_with("The backend is down since "), "{told}");
     // Without any mail.
     let server = Proxy::start(&behind);

@@ -52,8 +52,14 @@ impl Alert {
 
 impl Test {
     fn run(&self) -> ExitCode {
-        let desk = match self.source.desk() {
-            Ok(desk) => desk,
+        let desk = match self.source.look() {
+            Ok((desk, None)) => desk,
+            Ok((_, Some(refused))) => {
+                // An alert that could be read need not be as it was meant.
+                refused.faults.iter().for_each(|fault| eprintln!("{fault}"));
+                eprintln!("nothing was sent: the configuration has errors");
+                return ExitCode::FAILURE;
+            }
             Err(code) => return code,
         };
         let config = &desk.read.config;

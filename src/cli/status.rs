@@ -90,6 +90,7 @@ impl Status {
 
 fn table(status: &Value) -> String {
     let mut text = String::new();
+    rows(&status["problems"]).iter().for_each(|problem| write_problem(&mut text, problem));
     rows(&status["storms"]).iter().for_each(|storm| write_storm(&mut text, storm));
     write_now(&mut text, status);
     write_networks(&mut text, rows(&status["networks"]));
@@ -99,6 +100,15 @@ fn table(status: &Value) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Writes a problem, unless what follows says it.
+fn write_problem(text: &mut String, problem: &Value) {
+    let is_said = ["storm", "state_degraded", "log_unread", "hold_nearly_full"].map(Value::from);
+    if !is_said.contains(&problem["kind"]) {
+        let label = if problem["severity"] == "notice" { "NOTICE" } else { "TROUBLE" };
+        let _ = writeln!(text, "{label:<14} {}", word(&problem["text"]));
+    }
 }
 
 fn write_storm(text: &mut String, storm: &Value) {

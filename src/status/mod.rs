@@ -124,7 +124,7 @@ impl Status {
             held_octets: services.holds.used(),
             hold_total: in_force.hold_total,
             hold_pressure: services.holds.pressure(),
-            blocks: tables.blocks.len(),
+            blocks: tables.blocks.holding(),
             throttle_keys: tables.throttles.len(),
             ledger_entries: tables.ledger.len(),
             unacknowledged: tables.ledger.unacknowledged(),

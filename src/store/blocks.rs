@@ -242,6 +242,12 @@ impl Blocks {
         blocks
     }
 
+    /// The number of blocks that hold now.
+    pub fn holding(&self) -> usize {
+        let now = self.now();
+        self.read().by_key.values().filter(|block| block.until > now).count()
+    }
+
     /// The number of blocks, ended ones that are not forgotten included.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admin::web::human;
 use crate::admin::web::rows;
 use crate::front::Services;
+use crate::policy::verdict::Verdict;
 use crate::rehearsal::explanation::Explanation;
 use crate::rehearsal::message::Message;
 use crate::rehearsal::rehearse::Said;
@@ -15,7 +16,7 @@ use crate::report::recent::Entry;
 /// A record's parts by their names.
 pub(super) struct Detail {
     pub(super) parts: Vec<(&'static str, String)>,
-    /// The verdict on the same message now; empty where no message can be made of the record.
+    /// The verdict on the same message now, as far as its text does not matter; empty where no message can be made of the record.
     pub(super) verdict: &'static str,
     /// The steps of its session, each with its reply.
     pub(super) steps: Vec<(String, String)>,
@@ -29,9 +30,17 @@ impl Detail {
         let explanation = rehearsed(services, &entry);
         Some(Self {
             parts: parts(&entry),
-            verdict: explanation.as_ref().map_or("", |it| rows::done(it.verdict())),
+            verdict: explanation.as_ref().map_or("", |it| verdict(it.verdict())),
             steps: explanation.iter().flat_map(|it| &it.steps).map(step).collect(),
         })
+    }
+}
+
+/// A record does not have the message's text.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accept => "accepted up to its text. A copy, and what is too large, is known by its text only.",
+        verdict => rows::done(verdict),
     }
 }
 
@@ -41,11 +50,13 @@ fn parts(entry: &Entry) -> Vec<(&'static str, String)> {
         ("Time", human::exact(entry.at)),
         ("Session", entry.session.clone()),
         ("Client", entry.client.to_string()),
+        ("Sender", known(&entry.sender)),
         ("EHLO", known(&entry.helo)),
         ("TLS", entry.tls.unwrap_or_default().to_owned()),
         ("User", known(&entry.user)),
         ("Message-ID", known(&entry.id)),
         ("Recipients", human::seen(&entry.recipients.join(", "))),
+        ("Size", entry.size.map(human::bytes).unwrap_or_default()),
         ("Reply", entry.code.map(|code| code.to_string()).unwrap_or_default()),
         ("Reason", entry.reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default()),
         ("Rule", known(&entry.rule)),

@@ -11,6 +11,9 @@ impl Story {
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{} (from {})", self.verdict, self.client), String::new()];
         lines.extend(self.steps.iter().flat_map(Step::lines));
+        if self.verdict == "accept" {
+            lines.push("up to its text, which is not asked here: a copy is known by it, at the final dot".to_owned());
+        }
         let limit = self.size_limit.map(|limit| {
             let rule = self.size_rule.as_deref().map_or_else(String::new, |rule| format!(", by {rule}"));
             format!("size limit: {}{rule}", DecimalBytes(limit))
