@@ -37,11 +37,10 @@ async fn run_within(words: &[String], event: &Event, limit: Duration) -> Outcome
     };
     // Until it is waited for, the number is its own, and that of its group.
     let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-    let finished = timeout(limit, finish(&mut child, event)).await;
-    let outcome = match finished {
-        Ok(Ok((status, words))) => judged(status, &words),
-        Ok(Err(error)) => Outcome::Later(error.to_string(), None),
-        Err(_) => Outcome::Later(format!("not finished within {} s, and killed", limit.as_secs()), None),
+    let outcome = match finish(&mut child, event, limit).await {
+        Ok(Some((status, words))) => judged(status, &words),
+        Err(error) => Outcome::Later(error.to_string(), None),
+        Ok(None) => Outcome::Later(format!("not finished within {} s, and killed", limit.as_secs()), None),
     };
     if child.id().is_some() {
         group.into_iter().for_each(|group| _ = killpg(group, Signal::SIGKILL));
@@ -50,7 +49,9 @@ async fn run_within(words: &[String], event: &Event, limit: Duration) -> Outcome
     outcome
 }
 
-async fn finish(child: &mut Child, event: &Event) -> std::io::Result<(ExitStatus, String)> {
+/// Its end and what it printed, or nothing if it has not ended within `limit`. Something that it leaves behind may keep
+/// its output open: that is no reason to wait, and none to run it again.
+async fn finish(child: &mut Child, event: &Event, limit: Duration) -> std::io::Result<Option<(ExitStatus, String)>> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async move {
         if let Some(mut stdin) = stdin {
@@ -58,21 +59,36 @@ async fn finish(child: &mut Child, event: &Event) -> std::io::Result<(ExitStatus
             let _ = stdin.write_all(format!("{}\n", event.json()).as_bytes()).await;
         }
     };
-    let ((), out, errors) = tokio::join!(feed, beginning(stdout), beginning(stderr));
-    let status = child.wait().await?;
+    let (mut out, mut errors) = (Vec::new(), Vec::new());
+    let status = {
+        let talk = async { tokio::join!(feed, beginning(stdout, &mut out), beginning(stderr, &mut errors)) };
+        let mut talk = std::pin::pin!(talk);
+        let mut has_talked = false;
+        let ended = async {
+            tokio::select! {
+                status = child.wait() => return status,
+                _ = &mut talk => has_talked = true,
+            }
+            child.wait().await
+        };
+        let Ok(status) = timeout(limit, ended).await else { return Ok(None) };
+        if !has_talked {
+            _ = timeout(LAST_WORDS, talk).await;
+        }
+        status?
+    };
     let words = if errors.is_empty() { out } else { errors };
-    Ok((status, readable::text(words.trim_ascii())))
+    Ok(Some((status, readable::text(words.trim_ascii()))))
 }
 
 /// The first octets of what a program prints; the rest is read and thrown away.
-async fn beginning(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let Some(mut stream) = stream else { return Vec::new() };
-    let (mut octets, mut buffer) = (Vec::new(), [0; 4096]);
+async fn beginning(stream: Option<impl AsyncRead + Unpin>, octets: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let room = SHOWN - octets.len();
         octets.extend_from_slice(&buffer[..count.min(room)]);
     }
-    octets
 }
 
 /// As qmail's programs say it: 0 is done, 100 not again.
@@ -101,6 +117,8 @@ fn environment(event: &Event) -> Vec<(&'static str, String)> {
 
 const INHERITED: [&str; 6] = ["HOME", "LANG", "LOGNAME", "PATH", "TZ", "USER"];
 const LIMIT: Duration = Duration::from_secs(30);
+/// For the rest of what a program has printed that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Octets of what a program prints.
 const SHOWN: usize = 200;
 

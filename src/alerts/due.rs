@@ -7,11 +7,13 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::alerts;
 use crate::alerts::event::Event;
 use crate::alerts::event::What;
 use crate::config::checked::alert::Alert;
 use crate::status::problems::Problem;
 use crate::status::problems::ProblemKind;
+use crate::status::problems::Severity;
 
 /// What one alert was told of, and has not forgotten.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +35,20 @@ pub(crate) struct News {
 pub(crate) struct Kept {
     kind: ProblemKind,
     subject: String,
+    #[serde(with = "SeverityWord")]
+    severity: Severity,
     text: String,
     since: u32,
     told: u32,
+}
+
+/// How a severity stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Severity", rename_all = "snake_case")]
+enum SeverityWord {
+    Notice,
+    Warning,
+    Critical,
 }
 
 #[derive(Clone, Debug)]
@@ -61,6 +74,8 @@ impl Due {
     /// What is to be told at `now` of the problems that there are.
     pub(crate) fn next(&mut self, alert: &Alert, problems: &[Problem], now: u32) -> Vec<News> {
         let is_wanted = |kind: ProblemKind| alert.kinds.is_empty() || alert.kinds.contains(&kind.as_str());
+        self.entries.retain(|key, _| is_wanted(key.0));
+        self.entries.values_mut().for_each(|entry| entry.not_after(now));
         let wanted: Vec<&Problem> = problems.iter().filter(|problem| is_wanted(problem.kind)).collect();
         let mut news = self.ended(&wanted, now);
         for problem in wanted {
@@ -73,8 +88,8 @@ impl Due {
     pub(crate) fn kept(&self) -> Vec<Kept> {
         let told = self.entries.values().filter_map(|Entry { problem, stage, .. }| match stage {
             Stage::Told { told, .. } => {
-                let Problem { kind, subject, text, since, .. } = problem.clone();
-                Some(Kept { kind, subject, text, since, told: *told })
+                let Problem { kind, subject, severity, text, since } = problem.clone();
+                Some(Kept { kind, subject, severity, text, since, told: *told })
             }
             Stage::New | Stage::Over(_) => None,
         });
@@ -85,8 +100,8 @@ impl Due {
 
     /// What the process before was told to have told. Much looks as if it were over at a start, and returns.
     pub(crate) fn restore(kept: Vec<Kept>) -> Self {
-        let entry = |Kept { kind, subject, text, since, told }: Kept| {
-            let problem = Problem { kind, subject: subject.clone(), severity: kind.severity(), since, text };
+        let entry = |Kept { kind, subject, severity, text, since, told }: Kept| {
+            let problem = Problem { kind, subject: subject.clone(), severity, since, text };
             ((kind, subject), Entry { problem, stage: Stage::Told { told, gone: None }, returns: AFTER_START })
         };
         Self { entries: kept.into_iter().take(MOST_ENTRIES).map(entry).collect() }
@@ -98,8 +113,9 @@ impl Due {
         let is_there = |key: &(ProblemKind, String)| {
             problems.iter().any(|problem| problem.kind == key.0 && problem.subject == key.1)
         };
-        // The list of a kind is cut there, and what is not on it may go on.
-        let is_cut = |kind| problems.iter().filter(|problem| problem.kind == kind).count() >= MOST_TOLD;
+        // Storms and guesses share a list that is cut there, and what is not on it may go on, but not for ever.
+        let is_listed = |kind| matches!(kind, ProblemKind::Storm | ProblemKind::AuthGuessing);
+        let is_cut = problems.iter().filter(|problem| is_listed(problem.kind)).count() >= MOST_TOLD;
         self.entries.retain(|key, entry| {
             if is_there(key) {
                 return true;
@@ -107,11 +123,11 @@ impl Due {
             match entry.stage {
                 Stage::New if entry.returns == 0 => return false,
                 Stage::New => entry.stage = Stage::Over(now),
-                Stage::Told { .. } if is_cut(key.0) => {}
                 Stage::Told { told, gone } => {
                     let gone = gone.unwrap_or(now);
                     entry.stage = Stage::Told { told, gone: Some(gone) };
-                    if now.saturating_sub(gone) >= settle(entry.returns) {
+                    let least = if is_cut && is_listed(key.0) { OFF_THE_LIST } else { 0 };
+                    if now.saturating_sub(gone) >= settle(entry.returns).max(least) {
                         entry.stage = Stage::Over(now);
                         news.push(News { what: What::Ended, problem: entry.problem.clone(), ended: Some(gone) });
                     }
@@ -127,25 +143,35 @@ impl Due {
     fn seen(&mut self, alert: &Alert, problem: &Problem, now: u32) -> Option<News> {
         let key = (problem.kind, problem.subject.clone());
         if self.entries.len() >= MOST_ENTRIES && !self.entries.contains_key(&key) {
-            return None;
+            let over = self.entries.iter().filter_map(|(key, entry)| match entry.stage {
+                Stage::Over(at) => Some((at, key)),
+                Stage::New | Stage::Told { .. } => None,
+            });
+            let oldest = over.min_by_key(|(at, _)| *at).map(|(_, key)| key.clone())?;
+            self.entries.remove(&oldest);
         }
         let has_told = |entry: &&Entry| entry.problem.kind == problem.kind && matches!(entry.stage, Stage::Told { .. });
         let told = self.entries.values().filter(has_told).count();
         let new = || Entry { problem: problem.clone(), stage: Stage::New, returns: 0 };
         let entry = self.entries.entry(key).or_insert_with(new);
-        entry.problem = problem.clone();
+        let rises = problem.severity > entry.problem.severity;
+        let before = std::mem::replace(&mut entry.problem, problem.clone());
+        if matches!(entry.stage, Stage::Told { .. }) {
+            // As it was told: receivers know a problem again by that.
+            (entry.problem.since, entry.problem.severity) = (before.since, before.severity.max(problem.severity));
+        }
         if let Stage::Over(at) = entry.stage {
             entry.returns = if now.saturating_sub(at) < MEMORY { entry.returns.saturating_add(1) } else { 0 };
             entry.stage = Stage::New;
         }
         let what = match &mut entry.stage {
-            Stage::New if now.saturating_sub(problem.since) >= seconds(alert.lasting) && told < MOST_TOLD => {
+            Stage::New if now.saturating_sub(problem.since) >= alerts::seconds(alert.lasting) && told < MOST_TOLD => {
                 What::Began
             }
             Stage::Told { told, gone } => {
                 *gone = None;
-                let repeat = seconds(alert.repeat);
-                if repeat == 0 || now.saturating_sub(*told) < repeat {
+                let repeat = alerts::seconds(alert.repeat);
+                if !rises && (repeat == 0 || now.saturating_sub(*told) < repeat) {
                     return None;
                 }
                 What::GoesOn
@@ -153,7 +179,18 @@ impl Due {
             Stage::New | Stage::Over(_) => return None,
         };
         entry.stage = Stage::Told { told: now, gone: None };
-        Some(News { what, problem: problem.clone(), ended: None })
+        Some(News { what, problem: entry.problem.clone(), ended: None })
+    }
+}
+
+impl Entry {
+    /// The clock may have gone back: nothing has happened after `now`.
+    fn not_after(&mut self, now: u32) {
+        self.stage = match self.stage {
+            Stage::New => Stage::New,
+            Stage::Told { told, gone } => Stage::Told { told: told.min(now), gone: gone.map(|gone| gone.min(now)) },
+            Stage::Over(at) => Stage::Over(at.min(now)),
+        };
     }
 }
 
@@ -161,8 +198,9 @@ impl Kept {
     /// The problem of an event that was told before.
     pub(crate) fn of_event(event: &Event) -> Option<Self> {
         let kind = ProblemKind::ALL.into_iter().find(|kind| kind.as_str() == event.kind)?;
-        let Event { subject, text, since, at, .. } = event.clone();
-        Some(Self { kind, subject, text, since, told: at })
+        let Event { subject, severity, since, at, .. } = event.clone();
+        let text = event.sentence().to_owned();
+        Some(Self { kind, subject, severity, text, since, told: at })
     }
 
     /// Whether the event is of this problem.
@@ -179,16 +217,14 @@ fn settle(returns: u32) -> u32 {
     }
 }
 
-fn seconds(duration: std::time::Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
-}
-
 /// Seconds within which a problem that comes back has returned.
 const MEMORY: u32 = 3600;
 /// As if it had returned so often: eight minutes.
 const AFTER_START: u32 = 4;
 /// Problems of one kind that are told one by one.
 const MOST_TOLD: usize = 20;
+/// Seconds after which what is not on a list that is cut is over: a storm without a copy for so long is.
+const OFF_THE_LIST: u32 = 7200;
 const MOST_ENTRIES: usize = 1000;
 
 #[cfg(test)]

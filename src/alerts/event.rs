@@ -67,7 +67,7 @@ impl Event {
     pub(crate) fn new(what: What, problem: &Problem, ended: Option<u32>, host: &str, at: u32) -> Self {
         let text = readable::shown(&problem.text);
         let text = match ended {
-            Some(ended) => format!("Over since {}. It was: {text}", words::moment(ended)),
+            Some(ended) => format!("{}{text}", over(ended)),
             None => text.into_owned(),
         };
         Self {
@@ -94,6 +94,11 @@ impl Event {
     /// Whether a receiver that keeps a list of problems takes it off.
     pub(crate) fn is_resolved(&self) -> bool {
         matches!(self.what, What::Ended)
+    }
+
+    /// The problem's own text, also of an event of its end.
+    pub(crate) fn sentence(&self) -> &str {
+        self.ended.and_then(|ended| self.text.strip_prefix(&over(ended))).unwrap_or(&self.text)
     }
 
     /// A few words without any of a stranger: `Storm (over) on mx.example.org`.
@@ -147,6 +152,10 @@ fn name(kind: ProblemKind) -> &'static str {
         ProblemKind::QueueGrowing => "Queue is growing",
         ProblemKind::CertificateExpires => "Certificate expires",
     }
+}
+
+fn over(ended: u32) -> String {
+    format!("Over since {}. It was: ", words::moment(ended))
 }
 
 /// RFC 3339, in UTC.

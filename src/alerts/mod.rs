@@ -62,7 +62,10 @@ async fn send(alert: &Alert, event: &Event) -> Outcome {
 pub(crate) fn test(alert: &Alert, host: &str, now: u32) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    match runtime.block_on(send(alert, &Event::test(host, now))) {
+    let outcome = runtime.block_on(send(alert, &Event::test(host, now)));
+    // A thread that hangs in reading a file is not waited for.
+    runtime.shutdown_background();
+    match outcome {
         Outcome::Sent(answer) => Ok(answer),
         Outcome::Later(what, _) | Outcome::Never(what) => Err(what),
     }

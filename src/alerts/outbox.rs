@@ -38,7 +38,8 @@ impl Outbox {
 
     /// The event to be sent now, if there is one and none is on its way.
     pub(crate) fn take(&mut self, now: u32) -> Option<Event> {
-        if self.is_busy || now < self.next {
+        // A time further off than any wait is from before the clock went back.
+        if self.is_busy || (now < self.next && self.next - now <= LONGEST) {
             return None;
         }
         let event = self.waiting.front()?.clone();

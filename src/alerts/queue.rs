@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::dir::Type;
+use tokio::task::JoinHandle;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::queue::look::File;
 use crate::queue::look::layout::Queue;
@@ -20,27 +21,32 @@ pub(super) async fn watch(handles: Handles) {
     let mut minutes = tokio::time::interval(EVERY);
     minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut growth, mut of) = (Growth::default(), None);
-    let mut is_told = false;
+    let (mut is_told, mut text, mut misses, mut counting) = (false, None, 0, None);
     loop {
         minutes.tick().await;
         let queue = handles.in_force.borrow().queue.clone();
         if queue != of {
             (growth, of, is_told) = (Growth::default(), queue.clone(), false);
+            (text, misses, counting) = (None, 0, None);
         }
-        let text = match queue {
-            None => None,
-            Some(queue) => match counted(queue.clone()).await {
-                Ok(messages) => growth.next(messages).map(|least| told(&queue, messages, least)),
+        if let Some(queue) = queue {
+            match counted(&queue, &mut counting).await {
+                Ok(messages) => {
+                    misses = 0;
+                    text = growth.next(messages).map(|least| told(&queue, messages, least));
+                }
                 Err(error) => {
                     if !std::mem::replace(&mut is_told, true) {
                         let path = queue.display();
                         tracing::warn!(%path, error, remedy = "let server.user read it", "queue cannot be counted");
                     }
-                    None
+                    // What was known lasts a while: one count that fails is not the end of it.
+                    misses += 1;
+                    text = text.filter(|_| misses < HOUR);
                 }
-            },
-        };
-        handles.problems.note_queue(text);
+            }
+        }
+        handles.problems.note_queue(text.clone());
     }
 }
 
@@ -52,10 +58,18 @@ fn told(queue: &Path, messages: u64, least: u64) -> String {
     )
 }
 
-async fn counted(queue: PathBuf) -> Result<u64, String> {
-    let counted = spawn_blocking(move || count(&queue)).await;
+/// A count that does not end in time goes on in `counting`, and no other is begun beside it.
+async fn counted(queue: &Path, counting: &mut Option<Counting>) -> Result<u64, String> {
+    let queue = queue.to_owned();
+    let running = counting.get_or_insert_with(|| spawn_blocking(move || count(&queue)));
+    let Ok(counted) = timeout(LIMIT, running).await else {
+        return Err(format!("not counted within {} s", LIMIT.as_secs()));
+    };
+    *counting = None;
     counted.unwrap_or_else(|error| Err(error.to_string()))
 }
+
+type Counting = JoinHandle<Result<u64, String>>;
 
 /// Its messages: the names in `mess`.
 fn count(queue: &Path) -> Result<u64, String> {
@@ -95,6 +109,7 @@ impl Growth {
 }
 
 const EVERY: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(30);
 /// Counts of an hour.
 const HOUR: usize = 60;
 /// Messages that are nobody's worry.
@@ -130,6 +145,16 @@ mod tests {
         growth.next(10);
         (1..HOUR).for_each(|_| assert_eq!(growth.next(500), Some(10)));
         assert_eq!(growth.next(500), None, "that is its size now");
+    }
+
+    #[tokio::test]
+    async fn a_count_that_still_runs_is_taken_and_no_other_begun() {
+        let (end, hangs) = std::sync::mpsc::channel();
+        let mut counting = Some(spawn_blocking(move || hangs.recv().map_err(|error| error.to_string())));
+        end.send(7).unwrap();
+        assert_eq!(counted(Path::new("/nowhere"), &mut counting).await, Ok(7));
+        assert!(counting.is_none());
+        assert!(counted(Path::new("/nowhere"), &mut counting).await.is_err());
     }
 
     #[test]

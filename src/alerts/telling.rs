@@ -98,8 +98,14 @@ impl Desk {
             if let Some(event) = post.outbox.take(now) {
                 let alert = post.alert.clone();
                 self.sending.spawn(async move {
-                    let outcome = alerts::send(&alert, &event).await;
-                    (alert.name, event, outcome)
+                    let name = alert.name.clone();
+                    let sent = tokio::spawn({
+                        let event = event.clone();
+                        async move { alerts::send(&alert, &event).await }
+                    });
+                    // The event must come back even from a fault in sending it, or its alert would wait for good.
+                    let outcome = sent.await.unwrap_or_else(|error| Outcome::Later(error.to_string(), None));
+                    (name, event, outcome)
                 });
             }
         }

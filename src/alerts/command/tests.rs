@@ -54,6 +54,14 @@ async fn what_an_exit_code_means() {
 }
 
 #[tokio::test]
+async fn one_that_leaves_a_program_behind_has_ended() {
+    let outcome = shell("sleep 20 & echo $!; exit 0").await;
+    let Outcome::Sent(what) = outcome else { panic!("{outcome:?}") };
+    let left: i32 = what.strip_prefix("exit status: 0: ").unwrap().parse().unwrap();
+    nix::sys::signal::kill(Pid::from_raw(left), Signal::SIGKILL).unwrap();
+}
+
+#[tokio::test]
 async fn one_that_does_not_end_is_killed_with_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let fifo = folder.path().join("fifo");

@@ -12,7 +12,7 @@ use crate::config::checked::alert::Channel;
 impl Kept {
     pub(crate) fn example() -> Self {
         let (kind, subject, text) = (ProblemKind::BackendDown, "tcp:127.0.0.1:26".to_owned(), "It is down.".to_owned());
-        Self { kind, subject, text, since: 100, told: 100 }
+        Self { kind, subject, severity: Severity::Critical, text, since: 100, told: 100 }
     }
 }
 
@@ -101,8 +101,7 @@ fn many_storms_are_not_told_one_by_one_and_those_off_the_list_are_not_over() {
     assert!(due.next(&alert, &storms(5..25), 12).is_empty());
     assert!(due.next(&alert, &storms(5..25), 30).is_empty(), "five of them may go on");
     // Now the list is whole.
-    assert!(due.next(&alert, &storms(5..23), 40).is_empty());
-    let news = due.next(&alert, &storms(5..23), 50);
+    let news = due.next(&alert, &storms(5..23), 40);
     assert_eq!(news.iter().filter(|news| news.what == What::Ended).count(), 5);
     assert_eq!(news.iter().filter(|news| news.what == What::Began).count(), 3);
 }
@@ -120,6 +119,72 @@ fn a_restart_tells_nothing_again_and_leaves_out_no_end() {
     let late = |now| if now < 400 { vec![] } else { down(400) };
     assert_eq!(told(&mut restored(), &alert(0, 0, &[]), 210, 9000, late), []);
     assert_eq!(told(&mut restored(), &alert(0, 0, &[]), 210, 9000, gone), [(690, What::Ended)]);
+}
+
+#[test]
+fn what_is_off_a_list_that_is_cut_is_over_in_the_end() {
+    let storms = |range: std::ops::Range<u32>| -> Vec<Problem> {
+        range.map(|number| problem(ProblemKind::Storm, &number.to_string(), 1)).collect()
+    };
+    let (mut due, alert) = (Due::default(), alert(0, 0, &[]));
+    due.next(&alert, &storms(0..20), 10);
+    assert!(due.next(&alert, &storms(20..40), 12).is_empty());
+    let news = due.next(&alert, &storms(20..40), 12 + OFF_THE_LIST);
+    assert_eq!(news.iter().map(|news| news.what).filter(|what| *what == What::Began).count(), 20);
+    assert_eq!(news.len(), 40);
+}
+
+#[test]
+fn a_problem_keeps_its_beginning_and_a_worse_one_is_news() {
+    let (mut due, alert) = (Due::default(), alert(0, 0, &[]));
+    due.next(&alert, &[problem(ProblemKind::CertificateExpires, "c", 100)], 100);
+    let worse = Problem { severity: Severity::Critical, ..problem(ProblemKind::CertificateExpires, "c", 300) };
+    let news = due.next(&alert, std::slice::from_ref(&worse), 300);
+    assert_eq!(
+        (news[0].what, news[0].problem.since, news[0].problem.severity),
+        (What::GoesOn, 100, Severity::Critical)
+    );
+    assert!(due.next(&alert, &[worse], 302).is_empty());
+    let mut due = Due::restore(due.kept());
+    assert!(due.next(&alert, &[], 400).is_empty());
+    let end = &due.next(&alert, &[], 4000)[0];
+    assert_eq!((end.problem.since, end.problem.severity), (100, Severity::Critical));
+}
+
+#[test]
+fn a_kind_that_is_not_wanted_any_more_is_not_over() {
+    let mut due = Due::default();
+    due.next(&alert(0, 0, &[]), &down(100), 100);
+    assert_eq!(told(&mut due, &alert(0, 0, &["storm"]), 102, 9000, |_| down(100)), []);
+}
+
+#[test]
+fn an_end_that_waits_over_a_restart_is_not_said_to_be_over_twice() {
+    let event = Event::new(What::Ended, &down(100)[0], Some(200), "mx", 210);
+    assert_eq!(Kept::of_event(&event).unwrap().text, "x");
+}
+
+#[test]
+fn a_clock_that_goes_back_ends_nothing_and_holds_up_nothing() {
+    let (mut due, alert) = (Due::default(), alert(0, 60, &[]));
+    due.next(&alert, &down(100), 100_000);
+    assert!(due.next(&alert, &down(100), 500).is_empty());
+    assert_eq!(due.next(&alert, &down(100), 560)[0].what, What::GoesOn);
+    due.next(&alert, &[], 100_000);
+    assert!(due.next(&alert, &[], 600).is_empty());
+    assert_eq!(due.next(&alert, &[], 605)[0].what, What::Ended);
+}
+
+#[test]
+fn what_is_over_makes_room() {
+    let (mut due, alert) = (Due::default(), alert(0, 0, &[]));
+    let over = |number: usize| {
+        let problem = problem(ProblemKind::Storm, &number.to_string(), 1);
+        ((problem.kind, problem.subject.clone()), Entry { problem, stage: Stage::Over(100), returns: 0 })
+    };
+    due.entries = (0..MOST_ENTRIES).map(over).collect();
+    assert_eq!(due.next(&alert, &down(100), 100).len(), 1);
+    assert_eq!(due.entries.len(), MOST_ENTRIES);
 }
 
 #[derive(Clone, Debug)]

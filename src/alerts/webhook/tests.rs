@@ -94,6 +94,27 @@ async fn what_an_answer_means() {
     }
 }
 
+#[tokio::test]
+async fn a_receiver_that_repeats_the_request_tells_no_secret() {
+    let echo = "Cannot POST /hook/s3cret?x=1 nor s3cret, key k3yk3y";
+    let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{echo}", echo.len());
+    let (port, served) = receiver(answer.into_bytes(), false).await;
+    let key = (HeaderName::from_static("authorization"), HeaderValue::from_static("Key k3yk3y"));
+    let webhook = Webhook { headers: vec![key], ..webhook(port) };
+    let Outcome::Never(what) = send(&webhook, &Event::test("mx", 1), 0).await else { panic!() };
+    assert_eq!(what, "404 Not Found: Cannot POST *** nor ***, key ***");
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_taken_is_not_sent_again_because_the_body_does_not_come() {
+    let (port, served) = receiver(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec(), true).await;
+    tokio::time::pause();
+    let outcome = send(&webhook(port), &Event::test("mx", 1), 0).await;
+    assert_eq!(outcome, Outcome::Sent("200 OK: ok".to_owned()));
+    served.await.unwrap();
+}
+
 fn later(what: &str, wish: Option<u32>) -> Outcome {
     Outcome::Later(what.to_owned(), wish)
 }
