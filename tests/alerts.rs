@@ -165,6 +165,14 @@ fn a_test_event_says_what_was_answered() {
 }
 
 #[test]
+fn a_test_event_is_not_sent_by_a_configuration_with_errors() {
+    let site = Site::new("", "[[alert]]\nname = \"chat\"\nwebhook = \"http://127.0.0.1:1/\"\nkinds = [\"storms\"]\n");
+    let told = site.run(&["alert", "test"]);
+    assert_eq!((told.code, told.out.as_str()), (1, ""), "{told:?}");
+    assert!(told.err.contains("storms") && told.err.contains("nothing was sent"), "{told:?}");
+}
+
+#[test]
 fn a_receiver_is_known_by_its_certificate() {
     let site = Site::new("", "");
     let ca = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 5";
