@@ -102,7 +102,11 @@ impl Due {
     pub(crate) fn restore(kept: Vec<Kept>) -> Self {
         let entry = |Kept { kind, subject, severity, text, since, told }: Kept| {
             let problem = Problem { kind, subject: subject.clone(), severity, since, text };
-            ((kind, subject), Entry { problem, stage: Stage::Told { told, gone: None }, returns: AFTER_START })
+            let returns = match kind {
+                ProblemKind::Storm | ProblemKind::AuthGuessing => STORM_AFTER_START,
+                _ => AFTER_START,
+            };
+            ((kind, subject), Entry { problem, stage: Stage::Told { told, gone: None }, returns })
         };
         Self { entries: kept.into_iter().take(MOST_ENTRIES).map(entry).collect() }
     }
@@ -213,6 +217,7 @@ impl Kept {
 fn settle(returns: u32) -> u32 {
     match returns {
         0 => 5,
+        STORM_AFTER_START => OFF_THE_LIST,
         _ => 60 << (returns - 1).min(5),
     }
 }
@@ -221,6 +226,8 @@ fn settle(returns: u32) -> u32 {
 const MEMORY: u32 = 3600;
 /// As if it had returned so often: eight minutes.
 const AFTER_START: u32 = 4;
+/// A restart forgets a storm's copies, and it is known again by five more.
+const STORM_AFTER_START: u32 = u32::MAX;
 /// Problems of one kind that are told one by one.
 const MOST_TOLD: usize = 20;
 /// Seconds after which what is not on a list that is cut is over: a storm without a copy for so long is.

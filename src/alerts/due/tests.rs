@@ -122,6 +122,18 @@ fn a_restart_tells_nothing_again_and_leaves_out_no_end() {
 }
 
 #[test]
+fn a_slow_storm_is_not_over_because_of_a_restart() {
+    let storm = || vec![problem(ProblemKind::Storm, "s", 100)];
+    let mut before = Due::default();
+    before.next(&alert(0, 0, &[]), &storm(), 100);
+    // A copy each twenty minutes: the fifth comes after 100.
+    let known = |now| if now < 6200 { vec![] } else { storm() };
+    assert_eq!(told(&mut Due::restore(before.kept()), &alert(0, 0, &[]), 200, 20_000, known), []);
+    let over = told(&mut Due::restore(before.kept()), &alert(0, 0, &[]), 200, 20_000, |_| vec![]);
+    assert_eq!(over, [(7400, What::Ended)]);
+}
+
+#[test]
 fn what_is_off_a_list_that_is_cut_is_over_in_the_end() {
     let storms = |range: std::ops::Range<u32>| -> Vec<Problem> {
         range.map(|number| problem(ProblemKind::Storm, &number.to_string(), 1)).collect()
