@@ -139,7 +139,7 @@ const SECRET: &[&str] = &[
     "= hold off\nC EHLO c\nP MAIL FROM:<a@b.example>\nC RCPT TO:<joe@example.org>\nB 220 b\nB 250 b\nB 250 ok\nB 250 ok\nC DATA\n\
      B 354 go\nP SECRET\nC .\nB 250 ok\nC QUIT\n",
     "= backend queue\nC EHLO c\nP MAIL FROM:<a@b.example>\nP RCPT TO:<joe@example.org>\nC DATA\nP SECRET\nC .\nB 250 ok\nC QUIT\n",
-    "C EHLO c\nP MAIL FROM:<newsletter@sillyplace.com>\nP DATA\nP SECRET\nP Send SECRET\nP help SECRET\nP MAIL FROM:<SECRET> SECRET\nC .\nC QUIT\n",
+    "C EHLO c\nP MAIL FROM:<newsletter@sillyplace.com>\nP DATA\nP SECRET\nP Send SECRET\nP help SECRET\nP MAIL FROM:<SECRET SECRET\nC .\nC QUIT\n",
     "C EHLO c\nP MAIL FROM:<a@b.example>\nP BDAT 100 LAST\nC SECRET\n",
 ];
 
